@@ -1,0 +1,1 @@
+"""What runs on the host: reading, counting, enforcing, probing, serving, the command line."""
