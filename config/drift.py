@@ -1,0 +1,102 @@
+"""Desired state and actual state → where they differ, each departure named once.
+
+Pure. Values are compared as Postfix reads them: lists by their items, texts without surrounding white space.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from parsers.postconf import split_list
+
+from config.desired import DesiredState, LookupTable
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """A lookup table as it is on disk.
+
+    Attributes:
+        text: the source file; None if it is missing.
+        mode: permission bits of the source file.
+        owner: (uid, gid) of the source file.
+        index_mode: permission bits of the index; None if it is missing.
+        index_owner: (uid, gid) of the index.
+        index_current: every entry can be looked up, with its value, and the index is not older than its source.
+    """
+
+    text: str | None = field(default=None, repr=False)
+    mode: int | None = None
+    owner: tuple[int, int] | None = None
+    index_mode: int | None = None
+    index_owner: tuple[int, int] | None = None
+    index_current: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ActualState:
+    """What Postfix has: effective parameters (`postconf NAME…`) and tables by name."""
+
+    parameters: Mapping[str, str]
+    tables: Mapping[str, TableState]
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One departure.
+
+    Attributes:
+        name: the parameter, or the file's name.
+        actual: what is there, in words fit to print (never a table's content).
+        desired: what should be there.
+        table: the table to write anew; None for a parameter.
+    """
+
+    name: str
+    actual: str
+    desired: str
+    table: LookupTable | None = None
+
+
+def drift(desired: DesiredState, actual: ActualState) -> list[Drift]:
+    """Every departure of the actual from the desired state."""
+    found = [
+        Drift(name, actual.parameters.get(name, ""), value)
+        for name, value in desired.parameters.items()
+        if split_list(actual.parameters.get(name, "")) != split_list(value)
+    ]
+    for table in desired.tables:
+        found += _table_drift(table, actual.tables.get(table.name, TableState()))
+    return found
+
+
+def _table_drift(table: LookupTable, state: TableState) -> Iterator[Drift]:
+    access = f"{table.mode:04o} root:root"
+    if faults := list(_source_faults(table, state)):
+        yield Drift(table.name, ", ".join(faults), access, table)
+    if table.index_name and (faults := list(_index_faults(table, state))):
+        yield Drift(table.index_name, ", ".join(faults), f"{access}, built from {table.name}", table)
+
+
+def _source_faults(table: LookupTable, state: TableState) -> Iterator[str]:
+    if state.text is None:
+        yield "missing"
+        return
+    if state.text != table.text:
+        yield "other entries"
+    yield from _access_faults(table, state.mode, state.owner)
+
+
+def _index_faults(table: LookupTable, state: TableState) -> Iterator[str]:
+    if state.index_mode is None:
+        yield "missing"
+        return
+    if state.text == table.text and not state.index_current:
+        yield f"out of date with {table.name}"
+    yield from _access_faults(table, state.index_mode, state.index_owner)
+
+
+def _access_faults(table: LookupTable, mode: int | None, owner: tuple[int, int] | None) -> Iterator[str]:
+    if mode != table.mode:
+        yield f"mode {mode or 0:04o}"
+    if owner != (0, 0):
+        yield "owner {}:{}".format(*owner or ("?", "?"))
