@@ -1,0 +1,37 @@
+"""Postfix's words in, typed values out.
+
+``parse`` takes one log line. ``(None, None)`` is a line that is not Postfix's, ``(record, None)`` one of
+Postfix's that no rule knows, ``(record, event)`` one that was understood. Nothing here touches the system,
+reads a clock or logs, and no line makes it raise.
+"""
+
+from parsers.cause import Cause, cause_of, classify, relay_host_of, step_of
+from parsers.events import Event
+from parsers.fields import as_fields, split_peer
+from parsers.line import parse, parse_event
+from parsers.lines import LineBuffer
+from parsers.postconf import Master, Service, parse_master, parse_parameters, split_list
+from parsers.record import Record, parse_record
+from parsers.stamp import parse_stamp
+
+__all__ = [
+    "Cause",
+    "Event",
+    "LineBuffer",
+    "Master",
+    "Record",
+    "Service",
+    "as_fields",
+    "cause_of",
+    "classify",
+    "parse",
+    "parse_event",
+    "parse_master",
+    "parse_parameters",
+    "parse_record",
+    "parse_stamp",
+    "relay_host_of",
+    "split_list",
+    "split_peer",
+    "step_of",
+]

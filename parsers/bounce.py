@@ -1,0 +1,24 @@
+"""What bounce(8), defer(8) and trace(8) log: src/bounce of the Postfix source."""
+
+from typing import Final
+
+from parsers.events import Notification, NotificationFailed
+from parsers.grammar import QUEUE_ID
+from parsers.rules import Rule, problem, rule
+
+RULES: Final[tuple[Rule, ...]] = (
+    rule(
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<kind>(?:sender|postmaster) (?:non-delivery|delay|delivery status))"
+        rf" notification: (?P<notification_id>{QUEUE_ID})",
+        Notification,
+        "bounce/bounce_notify_service.c",
+        "bounce/bounce_warn_service.c",
+        "bounce/bounce_trace_service.c",
+    ),
+    problem(
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<text>\S+ notification failed .*|undeliverable postmaster notification"
+        r" discarded|no recipients in .*)",
+        NotificationFailed,
+        "bounce/bounce_notify_service.c",
+    ),
+)

@@ -1,0 +1,207 @@
+"""Postfix's own phrases: how each reason that Postfix words itself begins, what caused it, at which step.
+
+One literal table. A pattern is matched at the start of a reason only, because the start is the part that only
+Postfix writes. Where the cause or the step follows from a word inside (an error of the system, the command
+that was answered), the table names the function that reads it.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from parsers.causes import Cause
+from parsers.reply import phrase_cause, read_reply, reply_cause
+
+_Match = re.Match[str]
+Decide = Callable[[_Match, str | None], Cause | None]
+
+
+class Phrase(NamedTuple):
+    """The start of a reason, its cause (or who decides it), and the step it belongs to."""
+
+    pattern: re.Pattern[str]
+    cause: Cause | Decide
+    step: str | Callable[[_Match], str]
+
+
+# strerror(3) as glibc, musl and the BSDs word it.
+_SYSTEM_ERRORS: Final[tuple[tuple[str, Cause], ...]] = (
+    ("refused", Cause.REFUSED),
+    ("timed out", Cause.TIMEOUT),
+    ("timeout", Cause.TIMEOUT),
+    ("reset by peer", Cause.LOST),
+    ("connection aborted", Cause.LOST),
+    ("lost connection", Cause.LOST),
+    ("broken pipe", Cause.LOST),
+    ("too many open files", Cause.LOCAL_RESOURCE),
+    ("cannot allocate memory", Cause.LOCAL_RESOURCE),
+    ("out of memory", Cause.LOCAL_RESOURCE),
+    ("no buffer space", Cause.LOCAL_RESOURCE),
+    ("no such file", Cause.LOCAL_CONFIG),  # the socket of an LMTP server
+    ("cannot assign requested address", Cause.LOCAL_CONFIG),  # smtp_bind_address
+)
+
+
+def system_error_cause(error: str) -> Cause:
+    """What a failed connect() says; whatever else it says, there is no way to that address."""
+    words = error.casefold()
+    for word, cause in _SYSTEM_ERRORS:
+        if word in words:
+            return cause
+    return Cause.UNREACHABLE
+
+
+def _connect(match: _Match, _dsn: str | None) -> Cause:
+    return system_error_cause(match["error"])
+
+
+def _auth_reply(match: _Match, dsn: str | None) -> Cause:
+    """A reply to AUTH. Providers word refused credentials in many ways; the codes are enough."""
+    reply = read_reply(match["reply"], "auth", dsn)
+    if reply.code in ("504", "503") or reply.subject == (5, 4):
+        return Cause.AUTH_MECHANISM
+    if (
+        reply.code == "538"
+        or reply.subject in ((7, 10), (7, 11))
+        or (reply.code == "530" and "starttls" in reply.words)
+    ):
+        return Cause.TLS_REQUIRED
+    if reply.code == "432" or reply.code[:1] == "5":
+        return Cause.AUTH_REJECTED
+    return Cause.AUTH_TEMPORARY
+
+
+def _greeting(match: _Match, dsn: str | None) -> Cause:
+    """A refusal before MAIL FROM: only a block list or our HELO name is a better class than the refusal."""
+    reply = read_reply(match["reply"], "connect", dsn)
+    return phrase_cause(reply, Cause.HELO_REJECTED, Cause.BLOCKED) or Cause.GREETING_REFUSED
+
+
+_COMMANDS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("MAIL FROM", "mail", "mail_from"),
+    ("RCPT TO", "rcpt", "rcpt_to"),
+    ("end of DATA", "data", "data"),
+    ("DATA", "data", "data"),
+    ("BDAT", "data", "data"),
+    ("XFORWARD", "xforward", "mail_from"),
+    ("XCLIENT", "xforward", "mail_from"),
+    ("EHLO", "ehlo", "ehlo"),
+    ("HELO", "ehlo", "ehlo"),
+    ("LHLO", "ehlo", "ehlo"),
+    ("STARTTLS", "starttls", "tls"),
+    ("AUTH", "auth", "auth"),
+)
+
+
+def _command(match: _Match) -> tuple[str, str]:
+    command = match["command"] or ""
+    for start, name, step in _COMMANDS:
+        if command.startswith(start):
+            return name, step
+    return "", "data"  # RSET, QUIT, or cut off
+
+
+def _said(match: _Match, dsn: str | None) -> Cause | None:
+    reply = read_reply(match["reply"], _command(match)[0], dsn)
+    return reply_cause(reply)
+
+
+def _said_step(match: _Match) -> str:
+    return _command(match)[1]
+
+
+_PHASES: Final[tuple[tuple[str, str], ...]] = (
+    ("receiving the initial server greeting", "greeting"),
+    ("performing the EHLO", "ehlo"),
+    ("performing the HELO", "ehlo"),
+    ("performing the LHLO", "ehlo"),
+    ("receiving the STARTTLS", "tls"),
+    ("performing the TLS", "tls"),
+    ("sending XFORWARD", "mail_from"),
+    ("sending MAIL FROM", "mail_from"),
+    ("sending RCPT TO", "rcpt_to"),
+)
+
+
+def _phase(match: _Match) -> str:
+    phase = match["phase"] or ""
+    for start, step in _PHASES:
+        if phase.startswith(start):
+            return step
+    return "data"
+
+
+def _dsn_or(permanent: Cause) -> Decide:
+    """For phrases that stand for a broken table when temporary, and for a bad address when permanent."""
+
+    def decide(_match: _Match, dsn: str | None) -> Cause:
+        return Cause.LOCAL_CONFIG if dsn is None or dsn[:1] == "4" else permanent
+
+    return decide
+
+
+def _phrase(pattern: str, cause: Cause | Decide, step: str | Callable[[_Match], str]) -> Phrase:
+    return Phrase(re.compile(pattern, re.DOTALL), cause, step)
+
+
+_AUTH_FAILED: Final = r"SASL (?:\[CACHED\] )?authentication failed"
+_SAID: Final = r"host \S+ said: (?P<reply>.*)"
+
+PHRASES: Final[tuple[Phrase, ...]] = (
+    # smtp/smtp_connect.c, dns/dns_lookup.c, smtp/smtp_addr.c
+    _phrase(r"connect to (?P<peer>[^\s\[\]]*+\[[^\]]*+\](?::[\w-]+)?): (?P<error>.*)", _connect, "connect"),
+    _phrase(r"(?:Host or domain name not found\. )?Name service error for name=", Cause.DNS, "dns"),
+    _phrase(r"Host or domain name not found|Host found but no data record", Cause.DNS, "dns"),
+    _phrase(r"unable to look up host |unable to find primary relay for |\S+: host not found", Cause.DNS, "dns"),
+    _phrase(r"Domain \S+ does not accept mail \(nullMX\)", Cause.RECIPIENT_REJECTED, "dns"),
+    _phrase(r"DNSSEC |TLSA lookup error for |no (?:MX|SRV) host for ", Cause.DNS, "dns"),
+    _phrase(r"mail for .* loops back to myself|mail forwarding loop for ", Cause.LOOP, "connect"),
+    _phrase(r"hopcount exceeded|too many hops|.{0,40}too many hops", Cause.LOOP, "queue"),
+    _phrase(r"all network protocols are disabled|[Ss]erver configuration error", Cause.LOCAL_CONFIG, "connect"),
+    _phrase(r"server unavailable or unable to receive mail", Cause.LOCAL_CONFIG, "connect"),
+    # smtp/smtp_proto.c, smtp/smtp_trouble.c
+    _phrase(r"host \S+ refused to talk to me: (?P<reply>.*)", _greeting, "greeting"),
+    _phrase(rf"{_SAID} \(in reply to (?P<command>[\w /-]+)\)\Z", _said, _said_step),
+    _phrase(rf"{_SAID}(?P<command>(?!))?", _said, _said_step),
+    _phrase(r"lost connection with \S+ while (?P<phase>.*)", Cause.LOST, _phase),
+    _phrase(r"conversation with \S+ timed out while (?P<phase>.*)", Cause.TIMEOUT, _phase),
+    # What fails here is nearly always the lookup of the password, on the way to AUTH.
+    _phrase(r"local data error while talking to ", Cause.LOCAL_CONFIG, "auth"),
+    _phrase(r"message size \d+ exceeds size limit ", Cause.SIZE, "mail_from"),
+    _phrase(r"SMTPUTF8 is required, but ", Cause.CONTENT, "mail_from"),
+    _phrase(r"unexpected server message", Cause.TLS_HANDSHAKE, "tls"),
+    # smtp/smtp_proto.c and smtp/smtp_connect.c: TLS
+    _phrase(r"Cannot start TLS: handshake failure", Cause.TLS_HANDSHAKE, "tls"),
+    _phrase(r"Server certificate not (?:verified|trusted)", Cause.TLS_VERIFY, "tls"),
+    _phrase(r"TLS is required, but our TLS engine is unavailable", Cause.LOCAL_CONFIG, "tls"),
+    _phrase(r"TLS is required, but ", Cause.TLS_NOT_OFFERED, "tls"),
+    _phrase(r"client TLS configuration problem|TLS policy ", Cause.LOCAL_CONFIG, "tls"),
+    _phrase(r"REQUIRETLS policy configuration error|Sender requested REQUIRETLS, but my configured",
+            Cause.LOCAL_CONFIG, "tls"),
+    _phrase(r"Sender requested REQUIRETLS, but .*(?:certificate|not verified)", Cause.TLS_VERIFY, "tls"),
+    _phrase(r"Sender requested REQUIRETLS, but ", Cause.TLS_NOT_OFFERED, "tls"),
+    # smtp/smtp_sasl_glue.c, smtp/smtp_sasl_proto.c
+    _phrase(rf"{_AUTH_FAILED}; server \S+ said: (?P<reply>.*)", _auth_reply, "auth"),
+    _phrase(rf"{_AUTH_FAILED}[;:] ", Cause.AUTH_MECHANISM, "auth"),
+    # qmgr, trivial-rewrite, cleanup
+    _phrase(r"mail transport unavailable|unknown mail transport error|deferred transport", Cause.LOCAL_CONFIG, "queue"),
+    _phrase(r"address resolver (?:loop|failure)|(?:address )?table lookup (?:failure|error)", Cause.LOCAL_CONFIG, "queue"),
+    _phrase(r"Temporary lookup failure|[Aa]lias database unavailable|:include: |user lookup error",
+            Cause.LOCAL_CONFIG, "queue"),
+    _phrase(r"(?:bad|invalid) (?:\w+ )?address syntax|bad recipient address syntax", Cause.RECIPIENT_REJECTED, "queue"),
+    _phrase(r"(?:recipient )?address rewriting |.*map lookup problem|unable to rewrite", Cause.LOCAL_CONFIG, "queue"),
+    _phrase(r"message (?:file )?too (?:big|large)|message size exceeds|.* file size limit exceeded", Cause.SIZE, "queue"),
+    _phrase(r"queue file write error|Insufficient system storage|.*(?:No space left on device|Disk quota exceeded"
+            r"|Cannot allocate memory|Too many open files|Read-only file system)", Cause.LOCAL_RESOURCE, "queue"),
+    # local, virtual, pipe: global/pipe_command.c, local/unknown.c, local/mailbox.c
+    _phrase(r'unknown user: "|[Uu]ser unknown|.{0,400}User unknown in (?:local|virtual|relay)', Cause.RECIPIENT_REJECTED,
+            "queue"),
+    _phrase(r"user unknown(?:\.| |$)|Command died with status 67", Cause.RECIPIENT_REJECTED, "queue"),
+    _phrase(r"Command time limit exceeded: ", Cause.TIMEOUT, "data"),
+    _phrase(r"Command died with (?:status|signal) |cannot (?:update|create|open|access|append)|unable to lock "
+            r"|mailbox .*: |maildir |create maildir |destination |can't ", Cause.LOCAL_CONFIG, "data"),
+    _phrase(r"(?:mailbox|recipient)'?s? .*(?:not owned|permission denied)|.*[Pp]ermission denied", Cause.LOCAL_CONFIG, "data"),
+    _phrase(r"invalid (?:recipient|sender)|.*bounce failed", Cause.LOCAL_CONFIG, "queue"),
+    # smtpd and cleanup checks whose text reaches a record by way of cleanup
+    _phrase(r"(?P<reply>[45]\d\d [45]\.\d+\.\d+ .*|[45]\.\d+\.\d+ .*)(?P<command>(?!))?", _said, "queue"),
+)  # fmt: skip

@@ -1,0 +1,75 @@
+"""What qmgr(8) and its forerunners log: src/qmgr of the Postfix source."""
+
+from typing import Final
+
+from parsers.delivery import DELIVERY, STATUS_NOT_WRITTEN
+from parsers.events import (
+    Backlog,
+    Expired,
+    MessageRefused,
+    NotificationFailed,
+    QueueActive,
+    QueueFileCorrupt,
+    Removed,
+    Skipped,
+    TransportFailed,
+    TransportUnavailable,
+)
+from parsers.grammar import ADDRESS, QUEUE_ID
+from parsers.rules import Rule, problem, rule
+
+RULES: Final[tuple[Rule, ...]] = (
+    rule(
+        rf"(?P<queue_id>{QUEUE_ID}): from=<(?P<from_>{ADDRESS})>, size=(?P<size>\d++),"
+        r" nrcpt=(?P<nrcpt>\d++) \(queue active\)",
+        QueueActive,
+        "global/opened.c",
+    ),
+    rule(rf"(?P<queue_id>{QUEUE_ID}): removed", Removed, "qmgr/qmgr_active.c"),
+    # The unquoted form of before 3.5, where a sender may hold a lone quote.
+    rule(
+        rf"(?P<queue_id>{QUEUE_ID}): from=<(?P<from_>.*)>, size=(?P<size>\d++),"
+        r" nrcpt=(?P<nrcpt>\d++) \(queue active\)",
+        QueueActive,
+        "global/opened.c",
+    ),
+    rule(
+        rf"(?P<queue_id>{QUEUE_ID}): from=<(?P<from_>.*)>, status=(?P<status>[\w-]+), returned to sender",
+        Expired,
+        "qmgr/qmgr_active.c",
+    ),
+    *DELIVERY,
+    rule(rf"(?P<queue_id>{QUEUE_ID}): skipped, still being delivered", Skipped, "qmgr/qmgr_message.c"),
+    STATUS_NOT_WRITTEN,
+    problem(
+        r"transport (?P<transport>\S+) failure -- see a previous .*", TransportFailed, "qmgr/qmgr_deliver.c"
+    ),
+    problem(
+        r"private/(?P<transport>\S+) socket: malformed response", TransportFailed, "qmgr/qmgr_transport.c"
+    ),
+    problem(
+        r"connect to transport (?:\w+/)?(?P<transport>\S+): (?P<error>.*)",
+        TransportUnavailable,
+        "qmgr/qmgr_transport.c",
+    ),
+    problem(r"timeout connecting to transport: (?P<transport>.*)", TransportFailed, "qmgr/qmgr_transport.c"),
+    problem(
+        rf"{QUEUE_ID}: timeout receiving delivery status from transport: (?P<transport>.*)",
+        TransportFailed,
+        "qmgr/qmgr_deliver.c",
+    ),
+    problem(
+        r"mail for (?P<destination>\S+) is using up (?P<used>\d+) of (?P<limit>\d+) active queue entries",
+        Backlog,
+        "qmgr/qmgr_entry.c",
+    ),
+    problem(r'saving corrupt file "(?P<file>.*?)" from queue .*', QueueFileCorrupt, "qmgr/qmgr_active.c"),
+    problem(
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<text>undeliverable postmaster notification discarded)",
+        NotificationFailed,
+        "qmgr/qmgr_message.c",
+    ),
+    problem(
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<text>message rejected: .*)", MessageRefused, "qmgr/qmgr_message.c"
+    ),
+)

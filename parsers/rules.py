@@ -1,0 +1,57 @@
+"""A rule says which text makes which event, and which Postfix source file prints that text.
+
+A pattern's group names must be fields of the event, in the event's order: this is checked at import, so a
+slip is an error of the first test run and not a shifted field in production. Fields without a group are None.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+
+Severity = Literal["info", "problem"]
+Spread = Callable[[tuple[str | None, ...]], tuple[str | None, ...]]
+
+_PRINTER: Final = re.compile(r"[\w-]+/[\w.-]+")
+
+
+class Rule(NamedTuple):
+    """One kind of line: its pattern (always matched in full), the event it makes, and its printers."""
+
+    pattern: re.Pattern[str]
+    event: type[Any]
+    printers: tuple[str, ...]
+    severity: Severity
+    spread: Spread | None
+
+
+def rule(pattern: str, event: type[Any], *printers: str, severity: Severity = "info") -> Rule:
+    """A checked rule; ``severity`` is "problem" for lines that bear a severity label."""
+    compiled = re.compile(pattern, re.DOTALL)
+    fields: tuple[str, ...] = event._fields
+    names = tuple(compiled.groupindex)
+    if len(names) != compiled.groups:
+        raise ValueError(f"{event.__name__}: every group needs a name: {pattern}")
+    places = [fields.index(name) if name in fields else -1 for name in names]
+    if -1 in places or places != sorted(places):
+        raise ValueError(f"{event.__name__}: the groups {names} are not fields in the order of {fields}")
+    if not printers or not all(_PRINTER.fullmatch(printer) for printer in printers):
+        raise ValueError(
+            f"{event.__name__}: a rule cites the source files that print its line, not {printers}"
+        )
+    return Rule(compiled, event, printers, severity, None if names == fields else _spread(fields, names))
+
+
+def problem(pattern: str, event: type[Any], *printers: str) -> Rule:
+    """A rule for a line labelled warning, error, fatal or panic."""
+    return rule(pattern, event, *printers, severity="problem")
+
+
+def _spread(fields: tuple[str, ...], names: tuple[str, ...]) -> Spread:
+    """Puts the values of some of the fields at their places among all of them."""
+    places = tuple(names.index(name) if name in names else len(names) for name in fields)
+
+    def spread(values: tuple[str | None, ...]) -> tuple[str | None, ...]:
+        padded = (*values, None)
+        return tuple(padded[place] for place in places)
+
+    return spread

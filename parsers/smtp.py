@@ -1,0 +1,89 @@
+"""What smtp(8) and lmtp(8) log: src/smtp of the Postfix source."""
+
+from typing import Final
+
+from parsers.delivery import DELIVERY, STATUS_NOT_WRITTEN
+from parsers.events import (
+    Attempt,
+    BadDestination,
+    ConnectFailed,
+    ContentAction,
+    LookupFailed,
+    LoopDetected,
+    MechanismsUnsupported,
+    NameLookupProblem,
+    RelayhostProblem,
+    SaslFailed,
+    ServerReply,
+    SessionNote,
+    StartTlsOffered,
+    WrapperModeNeeded,
+)
+from parsers.grammar import PEER, QUEUE_ID, STRICT_QUEUE_ID
+from parsers.rules import Rule, problem, rule
+
+RULES: Final[tuple[Rule, ...]] = (
+    *DELIVERY,
+    rule(rf"connect to (?P<peer>{PEER}): (?P<error>.*)", ConnectFailed, "smtp/smtp_connect.c"),
+    rule(r"Host offered STARTTLS: \[(?P<host>.*)\]", StartTlsOffered, "smtp/smtp_proto.c"),
+    rule(
+        r"(?P<text>SMTPS wrappermode \(TCP port \d+\) requires setting .*)",
+        WrapperModeNeeded,
+        "smtp/smtp_connect.c",
+    ),
+    rule(
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<text>(?:enabling PIX workarounds|replacing server reply|breaking line >"
+        r"|Sender requested REQUIRETLS, but REQUIRETLS support was not offered).*)",
+        SessionNote,
+        "smtp/smtp_proto.c",
+        "smtp/smtp_chat.c",
+    ),
+    rule(r"(?P<text>discarding EHLO keywords: .*)", SessionNote, "smtp/smtp_proto.c"),
+    rule(r"(?P<text>skipping SRV lookup for .*)", SessionNote, "smtp/smtp_addr.c"),
+    rule(
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<action>[a-z]+): (?P<part>header|body|mime-header|nested-header)"
+        r" (?P<content>.*?)(?:: (?P<text>[^:]*))?",
+        ContentAction,
+        "smtp/smtp_proto.c",
+    ),
+    # Last, because its text may be nearly anything that a server says.
+    rule(rf"(?P<queue_id>{STRICT_QUEUE_ID}): (?P<reason>.+)", Attempt, "smtp/smtp_trouble.c"),
+    STATUS_NOT_WRITTEN,
+    problem(r"(?P<parameter>\w+) configuration problem", RelayhostProblem, "smtp/smtp_connect.c"),
+    problem(
+        r"SASL authentication (?:failure|problem): (?P<reason>.*)", SaslFailed, "xsasl/xsasl_cyrus_log.c"
+    ),
+    problem(
+        rf"(?P<peer>{PEER}) offered (?:no supported AUTH mechanisms: '(?P<mechanisms>.*)'"
+        r"|null AUTH mechanism list)",
+        MechanismsUnsupported,
+        "smtp/smtp_sasl_proto.c",
+    ),
+    problem(rf"(?P<queue_id>{QUEUE_ID}): (?P<table>\w+) lookup error", LookupFailed, "smtp/smtp_sasl_glue.c"),
+    problem(
+        rf"host (?P<peer>{PEER}) (?:replied to HELO/EHLO|greeted me) with my own hostname (?P<name>.*)",
+        LoopDetected,
+        "smtp/smtp_proto.c",
+    ),
+    problem(
+        r"(?P<text>no (?:MX|SRV) host for .* has a valid address record)",
+        NameLookupProblem,
+        "smtp/smtp_addr.c",
+    ),
+    problem(rf"host (?P<peer>{PEER}) said: (?P<reply>.*)", ServerReply, "smtp/smtp_proto.c"),
+    problem(
+        rf"(?P<queue_id>{QUEUE_ID}): non-(?:E?SMTP|LMTP) response from (?P<peer>{PEER}): (?P<reply>.*)",
+        ServerReply,
+        "smtp/smtp_chat.c",
+    ),
+    problem(r"(?P<text>\w+ requires \"\w+ = encrypt\" .*)", WrapperModeNeeded, "smtp/smtp_connect.c"),
+    problem(
+        r"(?P<reason>.*) in server description: (?P<destination>.*)", BadDestination, "smtp/smtp_connect.c"
+    ),
+    problem(r"(?P<reason>unknown service): (?P<destination>.*)", BadDestination, "smtp/smtp_connect.c"),
+    problem(
+        r"(?P<reason>bad network port: .*) for destination: (?P<destination>.*)",
+        BadDestination,
+        "smtp/smtp_connect.c",
+    ),
+)

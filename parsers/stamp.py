@@ -1,0 +1,96 @@
+"""Stamps as printed, to points in time.
+
+Promises: the result is aware. A stamp without a year is the one nearest to the reference, so a log read
+right after New Year keeps its old year; one without a zone is local time of the reference's zone, and in the
+hour that occurs twice it is the one nearer to the reference. Nonsense is None; nothing raises.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+from typing import Final
+
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(
+        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), start=1
+    )
+}
+_YEARLESS: Final = re.compile(
+    r"(?:(\d{4}) )?([A-Z][a-z]{2}) ([ \d]\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?", re.ASCII
+)
+_RFC3339: Final = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+)
+_MICROSECONDS: Final = re.compile(r"\d{10,17}", re.ASCII)
+
+
+def parse_stamp(stamp: str, reference: datetime) -> datetime | None:
+    """The point in time that a stamp names, seen from an aware reference such as now."""
+    zone = reference.tzinfo
+    if zone is None:
+        return None
+    # Lines come many to a second, and the clock runs on: the reference is rounded to its minute, so that it
+    # does not empty the cache. The zone is a key of its own, because equal moments of two zones are equal keys.
+    return _parse(stamp, reference.replace(second=30, microsecond=0), zone)
+
+
+@lru_cache(maxsize=1024)
+def _parse(stamp: str, reference: datetime, _zone: tzinfo) -> datetime | None:
+    try:
+        if (match := _RFC3339.fullmatch(stamp)) is not None:
+            return _full(match, reference)
+        if (match := _YEARLESS.fullmatch(stamp)) is not None:
+            return _nearest(match, reference)
+        if _MICROSECONDS.fullmatch(stamp):
+            return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(stamp))
+    except (ValueError, OverflowError):  # such as 30 February, or the year 10000
+        return None
+    return None
+
+
+def _full(match: re.Match[str], reference: datetime) -> datetime:
+    *parts, fraction, zone = match.groups()
+    year, month, day, hour, minute, second = (int(part) for part in parts)
+    naive = datetime(year, month, day, hour, minute, min(second, 59), _microseconds(fraction))  # noqa: DTZ001
+    if zone is None:
+        return _localise(naive, reference)
+    if zone == "Z":
+        return naive.replace(tzinfo=UTC)
+    offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+    return naive.replace(tzinfo=timezone(-offset if zone[0] == "-" else offset))
+
+
+def _nearest(match: re.Match[str], reference: datetime) -> datetime | None:
+    year, name, day, hour, minute, second, fraction = match.groups()
+    month = _MONTHS.get(name)
+    if month is None:
+        return None
+    years = (int(year),) if year else (reference.year - 1, reference.year, reference.year + 1)
+    found = []
+    for candidate in years:
+        try:
+            naive = datetime(  # noqa: DTZ001
+                candidate,
+                month,
+                int(day),
+                int(hour),
+                int(minute),
+                min(int(second), 59),
+                _microseconds(fraction),
+            )
+        except ValueError:  # 29 February of another year
+            continue
+        found.append(_localise(naive, reference))
+    return min(found, key=lambda moment: abs(moment - reference), default=None)
+
+
+def _localise(naive: datetime, reference: datetime) -> datetime:
+    early = naive.replace(tzinfo=reference.tzinfo, fold=0)
+    late = early.replace(fold=1)
+    # Aware arithmetic within one zone ignores the offset, so the two readings are compared in UTC.
+    return min((early, late), key=lambda moment: abs(moment.astimezone(UTC) - reference.astimezone(UTC)))
+
+
+def _microseconds(fraction: str | None) -> int:
+    return int(fraction[:6].ljust(6, "0")) if fraction else 0
