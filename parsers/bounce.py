@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from parsers.events import Notification, NotificationFailed
+from parsers.events import Notification, NotificationFailed, QueueNote
 from parsers.grammar import QUEUE_ID
 from parsers.rules import Rule, problem, rule
 
@@ -13,6 +13,11 @@ RULES: Final[tuple[Rule, ...]] = (
         Notification,
         "bounce/bounce_notify_service.c",
         "bounce/bounce_warn_service.c",
+        "bounce/bounce_trace_service.c",
+    ),
+    rule(
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<text>not sending trace/success notification for .*)",
+        QueueNote,
         "bounce/bounce_trace_service.c",
     ),
     problem(

@@ -1,25 +1,57 @@
-"""Which rules serve which daemon: one literal table, frequent rules first."""
+"""Which rules serve which daemon: one literal table, a daemon's own and frequent rules first.
+
+A daemon that is missing here has no lines of its own beyond those that any Postfix program may log.
+"""
 
 from typing import Final
 
-from parsers import bounce, cleanup, master, pickup, qmgr, smtp, smtpd
+from parsers import bounce, cleanup, commands, local, master, pickup, postscreen, qmgr, rewrite, smtp, smtpd
+from parsers.common import COMMON
 from parsers.delivery import DELIVERY
+from parsers.grammar import DAEMONS
+from parsers.milter import MILTER
 from parsers.rules import Rule
 from parsers.tls import TLS
 
-TABLE: Final[dict[str, tuple[Rule, ...]]] = {
-    "bounce": bounce.RULES,
-    "cleanup": cleanup.RULES,
-    "error": DELIVERY,
-    "retry": DELIVERY,
-    "local": DELIVERY,
-    "virtual": DELIVERY,
-    "pipe": DELIVERY,
-    "discard": DELIVERY,
-    "lmtp": (*smtp.RULES, *TLS),
-    "master": master.RULES,
-    "pickup": pickup.RULES,
-    "qmgr": qmgr.RULES,
-    "smtp": (*TLS, *smtp.RULES),
-    "smtpd": (*smtpd.RULES, *TLS),
+_CLIENT: Final = (*smtp.RULES, *TLS, *COMMON)
+_SERVER: Final = (*smtpd.RULES, *TLS, *MILTER, *COMMON)
+_QMGR: Final = (*qmgr.RULES, *COMMON)
+_BOUNCE: Final = (*bounce.RULES, *DELIVERY, *COMMON)
+_LOCAL: Final = (*local.RULES, *COMMON)
+_SUBMISSION: Final = (*COMMON, *commands.SUBMISSION)
+
+_OWN: Final[dict[str, tuple[Rule, ...]]] = {
+    "bounce": _BOUNCE,
+    "cleanup": (*cleanup.RULES, *MILTER, *COMMON),
+    "defer": _BOUNCE,
+    "discard": (*DELIVERY, *COMMON),
+    "dnsblog": (*postscreen.DNSBLOG, *COMMON),
+    "error": (*DELIVERY, *COMMON),
+    "lmtp": _CLIENT,
+    "local": _LOCAL,
+    "master": (*master.RULES, *COMMON),
+    "nqmgr": _QMGR,
+    "oqmgr": _QMGR,
+    "pickup": (*pickup.RULES, *COMMON),
+    "pipe": _LOCAL,
+    "postdrop": _SUBMISSION,
+    "postfix": (*commands.POSTFIX, *COMMON),
+    "postfix-script": (*COMMON, *commands.SCRIPT),
+    "postqueue": (*commands.POSTQUEUE, *COMMON),
+    "postscreen": (*postscreen.POSTSCREEN, *COMMON),
+    "postsuper": (*commands.POSTSUPER, *COMMON),
+    "qmgr": _QMGR,
+    "qmqpd": _SERVER,
+    "relay": _CLIENT,
+    "retry": (*DELIVERY, *COMMON),
+    "sendmail": _SUBMISSION,
+    "smtp": _CLIENT,
+    "smtpd": _SERVER,
+    "tlsmgr": (*TLS, *COMMON),
+    "tlsproxy": (*postscreen.TLSPROXY, *TLS, *COMMON),
+    "trace": _BOUNCE,
+    "trivial-rewrite": (*rewrite.RULES, *COMMON),
+    "virtual": _LOCAL,
 }
+
+TABLE: Final[dict[str, tuple[Rule, ...]]] = {daemon: _OWN.get(daemon, COMMON) for daemon in sorted(DAEMONS)}

@@ -2,29 +2,37 @@
 
 from typing import Final
 
-from parsers.events import Delivery, StatusNotWritten
+from parsers.events import Delivery, PassedOn, StatusNotWritten
 from parsers.grammar import ADDRESS, QUEUE_ID, REASON
 from parsers.rules import Rule, problem, rule
 
 _REST: Final = (
-    r" relay=(?P<relay>[^,]*+)(?:, conn_use=(?P<conn_use>\d++))?, delay=(?P<delay>[\d.-]++)"
+    r", relay=(?P<relay>[^,]*+)(?:, conn_use=(?P<conn_use>\d++))?, delay=(?P<delay>[\d.-]++)"
     r"(?:, delays=(?P<delays>[\d./-]++))?(?:, tls=(?P<tls>[^,\s]++))?(?:, dsn=(?P<dsn>[\d.]++))?"
     rf", status=(?P<status>[^\s(]++)(?: {REASON})?"
 )
 
 DELIVERY: Final[tuple[Rule, ...]] = (
     rule(
-        rf"(?P<queue_id>{QUEUE_ID}): to=<(?P<to>{ADDRESS})>(?:, orig_to=<(?P<orig_to>{ADDRESS})>)?,{_REST}",
+        rf"(?P<queue_id>{QUEUE_ID}): to=<(?P<to>{ADDRESS})>(?:, orig_to=<(?P<orig_to>{ADDRESS})>)?{_REST}",
         Delivery,
         "global/log_adhoc.c",
     ),
-    # Before 3.5, or with info_log_address_format=internal, nothing is quoted: an address may hold a lone
-    # quote or bracket. The first place where the rest fits ends it: that keeps the server's reply, which
-    # comes later, out of the address.
+    # Before 3.5, or with info_log_address_format=internal, nothing is quoted, and an address may hold a lone
+    # quote or bracket. The first place where the next field begins ends it: that keeps the server's reply,
+    # which comes later, out of the address.
     rule(
-        rf"(?P<queue_id>{QUEUE_ID}): to=<(?P<to>.*?)>(?:, orig_to=<(?P<orig_to>.*?)>)?,{_REST}",
+        rf"(?P<queue_id>{QUEUE_ID}): to=<(?P<to>(?:[^>]|>(?!, (?:orig_to=<|relay=)))*+)>"
+        rf"(?:, orig_to=<(?P<orig_to>.*?)>)?{_REST}",
         Delivery,
         "global/log_adhoc.c",
+    ),
+    # An unquoted address that looks like the next field: the first place where all the rest fits ends it.
+    rule(rf"(?P<queue_id>{QUEUE_ID}): to=<(?P<to>.*?)>{_REST}", Delivery, "global/log_adhoc.c"),
+    rule(
+        rf"(?P<queue_id>{QUEUE_ID}): passing <(?P<to>.*)> to transport=(?P<transport>\S+)",
+        PassedOn,
+        "global/deliver_pass.c",
     ),
     rule(
         rf"(?P<queue_id>{QUEUE_ID}): status=deferred \((?P<reason>.* failed)\)",
@@ -32,11 +40,10 @@ DELIVERY: Final[tuple[Rule, ...]] = (
         "global/bounce.c",
         "global/abounce.c",
     ),
-)
-
-STATUS_NOT_WRITTEN: Final = problem(
-    rf"(?P<queue_id>{QUEUE_ID}): (?P<reason>\S+ service failure)",
-    StatusNotWritten,
-    "global/defer.c",
-    "global/bounce.c",
+    problem(
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<reason>\S+ service failure)",
+        StatusNotWritten,
+        "global/defer.c",
+        "global/bounce.c",
+    ),
 )

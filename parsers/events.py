@@ -117,6 +117,14 @@ class StatusNotWritten(NamedTuple):
     reason: str
 
 
+class SubmissionFailed(NamedTuple):
+    """sendmail or postdrop could not submit a message of this user."""
+
+    user: str | None
+    uid: str
+    text: str
+
+
 class Skipped(NamedTuple):
     """qmgr left a message alone because an agent still delivers it."""
 
@@ -285,6 +293,14 @@ class MechanismsUnsupported(NamedTuple):
 
     peer: str
     mechanisms: str | None
+
+
+class ProxyConnection(NamedTuple):
+    """tlsproxy took a connection over, or ended it."""
+
+    action: str
+    direction: str | None
+    peer: str
 
 
 class ServerReply(NamedTuple):
@@ -536,7 +552,7 @@ class ProcessLimit(NamedTuple):
 
 
 class MailSystem(NamedTuple):
-    """What postfix-script does to the mail system as a whole."""
+    """What postfix-script does to the mail system as a whole, or why it does not."""
 
     text: str
 
@@ -605,6 +621,7 @@ Event: TypeAlias = (
     | Notification
     | NotificationFailed
     | StatusNotWritten
+    | SubmissionFailed
     | Skipped
     | QueueAction
     | QueueActionTotal
@@ -626,6 +643,7 @@ Event: TypeAlias = (
     | WrapperModeNeeded
     | SaslFailed
     | MechanismsUnsupported
+    | ProxyConnection
     | ServerReply
     | SessionNote
     | LoopDetected

@@ -25,8 +25,9 @@ QUEUE_ID: Final = r"[0-9A-Za-z]++"
 STRICT_QUEUE_ID: Final = r"(?:[0-9A-Z]{5,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{15,})"
 
 # global/info_log_addr_form.c, external form (3.5 and later): the local part is quoted where it must be, so
-# a ">" inside is always inside quotes; a domain literal may hold anything but its bracket.
-ADDRESS: Final = r'(?:[^">\[]|"(?:[^"\\]|\\.)*+"|\[[^\]]*+\])*+'
+# ">", "<" and "\" stand inside quotes only. A part that cannot be closed stops the match at once: no two tries
+# at one address can overlap, however many a line holds.
+ADDRESS: Final = r'(?:[^"<>\[\\]|"(?:[^"\\]|\\.)*+"|\[[^\]<]*+\])*+'
 
 # smtp/smtp_session.c namaddrport: host[address]:port; util/host_port.c.
 PEER: Final = r"[^\s\[\]]*+\[[^\]]*+\](?::[\w-]+)?"
@@ -35,3 +36,15 @@ CLIENT: Final = r"[^\s\[\]]*+\[[^\]]*+\](?::\d+)?"
 
 # global/log_adhoc.c: the text runs to the line's last parenthesis, which is missing where the line was cut.
 REASON: Final = r"\((?P<reason>.*(?=\)\Z)|.*)\)?"
+
+# smtpd/smtpd_check.c log_whatsup, cleanup/cleanup_milter.c: the fields after a verdict's text; postscreen/
+# postscreen_smtpd.c puts commas between. HELO names of smtpd are rid of "<>; before (smtpd/smtpd.c).
+AFTER_TEXT: Final = r" (?:from=<|to=<|proto=|helo=<|sasl_\w+=)|\Z"
+ENVELOPE: Final = (
+    rf"(?: from=<(?P<from_>{ADDRESS})>)?(?:,? to=<(?P<to>{ADDRESS})>)?(?:,? proto=(?P<proto>[^\s,:]*+))?"
+    r"(?:,? helo=<(?P<helo>[^<>]*+)>)?"
+)
+SASL_FIELDS: Final = (
+    r"(?: sasl_method=(?P<sasl_method>\S*+))?(?: sasl_username=<?(?P<sasl_username>(?:[^ <>]| (?!sasl_sender=))*+)>?)?"
+    r"(?: sasl_sender=(?P<sasl_sender>[^<>]*+))?"
+)

@@ -24,8 +24,8 @@ def _matchers(rules: tuple[Rule, ...], severity: Severity) -> tuple[_Matcher, ..
     )
 
 
-_INFO: Final = {daemon: _matchers(TABLE.get(daemon, ()), "info") for daemon in DAEMONS}
-_PROBLEM: Final = {daemon: _matchers(TABLE.get(daemon, ()), "problem") for daemon in DAEMONS}
+_INFO: Final = {daemon: _matchers(TABLE[daemon], "info") for daemon in DAEMONS}
+_PROBLEM: Final = {daemon: _matchers(TABLE[daemon], "problem") for daemon in DAEMONS}
 
 
 def parse_event(record: Record) -> Event | None:

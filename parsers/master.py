@@ -3,6 +3,8 @@
 from typing import Final
 
 from parsers.events import (
+    ConfigurationProblem,
+    MailSystem,
     MasterReloaded,
     MasterStarted,
     MasterStopped,
@@ -24,6 +26,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "master/master.c",
     ),
     rule(r"terminating on signal (?P<signal>\d+)", MasterStopped, "master/master_sig.c"),
+    rule(r"(?P<text>master exit time has arrived)", MailSystem, "master/master.c"),
     problem(
         r"process (?P<command>.*) pid (?P<child>\d+)(?: exit status (?P<status>\d+)| killed by signal (?P<signal>\d+))",
         ProcessExited,
@@ -38,5 +41,17 @@ RULES: Final[tuple[Rule, ...]] = (
         r'service "(?P<service>.*?)" \((?P<endpoint>.*?)\) has reached its process limit "(?P<limit>\d+)": .*',
         ProcessLimit,
         "master/master_avail.c",
+    ),
+    problem(
+        r"(?P<text>duplicate master\.cf entry for service .*|service \S+: ignoring .* change|to change .*, stop and start Postfix"
+        r"|ignoring .* parameter value change|(?:old|new) value: .*|bind \S+ port .*|open lock file .*"
+        r"|daemon initialization failure -- .*|can't create lock file .*)",
+        ConfigurationProblem,
+        "master/master_ent.c",
+        "master/master_conf.c",
+        "master/master_watch.c",
+        "master/master_monitor.c",
+        "master/master.c",
+        "util/inet_listen.c",
     ),
 )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from parsers.delivery import DELIVERY, STATUS_NOT_WRITTEN
+from parsers.delivery import DELIVERY
 from parsers.events import (
     Backlog,
     Expired,
@@ -40,7 +40,6 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     *DELIVERY,
     rule(rf"(?P<queue_id>{QUEUE_ID}): skipped, still being delivered", Skipped, "qmgr/qmgr_message.c"),
-    STATUS_NOT_WRITTEN,
     problem(
         r"transport (?P<transport>\S+) failure -- see a previous .*", TransportFailed, "qmgr/qmgr_deliver.c"
     ),
@@ -71,5 +70,12 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     problem(
         rf"(?P<queue_id>{QUEUE_ID}): (?P<text>message rejected: .*)", MessageRefused, "qmgr/qmgr_message.c"
+    ),
+    # qmgr_entry.c follows its complaint about a backlog with advice in several lines.
+    problem(
+        r"(?P<text>this may slow down other mail deliveries|you may need to .*|please avoid flushing .*|(?:you|the) .*"
+        r" (?:transport|mail deliveries|process limit|queue).*)",
+        Backlog,
+        "qmgr/qmgr_entry.c",
     ),
 )

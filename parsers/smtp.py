@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from parsers.delivery import DELIVERY, STATUS_NOT_WRITTEN
+from parsers.delivery import DELIVERY
 from parsers.events import (
     Attempt,
     BadDestination,
+    ConfigurationProblem,
     ConnectFailed,
     ContentAction,
     LookupFailed,
@@ -40,15 +41,23 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     rule(r"(?P<text>discarding EHLO keywords: .*)", SessionNote, "smtp/smtp_proto.c"),
     rule(r"(?P<text>skipping SRV lookup for .*)", SessionNote, "smtp/smtp_addr.c"),
+    # A header of the message is quoted, and a table's own text after it cannot be told from it.
     rule(
-        rf"(?P<queue_id>{QUEUE_ID}): (?P<action>[a-z]+): (?P<part>header|body|mime-header|nested-header)"
-        r" (?P<content>.*?)(?:: (?P<text>[^:]*))?",
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<action>[\w-]+): (?P<part>header|body|content) (?P<content>.*)",
         ContentAction,
         "smtp/smtp_proto.c",
+        "global/header_body_checks.c",
+    ),
+    rule(
+        r"(?P<text>host \S+ offers SMTPUTF8 support, but not 8BITMIME|skipping address family .*|\S+: native lookup result: .*"
+        r"|ignoring DNS RR: .*)",
+        SessionNote,
+        "smtp/smtp_proto.c",
+        "smtp/smtp_addr.c",
+        "dns/dns_rr_filter.c",
     ),
     # Last, because its text may be nearly anything that a server says.
     rule(rf"(?P<queue_id>{STRICT_QUEUE_ID}): (?P<reason>.+)", Attempt, "smtp/smtp_trouble.c"),
-    STATUS_NOT_WRITTEN,
     problem(r"(?P<parameter>\w+) configuration problem", RelayhostProblem, "smtp/smtp_connect.c"),
     problem(
         r"SASL authentication (?:failure|problem): (?P<reason>.*)", SaslFailed, "xsasl/xsasl_cyrus_log.c"
@@ -85,5 +94,19 @@ RULES: Final[tuple[Rule, ...]] = (
         r"(?P<reason>bad network port: .*) for destination: (?P<destination>.*)",
         BadDestination,
         "smtp/smtp_connect.c",
+    ),
+    problem(
+        r"(?P<text>smtp_connect_addr: bind .*|\w+: bind .*|specify a password table via the .*|SASL library initialization"
+        r"|SASL per-connection initialization failed|bad per-session SASL security properties|\w+ is true, but SASL support .*"
+        r"|unsupported SASL client implementation: .*|incorrect SASL library version\. .*|SASL library initialization error: .*"
+        r"|(?:set )?per-session SASL .*|\w+ map lookup problem for .*|to prevent loss of mail, .*|bad \w+ value: .*)",
+        ConfigurationProblem,
+        "smtp/smtp_connect.c",
+        "smtp/smtp_sasl_glue.c",
+        "xsasl/xsasl_client.c",
+        "xsasl/xsasl_cyrus_client.c",
+        "smtp/smtp_map11.c",
+        "smtp/smtp_chat.c",
+        "smtp/smtp.c",
     ),
 )

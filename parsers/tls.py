@@ -2,27 +2,93 @@
 
 from typing import Final
 
-from parsers.events import CertificateNotVerified, TlsEstablished, TlsFailed, TlsLibraryProblem
+from parsers.events import (
+    CertificateNotVerified,
+    TlsAcceptFailed,
+    TlsDisabled,
+    TlsEstablished,
+    TlsFailed,
+    TlsLibraryProblem,
+    TlsNote,
+    TlsReport,
+)
 from parsers.rules import Rule, problem, rule
 
-# tls/tls_misc.c, tls_log_summary: each of these parts may be missing.
-_SIGNATURE: Final = r"[^\s(]++(?: \([^()]*+\))?"
+# tls/tls_misc.c, tls_log_summary: a name, and in parentheses its group, curve or bits; any part may be missing.
+_ALGORITHM: Final = r"[^\s(]++(?: \([^()]*+\))?"
+
+# tls/tls_client.c, tls/tls_server.c: details that follow "host[address]:port: " at higher levels.
+_DETAILS: Final = (
+    r"subject_CN=|Reusing old session|re-using session |TLS cipher list |SNI hostname: |[Mm]atched |depth=|verify="
+    r"|raw public key|(?:looking up|reloaded|remove|save) session |Issuing session ticket|Decrypting session ticket"
+    r"|subject=|issuer=|certificate |Trusted|Untrusted|Verified"
+)
 
 TLS: Final[tuple[Rule, ...]] = (
     rule(
-        r"(?:(?P<trust>\w++) )?TLS connection (?P<how>established|reused) (?P<direction>to|from) (?P<peer>\S++)"
+        r"(?:(?P<trust>\w++) )?TLS connection (?P<how>established|reused) (?P<direction>to|from) (?P<peer>[^\s\]]++\]?(?::\w++)?)"
         r"(?: to (?P<sni>[^\s:]++))?: (?P<protocol>\S++) with cipher (?P<cipher>\S++)"
-        rf"(?: \((?P<bits>\d++/\d++) bits\))?(?: key-exchange (?P<key_exchange>{_SIGNATURE}))?"
-        rf"(?: server-signature (?P<server_signature>{_SIGNATURE}))?(?: server-digest (?P<server_digest>\S++))?"
-        rf"(?: client-signature (?P<client_signature>{_SIGNATURE}))?(?: client-digest (?P<client_digest>\S++))?",
+        rf"(?: \((?P<bits>\d++/\d++) bits\))?(?: key-exchange (?P<key_exchange>{_ALGORITHM}))?"
+        rf"(?: server-signature (?P<server_signature>{_ALGORITHM}))?(?: server-digest (?P<server_digest>\S++))?"
+        rf"(?: client-signature (?P<client_signature>{_ALGORITHM}))?(?: client-digest (?P<client_digest>\S++))?",
         TlsEstablished,
         "tls/tls_misc.c",
     ),
     rule(r"SSL_connect error to (?P<peer>\S+): (?P<reason>.*)", TlsFailed, "tls/tls_client.c"),
+    rule(r"SSL_accept error from (?P<peer>\S+): (?P<reason>.*)", TlsAcceptFailed, "tls/tls_server.c"),
     rule(
         r"(?:(?:server|client) )?certificate verification failed for (?P<peer>\S+): (?P<reason>.*)",
         CertificateNotVerified,
         "tls/tls_verify.c",
     ),
+    # Up to 2.8 the trust of a peer was judged in the callback and printed so.
+    rule(
+        r"(?P<peer>\S+\[[^\]]*\](?::\d+)?): certificate verification failed: (?P<reason>.*)",
+        CertificateNotVerified,
+        "tls/tls_client.c",
+    ),
+    rule(
+        r"TLSRPT: status=(?P<status>\w+), domain=(?P<domain>[^,]*), receiving_mx=(?P<receiving_mx>[^,]*)"
+        r"(?:, failure_type=(?P<failure_type>[^,]*))?(?:, failure_reason=(?P<failure_reason>.*))?",
+        TlsReport,
+        "tls/tlsrpt_wrapper.c",
+    ),
+    rule(r"(?P<text>cannot .*: disabling TLS support)", TlsDisabled, "tls/tls_certkey.c"),
+    rule(
+        rf"(?P<peer>[^\s\[\]]*\[[^\]]*\](?::\w+)?): (?P<text>(?:{_DETAILS}).*)",
+        TlsNote,
+        "tls/tls_client.c",
+        "tls/tls_server.c",
+        "tls/tls_verify.c",
+        "tls/tls_dane.c",
+    ),
+    rule(
+        r"(?P<text>setting up TLS connection (?:to|from) .*|initializing the (?:client|server)-side TLS engine"
+        r"|TLS SNI .* not matched, using default chain|SSL_(?:connect|accept):.*|SSL3 alert .*"
+        r"|(?:looking for|reloaded|save|remove) session .*|(?:write|read|lookup|put|delete|close) \w+ (?:TLS|session) .*"
+        r"|TLS protocol trace for .*|skipping TLS trace output .*|TLS handshake failed for service=.*"
+        r"|\S+: start TLS \S+ session cache cleanup)",
+        TlsNote,
+        "tls/tls_client.c",
+        "tls/tls_server.c",
+        "tls/tls_misc.c",
+        "tls/tls_scache.c",
+        "tlsproxy/tlsproxy_state.c",
+        "tlsmgr/tlsmgr.c",
+    ),
     problem(r"TLS library problem: (?P<detail>.*)", TlsLibraryProblem, "tls/tls_misc.c"),
+    problem(
+        r"(?P<text>.*: (?:disabling TLS support|aborting TLS session)|error loading the .* OpenSSL configuration file, .*"
+        r"|TLS has been selected, but TLS support is not compiled in|No server certs available\. .*"
+        r"|Wrapper-mode request dropped from .*|run-time library vs\. compile-time header version mismatch: .*"
+        r"|TLS policy lookup .*|.*: invalid security level \".*\"|Invalid TLS level \".*\"|.*: policy table lookup error)",
+        TlsDisabled,
+        "tls/tls_certkey.c",
+        "tls/tls_client.c",
+        "tls/tls_misc.c",
+        "smtp/smtp.c",
+        "smtp/smtp_connect.c",
+        "smtp/smtp_tls_policy.c",
+        "smtpd/smtpd.c",
+    ),
 )

@@ -1,0 +1,80 @@
+"""What Postfix's commands and shell scripts log: postfix(1), postsuper(1), sendmail(1), conf/postfix-script."""
+
+from typing import Final
+
+from parsers.events import (
+    CompatibilityNotice,
+    ConfigurationProblem,
+    MailSystem,
+    QueueAction,
+    QueueActionTotal,
+    Removed,
+    ServiceUnavailable,
+    SubmissionFailed,
+)
+from parsers.grammar import QUEUE_ID
+from parsers.rules import Rule, problem, rule
+
+SCRIPT: Final[tuple[Rule, ...]] = (
+    rule(
+        r"(?P<text>(?:starting|stopping|refreshing|aborting) the Postfix mail system.*"
+        r"|waiting for the Postfix mail system to terminate|the Postfix mail system is .*)",
+        MailSystem,
+        "conf/postfix-script",
+    ),
+    problem(
+        r"(?P<text>(?:the Postfix mail system|stopping the Postfix mail system|mail system) .*"
+        r"|Postfix integrity check failed!)",
+        MailSystem,
+        "conf/postfix-script",
+    ),
+    problem(
+        r"(?P<text>not owned by .*|(?:group|group or other|symlink leaves directory).* writable: .*|.* and .* differ"
+        r"|not set-gid .*|symlink leaves directory: .*|damaged message: .*|missing .*|no .*|cannot execute .*|wrong .*"
+        r"|non-\S+ .*|unable to .*|directory .*|To disable .*|Postfix is .*|See .*|\S+: .*)",
+        ConfigurationProblem,
+        "conf/postfix-script",
+    ),
+)
+
+POSTFIX: Final[tuple[Rule, ...]] = (
+    rule(
+        r"(?P<text>Postfix is (?:using|running with) backwards-compatible default settings|See http\S+ for details"
+        r"|To disable backwards compatibility use .*)",
+        CompatibilityNotice,
+        "postfix/postfix.c",
+    ),
+    problem(
+        r"(?P<text>chdir\(.*|Postfix library .*|to submit mail, .*)",
+        ConfigurationProblem,
+        "postfix/postfix.c",
+    ),
+)
+
+POSTSUPER: Final[tuple[Rule, ...]] = (
+    rule(rf"(?P<queue_id>{QUEUE_ID}): removed", Removed, "postsuper/postsuper.c"),
+    rule(
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<action>requeued|placed on hold|released from hold|expired)",
+        QueueAction,
+        "postsuper/postsuper.c",
+    ),
+    rule(r"(?P<action>[A-Z][\w -]+): (?P<number>\d+) messages?", QueueActionTotal, "postsuper/postsuper.c"),
+)
+
+SUBMISSION: Final[tuple[Rule, ...]] = (
+    problem(r"(?P<user>\S+)\((?P<uid>\d+)\): (?P<text>.*)", SubmissionFailed, "sendmail/sendmail.c"),
+    problem(
+        r"User (?P<user>\S+)\((?P<uid>\d+)\) (?P<text>is not allowed to submit mail)",
+        SubmissionFailed,
+        "sendmail/sendmail.c",
+    ),
+    problem(r"uid=(?P<uid>\d+): (?P<text>.*)", SubmissionFailed, "postdrop/postdrop.c"),
+)
+
+POSTQUEUE: Final[tuple[Rule, ...]] = (
+    problem(
+        r"(?P<service>Queue report|Mail system|Cannot flush mail queue)(?P<error> .*)",
+        ServiceUnavailable,
+        "postqueue/postqueue.c",
+    ),
+)

@@ -1,0 +1,19 @@
+"""What local(8), virtual(8) and pipe(8) log besides delivery records: their folders in the Postfix source."""
+
+from typing import Final
+
+from parsers.delivery import DELIVERY
+from parsers.events import ConfigurationProblem
+from parsers.rules import Rule, problem
+
+RULES: Final[tuple[Rule, ...]] = (
+    *DELIVERY,
+    problem(
+        r"(?P<text>required alias not found: .*|maildir access problem for .*|perhaps you need to create the maildirs .*"
+        r"|cannot find alias database for owner: .*|.*: owner .* not found)",
+        ConfigurationProblem,
+        "local/bounce_workaround.c",
+        "local/alias.c",
+        "virtual/maildir.c",
+    ),
+)
