@@ -1,0 +1,39 @@
+"""The one place that decides what happens when this machine cannot run a private Postfix.
+
+On a developer's machine the test is skipped, with a reason that names what to install. In CI (the environment
+variable CI is set) it fails: a suite that silently proves nothing is worse than a red one.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ADMIN_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+_SASL_FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
+
+
+def missing_for_postfix(*, sasl: bool = True) -> str | None:
+    """Name the first thing that is missing, or None when a private Postfix can run."""
+    if os.geteuid() != 0:
+        return "a private Postfix can only be started by root: run the tests as root (a container will do)"
+    if shutil.which("postconf", path=ADMIN_PATH) is None:
+        return "Postfix is missing: install the package postfix"
+    if sasl and not any(plugin for folder in _SASL_FOLDERS for plugin in _plain_plugins(Path(folder))):
+        return "the SASL mechanism PLAIN is missing: install the package libsasl2-modules (cyrus-sasl-plain elsewhere)"
+    return None
+
+
+def _plain_plugins(folder: Path) -> list[Path]:
+    return [*folder.glob("sasl2/libplain.so*"), *folder.glob("*/sasl2/libplain.so*")]
+
+
+def require_postfix(*, sasl: bool = True) -> None:
+    """Skip the calling test outside CI, fail it in CI, when a private Postfix cannot run here."""
+    reason = missing_for_postfix(sasl=sasl)
+    if reason is None:
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"{reason}. In CI this is a failure, not a reason to skip", pytrace=False)
+    pytest.skip(reason)
