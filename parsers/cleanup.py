@@ -12,7 +12,7 @@ from parsers.events import (
     QueueNote,
     Removed,
 )
-from parsers.grammar import AFTER_TEXT, ENVELOPE, QUEUE_ID
+from parsers.grammar import AFTER_TEXT, ENVELOPE, QUEUE_ID, until
 from parsers.rules import Rule, problem, rule
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -42,7 +42,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     rule(
         rf"(?P<queue_id>{QUEUE_ID}): (?P<action>milter-[\w-]+): (?P<stage>\S+) from (?P<client>[^\s:]\S*?): "
-        rf"(?P<text>(?:[^;]|;(?!{AFTER_TEXT}))*+);?{ENVELOPE}",
+        rf"(?P<text>{until(';', AFTER_TEXT)});?{ENVELOPE}",
         ClientVerdict,
         "cleanup/cleanup_milter.c",
     ),

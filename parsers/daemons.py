@@ -11,9 +11,9 @@ from parsers.delivery import DELIVERY
 from parsers.grammar import DAEMONS
 from parsers.milter import MILTER
 from parsers.rules import Rule
-from parsers.tls import TLS
+from parsers.tls import ESTABLISHED, TLS
 
-_CLIENT: Final = (*smtp.RULES, *TLS, *COMMON)
+_CLIENT: Final = (DELIVERY[0], ESTABLISHED, *smtp.RULES[1:], *TLS[1:], *COMMON)
 _SERVER: Final = (*smtpd.RULES, *TLS, *MILTER, *COMMON)
 _QMGR: Final = (*qmgr.RULES, *COMMON)
 _BOUNCE: Final = (*bounce.RULES, *DELIVERY, *COMMON)

@@ -3,12 +3,13 @@
 from typing import Final
 
 from parsers.events import Delivery, PassedOn, StatusNotWritten
-from parsers.grammar import ADDRESS, QUEUE_ID, REASON
+from parsers.grammar import ADDRESS, QUEUE_ID, REASON, until
 from parsers.rules import Rule, problem, rule
 
+_NEXT: Final = ", (?:orig_to=<|relay=)"
 _REST: Final = (
-    r", relay=(?P<relay>[^,]*+)(?:, conn_use=(?P<conn_use>\d++))?, delay=(?P<delay>[\d.-]++)"
-    r"(?:, delays=(?P<delays>[\d./-]++))?(?:, tls=(?P<tls>[^,\s]++))?(?:, dsn=(?P<dsn>[\d.]++))?"
+    r", relay=(?P<relay>[^,]*+)(?:, conn_use=(?P<conn_use>[0-9]++))?, delay=(?P<delay>[0-9.-]++)"
+    r"(?:, delays=(?P<delays>[0-9./-]++))?(?:, tls=(?P<tls>[^,\s]++))?(?:, dsn=(?P<dsn>[0-9.]++))?"
     rf", status=(?P<status>[^\s(]++)(?: {REASON})?"
 )
 
@@ -22,7 +23,7 @@ DELIVERY: Final[tuple[Rule, ...]] = (
     # quote or bracket. The first place where the next field begins ends it: that keeps the server's reply,
     # which comes later, out of the address.
     rule(
-        rf"(?P<queue_id>{QUEUE_ID}): to=<(?P<to>(?:[^>]|>(?!, (?:orig_to=<|relay=)))*+)>"
+        rf"(?P<queue_id>{QUEUE_ID}): to=<(?P<to>{until('>', _NEXT)})>"
         rf"(?:, orig_to=<(?P<orig_to>.*?)>)?{_REST}",
         Delivery,
         "global/log_adhoc.c",

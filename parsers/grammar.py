@@ -7,6 +7,12 @@ grows with the line's length and no faster, whatever a stranger writes.
 
 from typing import Final
 
+
+def until(char: str, ahead: str) -> str:
+    """Everything up to the first ``char`` that ``ahead`` follows, whichever comes after: never given back."""
+    return rf"[^{char}]*+(?:{char}(?!{ahead})[^{char}]*+)*+"
+
+
 # The process names of the Postfix tree: master.cf's daemons, the commands that log, and the shell scripts.
 DAEMONS: Final = frozenset({
     "anvil", "bounce", "cleanup", "defer", "discard", "dnsblog", "error", "flush", "lmtp", "local", "master",
@@ -27,12 +33,12 @@ STRICT_QUEUE_ID: Final = r"(?:[0-9A-Z]{5,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{1
 # global/info_log_addr_form.c, external form (3.5 and later): the local part is quoted where it must be, so
 # ">", "<" and "\" stand inside quotes only. A part that cannot be closed stops the match at once: no two tries
 # at one address can overlap, however many a line holds.
-ADDRESS: Final = r'(?:[^"<>\[\\]|"(?:[^"\\]|\\.)*+"|\[[^\]<]*+\])*+'
+ADDRESS: Final = r'[^"<>\[\\]*+(?:(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]<]*+\])[^"<>\[\\]*+)*+'
 
 # smtp/smtp_session.c namaddrport: host[address]:port; util/host_port.c.
-PEER: Final = r"[^\s\[\]]*+\[[^\]]*+\](?::[\w-]+)?"
+PEER: Final = r"[^\s\[\]]*+\[[^\]\s]*+\](?::[\w-]++)?"
 # smtpd/smtpd_peer.c namaddr: host[address]; postscreen/postscreen.c: [address]:port.
-CLIENT: Final = r"[^\s\[\]]*+\[[^\]]*+\](?::\d+)?"
+CLIENT: Final = r"[^\s\[\]]*+\[[^\]\s]*+\](?::[0-9]++)?"
 
 # global/log_adhoc.c: the text runs to the line's last parenthesis, which is missing where the line was cut.
 REASON: Final = r"\((?P<reason>.*(?=\)\Z)|.*)\)?"
@@ -45,6 +51,7 @@ ENVELOPE: Final = (
     r"(?:,? helo=<(?P<helo>[^<>]*+)>)?"
 )
 SASL_FIELDS: Final = (
-    r"(?: sasl_method=(?P<sasl_method>\S*+))?(?: sasl_username=<?(?P<sasl_username>(?:[^ <>]| (?!sasl_sender=))*+)>?)?"
+    r"(?: sasl_method=(?P<sasl_method>\S*+))?"
+    r"(?: sasl_username=<?(?P<sasl_username>[^ <>]*+(?: (?!sasl_sender=)[^ <>]*+)*+)>?)?"
     r"(?: sasl_sender=(?P<sasl_sender>[^<>]*+))?"
 )

@@ -24,19 +24,21 @@ def _matchers(rules: tuple[Rule, ...], severity: Severity) -> tuple[_Matcher, ..
     )
 
 
+_new: Final = tuple.__new__
+
 _INFO: Final = {daemon: _matchers(TABLE[daemon], "info") for daemon in DAEMONS}
 _PROBLEM: Final = {daemon: _matchers(TABLE[daemon], "problem") for daemon in DAEMONS}
 
 
 def parse_event(record: Record) -> Event | None:
     """The event that a record's text tells of, or None where no rule knows it."""
-    text = record.text
-    info = record.severity == "info"
-    for fullmatch, event, spread in (_INFO if info else _PROBLEM)[record.daemon]:
+    _, _, _, daemon, _, severity, text, _ = record
+    info = severity == "info"
+    for fullmatch, event, spread in _INFO[daemon] if info else _PROBLEM[daemon]:
         match: re.Match[str] | None = fullmatch(text)
         if match is not None:
             values = match.groups()
-            made: Event = tuple.__new__(event, values if spread is None else spread(values))
+            made: Event = _new(event, values if spread is None else spread((*values, None)))
             return made
     return None if info else Problem(text)
 

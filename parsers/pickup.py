@@ -8,14 +8,14 @@ from parsers.rules import Rule, rule
 
 RULES: Final[tuple[Rule, ...]] = (
     rule(
-        rf"(?P<queue_id>{QUEUE_ID}): uid=(?P<uid>\d++) from=<(?P<from_>{ADDRESS})>"
+        rf"(?P<queue_id>{QUEUE_ID}): uid=(?P<uid>[0-9]++) from=<(?P<from_>{ADDRESS})>"
         rf"(?: orig_id=(?P<orig_id>{QUEUE_ID}))?",
         PickedUp,
         "pickup/pickup.c",
     ),
     # pickup prints the sender as given, so a lone quote is possible.
     rule(
-        rf"(?P<queue_id>{QUEUE_ID}): uid=(?P<uid>\d++) from=<(?P<from_>.*)>(?: orig_id=(?P<orig_id>{QUEUE_ID}))?",
+        rf"(?P<queue_id>{QUEUE_ID}): uid=(?P<uid>[0-9]++) from=<(?P<from_>.*)>(?: orig_id=(?P<orig_id>{QUEUE_ID}))?",
         PickedUp,
         "pickup/pickup.c",
     ),

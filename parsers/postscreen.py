@@ -3,10 +3,10 @@
 from typing import Final
 
 from parsers.events import ClientNote, ClientVerdict, DnsListed, NameLookupProblem, ProxyConnection, Screened
-from parsers.grammar import QUEUE_ID
+from parsers.grammar import QUEUE_ID, until
 from parsers.rules import Rule, problem, rule
 
-_CLIENT: Final = r"(?P<client>\[[^\]]*+\](?::\d+)?)"
+_CLIENT: Final = r"(?P<client>\[[^\]\s]*+\](?::[0-9]++)?)"
 
 POSTSCREEN: Final[tuple[Rule, ...]] = (
     rule(
@@ -42,8 +42,8 @@ POSTSCREEN: Final[tuple[Rule, ...]] = (
     ),
     # The client chose all of from, to and helo; none of them can reach the fields before.
     rule(
-        rf"(?P<queue_id>{QUEUE_ID}): (?P<action>[\w-]+): (?P<stage>\S+) from {_CLIENT}: (?P<text>(?:[^;]|;(?! from=<))*+)"
-        r"(?:; from=<(?P<from_>(?:[^>]|>(?!, to=<))*+)>, to=<(?P<to>(?:[^>]|>(?!, proto=))*+)>, proto=(?P<proto>[^,]*+)"
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<action>[\w-]+): (?P<stage>\S+) from {_CLIENT}: (?P<text>{until(';', ' from=<')})"
+        rf"(?:; from=<(?P<from_>{until('>', ', to=<')})>, to=<(?P<to>{until('>', ', proto=')})>, proto=(?P<proto>[^,]*+)"
         r", helo=<(?P<helo>.*)>)?",
         ClientVerdict,
         "postscreen/postscreen_smtpd.c",

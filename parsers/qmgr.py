@@ -20,16 +20,16 @@ from parsers.rules import Rule, problem, rule
 
 RULES: Final[tuple[Rule, ...]] = (
     rule(
-        rf"(?P<queue_id>{QUEUE_ID}): from=<(?P<from_>{ADDRESS})>, size=(?P<size>\d++),"
-        r" nrcpt=(?P<nrcpt>\d++) \(queue active\)",
+        rf"(?P<queue_id>{QUEUE_ID}): from=<(?P<from_>{ADDRESS})>, size=(?P<size>[0-9]++),"
+        r" nrcpt=(?P<nrcpt>[0-9]++) \(queue active\)",
         QueueActive,
         "global/opened.c",
     ),
     rule(rf"(?P<queue_id>{QUEUE_ID}): removed", Removed, "qmgr/qmgr_active.c"),
     # The unquoted form of before 3.5, where a sender may hold a lone quote.
     rule(
-        rf"(?P<queue_id>{QUEUE_ID}): from=<(?P<from_>.*)>, size=(?P<size>\d++),"
-        r" nrcpt=(?P<nrcpt>\d++) \(queue active\)",
+        rf"(?P<queue_id>{QUEUE_ID}): from=<(?P<from_>.*)>, size=(?P<size>[0-9]++),"
+        r" nrcpt=(?P<nrcpt>[0-9]++) \(queue active\)",
         QueueActive,
         "global/opened.c",
     ),

@@ -20,10 +20,11 @@ from parsers.events import (
     ServiceUnavailable,
     TlsAcceptFailed,
 )
-from parsers.grammar import AFTER_TEXT, CLIENT, ENVELOPE, QUEUE_ID, SASL_FIELDS
+from parsers.grammar import AFTER_TEXT, CLIENT, ENVELOPE, QUEUE_ID, SASL_FIELDS, until
 from parsers.rules import Rule, problem, rule
 
 _FIELD: Final = r" (?:sasl_sender|orig_queue_id|orig_client)="
+_QUOTING: Final = rf'[^";]*+(?:(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|;(?!{AFTER_TEXT}))[^";]*+)*+'
 _VERDICT: Final = (
     rf"(?:(?P<queue_id>{QUEUE_ID}): )?(?P<action>[\w-]+): (?P<stage>[^:]+?) from (?P<client>{CLIENT}): "
 )
@@ -38,8 +39,8 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     rule(
         rf"(?P<queue_id>{QUEUE_ID}): client=(?P<client>{CLIENT})(?:, sasl_method=(?P<sasl_method>[^,]*+))?"
-        rf"(?:, sasl_username=(?P<sasl_username>(?:[^,]|,(?!{_FIELD}))*+))?"
-        rf"(?:, sasl_sender=(?P<sasl_sender>(?:[^,]|,(?!{_FIELD}))*+))?"
+        rf"(?:, sasl_username=(?P<sasl_username>{until(',', _FIELD)}))?"
+        rf"(?:, sasl_sender=(?P<sasl_sender>{until(',', _FIELD)}))?"
         rf"(?:, orig_queue_id=(?P<orig_queue_id>{QUEUE_ID}))?(?:, orig_client=(?P<orig_client>.*))?",
         ClientAccepted,
         "smtpd/smtpd.c",
@@ -48,14 +49,14 @@ RULES: Final[tuple[Rule, ...]] = (
     # smtpd/smtpd_check.c log_whatsup. The text repeats what the client sent, so a quoted string in it may hold
     # anything; only where its quotes do not pair does the rule after have to do without them.
     rule(
-        rf'{_VERDICT}(?P<text>(?:[^";]|"(?:[^"\\]|\\.)*+"|;(?!{AFTER_TEXT}))*+);?{ENVELOPE}{SASL_FIELDS}',
+        rf"{_VERDICT}(?P<text>{_QUOTING});?{ENVELOPE}{SASL_FIELDS}",
         ClientVerdict,
         "smtpd/smtpd_check.c",
         "smtpd/smtpd_milter.c",
         "smtpd/smtpd.c",
     ),
     rule(
-        rf"{_VERDICT}(?P<text>(?:[^;]|;(?!{AFTER_TEXT}))*+);?{ENVELOPE}{SASL_FIELDS}",
+        rf"{_VERDICT}(?P<text>{until(';', AFTER_TEXT)});?{ENVELOPE}{SASL_FIELDS}",
         ClientVerdict,
         "smtpd/smtpd_check.c",
     ),
@@ -89,7 +90,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     problem(
         rf"(?P<client>{CLIENT}): SASL (?P<mechanism>\S+) authentication (?:failed|aborted)(?:: ?(?P<reason>"
-        r"(?:[^,]|,(?! sasl_username=))*+))?(?:, sasl_username=(?P<sasl_username>.*))?",
+        rf"{until(',', ' sasl_username=')}))?(?:, sasl_username=(?P<sasl_username>.*))?",
         ClientSaslFailed,
         "smtpd/smtpd_sasl_glue.c",
     ),

@@ -24,16 +24,19 @@ _DETAILS: Final = (
     r"|subject=|issuer=|certificate |Trusted|Untrusted|Verified"
 )
 
+# Apart, because it comes early in the table of the client: one such line for every session.
+ESTABLISHED: Final = rule(
+    r"(?:(?P<trust>\w++) )?TLS connection (?P<how>established|reused) (?P<direction>to|from) (?P<peer>[^\s\]]++\]?(?::\w++)?)"
+    r"(?: to (?P<sni>[^\s:]++))?: (?P<protocol>\S++) with cipher (?P<cipher>\S++)"
+    rf"(?: \((?P<bits>[0-9]++/[0-9]++) bits\))?(?: key-exchange (?P<key_exchange>{_ALGORITHM}))?"
+    rf"(?: server-signature (?P<server_signature>{_ALGORITHM}))?(?: server-digest (?P<server_digest>\S++))?"
+    rf"(?: client-signature (?P<client_signature>{_ALGORITHM}))?(?: client-digest (?P<client_digest>\S++))?",
+    TlsEstablished,
+    "tls/tls_misc.c",
+)
+
 TLS: Final[tuple[Rule, ...]] = (
-    rule(
-        r"(?:(?P<trust>\w++) )?TLS connection (?P<how>established|reused) (?P<direction>to|from) (?P<peer>[^\s\]]++\]?(?::\w++)?)"
-        r"(?: to (?P<sni>[^\s:]++))?: (?P<protocol>\S++) with cipher (?P<cipher>\S++)"
-        rf"(?: \((?P<bits>\d++/\d++) bits\))?(?: key-exchange (?P<key_exchange>{_ALGORITHM}))?"
-        rf"(?: server-signature (?P<server_signature>{_ALGORITHM}))?(?: server-digest (?P<server_digest>\S++))?"
-        rf"(?: client-signature (?P<client_signature>{_ALGORITHM}))?(?: client-digest (?P<client_digest>\S++))?",
-        TlsEstablished,
-        "tls/tls_misc.c",
-    ),
+    ESTABLISHED,
     rule(r"SSL_connect error to (?P<peer>\S+): (?P<reason>.*)", TlsFailed, "tls/tls_client.c"),
     rule(r"SSL_accept error from (?P<peer>\S+): (?P<reason>.*)", TlsAcceptFailed, "tls/tls_server.c"),
     rule(
