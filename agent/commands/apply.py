@@ -1,0 +1,51 @@
+"""`postward apply`: change Postfix's configuration, and prove that it works."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from agent.commands.common import fail, load, log_to_stderr, need_root, settings_option, told
+from agent.console import diff_text, probe_text, terminal
+from agent.enforce import Enforcer
+from agent.one_probe import one_probe
+from agent.postfix import Postfix
+from config.plan import diff
+from config.settings import Settings
+
+
+@click.command("apply")
+@settings_option
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    help="Confirm new settings by a probe, or go back.",
+    show_default=True,
+)
+def command(settings_file: Path, verify: bool) -> None:
+    """Change it: stage, check, commit, confirm by a probe, keep or roll back."""
+    log_to_stderr()
+    need_root()
+    with told():
+        settings = load(settings_file)
+        enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
+        planned = enforcer.look()
+        terminal().print(diff_text(diff(planned)), end="")
+        enforcer.forget_verdict()
+        enforcer.converge()
+        if enforcer.unconfirmed and verify and settings.probe.recipient:
+            _verify(settings, enforcer)
+    if not enforcer.state.in_sync:
+        fail(enforcer.state.problem or "the configuration is not what the settings say")
+    click.echo("in sync: Postfix has what the settings say")
+
+
+def _verify(settings: Settings, enforcer: Enforcer) -> None:
+    result = asyncio.run(one_probe(settings))
+    terminal().print(probe_text(result))
+    reason = f"probe {result.outcome} at step {result.step}: {result.words}"
+    enforcer.confirm(accepted=result.accepted, reason=reason)
+    if not result.accepted and enforcer.state.in_sync:
+        fail(
+            "the settings are in force, but no mail goes out with them, and there is no former configuration that did better"
+        )

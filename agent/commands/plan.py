@@ -1,0 +1,32 @@
+"""`postward plan`: what apply would change."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from agent.commands.common import DRIFT, echo_json, json_option, load, settings_option, told
+from agent.console import diff_text, terminal
+from agent.enforce import Enforcer
+from agent.postfix import Postfix
+from config.plan import diff
+
+
+@click.command("plan")
+@settings_option
+@json_option
+def command(settings_file: Path, as_json: bool) -> None:
+    """Show what apply would change, as a diff without secrets. Status 3 if there is something."""
+    with told():
+        settings = load(settings_file)
+        planned = Enforcer(settings, Postfix(Path(settings.postfix.config_directory))).look()
+    if as_json:
+        changes = [
+            {"name": drift.name, "actual": drift.actual, "desired": drift.desired} for drift in planned.drifts
+        ]
+        echo_json({"in_sync": not planned, "changes": changes, "then": planned.activation.value})
+    elif planned:
+        terminal().print(diff_text(diff(planned)), end="")
+    else:
+        click.echo("in sync: Postfix has what the settings say")
+    sys.exit(DRIFT if planned else 0)

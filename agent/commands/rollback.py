@@ -1,0 +1,22 @@
+"""`postward rollback`: the previous configuration comes back."""
+
+from pathlib import Path
+
+import click
+
+from agent.apply import exclusively, roll_back
+from agent.commands.common import load, need_root, settings_option, told
+from agent.postfix import Postfix
+
+
+@click.command("rollback")
+@settings_option
+def command(settings_file: Path) -> None:
+    """Bring the previous configuration back. A running enforcer would undo that: stop it, or change the settings."""
+    need_root()
+    with told():
+        settings = load(settings_file)
+        state = Path(settings.state.directory)
+        with exclusively(state):
+            number = roll_back(Postfix(Path(settings.postfix.config_directory)), state)
+    click.echo(f"generation {number} is back in force")

@@ -1,0 +1,27 @@
+"""`postward run`: the agent."""
+
+from pathlib import Path
+
+import click
+
+from agent.commands.common import fail, load, log_to_stderr, need_root, settings_option, told
+from agent.daemon import Options, StartError, serve
+
+
+@click.command("run")
+@settings_option
+@click.option("--enforce", is_flag=True, help="Also keep Postfix's configuration, in this process (root).")
+@click.option(
+    "--deliveries", is_flag=True, help="Print each delivery and each probe's timeline on standard output."
+)
+def command(settings_file: Path, enforce: bool, deliveries: bool) -> None:
+    """Read the mail log, count, probe, and serve metrics."""
+    log_to_stderr()
+    with told():
+        settings = load(settings_file)
+        if enforce:
+            need_root()
+        try:
+            serve(settings, Options(enforce, deliveries))
+        except StartError as error:
+            fail(str(error))

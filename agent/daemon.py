@@ -1,0 +1,269 @@
+"""The agent: its parts in the order of the data flow, each a task of one loop.
+
+One way to stop: a signal sets an event, tasks are cancelled, and the position and counts are saved last.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from agent.checkpoint import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
+from agent.clock import local_now
+from agent.collector import Gauges, PostwardCollector
+from agent.console import DeliveryRows, probe_text, terminal
+from agent.counting import Counting
+from agent.enforce import Enforcer
+from agent.enforcement import enforcement_file, read_enforcement
+from agent.log_source import NoLogError, find_log
+from agent.notify import notify
+from agent.pipeline import Pipeline
+from agent.postfix import Postfix, PostfixError, master_runs
+from agent.probe import Prober
+from agent.probe_tracker import ProbeResult, ProbeTracker
+from agent.relay_names import RelayNames
+from agent.source.file import FileSource
+from agent.source.watch import Watcher, wake_up
+from agent.tally import Tally
+from agent.web import Server, application
+from config.fields import split_address
+from config.settings import Settings
+
+_LOOK_AGAIN = 1.0  # seconds until the log is looked at without a wake-up
+_CHECKPOINT_INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log
+_SETTLE = 0.2  # seconds that a change in Postfix's folder may take: editors write in several steps
+
+_log = logging.getLogger("postward")
+
+
+class StartError(Exception):
+    """The agent cannot start; the text says why and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How `postward run` was called.
+
+    Attributes:
+        enforce: also keep the configuration (needs root).
+        deliveries: print each delivery as a row.
+    """
+
+    enforce: bool = False
+    deliveries: bool = False
+
+
+class Agent:
+    """Reads, counts, probes, serves and, if asked to, enforces.
+
+    Raises:
+        StartError: on construction, when a part cannot be set up.
+    """
+
+    def __init__(self, settings: Settings, options: Options) -> None:
+        self._settings = settings
+        self._options = options
+        self._console = terminal()
+        self._postfix = Postfix(Path(settings.postfix.config_directory))
+        self._checkpoint_file = Path(settings.state.directory) / "checkpoint.json"
+        self._queue_directory = _queue_directory(self._postfix)
+        self._names = RelayNames.of_settings(settings)
+
+        # log → counts, and the counts saved with the position
+        self._source, self._tally = self._resume()
+        self._tracker = ProbeTracker()
+        observers = [self._tracker.observe]
+        if options.deliveries:
+            observers.append(DeliveryRows(self._console, self._names).observe)
+        self._pipeline = Pipeline(Counting(self._tally, self._names, local_now), observers)
+        self._caught_up = False
+
+        # settings → Postfix, and the proof that it works
+        self._enforcer = Enforcer(settings, self._postfix) if options.enforce else None
+        self._prober = Prober(settings, self._postfix, self._tracker)
+        self._last_probe: ProbeResult | None = None
+        self._applied_at = 0.0
+        self._probe_now = asyncio.Event()
+
+        # counts → Prometheus
+        registry = CollectorRegistry()
+        registry.register(PostwardCollector(self._tally, self._gauges))
+        self._socket = _listen(settings.web.listen)
+        self._server = Server(application(registry, self._not_ready))
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT."""
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        with Watcher() as watcher:
+            async with asyncio.TaskGroup() as group:
+                jobs = [self._follow_log(watcher), self._save(), self._probe()]
+                if self._enforcer:
+                    jobs.append(self._enforce(watcher, self._enforcer))
+                tasks = [group.create_task(job) for job in jobs]
+                server = group.create_task(self._server.serve(sockets=[self._socket]))
+                _log.info("metrics: http://%s/metrics", self._settings.web.listen)
+                notify("READY=1")
+                await stop.wait()
+                notify("STOPPING=1")
+                for task in tasks:
+                    task.cancel()
+                self._server.should_exit = True
+                await server
+        self._write_checkpoint()
+        self._source.close()
+
+    def _resume(self) -> tuple[FileSource, Tally]:
+        """Where the last run stopped."""
+        try:
+            path, reason = find_log(self._settings.log.source, self._postfix)
+            checkpoint = read_checkpoint(self._checkpoint_file)
+        except (NoLogError, CheckpointError) as error:
+            raise StartError(str(error)) from error
+        _log.info("log: %s (%s)", path, reason)
+        if checkpoint is None:
+            return FileSource(path), Tally()
+        same = checkpoint.source == str(path)
+        return FileSource(path, checkpoint.marks if same else None), checkpoint.tally
+
+    async def _follow_log(self, watcher: Watcher) -> None:
+        path = self._source.path
+        wake = watcher.watch(path.parent, lambda name: name.startswith(path.name))
+        problem = None
+        while True:
+            if lines := self._source.read():
+                self._pipeline.feed(lines)
+                await asyncio.sleep(0)  # a backlog must not keep scrapes and probes waiting
+                continue
+            self._caught_up = True
+            if self._source.problem != problem:
+                problem = self._source.problem
+                _log.log(
+                    logging.ERROR if problem else logging.INFO,
+                    "log: %s",
+                    problem or f"{path} can be read again",
+                )
+            await wake_up(wake, _LOOK_AGAIN)
+
+    async def _save(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECKPOINT_INTERVAL)
+            content = self._checkpoint().to_json()
+            await asyncio.to_thread(self._write_checkpoint, content)
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(str(self._source.path), self._source.marks(), self._tally)
+
+    def _write_checkpoint(self, content: bytes | None = None) -> None:
+        try:
+            write_checkpoint(self._checkpoint_file, content or self._checkpoint().to_json())
+        except OSError as error:
+            _log.error(
+                "%s: %s; after a crash lines would be counted again", self._checkpoint_file, error.strerror
+            )
+
+    async def _enforce(self, watcher: Watcher, enforcer: Enforcer) -> None:
+        wake = watcher.watch(self._postfix.config_directory, lambda name: not name.startswith("."))
+        while True:
+            if await asyncio.to_thread(enforcer.converge):
+                self._applied_at = time.monotonic()
+                self._probe_now.set()
+            await wake_up(wake, self._settings.enforce.interval_seconds)
+            await asyncio.sleep(_SETTLE)
+
+    async def _probe(self) -> None:
+        if not self._settings.probe.recipient:
+            _log.warning("probe.recipient is not set: no probes are sent, and new settings are kept unproven")
+            return
+        if self._enforcer:
+            await self._probe_now_or_later(self._settings.enforce.interval_seconds)
+        while True:
+            started = time.monotonic()
+            result = await self._prober.probe()
+            self._take(result)
+            if self._enforcer and self._enforcer.unconfirmed and started >= self._applied_at:
+                reason = f"probe {result.outcome} at step {result.step}: {result.words or result.cause or 'no answer'}"
+                await asyncio.to_thread(self._enforcer.confirm, accepted=result.accepted, reason=reason)
+            await self._probe_now_or_later(self._settings.probe.interval_seconds)
+
+    async def _probe_now_or_later(self, seconds: float) -> None:
+        await wake_up(self._probe_now, seconds)
+
+    def _take(self, result: ProbeResult) -> None:
+        self._last_probe = result
+        self._tally.add("postward_probes_total", (result.relay, result.outcome, result.step))
+        if result.accepted:
+            self._tally.latest("postward_probe_last_success_timestamp_seconds", (result.relay,), time.time())
+        if self._options.deliveries:
+            self._console.print(probe_text(result))
+        else:
+            _log.log(
+                logging.INFO if result.accepted else logging.ERROR,
+                "%s",
+                probe_text(result).plain.replace("\n", ";"),
+            )
+
+    def _not_ready(self) -> str | None:
+        return (
+            None
+            if self._caught_up
+            else f"catching up with {self._source.path}, {self._source.unread()} bytes to go"
+        )
+
+    def _gauges(self) -> Gauges:
+        """What is true at this moment."""
+        gauges: dict[str, dict[tuple[str, ...], float]] = {
+            "postfix_up": {(): float(master_runs(self._queue_directory))},
+            "postward_log_unread_bytes": {(): float(self._source.unread())},
+            "postward_log_readable": {(): float(self._source.problem is None)},
+            "postward_build_info": {(version("postward"),): 1.0},
+        }
+        if enforcement := read_enforcement(enforcement_file(Path(self._settings.state.directory))):
+            gauges |= enforcement.gauges()
+        if self._last_probe:
+            gauges |= self._last_probe.gauges()
+        return gauges
+
+
+def _queue_directory(postfix: Postfix) -> str:
+    try:
+        return postfix.expanded("queue_directory")
+    except PostfixError as error:
+        raise StartError(f"postfix.config_directory: {error}") from error
+
+
+def _listen(address: str) -> socket.socket:
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"web.listen: {address}: {error.strerror}; write an address of this host and a free port"
+        ) from error
+    return listener
+
+
+def serve(settings: Settings, options: Options) -> None:
+    """Run the agent until it is told to stop. Raises StartError."""
+    try:
+        Path(settings.state.directory).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"state.directory: {settings.state.directory}: {error.strerror}; write a folder that can be written"
+        ) from error
+
+    async def run() -> None:
+        await Agent(settings, options).run()
+
+    asyncio.run(run())

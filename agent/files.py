@@ -1,0 +1,57 @@
+"""Writing files so that no reader ever sees a half-written one, and no crash leaves one.
+
+A file is written beside its place, flushed to disk and renamed over it. Owner and mode are set before the
+content is, so that a secret is never readable for longer than its file will be.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def write_atomically(
+    path: Path, data: bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None
+) -> None:
+    """Replace `path` with `data`.
+
+    Args:
+        path: the file; a symbolic link is followed, so that the link stays.
+        data: the whole content.
+        mode: permission bits.
+        owner: (uid, gid), or None to leave it to the system.
+
+    Raises:
+        OSError: nothing was changed.
+    """
+    path = Path(os.path.realpath(path))
+    beside = path.with_name(f".{path.name}.postward")
+    try:
+        write_new(beside, data, mode=mode, owner=owner)
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def write_new(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | None) -> None:
+    """Write a file that must not exist yet (a left-over of a crash is removed first) and flush it to disk."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        if owner is not None:
+            os.fchown(descriptor, *owner)
+        os.fchmod(descriptor, mode)
+        file.write(data)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames in a directory survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,204 @@
+"""The only module that runs Postfix's programs.
+
+Promise: every child has a deadline and a closed standard input or one that is handed in; no secret is ever an
+argument or in a child's environment; a failure is a `PostfixError` that says which command, and what it printed.
+
+`postfix` prints nothing when standard error is no terminal (up to 3.7), so its commands run under a
+pseudo-terminal. A setting that breaks every command (`inet_interfaces`, a number) shows up here as well.
+"""
+
+import os
+import pty
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.desired import PostfixFacts
+from parsers.postconf import parse_parameters
+
+_DEADLINE = 30.0  # seconds: `postqueue` and `sendmail` can hang for ever on a full disk
+# Debian and RHEL keep Postfix's commands where a service's or an ordinary user's PATH may not look.
+_SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
+
+
+class PostfixError(Exception):
+    """A Postfix program is missing, failed, or did not end in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Postfix:
+    """A Postfix instance, known by its configuration directory."""
+
+    config_directory: Path
+
+    @property
+    def main_cf(self) -> Path:
+        """The configuration file."""
+        return self.config_directory / "main.cf"
+
+    def facts(self) -> PostfixFacts:
+        """What this Postfix can do. Raises PostfixError."""
+        kind = self.parameters(["default_database_type"])["default_database_type"]
+        types = self._run("postconf", "-m").split()
+        return PostfixFacts(str(self.config_directory), kind, frozenset(types))
+
+    def parameters(self, names: Iterable[str]) -> dict[str, str]:
+        """Effective values as main.cf has them, not expanded (`postconf NAME…`). Unknown names are left out."""
+        return parse_parameters(self._run("postconf", *names))
+
+    def expanded(self, name: str) -> str:
+        """One effective value with its `$name` references expanded."""
+        return parse_parameters(self._run("postconf", "-x", name)).get(name, "")
+
+    def set_parameters(self, parameters: Mapping[str, str]) -> None:
+        """Edit main.cf, all parameters in one rewrite. `postconf -e` resets its mode and replaces a symlink: see `stage`."""
+        self._run("postconf", "-e", *(f"{name}={value}" for name, value in parameters.items()))
+
+    def check(self) -> None:
+        """Let Postfix judge its configuration. Raises PostfixError with its words."""
+        self._run_in_terminal("check")
+
+    def reload(self) -> None:
+        """Bring main.cf into force. Raises PostfixError."""
+        self._run_in_terminal("reload")
+
+    def restart(self) -> None:
+        """Stop and start, for what a reload does not bring into force. Raises PostfixError.
+
+        The distribution's own instance belongs to systemd, which must not lose sight of it.
+        """
+        if str(self.config_directory) == "/etc/postfix" and Path("/run/systemd/system").is_dir():
+            _run(["systemctl", "restart", "postfix.service"], timeout=120)
+            return
+        self._run_in_terminal("stop")
+        self._run_in_terminal("start")
+
+    def is_running(self) -> bool:
+        """True if the master process lives (`postfix status`)."""
+        try:
+            self._run_in_terminal("status")
+        except PostfixError:
+            return False
+        return True
+
+    def build_index(self, table_type: str, path: Path) -> None:
+        """Compile a lookup table's source file (postmap(1)); the index inherits its mode."""
+        self._run("postmap", f"{table_type}:{path}")
+
+    def look_up(self, table_type: str, path: Path, keys: Iterable[str]) -> dict[str, str]:
+        """Key → value of a compiled table, for the keys that it holds. Keys go in and values come out by pipes."""
+        command = self._command("postmap", "-q", "-", f"{table_type}:{path}")
+        # Status 1 says that a key was not found.
+        output = _run(command, stdin="".join(f"{key}\n" for key in keys), statuses=(0, 1))
+        return dict(line.split("\t", 1) for line in output.splitlines() if "\t" in line)
+
+    def submit(self, message: bytes, sender: str, recipient: str) -> None:
+        """Hand a mail to Postfix the way cron does (sendmail(1)). Raises PostfixError."""
+        _run(
+            [_find("sendmail"), "-C", str(self.config_directory), "-i", "-f", sender, "--", recipient],
+            stdin=message,
+        )
+
+    def delete(self, queue_id: str) -> None:
+        """Take a mail out of the queue (postsuper(1), root only). Raises PostfixError."""
+        self._run("postsuper", "-d", queue_id)
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        return [_find(program), "-c", str(self.config_directory), *arguments]
+
+    def _run(self, program: str, *arguments: str) -> str:
+        return _run(self._command(program, *arguments))
+
+    def _run_in_terminal(self, command: str) -> None:
+        _run_in_terminal(self._command("postfix", command))
+
+
+def _find(program: str) -> str:
+    path = shutil.which(program, path=_SEARCH_PATH)
+    if path is None:
+        raise PostfixError(f"{program} is not installed; install the package postfix")
+    return path
+
+
+def _run(
+    command: list[str],
+    *,
+    stdin: str | bytes | None = None,
+    statuses: tuple[int, ...] = (0,),
+    timeout: float = _DEADLINE,
+) -> str:
+    """Standard output of a command."""
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    try:
+        done = subprocess.run(command, input=data or b"", capture_output=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise PostfixError(
+            f"{_words(command)} did not end within {timeout:.0f} s; is the disk full, or Postfix hanging?"
+        ) from None
+    except OSError as error:
+        raise PostfixError(f"{_words(command)}: {error.strerror}") from None
+    if done.returncode not in statuses:
+        printed = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
+        raise PostfixError(f"{_words(command)}: {printed}")
+    return done.stdout.decode(errors="replace")
+
+
+def _run_in_terminal(command: list[str]) -> None:
+    """Run a command whose words can only be had on a terminal. What it prints is far less than a terminal buffers."""
+    terminal, child = pty.openpty()
+    try:
+        # Daemons that the command starts keep its output open: only the terminal that is left behind is read.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=child, stderr=child, start_new_session=True
+        )
+        try:
+            status = process.wait(_DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise PostfixError(f"{_words(command)} did not end within {_DEADLINE:.0f} s") from None
+        if status:
+            raise PostfixError(f"{_words(command)}: {_printed(terminal) or f'exit status {status}'}")
+    except OSError as error:
+        raise PostfixError(f"{_words(command)}: {error.strerror}") from None
+    finally:
+        os.close(child)
+        os.close(terminal)
+
+
+def _printed(terminal: int) -> str:
+    os.set_blocking(terminal, False)
+    try:
+        data = os.read(terminal, 65536)
+    except BlockingIOError:
+        return ""
+    return " ".join(data.decode(errors="replace").split())
+
+
+def _words(command: list[str]) -> str:
+    """A command as messages show it: without the folder of the program, cut where a long edit would fill the screen."""
+    text = " ".join([Path(command[0]).name, *command[1:]])
+    return text if len(text) < 200 else f"{text[:200]}…"
+
+
+def master_runs(queue_directory: str) -> bool:
+    """True if the master process of this queue lives. Starts no program: cheap enough for every scrape."""
+    return any(
+        _is_master(entry, queue_directory) for entry in Path("/proc").iterdir() if entry.name.isdecimal()
+    )
+
+
+def _is_master(process: Path, queue_directory: str) -> bool:
+    try:
+        if (process / "comm").read_text() != "master\n" or b"/master\0" not in (
+            process / "cmdline"
+        ).read_bytes():
+            return False
+    except OSError:
+        return False  # it has just ended
+    try:
+        return str((process / "cwd").readlink()) == queue_directory
+    except OSError:
+        return True  # not for us to see: on a host with one instance, a master is the master

@@ -1,0 +1,65 @@
+"""Wake-ups from the file system. A wake-up is only a hint: watchdog can lose events and a directory can be missing,
+so whoever waits looks again after a time-out anyway.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+# Reading is no change; an observer that woke up by it would never sleep.
+_NO_CHANGE = frozenset({"opened", "closed_no_write"})
+
+
+class Watcher:
+    """Tells of changes in directories, as long as the `with` block lasts. Must be made inside the running loop."""
+
+    def __init__(self) -> None:
+        self._observer: BaseObserver = Observer()
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> Self:
+        self._observer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._observer.stop()
+        self._observer.join()
+
+    def watch(self, directory: Path, concerns: Callable[[str], bool]) -> asyncio.Event:
+        """An event that is set whenever a file of the directory changes whose name `concerns` accepts."""
+        wake = asyncio.Event()
+        try:
+            self._observer.schedule(_Handler(self._loop, wake, concerns), str(directory))
+        except OSError:
+            wake.clear()  # not there, or out of inotify watches: the time-out of whoever waits remains
+        return wake
+
+
+class _Handler(FileSystemEventHandler):
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, wake: asyncio.Event, concerns: Callable[[str], bool]
+    ) -> None:
+        self._loop = loop
+        self._wake = wake
+        self._concerns = concerns
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        """Runs in the observer's thread."""
+        names = [Path(str(path)).name for path in (event.src_path, event.dest_path) if path]
+        if event.event_type not in _NO_CHANGE and any(self._concerns(name) for name in names):
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+
+async def wake_up(wake: asyncio.Event, timeout_seconds: float) -> None:
+    """Wait for a hint, at most so long."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await wake.wait()
+    except TimeoutError:
+        pass
+    wake.clear()
