@@ -2,15 +2,18 @@
 the relay shows up in Postfix's log as Postfix words it.
 """
 
+import contextlib
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.bed import CA, Fault, PostfixInstance, Relay, require_postfix, wait_for
+from tests.bed import CA, Fault, PostfixError, PostfixInstance, Relay, require_postfix, wait_for
 
 pytestmark = pytest.mark.usefixtures("_postfix_present")
 
@@ -122,7 +125,7 @@ FAULTS = [
         Fault(step="starttls", reply="454 4.7.0 TLS not available"),
         "host localhost[127.0.0.1] refused to start TLS",
     ),
-    (Fault(step="starttls", action="cut"), "while performing the"),
+    (Fault(step="starttls", action="cut"), "while receiving the STARTTLS response"),
     (Fault(step="handshake", action="cut"), "Cannot start TLS: handshake failure"),
     (Fault(step="handshake", action="hang"), "Cannot start TLS: handshake failure"),
     (
@@ -230,9 +233,15 @@ def test_a_password_change_at_the_relay_is_felt_at_once(bed: Bed) -> None:
     assert ("PLAIN", "user", False) in bed.relay.auth_attempts
 
 
+def test_an_empty_sender_is_remembered_as_such(bed: Bed) -> None:
+    bed.postfix.sendmail("bounced@example.org", sender="<>")
+    assert "status=sent" in outcome(bed.postfix, "bounced@example.org")
+    assert bed.relay.messages[0].mail_from == ""
+
+
 def test_two_hundred_mails_arrive_once_each(bed: Bed) -> None:
     recipients = [f"r{number}@d{number % 20}.example.org" for number in range(200)]
-    sent = {bed.postfix.sendmail(recipient) for recipient in recipients}
+    sent = set(bed.postfix.inject(recipients))
     wait_for(lambda: len(bed.relay.messages) >= 200, timeout=30, what="two hundred mails")
     assert {message.message_id for message in bed.relay.messages} == sent
     assert len(bed.relay.messages) == 200
@@ -255,6 +264,73 @@ def test_other_mechanisms_and_implicit_tls(bed: Bed, mechanism: str, tls: str) -
     assert other.messages[0].tls
 
 
+@pytest.mark.parametrize("action", ["cut", "hang"])
+def test_implicit_tls_can_fail(bed: Bed, action: str) -> None:
+    with Relay(bed.ca, tls="implicit") as other:
+        other.fault = Fault(step="handshake", action=action)
+        use_relay(bed.postfix, other, bed.ca)
+        bed.postfix.reload()
+        try:
+            bed.postfix.sendmail(f"implicit-{action}@example.org")
+            assert "Cannot start TLS: handshake failure" in outcome(
+                bed.postfix, f"implicit-{action}@example.org"
+            )
+            other.fault = None
+            other.certificate = bed.ca.server_context("localhost", expired=True)
+            bed.postfix.sendmail(f"expired-{action}@example.org")
+            assert "Server certificate not verified" in outcome(bed.postfix, f"expired-{action}@example.org")
+        finally:
+            use_relay(bed.postfix, bed.relay, bed.ca)
+            bed.postfix.reload()
+
+
+def test_a_relay_comes_back_on_its_port() -> None:
+    with Relay(CA()) as relay:
+        port = relay.port
+        relay.restart()
+        assert relay.port == port
+        with socket.create_connection((relay.host, port), timeout=5) as client:
+            assert client.recv(100) == b"220 localhost ESMTP\r\n"
+
+
+def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        postfix = PostfixInstance(tmp_path, smtpd_port=taken.getsockname()[1])
+        with pytest.raises(PostfixError, match="Address already in use"), postfix:
+            pass
+    assert not postfix.pids()
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from tests.bed import PostfixInstance
+postfix = PostfixInstance(pathlib.Path(sys.argv[1]))
+postfix.start()
+print(postfix.folder, flush=True)
+os.kill(os.getpid(), signal.Signals[sys.argv[2]])
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_a_killed_test_run_leaves_no_postfix(tmp_path: Path, number: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), number],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert run.returncode != 0
+    folder = run.stdout.strip()
+    assert folder
+    wait_for(lambda: not mentions(folder), what=f"the end of all that mentions {folder}")
+    assert folder == str(tmp_path) or not Path(folder).exists()
+
+
 def test_stop_leaves_nothing(tmp_path: Path) -> None:
     postfix = PostfixInstance(tmp_path)
     with postfix:
@@ -264,16 +340,18 @@ def test_stop_leaves_nothing(tmp_path: Path) -> None:
         with socket.create_connection(("127.0.0.1", postfix.smtpd_port), timeout=5) as client:
             assert re.match(rb"220 client\.example\.test ESMTP", client.recv(200))
     assert not postfix.pids()
-    assert not [
-        command for command in Path("/proc").glob("[0-9]*/cmdline") if bytes(postfix.folder) in _read(command)
-    ]
+    assert not mentions(str(postfix.folder))
     with socket.socket() as port:
         port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         port.bind(("127.0.0.1", postfix.smtpd_port))
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+def mentions(folder: str) -> list[str]:
+    """List the processes with this folder among their arguments or as their working directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            where = str((process / "cwd").readlink())
+            if folder in where or folder.encode() in (process / "cmdline").read_bytes():
+                found.append(f"{process.name} in {where}")
+    return found

@@ -85,6 +85,7 @@ class Conversation(SMTP):
     session: Any
     transport: Any
     _original_transport: Any
+    raw: Any = None  # the TCP transport, below TLS
 
     command_size_limit = 16384  # an XOAUTH2 token is longer than a line of RFC 5321
     line_length_limit = 16384
@@ -116,20 +117,32 @@ class Conversation(SMTP):
     def encrypted(self) -> bool:
         return self._house.tls == "implicit" or self._tls_protocol is not None
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.raw = self.raw or transport
+        super().connection_made(transport)
+
     def connection_lost(self, error: Exception | None) -> None:
         self._house.gone(self)
         super().connection_lost(error)
 
     def cut(self) -> None:
         """Close the connection at once, below TLS, without a word."""
-        transport = self._original_transport or self.transport
-        if transport is not None:
-            transport.abort()
+        if self.raw is not None:
+            self.raw.abort()
+        self.transport = None  # no command that has arrived already is served any more
+
+    def _hang_up(self) -> None:
+        """Close the connection after what was said has been sent."""
+        if self.transport is not None:
+            self.transport.close()
+        self.transport = None
 
     async def push(self, status: str | bytes) -> None:
         raw = status if isinstance(status, bytes) else status.encode()
         if not raw:  # aiosmtpd sends whatever a hook returns, also when a fault has already spoken
             return
+        if self.transport is None or self.transport.is_closing():
+            raise ConnectionResetError
         for line in raw.split(b"\r\n"):
             self._house.note_line(self.number, f"S: {line.decode(errors='replace')}")
         await super().push(raw)
@@ -157,8 +170,8 @@ class Conversation(SMTP):
             return False
         if fault.action == "reply":
             await self.push(fault.reply_bytes)
-            if fault.closes and self.transport is not None:
-                self.transport.close()
+            if fault.closes:
+                self._hang_up()
         else:
             self.cut()
         return True
@@ -227,7 +240,7 @@ class Conversation(SMTP):
             await method(argument)
         except TLSSetupException as error:
             self._house.note_tls_failure(str(error.__cause__))
-            self._original_transport.abort()
+            self.cut()
             self.connection_lost(None)  # asyncio does not tell an application whose handshake failed
 
     # AUTH
@@ -317,8 +330,9 @@ class Conversation(SMTP):
         if await self._fails("end_of_data", " ".join(envelope.rcpt_tos)):
             return ""
         user = session.auth_data if session.authenticated else None
+        sender = "" if envelope.mail_from == "<>" else envelope.mail_from
         self._house.note_message(
-            envelope.mail_from, list(envelope.rcpt_tos), bytes(envelope.content), user, self.encrypted
+            sender, list(envelope.rcpt_tos), bytes(envelope.content), user, self.encrypted
         )
         return f"250 2.0.0 Ok: queued as {secrets.token_hex(5).upper()}"
 
@@ -326,10 +340,27 @@ class Conversation(SMTP):
 _STEP_OF = {"EHLO": "ehlo", "HELO": "ehlo", "MAIL": "mail", "RCPT": "rcpt", "QUIT": "quit"}
 
 
-def under_tls(
-    conversation: Conversation, context: ssl.SSLContext, loop: asyncio.AbstractEventLoop
-) -> asyncio.BaseProtocol:
+class _ImplicitTLS(sslproto.SSLProtocol):
+    def connection_made(self, transport: Any) -> None:
+        self.conversation.raw = transport
+        super().connection_made(transport)
+
+    def __init__(
+        self, conversation: Conversation, handshake: asyncio.Future[None], context: ssl.SSLContext
+    ) -> None:
+        self.conversation = conversation
+        super().__init__(conversation.loop, conversation, context, handshake, server_side=True)
+
+
+def under_tls(conversation: Conversation, house: House, context: ssl.SSLContext) -> asyncio.BaseProtocol:
     """Wrap a conversation into TLS from the first byte, with the certificate of this moment."""
-    handshake = loop.create_future()
-    handshake.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return sslproto.SSLProtocol(loop, conversation, context, handshake, server_side=True)
+
+    def note(done: asyncio.Future[None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if error is not None:  # asyncio does not tell an application whose handshake failed
+            house.note_tls_failure(str(error))
+            house.gone(conversation)
+
+    handshake: asyncio.Future[None] = conversation.loop.create_future()
+    handshake.add_done_callback(note)
+    return _ImplicitTLS(conversation, handshake, context)

@@ -13,10 +13,11 @@ import os
 import random
 import shutil
 import signal
+import smtplib
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.bed.require import ADMIN_PATH
 from tests.bed.waiting import wait_for
 
 DEADLINE = 30.0  # seconds: Postfix's tools can hang, for one when the queue directories are missing
+_HOT = 3.0  # seconds
 _SOCKET_PATH_LIMIT = 107  # bytes, without the closing NUL
 _LONGEST_SOCKET = "/public/postlog"  # the only socket that is opened by its absolute path
 
@@ -58,6 +60,9 @@ anvil unix - - {c} - 1 anvil
 scache unix - - {c} - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """
+
+# $1: the configuration directory; $2: the folder to remove afterwards, if it is ours.
+_GUARDIAN = 'cat >/dev/null; postfix -c "$1" stop; if [ -n "$2" ]; then rm -rf -- "$2"; fi'
 
 
 class PostfixError(AssertionError):
@@ -152,13 +157,18 @@ class PostfixInstance:
         }
         text = "".join(f"{name} = {value}\n" for name, value in parameters.items())
         (self.config_directory / "main.cf").write_text(text)
+        self.settle()
         service_table = _MASTER_CF.format(port=self.smtpd_port, c="y" if chroot else "n", name=syslog_name)
         (self.config_directory / "master.cf").write_text(service_table)
 
     # Starting and stopping
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self._remove_own_folder()
+            raise
         return self
 
     def __exit__(
@@ -200,9 +210,10 @@ class PostfixInstance:
             [
                 "/bin/sh",
                 "-c",
-                'cat >/dev/null; exec postfix -c "$1" stop',
+                _GUARDIAN,
                 "guardian",
                 str(self.config_directory),
+                str(self._own_folder or ""),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -254,9 +265,20 @@ class PostfixInstance:
         return _parse_parameters(self._run("postconf", "-c", str(self.config_directory), *names))
 
     def set(self, **parameters: str) -> None:
-        """Edit main.cf by postconf -e, as an admin would; no reload."""
+        """Edit main.cf by postconf -e, as an admin would; no reload. Then settle()."""
         edits = [f"{name}={value}" for name, value in parameters.items()]
         self._run("postconf", "-c", str(self.config_directory), "-e", *edits)
+        self.settle()
+
+    def settle(self) -> None:
+        """Make main.cf look some seconds old.
+
+        Every Postfix program that meets a main.cf changed within the last two seconds waits and reads it again,
+        until it is older: two seconds for a start, a reload, even a postconf. Tests do not wait for that.
+        """
+        main_cf = self.config_directory / "main.cf"
+        before = main_cf.stat().st_mtime - _HOT
+        os.utime(main_cf, (before, before))
 
     # Mail
 
@@ -277,6 +299,16 @@ class PostfixInstance:
         command = ["sendmail", "-C", str(self.config_directory), "-i", "-f", sender, "--", recipient]
         self._run(*command, stdin=message.as_bytes())
         return str(message["Message-ID"])
+
+    def inject(self, recipients: Iterable[str], sender: str = "sender@client.example.test") -> list[str]:
+        """Submit many mails quickly, one a recipient, over one SMTP session, and return their Message-IDs."""
+        message_ids = []
+        with smtplib.SMTP("127.0.0.1", self.smtpd_port, timeout=DEADLINE) as client:
+            for recipient in recipients:
+                message_ids.append(make_msgid(domain="client.example.test"))
+                head = f"From: {sender}\r\nTo: {recipient}\r\nMessage-ID: {message_ids[-1]}\r\n"
+                client.sendmail(sender, [recipient], f"{head}Subject: Test\r\n\r\nA test.\r\n")
+        return message_ids
 
     def flush(self) -> None:
         self._run("postqueue", "-c", str(self.config_directory), "-f")

@@ -28,7 +28,10 @@ _PATIENCE = 10.0  # seconds that another thread may take to answer
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedMessage:
-    """One mail that the relay took responsibility for. `at` is in seconds since the epoch."""
+    """One mail that the relay took responsibility for. `at` is in seconds since the epoch.
+
+    A bounce's empty sender is the empty string.
+    """
 
     mail_from: str
     rcpt_tos: list[str]
@@ -215,7 +218,7 @@ class Relay:
             return conversation
         fault = self.take_fault("handshake", "")
         if fault is None:
-            return under_tls(conversation, self.certificate, self._loop)
+            return under_tls(conversation, self, self.certificate)
         self._open.discard(conversation)
         return _Mute(self, fault)
 
