@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.files import sync_directory, write_atomically, write_new
-from agent.postfix import Postfix, PostfixError
+from agent.postfix import Postfix, PostfixError, let_rest
 from config.desired import DesiredState, LookupTable
 from config.drift import ActualState, TableState
 from config.plan import Activation, Plan
@@ -144,6 +144,7 @@ def _replace_main_cf(postfix: Postfix, staged: Path) -> None:
     write_atomically(
         postfix.main_cf, data, mode=status.st_mode & 0o7777, owner=(status.st_uid, status.st_gid)
     )
+    let_rest(postfix.main_cf)
     shutil.rmtree(staged)
 
 
@@ -164,14 +165,19 @@ def _write_table(postfix: Postfix, table: LookupTable) -> None:
 
 
 def activate(activation: Activation, postfix: Postfix) -> None:
-    """Bring changed files into force. A Postfix that does not run reads them when it is started. Raises ApplyError."""
-    if activation is Activation.NONE or not postfix.is_running():
+    """Bring changed files into force. A Postfix that does not run reads them when it is started. Raises ApplyError.
+
+    The queue is flushed: qmgr forgets which destinations failed under the former configuration, and mail that
+    waited for this change goes out at once.
+    """
+    if not postfix.is_running():
         return
     try:
         if activation is Activation.RESTART:
             postfix.restart()
-        else:
+        elif activation is Activation.RELOAD:
             postfix.reload()
+        postfix.flush()
     except PostfixError as error:
         raise ApplyError(f"the files are changed, but Postfix did not take them: {error}") from error
 

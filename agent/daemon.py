@@ -34,6 +34,8 @@ from agent.tally import Tally
 from agent.web import Server, application
 from config.fields import split_address
 from config.settings import Settings
+from parsers import Event, Record
+from parsers.events import Delivery
 
 _LOOK_AGAIN = 1.0  # seconds until the log is looked at without a wake-up
 _CHECKPOINT_INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log
@@ -78,7 +80,7 @@ class Agent:
         # log → counts, and the counts saved with the position
         self._source, self._tally = self._resume()
         self._tracker = ProbeTracker()
-        observers = [self._tracker.observe]
+        observers = [self._tracker.observe, self._notice_recovery]
         if options.deliveries:
             observers.append(DeliveryRows(self._console, self._names).observe)
         self._pipeline = Pipeline(Counting(self._tally, self._names, local_now), observers)
@@ -171,6 +173,10 @@ class Agent:
 
     async def _enforce(self, watcher: Watcher, enforcer: Enforcer) -> None:
         wake = watcher.watch(self._postfix.config_directory, lambda name: not name.startswith("."))
+        for relay in self._settings.relay:
+            if relay.password_file:
+                path = Path(relay.password_file)
+                watcher.watch(path.parent, path.name.__eq__, wake)
         while True:
             if await asyncio.to_thread(enforcer.converge):
                 self._applied_at = time.monotonic()
@@ -188,13 +194,24 @@ class Agent:
             started = time.monotonic()
             result = await self._prober.probe()
             self._take(result)
-            if self._enforcer and self._enforcer.unconfirmed and started >= self._applied_at:
+            if (
+                self._enforcer
+                and self._enforcer.unconfirmed
+                and started >= self._applied_at
+                and result.conclusive
+            ):
                 reason = f"probe {result.outcome} at step {result.step}: {result.words or result.cause or 'no answer'}"
                 await asyncio.to_thread(self._enforcer.confirm, accepted=result.accepted, reason=reason)
             await self._probe_now_or_later(self._settings.probe.interval_seconds)
 
     async def _probe_now_or_later(self, seconds: float) -> None:
         await wake_up(self._probe_now, seconds)
+
+    def _notice_recovery(self, _record: Record, event: Event) -> None:
+        """Mail goes out again: let a probe say so at once."""
+        failed = self._last_probe is not None and not self._last_probe.accepted
+        if failed and isinstance(event, Delivery) and event.status == "sent":
+            self._probe_now.set()
 
     def _take(self, result: ProbeResult) -> None:
         self._last_probe = result

@@ -12,6 +12,9 @@ import hmac
 import json
 import logging
 import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from agent.apply import ApplyError, apply, exclusively, read_actual, roll_back
@@ -47,6 +50,7 @@ class Enforcer:
         self._verdicts = _Verdicts(self._state_directory / "verdicts.json")
         self.state = read_enforcement(enforcement_file(self._state_directory)) or Enforcement()
         self.unconfirmed = False
+        self._at_work = threading.Lock()  # looking and confirming come from different tasks of one process
 
     def look(self) -> Plan:
         """What differs, and what would put it right.
@@ -61,14 +65,21 @@ class Enforcer:
 
     def converge(self) -> bool:
         """Look, and put right what differs. True if that brought other settings into force than before."""
-        try:
-            with exclusively(self._state_directory):
-                return self._converge()
-        except (ApplyError, PostfixError, SettingsError, UnsupportedMapTypeError, OSError) as error:
-            self._failed(str(error))
-            return False
-        finally:
-            self._write_state()
+        with self._exclusively():
+            return self._converge()
+        return False
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        """Alone, here and among processes; what goes wrong becomes a state, and the state is told."""
+        with self._at_work:
+            try:
+                with exclusively(self._state_directory):
+                    yield
+            except (ApplyError, PostfixError, SettingsError, UnsupportedMapTypeError, OSError) as error:
+                self._failed(str(error))
+            finally:
+                self._write_state()
 
     def _converge(self) -> bool:
         desired = self._desired()
@@ -101,18 +112,20 @@ class Enforcer:
         self.state.count_repairs(names)
         self.state.in_sync, self.state.drift, self.state.problem = True, [], None
         self.unconfirmed = self._verdicts.of(desired) is None
-        _log.warning("put right: %s (%s)", ", ".join(names), planned.activation.value)
+        for departure in planned.drifts:
+            _log.warning(
+                "put right %s: %s -> %s",
+                departure.name,
+                departure.actual or "empty",
+                departure.desired or "empty",
+            )
+        _log.info("the configuration is what the settings say (%s)", planned.activation.value)
         return new
 
     def confirm(self, *, accepted: bool, reason: str = "") -> None:
         """Take a probe's word on the configuration in force: keep it, or go back to one that worked."""
-        try:
-            with exclusively(self._state_directory):
-                self._confirm(accepted, reason)
-        except (ApplyError, PostfixError, SettingsError, OSError) as error:
-            self._failed(str(error))
-        finally:
-            self._write_state()
+        with self._exclusively():
+            self._confirm(accepted, reason)
 
     def _confirm(self, accepted: bool, reason: str) -> None:
         desired = self._desired()

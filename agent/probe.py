@@ -7,6 +7,8 @@ Promise: one result a probe: accepted, failed, or lost after the time-out.
 """
 
 import asyncio
+import contextlib
+import os
 import secrets
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -30,7 +32,18 @@ class Prober:
         self.relay = relay_of_sender(settings, settings.probe_sender)
 
     async def probe(self) -> ProbeResult:
-        """Send one probe and wait for its result, at most `probe.timeout_seconds`."""
+        """Send one probe and wait for its result, at most `probe.timeout_seconds`.
+
+        One that stays in the queue has served its purpose: root takes it out, so that an outage of a day does not
+        end in a day's worth of probes.
+        """
+        result = await self._probe()
+        if not result.accepted and result.queue_id and os.geteuid() == 0:
+            with contextlib.suppress(PostfixError):
+                await asyncio.to_thread(self._postfix.delete, result.queue_id)
+        return result
+
+    async def _probe(self) -> ProbeResult:
         identifier = secrets.token_hex(8)
         message = probe_message(self._settings, identifier)
         message_id = str(message["Message-ID"])

@@ -65,6 +65,11 @@ class ProbeResult:
         """True if the relay took the mail."""
         return self.outcome == "accepted"
 
+    @property
+    def conclusive(self) -> bool:
+        """False if Postfix made no attempt of its own for this mail: qmgr(8) answered from an earlier failure."""
+        return not self.words.startswith("delivery temporarily suspended")
+
     def gauges(self) -> dict[str, dict[tuple[str, ...], float]]:
         """What /metrics shows of it: success, and how long each step took since the one before."""
         durations: dict[tuple[str, ...], float] = {

@@ -1,6 +1,7 @@
 """`postward parse`: what each line of a log says."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -14,7 +15,7 @@ from parsers import Event, Record, as_fields, cause_of, parse
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def command(files: tuple[IO[bytes], ...], as_json: bool) -> None:
     """Show what each line of FILES (default: standard input) says."""
-    for file in files or (click.get_binary_stream("stdin"),):
+    for file in files or (sys.stdin.buffer,):
         for line in _lines(file):
             record, event = parse(line)
             row = as_object(record, event, line)

@@ -30,9 +30,11 @@ class Watcher:
         self._observer.stop()
         self._observer.join()
 
-    def watch(self, directory: Path, concerns: Callable[[str], bool]) -> asyncio.Event:
-        """An event that is set whenever a file of the directory changes whose name `concerns` accepts."""
-        wake = asyncio.Event()
+    def watch(
+        self, directory: Path, concerns: Callable[[str], bool], wake: asyncio.Event | None = None
+    ) -> asyncio.Event:
+        """An event (a new one, or `wake`) that is set whenever a file of the directory changes whose name `concerns` accepts."""
+        wake = wake or asyncio.Event()
         try:
             self._observer.schedule(_Handler(self._loop, wake, concerns), str(directory))
         except OSError:
