@@ -41,7 +41,7 @@ COMMON: Final[tuple[Rule, ...]] = (
         "postscreen/postscreen.c",
     ),
     rule(
-        r"(?:\S+: )?using (?:using )?backwards-compatible default setting \"?(?P<parameter>\w+) ?= ?"
+        r"(?:\S+: (?:line [0-9]+: )?)?using (?:using )?backwards-compatible default setting \"?(?P<parameter>\w+) ?= ?"
         r"(?P<value>\([^)]*\)|[^\s\"]*)\"?(?: (?P<text>.*))?",
         CompatibilityNotice,
         "smtpd/smtpd_check.c",

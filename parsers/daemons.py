@@ -13,7 +13,7 @@ from parsers.milter import MILTER
 from parsers.rules import Rule
 from parsers.tls import ESTABLISHED, TLS
 
-_CLIENT: Final = (DELIVERY[0], ESTABLISHED, *smtp.RULES[1:], *TLS[1:], *COMMON)
+_CLIENT: Final = (DELIVERY[0], ESTABLISHED, *smtp.RULES[1:], *TLS[1:], *COMMON, smtp.ATTEMPT)
 _SERVER: Final = (*smtpd.RULES, *TLS, *MILTER, *COMMON)
 _QMGR: Final = (*qmgr.RULES, *COMMON)
 _BOUNCE: Final = (*bounce.RULES, *DELIVERY, *COMMON)

@@ -11,7 +11,7 @@ from typing import Final
 from parsers.events import Event
 
 _INTEGERS: Final = frozenset({
-    "conn_use", "size", "nrcpt", "uid", "number", "limit", "used", "child", "signal",
+    "conn_use", "status", "size", "nrcpt", "uid", "number", "limit", "used", "child", "signal",
 })  # fmt: skip
 _PARTS: Final = frozenset({"relay", "peer", "client"})
 

@@ -99,13 +99,13 @@ def parse_record(line: str) -> Record | None:
 def _other_dialect(line: str) -> Record | None:
     if line[:1] == "{":
         return _json(line)
+    # A wrapper holds one line and no further wrapper, so this ends.
+    if (match := _CRI.fullmatch(line)) is not None:
+        return parse_record(match[1]) if _CRI.fullmatch(match[1]) is None else None
     match = _VARIANT.fullmatch(line) or _RFC5424.fullmatch(line)
     if match is not None:
         stamp, host, tag, pid, severity, text = match.groups()
         return _record(stamp, host, tag, pid, f"{severity}: {text}" if severity else text or "")
-    # A wrapper holds one line and no further wrapper, so this ends.
-    if (match := _CRI.fullmatch(line)) is not None and _CRI.fullmatch(match[1]) is None:
-        return parse_record(match[1])
     return None
 
 

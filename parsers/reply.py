@@ -52,6 +52,7 @@ _DECISIVE: Final[dict[tuple[int, int], Cause]] = {
     (7, 8): Cause.AUTH_REJECTED,
     (7, 10): Cause.TLS_REQUIRED,
     (7, 11): Cause.TLS_REQUIRED,
+    (7, 54): Cause.RELAY_DENIED,
     (7, 57): Cause.AUTH_REQUIRED,
     (7, 60): Cause.SENDER_REJECTED,
     (7, 64): Cause.RELAY_DENIED,
@@ -93,11 +94,14 @@ _CODES: Final[dict[str, Cause]] = {
     "556": Cause.RECIPIENT_REJECTED,
 }
 
-_PERMANENT_BY_COMMAND: Final[dict[str, Cause]] = {
+_BY_COMMAND: Final[dict[str, Cause]] = {
     "mail": Cause.SENDER_REJECTED,
     "rcpt": Cause.RECIPIENT_REJECTED,
     "data": Cause.CONTENT,
 }
+
+_PROTOCOL_CODES: Final = frozenset({"500", "502", "503", "504", "555"})
+_PROTOCOL_ERRORS: Final = frozenset({(5, 1), (5, 2), (5, 4), (5, 5), (5, 6)})
 
 # x.7.1, delivery not authorized: what was not authorized follows from the command it answers.
 _NOT_AUTHORIZED: Final[dict[str, Cause]] = {
@@ -123,9 +127,12 @@ PHRASES: Final[tuple[tuple[Cause, re.Pattern[str]], ...]] = (
         r"|quota (?:is )?(?:exceeded|used up|reached) for (?:the )?(?:day|month|account|sender)|credits? exceeded"
         r"|exceeded (?:your|the|its) (?:\w+ ){0,3}(?:quota|credits?)|over the (?:day|month)|per day|24.?h(?:ou)?r")),
     (Cause.RATE_LIMIT, re.compile(
-        r"rate.?limit|throttl|too (?:many|much|fast)|(?:concurrent|simultaneous) (?:\w+ ){0,2}(?:connections?|sessions?)"
-        r"|(?:frequency|sending rate|connection|message rate) (?:is )?(?:limited|limit|exceeded)|maximum sending rate|unusual rate"
-        r"|slow down|receiving mail at a rate|hourly (?:\w+ ){0,2}limit|per (?:hour|minute|second)|exceeded the rate")),
+        r"rate.?limit|throttl|too (?:much mail|fast|frequent)|too many (?:[\w-]+ ){0,3}(?:connections?|sessions?|messages?"
+        r"|e?-?mails?|recipients?|requests?|errors?|attempts?)"
+        r"|(?:concurrent|simultaneous) (?:\w+ ){0,2}(?:connections?|sessions?)"
+        r"|(?:frequency|sending rate|connection|message rate) (?:is )?(?:limited|limit|exceeded)|maximum sending rate"
+        r"|unusual rate|slow down|receiving mail at a rate|hourly (?:\w+ ){0,2}limit|per (?:hour|minute|second)"
+        r"|exceeded the rate")),
     (Cause.SENDER_REJECTED, re.compile(
         r"sender address rejected|sendasdenied|not allowed to send as|not owned by|from address does not match"
         r"|verified sender|email address is not verified|(?:mail )?from (?:address )?must (?:be same|equal|match)"
@@ -162,19 +169,28 @@ def _access(reply: Reply) -> Cause | None:
 
 def _by_enhanced(reply: Reply) -> Cause | None:
     subject = reply.subject
-    if subject is None or (reply.code in _CODES and subject[1] == 0):
+    if subject is None:
         return None
     if subject in _ENHANCED_CAUSES:
         return _ENHANCED_CAUSES[subject]
     major, detail = subject
-    if subject == (7, 1) and (reply.code[:1] == "5" or reply.code == "454"):
-        return _NOT_AUTHORIZED.get(reply.command, Cause.POLICY)
-    if major == 7 and detail:
-        # Exchange Online keeps 5.7.501 to 5.7.512 and 5.7.606 to 5.7.649 for banned senders and addresses.
-        return Cause.BLOCKED if 501 <= detail <= 512 or 606 <= detail <= 649 else Cause.POLICY
+    if major == 7:
+        return _security(reply, detail)
     if major == 1:
-        return _PERMANENT_BY_COMMAND.get(reply.command)
+        return _BY_COMMAND.get(reply.command)
     return Cause.CONTENT if major == 6 else None
+
+
+def _security(reply: Reply, detail: int) -> Cause | None:
+    """x.7.z: what a server's policy does not like."""
+    if detail == 0 and reply.command == "data" and reply.code[:1] == "5":
+        return Cause.CONTENT
+    if detail == 0 and reply.code in _CODES:
+        return None
+    if detail == 1 and (reply.code[:1] == "5" or reply.code == "454"):
+        return _NOT_AUTHORIZED.get(reply.command, Cause.POLICY)
+    # Exchange Online keeps 5.7.501 to 5.7.512 and 5.7.606 to 5.7.649 for banned senders and addresses.
+    return Cause.BLOCKED if 501 <= detail <= 512 or 606 <= detail <= 649 else Cause.POLICY
 
 
 def _by_code(reply: Reply) -> Cause | None:
@@ -183,8 +199,7 @@ def _by_code(reply: Reply) -> Cause | None:
         return _CODES[code]
     if code[:1] == "4":
         return Cause.REMOTE_TEMPORARY
-    if reply.subject is not None and reply.subject[0] == 7:
-        return Cause.POLICY
-    if code in ("501", "550", "553", "554"):
-        return _PERMANENT_BY_COMMAND.get(reply.command, Cause.POLICY)
-    return None
+    # Commands out of order, unknown or with bad arguments: RFC 5321 and x.5.z of RFC 3463.
+    if code[:1] != "5" or code in _PROTOCOL_CODES or reply.subject in _PROTOCOL_ERRORS:
+        return None
+    return _BY_COMMAND.get(reply.command, Cause.POLICY)

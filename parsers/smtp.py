@@ -56,8 +56,6 @@ RULES: Final[tuple[Rule, ...]] = (
         "smtp/smtp_addr.c",
         "dns/dns_rr_filter.c",
     ),
-    # Last, because its text may be nearly anything that a server says.
-    rule(rf"(?P<queue_id>{STRICT_QUEUE_ID}): (?P<reason>.+)", Attempt, "smtp/smtp_trouble.c"),
     problem(r"(?P<parameter>\w+) configuration problem", RelayhostProblem, "smtp/smtp_connect.c"),
     problem(
         r"SASL authentication (?:failure|problem): (?P<reason>.*)", SaslFailed, "xsasl/xsasl_cyrus_log.c"
@@ -110,3 +108,6 @@ RULES: Final[tuple[Rule, ...]] = (
         "smtp/smtp.c",
     ),
 )
+
+# The last of all rules, because its text may be nearly anything that a server says.
+ATTEMPT: Final = rule(rf"(?P<queue_id>{STRICT_QUEUE_ID}): (?P<reason>.+)", Attempt, "smtp/smtp_trouble.c")

@@ -46,6 +46,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "smtpd/smtpd.c",
         "qmqpd/qmqpd.c",
     ),
+    rule(rf"NOQUEUE: abort: TLS from (?P<peer>{CLIENT}): (?P<reason>.*)", TlsAcceptFailed, "smtpd/smtpd.c"),
     # smtpd/smtpd_check.c log_whatsup. The text repeats what the client sent, so a quoted string in it may hold
     # anything; only where its quotes do not pair does the rule after have to do without them.
     rule(
@@ -77,7 +78,6 @@ RULES: Final[tuple[Rule, ...]] = (
         ClientMisbehaved,
         "smtpd/smtpd.c",
     ),
-    rule(rf"NOQUEUE: abort: TLS from (?P<peer>{CLIENT}): (?P<reason>.*)", TlsAcceptFailed, "smtpd/smtpd.c"),
     # A before-queue filter's verdict says nothing of its own about the client.
     rule(
         r"(?P<text>proxy-\w+: .*|discarding EHLO keywords: .*|\S+: replacing command .*|\S+: reply filter (?:in|out): .*"

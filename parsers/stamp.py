@@ -31,17 +31,17 @@ def parse_stamp(stamp: str, reference: datetime) -> datetime | None:
     if zone is None:
         return None
     # Lines come many to a second, and the clock runs on: the reference is rounded to its minute, so that it
-    # does not empty the cache. The zone is a key of its own, because equal moments of two zones are equal keys.
-    return _parse(stamp, reference.replace(second=30, microsecond=0), zone)
+    # does not empty the cache. In UTC, because in one zone the two readings of a repeated hour are equal keys.
+    return _parse(stamp, reference.astimezone(UTC).replace(second=30, microsecond=0), zone)
 
 
 @lru_cache(maxsize=1024)
-def _parse(stamp: str, reference: datetime, _zone: tzinfo) -> datetime | None:
+def _parse(stamp: str, reference: datetime, zone: tzinfo) -> datetime | None:
     try:
         if (match := _RFC3339.fullmatch(stamp)) is not None:
-            return _full(match, reference)
+            return _full(match, reference, zone)
         if (match := _YEARLESS.fullmatch(stamp)) is not None:
-            return _nearest(match, reference)
+            return _nearest(match, reference, zone)
         if _MICROSECONDS.fullmatch(stamp):
             return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(stamp))
     except (ValueError, OverflowError):  # such as 30 February, or the year 10000
@@ -49,47 +49,42 @@ def _parse(stamp: str, reference: datetime, _zone: tzinfo) -> datetime | None:
     return None
 
 
-def _full(match: re.Match[str], reference: datetime) -> datetime:
-    *parts, fraction, zone = match.groups()
+def _full(match: re.Match[str], reference: datetime, zone: tzinfo) -> datetime:
+    *parts, fraction, offset = match.groups()
     year, month, day, hour, minute, second = (int(part) for part in parts)
+    # A leap second is the second before it.
     naive = datetime(year, month, day, hour, minute, min(second, 59), _microseconds(fraction))  # noqa: DTZ001
-    if zone is None:
-        return _localise(naive, reference)
-    if zone == "Z":
+    if offset is None:
+        return _localise(naive, reference, zone)
+    if offset == "Z":
         return naive.replace(tzinfo=UTC)
-    offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
-    return naive.replace(tzinfo=timezone(-offset if zone[0] == "-" else offset))
+    away = timedelta(hours=int(offset[1:3]), minutes=int(offset[-2:]))
+    return naive.replace(tzinfo=timezone(-away if offset[0] == "-" else away))
 
 
-def _nearest(match: re.Match[str], reference: datetime) -> datetime | None:
+def _nearest(match: re.Match[str], reference: datetime, zone: tzinfo) -> datetime | None:
     year, name, day, hour, minute, second, fraction = match.groups()
     month = _MONTHS.get(name)
     if month is None:
         return None
-    years = (int(year),) if year else (reference.year - 1, reference.year, reference.year + 1)
+    clock = (int(hour), int(minute), min(int(second), 59), _microseconds(fraction))
+    # The day before in UTC may be next year here.
+    years = (int(year),) if year else range(max(1, reference.year - 1), reference.year + 2)
     found = []
     for candidate in years:
         try:
-            naive = datetime(  # noqa: DTZ001
-                candidate,
-                month,
-                int(day),
-                int(hour),
-                int(minute),
-                min(int(second), 59),
-                _microseconds(fraction),
-            )
+            naive = datetime(candidate, month, int(day), *clock)  # noqa: DTZ001
         except ValueError:  # 29 February of another year
             continue
-        found.append(_localise(naive, reference))
+        found.append(_localise(naive, reference, zone))
     return min(found, key=lambda moment: abs(moment - reference), default=None)
 
 
-def _localise(naive: datetime, reference: datetime) -> datetime:
-    early = naive.replace(tzinfo=reference.tzinfo, fold=0)
+def _localise(naive: datetime, reference: datetime, zone: tzinfo) -> datetime:
+    early = naive.replace(tzinfo=zone, fold=0)
     late = early.replace(fold=1)
-    # Aware arithmetic within one zone ignores the offset, so the two readings are compared in UTC.
-    return min((early, late), key=lambda moment: abs(moment.astimezone(UTC) - reference.astimezone(UTC)))
+    # The reference is in UTC, so these differences are between moments and not between clock readings.
+    return min((early, late), key=lambda moment: abs(moment - reference))
 
 
 def _microseconds(fraction: str | None) -> int:

@@ -26,7 +26,8 @@ _DETAILS: Final = (
 
 # Apart, because it comes early in the table of the client: one such line for every session.
 ESTABLISHED: Final = rule(
-    r"(?:(?P<trust>\w++) )?TLS connection (?P<how>established|reused) (?P<direction>to|from) (?P<peer>[^\s\]]++\]?(?::\w++)?)"
+    r"(?:(?P<trust>\w++) )?TLS connection (?P<how>established|reused) (?P<direction>to|from)"
+    r" (?P<peer>[^\s\[\]]*+\[[^\]\s]*+\](?::\w++)?|[^\s\[\]:]++)"
     r"(?: to (?P<sni>[^\s:]++))?: (?P<protocol>\S++) with cipher (?P<cipher>\S++)"
     rf"(?: \((?P<bits>[0-9]++/[0-9]++) bits\))?(?: key-exchange (?P<key_exchange>{_ALGORITHM}))?"
     rf"(?: server-signature (?P<server_signature>{_ALGORITHM}))?(?: server-digest (?P<server_digest>\S++))?"
@@ -68,7 +69,7 @@ TLS: Final[tuple[Rule, ...]] = (
     rule(
         r"(?P<text>setting up TLS connection (?:to|from) .*|initializing the (?:client|server)-side TLS engine"
         r"|TLS SNI .* not matched, using default chain|SSL_(?:connect|accept):.*|SSL3 alert .*"
-        r"|(?:looking for|reloaded|save|remove) session .*|(?:write|read|lookup|put|delete|close) \w+ (?:TLS|session) .*"
+        r"|(?:looking for|reloaded|save|remove) session .*|(?:open|write|read|lookup|put|delete|close) \w+ (?:TLS|session) .*"
         r"|TLS protocol trace for .*|skipping TLS trace output .*|TLS handshake failed for service=.*"
         r"|\S+: start TLS \S+ session cache cleanup)",
         TlsNote,

@@ -1,0 +1,53 @@
+"""The golden corpus: pairs of a line and what it means, one pair of files for each daemon.
+
+``python -m tests.parsers.golden`` writes the expectations anew from the lines; what changed is then read in the
+diff, line by line, before it is committed.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from parsers import LineBuffer, as_fields, cause_of, parse, relay_host_of, step_of
+
+CORPUS = Path(__file__).parent.parent / "corpus"
+
+
+def read_lines(path: Path) -> list[str]:
+    """A log's lines, cut as the agent cuts them."""
+    buffer = LineBuffer()
+    return [*buffer.feed(path.read_bytes()), *buffer.flush()]
+
+
+def meaning(line: str) -> dict[str, object]:
+    """All that the package says of a line, as JSON."""
+    record, event = parse(line)
+    if record is None:
+        return {"outcome": "foreign"}
+    header = {**record._asdict()}
+    text = header.pop("text")
+    if event is None:
+        return {**header, "event": None, "text": text}
+    cause = cause_of(event)
+    said: dict[str, object] = {**header, "event": type(event).__name__, "fields": as_fields(event)}
+    if cause is not None:
+        host = relay_host_of(event)
+        said |= {"cause": cause.value, "step": step_of(event), "relay_host": list(host) if host else None}
+    return said
+
+
+def logs() -> list[Path]:
+    """The daemons' logs, in a fixed order."""
+    return sorted(CORPUS.glob("*.log"))
+
+
+def main() -> None:
+    """Write every expectation anew."""
+    for path in logs():
+        rows = [json.dumps(meaning(line), ensure_ascii=False) for line in read_lines(path)]
+        path.with_suffix(".jsonl").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+        sys.stdout.write(f"{path.name}: {len(rows)} lines\n")
+
+
+if __name__ == "__main__":
+    main()

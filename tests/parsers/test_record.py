@@ -1,0 +1,172 @@
+"""Header dialects."""
+
+import json
+
+import pytest
+
+from parsers import Record, parse, parse_record
+from parsers.record import split_tag
+
+_TEXTS = [
+    "4C0FFEE001: removed",
+    "warning: relayhost configuration problem",
+    "4C0FFEE001: to=<bob@dest.example>, relay=none, delay=1, delays=1/0/0/0, dsn=4.4.3, status=deferred (x: y [z])",
+]
+_DIALECTS = {
+    "RFC 3164": "Nov  4 06:05:01 mx1 postfix/smtp[123]: {}",
+    "zero-padded day": "Nov 04 06:05:01 mx1 postfix/smtp[123]: {}",
+    "fraction": "Nov  4 06:05:01.123456 mx1 postfix/smtp[123]: {}",
+    "year in front": "2025 Nov  4 06:05:01.123 mx1 postfix/smtp[123]: {}",
+    "priority": "<22>Nov  4 06:05:01 mx1 postfix/smtp[123]: {}",
+    "RFC 3339": "2025-11-04T06:05:01.123456+01:00 mx1 postfix/smtp[123]: {}",
+    "RFC 3339, UTC": "2025-11-04T06:05:01Z mx1 postfix/smtp[123]: {}",
+    "RFC 3339, no fraction": "2025-11-04T06:05:01+01:00 mx1 postfix/smtp[123]: {}",
+    "RFC 3339, blank": "2025-11-04 06:05:01.123+01:00 mx1 postfix/smtp[123]: {}",
+    "RFC 5424": "<22>1 2025-11-04T06:05:01.5Z mx1 postfix/smtp 123 - - {}",
+    "RFC 5424, no priority": "1 2025-11-04T06:05:01.5Z mx1 postfix/smtp 123 - - {}",
+    "RFC 5424, structured data": '<22>1 2025-11-04T06:05:01.5Z mx1 postfix/smtp 123 ID1 [a@1 b="c\\"]d"][e@2] {}',
+    "RFC 5424, byte order mark": "<22>1 2025-11-04T06:05:01.5Z mx1 postfix/smtp 123 - - \ufeff{}",
+    "Solaris": "Nov  4 06:05:01 mx1 postfix/smtp[123]: [ID 197553 mail.info] {}",
+    "no colon": "Nov  4 06:05:01 mx1 postfix/smtp[123] {}",
+    "CRI": "2025-11-04T06:05:01.123456789Z stdout F Nov 04 06:05:01 mx1 postfix/smtp[123]: {}",
+}
+
+
+def _journal(text: str, **more: object) -> str:
+    entry = {
+        "SYSLOG_IDENTIFIER": "postfix/smtp",
+        "SYSLOG_PID": "123",
+        "_PID": "1",
+        "_HOSTNAME": "mx1",
+        "__REALTIME_TIMESTAMP": "1762232701000000",
+        "MESSAGE": text,
+    }
+    return json.dumps(entry | more)
+
+
+def _docker(text: str) -> str:
+    return json.dumps(
+        {"log": f"Nov 04 06:05:01 mx1 postfix/smtp[123]: {text}\n", "stream": "stdout", "time": "x"}
+    )
+
+
+def _body(record: Record | None) -> tuple[object, ...] | None:
+    return record and record[1:]
+
+
+@pytest.mark.parametrize("text", _TEXTS)
+@pytest.mark.parametrize("dialect", _DIALECTS.values(), ids=_DIALECTS)
+def test_every_dialect_gives_the_same_event(dialect: str, text: str) -> None:
+    """Who wrote the header changes the stamp and nothing else."""
+    wanted, event = parse(f"Nov 24 06:05:01 mx1 postfix/smtp[123]: {text}")
+    record, same = parse(dialect.format(text))
+    assert _body(record) == _body(wanted)
+    assert same == event
+    assert record is not None
+    assert record.pid == 123
+
+
+@pytest.mark.parametrize("text", _TEXTS)
+@pytest.mark.parametrize("wrap", [_journal, _docker])
+def test_json_gives_the_same_event(wrap: object, text: str) -> None:
+    """Journal entries and Docker's log lines carry the same message."""
+    assert callable(wrap)
+    wanted, event = parse(f"Nov 24 06:05:01 mx1 postfix/smtp[123]: {text}")
+    record, same = parse(wrap(text))
+    assert _body(record) == _body(wanted)
+    assert same == event
+
+
+def test_a_journal_message_of_bytes_is_text() -> None:
+    """Journalctl prints a message that is not UTF-8 as an array of bytes."""
+    record = parse_record(_journal("", MESSAGE=list(b"4C0FFEE001: caf\xe9")))
+    assert record is not None
+    assert record.text == "4C0FFEE001: caf\ufffd"
+
+
+def test_a_journal_entry_falls_back_to_its_own_process_number() -> None:
+    """Without SYSLOG_PID the sender's number is _PID."""
+    record = parse_record(_journal("x", SYSLOG_PID=None))
+    assert record is not None
+    assert record.pid == 1
+    assert record.stamp == "1762232701000000"
+
+
+@pytest.mark.parametrize(
+    ("tag", "instance", "daemon"),
+    [
+        ("postfix/smtp", "postfix", "smtp"),
+        ("postfix/submission/smtpd", "postfix/submission", "smtpd"),
+        ("postfix-out/smtp", "postfix-out", "smtp"),
+        ("postfix-10.20.30.40/smtp", "postfix-10.20.30.40", "smtp"),
+        ("a/b/c/d/cleanup", "a/b/c/d", "cleanup"),
+        ("relay/smtp", "relay", "smtp"),
+        ("postfix", "postfix", "postfix"),
+        ("/postfix-script", "postfix", "postfix-script"),
+        ("postfix/postfix-script", "postfix", "postfix-script"),
+    ],
+)
+def test_the_daemon_is_the_last_part_of_the_tag(tag: str, instance: str, daemon: str) -> None:
+    """syslog_name may hold any number of slashes."""
+    assert split_tag(tag) == (instance, daemon)
+
+
+@pytest.mark.parametrize(
+    "tag", ["smtp", "sshd", "dovecot", "postfix/policyd-spf", "cyrus/lmtp", "sm-mta", "postgrey"]
+)
+def test_other_programs_are_foreign(tag: str) -> None:
+    """A tag that no Postfix program has is not Postfix's, whatever the text."""
+    assert parse(f"Nov 24 06:05:01 mx1 {tag}[123]: 4C0FFEE001: removed") == (None, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        " ",
+        "{",
+        "{}",
+        "[]",
+        "null",
+        "-- Boot 1234 --",
+        "Nov 24 06:05:01 mx1",
+        "\x00" * 40,
+        '{"MESSAGE": 1}',
+        '{"log": "{}"}',
+    ],
+)
+def test_what_is_no_line_of_postfix_is_foreign(line: str) -> None:
+    """Anything else is nothing, and no error."""
+    assert parse(line) == (None, None)
+
+
+def test_a_repeated_message_counts_as_often_as_it_says() -> None:
+    """Rsyslog folds repetitions into one line."""
+    line = "Nov 24 06:05:01 mx1 postfix/smtp[123]: message repeated 3 times: [ warning: relayhost configuration problem]"
+    record, event = parse(line)
+    once, same = parse("Nov 24 06:05:01 mx1 postfix/smtp[123]: warning: relayhost configuration problem")
+    assert record is not None
+    assert once is not None
+    assert (record.repeat, once.repeat) == (3, 1)
+    assert record._replace(repeat=1) == once
+    assert event == same
+
+
+@pytest.mark.parametrize("severity", ["warning", "error", "fatal", "panic"])
+def test_the_label_is_the_severity(severity: str) -> None:
+    """A line without a label is information."""
+    labelled = parse_record(f"Nov 24 06:05:01 mx1 postfix/smtp[123]: {severity}: x: y")
+    plain = parse_record("Nov 24 06:05:01 mx1 postfix/smtp[123]: x: y")
+    assert labelled is not None
+    assert plain is not None
+    assert (labelled.severity, labelled.text) == (severity, "x: y")
+    assert (plain.severity, plain.text) == ("info", "x: y")
+
+
+def test_an_unknown_text_is_unrecognised_and_an_unknown_problem_is_a_problem() -> None:
+    """Postfix's own lines are never foreign, and nothing that bears a label is lost."""
+    record, event = parse("Nov 24 06:05:01 mx1 postfix/anvil[123]: no release prints this")
+    assert record is not None
+    assert event is None
+    _, event = parse("Nov 24 06:05:01 mx1 postfix/anvil[123]: warning: no release prints this")
+    assert type(event).__name__ == "Problem"

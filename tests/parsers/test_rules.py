@@ -1,0 +1,54 @@
+"""What a rule is checked for when it is made."""
+
+import pytest
+
+from parsers.daemons import TABLE
+from parsers.events import Attempt, Problem, Removed
+from parsers.grammar import DAEMONS
+from parsers.rules import rule
+
+
+def test_groups_must_be_fields() -> None:
+    """A slip in a name is an error at import."""
+    with pytest.raises(ValueError, match="not fields"):
+        rule(r"(?P<queue>\w+): (?P<reason>.*)", Attempt, "smtp/smtp_trouble.c")
+
+
+def test_groups_must_come_in_the_fields_order() -> None:
+    """Values are put into the event by position."""
+    with pytest.raises(ValueError, match="order"):
+        rule(r"(?P<reason>\w+): (?P<queue_id>.*)", Attempt, "smtp/smtp_trouble.c")
+
+
+def test_every_group_needs_a_name() -> None:
+    """A nameless group would shift the fields after it."""
+    with pytest.raises(ValueError, match="name"):
+        rule(r"(?P<queue_id>\w+)(: )(?P<reason>.*)", Attempt, "smtp/smtp_trouble.c")
+
+
+@pytest.mark.parametrize("printers", [(), ("smtp",)])
+def test_a_rule_cites_its_source(printers: tuple[str, ...]) -> None:
+    """Patterns come from the file that prints the line, not from samples."""
+    with pytest.raises(ValueError, match="cites"):
+        rule(r"(?P<queue_id>\w+): (?P<reason>.*)", Attempt, *printers)
+
+
+def test_fields_without_a_group_are_none() -> None:
+    """A line may say less than its event can hold."""
+    made = rule(r"(?P<queue_id>\w+): removed", Removed, "qmgr/qmgr_active.c")
+    match = made.pattern.fullmatch("4C0FFEE001: removed")
+    assert match is not None
+    assert made.spread is not None
+    assert made.spread((*match.groups(), None)) == Removed("4C0FFEE001", None)
+
+
+def test_an_event_of_one_field_needs_it() -> None:
+    """Nothing is built from nothing."""
+    with pytest.raises(ValueError, match="one field"):
+        rule(r"x", Problem, "smtp/smtp.c")
+
+
+def test_every_daemon_has_rules() -> None:
+    """No daemon that is known by its name goes without the lines that any program may log."""
+    assert set(TABLE) == DAEMONS
+    assert all(TABLE.values())

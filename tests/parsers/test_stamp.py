@@ -1,0 +1,100 @@
+"""Stamps, around New Year and the change of the clocks."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from parsers import parse_stamp
+
+_BERLIN = ZoneInfo("Europe/Berlin")
+_NOW = datetime(2025, 11, 24, 6, 5, 1, tzinfo=_BERLIN)
+
+
+def _utc(stamp: str, reference: datetime) -> str | None:
+    moment = parse_stamp(stamp, reference)
+    return None if moment is None else moment.astimezone(UTC).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("stamp", "moment"),
+    [
+        ("Nov 24 06:05:01", "2025-11-24T05:05:01+00:00"),
+        ("Nov  4 06:05:01", "2025-11-04T05:05:01+00:00"),
+        ("Nov 04 06:05:01", "2025-11-04T05:05:01+00:00"),
+        ("Nov 24 06:05:01.123456", "2025-11-24T05:05:01.123456+00:00"),
+        ("2013 Jun 16 16:05:07.123", "2013-06-16T14:05:07.123000+00:00"),
+        ("2025-11-24T06:05:01.123456+03:00", "2025-11-24T03:05:01.123456+00:00"),
+        ("2025-11-24T06:05:01.123456789Z", "2025-11-24T06:05:01.123456+00:00"),
+        ("2025-11-24T06:05:01-0330", "2025-11-24T09:35:01+00:00"),
+        ("2025-11-24 06:05:01", "2025-11-24T05:05:01+00:00"),
+        ("1762232701000000", "2025-11-04T05:05:01+00:00"),
+        ("Jun 30 23:59:60", "2025-06-30T21:59:59+00:00"),
+    ],
+)
+def test_every_form_of_stamp_is_read(stamp: str, moment: str) -> None:
+    """Each form that a header may have names one moment."""
+    assert _utc(stamp, _NOW) == moment
+
+
+@pytest.mark.parametrize(
+    ("stamp", "reference", "year"),
+    [
+        ("Dec 31 23:59:59", datetime(2026, 1, 1, 0, 0, 2, tzinfo=_BERLIN), 2025),
+        ("Jan  1 00:00:03", datetime(2026, 1, 1, 0, 0, 2, tzinfo=_BERLIN), 2026),
+        ("Jan  1 00:00:00", datetime(2025, 12, 31, 23, 59, 59, tzinfo=_BERLIN), 2026),
+        ("Dec  1 00:00:00", datetime(2026, 2, 1, tzinfo=_BERLIN), 2025),
+        ("Feb 29 12:00:00", datetime(2025, 1, 10, tzinfo=_BERLIN), 2024),
+        ("Feb 29 12:00:00", datetime(2028, 3, 1, tzinfo=_BERLIN), 2028),
+    ],
+)
+def test_a_stamp_without_a_year_is_the_nearest(stamp: str, reference: datetime, year: int) -> None:
+    """Right after New Year, December is last year's."""
+    moment = parse_stamp(stamp, reference)
+    assert moment is not None
+    assert moment.astimezone(_BERLIN).year == year
+
+
+def test_the_hour_that_comes_twice_is_told_by_the_reference() -> None:
+    """At 03:00 on 26 October 2025 Berlin's clocks went back to 02:00."""
+    first = datetime(2025, 10, 26, 0, 31, tzinfo=UTC).astimezone(_BERLIN)
+    second = datetime(2025, 10, 26, 1, 31, tzinfo=UTC).astimezone(_BERLIN)
+    assert _utc("Oct 26 02:30:00", first) == "2025-10-26T00:30:00+00:00"
+    assert _utc("Oct 26 02:30:00", second) == "2025-10-26T01:30:00+00:00"
+
+
+def test_summer_is_read_in_winter() -> None:
+    """The offset is that of the stamp's day, not of the reference's."""
+    assert _utc("Oct 25 12:00:00", _NOW) == "2025-10-25T10:00:00+00:00"
+
+
+def test_equal_references_of_two_zones_are_kept_apart() -> None:
+    """What is remembered for one zone is not handed to another."""
+    plus_one = datetime(2025, 11, 24, 6, 5, 1, tzinfo=timezone(timedelta(hours=1)))
+    assert plus_one == _NOW
+    assert _utc("Jul  1 12:00:00", _NOW) == "2025-07-01T10:00:00+00:00"
+    assert _utc("Jul  1 12:00:00", plus_one) == "2025-07-01T11:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    ["", "-", "Xyz 24 06:05:01", "Nov 31 06:05:01", "Nov 24 25:05:01", "2025-13-01T00:00:00Z", "9999-12-31T23:59:59-99:99",
+     "0001-01-01T00:00:00+23:59", "99999999999999999", "Nov 24", "yesterday", "Nov 24 06:05:01 ", "٢٠٢٥-11-24T06:05:01Z"],
+)  # fmt: skip
+def test_nonsense_is_none(stamp: str) -> None:
+    """No stamp raises."""
+    moment = parse_stamp(stamp, _NOW)
+    assert moment is None or moment.tzinfo is not None
+
+
+def test_a_reference_without_a_zone_is_refused_as_none() -> None:
+    """Without a zone there is no moment to name."""
+    assert parse_stamp("Nov 24 06:05:01", datetime(2025, 11, 24)) is None  # noqa: DTZ001
+
+
+def test_a_moment_is_always_aware() -> None:
+    """Whatever form the stamp has, the result can be compared."""
+    for stamp in ("Nov 24 06:05:01", "2025-11-24T06:05:01", "1762232701000000"):
+        moment = parse_stamp(stamp, _NOW)
+        assert moment is not None
+        assert moment.utcoffset() is not None
