@@ -62,7 +62,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "smtpd/smtpd_check.c",
     ),
     rule(
-        rf"(?:(?P<queue_id>{QUEUE_ID}): )?(?P<what>[a-zA-Z][a-zA-Z ]+?) after (?P<stage>[A-Z][^()]*?)"
+        rf"(?:(?P<queue_id>{QUEUE_ID}): )?(?P<what>[a-zA-Z]++(?: (?!after )[a-zA-Z]++){{0,3}}) after (?P<stage>[A-Z][\w-]*+(?: content)?)"
         rf"(?: \((?P<size>[^()]*) bytes\))? from (?P<client>{CLIENT})",
         ClientLost,
         "smtpd/smtpd.c",

@@ -12,6 +12,7 @@ from parsers.events import (
     TlsNote,
     TlsReport,
 )
+from parsers.grammar import PEER
 from parsers.rules import Rule, problem, rule
 
 # tls/tls_misc.c, tls_log_summary: a name, and in parentheses its group, curve or bits; any part may be missing.
@@ -47,7 +48,7 @@ TLS: Final[tuple[Rule, ...]] = (
     ),
     # Up to 2.8 the trust of a peer was judged in the callback and printed so.
     rule(
-        r"(?P<peer>\S+\[[^\]]*\](?::\d+)?): certificate verification failed: (?P<reason>.*)",
+        rf"(?P<peer>{PEER}): certificate verification failed: (?P<reason>.*)",
         CertificateNotVerified,
         "tls/tls_client.c",
     ),
@@ -59,7 +60,7 @@ TLS: Final[tuple[Rule, ...]] = (
     ),
     rule(r"(?P<text>cannot .*: disabling TLS support)", TlsDisabled, "tls/tls_certkey.c"),
     rule(
-        rf"(?P<peer>[^\s\[\]]*\[[^\]]*\](?::\w+)?): (?P<text>(?:{_DETAILS}).*)",
+        rf"(?P<peer>{PEER}): (?P<text>(?:{_DETAILS}).*)",
         TlsNote,
         "tls/tls_client.c",
         "tls/tls_server.c",

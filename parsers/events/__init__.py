@@ -1,0 +1,250 @@
+"""What a Postfix log line says, one small immutable type per kind of message.
+
+Fields carry Postfix's own words exactly as printed, text or None; a number is converted only where it is
+read (``as_fields`` does so for JSON). A field that would be a Python keyword has a trailing underscore.
+Named tuples, because they are the quickest immutable values to build: straight from a match's groups.
+Nothing here fails.
+"""
+
+from typing import TypeAlias
+
+from parsers.events.client import (
+    BadDestination,
+    CertificateNotVerified,
+    ConnectFailed,
+    LoopDetected,
+    MechanismsUnsupported,
+    NameLookupProblem,
+    ProxyConnection,
+    RelayhostProblem,
+    SaslFailed,
+    ServerReply,
+    SessionNote,
+    StartTlsOffered,
+    TlsAcceptFailed,
+    TlsDisabled,
+    TlsEstablished,
+    TlsFailed,
+    TlsLibraryProblem,
+    TlsNote,
+    TlsReport,
+    WrapperModeNeeded,
+)
+from parsers.events.host import (
+    BadParameter,
+    ClockProblem,
+    CompatibilityNotice,
+    ConfigurationProblem,
+    LookupFailed,
+    MailSystem,
+    MasterReloaded,
+    MasterStarted,
+    MasterStopped,
+    MilterProblem,
+    Problem,
+    ProcessExited,
+    ProcessLimit,
+    ResourceProblem,
+    ServiceUnavailable,
+    Statistics,
+    TableChanged,
+    TableOutdated,
+    TableProblem,
+    TableUnavailable,
+    Throttled,
+    TransportFailed,
+    TransportUnavailable,
+)
+from parsers.events.message import (
+    Attempt,
+    Backlog,
+    ClientAccepted,
+    ContentAction,
+    Delivery,
+    Expired,
+    MessageId,
+    MessageRefused,
+    Notification,
+    NotificationFailed,
+    PassedOn,
+    PickedUp,
+    QueueAction,
+    QueueActionTotal,
+    QueueActive,
+    QueueFileCorrupt,
+    QueueNote,
+    Removed,
+    Skipped,
+    StatusNotWritten,
+    SubmissionFailed,
+)
+from parsers.events.server import (
+    ClientConnected,
+    ClientDisconnected,
+    ClientLimit,
+    ClientLost,
+    ClientMisbehaved,
+    ClientNote,
+    ClientSaslFailed,
+    ClientVerdict,
+    DnsListed,
+    HostnameMismatch,
+    Screened,
+)
+
+__all__ = [
+    "Attempt",
+    "Backlog",
+    "BadDestination",
+    "BadParameter",
+    "CertificateNotVerified",
+    "ClientAccepted",
+    "ClientConnected",
+    "ClientDisconnected",
+    "ClientLimit",
+    "ClientLost",
+    "ClientMisbehaved",
+    "ClientNote",
+    "ClientSaslFailed",
+    "ClientVerdict",
+    "ClockProblem",
+    "CompatibilityNotice",
+    "ConfigurationProblem",
+    "ConnectFailed",
+    "ContentAction",
+    "Delivery",
+    "DnsListed",
+    "Event",
+    "Expired",
+    "HostnameMismatch",
+    "LookupFailed",
+    "LoopDetected",
+    "MailSystem",
+    "MasterReloaded",
+    "MasterStarted",
+    "MasterStopped",
+    "MechanismsUnsupported",
+    "MessageId",
+    "MessageRefused",
+    "MilterProblem",
+    "NameLookupProblem",
+    "Notification",
+    "NotificationFailed",
+    "PassedOn",
+    "PickedUp",
+    "Problem",
+    "ProcessExited",
+    "ProcessLimit",
+    "ProxyConnection",
+    "QueueAction",
+    "QueueActionTotal",
+    "QueueActive",
+    "QueueFileCorrupt",
+    "QueueNote",
+    "RelayhostProblem",
+    "Removed",
+    "ResourceProblem",
+    "SaslFailed",
+    "Screened",
+    "ServerReply",
+    "ServiceUnavailable",
+    "SessionNote",
+    "Skipped",
+    "StartTlsOffered",
+    "Statistics",
+    "StatusNotWritten",
+    "SubmissionFailed",
+    "TableChanged",
+    "TableOutdated",
+    "TableProblem",
+    "TableUnavailable",
+    "Throttled",
+    "TlsAcceptFailed",
+    "TlsDisabled",
+    "TlsEstablished",
+    "TlsFailed",
+    "TlsLibraryProblem",
+    "TlsNote",
+    "TlsReport",
+    "TransportFailed",
+    "TransportUnavailable",
+    "WrapperModeNeeded",
+]
+
+Event: TypeAlias = (
+    PickedUp
+    | ClientAccepted
+    | MessageId
+    | QueueActive
+    | Delivery
+    | Attempt
+    | PassedOn
+    | Removed
+    | Expired
+    | Notification
+    | NotificationFailed
+    | StatusNotWritten
+    | SubmissionFailed
+    | Skipped
+    | QueueAction
+    | QueueActionTotal
+    | QueueFileCorrupt
+    | MessageRefused
+    | QueueNote
+    | Backlog
+    | ContentAction
+    | ConnectFailed
+    | TlsEstablished
+    | TlsFailed
+    | TlsAcceptFailed
+    | TlsLibraryProblem
+    | CertificateNotVerified
+    | TlsDisabled
+    | TlsNote
+    | TlsReport
+    | StartTlsOffered
+    | WrapperModeNeeded
+    | SaslFailed
+    | MechanismsUnsupported
+    | ProxyConnection
+    | ServerReply
+    | SessionNote
+    | LoopDetected
+    | NameLookupProblem
+    | RelayhostProblem
+    | BadDestination
+    | ClientConnected
+    | ClientDisconnected
+    | ClientLost
+    | ClientVerdict
+    | ClientSaslFailed
+    | ClientLimit
+    | ClientMisbehaved
+    | HostnameMismatch
+    | Screened
+    | DnsListed
+    | ClientNote
+    | TableUnavailable
+    | TableProblem
+    | LookupFailed
+    | TableOutdated
+    | TableChanged
+    | BadParameter
+    | ConfigurationProblem
+    | CompatibilityNotice
+    | MasterStarted
+    | MasterReloaded
+    | MasterStopped
+    | ProcessExited
+    | Throttled
+    | ProcessLimit
+    | MailSystem
+    | TransportFailed
+    | TransportUnavailable
+    | ServiceUnavailable
+    | MilterProblem
+    | ResourceProblem
+    | ClockProblem
+    | Statistics
+    | Problem
+)
