@@ -212,8 +212,9 @@ class _Verdicts:
 
     def forget(self) -> None:
         """Let refused settings be tried again."""
-        self._data["refused"] = ""
-        self._save()
+        if self._data["refused"]:
+            self._data["refused"] = ""
+            self._save()
 
     def _save(self) -> None:
         write_atomically(self._path, json.dumps(self._data).encode(), mode=0o600)

@@ -50,6 +50,8 @@ def told() -> Iterator[None]:
         sys.exit(BAD_SETTINGS)
     except (ApplyError, PostfixError, NoLogError, UnsupportedMapTypeError) as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
 def fail(words: str) -> NoReturn:

@@ -19,48 +19,12 @@ from pathlib import Path
 
 from tests.bed.ca import CA
 from tests.bed.postfix import PostfixInstance, free_port
+from tests.bed.product import POSTWARD, write_settings
 from tests.bed.relay import Relay
 from tests.bed.require import missing_for_postfix
 
 _USER = "API_USER"
 _DEFAULT_PORT = 9787
-
-_SETTINGS = """\
-# Settings of the demo. The relay is a real one in the demo's own process.
-[host]
-myhostname = "mail.demo.test"
-inet_protocols = "ipv4"
-
-[[relay]]
-name = "demo"
-host = "127.0.0.1"
-port = {port}
-tls = "starttls"
-username = "{user}"
-password_file = "{folder}/password"
-
-[main_cf]
-minimal_backoff_time = "5s"
-queue_run_delay = "5s"
-
-[postfix]
-config_directory = "{config_directory}"
-
-[enforce]
-interval_seconds = 10
-
-[probe]
-recipient = "probe@relay.test"
-sender = "postward@demo.test"
-interval_seconds = 20
-timeout_seconds = 10
-
-[web]
-listen = "127.0.0.1:{web_port}"
-
-[state]
-directory = "{folder}/state"
-"""
 
 _OFFERS = """
   Postward keeps a private Postfix alive that sends through a demo relay. In a second terminal, break it:
@@ -95,22 +59,19 @@ def main() -> int:
 
 def _demo(folder: Path) -> int:
     password = secrets.token_hex(8)
-    for name in ("password", "relay-password"):
-        (folder / name).write_text(password)
-        (folder / name).chmod(0o600)
+    (folder / "relay-password").write_text(password)
     with (
         Relay(CA(), "relay.demo.test", users={_USER: password}) as relay,
         PostfixInstance(folder / "postfix") as postfix,
     ):
-        settings = folder / "postward.toml"
-        settings.write_text(
-            _SETTINGS.format(
-                port=relay.port,
-                user=_USER,
-                folder=folder,
-                config_directory=postfix.config_directory,
-                web_port=_web_port(),
-            )
+        settings = write_settings(
+            folder,
+            relay,
+            postfix,
+            password=password,
+            probe_interval=20,
+            enforce_interval=10,
+            web_port=_web_port(),
         )
         sys.stdout.write(
             _OFFERS.format(folder=folder, config_directory=postfix.config_directory, log=postfix.maillog)
@@ -121,15 +82,7 @@ def _demo(folder: Path) -> int:
             threading.Thread(target=_obey, args=(relay, folder, over)),
             threading.Thread(target=_send_mail, args=(postfix, over)),
         ]
-        postward = [
-            str(Path(sys.executable).with_name("postward")),
-            "run",
-            "--enforce",
-            "--deliveries",
-            "--config",
-            str(settings),
-        ]
-        agent = subprocess.Popen(postward)
+        agent = subprocess.Popen([POSTWARD, "run", "--enforce", "--deliveries", "--config", str(settings)])
         for helper in helpers:
             helper.start()
         try:

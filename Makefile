@@ -1,0 +1,40 @@
+# make run     the demo: a private Postfix, a relay, and Postward between them
+# make test    everything that must hold
+# make bench   figures: time and memory of the hot paths
+# make lint    style and types
+# make lock    newer versions of the dependencies, written to requirements/dev.lock
+
+PYTHON ?= python3
+export PYTHON
+BIN := .venv/bin
+RUN_PACKAGES := postfix libsasl2-modules python3-venv
+TEST_PACKAGES := $(RUN_PACKAGES) prometheus
+
+.PHONY: run test lint bench lock
+
+run:
+	@.ci/setup $(RUN_PACKAGES)
+	@$(BIN)/python -m tests.bed.demo
+
+test:
+	@.ci/setup $(TEST_PACKAGES)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lint:
+	@.ci/setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/mypy
+
+bench:
+	@.ci/setup $(RUN_PACKAGES)
+	$(BIN)/python -m tests.bench
+
+lock:
+	@.ci/setup
+	$(BIN)/python -m venv .venv/lock && .venv/lock/bin/pip install --quiet pip-tools
+	.venv/lock/bin/pip-compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --allow-unsafe --strip-extras --no-header --extra dev -o requirements/dev.lock pyproject.toml

@@ -1,0 +1,111 @@
+"""The import rule of the design: dependencies point one way, and the lower packages stay pure."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+STANDARD = frozenset(sys.stdlib_module_names)
+
+# What each package may import besides itself.
+ALLOWED = {
+    "parsers": STANDARD,
+    "config": STANDARD | {"parsers", "pydantic", "pydantic_core", "pydantic_settings"},
+}
+# Modules of the standard library that touch the system or read a clock: no part of a pure package.
+IMPURE = frozenset(
+    {
+        "asyncio",
+        "io",
+        "logging",
+        "os",
+        "pathlib",
+        "random",
+        "select",
+        "shutil",
+        "socket",
+        "subprocess",
+        "tempfile",
+        "threading",
+        "time",
+    }
+)
+
+
+def _modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def _imports(module: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            yield (node.module or "").partition(".")[0]
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_lower_packages_import_only_what_stands_below(package: str) -> None:
+    """`parsers` knows the standard library only, `config` pydantic and `parsers` besides."""
+    strangers = {
+        f"{module.relative_to(ROOT)} imports {name}"
+        for module in _modules(package)
+        for name in _imports(module)
+        if name not in ALLOWED[package] | {package}
+    }
+
+    assert set() == strangers
+
+
+def test_parsers_touch_no_system() -> None:
+    """No file, clock, log, environment or network in `parsers`."""
+    impure = {
+        f"{module.name} imports {name}"
+        for module in _modules("parsers")
+        for name in _imports(module)
+        if name in IMPURE
+    }
+
+    assert set() == impure
+
+
+def test_product_does_not_import_tests_nor_smtplib() -> None:
+    """The product stands without its tests, and sends mail without smtplib."""
+    found = {
+        f"{module.relative_to(ROOT)} imports {name}"
+        for package in ("parsers", "config", "agent")
+        for module in _modules(package)
+        for name in _imports(module)
+        if name in {"tests", "smtplib", "aiosmtpd", "trustme", "pytest"}
+    }
+
+    assert set() == found
+
+
+def test_only_one_module_runs_programs() -> None:
+    """Child processes are started in agent/postfix.py (Postfix's programs) and nowhere else unless it is a log source."""
+    runners = {
+        str(module.relative_to(ROOT))
+        for package in ("parsers", "config", "agent")
+        for module in _modules(package)
+        if "subprocess" in _imports(module)
+    }
+
+    assert runners <= {"agent/postfix.py", "agent/source/journal.py"}
+    assert "agent/postfix.py" in runners
+
+
+def test_every_module_says_what_it_is() -> None:
+    """A module opens with a docstring."""
+    silent = {
+        str(module.relative_to(ROOT))
+        for package in ("parsers", "config", "agent", "tests")
+        for module in _modules(package)
+        if module.read_text().strip() and ast.get_docstring(ast.parse(module.read_text())) is None
+    }
+
+    assert set() == silent

@@ -1,0 +1,330 @@
+"""The main job on real parts: settings are enforced on a real Postfix, its log is counted, probes go through a relay."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.bed import CA, PostfixInstance, Relay, require_postfix, wait_for
+from tests.bed.product import AgentProcess, run_postward, write_settings
+
+USER, PASSWORD, NEW_PASSWORD = "API_USER", "s3cret-Gr33n-Fern", "s3cret-Bl8e-Moss"
+
+
+@dataclass
+class Bed:
+    """A host that Postward keeps."""
+
+    folder: Path
+    relay: Relay
+    postfix: PostfixInstance
+    settings_file: Path
+    agent: AgentProcess
+
+    def set_password(self, password: str) -> None:
+        """What the settings say."""
+        (self.folder / "password").write_text(password)
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    """A relay, a Postfix without relay settings, and the agent that enforces them."""
+    require_postfix()
+    with (
+        Relay(CA(), "relay.example.test", users={USER: PASSWORD}) as relay,
+        PostfixInstance(tmp_path / "postfix") as postfix,
+    ):
+        settings_file = write_settings(tmp_path, relay, postfix, password=PASSWORD)
+        with AgentProcess(settings_file, "--enforce", "--deliveries") as agent:
+            bed = Bed(tmp_path, relay, postfix, settings_file, agent)
+            wait_for(lambda: agent.value("postward_probe_success", relay="demo") == 1, what="the first probe")
+            yield bed
+
+
+def test_the_enforced_instance_is_what_the_settings_say(bed: Bed) -> None:
+    """main.cf has what follows from the settings, the tables are root's alone, and there is nothing left to plan."""
+    expected = {
+        "myhostname": "mail.example.test",
+        "mydomain": "example.test",
+        "myorigin": "$mydomain",
+        "inet_interfaces": "loopback-only",
+        "relayhost": f"[127.0.0.1]:{bed.relay.port}",
+        "smtp_sasl_auth_enable": "yes",
+        "smtp_sasl_password_maps": f"hash:{bed.postfix.config_directory}/sasl_passwd",
+        "smtp_sasl_security_options": "noanonymous",
+        "smtp_sasl_tls_security_options": "noanonymous",
+        "smtp_tls_security_level": "encrypt",
+        "smtp_tls_wrappermode": "no",
+        "queue_run_delay": "2s",
+    }
+    actual = bed.postfix.postconf(*expected)
+
+    assert expected == actual
+    for name in ("sasl_passwd", "sasl_passwd.db"):
+        status = (bed.postfix.config_directory / name).stat()
+        assert (status.st_mode & 0o777, status.st_uid, status.st_gid) == (0o600, 0, 0)
+    assert run_postward("plan", "--config", str(bed.settings_file)).returncode == 0
+    assert bed.agent.value("postward_config_in_sync") == 1
+
+
+def test_hand_edits_are_put_right_and_counted_once(bed: Bed) -> None:
+    """A changed parameter, a deleted index and a readable password file are each repaired, once."""
+    directory = bed.postfix.config_directory
+    applied = bed.agent.value("postward_config_applies_total", result="applied")
+    repairs = {
+        name: bed.agent.value("postward_config_repairs_total", parameter=name)
+        for name in ("smtp_tls_security_level", "sasl_passwd.db", "sasl_passwd")
+    }
+
+    def repaired(name: str) -> bool:
+        return bed.agent.value("postward_config_repairs_total", parameter=name) == repairs[name] + 1
+
+    bed.postfix.set(smtp_tls_security_level="none")
+    wait_for(lambda: repaired("smtp_tls_security_level"), what="the TLS level to be put right")
+    (directory / "sasl_passwd.db").unlink()
+    wait_for(lambda: repaired("sasl_passwd.db"), what="the index to be built")
+    (directory / "sasl_passwd").chmod(0o644)
+    wait_for(lambda: repaired("sasl_passwd"), what="the mode to be put right")
+
+    assert bed.postfix.postconf("smtp_tls_security_level")["smtp_tls_security_level"] == "encrypt"
+    assert (directory / "sasl_passwd").stat().st_mode & 0o777 == 0o600
+    assert (directory / "sasl_passwd.db").stat().st_mode & 0o777 == 0o600
+    assert applied + 3 == bed.agent.value("postward_config_applies_total", result="applied")
+    bed.postfix.sendmail("bob@dest.test")
+    wait_for(
+        lambda: any("bob@dest.test" in mail.rcpt_tos for mail in bed.relay.messages), what="mail to go out"
+    )
+
+
+def test_comments_and_unmanaged_parameters_survive(tmp_path: Path) -> None:
+    """What Postward does not manage stays in main.cf byte by byte, with owner and mode."""
+    require_postfix()
+    with Relay(CA(), users={USER: PASSWORD}) as relay, PostfixInstance(tmp_path / "postfix") as postfix:
+        main_cf = postfix.config_directory / "main.cf"
+        main_cf.write_text(main_cf.read_text() + "# kept by hand\nbounce_queue_lifetime =\n    1d\n")
+        main_cf.chmod(0o640)
+        settings_file = write_settings(tmp_path, relay, postfix, password=PASSWORD, probe_recipient="")
+        first = run_postward("apply", "--config", str(settings_file))
+        content = main_cf.read_bytes()
+        second = run_postward("apply", "--config", str(settings_file))
+
+        assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+        assert b"# kept by hand\nbounce_queue_lifetime =\n    1d\n" in content
+        assert content == main_cf.read_bytes()
+        assert main_cf.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_changed_password_at_the_relay_is_named_and_its_return_is_seen(bed: Bed) -> None:
+    """The cause is counted, the probe names the step; with the right password in the settings mail goes out again."""
+    bed.relay.users[USER] = NEW_PASSWORD
+    bed.postfix.sendmail("bob@dest.test")
+    wait_for(
+        lambda: bed.agent.value("postfix_delivery_failures_total", cause="auth_rejected", relay="demo") > 0,
+        timeout=5,
+        what="the refusal to be counted",
+    )
+    probe = run_postward("probe", "--config", str(bed.settings_file), "--json")
+    assert probe.returncode == 1
+    assert '"step": "auth"' in probe.stdout
+    assert '"cause": "auth_rejected"' in probe.stdout
+
+    bed.set_password(NEW_PASSWORD)
+    wait_for(
+        lambda: any("bob@dest.test" in mail.rcpt_tos for mail in bed.relay.messages),
+        what="the mail to go out",
+    )
+    wait_for(lambda: bed.agent.value("postward_probe_success", relay="demo") == 1, what="a probe to succeed")
+    assert run_postward("probe", "--config", str(bed.settings_file)).returncode == 0
+
+
+def test_new_settings_that_no_probe_confirms_are_rolled_back(bed: Bed) -> None:
+    """A wrong password in the settings gives way to the last configuration that worked, and mail goes on."""
+    wait_for(
+        lambda: bed.agent.value("postward_config_applies_total", result="confirmed") == 1,
+        what="a confirmation",
+    )
+    table = bed.postfix.config_directory / "sasl_passwd"
+    bed.set_password("not-the-password")
+
+    wait_for(
+        lambda: bed.agent.value("postward_config_applies_total", result="rolled_back") == 1,
+        timeout=20,
+        what="the former configuration to come back",
+    )
+    assert PASSWORD in table.read_text()
+    bed.postfix.sendmail("bob@dest.test")
+    wait_for(
+        lambda: any("bob@dest.test" in mail.rcpt_tos for mail in bed.relay.messages), what="mail to go out"
+    )
+    assert bed.agent.value("postward_config_in_sync") == 0
+    assert "rolled back" in (bed.folder / "state" / "enforcement.json").read_text()
+
+
+def test_a_thousand_mails_are_a_thousand_deliveries(bed: Bed) -> None:
+    """postfix_deliveries_total{status="sent"} rises by exactly the number of mails."""
+    before = bed.agent.value("postfix_deliveries_total", status="sent")
+    bed.postfix.inject(f"user{number}@dest.test" for number in range(1000))
+
+    wait_for(lambda: not bed.postfix.queue(), timeout=60, what="the queue to be empty")
+    wait_for(
+        lambda: bed.agent.value("postfix_deliveries_total", status="sent") >= before + 1000,
+        what="all deliveries to be counted",
+    )
+    assert before + 1000 == bed.agent.value("postfix_deliveries_total", status="sent", relay="demo")
+    assert sum("@dest.test" in mail.rcpt_tos[0] for mail in bed.relay.messages) == 1000
+    assert bed.agent.value("postward_log_lines_total", outcome="unrecognised") == 0
+
+
+def test_no_secret_appears_anywhere(bed: Bed) -> None:
+    """Not in output, log, metrics, errors, diffs, readable files, nor in any process's arguments or environment."""
+    seen: list[str] = []
+    over = threading.Event()
+    spy = threading.Thread(target=_collect_processes, args=(seen, over))
+    spy.start()
+    try:
+        secrets = [PASSWORD, NEW_PASSWORD]
+        bed.relay.users[USER] = NEW_PASSWORD
+        bed.set_password(NEW_PASSWORD)
+        wait_for(
+            lambda: NEW_PASSWORD in (bed.postfix.config_directory / "sasl_passwd").read_text(),
+            what="the change",
+        )
+        arguments = ["--config", str(bed.settings_file)]
+        bed.set_password("bad password ")
+        texts = [run_postward("plan", *arguments), run_postward("apply", *arguments)]
+        bed.set_password(NEW_PASSWORD)
+        (bed.postfix.config_directory / "sasl_passwd.db").unlink(missing_ok=True)
+        texts += [
+            run_postward(*command, *arguments)
+            for command in (
+                ["plan"],
+                ["plan", "--json"],
+                ["check"],
+                ["check", "--json"],
+                ["probe"],
+                ["apply"],
+            )
+        ]
+        with_env = run_postward("check", *arguments, env={"POSTWARD_RELAY__DEMO__PASSWORD": PASSWORD})
+    finally:
+        over.set()
+        spy.join()
+    shown = [text for done in [*texts, with_env] for text in (done.stdout, done.stderr)]
+    shown += [bed.agent.output(), bed.agent.get("/metrics")[1], bed.postfix.log(), *seen]
+    readable = [
+        path.read_text(errors="replace")
+        for path in (bed.folder / "state").rglob("*")
+        if path.is_file() and path.stat().st_mode & 0o077
+    ]
+
+    for secret in [*secrets, "bad password"]:
+        assert [text for text in [*shown, *readable] if secret in text] == []
+    assert len(seen) > 10
+
+
+def _collect_processes(seen: list[str], over: threading.Event) -> None:
+    """Arguments and environments of all processes, again and again. This process's own hold what tests pass on."""
+    known: set[str] = set()
+    while not over.is_set():
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+                continue
+            for name in ("cmdline", "environ"):
+                try:
+                    text = (entry / name).read_bytes().decode(errors="replace")
+                except OSError:
+                    continue
+                # The command under test is handed one by its caller: that is the caller's doing.
+                if text not in known and "POSTWARD_RELAY__DEMO__PASSWORD" not in text:
+                    known.add(text)
+                    seen.append(text)
+
+
+def test_counts_survive_a_restart(bed: Bed) -> None:
+    """A stop, mail meanwhile, and a start: counters go on, and what was written while nobody read is counted."""
+    before = bed.agent.value("postfix_deliveries_total", status="sent")
+    assert bed.agent.stop() == 0
+    bed.postfix.inject(f"user{number}@dest.test" for number in range(10))
+    wait_for(lambda: not bed.postfix.queue(), what="the queue to be empty")
+    bed.agent.start()
+
+    wait_for(
+        lambda: bed.agent.value("postfix_deliveries_total", status="sent") >= before + 10, what="the count"
+    )
+    assert (
+        before + 10 <= bed.agent.value("postfix_deliveries_total", status="sent") <= before + 11
+    )  # and a probe
+
+
+def test_the_idle_agent_is_small(bed: Bed) -> None:
+    """Resident memory stays below 64 MB."""
+    status = Path(f"/proc/{bed.agent.pid}/status").read_text()
+    kilobytes = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+
+    assert kilobytes < 64 * 1024
+
+
+def test_the_endpoint_answers_what_it_has_and_nothing_else(bed: Bed) -> None:
+    """Metrics, health, readiness and a landing page; 404 elsewhere."""
+    answers = {
+        path: bed.agent.get(path)[0]
+        for path in ("/", "/metrics", "/-/healthy", "/-/ready", "/healthz", "/metrics/x")
+    }
+
+    assert answers == {
+        "/": 200,
+        "/metrics": 200,
+        "/-/healthy": 200,
+        "/-/ready": 200,
+        "/healthz": 404,
+        "/metrics/x": 404,
+    }
+
+
+def test_the_demo_shows_a_probe_in_fifteen_seconds_and_leaves_nothing(tmp_path: Path) -> None:
+    """`make run` brings the configuration in line, has a probe accepted, names /metrics; Ctrl-C ends it without a trace."""
+    require_postfix()
+    screen = tmp_path / "screen"
+    with screen.open("wb") as output:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "tests.bed.demo"],
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        wait_for(
+            lambda: "probe accepted by relay demo" in screen.read_text(), timeout=15, what="an accepted probe"
+        )
+        text = screen.read_text()
+        folder = Path(text.partition("Settings: ")[2].split()[0]).parent
+        assert folder.is_dir()
+        for words in ("/metrics", "put right relayhost", "removed", "echo other >"):
+            assert words in text
+    finally:
+        os.killpg(demo.pid, signal.SIGINT)  # what Ctrl-C does: the whole foreground group
+        demo.wait(20)
+
+    assert not folder.exists()
+    assert _processes_of(str(folder)) == []
+
+
+def _processes_of(folder: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                text = (entry / "cmdline").read_bytes().decode(errors="replace") + str(
+                    (entry / "cwd").readlink()
+                )
+            except OSError:
+                continue
+            if folder in text:
+                found.append(text)
+    return found
