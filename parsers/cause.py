@@ -67,8 +67,8 @@ _TALKED_TO: Final = re.compile(
 )  # fmt: skip
 
 
-def classify(reason: str, dsn: str | None = None, status: str | None = None) -> Cause:
-    """The cause that a reason tells of."""
+def classify(reason: str, dsn: str | None = None) -> Cause:
+    """The cause that a reason tells of; the record's own code helps where a reply has none."""
     found = _find(bare_reason(reason))
     if found is not None:
         phrase, match = found
@@ -84,7 +84,7 @@ def cause_of(event: Event) -> Cause | None:
     if isinstance(event, Delivery):
         if event.status in DELIVERED:
             return None
-        cause = classify(event.reason or "", event.dsn, event.status)
+        cause = classify(event.reason or "", event.dsn)
         # error(8) bounces or defers with whatever text main.cf or a table gives it, and never connects.
         return Cause.LOCAL_CONFIG if cause is Cause.OTHER and event.relay == "none" else cause
     if isinstance(event, Attempt):

@@ -8,8 +8,8 @@ from parsers.rules import Rule, problem, rule
 
 _NEXT: Final = ", (?:orig_to=<|relay=)"
 _REST: Final = (
-    r", relay=(?P<relay>[^,]*+)(?:, conn_use=(?P<conn_use>[0-9]++))?, delay=(?P<delay>[0-9.-]++)"
-    r"(?:, delays=(?P<delays>[0-9./-]++))?(?:, tls=(?P<tls>[^,\s]++))?(?:, dsn=(?P<dsn>[0-9.]++))?"
+    r", relay=(?P<relay>[^,]*+)(?:, conn_use=(?P<conn_use>[0-9]++))?, delay=(?P<delay>[^,]++)"
+    r"(?:, delays=(?P<delays>[^,]++))?(?:, tls=(?P<tls>[^,\s]++))?(?:, dsn=(?P<dsn>[^,]++))?"
     rf", status=(?P<status>[^\s(]++)(?: {REASON})?"
 )
 

@@ -8,39 +8,42 @@ from typing import TYPE_CHECKING, Any, Final
 
 from parsers.daemons import TABLE
 from parsers.events import Event, Problem
-from parsers.grammar import DAEMONS
 from parsers.record import Record, parse_record
 from parsers.rules import Rule, Severity, Spread
 
 if TYPE_CHECKING:
     import re
 
-_Matcher = tuple[Any, type[Any], Spread | None]
+_Matchers = tuple[tuple[Any, type[Any], Spread | None], ...]
 
 
-def _matchers(rules: tuple[Rule, ...], severity: Severity) -> tuple[_Matcher, ...]:
+def _matchers(rules: tuple[Rule, ...], severity: Severity) -> _Matchers:
     return tuple(
         (rule.pattern.fullmatch, rule.event, rule.spread) for rule in rules if rule.severity == severity
     )
 
 
 _new: Final = tuple.__new__
-
-_INFO: Final = {daemon: _matchers(TABLE[daemon], "info") for daemon in DAEMONS}
-_PROBLEM: Final = {daemon: _matchers(TABLE[daemon], "problem") for daemon in DAEMONS}
+_INFO: Final = {daemon: _matchers(rules, "info") for daemon, rules in TABLE.items()}
+_PROBLEM: Final = {daemon: _matchers(rules, "problem") for daemon, rules in TABLE.items()}
 
 
 def parse_event(record: Record) -> Event | None:
     """The event that a record's text tells of, or None where no rule knows it."""
     _, _, _, daemon, _, severity, text, _ = record
-    info = severity == "info"
-    for fullmatch, event, spread in _INFO[daemon] if info else _PROBLEM[daemon]:
+    if severity != "info":
+        return _first(_PROBLEM[daemon], text) or Problem(text)
+    return _first(_INFO[daemon], text)
+
+
+def _first(matchers: _Matchers, text: str) -> Event | None:
+    for fullmatch, event, spread in matchers:
         match: re.Match[str] | None = fullmatch(text)
         if match is not None:
             values = match.groups()
             made: Event = _new(event, values if spread is None else spread((*values, None)))
             return made
-    return None if info else Problem(text)
+    return None
 
 
 def parse(line: str) -> tuple[Record | None, Event | None]:

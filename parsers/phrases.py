@@ -1,8 +1,9 @@
 """Postfix's own phrases: how each reason that Postfix words itself begins, what caused it, at which step.
 
 One literal table. A pattern is matched at the start of a reason only, because the start is the part that only
-Postfix writes. Where the cause or the step follows from a word inside (an error of the system, the command
-that was answered), the table names the function that reads it.
+Postfix writes; the few that look for an error of the system further on come after all that quote a server.
+Where the cause or the step follows from a word inside (an error of the system, the command that was answered),
+the table names the function that reads it.
 """
 
 import re
@@ -131,15 +132,6 @@ def _phase(match: _Match) -> str:
     return "data"
 
 
-def _dsn_or(permanent: Cause) -> Decide:
-    """For phrases that stand for a broken table when temporary, and for a bad address when permanent."""
-
-    def decide(_match: _Match, dsn: str | None) -> Cause:
-        return Cause.LOCAL_CONFIG if dsn is None or dsn[:1] == "4" else permanent
-
-    return decide
-
-
 def _phrase(pattern: str, cause: Cause | Decide, step: str | Callable[[_Match], str]) -> Phrase:
     return Phrase(re.compile(pattern, re.DOTALL), cause, step)
 
@@ -156,7 +148,7 @@ PHRASES: Final[tuple[Phrase, ...]] = (
     _phrase(r"Domain \S+ does not accept mail \(nullMX\)", Cause.RECIPIENT_REJECTED, "dns"),
     _phrase(r"DNSSEC |TLSA lookup error for |no (?:MX|SRV) host for ", Cause.DNS, "dns"),
     _phrase(r"mail for .* loops back to myself|mail forwarding loop for ", Cause.LOOP, "connect"),
-    _phrase(r"hopcount exceeded|too many hops|.{0,40}too many hops", Cause.LOOP, "queue"),
+    _phrase(r".{0,40}(?:hopcount exceeded|too many hops)", Cause.LOOP, "queue"),
     _phrase(r"all network protocols are disabled|[Ss]erver configuration error", Cause.LOCAL_CONFIG, "connect"),
     _phrase(r"server unavailable or unable to receive mail", Cause.LOCAL_CONFIG, "connect"),
     # smtp/smtp_proto.c, smtp/smtp_trouble.c

@@ -39,10 +39,11 @@ _HEADER: Final = re.compile(
     r"(?:(warning|error|fatal|panic): )?(.*)",
     re.DOTALL,
 )
-# Its variants: a priority in front, a year or a fraction, no process number, no colon, Solaris' [ID ...].
+# Its variants: a priority in front, a year or a fraction, BusyBox' facility and severity, no process number, no
+# colon, Solaris' [ID ...].
 _VARIANT: Final = re.compile(
     rf"(?:<[0-9]{{1,3}}>)?({_TRADITIONAL}|{_RFC3339}|[0-9]{{4}} {_TRADITIONAL})"
-    rf" (\S++) ([^\s\[\]:]++)(?:\[([0-9]{{1,10}})\])?:? {_BODY}",
+    rf" (\S++)(?: mail\.[a-z]++)? ([^\s\[\]:]++)(?:\[([0-9]{{1,10}})\])?:? {_BODY}",
     re.DOTALL,
 )
 _RFC5424: Final = re.compile(

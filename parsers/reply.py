@@ -112,20 +112,21 @@ _NOT_AUTHORIZED: Final[dict[str, Cause]] = {
 
 # The few phrases that stand for a cause whatever the codes: replies of the large providers and of Postfix,
 # Exim, Sendmail and Exchange servers, lower case. Order decides where a reply holds several.
-PHRASES: Final[tuple[tuple[Cause, re.Pattern[str]], ...]] = (
+PROVIDER_PHRASES: Final[tuple[tuple[Cause, re.Pattern[str]], ...]] = (
     (Cause.HELO_REJECTED, re.compile(r"helo command rejected|invalid (?:helo|ehlo)|(?:helo|ehlo)(?: name| argument| host)?"
      r" (?:is )?(?:invalid|not accepted|rejected|does not resolve)|bad helo|helo/ehlo|need fully-qualified hostname"
      r"|try again later, closing connection\. \(ehlo\)")),
     (Cause.GREYLISTED, re.compile(r"gr[ea]y-?\s?list|temporarily deferred, please try again in \d+ (?:seconds|minutes)")),
     (Cause.BLOCKED, re.compile(
         r"blocked using|block ?list|black ?list|deny ?list|spamhaus|spamcop|barracuda|sorbs|dnsbl|\brbl\b"
-        r"|client host (?:\S+ )?(?:blocked|rejected: (?:blocked|listed))|listed (?:in|at|by|on) |\bbanned\b"
+        r"|client host (?:\S+ )?(?:blocked|rejected: (?:blocked|listed))|listed (?:in|at|by|on) "
+        r"|you are banned|banned (?:sending|sender|ip|host|client|address)"
         r"|poor reputation|bad reputation|low reputation|ip (?:address )?(?:is |has been )?blocked"
         r"|ip_reputation|reputation of (?:the )?(?:sending|your)")),
     (Cause.QUOTA, re.compile(
         r"daily (?:\w+ ){0,3}(?:limit|quota)|monthly (?:\w+ ){0,3}(?:limit|quota)|(?:sending|message|email|mail|user|account) quota"
         r"|quota (?:is )?(?:exceeded|used up|reached) for (?:the )?(?:day|month|account|sender)|credits? exceeded"
-        r"|exceeded (?:your|the|its) (?:\w+ ){0,3}(?:quota|credits?)|over the (?:day|month)|per day|24.?h(?:ou)?r")),
+        r"|exceeded (?:your|the|its) (?:\w+ ){0,3}(?:quota|credits?)|over the (?:day|month)|(?:messages|e?-?mails|recipients) per day")),
     (Cause.RATE_LIMIT, re.compile(
         r"rate.?limit|throttl|too (?:much mail|fast|frequent)|too many (?:[\w-]+ ){0,3}(?:connections?|sessions?|messages?"
         r"|e?-?mails?|recipients?|requests?|errors?|attempts?)"
@@ -154,7 +155,7 @@ def reply_cause(reply: Reply) -> Cause | None:
 
 def phrase_cause(reply: Reply, *only: Cause) -> Cause | None:
     """The first of the six causes whose phrase the reply holds, or of those asked for."""
-    for cause, pattern in PHRASES:
+    for cause, pattern in PROVIDER_PHRASES:
         if (not only or cause in only) and pattern.search(reply.words) is not None:
             return cause
     return None
@@ -181,6 +182,20 @@ def _by_enhanced(reply: Reply) -> Cause | None:
     return Cause.CONTENT if major == 6 else None
 
 
+# What the smtpd(8) of another Postfix says of its restrictions (smtpd/smtpd_check.c), all with x.7.1.
+_RESTRICTIONS: Final[tuple[tuple[str, Cause], ...]] = (
+    (": recipient address rejected: ", Cause.RECIPIENT_REJECTED),
+    (": client host rejected: ", Cause.POLICY),
+)
+
+
+def _not_authorized(reply: Reply) -> Cause:
+    for words, cause in _RESTRICTIONS:
+        if words in reply.words:
+            return cause
+    return _NOT_AUTHORIZED.get(reply.command, Cause.POLICY)
+
+
 def _security(reply: Reply, detail: int) -> Cause | None:
     """x.7.z: what a server's policy does not like."""
     if detail == 0 and reply.command == "data" and reply.code[:1] == "5":
@@ -188,7 +203,7 @@ def _security(reply: Reply, detail: int) -> Cause | None:
     if detail == 0 and reply.code in _CODES:
         return None
     if detail == 1 and (reply.code[:1] == "5" or reply.code == "454"):
-        return _NOT_AUTHORIZED.get(reply.command, Cause.POLICY)
+        return _not_authorized(reply)
     # Exchange Online keeps 5.7.501 to 5.7.512 and 5.7.606 to 5.7.649 for banned senders and addresses.
     return Cause.BLOCKED if 501 <= detail <= 512 or 606 <= detail <= 649 else Cause.POLICY
 

@@ -27,6 +27,7 @@ _DIALECTS = {
     "RFC 5424, structured data": '<22>1 2025-11-04T06:05:01.5Z mx1 postfix/smtp 123 ID1 [a@1 b="c\\"]d"][e@2] {}',
     "RFC 5424, byte order mark": "<22>1 2025-11-04T06:05:01.5Z mx1 postfix/smtp 123 - - \ufeff{}",
     "Solaris": "Nov  4 06:05:01 mx1 postfix/smtp[123]: [ID 197553 mail.info] {}",
+    "BusyBox": "Nov  4 06:05:01 mx1 mail.info postfix/smtp[123]: {}",
     "no colon": "Nov  4 06:05:01 mx1 postfix/smtp[123] {}",
     "CRI": "2025-11-04T06:05:01.123456789Z stdout F Nov 04 06:05:01 mx1 postfix/smtp[123]: {}",
 }
