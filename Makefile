@@ -2,6 +2,7 @@
 # make test    everything that must hold
 # make bench   figures: time and memory of the hot paths
 # make lint    style and types
+# make docs    the references that are made from the code
 # make lock    newer versions of the dependencies, written to requirements/dev.lock
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := .venv/bin
 RUN_PACKAGES := postfix libsasl2-modules python3-venv
 TEST_PACKAGES := $(RUN_PACKAGES) prometheus
 
-.PHONY: run test lint bench lock
+.PHONY: run test docs lint bench lock
 
 run:
 	@.ci/setup $(RUN_PACKAGES)
@@ -22,6 +23,10 @@ test:
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+docs:
+	@.ci/setup
+	$(BIN)/python -m agent.metrics_reference > docs/metrics.md
 
 lint:
 	@.ci/setup

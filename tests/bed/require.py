@@ -17,7 +17,7 @@ _SASL_FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 def missing_for_postfix(*, sasl: bool = True) -> str | None:
     """Name the first thing that is missing, or None when a private Postfix can run."""
     if os.geteuid() != 0:
-        return "a private Postfix can only be started by root: run the tests as root (a container will do)"
+        return "a private Postfix can only be started by root: call this as root (in a container, for instance)"
     if shutil.which("postconf", path=ADMIN_PATH) is None:
         return "Postfix is missing: install the package postfix"
     if sasl and not any(plugin for folder in _SASL_FOLDERS for plugin in _plain_plugins(Path(folder))):
