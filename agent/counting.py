@@ -96,10 +96,16 @@ def _delivery(counting: Counting, record: Record, event: ev.Delivery) -> None:
 
 def _delays(tally: Tally, relay: str, event: ev.Delivery, times: int) -> None:
     """Only a final status tells how long a mail took: retries would count the same waiting again and again."""
-    tally.observe("postfix_delivery_delay_seconds", (relay,), float(event.delay), times)
-    for stage, seconds in zip(_STAGES, (event.delays or "").split("/"), strict=False):
-        if seconds:
-            tally.observe("postfix_delivery_stage_delay_seconds", (relay, stage), float(seconds), times)
+    try:
+        delay, stages = (
+            float(event.delay),
+            [float(seconds) for seconds in (event.delays or "").split("/") if seconds],
+        )
+    except ValueError:
+        return  # a cut or hostile line: the delivery counts, its times are unknown
+    tally.observe("postfix_delivery_delay_seconds", (relay,), delay, times)
+    for stage, seconds in zip(_STAGES, stages, strict=False):
+        tally.observe("postfix_delivery_stage_delay_seconds", (relay, stage), seconds, times)
 
 
 def _expired(counting: Counting, record: Record, event: ev.Expired) -> None:

@@ -17,7 +17,9 @@ _SASL_FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 def missing_for_postfix(*, sasl: bool = True) -> str | None:
     """Name the first thing that is missing, or None when a private Postfix can run."""
     if os.geteuid() != 0:
-        return "a private Postfix can only be started by root: call this as root (in a container, for instance)"
+        return (
+            "a private Postfix can only be started by root: call this as root (in a container, for instance)"
+        )
     if shutil.which("postconf", path=ADMIN_PATH) is None:
         return "Postfix is missing: install the package postfix"
     if sasl and not any(plugin for folder in _SASL_FOLDERS for plugin in _plain_plugins(Path(folder))):
@@ -31,7 +33,17 @@ def _plain_plugins(folder: Path) -> list[Path]:
 
 def require_postfix(*, sasl: bool = True) -> None:
     """Skip the calling test outside CI, fail it in CI, when a private Postfix cannot run here."""
-    reason = missing_for_postfix(sasl=sasl)
+    _demand(missing_for_postfix(sasl=sasl))
+
+
+def required(program: str, package: str) -> str:
+    """The path of a program that a test needs; without it the test is skipped, in CI it fails."""
+    path = shutil.which(program, path=ADMIN_PATH)
+    _demand(None if path else f"{program} is missing: install the package {package}")
+    return path or ""
+
+
+def _demand(reason: str | None) -> None:
     if reason is None:
         return
     if os.environ.get("CI"):
