@@ -21,7 +21,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "bounce/bounce_trace_service.c",
     ),
     problem(
-        rf"(?P<queue_id>{QUEUE_ID}): (?P<text>\S+ notification failed .*|undeliverable postmaster notification"
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<text>\S+ (?:notification|notice) failed.*|undeliverable postmaster notification"
         r" discarded|no recipients in .*)",
         NotificationFailed,
         "bounce/bounce_notify_service.c",

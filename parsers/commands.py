@@ -78,3 +78,12 @@ POSTQUEUE: Final[tuple[Rule, ...]] = (
         "postqueue/postqueue.c",
     ),
 )
+
+# 3.11 and later: moves Berkeley DB tables to another type.
+REINDEX: Final[tuple[Rule, ...]] = (
+    rule(
+        r"(?P<text>successfully executed '.*' as uid \d+|target file '.*' already exists, skipping this request)",
+        CompatibilityNotice,
+        "nbdb_reindexd/nbdb_process.c",
+    ),
+)

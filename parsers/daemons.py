@@ -30,6 +30,7 @@ _OWN: Final[dict[str, tuple[Rule, ...]]] = {
     "lmtp": _CLIENT,
     "local": _LOCAL,
     "master": (*master.RULES, *COMMON),
+    "nbdb_reindexd": (*commands.REINDEX, *COMMON),
     "nqmgr": _QMGR,
     "oqmgr": _QMGR,
     "pickup": (*pickup.RULES, *COMMON),

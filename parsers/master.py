@@ -28,7 +28,7 @@ RULES: Final[tuple[Rule, ...]] = (
     rule(r"terminating on signal (?P<signal>\d+)", MasterStopped, "master/master_sig.c"),
     rule(r"(?P<text>master exit time has arrived)", MailSystem, "master/master.c"),
     problem(
-        r"process (?P<command>.*) pid (?P<child>\d+)(?: exit status (?P<status>\d+)| killed by signal (?P<signal>\d+))",
+        r"process (?P<command>.*) pid (?P<child>\d+)(?: exit status (?P<status>\d+)| (?:killed|stopped) by signal (?P<signal>\d+))",
         ProcessExited,
         "master/master_spawn.c",
     ),
@@ -43,7 +43,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "master/master_avail.c",
     ),
     problem(
-        r"(?P<text>duplicate master\.cf entry for service .*|service \S+: ignoring .* change|to change .*, stop and start Postfix"
+        r"(?P<text>all network protocols are disabled .*|duplicate master\.cf entry for service .*"
+        r"|service \S+: ignoring .* change|to change .*, stop and start Postfix"
         r"|ignoring .* parameter value change|(?:old|new) value: .*|bind \S+ port .*|open lock file .*"
         r"|daemon initialization failure -- .*|can't create lock file .*)",
         ConfigurationProblem,

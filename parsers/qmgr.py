@@ -12,6 +12,7 @@ from parsers.events import (
     QueueFileCorrupt,
     Removed,
     Skipped,
+    Statistics,
     TransportFailed,
     TransportUnavailable,
 )
@@ -40,11 +41,20 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     *DELIVERY,
     rule(rf"(?P<queue_id>{QUEUE_ID}): skipped, still being delivered", Skipped, "qmgr/qmgr_message.c"),
+    # Only with qmgr's own debugging parameters, such as destination_concurrency_feedback_debug.
+    rule(
+        r"(?P<text>\w+: (?:queue \S+: limit .*|feedback .*|\S+ feedback type .*))",
+        Statistics,
+        "qmgr/qmgr_queue.c",
+        "qmgr/qmgr_feedback.c",
+    ),
     problem(
         r"transport (?P<transport>\S+) failure -- see a previous .*", TransportFailed, "qmgr/qmgr_deliver.c"
     ),
     problem(
-        r"private/(?P<transport>\S+) socket: malformed response", TransportFailed, "qmgr/qmgr_transport.c"
+        r"private/(?P<transport>\S+) socket: (?:malformed response|premature disconnect)",
+        TransportFailed,
+        "qmgr/qmgr_transport.c",
     ),
     problem(
         r"connect to transport (?:\w+/)?(?P<transport>\S+): (?P<error>.*)",

@@ -66,7 +66,11 @@ RULES: Final[tuple[Rule, ...]] = (
         MechanismsUnsupported,
         "smtp/smtp_sasl_proto.c",
     ),
-    problem(rf"(?P<queue_id>{QUEUE_ID}): (?P<table>\w+) lookup error", LookupFailed, "smtp/smtp_sasl_glue.c"),
+    problem(
+        rf"(?P<queue_id>{QUEUE_ID}): (?P<table>[\w ]+?)(?: map)? lookup error(?: for (?P<key>.*))?",
+        LookupFailed,
+        "smtp/smtp_sasl_glue.c",
+    ),
     problem(
         rf"host (?P<peer>{PEER}) (?:replied to HELO/EHLO|greeted me) with my own hostname (?P<name>.*)",
         LoopDetected,
@@ -97,13 +101,17 @@ RULES: Final[tuple[Rule, ...]] = (
         r"(?P<text>smtp_connect_addr: bind .*|\w+: bind .*|specify a password table via the .*|SASL library initialization"
         r"|SASL per-connection initialization failed|bad per-session SASL security properties|\w+ is true, but SASL support .*"
         r"|unsupported SASL client implementation: .*|incorrect SASL library version\. .*|SASL library initialization error: .*"
-        r"|(?:set )?per-session SASL .*|\w+ map lookup problem for .*|to prevent loss of mail, .*|bad \w+ value: .*)",
+        r"|(?:set )?per-session SASL .*|\w+ map lookup problem for .*|to prevent loss of mail, .*"
+        r"|bad \w+ value: .*|\w+ is (?:selected|obsolete).*"
+        r"|.*: (?:attribute \".*|malformed attribute/value pair .*|invalid empty policy|unknown TLS policy .*)"
+        r"|.*TLS is required but unavailable, .*)",
         ConfigurationProblem,
         "smtp/smtp_connect.c",
         "smtp/smtp_sasl_glue.c",
         "xsasl/xsasl_client.c",
         "xsasl/xsasl_cyrus_client.c",
         "smtp/smtp_map11.c",
+        "smtp/smtp_tls_policy.c",
         "smtp/smtp_chat.c",
         "smtp/smtp.c",
     ),

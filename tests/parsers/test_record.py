@@ -5,6 +5,7 @@ import json
 import pytest
 
 from parsers import Record, parse, parse_record
+from parsers import record as record_module
 from parsers.record import split_tag
 
 _TEXTS = [
@@ -171,3 +172,10 @@ def test_an_unknown_text_is_unrecognised_and_an_unknown_problem_is_a_problem() -
     assert event is None
     _, event = parse("Nov 24 06:05:01 mx1 postfix/anvil[123]: warning: no release prints this")
     assert type(event).__name__ == "Problem"
+
+
+def test_the_cache_of_tags_is_bounded() -> None:
+    """A foreign program may put a counter into its tag for ever."""
+    for number in range(5000):
+        assert parse_record(f"Nov 24 06:05:01 mx1 worker-{number}[123]: hello") is None
+    assert len(record_module._tags) <= record_module._MAX_TAGS
