@@ -13,6 +13,18 @@ from config.settings import Settings
 # relay.tls → smtp_tls_security_level (postconf(5)); with relay.verify, "encrypt" becomes "secure".
 _TLS_LEVEL = {"starttls": "encrypt", "implicit": "encrypt", "opportunistic": "may", "none": "none"}
 
+# Table type → how the file ends that postmap(1) makes of it; "" where Postfix reads the text itself.
+_INDEX_SUFFIX = {
+    "hash": ".db",
+    "btree": ".db",
+    "lmdb": ".lmdb",
+    "cdb": ".cdb",
+    "dbm": ".pag",
+    "sdbm": ".pag",
+    "texthash": "",
+}
+_TABLE_TYPES = frozenset(_INDEX_SUFFIX)
+
 # What Postward wants unless [main_cf] says otherwise. Without loglevel 1 Postfix logs no successful TLS session.
 _DEFAULTS = {"smtp_tls_loglevel": "1"}
 
@@ -62,14 +74,7 @@ class LookupTable:
     @property
     def index_name(self) -> str | None:
         """File name of the compiled table (postmap(1)); None for types that Postfix reads as text."""
-        suffix = {
-            "hash": ".db",
-            "btree": ".db",
-            "lmdb": ".lmdb",
-            "cdb": ".cdb",
-            "dbm": ".pag",
-            "sdbm": ".pag",
-        }.get(self.type)
+        suffix = _INDEX_SUFFIX[self.type]
         return f"{self.name}{suffix}" if suffix else None
 
 
@@ -118,9 +123,10 @@ def desired_state(settings: Settings, facts: PostfixFacts, passwords: Mapping[st
 
 def _map_type(wanted: str, facts: PostfixFacts) -> str:
     chosen = facts.default_map_type if wanted == "auto" else wanted
-    if chosen not in facts.map_types:
+    possible = sorted(facts.map_types & _TABLE_TYPES)
+    if chosen not in possible:
         raise UnsupportedMapTypeError(
-            f'postfix.map_type: "{chosen}" is not supported by this Postfix; write one of: {", ".join(sorted(facts.map_types))}'
+            f'postfix.map_type: "{chosen}" is no kind of table that this Postfix can build; write one of: {", ".join(possible)}'
         )
     return chosen
 

@@ -3,12 +3,12 @@
 Pure. Values are compared as Postfix reads them: lists by their items, texts without surrounding white space.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from parsers.postconf import split_list
-
 from config.desired import DesiredState, LookupTable
+from parsers.postconf import split_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Drift:
 
     Attributes:
         name: the parameter, or the file's name.
-        actual: what is there, in words fit to print (never a table's content).
-        desired: what should be there.
+        actual: what is there, in words fit to print: never a table's content, nor a login that stands in main.cf.
+        desired: what should be there; for a parameter, the value to set.
         table: the table to write anew; None for a parameter.
     """
 
@@ -60,13 +60,18 @@ class Drift:
 def drift(desired: DesiredState, actual: ActualState) -> list[Drift]:
     """Every departure of the actual from the desired state."""
     found = [
-        Drift(name, actual.parameters.get(name, ""), value)
+        Drift(name, _printable(actual.parameters.get(name, "")), value)
         for name, value in desired.parameters.items()
         if split_list(actual.parameters.get(name, "")) != split_list(value)
     ]
     for table in desired.tables:
         found += _table_drift(table, actual.tables.get(table.name, TableState()))
     return found
+
+
+def _printable(value: str) -> str:
+    """People write logins into main.cf itself: `smtp_sasl_password_maps = static:user:password`."""
+    return re.sub(r"\b(static|inline):.*", r"\1:********", value, flags=re.DOTALL)
 
 
 def _table_drift(table: LookupTable, state: TableState) -> Iterator[Drift]:

@@ -4,19 +4,41 @@ Contradictions that Postfix would only show in mail that never leaves are refuse
 The password is read by `Relay.read_password()`, when it is needed and by whom may read it.
 """
 
-import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from config.errors import SettingsError
-from config.fields import Section, Text, is_address
+from config.fields import Section, Text, host_name_meant, is_address, is_host_name, plain_text, quoted
+from config.passwords import password_fault, password_from_credential, password_from_file
 
 TlsMode = Literal["starttls", "implicit", "opportunistic", "none"]
 IMPLICIT_TLS_PORTS = frozenset({443, 465, 2465, 8465})
 STARTTLS_PORTS = frozenset({25, 80, 587, 2525, 2587, 8025})
+_PASSWORD_SOURCES = ("password_file", "password_credential", "password")
+
+
+def _sender(value: str) -> str:
+    if not re.fullmatch(r'[^\s@#"]*@[^\s@]+', value):
+        raise ValueError(
+            f'is {quoted(value)}; write an address as in "app@example.com" or a whole domain as in "@example.com"'
+        )
+    return value
+
+
+Sender = Annotated[str, AfterValidator(plain_text), AfterValidator(_sender)]
+
+
+def with_port_and_tls(relay: dict[str, Any]) -> dict[str, Any]:
+    """A relay's table with what was left out: each of port and tls follows from the other."""
+    port, tls = relay.get("port"), relay.get("tls")
+    if port is None:
+        port = 465 if tls == "implicit" else 587
+    if tls is None:
+        tls = "implicit" if isinstance(port, int) and port in IMPLICIT_TLS_PORTS else "starttls"
+    return relay | {"port": port, "tls": tls}
 
 
 class Relay(Section):
@@ -47,19 +69,19 @@ class Relay(Section):
         default=False,
         description="True: mail goes out only if the relay's certificate is valid for its host name.",
     )
-    ca_file: str = Field(
+    ca_file: Text = Field(
         default="",
         description="File with the certificate authorities to trust. Empty: as Postfix has it. Needed for verify.",
     )
     username: Text = Field(
         default="", description="The login. Empty: no authentication.", examples=["API_USER"]
     )
-    password_file: str = Field(
+    password_file: Text = Field(
         default="",
         description="A file that holds only the password.",
         examples=["/etc/postward/sendcloud.password"],
     )
-    password_credential: str = Field(
+    password_credential: Text = Field(
         default="", description="Or: the name of a systemd credential (LoadCredential=)."
     )
     password: SecretStr | None = Field(
@@ -70,7 +92,7 @@ class Relay(Section):
     cleartext_password: bool = Field(
         default=False, description='True: the password may cross the network unencrypted (tls = "none").'
     )
-    senders: list[Text] = Field(
+    senders: list[Sender] = Field(
         default=[],
         description="Sender addresses or @domains whose mail goes to this relay. Required for all but the first relay.",
     )
@@ -78,20 +100,13 @@ class Relay(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_port_and_tls(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        port, tls = data.get("port"), data.get("tls")
-        if port is None:
-            port = 465 if tls == "implicit" else 587
-        if tls is None:
-            tls = "implicit" if port in IMPLICIT_TLS_PORTS else "starttls"
-        return data | {"port": port, "tls": tls}
+        return with_port_and_tls(data) if isinstance(data, dict) else data
 
     @field_validator("name")
     @classmethod
     def _label(cls, value: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", value):
-            raise ValueError(f'is "{value}"; write small letters, digits, - and _, as in "sendcloud"')
+            raise ValueError(f'is {quoted(value)}; write small letters, digits, - and _, as in "sendcloud"')
         if value in {"other", "none", "local"}:
             raise ValueError(
                 f'is "{value}", which metrics use for mail that took no configured relay; choose another name'
@@ -101,20 +116,16 @@ class Relay(Section):
     @field_validator("host")
     @classmethod
     def _bare_host(cls, value: str) -> str:
-        bare = value.strip().removeprefix("smtp://").removeprefix("smtps://")
-        port = ""
-        if bracketed := re.fullmatch(r"\[([^\]]*)\](?::(\w+))?", bare):
-            bare, port = bracketed[1], bracketed[2] or ""
-        elif bare.count(":") == 1:
-            bare, port = bare.split(":")
-        if bare != value:
+        if "@" in value:
+            raise ValueError("has a login in it; write host, username and password_file each for itself")
+        bare, port = _without_decoration(value)
+        if bare == value and (is_host_name(value) or is_address(value)):
+            return value
+        if is_host_name(bare) or is_address(bare):
             right = f'host = "{bare}"' + (f" and port = {port}" if port else "")
-            raise ValueError(f'is "{value}"; Postward adds brackets and port itself: write {right}')
-        if not is_address(value) and not re.fullmatch(
-            r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?", value
-        ):
-            raise ValueError(f'is "{value}", which is no host name; write it as in "smtp587.sendcloud.net"')
-        return value
+            raise ValueError(f"is {quoted(value)}; Postward adds brackets and port itself: write {right}")
+        meant = host_name_meant(bare, "smtp587.sendcloud.net")
+        raise ValueError(f"is {quoted(value)}, which is no host name; {meant}")
 
     @field_validator("tls")
     @classmethod
@@ -143,6 +154,11 @@ class Relay(Section):
             raise ValueError(
                 f'is true, and tls = "{tls}" lets mail out without a certificate; write tls = "starttls" or "implicit"'
             )
+        if value and is_address(info.data.get("host", "")):
+            raise ValueError(
+                f'is true, and host = "{info.data["host"]}" is an address, which Postfix never finds in a certificate; '
+                "write the host's name"
+            )
         return value
 
     @field_validator("ca_file")
@@ -166,13 +182,28 @@ class Relay(Section):
             raise ValueError("begins or ends with a blank, which postmap drops; write it without")
         return value
 
+    @field_validator("password_file", "ca_file")
+    @classmethod
+    def _whole_path(cls, value: str) -> str:
+        if value and not value.startswith("/"):
+            raise ValueError(f'is {quoted(value)}; write the whole path, beginning with "/"')
+        return value
+
+    @field_validator("password_credential")
+    @classmethod
+    def _credential_name(cls, value: str) -> str:
+        if "/" in value or value in {".", ".."}:
+            raise ValueError(
+                f"is {quoted(value)}; write the name that stands before the colon in LoadCredential="
+            )
+        return value
+
     @field_validator("password")
     @classmethod
     def _one_password(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if "username" not in info.data:
-            return value
-        given = [key for key in ("password_file", "password_credential") if info.data.get(key)]
-        given += ["password"] if value else []
+        if not {"username", "password_file", "password_credential"} <= info.data.keys():
+            return value  # one of them is wrong, which is told
+        given = [key for key in _PASSWORD_SOURCES if (value if key == "password" else info.data[key])]
         if info.data["username"] and not given:
             raise ValueError(
                 "is missing, but username is set; add password_file, password_credential or password"
@@ -183,6 +214,8 @@ class Relay(Section):
             )
         if len(given) > 1:
             raise ValueError(f"is given by {' and '.join(given)}, and only one can hold; remove the others")
+        if value and (fault := password_fault(value.get_secret_value())):
+            raise ValueError(fault)
         return value
 
     @field_validator("cleartext_password")
@@ -193,16 +226,6 @@ class Relay(Section):
                 'is needed: with tls = "none" the password crosses the network readable for everyone. Write tls = "starttls"; '
                 "on a network you trust, cleartext_password = true"
             )
-        return value
-
-    @field_validator("senders")
-    @classmethod
-    def _sender_addresses(cls, value: list[str]) -> list[str]:
-        for sender in value:
-            if not re.fullmatch(r"[^\s@#]*@[^\s@]+", sender):
-                raise ValueError(
-                    f'has "{sender}"; write an address as in "app@example.com" or a whole domain as in "@example.com"'
-                )
         return value
 
     @property
@@ -218,43 +241,40 @@ class Relay(Section):
         """
         key = f"relay.{self.name}"
         if self.password is not None:
-            return _usable_password(self.password.get_secret_value(), f"{key}.password")
+            password = self.password.get_secret_value()
+            if fault := password_fault(password):
+                raise SettingsError([f"{key}.password: {fault}"])
+            return password
         if self.password_file:
-            return _usable_password(
-                _read_secret(Path(self.password_file), f"{key}.password_file"), f"{key}.password_file"
-            )
-        directory = os.environ.get("CREDENTIALS_DIRECTORY")
-        key = f"{key}.password_credential"
-        if not directory:
-            raise SettingsError(
-                [
-                    f"{key}: this process was handed no credentials; systemd does it with LoadCredential={self.password_credential}:FILE"
-                ]
-            )
-        return _usable_password(_read_secret(Path(directory) / self.password_credential, key), key)
+            return password_from_file(Path(self.password_file), f"{key}.password_file")
+        return password_from_credential(self.password_credential, f"{key}.password_credential")
 
 
-def _read_secret(path: Path, key: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise SettingsError(
-            [f"{key}: {path}: {error.strerror}; it must hold the password and be readable by root"]
-        ) from None
-    except UnicodeDecodeError:
-        raise SettingsError(
-            [f"{key}: {path}: is not text in UTF-8; write the password alone into it"]
-        ) from None
+def _without_decoration(value: str) -> tuple[str, str]:
+    """Host and port of what people write: `[host]:587`, `smtp://host:587`, `smtp:[host]`, `[ipv6:::1]`, `host.`."""
+    bare = re.sub(r"^([a-z]+://|[a-z]+:(?=\[))", "", value.strip(), flags=re.IGNORECASE).rstrip("/")
+    port = ""
+    if bracketed := re.fullmatch(r"\[(.*)\](?::([0-9]{1,5}))?", bare):
+        bare, port = bracketed[1], bracketed[2] or ""
+    bare = re.sub(r"^ipv6:", "", bare, flags=re.IGNORECASE)
+    if not is_address(bare) and (with_port := re.fullmatch(r"([^:]*):([0-9]{1,5})", bare)):
+        bare, port = with_port[1], with_port[2]
+    return bare.rstrip("."), port
 
 
-def _usable_password(password: str, key: str) -> str:
-    """Refuse what a line of sasl_passwd cannot carry: postmap(1) trims blanks, and a line end ends the entry."""
-    if not password:
-        raise SettingsError([f"{key}: is empty; write the password"])
-    if password != password.strip():
-        raise SettingsError([f"{key}: begins or ends with a blank, which postmap drops; write it without"])
-    if any(ord(char) < 32 or ord(char) == 127 for char in password):
-        raise SettingsError(
-            [f"{key}: has a line end or control character; write the password alone on one line"]
-        )
-    return password
+def read_passwords(relays: list[Relay]) -> dict[str, str]:
+    """Relay name → password, of the relays that have a login.
+
+    Raises:
+        SettingsError: with every password that cannot be had.
+    """
+    passwords, problems = {}, []
+    for relay in relays:
+        try:
+            if relay.username:
+                passwords[relay.name] = relay.read_password()
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+    return passwords

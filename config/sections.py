@@ -1,0 +1,117 @@
+"""The tables of the settings file about Postward itself: where things are, how often, and where to listen."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+
+from config.fields import AbsolutePath, Section, Text, plain_text, quoted, split_address
+
+MapType = Literal["auto", "hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash"]
+
+
+def _mail_address(value: str) -> str:
+    if value and not re.fullmatch(r"[^\s@<>,]+@[^\s@<>,]+", value):
+        raise ValueError(f'is {quoted(value)}, which is no mail address; write it as in "probe@example.com"')
+    return value
+
+
+def _listener(value: str) -> str:
+    split_address(value)
+    return value
+
+
+MailAddress = Annotated[str, AfterValidator(plain_text), AfterValidator(_mail_address)]
+Listener = Annotated[str, AfterValidator(plain_text), AfterValidator(_listener)]
+
+
+class Postfix(Section):
+    """Which Postfix this is about."""
+
+    config_directory: AbsolutePath = Field(
+        default="/etc/postfix", description="The folder of main.cf and master.cf."
+    )
+    map_type: MapType = Field(
+        default="auto",
+        description="Type of the lookup tables that Postward writes, as in postconf -m. auto: default_database_type.",
+    )
+
+    @field_validator("config_directory")
+    @classmethod
+    def _fits_a_list(cls, value: str) -> str:
+        if re.search(r"[\s,]", value):
+            raise ValueError(
+                f"is {quoted(value)}: main.cf refers to tables there, and ends a name at a blank or comma; "
+                "use a folder without them"
+            )
+        return value
+
+
+class Log(Section):
+    """Where Postfix's log is read."""
+
+    source: Text = Field(
+        default="auto",
+        description="The mail log file. auto: maillog_file of Postfix, else /var/log/maillog, else /var/log/mail.log.",
+        examples=["/var/log/mail.log"],
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _auto_or_file(cls, value: str) -> str:
+        if value != "auto" and not value.startswith("/"):
+            raise ValueError(f'is {quoted(value)}; write "auto" or the whole path of a file')
+        return value
+
+
+class Enforce(Section):
+    """How the configuration is kept."""
+
+    mode: Literal["enforce", "observe"] = Field(
+        default="enforce",
+        description="enforce: departures are put right. observe: they are named and counted, nothing is changed.",
+    )
+    interval_seconds: int = Field(
+        default=60,
+        ge=1,
+        le=86400,
+        description="How often to look, besides at once when a file in config_directory changes.",
+    )
+
+
+class Probe(Section):
+    """Probe mails: proof that mail goes out, and the step at which it stops."""
+
+    recipient: MailAddress = Field(
+        default="", description="Where probes go. Empty: no probes are sent.", examples=["probe@example.com"]
+    )
+    sender: MailAddress = Field(
+        default="",
+        description="Their envelope sender; the relay must allow it. Empty: postward@mydomain.",
+        examples=["postward@example.com"],
+    )
+    interval_seconds: int = Field(default=300, ge=1, le=86400, description="Time between two probes.")
+    timeout_seconds: int = Field(
+        default=60, ge=1, le=3600, description="A probe without a result after this time is lost."
+    )
+    submit: Literal["sendmail", "smtp"] = Field(
+        default="sendmail",
+        description="sendmail: Postfix's own command, the way of cron mail. smtp: to a listener of Postfix.",
+    )
+    listener: Listener = Field(default="127.0.0.1:25", description='The listener for submit = "smtp".')
+
+
+class Web(Section):
+    """The HTTP endpoint that Prometheus scrapes."""
+
+    listen: Listener = Field(
+        default="127.0.0.1:9787", description="Address and port. IPv6 in brackets: [::1]:9787."
+    )
+
+
+class State(Section):
+    """Where Postward keeps what must survive a restart."""
+
+    directory: AbsolutePath = Field(
+        default="/var/lib/postward", description="Counts, log position, and former configurations."
+    )
