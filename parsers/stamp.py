@@ -7,7 +7,6 @@ hour that occurs twice it is the one nearer to the reference. Nonsense is None; 
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from functools import lru_cache
 from typing import Final
 
 _MONTHS: Final = {
@@ -22,7 +21,14 @@ _YEARLESS: Final = re.compile(
 _RFC3339: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
 )
-_MICROSECONDS: Final = re.compile(r"\d{10,17}", re.ASCII)
+# __REALTIME_TIMESTAMP of the journal; so many digits from 2001 to 2286.
+_MICROSECONDS: Final = re.compile(r"\d{15,16}", re.ASCII)
+
+# Nobody logs outside of these, and at the ends of the calendar a change of zone overflows.
+_YEARS: Final = range(1970, 9000)
+_NEAR: Final = timedelta(minutes=1)
+_MAX_RECENT: Final = 256
+_recent: dict[str, tuple[datetime, datetime | None]] = {}
 
 
 def parse_stamp(stamp: str, reference: datetime) -> datetime | None:
@@ -30,12 +36,31 @@ def parse_stamp(stamp: str, reference: datetime) -> datetime | None:
     zone = reference.tzinfo
     if zone is None:
         return None
-    # Lines come many to a second, and the clock runs on: the reference is rounded to its minute, so that it
-    # does not empty the cache. In UTC, because in one zone the two readings of a repeated hour are equal keys.
-    return _parse(stamp, reference.astimezone(UTC).replace(second=30, microsecond=0), zone)
+    if stamp[10:11] == "T" and (moment := _with_offset(stamp)) is not None:
+        return moment
+    # Lines come many to a second, and the clock runs on: a reference less than a minute away decides the same.
+    # Within one zone a difference is one of clock readings, hence the fold.
+    known = _recent.get(stamp)
+    if known is not None:
+        seen, moment = known
+        if seen.tzinfo is zone and seen.fold == reference.fold and abs(reference - seen) < _NEAR:
+            return moment
+    moment = _parse(stamp, reference.astimezone(UTC), zone)
+    if len(_recent) >= _MAX_RECENT:
+        _recent.clear()
+    _recent[stamp] = (reference, moment)
+    return moment
 
 
-@lru_cache(maxsize=1024)
+def _with_offset(stamp: str) -> datetime | None:
+    """RFC 3339 with its offset, which no reference can change; fractions make nearly all of these differ."""
+    try:
+        moment = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None and moment.year in _YEARS else None
+
+
 def _parse(stamp: str, reference: datetime, zone: tzinfo) -> datetime | None:
     try:
         if (match := _RFC3339.fullmatch(stamp)) is not None:
@@ -49,9 +74,11 @@ def _parse(stamp: str, reference: datetime, zone: tzinfo) -> datetime | None:
     return None
 
 
-def _full(match: re.Match[str], reference: datetime, zone: tzinfo) -> datetime:
+def _full(match: re.Match[str], reference: datetime, zone: tzinfo) -> datetime | None:
     *parts, fraction, offset = match.groups()
     year, month, day, hour, minute, second = (int(part) for part in parts)
+    if year not in _YEARS:
+        return None
     # A leap second is the second before it.
     naive = datetime(year, month, day, hour, minute, min(second, 59), _microseconds(fraction))  # noqa: DTZ001
     if offset is None:
@@ -65,11 +92,11 @@ def _full(match: re.Match[str], reference: datetime, zone: tzinfo) -> datetime:
 def _nearest(match: re.Match[str], reference: datetime, zone: tzinfo) -> datetime | None:
     year, name, day, hour, minute, second, fraction = match.groups()
     month = _MONTHS.get(name)
-    if month is None:
+    if month is None or (year and int(year) not in _YEARS):
         return None
     clock = (int(hour), int(minute), min(int(second), 59), _microseconds(fraction))
     # The day before in UTC may be next year here.
-    years = (int(year),) if year else range(max(1, reference.year - 1), reference.year + 2)
+    years = range(int(year), int(year) + 1) if year else range(max(1, reference.year - 1), reference.year + 2)
     found = []
     for candidate in years:
         try:
