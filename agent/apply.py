@@ -30,10 +30,10 @@ class ApplyError(Exception):
 
 
 @contextmanager
-def exclusively(state_directory: Path) -> Iterator[None]:
+def exclusively(directory: Path) -> Iterator[None]:
     """Hold the lock of the configuration: two processes never change it at once. Raises ApplyError."""
-    state_directory.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(state_directory / "apply.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory / "apply.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,22 +82,22 @@ def _holds(postfix: Postfix, table: LookupTable, source: Path) -> bool:
     }
 
 
-def apply(plan: Plan, postfix: Postfix, state_directory: Path, *, keep: bool) -> None:
+def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool) -> None:
     """Carry out a plan. The caller holds the lock.
 
     Args:
         plan: what to do.
         postfix: where.
-        state_directory: where the candidate is staged and generations are kept.
+        directory: enforce.directory, where the candidate is staged and generations are kept.
         keep: keep what is in force now as a generation, for `roll_back`.
 
     Raises:
         ApplyError: what went wrong; before anything was moved into place unless the text says otherwise.
     """
     try:
-        staged = _stage(plan, postfix, state_directory)
+        staged = _stage(plan, postfix, directory)
         if keep:
-            keep_generation(plan, postfix, state_directory)
+            keep_generation(plan, postfix, directory)
         for table in plan.tables:
             _write_table(postfix, table)
         if staged is not None:
@@ -107,11 +107,11 @@ def apply(plan: Plan, postfix: Postfix, state_directory: Path, *, keep: bool) ->
     activate(plan.activation, postfix)
 
 
-def _stage(plan: Plan, postfix: Postfix, state_directory: Path) -> Path | None:
+def _stage(plan: Plan, postfix: Postfix, directory: Path) -> Path | None:
     """Edit a copy and let Postfix judge it. The folder of the copy; None if main.cf stays as it is."""
     if not plan.parameters:
         return None
-    directory = state_directory / "candidate"
+    directory = directory / "candidate"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700, parents=True)
     for name in ("main.cf", "master.cf"):
@@ -182,9 +182,9 @@ def activate(activation: Activation, postfix: Postfix) -> None:
         raise ApplyError(f"the files are changed, but Postfix did not take them: {error}") from error
 
 
-def keep_generation(plan: Plan, postfix: Postfix, state_directory: Path) -> None:
+def keep_generation(plan: Plan, postfix: Postfix, directory: Path) -> None:
     """Keep what is in force now, for `roll_back`. For root alone: tables hold secrets."""
-    directory = state_directory / "generations"
+    directory = directory / "generations"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     numbers = _generations(directory)
     generation = directory / str(max(numbers, default=0) + 1)
@@ -199,7 +199,7 @@ def keep_generation(plan: Plan, postfix: Postfix, state_directory: Path) -> None
         shutil.rmtree(directory / str(number))
 
 
-def roll_back(postfix: Postfix, state_directory: Path) -> int:
+def roll_back(postfix: Postfix, directory: Path) -> int:
     """Put the newest kept generation back and bring it into force. The caller holds the lock.
 
     Returns:
@@ -208,7 +208,7 @@ def roll_back(postfix: Postfix, state_directory: Path) -> int:
     Raises:
         ApplyError: there is none, or it cannot be put back.
     """
-    directory = state_directory / "generations"
+    directory = directory / "generations"
     numbers = _generations(directory) if directory.is_dir() else []
     if not numbers:
         raise ApplyError(f"there is no former configuration in {directory}; nothing was changed")

@@ -242,7 +242,7 @@ class Agent:
             "postward_log_readable": {(): float(self._source.problem is None)},
             "postward_build_info": {(version("postward"),): 1.0},
         }
-        if enforcement := read_enforcement(enforcement_file(Path(self._settings.state.directory))):
+        if enforcement := read_enforcement(enforcement_file(Path(self._settings.enforce.directory))):
             gauges |= enforcement.gauges()
         if self._last_probe:
             gauges |= self._last_probe.gauges()

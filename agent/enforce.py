@@ -45,10 +45,10 @@ class Enforcer:
     def __init__(self, settings: Settings, postfix: Postfix) -> None:
         self._settings = settings
         self._postfix = postfix
-        self._state_directory = Path(settings.state.directory)
+        self._directory = Path(settings.enforce.directory)
         self._facts: PostfixFacts | None = None
-        self._verdicts = _Verdicts(self._state_directory / "verdicts.json")
-        self.state = read_enforcement(enforcement_file(self._state_directory)) or Enforcement()
+        self._verdicts = _Verdicts(self._directory / "verdicts.json")
+        self.state = read_enforcement(enforcement_file(self._directory)) or Enforcement()
         self.unconfirmed = False
         self._at_work = threading.Lock()  # looking and confirming come from different tasks of one process
 
@@ -74,7 +74,7 @@ class Enforcer:
         """Alone, here and among processes; what goes wrong becomes a state, and the state is told."""
         with self._at_work:
             try:
-                with exclusively(self._state_directory):
+                with exclusively(self._directory):
                     yield
             except (ApplyError, PostfixError, SettingsError, UnsupportedMapTypeError, OSError) as error:
                 self._failed(str(error))
@@ -106,7 +106,7 @@ class Enforcer:
     def _put_right(self, planned: Plan, names: list[str], desired: DesiredState) -> bool:
         """Apply. A repair keeps no generation: what it replaces is the departure, not a former configuration."""
         new = not self._verdicts.is_applied(desired)
-        apply(planned, self._postfix, self._state_directory, keep=new)
+        apply(planned, self._postfix, self._directory, keep=new)
         self._verdicts.give(desired, "applied")
         self.state.count("applied")
         self.state.count_repairs(names)
@@ -137,7 +137,7 @@ class Enforcer:
             self.state.count("confirmed")
             _log.info("confirmed by a probe: the configuration works")
         elif self._verdicts.any_confirmed():
-            number = roll_back(self._postfix, self._state_directory)
+            number = roll_back(self._postfix, self._directory)
             self._verdicts.give(desired, "refused")
             self.state.count("rolled_back")
             self.state.in_sync = False
@@ -172,9 +172,9 @@ class Enforcer:
 
     def _write_state(self) -> None:
         try:
-            write_enforcement(enforcement_file(self._state_directory), self.state)
+            write_enforcement(enforcement_file(self._directory), self.state)
         except OSError as error:
-            _log.error("%s: %s; the state of enforcement is not told", self._state_directory, error.strerror)
+            _log.error("%s: %s; the state of enforcement is not told", self._directory, error.strerror)
 
 
 class _Verdicts:

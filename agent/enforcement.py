@@ -58,9 +58,9 @@ class Enforcement:
             self.repairs[name] = self.repairs.get(name, 0) + 1
 
 
-def enforcement_file(state_directory: Path) -> Path:
+def enforcement_file(directory: Path) -> Path:
     """Where the state of enforcement is kept."""
-    return state_directory / "enforcement.json"
+    return directory / "enforcement.json"
 
 
 def write_enforcement(path: Path, state: Enforcement) -> None:

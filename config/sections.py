@@ -77,6 +77,10 @@ class Enforce(Section):
         le=86400,
         description="How often to look, besides at once when a file in config_directory changes.",
     )
+    directory: AbsolutePath = Field(
+        default="/var/lib/postward-enforce",
+        description="Former configurations and the state that the agent exports. Root's: the agent only reads it.",
+    )
 
 
 class Probe(Section):
@@ -110,8 +114,8 @@ class Web(Section):
 
 
 class State(Section):
-    """Where Postward keeps what must survive a restart."""
+    """Where the agent keeps what must survive a restart."""
 
     directory: AbsolutePath = Field(
-        default="/var/lib/postward", description="Counts, log position, and former configurations."
+        default="/var/lib/postward", description="Counts and the position in the log."
     )

@@ -163,7 +163,7 @@ def test_new_settings_that_no_probe_confirms_are_rolled_back(bed: Bed) -> None:
         lambda: any("bob@dest.test" in mail.rcpt_tos for mail in bed.relay.messages), what="mail to go out"
     )
     assert bed.agent.value("postward_config_in_sync") == 0
-    assert "rolled back" in (bed.folder / "state" / "enforcement.json").read_text()
+    assert "rolled back" in (bed.folder / "enforce" / "enforcement.json").read_text()
 
 
 def test_a_thousand_mails_are_a_thousand_deliveries(bed: Bed) -> None:
@@ -219,7 +219,8 @@ def test_no_secret_appears_anywhere(bed: Bed) -> None:
     shown += [bed.agent.output(), bed.agent.get("/metrics")[1], bed.postfix.log(), *seen]
     readable = [
         path.read_text(errors="replace")
-        for path in (bed.folder / "state").rglob("*")
+        for folder in ("state", "enforce")
+        for path in (bed.folder / folder).rglob("*")
         if path.is_file() and path.stat().st_mode & 0o077
     ]
 

@@ -16,7 +16,7 @@ def command(settings_file: Path) -> None:
     need_root()
     with told():
         settings = load(settings_file)
-        state = Path(settings.state.directory)
-        with exclusively(state):
-            number = roll_back(Postfix(Path(settings.postfix.config_directory)), state)
+        directory = Path(settings.enforce.directory)
+        with exclusively(directory):
+            number = roll_back(Postfix(Path(settings.postfix.config_directory)), directory)
     click.echo(f"generation {number} is back in force")

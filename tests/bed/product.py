@@ -47,6 +47,7 @@ config_directory = "{config_directory}"
 
 [enforce]
 interval_seconds = {enforce_interval}
+directory = "{enforce_directory}"
 
 [probe]
 recipient = "{probe_recipient}"
@@ -89,6 +90,7 @@ def write_settings(
             probe_interval=probe_interval,
             web_port=web_port or free_port(),
             state=folder / "state",
+            enforce_directory=folder / "enforce",
         )
     )
     return path
