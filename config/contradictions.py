@@ -4,13 +4,14 @@ Pure. Looks at the tables before they are checked, so that a slip elsewhere hide
 type is passed over here, because it is told anyway.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from config.errors import Loc
 from config.fields import is_address, is_host_name, quoted, words_of
 from config.host import Host, speaks
-from config.parameters import references
+from config.parameters import LOGIN_IN_MAIN_CF, references
 from config.relay import with_port_and_tls
 
 Problem = tuple[Loc, str]
@@ -27,6 +28,7 @@ def contradictions(settings: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _unreachable(host, relays)
     yield from _swallowed_probe(host, settings.get("probe"))
     yield from _circles(host, settings.get("main_cf"))
+    yield from _logins(settings.get("main_cf"))
 
 
 def _list(value: object) -> list[Any]:
@@ -213,3 +215,14 @@ def _circle(name: str, values: Mapping[str, str]) -> list[str] | None:
                 seen.add(reference)
                 ways.append([*way, reference])
     return None
+
+
+def _logins(main_cf: object) -> Iterator[Problem]:
+    """Tables of passwords whose entries stand in main.cf itself."""
+    for name, value in main_cf.items() if isinstance(main_cf, dict) else ():
+        if (
+            name.endswith("_password_maps")
+            and isinstance(value, str)
+            and re.search(r"\b(static|inline):", value)
+        ):
+            yield ("main_cf", name), LOGIN_IN_MAIN_CF

@@ -78,12 +78,41 @@ class LookupTable:
         return f"{self.name}{suffix}" if suffix else None
 
 
+# Services of master.cf that are Postward's own begin so; any other is left alone.
+OWN_SERVICE = "postward-"
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """A service of master.cf: smtp(8) with parameters of its own.
+
+    Attributes:
+        relay: the relay that it is for.
+        overrides: (parameter, value), without white space.
+    """
+
+    relay: str
+    overrides: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return f"{OWN_SERVICE}{self.relay}"
+
+    @property
+    def definition(self) -> str:
+        """The line of master.cf (master(5)), its words separated by one blank. Not chrooted."""
+        options = " ".join(f"-o {name}={value}" for name, value in self.overrides)
+        return f"{self.name} unix - - n - - smtp {options}"
+
+
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """What the settings say: parameters by name, as main.cf would have them, and the tables they refer to."""
+    """What the settings say: parameters as main.cf would have them, and the tables and services they refer to."""
 
     parameters: Mapping[str, str]
     tables: tuple[LookupTable, ...]
+    transports: tuple[Transport, ...] = ()
 
 
 class UnsupportedMapTypeError(Exception):

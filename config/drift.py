@@ -34,10 +34,19 @@ class TableState:
 
 @dataclass(frozen=True, slots=True)
 class ActualState:
-    """What Postfix has: effective parameters (`postconf NAME…`) and tables by name."""
+    """What Postfix has.
+
+    Attributes:
+        parameters: effective values, as `postconf NAME…` prints them; one that this Postfix does not know is not there.
+        tables: tables by name.
+        services: Postward's own services of master.cf, as `postconf -M` prints them, by name.
+        unloaded: since when main.cf or master.cf has been changed and the running Postfix has not read it (hh:mm:ss).
+    """
 
     parameters: Mapping[str, str]
     tables: Mapping[str, TableState]
+    services: Mapping[str, str] = field(default_factory=dict)
+    unloaded: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,8 +121,8 @@ def unknown(loc: Loc, known: Mapping[str, list[str]]) -> str:
     if source := DERIVED_PARAMETERS.get(key):
         return f"is not a setting; Postward derives it from {source}"
     candidates = known.get(str(loc[0]) if len(loc) > 1 else "", [])
-    close = difflib.get_close_matches(key, candidates, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(candidates)}"
+    close = difflib.get_close_matches(key, candidates, 1, 0.8) or difflib.get_close_matches(key, candidates)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(candidates)}"
     if re.match(r"(smtpd?|lmtp|tls|virtual|sender|recipient|transport|message|queue)_", key):
         hint = "parameters of main.cf go under [main_cf]"
     return f"is not a setting; {hint}"

@@ -31,6 +31,7 @@ DERIVED_PARAMETERS = {
     "smtp_enforce_tls": "relay.tls",
     "smtp_tls_CAfile": "relay.ca_file",
 }
+LOGIN_IN_MAIN_CF = "would put a login into main.cf, which every user of the host can read; write it into a file of root's and name that"
 
 
 def _parameter_name(name: str) -> str:
@@ -40,10 +41,8 @@ def _parameter_name(name: str) -> str:
         raise ValueError(
             'is no main.cf parameter; write name = "value", with letters, digits and _ in the name'
         )
-    if re.search(r"(password|passwd|_password_maps)$", name):
-        raise ValueError(
-            "would put a login into main.cf, which every user of the host can read; let the program that needs it read a file of its own"
-        )
+    if re.search(r"(password|passwd)$", name):
+        raise ValueError(LOGIN_IN_MAIN_CF)
     return name
 
 

@@ -268,7 +268,8 @@ def read_passwords(relays: list[Relay]) -> dict[str, str]:
     Raises:
         SettingsError: with every password that cannot be had.
     """
-    passwords, problems = {}, []
+    passwords: dict[str, str] = {}
+    problems: list[str] = []
     for relay in relays:
         try:
             if relay.username:

@@ -1,0 +1,205 @@
+"""What follows from the settings, as main.cf and the tables beside it would have it."""
+
+from itertools import product
+
+import pytest
+
+from config.desired import PostfixFacts, UnsupportedMapTypeError, desired_state
+from tests.config.samples import SECRET, load, toml
+
+TYPES = frozenset({"hash", "btree", "lmdb", "cdb", "texthash", "static", "regexp", "proxy"})
+FACTS = PostfixFacts("/etc/postfix", "hash", TYPES)
+
+# (tls, username, verify) → security level, wrapper mode, auth, options in clear; None: refused as a contradiction.
+CASES = {
+    ("starttls", True, False): ("encrypt", "no", "yes", "noanonymous"),
+    ("starttls", True, True): ("secure", "no", "yes", "noanonymous"),
+    ("starttls", False, False): ("encrypt", "no", "no", None),
+    ("starttls", False, True): ("secure", "no", "no", None),
+    ("implicit", True, False): ("encrypt", "yes", "yes", "noanonymous"),
+    ("implicit", True, True): ("secure", "yes", "yes", "noanonymous"),
+    ("implicit", False, False): ("encrypt", "yes", "no", None),
+    ("implicit", False, True): ("secure", "yes", "no", None),
+    ("opportunistic", True, False): ("may", "no", "yes", "noplaintext, noanonymous"),
+    ("opportunistic", False, False): ("may", "no", "no", None),
+    ("none", True, False): ("none", "no", "yes", "noanonymous"),
+    ("none", False, False): ("none", "no", "no", None),
+}
+
+
+def relay(tls: str, login: bool, verify: bool) -> str:
+    """The lines of a relay of this kind."""
+    lines = [f'tls = "{tls}"']
+    if login:
+        lines += ['username = "u"', 'password = "p"']
+    if login and tls == "none":
+        lines += ["cleartext_password = true"]
+    if verify:
+        lines += ["verify = true", 'ca_file = "/ca.pem"']
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_each_kind_of_relay_gives_these_parameters(case: tuple[str, bool, bool]) -> None:
+    """TLS level, wrapper mode and SASL follow from tls, username and verify alone."""
+    level, wrapper, auth, options = CASES[case]
+    parameters = desired_state(load(toml(relay=relay(*case))), FACTS, {"a": "p"}).parameters
+    assert parameters["smtp_tls_security_level"] == level
+    assert parameters["smtp_tls_wrappermode"] == wrapper
+    assert parameters["smtp_sasl_auth_enable"] == auth
+    assert parameters.get("smtp_sasl_security_options") == options
+    assert parameters.get("smtp_sasl_tls_security_options") == ("noanonymous" if case[1] else None)
+    assert parameters["relayhost"] == f"[smtp.example.net]:{465 if case[0] == 'implicit' else 587}"
+    assert parameters.get("smtp_tls_CAfile") == ("/ca.pem" if case[2] else None)
+    assert parameters["smtp_tls_policy_maps"] == ""
+
+
+def test_no_kind_of_relay_is_left_out() -> None:
+    """The table above has every combination that is no contradiction."""
+    all_kinds = set(product(("starttls", "implicit", "opportunistic", "none"), (True, False), (True, False)))
+    refused = {(tls, login, True) for tls, login in product(("opportunistic", "none"), (True, False))}
+    assert set(CASES) == all_kinds - refused
+
+
+def test_several_relays_are_told_apart_by_sender() -> None:
+    """The first relay takes all; others the mail of their senders; the TLS level of each stands in a policy table."""
+    text = toml(
+        relay='username = "u"\npassword = "p"\nsenders = ["root@example.com"]',
+        more="""
+[[relay]]
+name = "b"
+host = "smtp.example.org"
+port = 2525
+verify = true
+ca_file = "/ca.pem"
+username = "v"
+password = "q"
+senders = ["shop@example.com", "@example.org"]
+
+[[relay]]
+name = "c"
+host = "2001:db8::25"
+port = 25
+tls = "opportunistic"
+senders = ["@example.net"]
+""",
+    )
+    state = desired_state(load(text), FACTS, {"a": "p", "b": "q"})
+    assert state.parameters["relayhost"] == "[smtp.example.net]:587"
+    assert state.parameters["sender_dependent_relayhost_maps"] == "hash:/etc/postfix/sender_relay"
+    assert state.parameters["smtp_tls_security_level"] == "encrypt"
+    assert state.parameters["smtp_tls_policy_maps"] == "hash:/etc/postfix/tls_policy"
+    assert state.parameters["smtp_tls_CAfile"] == "/ca.pem"
+    assert [(table.name, table.secret, table.entries) for table in state.tables] == [
+        (
+            "sender_relay",
+            False,
+            (
+                ("root@example.com", "[smtp.example.net]:587"),
+                ("shop@example.com", "[smtp.example.org]:2525"),
+                ("@example.org", "[smtp.example.org]:2525"),
+                ("@example.net", "[2001:db8::25]:25"),
+            ),
+        ),
+        (
+            "tls_policy",
+            False,
+            (
+                ("[smtp.example.net]:587", "encrypt"),
+                ("[smtp.example.org]:2525", "secure"),
+                ("[2001:db8::25]:25", "may"),
+            ),
+        ),
+        (
+            "sasl_passwd",
+            True,
+            (("[smtp.example.net]:587", "u:p"), ("[smtp.example.org]:2525", "v:q")),
+        ),
+    ]
+
+
+def test_relays_of_one_level_need_no_policy_table() -> None:
+    """What main.cf can say once is not said again."""
+    more = '[[relay]]\nname = "b"\nhost = "smtp.example.org"\nsenders = ["@example.org"]\n'
+    state = desired_state(load(toml(more=more)), FACTS, {})
+    assert state.parameters["smtp_tls_policy_maps"] == ""
+    assert [table.name for table in state.tables] == ["sender_relay"]
+
+
+def test_the_host_is_said_in_postfix_words_with_send_only_defaults() -> None:
+    """A name is all that must be said; the rest is what a host needs that only sends."""
+    parameters = desired_state(load(toml()), FACTS, {}).parameters
+    assert {name: value for name, value in parameters.items() if not name.startswith("smtp_")} == {
+        "myhostname": "mail.example.com",
+        "mydomain": "example.com",
+        "myorigin": "$mydomain",
+        "inet_interfaces": "loopback-only",
+        "inet_protocols": "all",
+        "mydestination": "$myhostname, localhost.$mydomain, localhost",
+        "mynetworks": "127.0.0.0/8, [::1]/128",
+        "relay_domains": "",
+        "relayhost": "[smtp.example.net]:587",
+        "sender_dependent_relayhost_maps": "",
+    }
+
+
+def test_further_parameters_are_passed_through() -> None:
+    """[main_cf] knows yes and no, numbers, lists, and blanks around; it can take back Postward's own defaults."""
+    more = (
+        '[main_cf]\na = true\nb = false\nc = 100\nd = ["x", "y"]\ne = "  $x # $$y  "\nsmtp_tls_loglevel = 2\n'
+    )
+    parameters = desired_state(load(toml(more=more)), FACTS, {}).parameters
+    assert [parameters[name] for name in "abcde"] == ["yes", "no", "100", "x, y", "$x # $$y"]
+    assert parameters["smtp_tls_loglevel"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("map_type", "default", "reference", "index"),
+    [
+        ("auto", "hash", "hash:/etc/postfix/sasl_passwd", "sasl_passwd.db"),
+        ("auto", "lmdb", "lmdb:/etc/postfix/sasl_passwd", "sasl_passwd.lmdb"),
+        ("btree", "hash", "btree:/etc/postfix/sasl_passwd", "sasl_passwd.db"),
+        ("lmdb", "hash", "lmdb:/etc/postfix/sasl_passwd", "sasl_passwd.lmdb"),
+        ("cdb", "hash", "cdb:/etc/postfix/sasl_passwd", "sasl_passwd.cdb"),
+        ("texthash", "hash", "texthash:/etc/postfix/sasl_passwd", None),
+    ],
+)
+def test_tables_are_of_the_type_that_was_asked_for(
+    map_type: str, default: str, reference: str, index: str | None
+) -> None:
+    """postfix.map_type, or what Postfix has as default_database_type."""
+    text = toml(relay=relay("starttls", True, False), more=f'[postfix]\nmap_type = "{map_type}"')
+    state = desired_state(load(text), PostfixFacts("/etc/postfix", default, TYPES), {"a": "p"})
+    assert state.parameters["smtp_sasl_password_maps"] == reference
+    assert state.tables[0].index_name == index
+
+
+@pytest.mark.parametrize(
+    ("map_type", "default", "named"), [("dbm", "hash", "dbm"), ("auto", "proxy", "proxy")]
+)
+def test_a_table_type_that_postfix_cannot_build_is_refused(map_type: str, default: str, named: str) -> None:
+    """The refusal lists what would do, and only that: static and regexp are no tables of keys."""
+    settings = load(toml(more=f'[postfix]\nmap_type = "{map_type}"'))
+    with pytest.raises(UnsupportedMapTypeError) as refusal:
+        desired_state(settings, PostfixFacts("/etc/postfix", default, TYPES), {})
+    assert str(refusal.value) == (
+        f'postfix.map_type: "{named}" is no kind of table that this Postfix can build; '
+        "write one of: btree, cdb, hash, lmdb, texthash"
+    )
+
+
+def test_equal_settings_give_equal_states() -> None:
+    """desired_state is a pure function: nothing but its arguments decides, and it changes none of them."""
+    text = toml(relay=relay("starttls", True, True), more='[main_cf]\nx = "y"\n')
+    first, second = load(text), load(text)
+    passwords = {"a": SECRET}
+    assert desired_state(first, FACTS, passwords) == desired_state(second, FACTS, dict(passwords))
+    assert desired_state(first, FACTS, passwords) == desired_state(first, FACTS, passwords)
+    assert first == second
+    assert passwords == {"a": SECRET}
+
+
+def test_another_password_is_another_state() -> None:
+    """Else a changed password would never be enforced."""
+    settings = load(toml(relay=relay("starttls", True, False)))
+    assert desired_state(settings, FACTS, {"a": "p"}) != desired_state(settings, FACTS, {"a": "q"})

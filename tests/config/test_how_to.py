@@ -1,0 +1,98 @@
+"""The relay settings that Postfix how-tos teach, in Postward's words: right values, and the mistake refused."""
+
+import pytest
+
+from config.desired import PostfixFacts, desired_state
+from config.errors import SettingsError
+from tests.config.samples import load
+
+FACTS = PostfixFacts("/etc/postfix", "hash", frozenset({"hash", "btree", "texthash", "static", "regexp"}))
+
+# relayhost = [smtp587.sendcloud.net]:587 with SASL, on a host that only sends.
+HOW_TO = """
+[host]
+myhostname = "mail.example.com"
+mydomain = "example.com"
+myorigin = "$mydomain"
+inet_interfaces = "localhost"
+inet_protocols = "ipv4"
+mydestination = "$myhostname, localhost.$mydomain, localhost"
+
+[[relay]]
+name = "sendcloud"
+host = "smtp587.sendcloud.net"
+port = 587
+tls = "starttls"
+username = "API_USER"
+password = "API_KEY"
+"""
+
+
+def test_the_how_to_comes_out_right() -> None:
+    """What the how-to wants to say, without its mistake: each main.cf value, and the line of sasl_passwd."""
+    state = desired_state(load(HOW_TO), FACTS, {"sendcloud": "API_KEY"})
+    assert state.parameters == {
+        "myhostname": "mail.example.com",
+        "mydomain": "example.com",
+        "myorigin": "$mydomain",
+        "inet_interfaces": "localhost",
+        "inet_protocols": "ipv4",
+        "mydestination": "$myhostname, localhost.$mydomain, localhost",
+        "mynetworks": "127.0.0.0/8, [::1]/128",
+        "relay_domains": "",
+        "relayhost": "[smtp587.sendcloud.net]:587",
+        "sender_dependent_relayhost_maps": "",
+        "smtp_tls_security_level": "encrypt",
+        "smtp_tls_wrappermode": "no",
+        "smtp_tls_policy_maps": "",
+        "smtp_tls_loglevel": "1",
+        "smtp_sasl_auth_enable": "yes",
+        "smtp_sasl_password_maps": "hash:/etc/postfix/sasl_passwd",
+        "smtp_sasl_security_options": "noanonymous",
+        "smtp_sasl_tls_security_options": "noanonymous",
+    }
+    (passwords,) = state.tables
+    assert (passwords.name, passwords.index_name, passwords.mode) == ("sasl_passwd", "sasl_passwd.db", 0o600)
+    assert passwords.text == (
+        "# Written by Postward from its settings; changes made here are undone.\n"
+        "[smtp587.sendcloud.net]:587 API_USER:API_KEY\n"
+    )
+
+
+WRAPPER_ON_587 = (
+    'postward.toml: relay.sendcloud.tls: is "implicit" (TLS from the first byte, Postfix\'s smtp_tls_wrappermode = yes) on port 587, '
+    'where relays greet in clear text and offer STARTTLS: no mail would ever leave. Write tls = "starttls", or port = 465 if the '
+    "relay has it; if it really speaks TLS at once on 587, add unusual_port = true"
+)
+WRAPPER_BY_HAND = (
+    'postward.toml: main_cf.smtp_tls_wrappermode: is derived from relay.tls ("implicit" means yes, on port 465; with yes on a '
+    "STARTTLS port such as 587 no mail leaves); set it there and remove it here"
+)
+DECORATED_HOST = (
+    'postward.toml: relay.sendcloud.host: is "[smtp587.sendcloud.net]:587"; Postward adds brackets and port itself: '
+    'write host = "smtp587.sendcloud.net" and port = 587'
+)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "explanation"),
+    [
+        (HOW_TO.replace('"starttls"', '"implicit"'), WRAPPER_ON_587),
+        (HOW_TO + '[main_cf]\nsmtp_tls_wrappermode = "yes"\n', WRAPPER_BY_HAND),
+        (HOW_TO.replace('"smtp587.sendcloud.net"', '"[smtp587.sendcloud.net]:587"'), DECORATED_HOST),
+    ],
+    ids=["implicit on 587", "wrapper mode by hand", "relayhost as host"],
+)
+def test_the_mistakes_of_the_how_to_are_refused_with_the_right_form(mistake: str, explanation: str) -> None:
+    """Wrapper mode on a STARTTLS port, and Postfix's own notation, are told with what to write instead."""
+    with pytest.raises(SettingsError) as refusal:
+        load(mistake)
+    assert refusal.value.problems == (explanation,)
+
+
+def test_implicit_tls_on_587_can_be_meant() -> None:
+    """Who says so on purpose gets it: wrapper mode, and the mandatory level without which Postfix does not connect."""
+    text = HOW_TO.replace('"starttls"', '"implicit"\nunusual_port = true')
+    parameters = desired_state(load(text), FACTS, {"sendcloud": "API_KEY"}).parameters
+    assert parameters["smtp_tls_wrappermode"] == "yes"
+    assert parameters["smtp_tls_security_level"] == "encrypt"
