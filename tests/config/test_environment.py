@@ -1,0 +1,172 @@
+"""Overrides from the environment: what they change, and how a wrong one is told."""
+
+import pytest
+
+from config.errors import SettingsError
+from config.settings import Settings
+from tests.config.samples import load, toml
+
+TWO_RELAYS = toml(
+    relay='name = "send-cloud"\nusername = "u"\npassword_file = "/p"',
+    more='[[relay]]\nname = "b"\nhost = "smtp.example.org"\nsenders = ["@b.example"]\n',
+)
+
+
+def value_of(settings: Settings, path: str) -> object:
+    """A setting by its place, as in `relay.0.port`."""
+    found: object = settings
+    for part in path.split("."):
+        match found:
+            case list():
+                found = found[int(part)]
+            case dict():
+                found = found[part]
+            case _:
+                found = getattr(found, part)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "path", "value"),
+    [
+        ("POSTWARD_HOST__MYHOSTNAME", "app.example.org", "host.myhostname", "app.example.org"),
+        ("POSTWARD_HOST__MYHOSTNAME", "app.example.org", "host.mydomain", "example.org"),
+        ("postward_host__myhostname", "app.example.org", "host.myhostname", "app.example.org"),
+        ("POSTWARD_HOST__MYDESTINATION", "", "host.mydestination", ""),
+        ("POSTWARD_HOST__MYNETWORKS", "127.0.0.0/8, 10.0.0.0/8", "host.mynetworks", "127.0.0.0/8, 10.0.0.0/8"),
+        ("POSTWARD_WEB__LISTEN", "[::1]:80", "web.listen", "[::1]:80"),
+        ("POSTWARD_ENFORCE__INTERVAL_SECONDS", " 5 ", "enforce.interval_seconds", 5),
+        ("POSTWARD_ENFORCE__MODE", "observe", "enforce.mode", "observe"),
+        ("POSTWARD_RELAY__SEND_CLOUD__PORT", "2525", "relay.0.port", 2525),
+        ("POSTWARD_RELAY__SEND_CLOUD__TLS", "implicit", "relay.0.tls", "implicit"),
+        ("POSTWARD_RELAY__SEND_CLOUD__UNUSUAL_PORT", "yes", "relay.0.unusual_port", True),
+        ("POSTWARD_RELAY__SEND_CLOUD__UNUSUAL_PORT", "0", "relay.0.unusual_port", False),
+        ("POSTWARD_RELAY__B__HOST", "smtp2.example.org", "relay.1.host", "smtp2.example.org"),
+        ("POSTWARD_RELAY__B__SENDERS", "@c.example, d@e.example", "relay.1.senders", ["@c.example", "d@e.example"]),
+        ("POSTWARD_RELAY__B__NAME", "c", "relay.1.name", "c"),
+        ("POSTWARD_MAIN_CF__MESSAGE_SIZE_LIMIT", "1000", "main_cf.message_size_limit", "1000"),
+        ("POSTWARD_MAIN_CF__smtpd_tls_CApath", "/etc/ssl", "main_cf.smtpd_tls_CApath", "/etc/ssl"),
+    ],
+)  # fmt: skip
+def test_a_variable_overrides_the_file(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, path: str, value: object
+) -> None:
+    """Text becomes the kind of value that the setting has."""
+    monkeypatch.setenv(variable, text)
+    file = TWO_RELAYS.replace("senders", "port = 465\nsenders") if value == "implicit" else TWO_RELAYS
+    assert value_of(load(file), path) == value
+
+
+def test_a_relay_keeps_what_is_not_overridden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two variables patch two keys of one relay, and the other relay stays."""
+    file = load(TWO_RELAYS)
+    monkeypatch.setenv("POSTWARD_RELAY__SEND_CLOUD__HOST", "other.example.net")
+    monkeypatch.setenv("POSTWARD_RELAY__SEND_CLOUD__PORT", "2525")
+    patched = load(TWO_RELAYS)
+    assert patched.relay[0] == file.relay[0].model_copy(update={"host": "other.example.net", "port": 2525})
+    assert patched.relay[1] == file.relay[1]
+
+
+NO_SECTION = (
+    "is not a setting; the sections are: HOST, RELAY, MAIN_CF, POSTFIX, LOG, ENFORCE, PROBE, WEB, STATE"
+)
+NO_SENDER = 'is "bad"; write an address as in "app@example.com" or a whole domain as in "@example.com"'
+DECORATED = (
+    'is "[smtp.example.org]:25"; Postward adds brackets and port itself: '
+    'write host = "smtp.example.org" and port = 25'
+)
+NO_NUMBER = "is not a whole number; write it without quotes and fraction"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "words"),
+    [
+        ("POSTWARD_HOTS__MYHOSTNAME", "x", NO_SECTION),
+        ("POSTWARD_HOST__MYHOSTNAM", "x", "is not a setting; did you mean myhostname?"),
+        ("POSTWARD_HOST_MYHOSTNAME", "x", "is not a setting; write POSTWARD_HOST__MYHOSTNAME"),
+        ("POSTWARD_HOST", '{"myhostname": "x"}', "is not a setting; write POSTWARD_HOST__KEY"),
+        ("POSTWARD_RELAY", '[{"name": "x", "password": "hunter2"}]', "is not a setting; write POSTWARD_RELAY__NAME__KEY"),
+        ("POSTWARD_RELAY_PASSWORD", "hunter2", "is not a setting; write POSTWARD_RELAY__NAME__PASSWORD"),
+        ("POSTWARD_RELAY__PASSWORD", "hunter2", "is not a setting; write POSTWARD_RELAY__NAME__PASSWORD"),
+        ("POSTWARD_RELAY__NOBODY__PASSWORD", "hunter2", "there is no relay of this name; there are: SEND_CLOUD, B"),
+        ("POSTWARD_RELAY__B__PORT", "smtp", NO_NUMBER),
+        ("POSTWARD_RELAY__B__PORT", "-1", NO_NUMBER),
+        ("POSTWARD_RELAY__B__PORT", "٢٥", NO_NUMBER),
+        ("POSTWARD_RELAY__B__PORT", "9" * 5000, NO_NUMBER),
+        ("POSTWARD_RELAY__B__PORT", "465", 'is "implicit", and that of relay "send-cloud" is "starttls"'),
+        ("POSTWARD_RELAY__B__VERIFY", "maybe", "is neither true nor false; write true or false without quotes"),
+        ("POSTWARD_RELAY__B__HOST", "[smtp.example.org]:25", DECORATED),
+        ("POSTWARD_RELAY__B__SENDERS", "@ok.example bad", NO_SENDER),
+        ("POSTWARD_RELAY__B__PORTS", "25", "is not a setting; did you mean port?"),
+        ("POSTWARD_MAIN_CF__RELAYHOST", "[x]", "is derived from host and port of the first [[relay]]; set it there and remove it here"),
+        ("POSTWARD_WEB__LISTEN", "80", 'is "80"; write address and port, as in "127.0.0.1:9787" or "[::1]:9787"'),
+        ("POSTWARD_WEB__LISTEN", "\udcff", "is not text in UTF-8; write it in UTF-8"),
+    ],
+)  # fmt: skip
+def test_a_wrong_variable_is_told_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str, words: str
+) -> None:
+    """Not the file is to blame, but the environment; a value that could be a secret is not repeated."""
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(SettingsError) as refusal:
+        load(TWO_RELAYS)
+    (problem,) = refusal.value.problems
+    if "implicit" in words:
+        assert problem.startswith(f"postward.toml: relay.b.tls: {words}")
+    else:
+        assert problem == f"environment: {variable}: {words}"
+    assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("POSTWARD_CONFIG", "/etc/postward/other.toml"),
+        ("POSTWARD_PORT", "tcp://10.0.0.1:9787"),
+        ("POSTWARD_SERVICE_HOST", "10.0.0.1"),
+        ("POSTWARD_WEB_PORT", "tcp://10.0.0.1:80"),
+        ("POSTWARDEN__X", "y"),
+        ("HOST__MYHOSTNAME", "y"),
+    ],
+)
+def test_variables_of_others_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, variable: str, text: str
+) -> None:
+    """POSTWARD_CONFIG names the file, and Kubernetes sets POSTWARD_PORT for a service called postward."""
+    monkeypatch.setenv(variable, text)
+    with_it = load(TWO_RELAYS)
+    monkeypatch.delenv(variable)
+    assert with_it == load(TWO_RELAYS)
+
+
+def test_environment_and_file_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slip in one hides none in the other."""
+    monkeypatch.setenv("POSTWARD_HOST__MYDOMIN", "x")
+    monkeypatch.setenv("POSTWARD_RELAY__NOBODY__PORT", "25")
+    with pytest.raises(SettingsError) as refusal:
+        load(toml(relay="port = 0"))
+    assert refusal.value.problems == (
+        "environment: POSTWARD_HOST__MYDOMIN: is not a setting; did you mean mydomain?",
+        "postward.toml: relay.a.port: is too small; the least is 1",
+        "environment: POSTWARD_RELAY__NOBODY__PORT: there is no relay of this name; there are: A",
+    )
+
+
+@pytest.mark.parametrize("file", ["host = 3\nrelay = 3", 'relay = [1, "x"]', ""])
+def test_overrides_of_a_file_that_is_wrong_are_no_crash(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """The file's faults are told as without them."""
+    monkeypatch.setenv("POSTWARD_HOST__MYDOMAIN", "example.com")
+    monkeypatch.setenv("POSTWARD_RELAY__A__PORT", "25")
+    with pytest.raises(SettingsError):
+        load(file)
+
+
+def test_two_relays_whose_names_look_alike_in_a_variable_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """a-b and a_b are both A_B."""
+    monkeypatch.setenv("POSTWARD_RELAY__A_B__PORT", "25")
+    more = '[[relay]]\nname = "a_b"\nhost = "smtp.example.org"\nsenders = ["@b.example"]\n'
+    with pytest.raises(SettingsError) as refusal:
+        load(toml(relay='name = "a-b"', more=more))
+    assert str(refusal.value) == (
+        "environment: POSTWARD_RELAY__A_B__PORT: there is more than one relay of this name; there are: A_B, A_B"
+    )

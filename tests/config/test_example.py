@@ -1,0 +1,69 @@
+"""The example is made from the models: it is right, it is complete, and it says what the defaults are."""
+
+import re
+import tomllib
+
+import pytest
+
+from config.environment import models_of
+from config.example import example
+from config.settings import Settings, known_keys
+from tests.config.samples import load
+
+# What the example shows although it is no default: another way to give a password, or a value of one's own.
+SHOWN_ONLY = {"mydomain", "source", "sender", "password", "message_size_limit"}
+
+
+def uncommented(text: str, but: set[str] = frozenset()) -> str:  # type: ignore[assignment]
+    """The example with its commented settings in force."""
+    return re.sub(
+        r"^#(\w+)(?= = )", lambda found: found[0] if found[1] in but else found[1], text, flags=re.MULTILINE
+    )
+
+
+def test_the_example_is_right() -> None:
+    """It can be put in place as it is."""
+    settings = load(example())
+    assert settings.relay[0].next_hop == "[smtp587.sendcloud.net]:587"
+    assert settings.relay[0].tls == "starttls"
+
+
+def test_the_example_has_every_setting() -> None:
+    """Each section and each key, once, in the order of the models."""
+    tables = tomllib.loads(uncommented(example()))
+    found = {name: table[0] if isinstance(table, list) else table for name, table in tables.items()}
+    expected = known_keys()
+    assert list(found) == expected.pop("")
+    for section, keys in expected.items():
+        assert list(found[section]) == keys
+
+
+def test_what_is_commented_is_the_default() -> None:
+    """Taking the # away changes nothing, but for what is shown as a possibility."""
+    assert load(uncommented(example(), SHOWN_ONLY)) == load(example())
+
+
+def test_every_setting_is_explained() -> None:
+    """Each has a sentence, and each line of the example fits a terminal."""
+    lines = example().split("\n")
+    for number, line in enumerate(lines):
+        assert len(line) <= 100
+        if re.match(r"#?\w+ = ", line) and "message_size_limit" not in line:
+            assert lines[number - 1].startswith("# ")
+    for model in models_of(Settings).values():
+        assert model is None or all(field.description for field in model.model_fields.values())
+
+
+def test_the_example_equals_itself_after_a_round_trip() -> None:
+    """Settings → values → settings are the same settings, and the example is the same text each time."""
+    settings = load(example())
+    values = settings.model_dump(exclude_none=True)
+    assert Settings(**values) == settings
+    assert example() == example()
+
+
+@pytest.mark.parametrize("secret", ["API_KEY"])
+def test_the_example_password_stays_a_comment(secret: str) -> None:
+    """The password file is what it recommends."""
+    assert f'#password = "{secret}"' in example()
+    assert load(example()).relay[0].password is None

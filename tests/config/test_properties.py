@@ -1,0 +1,148 @@
+"""Whatever stands in a settings file, it is taken or refused: nothing else happens, and no secret shows."""
+
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from config.desired import PostfixFacts, desired_state
+from config.errors import SettingsError
+from config.fields import is_address, is_host_name, split_address
+from config.relay import read_passwords
+from config.settings import Settings, known_keys, parse_settings
+
+SECRET = "Tr0ub4dor&3"
+FACTS = PostfixFacts("/etc/postfix", "hash", frozenset({"hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash"}))  # fmt: skip
+
+KEYS = sorted({key for keys in known_keys().values() for key in keys} | {"relayhost", "_env_file", "self"})
+LIKELY = [
+    "mail.example.com",
+    "smtp.example.net",
+    "[smtp.example.net]:587",
+    "::1",
+    "127.0.0.1:25",
+    "starttls",
+    "implicit",
+    "none",
+    "opportunistic",
+    "$mydomain",
+    "${x?y}",
+    "@example.com",
+    "a@example.com",
+    "/etc/postfix",
+    "ipv4",
+    "10.0.0.1/8",
+]
+leaf = (
+    st.sampled_from(LIKELY)
+    | st.text(max_size=12)
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.sampled_from([0, 1, 25, 465, 587])
+    | st.floats()
+    | st.dates()
+    | st.datetimes()
+    | st.times()
+)
+names = st.sampled_from(KEYS) | st.text(max_size=6)
+
+
+def _with_secret(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: SECRET if key == "password" else value for key, value in table.items()}
+
+
+value = st.recursive(
+    leaf,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=5).map(_with_secret),
+    max_leaves=25,
+)
+
+
+def section(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    """A table that is nearly right: its own keys, with values of any kind."""
+    keys = st.sampled_from(known_keys().get(name, ["x", "y", "relayhost"]))
+    return st.dictionaries(keys | names, leaf | value, max_size=8).map(_with_secret)
+
+
+files = st.fixed_dictionaries(
+    {},
+    optional={
+        name: (st.lists(section(name) | leaf, max_size=3) if name == "relay" else section(name)) | value
+        for name in known_keys()[""]
+    },
+) | st.dictionaries(names, value, max_size=6).map(_with_secret)  # fmt: skip
+
+_quick = settings(
+    deadline=None, max_examples=250, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def checked(raw: dict[str, Any]) -> Settings | None:
+    """The settings, or None if they are refused as they should be."""
+    try:
+        return parse_settings(raw, "postward.toml")
+    except SettingsError as error:
+        refusal = error
+    assert refusal.problems
+    assert SECRET not in repr(refusal)
+    for problem in refusal.problems:
+        source, key, words = problem.split(": ", 2)
+        assert source == "postward.toml"
+        assert key
+        assert "; " in words or ". Write " in words, problem
+        assert "\n" not in problem
+        assert SECRET not in problem
+    return None
+
+
+@_quick
+@given(files)
+def test_any_file_is_taken_or_refused_without_its_secrets(raw: dict[str, Any]) -> None:
+    """Nothing but SettingsError is raised; each problem is one line with file, key, fault and remedy."""
+    checked(raw)
+
+
+login = st.fixed_dictionaries(
+    {"name": st.just("a"), "host": st.sampled_from(["smtp.example.net", "192.0.2.1", "2001:db8::1"])},
+    optional={
+        "tls": st.sampled_from(["starttls", "implicit", "opportunistic", "none"]),
+        "port": st.sampled_from([25, 465, 587, 2525]),
+        "username": st.sampled_from(["", "u"]) | st.text(max_size=6),
+        "password": st.just(SECRET) | st.text(max_size=6),
+        "verify": st.booleans(),
+        "ca_file": st.just("/ca.pem"),
+        "cleartext_password": st.booleans(),
+        "unusual_port": st.booleans(),
+        "senders": st.lists(st.sampled_from(["@example.com", "a@example.com"]), max_size=2),
+    },
+)
+
+
+@_quick
+@given(login, st.dictionaries(st.sampled_from(["x", "y", "z"]), st.text(max_size=8), max_size=3))
+def test_what_is_taken_can_be_written(relay: dict[str, Any], main_cf: dict[str, str]) -> None:
+    """Settings that are taken give values of one line each, and wrapper mode only with a mandatory level."""
+    raw = {"host": {"myhostname": "mail.example.com"}, "relay": [relay], "main_cf": main_cf}
+    taken = checked(raw)
+    if taken is None:
+        return
+    state = desired_state(taken, FACTS, read_passwords(taken.relay))
+    assert state == desired_state(parse_settings(raw, "again"), FACTS, read_passwords(taken.relay))
+    assert all("\n" not in text and "\r" not in text for text in state.parameters.values())
+    level = state.parameters["smtp_tls_security_level"]
+    assert state.parameters["smtp_tls_wrappermode"] == "no" or level in {"encrypt", "secure"}
+    assert all(table.text.count("\n") == 1 + len(table.entries) for table in state.tables)
+    assert SECRET not in repr(taken) + repr(state) + taken.model_dump_json()
+
+
+@_quick
+@given(st.text(max_size=30) | st.from_regex(r"\A[\[\]0-9a-f:.]{1,20}\Z"))
+def test_text_is_an_address_with_port_or_is_refused(text: str) -> None:
+    """split_address raises ValueError or gives what can be put together again."""
+    try:
+        host, port = split_address(text)
+    except ValueError:
+        return
+    assert text.rpartition(":")[0] in {host, f"[{host}]"}
+    assert is_address(host) or is_host_name(host) or not text.startswith("[")
+    assert 0 <= port <= 65535
