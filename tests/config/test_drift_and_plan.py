@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from config.desired import DesiredState, LookupTable
-from config.drift import ActualState, Drift, TableState, drift
-from config.plan import Activation, Plan, diff, plan
+from config.desired import DesiredState, LookupTable, Transport
+from config.drift import ActualState, Drift, Kind, TableState, drift, unknown_parameters
+from config.plan import Activation, diff, plan
 from tests.config.samples import SECRET
 
 PASSWORDS = LookupTable("sasl_passwd", "hash", (("[smtp.example.net]:587", f"u:{SECRET}"),), secret=True)
@@ -57,7 +57,7 @@ def test_each_departure_of_a_table_is_named(
 
 
 def test_a_text_table_has_no_index_to_miss() -> None:
-    """Texthash is read as it is."""
+    """Postfix reads texthash as it is."""
     assert departures(TEXT_TABLE, replace(GOOD, index_mode=None, index_owner=None, index_current=False)) == []
 
 
@@ -80,15 +80,14 @@ def test_public_tables_are_readable() -> None:
         ("may", "encrypt", True),
         ("yes", "", True),
         ("", "", False),
-        (None, "", False),
-        (None, "no", True),
+        (None, "no", False),
         ("{ a, b } c", "{ a, b }, c", False),
     ],
 )
 def test_parameters_are_compared_as_postfix_reads_them(
     actual: str | None, desired: str, differs: bool
 ) -> None:
-    """Commas and blanks separate alike; order counts; what is not set is empty."""
+    """Commas and blanks separate alike, order counts, and what this release does not know cannot be set."""
     parameters = {} if actual is None else {"x": actual}
     found = drift(DesiredState({"x": desired}, ()), ActualState(parameters, {}))
     assert found == ([Drift("x", actual or "", desired)] if differs else [])
@@ -97,6 +96,51 @@ def test_parameters_are_compared_as_postfix_reads_them(
 def test_parameters_of_others_are_no_drift() -> None:
     """What the settings do not speak of stays as it is."""
     assert drift(DesiredState({"x": "1"}, ()), ActualState({"x": "1", "y": "2"}, {})) == []
+
+
+def test_a_parameter_that_this_release_does_not_know_is_told_apart() -> None:
+    """Postconf prints every parameter that it knows, so one that is not there can never be put right."""
+    desired, actual = DesiredState({"x": "1", "new": "2"}, ()), ActualState({"x": "1"}, {})
+    assert drift(desired, actual) == []
+    assert unknown_parameters(desired, actual) == ["new"]
+
+
+IMPLICIT = Transport("b", (("smtp_tls_wrappermode", "yes"), ("smtp_tls_security_level", "encrypt")))
+IMPLICIT_LINE = (
+    "postward-b unix - - n - - smtp -o smtp_tls_wrappermode=yes -o smtp_tls_security_level=encrypt"
+)
+
+
+@pytest.mark.parametrize(
+    ("services", "expected"),
+    [
+        ({"postward-b": IMPLICIT_LINE}, []),
+        ({"postward-b": IMPLICIT_LINE.replace(" ", "   ")}, []),
+        ({}, [Drift("postward-b", "missing", IMPLICIT_LINE, kind=Kind.SERVICE)]),
+        (
+            {"postward-b": "postward-b unix - - y - - smtp"},
+            [Drift("postward-b", "postward-b unix - - y - - smtp", IMPLICIT_LINE, kind=Kind.SERVICE)],
+        ),
+        (
+            {"postward-b": IMPLICIT_LINE, "postward-old": "postward-old unix"},
+            [Drift("postward-old", "postward-old unix", "removed", kind=Kind.STALE_SERVICE)],
+        ),
+    ],
+)
+def test_each_departure_of_a_service_is_named(services: dict[str, str], expected: list[Drift]) -> None:
+    """Postward's own lines of master.cf: missing, other words, or no longer wanted."""
+    assert drift(DesiredState({}, (), (IMPLICIT,)), ActualState({}, {}, services)) == expected
+
+
+def test_files_that_postfix_has_not_read_are_a_drift_if_nothing_else_is() -> None:
+    """main.cf is right, and the running Postfix still goes by the one before: a reload puts that right."""
+    found = drift(DesiredState({"x": "1"}, ()), ActualState({"x": "1"}, {}, unloaded="10:20:30"))
+    words = "changed at 10:20:30, not read by the running Postfix"
+    assert found == [Drift("main.cf", words, "in force", kind=Kind.UNLOADED)]
+    assert plan(found).activation is Activation.RELOAD
+    assert plan(found).parameters == {}
+    both = drift(DesiredState({"x": "2"}, ()), ActualState({"x": "1"}, {}, unloaded="10:20:30"))
+    assert [departure.name for departure in both] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +194,7 @@ def test_nothing_to_do_is_an_empty_plan() -> None:
     planned = plan([])
     assert not planned
     assert list(diff(planned)) == []
-    assert planned == Plan((), (), {}, Activation.NONE)
+    assert (planned.parameters, planned.tables, planned.activation) == ({}, (), Activation.NONE)
 
 
 @pytest.mark.parametrize(
@@ -168,11 +212,15 @@ def test_nothing_to_do_is_an_empty_plan() -> None:
             "postfix stop, postfix start",
         ),
         (
-            [Drift("sasl_passwd", "missing", SOURCE, PASSWORDS)],
+            [Drift("sasl_passwd", "missing", SOURCE, PASSWORDS, Kind.TABLE)],
             Activation.NONE,
             "nothing: Postfix sees a changed table by itself",
         ),
-        ([Drift("sasl_passwd", "missing", SOURCE, TEXT_TABLE)], Activation.RELOAD, "postfix reload"),
+        (
+            [Drift("sasl_passwd", "missing", SOURCE, TEXT_TABLE, Kind.TABLE)],
+            Activation.RELOAD,
+            "postfix reload",
+        ),
     ],
 )
 def test_postfix_does_what_the_change_needs_and_no_more(
@@ -186,5 +234,8 @@ def test_postfix_does_what_the_change_needs_and_no_more(
 
 def test_a_table_is_written_once() -> None:
     """Text and index of one table departing are one thing to write."""
-    both = [Drift("sasl_passwd", "missing", "", PASSWORDS), Drift("sasl_passwd.db", "missing", "", PASSWORDS)]
+    both = [
+        Drift("sasl_passwd", "missing", "", PASSWORDS, Kind.TABLE),
+        Drift("sasl_passwd.db", "missing", "", PASSWORDS, Kind.TABLE),
+    ]
     assert plan(both).tables == (PASSWORDS,)
