@@ -1,15 +1,21 @@
 """Position and counts in one file, written as one: after a restart counting goes on where it stopped.
 
 Promise: the file is replaced atomically and flushed to disk, so that it always holds a position and exactly the
-counts up to it. A damaged file is put aside and told of, one of a later version is refused; neither stops the agent
-from starting afresh.
+counts up to it. A damaged file (its checksum tells) is put aside and told of; counting starts afresh then. One of
+another version is refused, and stays as it is.
+
+How it fails: `OSError` when it cannot be written, and the former one stays; `CheckpointError` when what is there
+can neither be used nor put aside.
 """
 
+import hashlib
 import json
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agent.files import write_atomically
 from agent.source.segment import Mark
@@ -17,6 +23,9 @@ from agent.tally import Tally
 
 VERSION = 1
 _log = logging.getLogger("postward.checkpoint")
+_one_writer = (
+    threading.Lock()
+)  # two would write the same file beside it, and one rename what the other has half written
 
 
 class CheckpointError(Exception):
@@ -25,33 +34,36 @@ class CheckpointError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What was counted, and the position in the log `source` up to which it was."""
+    """What was counted, and the position in the log `source` up to which it was.
+
+    `marks` is None while no log could be seen yet, and empty for a log of which everything is news.
+    """
 
     source: str
-    marks: Sequence[Mark]
+    marks: Sequence[Mark] | None
     tally: Tally
 
     def to_json(self) -> bytes:
         """The file's content."""
-        data = {
-            "version": VERSION,
+        body = {
             "source": self.source,
-            "marks": [mark.as_json() for mark in self.marks],
+            "marks": None if self.marks is None else [mark.as_json() for mark in self.marks],
             "tally": self.tally.as_json(),
         }
-        return json.dumps(data, separators=(",", ":")).encode()
+        return _dump({"version": VERSION, "sha256": _checksum(body), **body})
 
 
 def write_checkpoint(path: Path, content: bytes) -> None:
     """Replace the checkpoint. Raises OSError; the former one stays then."""
-    write_atomically(path, content, mode=0o640)
+    with _one_writer:
+        write_atomically(path, content, mode=0o640)
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
     """The last checkpoint; None if there is none that can be used.
 
     Raises:
-        CheckpointError: it is of a later version, or cannot be read: starting afresh would overwrite it.
+        CheckpointError: it is of another version, or cannot be read: starting afresh would overwrite it.
     """
     try:
         content = path.read_bytes()
@@ -62,19 +74,69 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
             f"{path}: {error.strerror}; it must be readable and writable for this user"
         ) from error
     try:
-        data = json.loads(content)
-        version = data["version"]
-        if version == VERSION:
-            marks = [Mark(**mark) for mark in data["marks"]]
-            return Checkpoint(data["source"], marks, Tally.from_json(data["tally"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        aside = path.with_suffix(".damaged")
-        path.replace(aside)
-        _log.error(
-            "checkpoint %s is damaged (%s): put aside as %s, counting starts afresh", path, error, aside.name
-        )
+        return parse_checkpoint(content)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except ValueError as error:
+        _put_aside(path, error)
         return None
-    raise CheckpointError(
-        f"{path}: is of version {version}, and this Postward knows version {VERSION}; "
-        "start the Postward that wrote it, or move the file away to count afresh"
+
+
+def parse_checkpoint(content: bytes) -> Checkpoint:
+    """What `to_json` made.
+
+    Raises:
+        CheckpointError: it is of another version.
+        ValueError: it is damaged.
+    """
+    try:
+        data = json.loads(content)
+        version = data.pop("version")
+        if not isinstance(version, int):
+            raise TypeError(f"version {version!r}")  # noqa: TRY301 - as every other thing that is no checkpoint
+        if version != VERSION:
+            raise CheckpointError(_of_another_version(version))
+        checksum = data.pop("sha256")
+        if checksum != _checksum(data):
+            raise ValueError("its checksum is wrong")
+        marks = data["marks"]
+        return Checkpoint(
+            data["source"],
+            None if marks is None else [Mark(**mark) for mark in marks],
+            Tally.from_json(data["tally"]),
+        )
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _of_another_version(version: int) -> str:
+    if version > VERSION:
+        return (
+            f"is of version {version}, and this Postward knows version {VERSION}; "
+            "start the Postward that wrote it, or move the file away to count afresh"
+        )
+    return (
+        f"is of version {version}, which is older than what this Postward can take over (version {VERSION}); "
+        "move the file away to count afresh"
     )
+
+
+def _put_aside(path: Path, reason: ValueError) -> None:
+    aside = path.with_suffix(".damaged")
+    try:
+        path.replace(aside)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: is damaged ({reason}) and cannot be put aside: {error.strerror}; move it away to count afresh"
+        ) from error
+    _log.error(
+        "checkpoint %s is damaged (%s): put aside as %s, counting starts afresh", path, reason, aside.name
+    )
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_dump(body)).hexdigest()
+
+
+def _dump(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data, separators=(",", ":")).encode()

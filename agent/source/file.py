@@ -7,16 +7,21 @@ How it fails: an unreadable or absent file is no error but a state (`problem`), 
 that no file holds any more (truncated without a copy, rotated away) are lost, and `losses` counts such gaps.
 """
 
-import re
+import contextlib
+import errno
+import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent.source.segment import Mark, Segment
+from agent.source.segment import LONGEST_LINE, DamagedError, Mark, Segment
+from agent.source.survey import MOST_REMEMBERED, first_look, survey
 
-_ROTATED = re.compile(r"[.-][0-9][0-9T.:_-]*(?:\.(?:gz|xz|bz2))?|\.old")
-_GRACE = 3600.0  # seconds: a writer that was not told to reopen goes on in the renamed file
-_MOST_DRAINED = 4  # rotated files kept open at once
+# Seconds without a new line until a file that is not the log any more is let go. The youngest one is kept for as long
+# as it has a name: a writer that was never told to reopen goes on in it.
+_IDLE = 3600.0
+_LOOKS = 3  # a log that is new is looked at, then read
+_IDLE_WITHOUT_NAME = 60.0  # it takes room on the disk for as long as it is open
 
 
 class FileSource:
@@ -24,8 +29,8 @@ class FileSource:
 
     Args:
         path: its name.
-        marks: where reading had come to, from a checkpoint; empty: at the beginning. None: nobody has read
-            this log before, and what is there now is history.
+        marks: where reading had come to, as `marks()` said. None: nobody has read this log before, and what is
+            there now is history; a file that appears later holds nothing but news.
         clock: monotonic seconds.
     """
 
@@ -36,10 +41,15 @@ class FileSource:
         self.problem: str | None = None
         self.losses = 0
         self._clock = clock
-        self._marks = marks
+        # What is known without being open; None until the first look.
+        self._marks = None if marks is None else list(marks)
         # Oldest first; the last one is the file of this name, the others are drained until their time is over.
         self._segments: list[Segment] = []
-        self._deadlines: dict[Segment, float] = {}
+        self._log: tuple[int, int] | None = None  # which file had the name at the last look
+        self._since: dict[Segment, float] = {}  # when those others last gave a line, or ceased to be the log
+        self._passed_over: frozenset[tuple[int, int]] = (
+            frozenset()
+        )  # files that may not be read, told of once
 
     def close(self) -> None:
         """Let all files go."""
@@ -47,158 +57,146 @@ class FileSource:
             segment.close()
         self._segments.clear()
 
-    def marks(self) -> list[Mark]:
-        """The position: all lines before it have been handed out, none after it."""
-        if self._segments:
-            return [segment.mark() for segment in self._segments]
-        return list(self._marks or ())
+    def marks(self) -> list[Mark] | None:
+        """The position: all lines before it have been handed out, none after it. None: nothing could be seen yet."""
+        if self._marks is None:
+            return None
+        return [*self._marks, *(segment.mark() for segment in self._segments)]
 
     def unread(self) -> int:
         """Bytes that wait."""
         return sum(max(0, segment.size() - segment.offset) for segment in self._segments)
 
+    def keeper(self) -> Callable[[], None]:
+        """What makes the lines read so far survive a power cut; run it (in any thread) before saving their position.
+
+        Else the log could come back shorter than the position, and what is then written there would be missed.
+        """
+        descriptors = [os.dup(segment.fileno()) for segment in self._segments if not segment.compressed]
+
+        def keep() -> None:
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):  # a read-only file system: nothing there can get lost
+                    os.fsync(descriptor)
+                os.close(descriptor)
+            descriptors.clear()
+
+        return keep
+
     def read(self, limit: int = 1 << 17) -> bytes:
         """The next whole lines, or nothing for now."""
         try:
-            if not self._segments:
-                self._begin()
-            lines = self._read_segments(limit)
-            if not lines and self._follow_name():
-                lines = self._read_segments(limit)
+            if self._marks is None:
+                self._marks = first_look(self.path)
+            lines = self._read_segments(self._marks, limit)
+            for _ in range(_LOOKS):
+                if lines or not self._look_around(self._marks):
+                    break
+                lines = self._read_segments(self._marks, limit, looked=True)
         except OSError as error:
             self.problem = f"{self.path}: {error.strerror or error}"
             return b""
         self.problem = None
         return lines
 
-    def _begin(self) -> None:
-        """Open what the checkpoint points at, or the end of the file."""
-        if self._marks:
-            self._segments = self._resume(self._marks)
-        elif self._marks is None and self.path.exists():
-            self._segments = [Segment(self.path, _end_of_last_line(self.path))]
-        else:
-            self._marks = ()  # a file that appears later holds nothing but news
-            self._segments = [Segment(self.path)]
+    # Reading what is open
 
-    def _resume(self, marks: Sequence[Mark]) -> list[Segment]:
-        """The files from the oldest marked one to the newest, each where it was left, new ones at their beginning."""
-        found: list[Segment] = []
-        resumed = False
-        for path in self._generations():
-            segment = Segment(path)
-            mark = next((mark for mark in marks if segment.is_continued_by(mark)), None)
-            copy = any(segment.starts_like(other) for other in found)
-            resumed = resumed or mark is not None
-            if copy or not resumed:
-                segment.close()
-                continue
-            found.append(segment if mark is None else _at(segment, mark.offset))
-        if not resumed:
-            self.losses += 1
-            found = [Segment(self.path)]
-        for segment in found[:-1]:
-            self._deadlines[segment] = self._clock() + _GRACE
-        return found
-
-    def _generations(self) -> list[Path]:
-        """The rotated files of this log, oldest first, and the log itself. OSError if the log is not there."""
-        rotated = [
-            path
-            for path in self.path.parent.glob(f"{_escaped(self.path.name)}*")
-            if _ROTATED.fullmatch(path.name.removeprefix(self.path.name)) and path.is_file()
-        ]
-        self.path.stat()
-        return [*sorted(rotated, key=lambda path: path.stat().st_mtime_ns), self.path]
-
-    def _read_segments(self, limit: int) -> bytes:
+    def _read_segments(self, marks: list[Mark], limit: int, *, looked: bool = False) -> bytes:
+        copies: list[Segment] = []  # read to their end; a last line without an end goes on in the next file
         for segment in list(self._segments):
-            if lines := segment.read_lines(limit):
-                return lines
-            if segment is self._segments[-1]:
+            if self._is_unread_log(segment) and not (looked and segment.has_known_beginning()):
                 break
-            if segment.compressed or self._clock() > self._deadlines.get(segment, 0):
-                lines = segment.read_lines(limit, finished=True)
-                segment.close()
-                self._segments.remove(segment)
-                self._deadlines.pop(segment, None)
-                if lines:
-                    return lines
+            if lines := self._lines_of(segment, limit):
+                if segment in self._since:
+                    self._since[segment] = self._clock()
+                return b"".join(self._finish(copy, marks) for copy in copies) + lines
+            if segment.copied and not segment.damaged:
+                copies.append(segment)
+            elif self._is_over(segment) and (rest := self._finish(segment, marks)):
+                return rest if rest.endswith(b"\n") else rest + b"\n"
         return b""
 
-    def _follow_name(self) -> bool:
-        """At the end of all that is open: is the file of this name still the one that is read? True if there is more."""
-        current = self._segments[-1]
-        if current.was_rewritten():
-            self._recover_from_copy(current)
-            current.rewind()
-            return True
-        status = self.path.stat()
-        if (status.st_dev, status.st_ino) == (current.device, current.inode):
+    def _is_unread_log(self, segment: Segment) -> bool:
+        return not segment.offset and segment.identity == self._log
+
+    def _lines_of(self, segment: Segment, limit: int, *, finished: bool = False) -> bytes:
+        if segment.damaged:
+            return b""
+        try:
+            return segment.read_lines(limit, finished=finished)
+        except DamagedError:
+            segment.damaged = True
+            self.losses += 1
+            return b""
+
+    def _is_over(self, segment: Segment) -> bool:
+        if segment is self._segments[-1]:
             return False
-        self._rotate(current)
-        return True
+        if segment.compressed:
+            return True
+        idle = self._clock() - self._since[segment]
+        if segment.has_no_name():
+            return idle > _IDLE_WITHOUT_NAME
+        return idle > _IDLE and segment is not self._segments[-2]
 
-    def _recover_from_copy(self, current: Segment) -> None:
-        """copytruncate: what was not read before the truncation is in the copy, beyond the same offset."""
-        mark = current.mark()
-        for path in reversed(self._generations()[:-1]):
-            copy = Segment(path)
-            if copy.is_continued_by(mark):
-                copy.offset = mark.offset
-                self._drain([copy])
-                return
-            copy.close()
-        self.losses += 1
+    def _finish(self, segment: Segment, marks: list[Mark]) -> bytes:
+        """Let a file go, and hand out what it holds of a last line."""
+        rest = self._lines_of(segment, LONGEST_LINE, finished=True)
+        self._let_go(segment)
+        if segment.offset:
+            marks.append(segment.mark(done=True))
+        del marks[:-MOST_REMEMBERED]
+        return rest
 
-    def _rotate(self, current: Segment) -> None:
-        """The name stands for another file now: drain the one it stood for, and all that came between."""
-        newer: list[Segment] = []
-        for path in reversed(self._generations()):
-            segment = Segment(path)
-            if (segment.device, segment.inode) == (current.device, current.inode) or segment.starts_like(
-                current
-            ):
-                segment.close()
-                break
-            newer.insert(0, segment)
-        else:
-            # The old file has no name any more, so that nothing says which of the others are newer: only the log is.
-            for segment in newer[:-1]:
-                segment.close()
-            newer = newer[-1:]
-        self._segments += newer
-        self._deadlines |= {
-            segment: self._clock() + _GRACE
-            for segment in self._segments[:-1]
-            if segment not in self._deadlines
-        }
-        self._forget_oldest()
+    def _let_go(self, segment: Segment) -> None:
+        segment.close()
+        self._segments.remove(segment)
+        self._since.pop(segment, None)
 
-    def _drain(self, segments: Iterable[Segment]) -> None:
-        self._segments[-1:-1] = segments
-        self._deadlines |= {segment: self._clock() + _GRACE for segment in segments}
-        self._forget_oldest()
+    # Looking for more
 
-    def _forget_oldest(self) -> None:
-        """Bound the open files; only ones that are read to their end go."""
-        while len(self._segments) > _MOST_DRAINED and self._segments[0].size() <= self._segments[0].offset:
-            self._deadlines.pop(self._segments.pop(0), None)
+    def _look_around(self, marks: list[Mark]) -> bool:
+        """At the end of all that is open: is there another file to read? True if there is more."""
+        if self._segments:
+            current = self._segments[-1]
+            if current.was_cut():
+                self.losses += 1
+                current.go_back_to_line(current.size())
+                return True
+            if current.was_rewritten():
+                marks.append(current.mark())  # what was not read before the truncation may be in a copy
+                current.go_to(0)
+            elif self._has_the_name(current):
+                return not current.offset and self._look_before_reading(current, marks)
+        return self._line_up(marks)
 
+    def _look_before_reading(self, current: Segment, marks: list[Mark]) -> bool:
+        """As long as nothing was read of a log, it cannot be seen whether it was emptied: only a copy tells.
 
-def _at(segment: Segment, offset: int) -> Segment:
-    segment.close()
-    return Segment(segment.path, offset)
+        What is read must have been there before the look: what came later can be from after another emptying.
+        """
+        has_lines = current.remember_beginning()
+        return self._line_up(marks) or has_lines
 
+    def _has_the_name(self, segment: Segment) -> bool:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == segment.identity
 
-def _end_of_last_line(path: Path) -> int:
-    """Where the last whole line ends."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(max(0, size - (1 << 16)))
-        tail = file.read(1 << 16)
-    return size - (len(tail) - (tail.rfind(b"\n") + 1)) if tail else 0
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
+    def _line_up(self, marks: list[Mark]) -> bool:
+        finding = survey(self.path, self._segments, marks)
+        self.losses += finding.missing + len(finding.unreadable - self._passed_over)
+        self._passed_over = finding.unreadable
+        marks[:] = [mark for mark in marks if mark.done]
+        for segment in finding.replaced:
+            self._let_go(segment)
+        self._segments = list(finding.segments)
+        changed = bool(finding.found) or finding.log != self._log
+        self._log = finding.log
+        for segment in self._segments[:-1]:
+            self._since.setdefault(segment, self._clock())
+        if self._log is None and not changed:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
+        return changed

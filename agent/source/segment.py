@@ -2,23 +2,37 @@
 
 A file is known by its first bytes, not by its name: rotation renames it, copytruncate empties it and leaves a
 copy, gzip gives it another inode, and an inode is used again for another file.
+
+Promise: only whole lines are handed out, and none that was read while the file was being rewritten. How it
+fails: `OSError` for a file that cannot be opened or is no regular file, `DamagedError` (one too) for a
+compressed one that is cut short or broken, after all that can be unpacked of it has been handed out.
 """
 
 import bz2
+import errno
 import gzip
 import hashlib
+import io
 import lzma
 import os
-from collections.abc import Mapping
+import stat
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 HEAD = 1024  # bytes that identify a file: a first log line with its stamp and process ID is seldom longer
 LONGEST_LINE = 1 << 20  # bytes; what has no line end by then is handed out in pieces
+_WINDOW = 1 << 16  # bytes read at once when looking back for a line end
 
-_OPENERS: Mapping[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+_OPENERS: Mapping[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 COMPRESSED = frozenset(_OPENERS)
+_BROKEN = (EOFError, zlib.error, lzma.LZMAError, OSError)
+
+
+class DamagedError(OSError):
+    """A compressed file is cut short or broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,8 @@ class Mark:
         device, inode: where the file was.
         head_length, head: how many of its first bytes were hashed, and their SHA-256.
         offset: bytes before it are done.
+        done: nothing more is expected from this file; the mark only says that it is an old acquaintance.
+        copied: it is a copy of a log that was then emptied, so that its last line goes on in the log.
     """
 
     device: int
@@ -36,6 +52,13 @@ class Mark:
     head_length: int
     head: str
     offset: int
+    done: bool = False
+    copied: bool = False
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode."""
+        return self.device, self.inode
 
     def as_json(self) -> dict[str, Any]:
         """For the checkpoint; `Mark(**data)` is the way back."""
@@ -47,60 +70,125 @@ class Segment:
 
     Args:
         path: the file; a compressed one is read as what it was.
-        offset: where to go on.
 
     Raises:
-        OSError: it cannot be opened or read.
+        OSError: it cannot be opened or read, or is no regular file.
     """
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        opener = _OPENERS.get(path.suffix)
-        self._file: IO[bytes] = opener(path, "rb") if opener else path.open("rb", buffering=0)
-        self.compressed = opener is not None
+        self.offset = 0
+        self.copied = False
+        self.damaged = False
+        self.compressed = path.suffix in COMPRESSED
+        self._file = _open(path)
+        self._stream: Any = None
+        self._head = b""
         status = os.fstat(self._file.fileno())
         self.device, self.inode = status.st_dev, status.st_ino
-        self.offset = offset
-        self._head = self._read_at(0, min(HEAD, offset)) if offset else b""
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode."""
+        return self.device, self.inode
 
     def close(self) -> None:
         """Let the file go."""
+        self._stream = None
         self._file.close()
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        return self._file.fileno()
 
     def size(self) -> int:
         """Bytes that it holds now; of a compressed file, which is complete, unknown and taken as all read."""
         return self.offset if self.compressed else os.fstat(self._file.fileno()).st_size
 
-    def mark(self) -> Mark:
+    def has_no_name(self) -> bool:
+        """True if it was deleted, or compressed into another file: only this descriptor holds it."""
+        return os.fstat(self._file.fileno()).st_nlink == 0
+
+    # What file is this?
+
+    def mark(self, *, done: bool = False) -> Mark:
         """Its position."""
-        return Mark(self.device, self.inode, len(self._head), _digest(self._head), self.offset)
+        return Mark(*self.identity, len(self._head), _digest(self._head), self.offset, done, self.copied)
 
     def is_continued_by(self, mark: Mark) -> bool:
         """True if this is the file of that mark, under whatever name."""
         if mark.head_length == 0:
-            return (self.device, self.inode) == (mark.device, mark.inode)
-        head = self._read_at(0, mark.head_length)
+            return self.identity == mark.identity
+        head = self.first_bytes(mark.head_length)
         return len(head) == mark.head_length and _digest(head) == mark.head
 
     def starts_like(self, other: "Segment") -> bool:
         """True if the two begin with the same bytes, at least a line of them: one is a copy of the other."""
         mine, theirs = self.first_bytes(), other.first_bytes()
         shorter = min(len(mine), len(theirs))
-        return mine[:shorter] == theirs[:shorter] and b"\n" in mine[:shorter]
+        return mine[:shorter] == theirs[:shorter] and (b"\n" in mine[:shorter] or mine == theirs != b"")
 
-    def first_bytes(self) -> bytes:
-        """What identifies the file."""
-        return self._read_at(0, HEAD)
+    def first_bytes(self, length: int = HEAD) -> bytes:
+        """What identifies the file; of a damaged one, what can be unpacked."""
+        if not self.compressed:
+            return self._read_at(0, length)
+        try:
+            return self._read_at(0, length)
+        except DamagedError:
+            return b""
+        finally:
+            self._stream = None  # many files may be looked at, few are read: no unpacker is kept
+
+    # Where to read
+
+    def go_to(self, offset: int) -> None:
+        """Go on from there."""
+        self.offset = offset
+        self._head = self.first_bytes(min(HEAD, offset)) if offset else b""
+
+    def go_back_to_line(self, before: int) -> None:
+        """Go on from the beginning of the line that this offset lies in."""
+        self.go_to(self._last_line(min(before, self.size())))
+
+    def continue_from(self, mark: Mark) -> None:
+        """Go on where a mark of this file says."""
+        self.copied = mark.copied
+        if mark.head_length:
+            self.go_to(mark.offset)
+        else:
+            self.go_back_to_line(mark.offset)  # it could only be counted in bytes then, not looked into
+
+    def _last_line(self, before: int) -> int:
+        """Where the line begins that `before` lies in."""
+        end = before
+        while end > 0:
+            start = max(0, end - _WINDOW)
+            if found := self._read_at(start, end - start).rfind(b"\n") + 1:
+                return start + found
+            end = start
+        return 0
+
+    def remember_beginning(self) -> bool:
+        """Of a file of which nothing was read yet: from now on `was_rewritten` holds for it. True if there is a line."""
+        self._head = self.first_bytes()
+        return b"\n" in self._head or len(self._head) == HEAD
+
+    def has_known_beginning(self) -> bool:
+        """True if something of it was read or remembered."""
+        return bool(self._head)
 
     def was_rewritten(self) -> bool:
-        """True if the bytes already read are no longer there: truncated, perhaps grown again since."""
-        if self.compressed or not self.offset:
+        """True if the file begins otherwise than when it was read: truncated, perhaps grown again since."""
+        if self.compressed or not self._head:
             return False
-        return self.size() < self.offset or self._read_at(0, len(self._head)) != self._head
+        now = self._read_at(0, len(self._head))
+        return now != self._head and not (b"\n" in now and self._head.startswith(now))
 
-    def rewind(self) -> None:
-        """Go back to the beginning of a file that was rewritten."""
-        self.offset, self._head = 0, b""
+    def was_cut(self) -> bool:
+        """True if it lost its end and kept its beginning, as after a power cut: what is left has been read."""
+        return self.size() < self.offset and not self.was_rewritten()
+
+    # Reading
 
     def read_lines(self, limit: int, *, finished: bool = False) -> bytes:
         """The next whole lines, at most about `limit` bytes; empty if there are none yet.
@@ -108,27 +196,81 @@ class Segment:
         Args:
             limit: how much to read at once, in bytes.
             finished: nobody writes to the file any more, so that a last line without an end is a line too.
+
+        Raises:
+            OSError: it cannot be read.
         """
-        data = self._read_at(self.offset, limit)
-        end = data.rfind(b"\n") + 1
+        data = self._skip_holes(limit)
+        end = _end_of_lines(data)
         if not end and len(data) == limit:  # one line longer than the limit
             data = self._read_at(self.offset, LONGEST_LINE)
             end = data.find(b"\n") + 1 or (LONGEST_LINE if len(data) == LONGEST_LINE else 0)
         if not end and finished:
             end = len(data)
-        # Truncation after this read leaves the head as it was, truncation before it does not.
+        # Truncation after the read leaves the head as it was, truncation before it does not.
         if not end or self.was_rewritten():
             return b""
-        self.offset += end
-        if len(self._head) < HEAD:
-            self._head = self._read_at(0, min(HEAD, self.offset))
+        self._advance(data[:end])
         return data[:end]
+
+    def _skip_holes(self, limit: int) -> bytes:
+        """The next bytes. NULs at the beginning of a line are none: the writer of a truncated file went on at its
+        old place, or a power cut took what stood there.
+        """
+        while (data := self._read_at(self.offset, limit)).startswith(b"\0"):
+            rest = data.lstrip(b"\0")
+            if self.was_rewritten():
+                return b""
+            self._advance(data[: len(data) - len(rest)])
+        return data
+
+    def _advance(self, data: bytes) -> None:
+        # From the bytes that were handed out, not from the file: that can be another one by now.
+        if self.offset < HEAD:
+            self._head = (self._head[: self.offset] + data)[:HEAD]
+        self.offset += len(data)
 
     def _read_at(self, offset: int, size: int) -> bytes:
         if not self.compressed:
             return os.pread(self._file.fileno(), size, offset)
-        self._file.seek(offset)
-        return self._file.read(size)
+        try:
+            return self._unpack(offset, size)
+        except _BROKEN as error:
+            self._stream = None
+            raise DamagedError(
+                errno.EIO, f"is cut short or damaged ({error or type(error).__name__})", str(self.path)
+            ) from error
+
+    def _unpack(self, offset: int, size: int) -> bytes:
+        if self._stream is None:
+            self._file.seek(0)
+            self._stream = _OPENERS[self.path.suffix](self._file)
+        self._stream.seek(offset)
+        parts: list[bytes] = []
+        try:
+            while size and (part := self._stream.read1(size)):
+                parts.append(part)
+                size -= len(part)
+        except _BROKEN:
+            if not parts:
+                raise
+            self._stream = None  # what could be unpacked first; the next call meets the damage
+        return b"".join(parts)
+
+
+def _open(path: Path) -> io.FileIO:
+    # Without O_NONBLOCK a FIFO of this name would hold up the whole agent.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    return io.FileIO(descriptor, "rb")
+
+
+def _end_of_lines(data: bytes) -> int:
+    """Where the last whole line ends; lines end before a hole."""
+    hole = data.find(b"\n\0")
+    return hole + 1 if hole >= 0 else data.rfind(b"\n") + 1
 
 
 def _digest(head: bytes) -> str:

@@ -1,0 +1,160 @@
+"""A writer of a log that does to its file what syslog daemons, logrotate and admins do, and knows every line it wrote.
+
+It does nothing that would lose a line for any reader: it compresses and deletes no file that it still writes to, and
+between the copy and the truncation of copytruncate it writes nothing. Which files a reader has finished with it
+cannot know: deleting those is up to the caller.
+"""
+
+import gzip
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+
+class LogWriter:
+    """Writes whole and partial lines, and rotates.
+
+    Args:
+        path: the log.
+        line: makes the text of a line from its number, without its end.
+        dated: name rotated files by date instead of number.
+    """
+
+    LEAST = 8  # bytes of a line that are written at once
+
+    def __init__(self, path: Path, line: Callable[[int], str], *, dated: bool = False) -> None:
+        self.path = path
+        self.written: list[bytes] = []  # complete lines
+        self._line = line
+        self._dated = dated
+        self._rotations = 0
+        self._number = 0
+        self._rest = b""  # what is still to be written of a partial line
+        self._whole = b""
+        self._descriptor = self._open()
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def close(self) -> None:
+        """Let the file go."""
+        os.close(self._descriptor)
+
+    def _next(self) -> bytes:
+        self._number += 1
+        return self._line(self._number).encode() + b"\n"
+
+    # Writing
+
+    def append(self, count: int) -> None:
+        """Write whole lines at once, after the rest of a partial one."""
+        self.finish_line()
+        lines = [self._next() for _ in range(count)]
+        self._write(b"".join(lines))
+        self.written += lines
+
+    def begin_line(self, length: int) -> None:
+        """Write the beginning of a line, enough of it to tell it from others."""
+        self.finish_line()
+        self._whole = self._next()
+        length = self.LEAST + length % (len(self._whole) - self.LEAST)
+        self._write(self._whole[:length])
+        self._rest = self._whole[length:]
+
+    def finish_line(self) -> None:
+        """Write the rest of a partial line."""
+        if self._rest:
+            self._write(self._rest)
+            self.written.append(self._whole)
+            self._rest = b""
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    @property
+    def amidst_line(self) -> bool:
+        """True while a partial line is the last thing written."""
+        return bool(self._rest)
+
+    # Rotating
+
+    @property
+    def writes_to_log(self) -> bool:
+        """False while it goes on in a renamed or deleted file."""
+        return self.path.exists() and self._has_open(self.path)
+
+    def rotated(self) -> list[Path]:
+        """Rotated files, newest first."""
+        if self._dated:
+            return sorted(self.path.parent.glob(f"{self.path.name}-*"), reverse=True)
+        return sorted(self.path.parent.glob(f"{self.path.name}.[0-9]*"), key=_number)
+
+    def _make_room(self) -> Path:
+        """The name for the next rotated file."""
+        self._rotations += 1
+        if self._dated:
+            return self.path.with_name(f"{self.path.name}-20240101-{self._rotations:06d}")
+        for file in reversed(self.rotated()):
+            packed = ".gz" if file.suffix == ".gz" else ""
+            file.rename(file.with_name(f"{self.path.name}.{_number(file) + 1}{packed}"))
+        return self.path.with_name(f"{self.path.name}.1")
+
+    def rename(self, *, create: bool) -> None:
+        """Rotate as logrotate does by default: the writer goes on in the renamed file until `reopen`."""
+        if self.writes_to_log:
+            self.path.rename(self._make_room())
+            if create:
+                self.path.touch()
+
+    def reopen(self) -> None:
+        """What a HUP makes a syslog daemon do."""
+        self.finish_line()
+        os.close(self._descriptor)
+        self._descriptor = self._open()
+
+    def copytruncate(self) -> None:
+        """Rotate by copy."""
+        if self.writes_to_log:
+            shutil.copyfile(self.path, self._make_room())
+            os.truncate(self.path, 0)
+
+    def compress(self, which: int) -> None:
+        """Compress a rotated file, as gzip does: the packed one appears, grows, and only then the plain one goes."""
+        plain = [file for file in self.rotated() if file.suffix != ".gz" and not self._has_open(file)]
+        if not plain:
+            return
+        file = plain[which % len(plain)]
+        status = file.stat()
+        packed = file.with_name(file.name + ".gz")
+        with file.open("rb") as source, gzip.open(packed, "wb", compresslevel=1) as target:
+            shutil.copyfileobj(source, target, 1 << 12)
+        os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))
+        file.unlink()
+
+    def copy_aside(self) -> None:
+        """An admin's own copy of the log, under a name that looks rotated."""
+        if self.path.exists():
+            shutil.copyfile(self.path, self.path.with_name(self.path.name + ".old"))
+
+    def delete_log(self) -> None:
+        """Delete the log and begin a new one."""
+        self.finish_line()
+        if self.writes_to_log:
+            self.path.unlink()
+            self.reopen()
+
+    def delete_rotated(self) -> None:
+        """Delete all rotated files that are not written to, and copies made of them."""
+        self.path.with_name(self.path.name + ".old").unlink(missing_ok=True)
+        for file in self.rotated():
+            if not self._has_open(file):
+                file.unlink()
+
+    def _has_open(self, file: Path) -> bool:
+        return os.path.samestat(os.fstat(self._descriptor), file.stat())
+
+
+def _number(file: Path) -> int:
+    return int(file.name.removesuffix(".gz").rpartition(".")[2])

@@ -1,0 +1,138 @@
+"""Whatever is done to a log and to its reader, the lines counted are the lines written: random, and shrunk when not."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agent.source.file import FileSource
+from agent.source.segment import Mark
+from tests.soak.log_writer import LogWriter
+
+
+class Reader:
+    """A source, what it handed out, and a checkpoint that a crash goes back to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.now = 0.0
+        self.counted: list[bytes] = []
+        self.source = FileSource(path, (), clock=lambda: self.now)
+        self._saved: tuple[list[Mark] | None, int] = ([], 0)
+
+    def read(self, limit: int) -> bytes:
+        """One batch."""
+        data = self.source.read(limit)
+        assert data.endswith(b"\n") or not data
+        self.counted += data.splitlines(keepends=True)
+        return data
+
+    def drain(self) -> None:
+        """All that is there."""
+        while self.read(4096):
+            pass
+
+    def checkpoint(self) -> None:
+        """Save the position and the counts."""
+        self._saved = self.source.marks(), len(self.counted)
+
+    def crash(self) -> None:
+        """Start again from the checkpoint."""
+        marks, count = self._saved
+        del self.counted[count:]
+        self.source.close()
+        self.source = FileSource(self.path, marks, clock=lambda: self.now)
+
+
+def _line(number: int) -> str:
+    """No end of a line is the beginning of another: as with stamps, and so that a part of one can be told."""
+    return f"<{number}>{'x' * (LogWriter.LEAST + number * 37 % 200)}"
+
+
+class World:
+    """A writer and a reader of one log."""
+
+    def __init__(self, folder: Path, *, dated: bool) -> None:
+        self.writer = LogWriter(folder / "mail.log", _line, dated=dated)
+        self.reader = Reader(folder / "mail.log")
+        self.settle()
+
+    def settle(self) -> None:
+        """Everything read and saved: what is deleted now is missed by nobody."""
+        self.reader.drain()
+        self.reader.checkpoint()
+
+    def restart(self) -> None:
+        """A clean stop and a start."""
+        self.reader.checkpoint()
+        self.reader.crash()
+
+    def copy_aside(self) -> None:
+        """A copy of a log of which a line was read; of another nobody could say that it is none by rotation."""
+        self.writer.finish_line()
+        self.settle()
+        self.writer.copy_aside()
+
+    def copytruncate(self) -> None:
+        """A line that is cut in two is only put together if it could be known that the log was emptied, not renamed."""
+        if self.writer.amidst_line:
+            self.settle()
+        self.writer.copytruncate()
+
+    def delete_log(self) -> None:
+        """Delete and recreate."""
+        self.writer.finish_line()
+        self.settle()
+        self.writer.delete_log()
+
+    def delete_rotated(self) -> None:
+        """What logrotate does with the oldest, here with all."""
+        self.writer.finish_line()
+        self.settle()
+        self.writer.delete_rotated()
+
+    def wait(self) -> None:
+        """Time goes by."""
+        self.reader.now += 50.0
+
+
+_Step = tuple[str, Callable[[World, int], object]]
+_STEPS: list[_Step] = [
+    ("append", lambda world, n: world.writer.append(1 + n % 40)),
+    ("begin_line", lambda world, n: world.writer.begin_line(n)),
+    ("rename", lambda world, n: world.writer.rename(create=n % 2 == 0)),
+    ("reopen", lambda world, n: world.writer.reopen()),
+    ("copytruncate", lambda world, n: world.copytruncate()),
+    ("compress", lambda world, n: world.writer.compress(n)),
+    ("copy_aside", lambda world, n: world.copy_aside()),
+    ("delete_log", lambda world, n: world.delete_log()),
+    ("delete_rotated", lambda world, n: world.delete_rotated()),
+    ("read", lambda world, n: world.reader.read(1 + n * 8)),
+    ("drain", lambda world, n: world.reader.drain()),
+    ("checkpoint", lambda world, n: world.reader.checkpoint()),
+    ("crash", lambda world, n: world.reader.crash()),
+    ("restart", lambda world, n: world.restart()),
+    ("wait", lambda world, n: world.wait()),
+]
+_BY_NAME = dict(_STEPS)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(list(_BY_NAME)), st.integers(0, 255)), max_size=40),
+    dated=st.booleans(),
+)
+def test_every_line_is_counted_once(steps: list[tuple[str, int]], dated: bool) -> None:
+    """After any steps, and once all is read, what was counted is what was written."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder), dated=dated)
+        for name, number in steps:
+            _BY_NAME[name](world, number)
+        world.writer.reopen()
+        world.reader.drain()
+        assert Counter(world.reader.counted) == Counter(world.writer.written)
+        world.reader.source.close()
+        world.writer.close()
