@@ -1,32 +1,45 @@
-"""A plan → the host. Everything that changes Postfix's configuration is in this module.
+"""A plan → the host. Everything that changes Postfix's configuration starts here.
 
 Promise: at every instant Postfix sees a whole configuration, the old or the new. The edit is made on a staged
 copy with Postfix's own tools, `postfix check` judges it, and what postconf reads back must be what was
-wanted; only then are files renamed into place: tables before the main.cf that names them. What was there
-before is kept as a generation. A failure before the first rename leaves everything as it was.
+wanted; only then are files renamed into place, in an order in which none names what is not there. What was there
+before is kept as a generation. A failure before the first rename leaves everything as it was; after a kill at
+any point, `complete` and the next look bring the rest.
 """
 
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
-from agent.files import sync_directory, write_atomically, write_new
+from agent.files import write_atomically
+from agent.generations import (
+    NoGenerationError,
+    choose_generation,
+    forget_generation,
+    keep_generation,
+    restore_generation,
+)
 from agent.postfix import Postfix, PostfixError, let_rest
-from config.desired import DesiredState, LookupTable
-from config.drift import ActualState, TableState
+from agent.tables import read_table, write_table
+from config.desired import OWN_SERVICE, DesiredState
+from config.drift import ActualState
 from config.plan import Activation, Plan
 from parsers.postconf import split_list
 
-_KEPT_GENERATIONS = 10
-_ACTIVATION = "activation"  # in a generation: what its change needed, and so what its return needs
-_ROOT = (0, 0)
+_TICK = 0.1  # seconds to which the start of a process is known
+_PENDING = "pending"  # names the activation that files already moved, or about to be, still need
 
 
 class ApplyError(Exception):
-    """The configuration could not be changed; the text says why, and that the old one is in force."""
+    """The configuration could not be changed; the text says why, and what is in force."""
+
+
+class RefusedError(ApplyError):
+    """Postfix itself judges the new configuration wrong: it would be so again."""
 
 
 @contextmanager
@@ -48,38 +61,21 @@ def exclusively(directory: Path) -> Iterator[None]:
 
 def read_actual(postfix: Postfix, desired: DesiredState) -> ActualState:
     """What Postfix has of what is desired. Raises PostfixError, OSError."""
-    tables = {table.name: _read_table(postfix, table) for table in desired.tables}
-    return ActualState(postfix.parameters(desired.parameters), tables)
+    own = {name: line for name, line in postfix.services().items() if name.startswith(OWN_SERVICE)}
+    tables = {table.name: read_table(postfix, table) for table in desired.tables}
+    return ActualState(postfix.parameters(desired.parameters), tables, own, _unloaded(postfix))
 
 
-def _read_table(postfix: Postfix, table: LookupTable) -> TableState:
-    source = postfix.config_directory / table.name
-    try:
-        text = source.read_text(encoding="utf-8", errors="replace")
-        status = source.stat()
-    except FileNotFoundError:
-        return TableState()
-    state = TableState(text, status.st_mode & 0o7777, (status.st_uid, status.st_gid))
-    index = table.index_name and postfix.config_directory / table.index_name
-    if not index or not index.exists():
-        return state
-    built = index.stat()
-    current = built.st_mtime_ns >= status.st_mtime_ns and _holds(postfix, table, source)
-    return TableState(
-        state.text, state.mode, state.owner, built.st_mode & 0o7777, (built.st_uid, built.st_gid), current
-    )
+def _unloaded(postfix: Postfix) -> str | None:
+    """When the files were changed, if that was after the running Postfix last read them.
 
-
-def _holds(postfix: Postfix, table: LookupTable, source: Path) -> bool:
-    """True if the index answers every key as the table says. A damaged index is one that does not."""
-    try:
-        # postmap folds keys to lower case, as Postfix does when it looks them up.
-        found = postfix.look_up(table.type, source, [key for key, _ in table.entries])
-    except PostfixError:
-        return False
-    return {key.lower(): value for key, value in found.items()} == {
-        key.lower(): value for key, value in table.entries
-    }
+    The inode's time is looked at: the other one is set back where Postfix must not wait (`let_rest`).
+    """
+    read = postfix.last_read()
+    changed = max((postfix.config_directory / name).stat().st_ctime for name in ("main.cf", "master.cf"))
+    if read is None or changed <= read + _TICK:
+        return None
+    return datetime.fromtimestamp(changed).astimezone().strftime("%H:%M:%S")
 
 
 def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool) -> None:
@@ -95,112 +91,105 @@ def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool) -> None:
         ApplyError: what went wrong; before anything was moved into place unless the text says otherwise.
     """
     try:
-        staged = _stage(plan, postfix, directory)
+        staged = _stage(postfix, directory, lambda candidate: _edit(candidate, plan))
         if keep:
             keep_generation(plan, postfix, directory)
+        write_atomically(directory / _PENDING, plan.activation.name.encode(), mode=0o600)
         for table in plan.tables:
-            _write_table(postfix, table)
-        if staged is not None:
-            _replace_main_cf(postfix, staged)
+            write_table(postfix, table)
+        # A service is there before main.cf names it, and goes when main.cf does not name it any more.
+        if plan.services:
+            _move(staged, postfix, "master.cf")
+        if plan.parameters:
+            _move(staged, postfix, "main.cf")
+        if plan.stale_services:
+            staged = _stage(
+                postfix, directory, lambda candidate: candidate.remove_services(plan.stale_services)
+            )
+            _move(staged, postfix, "master.cf")
+        shutil.rmtree(directory / "candidate")
     except (PostfixError, OSError) as error:
         raise ApplyError(f"{error}; the configuration in force was left as it is") from error
-    activate(plan.activation, postfix)
+    complete(postfix, directory)
 
 
-def _stage(plan: Plan, postfix: Postfix, directory: Path) -> Path | None:
-    """Edit a copy and let Postfix judge it. The folder of the copy; None if main.cf stays as it is."""
-    if not plan.parameters:
-        return None
-    directory = directory / "candidate"
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700, parents=True)
+def _stage(postfix: Postfix, directory: Path, edit: Callable[[Postfix], None]) -> Path:
+    """Edit a copy and let Postfix judge it. The folder of the copy."""
+    folder = directory / "candidate"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
     for name in ("main.cf", "master.cf"):
-        shutil.copyfile(postfix.config_directory / name, directory / name)
-    candidate = Postfix(directory)
-    candidate.set_parameters(plan.parameters)
-    _read_back(candidate, plan.parameters)
-    candidate.check()
-    return directory
+        shutil.copyfile(postfix.config_directory / name, folder / name)
+    candidate = Postfix(folder)
+    edit(candidate)
+    let_rest(candidate.main_cf)
+    try:
+        candidate.check()
+    except PostfixError as error:
+        raise RefusedError(str(error)) from error
+    return folder
 
 
-def _read_back(candidate: Postfix, parameters: Mapping[str, str]) -> None:
-    """Postconf takes any name and joins lines: what it reads back must be what was written."""
-    read = candidate.parameters(parameters)
-    for name, value in parameters.items():
-        if name not in read:
-            raise ApplyError(
-                f"main_cf.{name}: this Postfix knows no such parameter; remove it or correct its name"
+def _edit(candidate: Postfix, plan: Plan) -> None:
+    if plan.services:
+        candidate.set_services(plan.services)
+    if plan.parameters:
+        candidate.set_parameters(plan.parameters)
+    _read_back(candidate, plan)
+
+
+def _read_back(candidate: Postfix, plan: Plan) -> None:
+    """Postconf takes any value and joins lines: what it reads back must be what was written."""
+    _compare(plan.parameters, candidate.parameters(plan.parameters) if plan.parameters else {})
+    _compare(plan.services, candidate.services() if plan.services else {})
+
+
+def _compare(written: Mapping[str, str], read: Mapping[str, str]) -> None:
+    for name, value in written.items():
+        if split_list(read.get(name, "")) != split_list(value):
+            raise RefusedError(
+                f"{name} = {value} is read back as {read.get(name, 'nothing')}; write it as Postfix has it"
             )
-        if split_list(read[name]) != split_list(value):
-            raise ApplyError(
-                f"{name} = {value} is read back as {read[name]}; the configuration in force was left as it is"
-            )
 
 
-def _replace_main_cf(postfix: Postfix, staged: Path) -> None:
-    """Move the edited copy into place with the owner and mode that main.cf has (postconf -e would reset them)."""
-    status = postfix.main_cf.stat()
-    data = (staged / "main.cf").read_bytes()
-    write_atomically(
-        postfix.main_cf, data, mode=status.st_mode & 0o7777, owner=(status.st_uid, status.st_gid)
-    )
-    let_rest(postfix.main_cf)
-    shutil.rmtree(staged)
+def _move(staged: Path, postfix: Postfix, name: str) -> None:
+    """Move an edited copy into place with the owner and mode that the file has (postconf would reset them)."""
+    target = postfix.config_directory / name
+    status = target.stat()
+    owner = (status.st_uid, status.st_gid)
+    write_atomically(target, (staged / name).read_bytes(), mode=status.st_mode & 0o7777, owner=owner)
+    if name == "main.cf":
+        let_rest(target)
 
 
-def _write_table(postfix: Postfix, table: LookupTable) -> None:
-    """Build source and index beside their places, then rename the index first: Postfix reads only the index."""
-    source = postfix.config_directory / table.name
-    beside = postfix.config_directory / f".{table.name}.postward"
-    write_new(beside, table.text.encode(), mode=table.mode, owner=_ROOT)
-    if table.index_name:
-        index = postfix.config_directory / table.index_name
-        built = beside.with_name(index.name.replace(table.name, beside.name, 1))
-        built.unlink(missing_ok=True)
-        postfix.build_index(table.type, beside)
-        built.chmod(table.mode)
-        built.replace(index)
-    beside.replace(source)
-    sync_directory(postfix.config_directory)
+def complete(postfix: Postfix, directory: Path) -> None:
+    """Bring changed files into force; also those of a process that was killed before it could. Raises ApplyError.
 
-
-def activate(activation: Activation, postfix: Postfix) -> None:
-    """Bring changed files into force. A Postfix that does not run reads them when it is started. Raises ApplyError.
-
-    The queue is flushed: qmgr forgets which destinations failed under the former configuration, and mail that
-    waited for this change goes out at once.
+    A Postfix that does not run reads them when it is started. The queue is flushed: qmgr(8) forgets which destinations
+    failed under the former configuration, and mail that waited for this change goes out at once.
     """
-    if not postfix.is_running():
+    pending = directory / _PENDING
+    if not pending.exists():
         return
     try:
-        if activation is Activation.RESTART:
-            postfix.restart()
-        elif activation is Activation.RELOAD:
-            postfix.reload()
-        postfix.flush()
-    except PostfixError as error:
+        activation = Activation.__members__.get(pending.read_text(), Activation.RESTART)
+        if postfix.is_running():
+            _activate(activation, postfix)
+        pending.unlink()
+    except (PostfixError, OSError) as error:
         raise ApplyError(f"the files are changed, but Postfix did not take them: {error}") from error
 
 
-def keep_generation(plan: Plan, postfix: Postfix, directory: Path) -> None:
-    """Keep what is in force now, for `roll_back`. For root alone: tables hold secrets."""
-    directory = directory / "generations"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    numbers = _generations(directory)
-    generation = directory / str(max(numbers, default=0) + 1)
-    generation.mkdir(mode=0o700)
-    names = ["main.cf", *(name for table in plan.tables for name in (table.name, table.index_name) if name)]
-    for name in names:
-        path = postfix.config_directory / name
-        if path.exists():
-            write_new(generation / name, path.read_bytes(), mode=0o600, owner=_ROOT)
-    write_new(generation / _ACTIVATION, plan.activation.name.encode(), mode=0o600, owner=_ROOT)
-    for number in sorted(numbers)[: -(_KEPT_GENERATIONS - 1)]:
-        shutil.rmtree(directory / str(number))
+def _activate(activation: Activation, postfix: Postfix) -> None:
+    if activation is Activation.RESTART:
+        postfix.restart()
+    elif activation is Activation.RELOAD:
+        postfix.reload()
+    postfix.flush()
 
 
-def roll_back(postfix: Postfix, directory: Path) -> int:
-    """Put the newest kept generation back and bring it into force. The caller holds the lock.
+def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> int:
+    """Put a kept generation (the newest for None) back and bring it into force. The caller holds the lock.
 
     Returns:
         its number.
@@ -208,25 +197,12 @@ def roll_back(postfix: Postfix, directory: Path) -> int:
     Raises:
         ApplyError: there is none, or it cannot be put back.
     """
-    directory = directory / "generations"
-    numbers = _generations(directory) if directory.is_dir() else []
-    if not numbers:
-        raise ApplyError(f"there is no former configuration in {directory}; nothing was changed")
-    generation = directory / str(max(numbers))
     try:
-        activation = Activation[(generation / _ACTIVATION).read_text()]
-        # main.cf last: the tables that it names are there when Postfix reads it.
-        files = [path for path in generation.iterdir() if path.name != _ACTIVATION]
-        for path in sorted(files, key=lambda path: (path.name == "main.cf", path.name)):
-            target = postfix.config_directory / path.name
-            mode = target.stat().st_mode & 0o7777 if target.exists() else 0o600
-            write_atomically(target, path.read_bytes(), mode=mode, owner=_ROOT)
-    except (OSError, KeyError) as error:
-        raise ApplyError(f"generation {generation.name} could not be put back: {error}") from error
-    activate(activation, postfix)
-    shutil.rmtree(generation)
-    return int(generation.name)
-
-
-def _generations(directory: Path) -> list[int]:
-    return [int(path.name) for path in directory.iterdir() if path.name.isdecimal()]
+        chosen, activation = choose_generation(directory, number)
+        write_atomically(directory / _PENDING, activation.name.encode(), mode=0o600)
+        restore_generation(postfix, directory, chosen)
+    except (NoGenerationError, OSError) as error:
+        raise ApplyError(str(error)) from error
+    complete(postfix, directory)
+    forget_generation(directory, chosen)
+    return chosen

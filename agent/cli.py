@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": ("plan", "Show what apply would change, as a diff."),
     "apply": ("apply", "Change it: stage, check, commit, confirm by a probe, keep or roll back."),
     "rollback": ("rollback", "Bring the previous configuration back."),
+    "generations": ("generations", "List the former configurations that can come back."),
     "probe": ("probe", "Send one probe now and show its timeline."),
     "parse": ("parse", "Show what each line of a log says, as rows or JSON."),
     "replay": ("replay", "Count logs as the agent would, and print the metrics."),

@@ -1,28 +1,28 @@
 """Keeps Postfix's configuration what the settings say: look, plan, apply, and confirm by a probe.
 
 Promise: a departure is put right at once and counted once; a new configuration that no probe confirms gives way
-to the last one that was confirmed, and is not tried again until the settings change.
+to the last one that was confirmed, and is not tried again until the settings change; what another tool keeps
+changing back is left alone after a while, and told.
 
-How it fails: a change that cannot be made is told with its reason and counted, the configuration in force stays,
-and the next look tries again only if something changed.
+How it fails: a change that cannot be made is told with its reason and counted, and the configuration in force
+stays. Settings that Postfix itself refuses are not tried again until they change.
 """
 
-import hashlib
-import hmac
-import json
 import logging
-import secrets
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
-from agent.apply import ApplyError, apply, exclusively, read_actual, roll_back
+from agent.apply import ApplyError, RefusedError, apply, complete, exclusively, read_actual, roll_back
 from agent.enforcement import Enforcement, enforcement_file, read_enforcement, write_enforcement
-from agent.files import write_atomically
+from agent.last_good import keep_last_good, mend_unreadable
 from agent.postfix import Postfix, PostfixError
+from agent.verdicts import Verdicts
 from config.desired import DesiredState, PostfixFacts, UnsupportedMapTypeError, desired_state
-from config.drift import drift
+from config.drift import ActualState, drift, unknown_parameters
 from config.errors import SettingsError
 from config.plan import Plan, plan
 from config.settings import Settings
@@ -36,24 +36,26 @@ class Enforcer:
     Args:
         settings: what it should be.
         postfix: the instance.
+        clock: seconds since the epoch.
 
     Attributes:
         state: what is known, as the agent exports it.
         unconfirmed: the configuration in force waits for a probe's word (`confirm`).
     """
 
-    def __init__(self, settings: Settings, postfix: Postfix) -> None:
+    def __init__(self, settings: Settings, postfix: Postfix, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._postfix = postfix
+        self._clock = clock
         self._directory = Path(settings.enforce.directory)
         self._facts: PostfixFacts | None = None
-        self._verdicts = _Verdicts(self._directory / "verdicts.json")
+        self._verdicts = Verdicts(self._directory / "verdicts.json")
         self.state = read_enforcement(enforcement_file(self._directory)) or Enforcement()
         self.unconfirmed = False
         self._at_work = threading.Lock()  # looking and confirming come from different tasks of one process
 
-    def look(self) -> Plan:
-        """What differs, and what would put it right.
+    def look(self) -> tuple[Plan, list[str]]:
+        """What would put right what differs, and which settings this release of Postfix does not know.
 
         Raises:
             SettingsError: a password cannot be had.
@@ -61,13 +63,24 @@ class Enforcer:
             UnsupportedMapTypeError: postfix.map_type does not exist here.
         """
         desired = self._desired()
-        return plan(drift(desired, read_actual(self._postfix, desired)))
+        actual = read_actual(self._postfix, desired)
+        return plan(drift(desired, actual)), unknown_parameters(desired, actual)
 
     def converge(self) -> bool:
         """Look, and put right what differs. True if that brought other settings into force than before."""
         with self._exclusively():
             return self._converge()
         return False
+
+    def confirm(self, *, accepted: bool, reason: str = "") -> None:
+        """Take a probe's word on the configuration in force: keep it, or go back to one that worked."""
+        with self._exclusively():
+            self._confirm(accepted, reason)
+
+    def try_again(self) -> None:
+        """Let refused settings, and what another tool fought over, be tried again."""
+        self._verdicts.forget_refusal()
+        self.state.repaired_at.clear()
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
@@ -82,36 +95,87 @@ class Enforcer:
                 self._write_state()
 
     def _converge(self) -> bool:
+        complete(self._postfix, self._directory)  # of a process that was killed half-way
         desired = self._desired()
-        planned = plan(drift(desired, read_actual(self._postfix, desired)))
-        names = [drift.name for drift in planned.drifts]
-        self.state.in_sync, self.state.drift = not planned, names
-        verdict = self._verdicts.of(desired)
+        actual = self._read_actual(desired)
+        planned = plan(drift(desired, actual))
+        self._note(desired, actual, planned)
         if not planned:
             self.state.problem = None
-        elif self._settings.enforce.mode == "observe":
-            self._tell_once(
-                f"differs from the settings: {', '.join(names)}; mode = observe, so nothing is changed"
-            )
-        elif verdict == "refused":
-            self._tell_once(
-                "these settings were rolled back, because no probe was accepted with them; "
-                "correct them, or try again with: postward apply"
-            )
+            self.unconfirmed = not self._verdicts.is_confirmed(desired)
+            keep_last_good(self._postfix, self._directory)
+        elif reason := self._hindrance(desired):
+            self._tell_once(reason)
         else:
-            return self._put_right(planned, names, desired)
-        self.unconfirmed = not planned and verdict is None
+            return self._put_right(planned, desired)
         return False
 
-    def _put_right(self, planned: Plan, names: list[str], desired: DesiredState) -> bool:
+    def _read_actual(self, desired: DesiredState) -> ActualState:
+        """What Postfix has. Where its files cannot even be read, the last ones that could are put back first."""
+        try:
+            return read_actual(self._postfix, desired)
+        except PostfixError as error:
+            if self._settings.enforce.mode == "observe":
+                raise
+            aside = mend_unreadable(self._postfix, self._directory)
+            if aside is None:
+                raise
+            self.state.count_repairs([aside.name], self._clock())
+            _log.error(
+                "%s: the last configuration that Postfix could read is back; the other one is %s",
+                error,
+                aside,
+            )
+            return read_actual(self._postfix, desired)
+
+    def _note(self, desired: DesiredState, actual: ActualState, planned: Plan) -> None:
+        names = [drift.name for drift in planned.drifts]
+        unknown = unknown_parameters(desired, actual)
+        if unknown != self.state.unknown and unknown:
+            _log.warning(
+                "not written, because this release of Postfix does not know them: %s", ", ".join(unknown)
+            )
+        self.state.in_sync, self.state.drift, self.state.unknown = not planned, names, unknown
+        self.state.find_fights(names, self._clock(), self._settings.enforce.most_repairs_an_hour)
+
+    def _hindrance(self, desired: DesiredState) -> str | None:
+        """Why departures are left as they are."""
+        names = ", ".join(self.state.drift)
+        if self._settings.enforce.mode == "observe":
+            return f"differs from the settings: {names}; mode = observe, so nothing is changed"
+        if reason := self._verdicts.refusal(desired):
+            return (
+                f"these settings are not applied: {reason}; correct them, or try again with: postward apply"
+            )
+        if self.state.fights:
+            return self._fight()
+        return None
+
+    def _fight(self) -> str:
+        first = min(self.state.repaired_at[self.state.fights[0]])
+        since = datetime.fromtimestamp(first).astimezone().strftime("%H:%M:%S")
+        return (
+            f"another tool keeps changing {', '.join(self.state.fights)} in {self._postfix.config_directory} "
+            f"(put right {self._settings.enforce.most_repairs_an_hour} times since {since}): left as it is; "
+            "stop that tool (cron, configuration management), then: postward apply"
+        )
+
+    def _put_right(self, planned: Plan, desired: DesiredState) -> bool:
         """Apply. A repair keeps no generation: what it replaces is the departure, not a former configuration."""
         new = not self._verdicts.is_applied(desired)
-        apply(planned, self._postfix, self._directory, keep=new)
-        self._verdicts.give(desired, "applied")
+        try:
+            apply(planned, self._postfix, self._directory, keep=new)
+        except RefusedError as error:
+            self._verdicts.refuse(desired, str(error))
+            self.state.count("refused")
+            self._tell_once(f"these settings are not applied: {error}")
+            return False
+        self._verdicts.applied(desired)
         self.state.count("applied")
-        self.state.count_repairs(names)
+        self.state.count_repairs(self.state.drift, self._clock())
         self.state.in_sync, self.state.drift, self.state.problem = True, [], None
-        self.unconfirmed = self._verdicts.of(desired) is None
+        self.unconfirmed = not self._verdicts.is_confirmed(desired)
+        keep_last_good(self._postfix, self._directory)
         for departure in planned.drifts:
             _log.warning(
                 "put right %s: %s -> %s",
@@ -122,35 +186,29 @@ class Enforcer:
         _log.info("the configuration is what the settings say (%s)", planned.activation.value)
         return new
 
-    def confirm(self, *, accepted: bool, reason: str = "") -> None:
-        """Take a probe's word on the configuration in force: keep it, or go back to one that worked."""
-        with self._exclusively():
-            self._confirm(accepted, reason)
-
     def _confirm(self, accepted: bool, reason: str) -> None:
         desired = self._desired()
         self.unconfirmed = False
-        if self._verdicts.of(desired) is not None:
+        if self._verdicts.is_confirmed(desired) or self._verdicts.refusal(desired):
             return
         if accepted:
-            self._verdicts.give(desired, "confirmed")
+            self._verdicts.confirm(desired)
             self.state.count("confirmed")
             _log.info("confirmed by a probe: the configuration works")
         elif self._verdicts.any_confirmed():
             number = roll_back(self._postfix, self._directory)
-            self._verdicts.give(desired, "refused")
+            self._verdicts.refuse(desired, f"no probe was accepted with them ({reason})")
             self.state.count("rolled_back")
             self.state.in_sync = False
             self.state.problem = f"rolled back to generation {number}: {reason}"
+            keep_last_good(self._postfix, self._directory)
             _log.error(
                 "no probe was accepted with the new settings (%s): generation %d is back in force",
                 reason,
                 number,
             )
-
-    def forget_verdict(self) -> None:
-        """Let refused settings be tried again."""
-        self._verdicts.forget()
+        else:
+            self.unconfirmed = True  # nothing better is known, and a later probe may still be accepted
 
     def _desired(self) -> DesiredState:
         if self._facts is None:
@@ -175,51 +233,3 @@ class Enforcer:
             write_enforcement(enforcement_file(self._directory), self.state)
         except OSError as error:
             _log.error("%s: %s; the state of enforcement is not told", self._directory, error.strerror)
-
-
-class _Verdicts:
-    """Which desired states a probe has confirmed or refused, across restarts.
-
-    A desired state is known by a keyed hash, for root alone: it covers passwords, which must not be guessed from it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._data = json.loads(path.read_bytes())
-            self._key = bytes.fromhex(self._data["key"])
-        except (OSError, ValueError, KeyError, TypeError):
-            self._key = secrets.token_bytes(32)
-            self._data = {"key": self._key.hex(), "applied": "", "confirmed": "", "refused": ""}
-
-    def of(self, desired: DesiredState) -> str | None:
-        """A probe's word on a desired state, "confirmed" or "refused"; None if no probe has tried it."""
-        digest = self._digest(desired)
-        return next((verdict for verdict in ("confirmed", "refused") if self._data[verdict] == digest), None)
-
-    def is_applied(self, desired: DesiredState) -> bool:
-        """True if this is what was last applied."""
-        return bool(self._data["applied"] == self._digest(desired))
-
-    def any_confirmed(self) -> bool:
-        """True if there is a configuration that worked."""
-        return bool(self._data["confirmed"])
-
-    def give(self, desired: DesiredState, verdict: str) -> None:
-        """Remember a probe's word, or that a desired state was applied."""
-        self._data[verdict] = self._digest(desired)
-        self._save()
-
-    def forget(self) -> None:
-        """Let refused settings be tried again."""
-        if self._data["refused"]:
-            self._data["refused"] = ""
-            self._save()
-
-    def _save(self) -> None:
-        write_atomically(self._path, json.dumps(self._data).encode(), mode=0o600)
-
-    def _digest(self, desired: DesiredState) -> str:
-        tables = [(table.name, table.type, table.entries) for table in desired.tables]
-        content = json.dumps([sorted(desired.parameters.items()), tables]).encode()
-        return hmac.new(self._key, content, hashlib.sha256).hexdigest()

@@ -1,7 +1,7 @@
 """The state of enforcement, in a file where the enforcer writes it and the agent reads it at each scrape.
 
 The two may be one process or two (one of them root): the file is the only thing between them. It holds names
-and numbers, never a value of a secret, and everybody may read it.
+and numbers, never a value of a secret, and everybody may read it. `docs/enforcement.md` describes it.
 """
 
 import json
@@ -12,6 +12,8 @@ from typing import Any
 from agent.files import write_atomically
 
 VERSION = 1
+RESULTS = ("applied", "failed", "refused", "confirmed", "rolled_back")
+_HOUR = 3600.0
 
 
 @dataclass(slots=True)
@@ -21,17 +23,21 @@ class Enforcement:
     Attributes:
         in_sync: Postfix has what the settings say; None before the first look.
         drift: parameters and files that differ now.
+        unknown: settings that this release of Postfix does not know, and that were not written.
+        fights: parameters and files that another tool keeps changing, so that they are left alone.
         repairs: how often each was put right.
-        applies: changes by result: applied, failed, confirmed, rolled_back.
+        repaired_at: when each was put right in the last hour, in seconds since the epoch.
+        applies: changes by result.
         problem: why the last look or change did not work, in words.
     """
 
     in_sync: bool | None = None
     drift: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    fights: list[str] = field(default_factory=list)
     repairs: dict[str, int] = field(default_factory=dict)
-    applies: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("applied", "failed", "confirmed", "rolled_back"), 0)
-    )
+    repaired_at: dict[str, list[float]] = field(default_factory=dict)
+    applies: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RESULTS, 0))
     problem: str | None = None
 
     def gauges(self) -> dict[str, dict[tuple[str, ...], float]]:
@@ -40,6 +46,7 @@ class Enforcement:
         return {
             "postward_config_in_sync": in_sync,
             "postward_config_drift": {(name,): 1.0 for name in self.drift},
+            "postward_config_fight": {(name,): 1.0 for name in self.fights},
             "postward_config_repairs_total": {
                 (name,): float(number) for name, number in self.repairs.items()
             },
@@ -52,10 +59,20 @@ class Enforcement:
         """Count a change by its result."""
         self.applies[result] = self.applies.get(result, 0) + 1
 
-    def count_repairs(self, names: list[str]) -> None:
+    def count_repairs(self, names: list[str], now: float) -> None:
         """Count what was put right."""
         for name in names:
             self.repairs[name] = self.repairs.get(name, 0) + 1
+            self.repaired_at.setdefault(name, []).append(now)
+
+    def find_fights(self, names: list[str], now: float, most: int) -> None:
+        """Which of these departures came back more often within the last hour than one tool alone explains."""
+        recent = {
+            name: [moment for moment in moments if moment > now - _HOUR]
+            for name, moments in self.repaired_at.items()
+        }
+        self.repaired_at = {name: moments for name, moments in recent.items() if moments}
+        self.fights = [name for name in names if len(self.repaired_at.get(name, [])) >= most]
 
 
 def enforcement_file(directory: Path) -> Path:
@@ -75,5 +92,5 @@ def read_enforcement(path: Path) -> Enforcement | None:
         if data.pop("version") != VERSION:
             return None
         return Enforcement(**data)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

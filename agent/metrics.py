@@ -13,11 +13,14 @@ Kind = Literal["counter", "gauge", "histogram"]
 # of maximal_queue_lifetime.
 DELAY_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0, 432000.0)
 STAGE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+# Bytes: from a line of cron to what the large providers still take (25 to 50 MB).
+SIZE_BUCKETS = (1e3, 1e4, 1e5, 1e6, 1e7, 2.5e7, 5e7)
+RECIPIENT_BUCKETS = (1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One row of the table. `buckets` are upper bounds in seconds, without infinity."""
+    """One row of the table. `buckets` are upper bounds in the metric's unit, without infinity."""
 
     name: str
     kind: Kind
@@ -79,6 +82,18 @@ METRICS: tuple[Metric, ...] = (
         "TLS sessions with a relay (needs smtp_tls_loglevel of at least 1).",
         ("relay", "protocol", "trust"),
     ),
+    Metric(
+        "postfix_tls_failures_total",
+        "counter",
+        "TLS handshakes with a relay that failed, and certificates that did not pass.",
+        ("relay", "cause"),
+    ),
+    Metric(
+        "postfix_sasl_problems_total",
+        "counter",
+        "Complaints of the client's SASL library, and relays whose AUTH list holds nothing that it can do.",
+        ("kind",),
+    ),
     # --- messages
     Metric(
         "postfix_messages_received_total",
@@ -94,12 +109,121 @@ METRICS: tuple[Metric, ...] = (
         ("postfix_instance",),
     ),
     Metric(
+        "postfix_messages_refused_total",
+        "counter",
+        "Mails that a daemon of this Postfix gave up itself.",
+        ("daemon",),
+    ),
+    Metric(
+        "postfix_queue_activations_total",
+        "counter",
+        "Times that a mail became active; more than mails received means retries.",
+        ("postfix_instance",),
+    ),
+    Metric(
+        "postfix_notifications_total",
+        "counter",
+        "Notices that Postfix wrote about mails, by kind.",
+        ("kind",),
+    ),
+    Metric(
+        "postfix_message_size_bytes",
+        "histogram",
+        "Size of mails, observed when they first became active.",
+        (),
+        SIZE_BUCKETS,
+    ),
+    Metric(
+        "postfix_message_recipients",
+        "histogram",
+        "Recipients of mails, observed when they first became active.",
+        (),
+        RECIPIENT_BUCKETS,
+    ),
+    Metric(
+        "postfix_submission_failures_total",
+        "counter",
+        "Mails that sendmail or postdrop could not submit.",
+    ),
+    # --- this host's daemons
+    Metric(
         "postfix_daemon_problems_total",
         "counter",
         "Log lines of severity warning and above.",
         ("daemon", "severity"),
     ),
+    Metric(
+        "postfix_daemon_exits_total",
+        "counter",
+        "Daemons that died by a signal or with a bad status.",
+        ("daemon",),
+    ),
+    Metric(
+        "postfix_daemon_throttled_total",
+        "counter",
+        "Times that master put off starting a daemon because it keeps failing.",
+        ("daemon",),
+    ),
+    Metric(
+        "postfix_process_limits_total",
+        "counter",
+        "Times that a service had all the processes it may have.",
+    ),
+    Metric(
+        "postfix_table_problems_total",
+        "counter",
+        "Lookup tables that could not be opened or read, or are older than their source.",
+        ("kind",),
+    ),
+    Metric(
+        "postfix_resource_problems_total",
+        "counter",
+        "Log lines that tell of a full disk, memory, descriptors or processes.",
+    ),
+    Metric("postfix_master_events_total", "counter", "Starts, reloads and stops of Postfix.", ("event",)),
     Metric("postfix_up", "gauge", "1 if Postfix's master process runs."),
+    # --- the queue, as postqueue(1) lists it
+    Metric(
+        "postfix_queue_messages",
+        "gauge",
+        "Mails in a queue by the cause of their last failure (of their first recipient that has one).",
+        ("queue", "cause"),
+    ),
+    Metric("postfix_queue_bytes", "gauge", "Size of the mails in a queue.", ("queue",)),
+    Metric(
+        "postfix_queue_oldest_age_seconds",
+        "gauge",
+        "Time since the arrival of the oldest mail in a queue; 0 if it is empty.",
+        ("queue",),
+    ),
+    Metric("postward_queue_readable", "gauge", "1 if the queue could be listed at the last attempt."),
+    Metric(
+        "postward_queue_read_timestamp_seconds",
+        "gauge",
+        "When the queue was listed last; a big queue is listed less often than it is scraped.",
+    ),
+    Metric("postward_queue_read_duration_seconds", "gauge", "How long listing the queue took."),
+    # --- hosts that accept mail
+    Metric("postfix_smtpd_connections_total", "counter", "Connections of clients to smtpd."),
+    Metric(
+        "postfix_smtpd_lost_connections_total",
+        "counter",
+        "Sessions of clients that broke off, by the last command.",
+        ("after",),
+    ),
+    Metric(
+        "postfix_smtpd_verdicts_total",
+        "counter",
+        "Commands of clients that were refused or treated specially.",
+        ("action", "reply"),
+    ),
+    Metric("postfix_smtpd_sasl_failures_total", "counter", "Logins of clients that failed."),
+    Metric(
+        "postfix_smtpd_tls_connections_total", "counter", "TLS sessions with clients.", ("protocol", "trust")
+    ),
+    Metric("postfix_smtpd_limits_total", "counter", "Clients that exceeded one of anvil's limits."),
+    Metric("postfix_postscreen_verdicts_total", "counter", "Words of postscreen on clients.", ("verdict",)),
+    Metric("postfix_dnsbl_listings_total", "counter", "Clients that a block list knows, per list."),
     # --- reading the log
     Metric("postward_log_lines_total", "counter", "Log lines read, by what became of them.", ("outcome",)),
     Metric(
@@ -113,6 +237,12 @@ METRICS: tuple[Metric, ...] = (
     Metric("postward_config_in_sync", "gauge", "1 if Postfix's configuration is what the settings say."),
     Metric(
         "postward_config_drift", "gauge", "1 for each parameter or file that differs now.", ("parameter",)
+    ),
+    Metric(
+        "postward_config_fight",
+        "gauge",
+        "1 for each parameter or file that another tool keeps changing, so that it is left alone.",
+        ("parameter",),
     ),
     Metric(
         "postward_config_repairs_total",
@@ -148,7 +278,41 @@ METRICS: tuple[Metric, ...] = (
         "How long each step of the last finished probe took.",
         ("relay", "step"),
     ),
+    # --- the relay, asked without sending mail
+    Metric(
+        "postward_relay_reachable",
+        "gauge",
+        "1 if the relay answered when it was last asked.",
+        ("relay",),
+    ),
+    Metric(
+        "postward_relay_auth_accepted",
+        "gauge",
+        "1 if the relay took the login when it was last asked.",
+        ("relay",),
+    ),
+    Metric(
+        "postward_relay_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When the relay's certificate ends, whether it is valid or not.",
+        ("relay",),
+    ),
     # --- the agent
+    Metric(
+        "postward_web_config_last_reload_successful",
+        "gauge",
+        "1 if the web configuration file could be read when it last changed.",
+    ),
+    Metric(
+        "postward_web_config_last_reload_success_timestamp_seconds",
+        "gauge",
+        "When the web configuration file in force was read.",
+    ),
+    Metric(
+        "postward_web_connections_refused_total",
+        "counter",
+        "Connections to the endpoint that were closed because there were too many, or that were too slow.",
+    ),
     Metric("postward_build_info", "gauge", "1, labelled with the version.", ("version",)),
 )
 

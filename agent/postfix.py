@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.desired import PostfixFacts
-from parsers.postconf import parse_parameters
+from parsers.postconf import parse_master, parse_parameters
 
 _DEADLINE = 30.0  # seconds: `postqueue` and `sendmail` can hang for ever on a full disk
 # Debian and RHEL keep Postfix's commands where a service's or an ordinary user's PATH may not look.
@@ -66,6 +66,33 @@ class Postfix:
         """Edit main.cf, all parameters in one rewrite. Only fit for a copy: it resets the mode and replaces a link."""
         _run(self.command("postconf", "-e", *(f"{name}={value}" for name, value in parameters.items())))
         let_rest(self.main_cf)
+
+    def services(self) -> dict[str, str]:
+        """The services of master.cf of type unix: name → line, its words separated by one blank (`postconf -M`)."""
+        services = parse_master(self._read("postconf", "-M")).services.values()
+        return {
+            service.name: " ".join(" ".join(service).split())
+            for service in services
+            if service.type == "unix"
+        }
+
+    def set_services(self, lines: Mapping[str, str]) -> None:
+        """Edit master.cf: name → line of a service of type unix. Only fit for a copy, as `set_parameters`."""
+        _run(self.command("postconf", "-M", "-e", *(f"{name}/unix={line}" for name, line in lines.items())))
+
+    def remove_services(self, names: Iterable[str]) -> None:
+        """Take services of type unix out of master.cf. Only fit for a copy."""
+        _run(self.command("postconf", "-MX", *(f"{name}/unix" for name in names)))
+
+    def last_read(self) -> float | None:
+        """When the running Postfix read its configuration (seconds since the epoch); None if it does not run.
+
+        A reload and a start make a new queue manager.
+        """
+        queue_directory = self.parameters(["queue_directory"])["queue_directory"]
+        masters = {entry.name for entry in _processes() if _is_master(entry, queue_directory)}
+        starts = [_start(entry) for entry in _processes() if _is_child(entry, "qmgr", masters)]
+        return max((start for start in starts if start is not None), default=None)
 
     def check(self) -> None:
         """Let Postfix judge its configuration. Raises PostfixError with its words."""
@@ -234,9 +261,11 @@ def _words(command: list[str]) -> str:
 
 def master_runs(queue_directory: str) -> bool:
     """True if the master process of this queue lives. Starts no program: cheap enough for every scrape."""
-    return any(
-        _is_master(entry, queue_directory) for entry in Path("/proc").iterdir() if entry.name.isdecimal()
-    )
+    return any(_is_master(entry, queue_directory) for entry in _processes())
+
+
+def _processes() -> Iterator[Path]:
+    return (entry for entry in Path("/proc").iterdir() if entry.name.isdecimal())
 
 
 def _is_master(process: Path, queue_directory: str) -> bool:
@@ -251,3 +280,27 @@ def _is_master(process: Path, queue_directory: str) -> bool:
         return str((process / "cwd").readlink()) == queue_directory
     except OSError:
         return True  # not for us to see: on a host with one instance, a master is the master
+
+
+def _stat(process: Path) -> list[str]:
+    """The fields of proc(5)'s stat from the state on: the name before them may hold blanks."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _is_child(process: Path, name: str, parents: set[str]) -> bool:
+    try:
+        return (process / "comm").read_text() == f"{name}\n" and _stat(process)[1] in parents
+    except (OSError, IndexError):
+        return False  # it has just ended
+
+
+def _start(process: Path) -> float | None:
+    """When a process was started, in seconds since the epoch."""
+    fields = _stat(process)
+    if len(fields) < 20:
+        return None
+    age = float(Path("/proc/uptime").read_text().split()[0]) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - age

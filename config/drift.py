@@ -6,6 +6,7 @@ Pure. Values are compared as Postfix reads them: lists by their items, texts wit
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from config.desired import DesiredState, LookupTable
 from parsers.postconf import split_list
@@ -49,33 +50,64 @@ class ActualState:
     unloaded: str | None = None
 
 
+class Kind(Enum):
+    """What a departure is about."""
+
+    PARAMETER = "a parameter of main.cf"
+    TABLE = "a lookup table's source or index"
+    SERVICE = "a service of master.cf"
+    STALE_SERVICE = "a service of Postward's that is no longer wanted"
+    UNLOADED = "files that the running Postfix has not read"
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
     """One departure.
 
     Attributes:
-        name: the parameter, or the file's name.
+        name: the parameter, or the file's or service's name.
         actual: what is there, in words fit to print: never a table's content, nor a login that stands in main.cf.
         desired: what should be there; for a parameter, the value to set.
-        table: the table to write anew; None for a parameter.
+        table: the table to write anew.
+        kind: what it is about.
     """
 
     name: str
     actual: str
     desired: str
     table: LookupTable | None = None
+    kind: Kind = Kind.PARAMETER
 
 
 def drift(desired: DesiredState, actual: ActualState) -> list[Drift]:
     """Every departure of the actual from the desired state."""
     found = [
-        Drift(name, _printable(actual.parameters.get(name, "")), value)
+        Drift(name, _printable(actual.parameters[name]), value)
         for name, value in desired.parameters.items()
-        if split_list(actual.parameters.get(name, "")) != split_list(value)
+        if name in actual.parameters and split_list(actual.parameters[name]) != split_list(value)
     ]
     for table in desired.tables:
         found += _table_drift(table, actual.tables.get(table.name, TableState()))
+    found += _service_drift(desired, actual)
+    if actual.unloaded and not found:
+        words = f"changed at {actual.unloaded}, not read by the running Postfix"
+        found.append(Drift("main.cf", words, "in force", kind=Kind.UNLOADED))
     return found
+
+
+def unknown_parameters(desired: DesiredState, actual: ActualState) -> list[str]:
+    """Desired parameters that this release does not know: postconf prints every one that it does."""
+    return [name for name in desired.parameters if name not in actual.parameters]
+
+
+def _service_drift(desired: DesiredState, actual: ActualState) -> Iterator[Drift]:
+    wanted = {transport.name: transport.definition for transport in desired.transports}
+    for name, definition in wanted.items():
+        found = actual.services.get(name, "")
+        if found.split() != definition.split():
+            yield Drift(name, found or "missing", definition, kind=Kind.SERVICE)
+    for name in actual.services.keys() - wanted.keys():
+        yield Drift(name, actual.services[name], "removed", kind=Kind.STALE_SERVICE)
 
 
 def _printable(value: str) -> str:
@@ -86,9 +118,10 @@ def _printable(value: str) -> str:
 def _table_drift(table: LookupTable, state: TableState) -> Iterator[Drift]:
     access = f"{table.mode:04o} root:root"
     if faults := list(_source_faults(table, state)):
-        yield Drift(table.name, ", ".join(faults), access, table)
+        yield Drift(table.name, ", ".join(faults), access, table, Kind.TABLE)
     if table.index_name and (faults := list(_index_faults(table, state))):
-        yield Drift(table.index_name, ", ".join(faults), f"{access}, built from {table.name}", table)
+        built = f"{access}, built from {table.name}"
+        yield Drift(table.index_name, ", ".join(faults), built, table, Kind.TABLE)
 
 
 def _source_faults(table: LookupTable, state: TableState) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Drift → the actions that put it right, in the order in which Postfix never sees a half-made configuration.
 
-Pure. Tables come first (main.cf must not name one that is not there), then main.cf in one edit, then the
-reload or restart that the changed parameters need.
+Pure. Tables and services come first (main.cf must not name one that is not there), then main.cf in one edit, then
+services that nothing names any more go, then comes the reload or restart that the change needs.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from config.desired import LookupTable
-from config.drift import Drift
+from config.drift import Drift, Kind
 
 # Parameters that `postfix reload` does not bring into force (postconf(5); master(8) warns "stop and start Postfix").
 _RESTART_PARAMETERS = frozenset(
@@ -33,12 +33,16 @@ class Plan:
         drifts: why.
         tables: the tables to write.
         parameters: the main.cf parameters to set.
+        services: the lines of master.cf to set, by service name.
+        stale_services: the services of master.cf to remove, once main.cf does not name them any more.
         activation: what Postfix must do then.
     """
 
     drifts: tuple[Drift, ...]
     tables: tuple[LookupTable, ...]
     parameters: dict[str, str]
+    services: dict[str, str]
+    stale_services: tuple[str, ...]
     activation: Activation
 
     def __bool__(self) -> bool:
@@ -47,29 +51,29 @@ class Plan:
 
 def plan(drifts: list[Drift]) -> Plan:
     """The actions that put these departures right."""
-    parameters = {drift.name: drift.desired for drift in drifts if drift.table is None}
+    parameters = {drift.name: drift.desired for drift in drifts if drift.kind is Kind.PARAMETER}
     tables = tuple({drift.table.name: drift.table for drift in drifts if drift.table}.values())
-    return Plan(tuple(drifts), tables, parameters, _activation(parameters, tables))
+    services = {drift.name: drift.desired for drift in drifts if drift.kind is Kind.SERVICE}
+    stale = tuple(drift.name for drift in drifts if drift.kind is Kind.STALE_SERVICE)
+    return Plan(tuple(drifts), tables, parameters, services, stale, _activation(drifts))
 
 
-def _activation(parameters: dict[str, str], tables: tuple[LookupTable, ...]) -> Activation:
-    if _RESTART_PARAMETERS & parameters.keys():
+def _activation(drifts: list[Drift]) -> Activation:
+    if any(drift.kind is Kind.PARAMETER and drift.name in _RESTART_PARAMETERS for drift in drifts):
         return Activation.RESTART
-    if parameters or any(table.index_name is None for table in tables):
-        return Activation.RELOAD
-    return Activation.NONE
+    seen_by_itself = all(drift.table is not None and drift.table.index_name is not None for drift in drifts)
+    return Activation.NONE if seen_by_itself else Activation.RELOAD
+
+
+_FILE = {Kind.PARAMETER: "main.cf: ", Kind.SERVICE: "master.cf: ", Kind.STALE_SERVICE: "master.cf: "}
 
 
 def diff(planned: Plan) -> Iterator[str]:
     """The plan as lines of a diff. Values of secret tables are masked."""
     for drift in planned.drifts:
-        if drift.table is None:
-            yield from (
-                f"- main.cf: {drift.name} = {drift.actual}",
-                f"+ main.cf: {drift.name} = {drift.desired}",
-            )
-        else:
-            yield from (f"- {drift.name}: {drift.actual}", f"+ {drift.name}: {drift.desired}")
+        separator = " = " if drift.kind is Kind.PARAMETER else ": "
+        subject = f"{_FILE.get(drift.kind, '')}{drift.name}{separator}"
+        yield from (f"- {subject}{drift.actual}", f"+ {subject}{drift.desired}")
     for table in planned.tables:
         yield from (f"+ {table.name}: {key} {masked(table, value)}" for key, value in table.entries)
     if planned:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from config.fields import AbsolutePath, Section, Text, plain_text, quoted, split_address
 
@@ -77,6 +77,12 @@ class Enforce(Section):
         le=86400,
         description="How often to look, besides at once when a file in config_directory changes.",
     )
+    most_repairs_an_hour: int = Field(
+        default=10,
+        ge=1,
+        le=3600,
+        description="A departure put right so often within an hour is another tool's doing: it is left alone, and told.",
+    )
     directory: AbsolutePath = Field(
         default="/var/lib/postward-enforce",
         description="Former configurations and the state that the agent exports. Root's: the agent only reads it.",
@@ -94,15 +100,68 @@ class Probe(Section):
         description="Their envelope sender; the relay must allow it. Empty: postward@mydomain.",
         examples=["postward@example.com"],
     )
-    interval_seconds: int = Field(default=300, ge=1, le=86400, description="Time between two probes.")
+    senders: list[MailAddress] = Field(
+        default=[],
+        description="Further senders to probe with. A relay that no sender leads to is probed with one of its own.",
+        examples=[["billing@example.com"]],
+    )
+    interval_seconds: int = Field(
+        default=300, ge=1, le=86400, description="Time between two probes of a sender, give or take a tenth."
+    )
     timeout_seconds: int = Field(
-        default=60, ge=1, le=3600, description="A probe without a result after this time is lost."
+        default=60, ge=1, le=3600, description="A probe without a result after this time is late."
+    )
+    lost_seconds: int = Field(
+        default=3600, ge=1, le=432000, description="A late probe without a result after this time is lost."
     )
     submit: Literal["sendmail", "smtp"] = Field(
         default="sendmail",
         description="sendmail: Postfix's own command, the way of cron mail. smtp: to a listener of Postfix.",
     )
     listener: Listener = Field(default="127.0.0.1:25", description='The listener for submit = "smtp".')
+    relay_interval_seconds: int = Field(
+        default=300,
+        ge=0,
+        le=86400,
+        description="Time between two conversations with each relay, without mail: certificate, login, what it offers. "
+        "0: none.",
+    )
+    auth_tries_per_hour: int = Field(
+        default=2,
+        ge=1,
+        le=60,
+        description="After a refused login, how often an hour Postward tries it, until relay.username or its password change.",
+    )
+    arrivals: Text = Field(
+        default="",
+        description="The endpoint of a `postward sink` that receives the probes. Empty: accepted by the relay is enough.",
+        examples=["http://sink.example.com:9788"],
+    )
+    key_file: Text = Field(
+        default="",
+        description="File with the fleet's key, which signs probes. Needed for arrivals.",
+        examples=["/etc/postward/probe.key"],
+    )
+
+    @field_validator("arrivals")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^\s/]+/?", value):
+            raise ValueError(
+                f'is {quoted(value)}; write scheme, host and port, as in "http://sink.example.com:9788"'
+            )
+        return value
+
+    @field_validator("key_file")
+    @classmethod
+    def _arrivals_need_a_key(cls, value: str, info: ValidationInfo) -> str:
+        if value and not value.startswith("/"):
+            raise ValueError(f'is {quoted(value)}; write the whole path, beginning with "/"')
+        if info.data.get("arrivals") and not value:
+            raise ValueError(
+                "is missing, and a sink takes only signed probes (probe.arrivals is set); write the file with the fleet's key"
+            )
+        return value
 
 
 class Web(Section):

@@ -29,9 +29,9 @@ def command(settings_file: Path, verify: bool) -> None:
     with told():
         settings = load(settings_file)
         enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
-        planned = enforcer.look()
+        planned, _ = enforcer.look()
         terminal().print(diff_text(diff(planned)), end="")
-        enforcer.forget_verdict()
+        enforcer.try_again()
         enforcer.converge()
         if enforcer.unconfirmed and verify and settings.probe.recipient:
             _verify(settings, enforcer)

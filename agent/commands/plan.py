@@ -19,14 +19,23 @@ def command(settings_file: Path, as_json: bool) -> None:
     """Show what apply would change, as a diff without secrets. Status 3 if there is something."""
     with told():
         settings = load(settings_file)
-        planned = Enforcer(settings, Postfix(Path(settings.postfix.config_directory))).look()
+        planned, unknown = Enforcer(settings, Postfix(Path(settings.postfix.config_directory))).look()
     if as_json:
         changes = [
             {"name": drift.name, "actual": drift.actual, "desired": drift.desired} for drift in planned.drifts
         ]
-        echo_json({"in_sync": not planned, "changes": changes, "then": planned.activation.value})
+        echo_json(
+            {
+                "in_sync": not planned,
+                "changes": changes,
+                "then": planned.activation.value if planned else None,
+                "unknown": unknown,
+            }
+        )
     elif planned:
         terminal().print(diff_text(diff(planned)), end="")
     else:
         click.echo("in sync: Postfix has what the settings say")
+    for name in unknown if not as_json else ():
+        click.echo(f"not written: {name}, which this release of Postfix does not know", err=True)
     sys.exit(DRIFT if planned else 0)

@@ -10,13 +10,14 @@ from agent.postfix import Postfix
 
 
 @click.command("rollback")
+@click.argument("number", type=int, required=False)
 @settings_option
-def command(settings_file: Path) -> None:
-    """Bring the previous configuration back. A running enforcer would undo that: stop it, or change the settings."""
+def command(settings_file: Path, number: int | None) -> None:
+    """Bring generation NUMBER back, or the previous configuration. A running enforcer would undo that: stop it, or change the settings."""
     need_root()
     with told():
         settings = load(settings_file)
         directory = Path(settings.enforce.directory)
         with exclusively(directory):
-            number = roll_back(Postfix(Path(settings.postfix.config_directory)), directory)
+            number = roll_back(Postfix(Path(settings.postfix.config_directory)), directory, number)
     click.echo(f"generation {number} is back in force")

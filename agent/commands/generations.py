@@ -1,0 +1,27 @@
+"""`postward generations`: the former configurations that can come back."""
+
+from pathlib import Path
+
+import click
+
+from agent.commands.common import echo_json, json_option, load, need_root, settings_option, told
+from agent.generations import list_generations
+
+
+@click.command("generations")
+@settings_option
+@json_option
+def command(settings_file: Path, as_json: bool) -> None:
+    """List the former configurations, newest first: number, when it was replaced, files."""
+    need_root()
+    with told():
+        kept = list_generations(Path(load(settings_file).enforce.directory))
+    if as_json:
+        echo_json(
+            [{"number": one.number, "replaced": one.replaced.isoformat(), "files": one.files} for one in kept]
+        )
+        return
+    for one in kept:
+        click.echo(f"{one.number:4}  {one.replaced.astimezone():%Y-%m-%d %H:%M:%S}  {' '.join(one.files)}")
+    if not kept:
+        click.echo("there is no former configuration")

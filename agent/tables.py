@@ -1,0 +1,62 @@
+"""Lookup tables on disk: what is there, and writing one whole.
+
+Promise: Postfix, which reads the index, sees the old table or the new one, never a part; a table that holds
+secrets is readable by root alone from its first byte.
+"""
+
+from agent.files import sync_directory, write_new
+from agent.postfix import Postfix, PostfixError
+from config.desired import LookupTable
+from config.drift import TableState
+
+_ROOT = (0, 0)
+
+
+def read_table(postfix: Postfix, table: LookupTable) -> TableState:
+    """A table as it is on disk. Raises OSError if it is there and cannot be read."""
+    source = postfix.config_directory / table.name
+    try:
+        text = source.read_text(encoding="utf-8", errors="replace")
+        status = source.stat()
+    except FileNotFoundError:
+        return TableState()
+    mode, owner = status.st_mode & 0o7777, (status.st_uid, status.st_gid)
+    index = table.index_name and postfix.config_directory / table.index_name
+    if not index or not index.exists():
+        return TableState(text, mode, owner)
+    built = index.stat()
+    current = built.st_mtime_ns >= status.st_mtime_ns and _holds(postfix, table)
+    return TableState(text, mode, owner, built.st_mode & 0o7777, (built.st_uid, built.st_gid), current)
+
+
+def _holds(postfix: Postfix, table: LookupTable) -> bool:
+    """True if the index answers every key as the table says. A damaged index is one that does not."""
+    keys = [key for key, _ in table.entries]
+    try:
+        found = postfix.look_up(table.type, postfix.config_directory / table.name, keys)
+    except PostfixError:
+        return False
+    # postmap folds keys to lower case, as Postfix does when it looks them up.
+    return {key.lower(): value for key, value in found.items()} == {
+        key.lower(): value for key, value in table.entries
+    }
+
+
+def write_table(postfix: Postfix, table: LookupTable) -> None:
+    """Build source and index beside their places, then rename the index first: Postfix reads only the index.
+
+    Raises:
+        PostfixError, OSError: the table in use is the former one.
+    """
+    source = postfix.config_directory / table.name
+    beside = postfix.config_directory / f".{table.name}.postward"
+    write_new(beside, table.text.encode(), mode=table.mode, owner=_ROOT)
+    if table.index_name:
+        index = postfix.config_directory / table.index_name
+        built = beside.with_name(index.name.replace(table.name, beside.name, 1))
+        built.unlink(missing_ok=True)
+        postfix.build_index(table.type, beside)
+        built.chmod(table.mode)
+        built.replace(index)
+    beside.replace(source)
+    sync_directory(postfix.config_directory)
