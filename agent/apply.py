@@ -24,7 +24,7 @@ from agent.generations import (
     restore_generation,
 )
 from agent.postfix import Postfix, PostfixError, let_rest
-from agent.tables import read_table, write_table
+from agent.tables import read_table, with_former_entries, write_table
 from config.desired import OWN_SERVICE, DesiredState
 from config.drift import ActualState
 from config.plan import Activation, Plan
@@ -96,7 +96,7 @@ def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool) -> None:
             keep_generation(plan, postfix, directory)
         write_atomically(directory / _PENDING, plan.activation.name.encode(), mode=0o600)
         for table in plan.tables:
-            write_table(postfix, table)
+            write_table(postfix, with_former_entries(postfix, table))
         # A service is there before main.cf names it, and goes when main.cf does not name it any more.
         if plan.services:
             _move(staged, postfix, "master.cf")
@@ -111,6 +111,19 @@ def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool) -> None:
     except (PostfixError, OSError) as error:
         raise ApplyError(f"{error}; the configuration in force was left as it is") from error
     complete(postfix, directory)
+    _drop_former_entries(plan, postfix)
+
+
+def _drop_former_entries(plan: Plan, postfix: Postfix) -> None:
+    """Now that nothing asks for them any more, the tables become what they should be."""
+    try:
+        for table in plan.tables:
+            if with_former_entries(postfix, table) != table:
+                write_table(postfix, table)
+    except (PostfixError, OSError) as error:
+        raise ApplyError(
+            f"{error}; the new configuration is in force, former entries are still in the tables"
+        ) from error
 
 
 def _stage(postfix: Postfix, directory: Path, edit: Callable[[Postfix], None]) -> Path:

@@ -4,6 +4,8 @@ Promise: Postfix, which reads the index, sees the old table or the new one, neve
 secrets is readable by root alone from its first byte.
 """
 
+from dataclasses import replace
+
 from agent.files import sync_directory, write_new
 from agent.postfix import Postfix, PostfixError
 from config.desired import LookupTable
@@ -40,6 +42,26 @@ def _holds(postfix: Postfix, table: LookupTable) -> bool:
     return {key.lower(): value for key, value in found.items()} == {
         key.lower(): value for key, value in table.entries
     }
+
+
+def with_former_entries(postfix: Postfix, table: LookupTable) -> LookupTable:
+    """The table with what its file has besides, for the time in which the former main.cf is still in force.
+
+    Without the login of the former next hop, mail that leaves in between would be answered 530 and bounced.
+    Raises OSError.
+    """
+    try:
+        lines = (
+            (postfix.config_directory / table.name).read_text(encoding="utf-8", errors="replace").splitlines()
+        )
+    except FileNotFoundError:
+        return table
+    fields = [line.split(None, 1) for line in lines if line[:1] not in ("#", " ", "\t")]
+    known = {key for key, _ in table.entries}
+    former = {
+        key: value.strip() for key, value in (pair for pair in fields if len(pair) == 2) if key not in known
+    }
+    return replace(table, entries=(*table.entries, *former.items())) if former else table
 
 
 def write_table(postfix: Postfix, table: LookupTable) -> None:

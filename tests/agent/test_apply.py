@@ -87,7 +87,7 @@ def test_a_symbolic_link_stays_one(postfix: Postfix, state: Path, tmp_path: Path
 
 
 def test_an_unknown_parameter_is_told_and_not_written(postfix: Postfix, state: Path) -> None:
-    """postconf writes any name; Postward writes none that this release does not know."""
+    """Whatever postconf would write, Postward writes no name that this release does not know."""
     wanted = desired(postfix, smtp_tls_securty_level="may")
     apply(planned(postfix, wanted), postfix, state, keep=True)
 
