@@ -12,6 +12,7 @@ from config.errors import Loc
 from config.fields import is_address, is_host_name, quoted, words_of
 from config.host import Host, speaks
 from config.parameters import LOGIN_IN_MAIN_CF, references
+from config.providers import with_provider
 from config.relay import with_port_and_tls
 
 Problem = tuple[Loc, str]
@@ -21,10 +22,19 @@ def contradictions(settings: Mapping[str, Any]) -> Iterator[Problem]:
     """Where settings contradict each other: the place, and what is wrong; what would be right."""
     host = _host(settings.get("host"))
     relays = [_texts(relay) for relay in _list(settings.get("relay"))]
-    for check in (_repeated_name, _repeated_hop, _no_senders, _mixed_tls, _other_authorities, _sent_in_clear):
+    for check in (
+        _repeated_name,
+        _repeated_hop,
+        _no_senders,
+        _other_kind_of_fallback,
+        _other_authorities,
+        _sent_in_clear,
+    ):
         for index, relay in enumerate(relays[1:], 1):
             yield from check(index, relay, relays)
+    yield from _fallback_first(relays)
     yield from _repeated_senders(relays)
+    yield from _one_sender(host, relays, settings.get("main_cf"))
     yield from _unreachable(host, relays)
     yield from _swallowed_probe(host, settings.get("probe"))
     yield from _circles(host, settings.get("main_cf"))
@@ -39,10 +49,10 @@ def _texts(relay: object) -> dict[str, Any]:
     """A relay's settings as far as they are usable; the port and tls that follow from each other are filled in."""
     if not isinstance(relay, dict):
         return {}
-    kinds = {"port": int, "senders": list}
+    kinds = {"port": int, "senders": list, "fallback": bool}
     return {
         key: value
-        for key, value in with_port_and_tls(relay).items()
+        for key, value in with_port_and_tls(with_provider(relay)).items()
         if isinstance(value, kinds.get(key, str)) and value
     }
 
@@ -91,25 +101,27 @@ def _repeated_hop(index: int, relay: dict[str, Any], relays: list[dict[str, Any]
 
 
 def _no_senders(index: int, relay: dict[str, Any], relays: list[dict[str, Any]]) -> Iterator[Problem]:
-    if relay and "senders" not in relay:
+    if relay and "senders" not in relay and "fallback" not in relay:
         yield (
             ("relay", index, "senders"),
             (
                 "is empty, so that the relay would never get mail: the first one takes all; "
-                'say whose mail goes here, as in senders = ["@example.com"]'
+                'say whose mail goes here, as in senders = ["@example.com"], or fallback = true'
             ),
         )
 
 
-def _mixed_tls(index: int, relay: dict[str, Any], relays: list[dict[str, Any]]) -> Iterator[Problem]:
-    """smtp_tls_wrappermode holds for a whole smtp(8) service, so relays of both kinds cannot share one."""
+def _other_kind_of_fallback(
+    index: int, relay: dict[str, Any], relays: list[dict[str, Any]]
+) -> Iterator[Problem]:
+    """A fallback is tried within the same delivery, by the same smtp(8) service, which has one smtp_tls_wrappermode."""
     first, tls = relays[0].get("tls"), relay.get("tls")
-    if first and tls and (first == "implicit") != (tls == "implicit"):
+    if "fallback" in relay and first and tls and (first == "implicit") != (tls == "implicit"):
         yield (
             ("relay", index, "tls"),
             (
-                f"is {quoted(tls)}, and that of {_called(0, relays[0])} is {quoted(first)}: smtp_tls_wrappermode holds for all relays, "
-                "so that implicit TLS cannot stand beside others; use the STARTTLS port of all, or implicit TLS for all"
+                f"is {quoted(tls)}, and that of {_called(0, relays[0])} is {quoted(first)}: a fallback is reached in the same way "
+                "as the first relay; use the STARTTLS port of both, or implicit TLS for both"
             ),
         )
 
@@ -134,6 +146,29 @@ def _sent_in_clear(index: int, relay: dict[str, Any], relays: list[dict[str, Any
                 'so that the password of the opportunistic one could be sent unencrypted; write tls = "starttls" there'
             ),
         )
+
+
+def _fallback_first(relays: list[dict[str, Any]]) -> Iterator[Problem]:
+    if relays and "fallback" in relays[0]:
+        yield (
+            ("relay", 0, "fallback"),
+            "is true for the first relay, which takes all mail anyway; remove it here",
+        )
+
+
+def _one_sender(host: dict[str, str], relays: list[dict[str, Any]], main_cf: object) -> Iterator[Problem]:
+    """Senders are rewritten before mail is routed, so that nothing is left to route by."""
+    if not host.get("rewrite_sender"):
+        return
+    for index, relay in enumerate(relays):
+        if "senders" in relay:
+            yield (
+                ("relay", index, "senders"),
+                "never match, because host.rewrite_sender gives all mail the same sender; remove one of the two",
+            )
+    for name in ("sender_canonical_maps", "sender_canonical_classes"):
+        if isinstance(main_cf, dict) and name in main_cf:
+            yield ("main_cf", name), "is derived from host.rewrite_sender; remove one of the two"
 
 
 def _repeated_senders(relays: list[dict[str, Any]]) -> Iterator[Problem]:

@@ -7,6 +7,8 @@ relay's `tls` is in `_TLS_LEVEL`; an administrator never writes `smtp_tls_wrappe
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from config.host import Host
+from config.providers import PROVIDERS
 from config.relay import Relay
 from config.settings import Settings
 
@@ -134,6 +136,7 @@ def desired_state(settings: Settings, facts: PostfixFacts, passwords: Mapping[st
     host = settings.host
     parameters = {
         **_DEFAULTS,
+        **_limits(settings.relay[0]),
         "myhostname": host.myhostname,
         "mydomain": host.mydomain,
         "myorigin": host.myorigin,
@@ -145,9 +148,10 @@ def desired_state(settings: Settings, facts: PostfixFacts, passwords: Mapping[st
         **_routing(settings.relay, tables),
         **_tls(settings.relay, tables),
         **_sasl(settings.relay, passwords, tables),
+        **_rewriting(host),
         **settings.main_cf,
     }
-    return DesiredState(parameters, tuple(tables.written))
+    return DesiredState(parameters, tuple(tables.written), _transports(settings.relay))
 
 
 def _map_type(wanted: str, facts: PostfixFacts) -> str:
@@ -177,11 +181,55 @@ class _Tables:
 
 
 def _routing(relays: list[Relay], tables: _Tables) -> dict[str, str]:
-    by_sender = [(sender, relay.next_hop) for relay in relays for sender in relay.senders]
+    """Which relay takes whose mail. One with another wrapper mode than the first needs a transport of its own."""
+    hops = [(sender, relay) for relay in relays for sender in relay.senders]
+    own = [(sender, relay) for sender, relay in hops if _needs_transport(relay, relays)]
+    shared = [(sender, relay.next_hop) for sender, relay in hops if not _needs_transport(relay, relays)]
+    transports = [(sender, f"{OWN_SERVICE}{relay.name}:{relay.next_hop}") for sender, relay in own]
     return {
         "relayhost": relays[0].next_hop,
-        "sender_dependent_relayhost_maps": tables.refer("sender_relay", by_sender),
+        "smtp_fallback_relay": ", ".join(relay.next_hop for relay in relays if relay.fallback),
+        "sender_dependent_relayhost_maps": tables.refer("sender_relay", shared),
+        "sender_dependent_default_transport_maps": tables.refer("sender_transport", transports),
     }
+
+
+def _needs_transport(relay: Relay, relays: list[Relay]) -> bool:
+    """smtp_tls_wrappermode holds for a whole service of master.cf."""
+    return bool(relay.senders) and (relay.tls == "implicit") != (relays[0].tls == "implicit")
+
+
+def _transports(relays: list[Relay]) -> tuple[Transport, ...]:
+    return tuple(
+        Transport(
+            relay.name,
+            (
+                ("smtp_tls_wrappermode", "yes" if relay.tls == "implicit" else "no"),
+                ("smtp_tls_security_level", _level(relay)),
+                # A fallback is reached with the first relay's wrapper mode.
+                ("smtp_fallback_relay", ""),
+            ),
+        )
+        for relay in relays
+        if _needs_transport(relay, relays)
+    )
+
+
+def _rewriting(host: Host) -> dict[str, str]:
+    """One sender for all mail (ADDRESS_REWRITING_README), also in headers, also for the LAN's clients."""
+    if not host.rewrite_sender:
+        return {}
+    return {
+        "sender_canonical_maps": f"static:{host.rewrite_sender}",
+        "sender_canonical_classes": "envelope_sender, header_sender",
+        "local_header_rewrite_clients": "permit_inet_interfaces, permit_mynetworks",
+    }
+
+
+def _limits(relay: Relay) -> Mapping[str, str]:
+    """What the first relay's provider is known to want."""
+    provider = PROVIDERS.get(relay.provider)
+    return provider.parameters if provider else {}
 
 
 def _level(relay: Relay) -> str:

@@ -40,7 +40,7 @@ _FILLED = {
     "relay.password_file",
     "probe.recipient",
 }
-_SHOWN = {"relay.port": 587, "relay.tls": "starttls"}
+_SHOWN = {"relay.port": 587, "relay.tls": "starttls", "relay.provider": "", "relay.region": ""}
 
 
 def _setting(section: str, key: str, field: FieldInfo) -> str:

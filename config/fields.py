@@ -98,3 +98,12 @@ def split_address(value: str) -> tuple[str, int]:
             f'is {quoted(value)}; write address and port, as in "127.0.0.1:9787" or "[::1]:9787"'
         )
     return match["v6"] or match["host"], int(match["port"])
+
+
+def _mail_address(value: str) -> str:
+    if value and not re.fullmatch(r"[^\s@<>,]+@[^\s@<>,]+", value):
+        raise ValueError(f'is {quoted(value)}, which is no mail address; write it as in "probe@example.com"')
+    return value
+
+
+MailAddress = Annotated[str, AfterValidator(plain_text), AfterValidator(_mail_address)]

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from config.fields import (
+    MailAddress,
     PostfixList,
     Section,
     Text,
@@ -62,6 +63,12 @@ class Host(Section):
         return (
             data | {"mydomain": name.partition(".")[2]} if isinstance(name, str) and _is_full(name) else data
         )
+
+    rewrite_sender: MailAddress = Field(
+        default="",
+        description="For providers that accept one sender only: the address from which all mail then comes. Empty: as it is.",
+        examples=["noreply@example.com"],
+    )
 
     @field_validator("myhostname")
     @classmethod

@@ -19,6 +19,8 @@ DERIVED_PARAMETERS = {
     "relay_domains": "host.relay_domains",
     "relayhost": "host and port of the first [[relay]]",
     "sender_dependent_relayhost_maps": "relay.senders",
+    "sender_dependent_default_transport_maps": "relay.senders and relay.tls",
+    "smtp_fallback_relay": "relay.fallback",
     "smtp_sasl_auth_enable": "relay.username",
     "smtp_sasl_password_maps": "relay.username and relay.password",
     "smtp_sasl_security_options": "relay.tls",

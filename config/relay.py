@@ -4,6 +4,7 @@ Contradictions that Postfix would only show in mail that never leaves are refuse
 The password is read by `Relay.read_password()`, when it is needed and by whom may read it.
 """
 
+import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from config.errors import SettingsError
 from config.fields import Section, Text, host_name_meant, is_address, is_host_name, plain_text, quoted
 from config.passwords import password_fault, password_from_credential, password_from_file
+from config.providers import PROVIDERS, with_provider
 
 TlsMode = Literal["starttls", "implicit", "opportunistic", "none"]
 IMPLICIT_TLS_PORTS = frozenset({443, 465, 2465, 8465})
@@ -48,6 +50,13 @@ class Relay(Section):
         description="What metrics and messages call it: small letters, digits, - and _.",
         examples=["sendcloud"],
     )
+    provider: Text = Field(
+        default="",
+        description="A known provider, which fills in host, port, tls and limits where they are left out: "
+        f"{', '.join(PROVIDERS)}.",
+        examples=["sendcloud"],
+    )
+    region: Text = Field(default="", description="The provider's region, for ses.", examples=["eu-west-1"])
     host: Text = Field(
         description="Its host name, without brackets and without a port.", examples=["smtp587.sendcloud.net"]
     )
@@ -96,11 +105,15 @@ class Relay(Section):
         default=[],
         description="Sender addresses or @domains whose mail goes to this relay. Required for all but the first relay.",
     )
+    fallback: bool = Field(
+        default=False,
+        description="True: takes all mail that the relay it is meant for does not take. Never the first relay; needs no senders.",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _fill_port_and_tls(cls, data: Any) -> Any:
-        return with_port_and_tls(data) if isinstance(data, dict) else data
+        return with_port_and_tls(with_provider(data)) if isinstance(data, dict) else data
 
     @field_validator("name")
     @classmethod
@@ -111,6 +124,23 @@ class Relay(Section):
             raise ValueError(
                 f'is "{value}", which metrics use for mail that took no configured relay; choose another name'
             )
+        return value
+
+    @field_validator("provider")
+    @classmethod
+    def _known_provider(cls, value: str) -> str:
+        if value and value not in PROVIDERS:
+            close = difflib.get_close_matches(value, PROVIDERS, n=1)
+            hint = f"did you mean {close[0]}?" if close else "leave it out, and write host, port and tls"
+            raise ValueError(f"is {quoted(value)}, which is no provider known here; {hint}")
+        return value
+
+    @field_validator("region")
+    @classmethod
+    def _region_where_needed(cls, value: str, info: ValidationInfo) -> str:
+        provider = PROVIDERS.get(info.data.get("provider", ""))
+        if provider and "{region}" in provider.host and not value:
+            raise ValueError('is missing, and the provider has a host in each; write it as in "eu-west-1"')
         return value
 
     @field_validator("host")

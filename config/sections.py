@@ -5,15 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from config.fields import AbsolutePath, Section, Text, plain_text, quoted, split_address
+from config.fields import AbsolutePath, MailAddress, Section, Text, plain_text, quoted, split_address
 
 MapType = Literal["auto", "hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash"]
-
-
-def _mail_address(value: str) -> str:
-    if value and not re.fullmatch(r"[^\s@<>,]+@[^\s@<>,]+", value):
-        raise ValueError(f'is {quoted(value)}, which is no mail address; write it as in "probe@example.com"')
-    return value
 
 
 def _listener(value: str) -> str:
@@ -21,7 +15,6 @@ def _listener(value: str) -> str:
     return value
 
 
-MailAddress = Annotated[str, AfterValidator(plain_text), AfterValidator(_mail_address)]
 Listener = Annotated[str, AfterValidator(plain_text), AfterValidator(_listener)]
 
 
@@ -146,6 +139,10 @@ class Probe(Section):
     @field_validator("arrivals")
     @classmethod
     def _http(cls, value: str) -> str:
+        if "@" in value:
+            raise ValueError(
+                "has a login in it; write scheme, host and port alone: a sink knows its senders by key_file"
+            )
         if value and not re.fullmatch(r"https?://[^\s/]+/?", value):
             raise ValueError(
                 f'is {quoted(value)}; write scheme, host and port, as in "http://sink.example.com:9788"'

@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 
 from config.desired import PostfixFacts, UnsupportedMapTypeError, desired_state
+from config.providers import PROVIDERS
 from tests.config.samples import SECRET, load, toml
 
 TYPES = frozenset({"hash", "btree", "lmdb", "cdb", "texthash", "static", "regexp", "proxy"})
@@ -140,7 +141,74 @@ def test_the_host_is_said_in_postfix_words_with_send_only_defaults() -> None:
         "relay_domains": "",
         "relayhost": "[smtp.example.net]:587",
         "sender_dependent_relayhost_maps": "",
+        "sender_dependent_default_transport_maps": "",
     }
+    assert parameters["smtp_fallback_relay"] == ""
+
+
+def test_implicit_tls_beside_starttls_takes_a_transport_of_its_own() -> None:
+    """smtp_tls_wrappermode holds for a whole service of master.cf, so the other kind of relay gets its own."""
+    more = '[[relay]]\nname = "b"\nhost = "smtp.example.org"\nport = 465\nsenders = ["@example.org"]\n'
+    state = desired_state(load(toml(more=more)), FACTS, {})
+    [table] = state.tables
+    assert state.parameters["smtp_tls_wrappermode"] == "no"
+    assert state.parameters["sender_dependent_relayhost_maps"] == ""
+    assert state.parameters["sender_dependent_default_transport_maps"] == f"hash:/etc/postfix/{table.name}"
+    assert table.entries == (("@example.org", "postward-b:[smtp.example.org]:465"),)
+    assert [transport.definition for transport in state.transports] == [
+        (
+            "postward-b unix - - n - - smtp -o smtp_tls_wrappermode=yes -o smtp_tls_security_level=encrypt "
+            "-o smtp_fallback_relay="
+        )
+    ]
+
+
+def test_a_fallback_takes_what_the_first_relay_does_not() -> None:
+    """Postfix tries it in the same delivery; it needs no senders, and its login is there."""
+    more = (
+        '[[relay]]\nname = "b"\nhost = "smtp.example.org"\nfallback = true\nusername = "v"\npassword = "q"\n'
+    )
+    state = desired_state(load(toml(more=more)), FACTS, {"b": "q"})
+    assert state.parameters["smtp_fallback_relay"] == "[smtp.example.org]:587"
+    assert [table.entries for table in state.tables] == [(("[smtp.example.org]:587", "v:q"),)]
+
+
+def test_one_sender_for_all_mail() -> None:
+    """Envelope and headers, of this host and of its LAN: for providers where the sender must be the login."""
+    parameters = desired_state(load(toml(host='rewrite_sender = "app@example.com"')), FACTS, {}).parameters
+    assert parameters["sender_canonical_maps"] == "static:app@example.com"
+    assert parameters["sender_canonical_classes"] == "envelope_sender, header_sender"
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_a_provider_fills_in_what_is_left_out(name: str) -> None:
+    """Host, port and the TLS mode that the port stands for; limits go to main.cf, and [main_cf] overrides them."""
+    lines = f'name = "a"\nprovider = "{name}"\nregion = "eu-west-1"\n'
+    text = f'[host]\nmyhostname = "mail.example.com"\n[[relay]]\n{lines}'
+    provider = PROVIDERS[name]
+    relay = load(text + ('password = "p"\n' if provider.username else "")).relay[0]
+    assert relay.host == provider.host.format(region="eu-west-1")
+    assert relay.port == (provider.starttls or provider.implicit)
+    assert relay.tls == ("starttls" if provider.starttls else "implicit")
+    assert relay.username == provider.username
+    settings = load(
+        text + ('password = "p"\n' if provider.username else "") + "[main_cf]\nmessage_size_limit = 1\n"
+    )
+    parameters = desired_state(settings, FACTS, {"a": "p"}).parameters
+    assert dict(provider.parameters) | {"message_size_limit": "1"} == {
+        key: parameters[key] for key in {*provider.parameters, "message_size_limit"}
+    }
+
+
+def test_a_provider_can_be_overridden() -> None:
+    """What the table says itself holds, also implicit TLS instead of STARTTLS."""
+    text = '[host]\nmyhostname = "mail.example.com"\n[[relay]]\nname = "a"\nprovider = "gmail"\n'
+    implicit, other = (
+        load(text + 'tls = "implicit"\n').relay[0],
+        load(text + 'host = "smtp.test"\nport = 2525\n').relay[0],
+    )
+    assert (implicit.port, implicit.tls) == (465, "implicit")
+    assert (other.host, other.port, other.tls) == ("smtp.test", 2525, "starttls")
 
 
 def test_further_parameters_are_passed_through() -> None:

@@ -93,7 +93,7 @@ NO_NUMBER = "is not a whole number; write it without quotes and fraction"
         ("POSTWARD_RELAY__B__PORT", "-1", NO_NUMBER),
         ("POSTWARD_RELAY__B__PORT", "٢٥", NO_NUMBER),
         ("POSTWARD_RELAY__B__PORT", "9" * 5000, NO_NUMBER),
-        ("POSTWARD_RELAY__B__PORT", "465", 'is "implicit", and that of relay "send-cloud" is "starttls"'),
+        ("POSTWARD_RELAY__B__PROVIDER", "gmial", 'is "gmial", which is no provider known here; did you mean gmail?'),
         ("POSTWARD_RELAY__B__VERIFY", "maybe", "is neither true nor false; write true or false without quotes"),
         ("POSTWARD_RELAY__B__HOST", "[smtp.example.org]:25", DECORATED),
         ("POSTWARD_RELAY__B__SENDERS", "@ok.example bad", NO_SENDER),

@@ -42,6 +42,8 @@ def test_the_how_to_comes_out_right() -> None:
         "relay_domains": "",
         "relayhost": "[smtp587.sendcloud.net]:587",
         "sender_dependent_relayhost_maps": "",
+        "sender_dependent_default_transport_maps": "",
+        "smtp_fallback_relay": "",
         "smtp_tls_security_level": "encrypt",
         "smtp_tls_wrappermode": "no",
         "smtp_tls_policy_maps": "",

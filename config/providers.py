@@ -1,0 +1,72 @@
+"""Known relay providers: `provider = "gmail"` fills in what is documented of them, and any of it can be overridden.
+
+Sources: the providers' own documentation and the Thunderbird and nodemailer tables of servers, as of November 2026.
+Providers change; what is not documented is not here. Limits are for Postfix's own politeness, never for refusals.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A preset.
+
+    Attributes:
+        host: the relay's name; "{region}" stands for relay.region.
+        starttls: its port for STARTTLS; None if it documents none.
+        implicit: its port for implicit TLS; None if it documents none.
+        username: the login, where it is the same for everybody.
+        parameters: main.cf parameters that respect its limits.
+    """
+
+    host: str
+    starttls: int | None = 587
+    implicit: int | None = 465
+    username: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+PROVIDERS: Mapping[str, Provider] = {
+    "aliyun-directmail": Provider("smtpdm.aliyun.com", starttls=None),
+    "brevo": Provider("smtp-relay.brevo.com", implicit=None),
+    "exmail": Provider("smtp.exmail.qq.com", starttls=None),
+    "fastmail": Provider("smtp.fastmail.com", starttls=None),
+    "gmail": Provider("smtp.gmail.com", parameters={"message_size_limit": "35882577"}),
+    "gmail-relay": Provider("smtp-relay.gmail.com"),
+    "mailgun": Provider("smtp.mailgun.org"),
+    "mailgun-eu": Provider("smtp.eu.mailgun.org"),
+    "mailjet": Provider("in-v3.mailjet.com"),
+    # "Concurrent connections limit exceeded" from the fourth on.
+    "office365": Provider(
+        "smtp.office365.com", implicit=None, parameters={"smtp_destination_concurrency_limit": "2"}
+    ),
+    "postmark": Provider("smtp.postmarkapp.com", implicit=None),
+    "qq": Provider("smtp.qq.com", starttls=None),
+    "163": Provider("smtp.163.com", starttls=None),
+    "126": Provider("smtp.126.com", starttls=None),
+    "sendcloud": Provider(
+        "smtp587.sendcloud.net", implicit=None, parameters={"message_size_limit": "16000000"}
+    ),
+    "sendgrid": Provider("smtp.sendgrid.net", username="apikey"),
+    "ses": Provider("email-smtp.{region}.amazonaws.com"),
+    "smtp2go": Provider("mail.smtp2go.com"),
+    "yandex": Provider("smtp.yandex.com", starttls=None),
+    "zoho": Provider("smtp.zoho.com"),
+}
+
+
+def with_provider(relay: dict[str, Any]) -> dict[str, Any]:
+    """A relay's table with what its provider stands for, wherever the table does not say it itself."""
+    name = relay.get("provider")
+    provider = PROVIDERS.get(name) if isinstance(name, str) else None
+    if provider is None:
+        return relay
+    preset: dict[str, Any] = {"host": provider.host.format(region=relay.get("region", ""))}
+    if provider.username:
+        preset["username"] = provider.username
+    implicit = relay.get("tls") == "implicit" or ("tls" not in relay and provider.starttls is None)
+    if port := provider.implicit if implicit else provider.starttls:
+        preset["port"] = port
+    return preset | relay
