@@ -132,7 +132,9 @@ def _stage(postfix: Postfix, directory: Path, edit: Callable[[Postfix], None]) -
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     for name in ("main.cf", "master.cf"):
-        shutil.copyfile(postfix.config_directory / name, folder / name)
+        content = (postfix.config_directory / name).read_bytes()
+        # postconf(1) appends to a last line that has no end, and so loses what it should add.
+        (folder / name).write_bytes(content if content.endswith(b"\n") else content + b"\n")
     candidate = Postfix(folder)
     edit(candidate)
     let_rest(candidate.main_cf)

@@ -27,8 +27,19 @@ _INDEX_SUFFIX = {
 }
 _TABLE_TYPES = frozenset(_INDEX_SUFFIX)
 
-# What Postward wants unless [main_cf] says otherwise. Without loglevel 1 Postfix logs no successful TLS session.
-_DEFAULTS = {"smtp_tls_loglevel": "1"}
+# What Postward wants unless [main_cf] says otherwise. Most are Postfix's own defaults: a left-over of an old
+# how-to in one of these, and no mail leaves, or is lost, whatever the relay's settings are.
+_DEFAULTS = {
+    "default_transport": "smtp",
+    "defer_transports": "",
+    "soft_bounce": "no",
+    "smtp_sasl_type": "cyrus",
+    "smtp_sasl_mechanism_filter": "",
+    "smtp_sasl_auth_soft_bounce": "yes",
+    "smtp_sender_dependent_authentication": "no",
+    # Without it Postfix logs no successful TLS session.
+    "smtp_tls_loglevel": "1",
+}
 
 
 @dataclass(frozen=True, slots=True)

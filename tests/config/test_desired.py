@@ -142,6 +142,9 @@ def test_the_host_is_said_in_postfix_words_with_send_only_defaults() -> None:
         "relayhost": "[smtp.example.net]:587",
         "sender_dependent_relayhost_maps": "",
         "sender_dependent_default_transport_maps": "",
+        "default_transport": "smtp",
+        "defer_transports": "",
+        "soft_bounce": "no",
     }
     assert parameters["smtp_fallback_relay"] == ""
 

@@ -1,0 +1,199 @@
+"""The enforcer's judgement: what it puts right, what it leaves alone, and what it says."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.enforce import Enforcer
+from agent.postfix import Postfix
+from config.settings import Settings, parse_settings
+from tests.bed import PostfixInstance, require_postfix
+
+PASSWORD = "s3cret"
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_795_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> PostfixInstance:
+    """A private Postfix that is laid out, not started."""
+    require_postfix()
+    return PostfixInstance(tmp_path / "postfix")
+
+
+def settings(
+    instance: PostfixInstance,
+    tmp_path: Path,
+    *,
+    password: str = PASSWORD,
+    mode: str = "enforce",
+    **main_cf: str,
+) -> Settings:
+    """Settings for one relay."""
+    raw = {
+        "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
+        "relay": [
+            {"name": "demo", "host": "127.0.0.1", "port": 2525, "username": "user", "password": password}
+        ],
+        "main_cf": main_cf,
+        "postfix": {"config_directory": str(instance.config_directory)},
+        "enforce": {"directory": str(tmp_path / "enforce"), "most_repairs_an_hour": 3, "mode": mode},
+    }
+    return parse_settings(raw, "test")
+
+
+def enforcer(instance: PostfixInstance, settings: Settings, clock: Clock | None = None) -> Enforcer:
+    """The enforcer of an instance."""
+    return Enforcer(settings, Postfix(instance.config_directory), clock or Clock())
+
+
+def test_new_settings_are_applied_and_wait_for_a_probe(instance: PostfixInstance, tmp_path: Path) -> None:
+    """The first converge changes, the second finds nothing; the configuration is unconfirmed until a probe's word."""
+    one = enforcer(instance, settings(instance, tmp_path))
+
+    assert one.converge()
+    assert not one.converge()
+    assert (one.state.in_sync, one.state.drift, one.state.applies["applied"]) == (True, [], 1)
+    assert one.unconfirmed
+    one.confirm(accepted=True)
+    assert not one.unconfirmed
+    assert one.state.applies["confirmed"] == 1
+
+
+def test_observing_names_and_changes_nothing(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Mode = observe."""
+    before = (instance.config_directory / "main.cf").read_bytes()
+    one = enforcer(instance, settings(instance, tmp_path, mode="observe"))
+
+    assert not one.converge()
+    assert before == (instance.config_directory / "main.cf").read_bytes()
+    assert "relayhost" in one.state.drift
+    assert one.state.in_sync is False
+    assert "mode = observe, so nothing is changed" in (one.state.problem or "")
+
+
+def test_a_drift_that_comes_back_is_another_tool(instance: PostfixInstance, tmp_path: Path) -> None:
+    """After three repairs within an hour it is left alone and told; an hour later it is tried again."""
+    clock = Clock()
+    one = enforcer(instance, settings(instance, tmp_path), clock)
+    one.converge()
+    for _ in range(2):
+        instance.set(relayhost="[other.test]:25")
+        one.converge()
+        clock.now += 60
+    assert instance.postconf("relayhost")["relayhost"] == "[127.0.0.1]:2525"
+
+    instance.set(relayhost="[other.test]:25")
+    one.converge()
+    assert instance.postconf("relayhost")["relayhost"] == "[other.test]:25"
+    assert one.state.fights == ["relayhost"]
+    assert "another tool keeps changing relayhost" in (one.state.problem or "")
+    assert one.state.gauges()["postward_config_fight"] == {("relayhost",): 1.0}
+
+    clock.now += 3600
+    one.converge()
+    assert instance.postconf("relayhost")["relayhost"] == "[127.0.0.1]:2525"
+    assert one.state.fights == []
+
+
+def test_a_main_cf_that_postfix_cannot_read_gives_way(instance: PostfixInstance, tmp_path: Path) -> None:
+    """A line without `=` stops every Postfix command; the last good file comes back, the broken one is kept."""
+    one = enforcer(instance, settings(instance, tmp_path))
+    one.converge()
+    main_cf = instance.config_directory / "main.cf"
+    good = main_cf.read_bytes()
+    broken = good + b"relayhost [smtp.relay.test]:587\n"
+    main_cf.write_bytes(broken)
+    one.converge()
+
+    assert main_cf.read_bytes() == good
+    assert (tmp_path / "enforce" / "main.cf.unreadable").read_bytes() == broken
+    assert one.state.in_sync
+    assert one.state.repairs["main.cf.unreadable"] == 1
+
+
+def test_settings_that_postfix_refuses_are_not_tried_again(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Told with Postfix's words, counted once, until they change."""
+    one = enforcer(instance, settings(instance, tmp_path, message_size_limit="10MB"))
+    for _ in range(3):
+        one.converge()
+
+    assert one.state.applies["refused"] == 1
+    assert "bad numerical configuration: message_size_limit = 10MB" in (one.state.problem or "")
+    assert not (instance.config_directory / "sasl_passwd").exists()
+    assert enforcer(instance, settings(instance, tmp_path)).converge()
+
+
+def test_a_change_that_the_running_postfix_has_not_read_is_a_drift(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """An edit without a reload is in force for some processes and not for others: named, and reloaded."""
+    one = enforcer(instance, settings(instance, tmp_path))
+    with instance:
+        one.converge()
+        assert not one.look()[0]
+        main_cf = instance.config_directory / "main.cf"
+        main_cf.write_text(main_cf.read_text() + "smtp_helo_timeout = 77s\n")
+        instance.settle()
+        planned, _ = one.look()
+        assert [drift.name for drift in planned.drifts] == ["main.cf"]
+        assert "not read by the running Postfix" in planned.drifts[0].actual
+
+        one.converge()
+        assert not one.look()[0]
+        assert "smtp_helo_timeout = 77s" in main_cf.read_text()
+
+
+def test_a_refused_candidate_goes_back_only_to_one_that_worked(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """Without a confirmed configuration a failed probe changes nothing; with one, it comes back."""
+    first = enforcer(instance, settings(instance, tmp_path))
+    first.converge()
+    first.confirm(accepted=False, reason="auth")
+    assert (first.state.in_sync, first.state.applies["rolled_back"]) == (True, 0)
+    first.confirm(accepted=True)
+
+    second = enforcer(instance, settings(instance, tmp_path, password="another"))
+    second.converge()
+    second.confirm(accepted=False, reason="auth")
+    assert second.state.applies["rolled_back"] == 1
+    assert "user:s3cret" in (instance.config_directory / "sasl_passwd").read_text()
+    assert not second.converge()
+    assert "these settings are not applied: no probe was accepted with them (auth)" in (
+        second.state.problem or ""
+    )
+    assert not first.converge()
+    assert first.state.in_sync
+
+
+def test_a_failure_that_repeats_is_one_failure(instance: PostfixInstance, tmp_path: Path) -> None:
+    """A password file that is gone is told once and counted once."""
+    wanted = settings(instance, tmp_path)
+    relay = wanted.relay[0].model_copy(update={"password": None, "password_file": "/nonexistent/password"})
+    one = enforcer(instance, wanted.model_copy(update={"relay": [relay]}))
+    for _ in range(3):
+        one.converge()
+
+    assert one.state.applies["failed"] == 1
+    assert "/nonexistent/password" in (one.state.problem or "")
+
+
+def test_the_state_survives_a_restart(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Counts go on, and everybody may read the file while the folder's secrets are root's."""
+    enforcer(instance, settings(instance, tmp_path)).converge()
+    again = enforcer(instance, settings(instance, tmp_path))
+
+    assert again.state.applies["applied"] == 1
+    assert (tmp_path / "enforce" / "enforcement.json").stat().st_mode & 0o777 == 0o644
+    for name in ("generations", "last-good"):
+        assert (tmp_path / "enforce" / name).stat().st_mode & 0o077 == 0
+    assert (tmp_path / "enforce" / "verdicts.json").stat().st_mode & 0o077 == 0
