@@ -30,7 +30,7 @@ from config.drift import ActualState
 from config.plan import Activation, Plan
 from parsers.postconf import split_list
 
-_TICK = 0.1  # seconds to which the start of a process is known
+_TICK = 0.02  # seconds to which the start of a process is known
 _PENDING = "pending"  # names the activation that files already moved, or about to be, still need
 
 
