@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,13 @@ class Checkpoint:
     """What was counted, and the position in the log `source` up to which it was.
 
     `marks` is None while no log could be seen yet, and empty for a log of which everything is news.
+    `parts` is what other parts of the agent keep in step with the counts, by name: what may go into JSON.
     """
 
     source: str
     marks: Sequence[Mark] | None
     tally: Tally
+    parts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """The file's content."""
@@ -49,6 +51,7 @@ class Checkpoint:
             "source": self.source,
             "marks": None if self.marks is None else [mark.as_json() for mark in self.marks],
             "tally": self.tally.as_json(),
+            "parts": self.parts,
         }
         return _dump({"version": VERSION, "sha256": _checksum(body), **body})
 
@@ -104,6 +107,7 @@ def parse_checkpoint(content: bytes) -> Checkpoint:
             data["source"],
             None if marks is None else [Mark(**mark) for mark in marks],
             Tally.from_json(data["tally"]),
+            dict(data.get("parts", {})),
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error

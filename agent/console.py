@@ -11,7 +11,14 @@ from parsers import Cause, Event, Record, cause_of
 from parsers.events import Delivery
 
 _STATUS_STYLE = {"sent": "green", "deferred": "yellow", "SOFTBOUNCE": "yellow", "bounced": "red"}
-_OUTCOME_STYLE = {"accepted": "bold green", "failed": "bold red", "lost": "bold red"}
+_OUTCOME_STYLE = {
+    "accepted": "bold green",
+    "failed": "bold red",
+    "lost": "bold red",
+    "late": "bold yellow",
+    "duplicate": "bold yellow",
+    "altered": "bold yellow",
+}
 
 
 def terminal(*, error: bool = False) -> Console:
@@ -63,7 +70,7 @@ def probe_text(result: ProbeResult) -> Text:
     for mark in result.timeline:
         text.append(f"\n  {mark.seconds:8.3f} s  {mark.step:10}  ")
         text.append(mark.note, "dim")
-    if result.words and not result.timeline[-1].note and not result.accepted:
+    if result.words and not (result.timeline and result.timeline[-1].note) and not result.accepted:
         text.append(f"\n  {result.words}", "dim")
     return text
 

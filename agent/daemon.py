@@ -8,9 +8,11 @@ import logging
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -18,15 +20,17 @@ from agent.checkpoint import Checkpoint, CheckpointError, read_checkpoint, write
 from agent.clock import local_now
 from agent.collector import Gauges, PostwardCollector
 from agent.console import DeliveryRows, probe_text, terminal
-from agent.counting import Counting
 from agent.enforce import Enforcer
 from agent.enforcement import enforcement_file, read_enforcement
+from agent.lockout import LoginGuard
 from agent.log_source import NoLogError, find_log
 from agent.notify import notify
 from agent.pipeline import Pipeline
 from agent.postfix import Postfix, PostfixError, master_runs
-from agent.probe import Prober
-from agent.probe_tracker import ProbeResult, ProbeTracker
+from agent.probe_identity import KeyFileError
+from agent.probe_tracker import ProbeResult
+from agent.probe_traffic import UserCounting
+from agent.probing import Probing
 from agent.relay_names import RelayNames
 from agent.source.file import FileSource
 from agent.source.watch import Watcher, wake_up
@@ -34,8 +38,6 @@ from agent.tally import Tally
 from agent.web import Server, application
 from config.fields import split_address
 from config.settings import Settings
-from parsers import Event, Record
-from parsers.events import Delivery
 
 _LOOK_AGAIN = 1.0  # seconds until the log is looked at without a wake-up
 _CHECKPOINT_INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log
@@ -78,20 +80,20 @@ class Agent:
         self._names = RelayNames.of_settings(settings)
 
         # log → counts, and the counts saved with the position
-        self._source, self._tally = self._resume()
-        self._tracker = ProbeTracker()
-        observers = [self._tracker.observe, self._notice_recovery]
+        self._source, self._tally, parts = self._resume()
+        self._probing = self._set_up_probing()
+        observers = [self._probing.observe]
         if options.deliveries:
             observers.append(DeliveryRows(self._console, self._names).observe)
-        self._pipeline = Pipeline(Counting(self._tally, self._names, local_now), observers)
+        self._counting = UserCounting(self._tally, self._names, local_now)
+        self._pipeline = Pipeline(self._counting, observers)
+        self._counting.restore(parts.get("traffic", {}))
+        self._probing.restore(parts.get("probing", {}))
         self._caught_up = False
 
         # settings → Postfix, and the proof that it works
         self._enforcer = Enforcer(settings, self._postfix) if options.enforce else None
-        self._prober = Prober(settings, self._postfix, self._tracker)
-        self._last_probe: ProbeResult | None = None
         self._applied_at = 0.0
-        self._probe_now = asyncio.Event()
 
         # counts → Prometheus
         registry = CollectorRegistry()
@@ -122,7 +124,7 @@ class Agent:
         self._write_checkpoint()
         self._source.close()
 
-    def _resume(self) -> tuple[FileSource, Tally]:
+    def _resume(self) -> tuple[FileSource, Tally, Mapping[str, Any]]:
         """Where the last run stopped."""
         try:
             path, reason = find_log(self._settings.log.source, self._postfix)
@@ -131,9 +133,9 @@ class Agent:
             raise StartError(str(error)) from error
         _log.info("log: %s (%s)", path, reason)
         if checkpoint is None:
-            return FileSource(path), Tally()
+            return FileSource(path), Tally(), {}
         same = checkpoint.source == str(path)
-        return FileSource(path, checkpoint.marks if same else None), checkpoint.tally
+        return FileSource(path, checkpoint.marks if same else None), checkpoint.tally, checkpoint.parts
 
     async def _follow_log(self, watcher: Watcher) -> None:
         path = self._source.path
@@ -161,7 +163,8 @@ class Agent:
             await asyncio.to_thread(self._write_checkpoint, content)
 
     def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(str(self._source.path), self._source.marks(), self._tally)
+        parts = {"traffic": self._counting.as_json(), "probing": self._probing.as_json()}
+        return Checkpoint(str(self._source.path), self._source.marks(), self._tally, parts)
 
     def _write_checkpoint(self, content: bytes | None = None) -> None:
         try:
@@ -179,8 +182,8 @@ class Agent:
                 watcher.watch(path.parent, path.name.__eq__, wake)
         while True:
             if await asyncio.to_thread(enforcer.converge):
-                self._applied_at = time.monotonic()
-                self._probe_now.set()
+                self._applied_at = time.time()
+                self._probing.probe_now()
             await wake_up(wake, self._settings.enforce.interval_seconds)
             await asyncio.sleep(_SETTLE)
 
@@ -188,36 +191,32 @@ class Agent:
         if not self._settings.probe.recipient:
             _log.warning("probe.recipient is not set: no probes are sent, and new settings are kept unproven")
             return
-        if self._enforcer:
-            await self._probe_now_or_later(self._settings.enforce.interval_seconds)
-        while True:
-            started = time.monotonic()
-            result = await self._prober.probe()
-            self._take(result)
-            if (
-                self._enforcer
-                and self._enforcer.unconfirmed
-                and started >= self._applied_at
-                and result.conclusive
-            ):
-                reason = f"probe {result.outcome} at step {result.step}: {result.words or result.cause or 'no answer'}"
-                await asyncio.to_thread(self._enforcer.confirm, accepted=result.accepted, reason=reason)
-            await self._probe_now_or_later(self._settings.probe.interval_seconds)
+        await self._probing.run(self._settings.enforce.interval_seconds if self._enforcer else None)
 
-    async def _probe_now_or_later(self, seconds: float) -> None:
-        await wake_up(self._probe_now, seconds)
+    def _set_up_probing(self) -> Probing:
+        settings = self._settings
+        guard = LoginGuard(
+            Path(settings.state.directory) / "logins.json", settings.relay, settings.probe.auth_tries_per_hour
+        )
+        try:
+            return Probing(settings, self._postfix, self._tally, self._show_probe, self._judge, guard)
+        except KeyFileError as error:
+            raise StartError(f"probe.key_file: {error}") from error
 
-    def _notice_recovery(self, _record: Record, event: Event) -> None:
-        """Mail goes out again: let a probe say so at once."""
-        failed = self._last_probe is not None and not self._last_probe.accepted
-        if failed and isinstance(event, Delivery) and event.status == "sent":
-            self._probe_now.set()
+    async def _judge(self, result: ProbeResult) -> None:
+        """New settings are kept or not by the probes that were sent after they came into force."""
+        if not (self._enforcer and self._enforcer.unconfirmed and result.submitted >= self._applied_at):
+            return
+        verdict = self._probing.verdict_since(self._applied_at)
+        if verdict is not None:
+            reason = (
+                f"probe {result.outcome} at step {result.step}: {result.words or result.cause or 'no answer'}"
+            )
+            await asyncio.to_thread(self._enforcer.confirm, accepted=verdict, reason=reason)
+            if verdict:
+                self._probing.note_confirmed()
 
-    def _take(self, result: ProbeResult) -> None:
-        self._last_probe = result
-        self._tally.add("postward_probes_total", (result.relay, result.outcome, result.step))
-        if result.accepted:
-            self._tally.latest("postward_probe_last_success_timestamp_seconds", (result.relay,), time.time())
+    def _show_probe(self, result: ProbeResult) -> None:
         if self._options.deliveries:
             self._console.print(probe_text(result))
         else:
@@ -244,9 +243,7 @@ class Agent:
         }
         if enforcement := read_enforcement(enforcement_file(Path(self._settings.enforce.directory))):
             gauges |= enforcement.gauges()
-        if self._last_probe:
-            gauges |= self._last_probe.gauges()
-        return gauges
+        return {**gauges, **self._probing.gauges()}
 
 
 def _queue_directory(postfix: Postfix) -> str:

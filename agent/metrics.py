@@ -257,13 +257,14 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postward_probes_total",
         "counter",
-        "Probe mails by outcome; step is where a probe stopped, empty if it was accepted.",
+        "Probe mails by outcome (accepted, failed, late, lost, duplicate, altered); step is where a probe stopped or "
+        "dwelt longest, empty if it was accepted.",
         ("relay", "outcome", "step"),
     ),
     Metric(
         "postward_probe_success",
         "gauge",
-        "1 if the last finished probe was accepted by the relay.",
+        "1 if the last probe of each sender came through in time: accepted by the relay and, where that is watched, arrived.",
         ("relay",),
     ),
     Metric(

@@ -4,32 +4,71 @@ It follows the log only for its own probe, and counts nothing.
 """
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from agent.arrivals import ask_for_arrivals
 from agent.log_source import find_log
 from agent.pipeline import lines_of
 from agent.postfix import Postfix
-from agent.probe import Prober
-from agent.probe_tracker import ProbeResult, ProbeTracker
+from agent.probe import Prober, limits
+from agent.probe_tracker import ProbeResult, ProbeTracker, Route
 from agent.source.file import FileSource
 from agent.source.watch import Watcher, wake_up
 from config.settings import Settings
 from parsers import parse
 
+_ASK_EVERY = 0.5  # seconds
+
 
 async def one_probe(settings: Settings) -> ProbeResult:
-    """Send a probe, follow the log until its result. Raises NoLogError."""
+    """Send a probe the way of the default sender. Raises NoLogError, KeyFileError."""
+    async with _prober(settings) as prober:
+        return await _probe(prober, prober.routes[0])
+
+
+async def probe_routes(
+    settings: Settings, relays: Iterable[str] = (), senders: Iterable[str] = ()
+) -> list[ProbeResult]:
+    """Send a probe each way at once (of these relays and senders, if any are named). Raises NoLogError, KeyFileError."""
+    relays, senders = set(relays), set(senders)
+    async with _prober(settings) as prober:
+        chosen = [
+            route
+            for route in prober.routes
+            if (not relays or route.relay in relays) and (not senders or route.sender in senders)
+        ]
+        return list(await asyncio.gather(*(_probe(prober, route) for route in chosen)))
+
+
+async def _probe(prober: Prober, route: Route) -> ProbeResult:
+    """Nobody will look after one that is late."""
+    result = await prober.probe(route)
+    if not result.relayed:
+        await prober.withdraw(result)
+    return result
+
+
+@asynccontextmanager
+async def _prober(settings: Settings) -> AsyncIterator[Prober]:
     postfix = Postfix(Path(settings.postfix.config_directory))
     path, _ = find_log(settings.log.source, postfix)
-    source, tracker = FileSource(path), ProbeTracker()
+    source, tracker = FileSource(path), ProbeTracker(limits=limits(settings))
     source.read()  # from here on
     with Watcher() as watcher:
         wake = watcher.watch(path.parent, lambda name: name.startswith(path.name))
-        following = asyncio.create_task(_follow(source, tracker, wake))
+        jobs = [asyncio.create_task(_follow(source, tracker, wake))]
+        if settings.probe.arrivals:
+            jobs.append(asyncio.create_task(_ask(settings.probe.arrivals, tracker)))
         try:
-            return await Prober(settings, postfix, tracker).probe()
+            yield Prober(settings, postfix, tracker)
         finally:
-            following.cancel()
+            for job in jobs:
+                job.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(*jobs)
             source.close()
 
 
@@ -40,3 +79,9 @@ async def _follow(source: FileSource, tracker: ProbeTracker, wake: asyncio.Event
             if record is not None and event is not None:
                 tracker.observe(record, event)
         await wake_up(wake, 0.5)
+
+
+async def _ask(url: str, tracker: ProbeTracker) -> None:
+    while True:
+        await ask_for_arrivals(url, tracker)
+        await asyncio.sleep(_ASK_EVERY)

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import datetime
 from typing import Any
 
 import pytest
 
-from agent.probe_tracker import ProbeResult, ProbeTracker
+from agent.probe_tracker import ProbeResult, ProbeTracker, Route
 from parsers import parse
 
 PROBE = "<1.postward-probe@mx>"
@@ -26,10 +27,10 @@ def delivery(status: str, reason: str, dsn: str = "4.0.0") -> str:
 
 
 class Clock:
-    """A tenth of a second a look."""
+    """A tenth of a second a look, on the day of the log."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now = datetime(2026, 11, 24, 9).astimezone().timestamp()
 
     def __call__(self) -> float:
         self.now += 0.1
@@ -44,7 +45,8 @@ def run(job: Coroutine[Any, Any, ProbeResult]) -> ProbeResult:
 async def probed(*lines: str, give_up: bool = False) -> ProbeResult:
     """The result of a probe whose log is these lines."""
     tracker = ProbeTracker(Clock())
-    result = tracker.expect(PROBE, "demo")
+    result = tracker.expect(PROBE, Route("demo"))
+    tracker.submitted(PROBE)
     for line in lines:
         record, event = parse(f"Nov 24 09:00:00 mx {line}")
         assert record is not None
@@ -61,9 +63,17 @@ def test_an_accepted_probe_has_its_whole_timeline() -> None:
     sent = delivery("sent", "250 2.0.0 Ok: queued as X")
     result = run(probed(PICKED_UP, QUEUED, ACTIVE, TLS, sent, REMOVED))
 
-    assert [
-        mark.step for mark in result.timeline
-    ] == ["submitted", "picked up", "queued", "active", "encrypted", "accepted", "removed"]
+    assert [mark.step for mark in result.timeline] == [
+        "submitted",
+        "picked up",
+        "queued",
+        "active",
+        "connecting",
+        "encrypted",
+        "authenticated",
+        "accepted",
+        "removed",
+    ]
     assert sorted(mark.seconds for mark in result.timeline) == [mark.seconds for mark in result.timeline]
     assert (
         result.outcome,
@@ -159,14 +169,14 @@ def test_what_is_kept_is_bounded() -> None:
 
     async def flood() -> ProbeResult:
         tracker = ProbeTracker(Clock())
-        first = tracker.expect(PROBE, "demo")
+        first = tracker.expect(PROBE, Route("demo"))
         for number in range(3000):
             record, event = parse(f"Nov 24 09:00:00 mx postfix/pickup[3]: {number:X}AAAAA: uid=0 from=<a>")
             assert record is not None
             assert event is not None
             tracker.observe(record, event)
         for number in range(100):
-            tracker.expect(f"<{number}>", "demo")
+            tracker.expect(f"<{number}>", Route("demo"))
         assert len(tracker._picked_up) < 1000
         assert len(tracker._by_message_id) < 100
         return await first
