@@ -11,13 +11,15 @@ read get a copy that looks older (`_at_rest`), and whole files are moved into pl
 pseudo-terminal. A setting that breaks every command (`inet_interfaces`, a number) shows up here as well.
 """
 
+import asyncio
+import contextlib
 import os
 import pty
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from pathlib import Path
 from config.desired import PostfixFacts
 from parsers.postconf import parse_master, parse_parameters
 
+_PIECE = 65536  # bytes of a stream that are taken at a time
 _DEADLINE = 30.0  # seconds: `postqueue` and `sendmail` can hang for ever on a full disk
 # Debian and RHEL keep Postfix's commands where a service's or an ordinary user's PATH may not look.
 _SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
@@ -149,6 +152,12 @@ class Postfix:
         """Try all waiting mail now (postqueue(1)). Raises PostfixError."""
         _run(self.command("postqueue", "-f"))
 
+    async def list_queue(self) -> AsyncIterator[bytes]:
+        """The queue as `postqueue -j` prints it, in pieces as they come. Raises PostfixError."""
+        with self._at_rest() as still:
+            async for piece in _stream(still.command("postqueue", "-j")):
+                yield piece
+
     def delete(self, queue_id: str) -> None:
         """Take a mail out of the queue (postsuper(1), root only). Raises PostfixError."""
         _run(self.command("postsuper", "-d", queue_id))
@@ -219,6 +228,34 @@ def _run(
         printed = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
         raise PostfixError(f"{_words(command)}: {printed}")
     return done.stdout.decode(errors="replace")
+
+
+async def _stream(command: list[str]) -> AsyncIterator[bytes]:
+    """Standard output of a command, which is held up while nobody takes it."""
+    pipe = asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
+        )
+    except OSError as error:
+        raise PostfixError(f"{_words(command)}: {error.strerror}") from None
+    assert process.stdout is not None  # noqa: S101 - asked for above
+    assert process.stderr is not None  # noqa: S101
+    try:
+        while piece := await asyncio.wait_for(process.stdout.read(_PIECE), _DEADLINE):
+            yield piece
+        printed = await asyncio.wait_for(process.stderr.read(_PIECE), _DEADLINE)
+        status = await asyncio.wait_for(process.wait(), _DEADLINE)
+    except TimeoutError:
+        raise PostfixError(f"{_words(command)} printed nothing for {_DEADLINE:.0f} s") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            if process.returncode is None:
+                process.kill()
+        await process.wait()
+    if status:
+        words = printed.decode(errors="replace").strip() or f"exit status {status}"
+        raise PostfixError(f"{_words(command)}: {words}")
 
 
 def _run_in_terminal(command: list[str]) -> None:
