@@ -122,8 +122,8 @@ class _Survey:
         self._found: dict[Entry, Segment] = {}
         self._replaced: list[Segment] = []
         self._unreadable: set[tuple[int, int]] = set()
-        self._undone = [mark for mark in marks if not mark.done]
-        self._unread = {mark.identity for mark in self._undone if not mark.offset}
+        self._logs = {mark.identity for mark in marks if not mark.done and not mark.copied}
+        self._places: dict[Segment, int] = {}  # of those open already
 
     def close(self) -> None:
         for segment in self._found.values():
@@ -132,8 +132,8 @@ class _Survey:
     def run(self) -> Finding:
         self._find_unmoved()
         recognised = False
-        for entry in reversed(self._entries):
-            recognised |= self._look_at(entry, is_news=not recognised)
+        for place, entry in reversed(list(enumerate(self._entries))):
+            recognised |= self._look_at(place, entry, is_news=not recognised)
             if recognised and not self._wanted:
                 break
         self._tell_copies()
@@ -148,22 +148,22 @@ class _Survey:
 
     def _tell_copies(self) -> None:
         """A file that is older than one we knew as the log, and was never seen itself, is a copy of that one."""
-        seen: list[Segment | Mark] = [*self._opened, *self._undone]
-        known = {one.identity for one in seen if not one.copied}
-        newer = False
-        for entry in reversed(self._entries):
-            if entry.identity in known:
-                newer = True
-            elif newer and entry in self._found:
+        logs = [place for one, place in self._places.items() if not one.copied]
+        logs += [place for place, entry in enumerate(self._entries) if entry.identity in self._logs]
+        for place, entry in enumerate(self._entries):
+            if entry in self._found and entry.identity not in self._logs and place < max(logs, default=0):
                 self._found[entry].copied = True
 
     def _in_order(self) -> list[Segment]:
-        places = {entry.identity: float(place) for place, entry in enumerate(self._entries)}
-        order = {segment: places[entry.identity] for entry, segment in self._found.items()}
-        place = -1.0
-        for segment in self._opened:
-            # One without a name stays behind the one that it was behind.
-            place = order[segment] = places.get(segment.identity, place + 0.1)
+        order = {
+            self._found[entry]: (place, 0)
+            for place, entry in enumerate(self._entries)
+            if entry in self._found
+        }
+        place = -1
+        for number, segment in enumerate(self._opened):
+            place = self._places.get(segment, place)  # one without a name stays behind the one it was behind
+            order[segment] = (place, number)
         return sorted((one for one in order if one not in self._replaced), key=order.__getitem__)
 
     def _find_unmoved(self) -> None:
@@ -177,12 +177,13 @@ class _Survey:
             ):
                 segment.close()
 
-    def _look_at(self, entry: Entry, *, is_news: bool) -> bool:
+    def _look_at(self, place: int, entry: Entry, *, is_news: bool) -> bool:
         """Take the file if it is to be read. True if it was recognised, so that older ones are no news."""
         if entry in self._found:
             return True
         for one in self._opened:
             if one.identity == entry.identity:
+                self._places[one] = place
                 return one.offset > 0
         segment = self._open(entry)
         if segment is None:
@@ -193,8 +194,14 @@ class _Survey:
             return True
         if entry.path == self._log:
             return self._take_log(entry, segment)
+        return self._take_rotated(place, entry, segment, is_news=is_news)
+
+    def _take_rotated(self, place: int, entry: Entry, segment: Segment, *, is_news: bool) -> bool:
+        for one in self._opened:
+            if segment.starts_like(one):  # what became of one that has no name any more
+                self._places.setdefault(one, place)
         recognised = self._is_old(entry, segment)
-        if not recognised and is_news and (entry.identity in self._unread or not self._is_copy(segment)):
+        if not recognised and is_news and (entry.identity in self._logs or not self._is_copy(segment)):
             self._found[entry] = segment
         if entry not in self._found:
             segment.close()

@@ -34,6 +34,10 @@ class LogWriter:
         self._whole = b""
         self._descriptor = self._open()
 
+    @property
+    def _copy_aside(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.old")
+
     def _open(self) -> int:
         return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
@@ -136,18 +140,19 @@ class LogWriter:
     def copy_aside(self) -> None:
         """An admin's own copy of the log, under a name that looks rotated."""
         if self.path.exists():
-            shutil.copyfile(self.path, self.path.with_name(self.path.name + ".old"))
+            shutil.copyfile(self.path, self._copy_aside)
 
     def delete_log(self) -> None:
-        """Delete the log and begin a new one."""
+        """Delete the log and copies made of it, and begin a new one."""
         self.finish_line()
         if self.writes_to_log:
             self.path.unlink()
+            self._copy_aside.unlink(missing_ok=True)
             self.reopen()
 
     def delete_rotated(self) -> None:
         """Delete all rotated files that are not written to, and copies made of them."""
-        self.path.with_name(self.path.name + ".old").unlink(missing_ok=True)
+        self._copy_aside.unlink(missing_ok=True)
         for file in self.rotated():
             if not self._has_open(file):
                 file.unlink()

@@ -58,6 +58,7 @@ class World:
     def __init__(self, folder: Path, *, dated: bool) -> None:
         self.writer = LogWriter(folder / "mail.log", _line, dated=dated)
         self.reader = Reader(folder / "mail.log")
+        self.has_cut_line = False
         self.settle()
 
     def settle(self) -> None:
@@ -80,7 +81,16 @@ class World:
         """A line that is cut in two is only put together if it could be known that the log was emptied, not renamed."""
         if self.writer.amidst_line:
             self.settle()
+            self.has_cut_line = True
         self.writer.copytruncate()
+
+    def compress(self, which: int) -> None:
+        """The same: a packed file does not tell whether it was renamed or copied before."""
+        if self.has_cut_line:
+            self.writer.finish_line()
+            self.settle()
+            self.has_cut_line = False
+        self.writer.compress(which)
 
     def delete_log(self) -> None:
         """Delete and recreate."""
@@ -106,7 +116,7 @@ _STEPS: list[_Step] = [
     ("rename", lambda world, n: world.writer.rename(create=n % 2 == 0)),
     ("reopen", lambda world, n: world.writer.reopen()),
     ("copytruncate", lambda world, n: world.copytruncate()),
-    ("compress", lambda world, n: world.writer.compress(n)),
+    ("compress", lambda world, n: world.compress(n)),
     ("copy_aside", lambda world, n: world.copy_aside()),
     ("delete_log", lambda world, n: world.delete_log()),
     ("delete_rotated", lambda world, n: world.delete_rotated()),
