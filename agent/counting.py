@@ -13,8 +13,12 @@ from parsers import Cause, Event, Record, cause_of, parse_stamp
 from parsers import events as ev
 
 _STATUS = {"sent": "sent", "deferred": "deferred", "bounced": "bounced", "SOFTBOUNCE": "deferred"}
-_STAGES = ("before_queue_manager", "queue_manager", "connection_setup", "transmission")
+STAGES = ("before_queue_manager", "queue_manager", "connection_setup", "transmission")
 _PROTOCOLS = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
+# tls/tls_misc.c: what Postfix prints of a certificate.
+_TRUSTS = frozenset({"Anonymous", "Untrusted", "Trusted", "Verified"})
+_FOREVER = 1e9  # seconds; no mail waits for thirty years
+_NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
 _MOST_INSTANCES = 32  # a host has a handful; a hostile log must not make more
 
 
@@ -33,6 +37,7 @@ class Counting:
         self._clock = clock
         self._lines = tally.counters["postward_log_lines_total"]
         self._instances = {"postfix": "postfix"}
+        self._stamps: dict[tuple[str, tuple[str, ...]], dict[tuple[str, str, int], str]] = {}
         self._zero()
 
     def _zero(self) -> None:
@@ -61,55 +66,86 @@ class Counting:
 
     def note_last_line(self, record: Record) -> None:
         """Remember when this, the newest line, was written."""
-        self.note_time("postward_log_last_line_timestamp_seconds", (), record)
+        self.note_time("postward_log_last_line_timestamp_seconds", (), record.stamp)
 
-    def note_time(self, metric: str, labels: tuple[str, ...], record: Record) -> None:
-        """Remember the moment of a line, by its own stamp."""
-        moment = parse_stamp(record.stamp, self._clock())
-        if moment is not None:
-            self.tally.latest(metric, labels, moment.timestamp())
+    def note_time(self, metric: str, labels: tuple[str, ...], stamp: str) -> None:
+        """Remember the moment of a line, by its own stamp; `settle` puts it into the tally.
 
-    def instance(self, record: Record) -> str:
+        Reading a stamp takes longer than parsing a line, so only the last of those that are alike is read: same
+        month's name, same offset, same length. Of these the text has the order of time.
+        """
+        last = self._stamps.setdefault((metric, labels), {})
+        offset = stamp[-6:] if stamp[-6:-5] in {"+", "-"} else ""
+        alike = (stamp.translate(_NO_DIGITS), offset, len(stamp))
+        if stamp > last.get(alike, ""):
+            last[alike] = stamp
+
+    def settle(self) -> None:
+        """Bring the tally up to date after a batch of lines."""
+        for (metric, labels), last in self._stamps.items():
+            for stamp in last.values():
+                moment = parse_stamp(stamp, self._clock())
+                if moment is not None:
+                    self.tally.latest(metric, labels, moment.timestamp())
+        self._stamps.clear()
+
+    def sent(self, instance: str, relay: str, times: int) -> None:
+        """Count deliveries that succeeded."""
+        self.tally.add("postfix_deliveries_total", (instance, relay, "sent"), times)
+
+    def delay(self, relay: str, stage: str | None, seconds: str, times: int) -> None:
+        """Observe a whole delay (stage None) or a stage's, as printed. What is no number of seconds is left out."""
+        try:
+            value = float(seconds)
+        except ValueError:
+            return
+        if not 0 <= value < _FOREVER:  # also "nan"
+            return
+        if stage is None:
+            self.tally.observe("postfix_delivery_delay_seconds", (relay,), value, times)
+        else:
+            self.tally.observe("postfix_delivery_stage_delay_seconds", (relay, stage), value, times)
+
+    def tls_session(self, relay: str, protocol: str, trust: str, times: int) -> None:
+        """Count TLS sessions with a relay."""
+        protocol = protocol if protocol in _PROTOCOLS else "other"
+        trust = trust.lower() if trust in _TRUSTS else "unknown"
+        self.tally.add("postfix_tls_connections_total", (relay, protocol, trust), times)
+
+    def instance(self, name: str) -> str:
         """The `postfix_instance` label, bounded."""
-        known = self._instances.get(record.instance)
+        known = self._instances.get(name)
         if known is None:
             if len(self._instances) >= _MOST_INSTANCES:
                 return "other"
-            known = self._instances[record.instance] = record.instance
+            known = self._instances[name] = name
         return known
 
 
 def _delivery(counting: Counting, record: Record, event: ev.Delivery) -> None:
     status = _STATUS.get(event.status, "other")
     relay = counting.names.of_delivery(event)
-    instance = counting.instance(record)
+    instance = counting.instance(record.instance)
     counting.tally.add("postfix_deliveries_total", (instance, relay, status), record.repeat)
     if status == "sent":
-        counting.note_time("postfix_delivery_last_success_timestamp_seconds", (relay,), record)
+        counting.note_time("postfix_delivery_last_success_timestamp_seconds", (relay,), record.stamp)
     elif status != "other":
         cause = cause_of(event) or Cause.OTHER
         counting.tally.add("postfix_delivery_failures_total", (instance, relay, cause.value), record.repeat)
-        counting.note_time("postfix_delivery_last_failure_timestamp_seconds", (relay,), record)
+        counting.note_time("postfix_delivery_last_failure_timestamp_seconds", (relay,), record.stamp)
     if status in {"sent", "bounced"}:
-        _delays(counting.tally, relay, event, record.repeat)
+        _delays(counting, relay, event, record.repeat)
 
 
-def _delays(tally: Tally, relay: str, event: ev.Delivery, times: int) -> None:
+def _delays(counting: Counting, relay: str, event: ev.Delivery, times: int) -> None:
     """Only a final status tells how long a mail took: retries would count the same waiting again and again."""
-    try:
-        delay, stages = (
-            float(event.delay),
-            [float(seconds) for seconds in (event.delays or "").split("/") if seconds],
-        )
-    except ValueError:
-        return  # a cut or hostile line: the delivery counts, its times are unknown
-    tally.observe("postfix_delivery_delay_seconds", (relay,), delay, times)
-    for stage, seconds in zip(_STAGES, stages, strict=False):
-        tally.observe("postfix_delivery_stage_delay_seconds", (relay, stage), seconds, times)
+    counting.delay(relay, None, event.delay, times)
+    for stage, seconds in zip(STAGES, (event.delays or "").split("/"), strict=False):
+        counting.delay(relay, stage, seconds, times)
 
 
 def _expired(counting: Counting, record: Record, event: ev.Expired) -> None:
-    instance = counting.instance(record)
+    instance = counting.instance(record.instance)
     counting.tally.add("postfix_messages_expired_total", (instance,), record.repeat)
     counting.tally.add("postfix_deliveries_total", (instance, "none", "expired"), record.repeat)
 
@@ -122,20 +158,21 @@ def _connect_failed(counting: Counting, record: Record, event: ev.ConnectFailed)
 
 def _tls_established(counting: Counting, record: Record, event: ev.TlsEstablished) -> None:
     if event.direction == "to":
-        protocol = event.protocol if event.protocol in _PROTOCOLS else "other"
-        labels = (counting.names.of_peer(event.peer), protocol, (event.trust or "unknown").lower())
-        counting.tally.add("postfix_tls_connections_total", labels, record.repeat)
+        relay = counting.names.of_peer(event.peer)
+        counting.tls_session(relay, event.protocol, event.trust or "", record.repeat)
 
 
 def _received(via: str) -> Callable[[Counting, Record, Any], None]:
     def handle(counting: Counting, record: Record, _event: Any) -> None:
-        counting.tally.add("postfix_messages_received_total", (counting.instance(record), via), record.repeat)
+        counting.tally.add(
+            "postfix_messages_received_total", (counting.instance(record.instance), via), record.repeat
+        )
 
     return handle
 
 
 def _removed(counting: Counting, record: Record, _event: ev.Removed) -> None:
-    counting.tally.add("postfix_messages_removed_total", (counting.instance(record),), record.repeat)
+    counting.tally.add("postfix_messages_removed_total", (counting.instance(record.instance),), record.repeat)
 
 
 # What is counted for a kind of message, besides the line itself.

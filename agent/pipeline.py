@@ -6,14 +6,19 @@ The hot path: every line of a log passes here once, whether live or replayed.
 from collections.abc import Callable, Sequence
 
 from agent.counting import Counting
-from parsers import Event, Record, parse
+from agent.skim import skim
+from parsers import Event, Record, parse, parse_record
 
 Observer = Callable[[Record, Event], None]
 
 
 def lines_of(data: bytes) -> list[str]:
     """Whole lines. Only LF ends one; what is not UTF-8 is replaced, so that nothing a stranger sent can raise."""
-    lines = data.decode("utf-8", "replace").split("\n")
+    return _split(data.decode("utf-8", "replace"))
+
+
+def _split(text: str) -> list[str]:
+    lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
     return lines
@@ -25,24 +30,46 @@ class Pipeline:
     Args:
         counting: what is counted.
         observers: called with each Postfix line that a rule knows.
+        skimming: count most lines without making an event, several times as fast; for a plain `Counting` without
+            observers, which gets the same counts from it.
     """
 
-    def __init__(self, counting: Counting, observers: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self, counting: Counting, observers: Sequence[Observer] = (), *, skimming: bool = False
+    ) -> None:
+        if skimming and (observers or type(counting) is not Counting):
+            raise ValueError("skimming: observers and other countings need every event")
         self._counting = counting
         self._observers = observers
+        self._skimming = skimming
 
     def feed(self, data: bytes) -> None:
         """Take whole lines, as a source hands them out."""
-        count, observers = self._counting.count, self._observers
-        last = None
-        for line in lines_of(data):
-            record, event = parse(line.removesuffix("\r"))
-            count(record, event)
-            if record is None:
-                continue
-            last = record
-            if event is not None:
-                for observe in observers:
-                    observe(record, event)
-        if last is not None:
+        if not data:
+            return
+        text = data.decode("utf-8", "replace")
+        if self._skimming:
+            skim(text, self._counting, self._take)
+        else:
+            for line in _split(text):
+                self._take(line)
+        if (last := _last_record(text)) is not None:
             self._counting.note_last_line(last)
+        self._counting.settle()
+
+    def _take(self, line: str) -> None:
+        record, event = parse(line.removesuffix("\r"))
+        self._counting.count(record, event)
+        if record is not None and event is not None:
+            for observe in self._observers:
+                observe(record, event)
+
+
+def _last_record(text: str) -> Record | None:
+    end = len(text) - text.endswith("\n")
+    while end >= 0:
+        start = text.rfind("\n", 0, end) + 1
+        if (record := parse_record(text[start:end].removesuffix("\r"))) is not None:
+            return record
+        end = start - 1
+    return None

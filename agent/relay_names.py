@@ -5,10 +5,13 @@ that no pool of addresses and no stranger makes series.
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from config.settings import Settings
 from parsers import relay_host_of, split_peer
 from parsers.events import Delivery
+
+if TYPE_CHECKING:  # a replay without settings does not wait for pydantic
+    from config.settings import Settings
 
 _MOST_PEERS = 4096  # remembered; a relay behind a pool of addresses has dozens
 
@@ -26,7 +29,7 @@ class RelayNames:
         self._cache: dict[str, str] = {}
 
     @classmethod
-    def of_settings(cls, settings: Settings) -> "RelayNames":
+    def of_settings(cls, settings: "Settings") -> "RelayNames":
         """The names of the relays in the settings."""
         return cls((relay.host, relay.port, relay.name) for relay in settings.relay)
 
@@ -42,7 +45,7 @@ class RelayNames:
             if len(self._cache) >= _MOST_PEERS:
                 self._cache.clear()
             host, _, port = split_peer(peer)
-            name = self._cache[peer] = self._of_host(host or "", port)
+            name = self._cache[peer] = self.of_host(host or "", port)
         return name
 
     def of_delivery(self, delivery: Delivery) -> str:
@@ -53,9 +56,10 @@ class RelayNames:
         if "[" in relay:
             return self.of_peer(relay)
         meant = relay_host_of(delivery)
-        named = self._of_host(*meant) if meant else "other"
+        named = self.of_host(*meant) if meant else "other"
         return "none" if named == "other" and relay == "none" else named
 
-    def _of_host(self, host: str, port: int | None) -> str:
+    def of_host(self, host: str, port: int | None) -> str:
+        """The name of a relay, with or without its port, or "other"."""
         host = host.lower()
         return self._by_peer.get((host, port or 0)) or self._by_host.get(host, "other")

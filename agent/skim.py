@@ -1,0 +1,123 @@
+"""The lines of which most of every log consists, counted a block at a time, without an event for each.
+
+One pattern walks over a block and gives a match for each line that counts for more than a line: received,
+removed, sent, a TLS session. Lines that only count as lines (connections, Message-IDs, the active queue) are
+passed over inside the match of the next. Whatever the pattern does not know is handed back, to be parsed.
+
+Promise: a block is counted exactly as if each line had been parsed and counted on its own; a property test
+holds that. So each part of the pattern is narrower than the rule that it stands for, never wider: plain
+addresses, few parts of an instance, nothing that a stranger could write. Two exceptions: of more than 32 instances
+others may be labelled "other", and sums of seconds add up in another order, so their last digits may differ.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from agent.counting import STAGES, Counting
+
+_STAMP: Final = r"[A-Z][a-z]{2} .{11}|[0-9]{4}-[0-9][^ \n]++"
+_TAG: Final = r"(?!(?:cyrus|dovecot)/)[^ /\[\]:\n]++(?:/[^ /\[\]:\n]++(?=/))?"
+_PID: Final = r"\[[0-9]{1,10}\]: "
+_QUEUE_ID: Final = r"[0-9A-Z][0-9A-Za-z]*+: "  # a severity label ("warning: ") begins with a small letter
+_ADDRESS: Final = r'[^<>"\[\\\n]*+'
+_CLIENT: Final = r"[0-9A-Za-z._-]++\[[0-9A-Fa-f.:]++\]"
+_SECONDS: Final = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+_ALGORITHM: Final = r"[!-'*-~]++(?: \([ -'*-~]*+\))?"
+
+
+def _header(number: int) -> str:
+    return rf"(?P<stamp{number}>{_STAMP}) [^ \n]++ (?P<instance{number}>{_TAG})/"
+
+
+def _peer(of: str) -> str:
+    return rf"(?P<{of}_host>[0-9A-Za-z._-]++)\[[0-9A-Fa-f.:]++\]:(?P<{of}_port>[0-9]{{1,5}})"
+
+
+# Lines that are known events and count for nothing else.
+_PLAIN: Final = (
+    rf"(?:smtpd{_PID}(?:dis)?connect from {_CLIENT}(?:(?: [a-z_]++=[0-9/]++)++)?"
+    rf"|cleanup{_PID}{_QUEUE_ID}message-id=.*"
+    rf"|qmgr{_PID}{_QUEUE_ID}from=<{_ADDRESS}>, size=[0-9]++, nrcpt=[0-9]++ \(queue active\))\n"
+)
+# Lines that count for more. The last group of each is its name.
+_REMOVED: Final = rf"qmgr{_PID}{_QUEUE_ID}(?P<removed>removed)\n"
+_SENT: Final = (
+    rf"smtp{_PID}{_QUEUE_ID}to=<{_ADDRESS}>(?:, orig_to=<{_ADDRESS}>)?, relay={_peer('relay')}"
+    rf"(?:, conn_use=[0-9]++)?, delay=(?P<delay>{_SECONDS}), delays=(?P<a>{_SECONDS})/(?P<b>{_SECONDS})"
+    rf"/(?P<c>{_SECONDS})/(?P<d>{_SECONDS}), dsn=[0-9.]++, status=(?P<sent>sent) \(.*\n"
+)
+_RECEIVED: Final = (
+    rf"smtpd{_PID}{_QUEUE_ID}(?P<client>client)={_CLIENT}\n"
+    rf"|pickup{_PID}{_QUEUE_ID}(?P<uid>uid)=[0-9]++ from=<{_ADDRESS}>\n"
+)
+_TLS: Final = (
+    rf"smtp{_PID}(?P<trust>[A-Z][a-z]++) TLS connection established to {_peer('tls')}: "
+    r"(?P<tls>TLSv1(?:\.[123])?) with cipher [!-~]++ \([0-9]++/[0-9]++ bits\)"
+    rf"(?: key-exchange {_ALGORITHM})?(?: server-signature {_ALGORITHM})?(?: server-digest [!-~]++)?\n"
+)
+_BLOCK: Final = re.compile(
+    rf"{_header(1)}(?:{_PLAIN}{_header(2)})*+(?:{_REMOVED}|{_SENT}|{_RECEIVED}|{_TLS}|{_PLAIN}|(?P<rest>.*)\n)|(?P<strange>.*)\n"
+)
+
+
+def _groups(*names: str) -> tuple[int, ...]:
+    return tuple(_BLOCK.groupindex[name] for name in names)
+
+
+_STAMP1, _STAMP2, _INSTANCE1, _INSTANCE2 = _groups("stamp1", "stamp2", "instance1", "instance2")
+_RELAY: Final = _groups("relay_host", "relay_port")
+_DELAYS: Final = _groups("delay", "a", "b", "c", "d")
+_SESSION: Final = _groups("tls_host", "tls_port", "tls", "trust")
+_MESSAGES: Final[Mapping[str | None, tuple[str, tuple[str, ...]]]] = {
+    "removed": ("postfix_messages_removed_total", ()),
+    "client": ("postfix_messages_received_total", ("smtp",)),
+    "uid": ("postfix_messages_received_total", ("sendmail",)),
+}
+
+
+def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> None:
+    """Count the lines of a block. Those that the pattern does not know are handed to `count_line`."""
+    if not text.endswith("\n"):
+        text += "\n"
+    messages: Counter[tuple[str | None, str]] = Counter()
+    sessions: Counter[tuple[str, ...]] = Counter()
+    sent: defaultdict[tuple[str, str, str], list[tuple[str, ...]]] = defaultdict(list)
+    unknown = 0
+    for match in _BLOCK.finditer(text):
+        kind = match.lastgroup
+        if kind in _MESSAGES:
+            messages[kind, match[_INSTANCE2] or match[_INSTANCE1]] += 1
+        elif kind == "sent":
+            host, port = match.group(*_RELAY)
+            row = (match[_STAMP2] or match[_STAMP1], *match.group(*_DELAYS))
+            sent[match[_INSTANCE2] or match[_INSTANCE1], host, port].append(row)
+        elif kind == "tls":
+            sessions[match.group(*_SESSION)] += 1
+        elif kind in {"rest", "strange"}:
+            unknown += 1
+            start = match.start(_STAMP2)  # behind the plain lines of this match, if there are any
+            count_line(text[match.start() if start < 0 else start : match.end() - 1])
+    counting.tally.add("postward_log_lines_total", ("event",), text.count("\n") - unknown)
+    for (name, instance), number in messages.items():
+        metric, via = _MESSAGES[name]
+        counting.tally.add(metric, (counting.instance(instance), *via), number)
+    for (host, port, protocol, trust), number in sessions.items():
+        counting.tls_session(counting.names.of_host(host, int(port)), protocol, trust, number)
+    _count_sent(sent, counting)
+
+
+def _count_sent(sent: Mapping[tuple[str, str, str], list[tuple[str, ...]]], counting: Counting) -> None:
+    by_relay: defaultdict[tuple[str, str], list[tuple[str, ...]]] = defaultdict(list)
+    for (instance, host, port), rows in sent.items():
+        by_relay[counting.instance(instance), counting.names.of_host(host, int(port))] += rows
+    for (instance, relay), rows in by_relay.items():
+        counting.sent(instance, relay, len(rows))
+        stamps, *delays = map(Counter, zip(*rows, strict=True))
+        for stamp in stamps:
+            counting.note_time("postfix_delivery_last_success_timestamp_seconds", (relay,), stamp)
+        # Seconds are printed with two digits, so that most occur again and again.
+        for stage, column in zip((None, *STAGES), delays, strict=True):
+            for seconds, number in column.items():
+                counting.delay(relay, stage, seconds, number)
