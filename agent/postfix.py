@@ -162,6 +162,19 @@ class Postfix:
         """Take a mail out of the queue (postsuper(1), root only). Raises PostfixError."""
         _run(self.command("postsuper", "-d", queue_id))
 
+    def inspect(self, options: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """What `postconf OPTION` prints on standard output and standard error, faults included, for each option.
+
+        For lint: a configuration that postconf refuses is what it is about. Raises PostfixError without a Postfix.
+        """
+        with self._at_rest() as still:
+            printed = {option: _both_outputs(still.command("postconf", option)) for option in options}
+        here, there = str(self.config_directory), str(still.config_directory)
+        return {
+            option: (out.replace(there, here), err.replace(there, here))
+            for option, (out, err) in printed.items()
+        }
+
     def command(self, program: str, *arguments: str) -> list[str]:
         """How one of Postfix's programs is called for this instance."""
         return [_find(program), "-c", str(self.config_directory), *arguments]
@@ -256,6 +269,17 @@ async def _stream(command: list[str]) -> AsyncIterator[bytes]:
     if status:
         words = printed.decode(errors="replace").strip() or f"exit status {status}"
         raise PostfixError(f"{_words(command)}: {words}")
+
+
+def _both_outputs(command: list[str]) -> tuple[str, str]:
+    """Standard output and standard error of a command, whatever its status."""
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_DEADLINE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PostfixError(f"{_words(command)}: {error}") from None
+    return done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
 def _run_in_terminal(command: list[str]) -> None:
