@@ -12,7 +12,7 @@ _MASK = "********"
 _LOGIN_IN_TABLE = re.compile(r"\b(static|inline):\s*(?!all\b).*", re.DOTALL)
 _LOGIN_IN_ADDRESS = re.compile(r"(://|^|[\s,\[:])[^\s/@,\[\]:]+:[^\s@,\[\]]+@")
 # … and parameters that do not exist, such as smtp_sasl_password.
-_SECRET_NAME = re.compile(r"pass|pwd|secret|token|api_?key|login|credential", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"passw|pwd|secret|(auth|access|api)_?(token|key)|login|credential", re.IGNORECASE)
 _REFERENCE = re.compile(r"(\$|/|[a-z]+:)\S*")
 
 
