@@ -18,6 +18,15 @@ def _listener(value: str) -> str:
 Listener = Annotated[str, AfterValidator(plain_text), AfterValidator(_listener)]
 
 
+def _path_or_empty(value: str) -> str:
+    if value and not value.startswith("/"):
+        raise ValueError(f'is {quoted(value)}; write the whole path, beginning with "/"')
+    return value
+
+
+OptionalPath = Annotated[str, AfterValidator(plain_text), AfterValidator(_path_or_empty)]
+
+
 class Postfix(Section):
     """Which Postfix this is about."""
 
@@ -167,6 +176,49 @@ class Web(Section):
     listen: Listener = Field(
         default="127.0.0.1:9787", description="Address and port. IPv6 in brackets: [::1]:9787."
     )
+    also_listen: list[Listener] = Field(default=[], description="Further addresses, each with its port.")
+    config_file: OptionalPath = Field(
+        default="",
+        description="TLS, client certificates and basic auth, in the web.config format of Prometheus's exporters. "
+        "Read anew when it changes. Empty: plain HTTP for everybody.",
+        examples=["/etc/postward/web.yml"],
+    )
+    reload: bool = Field(
+        default=False, description="True: POST /-/reload does what SIGHUP does, for everybody who gets to it."
+    )
+    legacy_metrics: bool = Field(
+        default=False,
+        description="True: also the names of prometheus-postfix-exporter, so that its dashboards live on.",
+    )
+
+
+class Queue(Section):
+    """How Postfix's queue is looked at."""
+
+    enabled: bool = Field(
+        default=True, description="False: the queue is not listed, and its metrics and alerts are missing."
+    )
+
+
+class Events(Section):
+    """What the log says, as JSON lines for a log collector."""
+
+    target: Text = Field(
+        default="",
+        description="stdout, or the whole path of a file, which is appended to. Empty: no events are written.",
+        examples=["stdout"],
+    )
+    personal: bool = Field(
+        default=False,
+        description="True: with mail addresses, Message-IDs, client hosts, and the servers' own words.",
+    )
+
+    @field_validator("target")
+    @classmethod
+    def _stdout_or_file(cls, value: str) -> str:
+        if value not in {"", "stdout"} and not value.startswith("/"):
+            raise ValueError(f'is {quoted(value)}; write "stdout" or the whole path of a file')
+        return value
 
 
 class State(Section):

@@ -27,7 +27,7 @@ from config.errors import Origin, SettingsError, describe, unknown
 from config.host import Host
 from config.parameters import MainCfValue, ParameterName
 from config.relay import Relay
-from config.sections import Enforce, Log, Postfix, Probe, State, Web
+from config.sections import Enforce, Events, Log, Postfix, Probe, Queue, State, Web
 
 DEFAULT_FILE = Path("/etc/postward/postward.toml")
 
@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     enforce: Enforce = Enforce()
     probe: Probe = Probe()
     web: Web = Web()
+    queue: Queue = Queue()
+    events: Events = Events()
     state: State = State()
 
     @property
