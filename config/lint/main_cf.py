@@ -1,0 +1,340 @@
+"""Rules about main.cf as a file: how it is written, and whether its values are of the right kind."""
+
+import difflib
+import re
+from collections.abc import Iterator
+
+from config.lint import mend
+from config.lint.facts import HostFacts, meant
+from config.lint.finding import Fault, Rule, Severity
+from config.lint.text import Line
+
+Facts = HostFacts
+
+
+def _place(facts: Facts, line: Line, number: int | None = None) -> str:
+    place = f"{facts.config_directory}/main.cf:{number or line.number}"
+    return f"{place}: {line.name}" if line.name else place
+
+
+def _missing_equals(facts: Facts) -> Iterator[Fault]:
+    for line in facts.main_cf:
+        if not line.name and not line.value:
+            yield Fault(
+                _place(facts, line),
+                f'the line that begins with "{_start(line)}" has no "="',
+                mend.edit(facts, 'write it as "name = value", or put a # in front', "check"),
+            )
+
+
+def _start(line: Line) -> str:
+    """What a line begins with: a word that cannot be part of a login."""
+    return line.text if re.fullmatch(r"[a-z0-9_]+", line.text) else "…"
+
+
+def swallowed(facts: Facts) -> Iterator[tuple[Line, int, str]]:
+    """(line, number, parameter) of assignments that are indented and so belong to the line above."""
+    for line in facts.main_cf:
+        for number, text in line.parts:
+            name = re.match(r"([A-Za-z0-9_]+)\s*=(?!=)", text)
+            if name and (name[1] in facts.defaults or re.search(r"\s=\s", text)):
+                yield line, number, name[1]
+
+
+def _indented_parameter(facts: Facts) -> Iterator[Fault]:
+    for line, number, name in swallowed(facts):
+        yield Fault(
+            f"{facts.config_directory}/main.cf:{number}: {name}",
+            f"is indented, and so part of the value of {line.name} in line {line.number}",
+            mend.edit(facts, "remove the white space in front of it"),
+        )
+
+
+def _duplicate_parameter(facts: Facts) -> Iterator[Fault]:
+    seen: dict[str, Line] = {}
+    for line in facts.main_cf:
+        if line.name and line.name in seen:
+            yield Fault(
+                _place(facts, line),
+                f"is set in line {seen[line.name].number} already; this one holds",
+                mend.edit(facts, "remove one of the two lines"),
+            )
+        seen[line.name] = line
+
+
+def _warned(facts: Facts, kind: str) -> Iterator[tuple[str, str]]:
+    """(file, name) of what postconf warns of, without what is odd for another reason that has a rule."""
+    for warning in facts.warnings:
+        match = re.fullmatch(rf"(.*): {kind} parameter: (.*)", warning)
+        if match and re.fullmatch(r"[A-Za-z0-9_.-]+", match[2]):
+            yield match[1], match[2]
+
+
+def _unknown_parameter(facts: Facts) -> Iterator[Fault]:
+    for file, name in _warned(facts, "unused"):
+        close = difflib.get_close_matches(name, facts.defaults, 1, 0.8)
+        right = (
+            f'write "{close[0]}"'
+            if close
+            else f"remove it, or correct its name (postconf -d | grep {name[:8]})"
+        )
+        place = facts.where(name) if file.endswith("main.cf") else f"{file}: {name}"
+        yield Fault(place, "is no parameter of this Postfix, and nothing uses it", mend.edit(facts, right))
+
+
+def _undefined_reference(facts: Facts) -> Iterator[Fault]:
+    for file, name in _warned(facts, "undefined"):
+        users = [line for line in facts.main_cf if re.search(rf"\$[({{]?{re.escape(name)}\b", line.value)]
+        place = _place(facts, users[-1]) if users else file
+        close = difflib.get_close_matches(name, facts.defaults, 1, 0.8)
+        right = f'write "${close[0]}"' if close else "correct the name, or define it"
+        yield Fault(
+            place, f"refers to ${name}, which does not exist and is taken as empty", mend.edit(facts, right)
+        )
+
+
+# Their text is for people, and may hold a "#".
+_TEXTS = re.compile(r".*(banner|footer|mail_name|text|template|reply|command|_cmd)$")
+
+
+def has_comment(line: Line) -> bool:
+    """True for a value with a comment behind it."""
+    return bool(re.search(r"(^|\s)#", line.value)) and not _TEXTS.match(line.name)
+
+
+def _inline_comment(facts: Facts) -> Iterator[Fault]:
+    for line in facts.main_cf:
+        if has_comment(line):
+            yield Fault(
+                _place(facts, line),
+                "has a # behind its value, which is part of the value",
+                mend.edit(facts, "put the comment on a line of its own"),
+            )
+
+
+def _quoted_value(facts: Facts) -> Iterator[Fault]:
+    for line in facts.main_cf:
+        if re.fullmatch(r"\s*([\"']).*\1", line.value) and not _TEXTS.match(line.name):
+            yield Fault(
+                _place(facts, line),
+                "has its value in quotes, which are part of the value",
+                mend.edit(facts, "remove the quotes"),
+            )
+
+
+# What copying from a web page or a word processor leaves behind.
+_PASTED = {
+    "\ufeff": "a byte order mark",
+    "\u00a0": "a no-break space",
+    "\u200b": "an invisible space",
+    "\u201c": "a typographic quote",
+    "\u201d": "a typographic quote",
+    "\u2018": "a typographic quote",
+    "\u2019": "a typographic quote",
+    "\u2013": "a dash instead of a hyphen",
+    "\uff1a": "a full-width colon",
+    "\uff0c": "a full-width comma",
+    "\u3000": "a full-width space",
+}
+
+
+def _pasted_characters(facts: Facts) -> Iterator[Fault]:
+    for line in facts.main_cf:
+        found = [words for char, words in _PASTED.items() if char in f"{line.name}{line.value}{line.text}"]
+        if found:
+            yield Fault(
+                f"{facts.config_directory}/main.cf:{line.number}",
+                f"has {found[0]}, as text copied from a web page does",
+                mend.edit(facts, "type the line anew"),
+            )
+
+
+# Parameters whose default looks like a number or a boolean, and that take other words as well.
+_WORDS_TOO = re.compile(
+    r".*(_tls_loglevel|_tcp_port|_directory|forbid_bare_newline|mail_release_date)|compatibility_level|process_id"
+)
+_NUMBER, _TIME = re.compile(r"[+-]?\d+"), re.compile(r"\d+[smhdw]?")
+
+
+def _values(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """(place, default, value) of parameters whose kind the default tells."""
+    names = {line.name for line in facts.main_cf if not has_comment(line) and not _is_cut(facts, line)}
+    for name in names & facts.explicit.keys() & facts.defaults.keys():
+        value = meant(facts.expanded.get(name, ""))
+        if not _WORDS_TOO.fullmatch(name) and "{" not in value:
+            yield facts.where(name), facts.defaults[name], value
+    for key, value in facts.master.overrides.items():
+        service, kind, name = key.split("/", 2)
+        if (
+            name in facts.defaults
+            and not _WORDS_TOO.fullmatch(name)
+            and "$" not in value
+            and "{" not in value
+        ):
+            yield f"{facts.master_where(f'{service}/{kind}')} -o {name}", facts.defaults[name], value
+
+
+def _is_cut(facts: Facts, line: Line) -> bool:
+    return any(other is line for other, _, _ in swallowed(facts))
+
+
+def _bad_boolean(facts: Facts) -> Iterator[Fault]:
+    for place, default, value in _values(facts):
+        if default in {"yes", "no"} and value.lower() not in {"yes", "no"}:
+            right = "yes" if value.lower() in {"true", "on", "1", "enable", "enabled", "y"} else "no"
+            yield Fault(
+                place, f'is "{value}"; Postfix knows yes and no', mend.edit(facts, f'write "{right}"')
+            )
+
+
+def _bad_number(facts: Facts) -> Iterator[Fault]:
+    for place, default, value in _values(facts):
+        number, time = _NUMBER.fullmatch(default), _TIME.fullmatch(default)
+        if number and not _NUMBER.fullmatch(value):
+            yield Fault(
+                place, f'is "{value}"; a number is digits alone', mend.edit(facts, "write it in digits")
+            )
+        elif time and not number and not _TIME.fullmatch(value):
+            right = "write digits and one of s, m, h, d, w, as in 5m"
+            yield Fault(place, f'is "{value}", which is no time', mend.edit(facts, right))
+
+
+def _macro_loop(facts: Facts) -> Iterator[Fault]:
+    if match := re.search(r'macro call nesting: "([^"]*)"', facts.fault):
+        yield Fault(
+            facts.where(match[1]),
+            f"refers to itself by ${match[1]}",
+            mend.edit(facts, "write the value out", "check"),
+        )
+
+
+# Faults that a rule of its own explains.
+EXPLAINED = re.compile(
+    r"missing '=' after attribute|macro (call nesting|processing error)|inet_interfaces|inet_protocols|bad field count"
+)
+
+
+def _refused(facts: Facts) -> Iterator[Fault]:
+    if facts.fault and not EXPLAINED.search(facts.fault):
+        yield Fault(
+            f"{facts.config_directory}/main.cf",
+            f"Postfix says: {facts.fault}",
+            mend.edit(facts, "put right what Postfix names", "check"),
+        )
+
+
+def _level_missing(facts: Facts) -> Iterator[Fault]:
+    if "compatibility_level" not in facts.explicit and facts.version >= (3, 0):
+        level = f"{facts.version[0]}.{facts.version[1]}" if facts.version >= (3, 6) else "2"
+        yield Fault(
+            facts.where("compatibility_level"),
+            "is not set, so that Postfix keeps the defaults of old releases",
+            mend.assign(facts, ("compatibility_level", level)),
+        )
+
+
+def _level_too_high(facts: Facts) -> Iterator[Fault]:
+    limit = facts.version if facts.version >= (3, 6) else (2, 99)
+    value = facts.value("compatibility_level")
+    too_new = facts.version < (3, 6) and "." in value
+    if facts.version > (0, 0) and (facts.level > limit or too_new):
+        right = f"{limit[0]}.{limit[1]}" if facts.version >= (3, 6) else "2"
+        yield Fault(
+            facts.where("compatibility_level"),
+            f"is {value}, and this is Postfix {facts.version[0]}.{facts.version[1]}",
+            mend.assign(facts, ("compatibility_level", right)),
+        )
+
+
+def _obsolete_tls(facts: Facts) -> Iterator[Fault]:
+    for name in ("smtp_use_tls", "smtp_enforce_tls", "smtp_tls_per_site"):
+        if name not in facts.explicit or facts.value(name).lower() in {"no", ""}:
+            continue
+        if "smtp_tls_security_level" in facts.explicit:
+            yield Fault(facts.where(name), "is obsolete, and ignored", mend.remove(facts, name))
+            continue
+        level = "may" if name == "smtp_use_tls" else "encrypt"
+        yield Fault(
+            facts.where(name),
+            f"is obsolete; smtp_tls_security_level = {level} says the same",
+            f"{mend.assign(facts, ('smtp_tls_security_level', level))}; {mend.remove(facts, name)}",
+        )
+
+
+E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+
+RULES: tuple[Rule[HostFacts], ...] = (
+    Rule(
+        "missing-equals",
+        E,
+        _missing_equals,
+        "Every Postfix command fails on it, also sendmail and postfix stop.",
+    ),
+    Rule(
+        "indented-parameter",
+        E,
+        _indented_parameter,
+        "A line that begins with white space continues the line above: the parameter is not set at all, and the one above has a wrong value.",
+    ),
+    Rule(
+        "duplicate-parameter",
+        W,
+        _duplicate_parameter,
+        "The last one holds, and edits of the other do nothing.",
+    ),
+    Rule(
+        "unknown-parameter", W, _unknown_parameter, "Postfix ignores unknown names without a word in the log."
+    ),
+    Rule(
+        "undefined-reference",
+        W,
+        _undefined_reference,
+        "Postfix takes the empty text for it, without a word in the log.",
+    ),
+    Rule(
+        "inline-comment",
+        E,
+        _inline_comment,
+        "Comments stand on lines of their own. Behind a value they make a wrong boolean, number or list; behind relayhost, a "
+        "second relay called #, which stops smtp(8) as soon as the first one fails.",
+    ),
+    Rule("quoted-value", E, _quoted_value, "main.cf knows no quotes; with them the value is another one."),
+    Rule("pasted-characters", E, _pasted_characters, "Postfix takes it for part of a name or value."),
+    Rule(
+        "bad-boolean",
+        E,
+        _bad_boolean,
+        "The daemon that reads it ends with a fatal error, and mail stays in the queue without a reason.",
+    ),
+    Rule(
+        "bad-number",
+        E,
+        _bad_number,
+        "Programs that read it end with a fatal error; for some numbers that is all of them.",
+    ),
+    Rule("macro-loop", E, _macro_loop, "Every Postfix command fails, also sendmail and postfix stop."),
+    Rule(
+        "refused-by-postfix",
+        E,
+        _refused,
+        "Postfix cannot read its configuration: nothing works, also not sendmail.",
+    ),
+    Rule(
+        "compatibility-level-missing",
+        N,
+        _level_missing,
+        "Old defaults hold, such as daemons in a chroot where master.cf says -, and each start logs a reminder.",
+    ),
+    Rule(
+        "compatibility-level-too-high",
+        W,
+        _level_too_high,
+        "The file was written for a newer release; 3.5 and older do not even start with a level such as 3.6.",
+    ),
+    Rule(
+        "obsolete-tls-setting",
+        W,
+        _obsolete_tls,
+        "Postfix 3.9 and later warn about it and will drop it; it never combined with smtp_tls_wrappermode.",
+    ),
+)
