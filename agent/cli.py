@@ -19,6 +19,7 @@ COMMANDS = {
     "rollback": ("rollback", "Bring the previous configuration back."),
     "generations": ("generations", "List the former configurations that can come back."),
     "probe": ("probe", "Send one probe now and show its timeline."),
+    "relay": ("relay", "Talk to the relays without sending mail."),
     "parse": ("parse", "Show what each line of a log says, as rows or JSON."),
     "replay": ("replay", "Count logs as the agent would, and print the metrics."),
 }

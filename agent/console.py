@@ -66,7 +66,7 @@ def probe_text(result: ProbeResult) -> Text:
         text = Text.assemble(("probe ", "bold"), (result.outcome, _OUTCOME_STYLE[result.outcome]))
         text.append(f" on its way to relay {result.relay}, at step ")
         text.append(result.step, "bold")
-        text.append(f": {_because(result.cause)}" if result.cause else "")
+        text.append(f": {cause_words(result.cause)}" if result.cause else "")
     for mark in result.timeline:
         text.append(f"\n  {mark.seconds:8.3f} s  {mark.step:10}  ")
         text.append(mark.note, "dim")
@@ -89,7 +89,8 @@ _BECAUSE = {
 }
 
 
-def _because(cause: Cause) -> str:
+def cause_words(cause: Cause) -> str:
+    """A cause in plain words."""
     words = _BECAUSE.get(cause)
     return f"{cause} ({words})" if words else str(cause)
 

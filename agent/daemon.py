@@ -32,6 +32,7 @@ from agent.probe_tracker import ProbeResult
 from agent.probe_traffic import UserCounting
 from agent.probing import Probing
 from agent.relay_names import RelayNames
+from agent.relay_watch import RelayWatch
 from agent.source.file import FileSource
 from agent.source.watch import Watcher, wake_up
 from agent.tally import Tally
@@ -81,7 +82,9 @@ class Agent:
 
         # log → counts, and the counts saved with the position
         self._source, self._tally, parts = self._resume()
-        self._probing = self._set_up_probing()
+        guard = self._guard()
+        self._probing = self._set_up_probing(guard)
+        self._relay_watch = RelayWatch(settings, self._tally, guard)
         observers = [self._probing.observe]
         if options.deliveries:
             observers.append(DeliveryRows(self._console, self._names).observe)
@@ -89,6 +92,7 @@ class Agent:
         self._pipeline = Pipeline(self._counting, observers)
         self._counting.restore(parts.get("traffic", {}))
         self._probing.restore(parts.get("probing", {}))
+        self._relay_watch.restore(parts.get("relays", {}))
         self._caught_up = False
 
         # settings → Postfix, and the proof that it works
@@ -108,7 +112,7 @@ class Agent:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         with Watcher() as watcher:
             async with asyncio.TaskGroup() as group:
-                jobs = [self._follow_log(watcher), self._save(), self._probe()]
+                jobs = [self._follow_log(watcher), self._save(), self._probe(), self._relay_watch.run()]
                 if self._enforcer:
                     jobs.append(self._enforce(watcher, self._enforcer))
                 tasks = [group.create_task(job) for job in jobs]
@@ -163,7 +167,11 @@ class Agent:
             await asyncio.to_thread(self._write_checkpoint, content)
 
     def _checkpoint(self) -> Checkpoint:
-        parts = {"traffic": self._counting.as_json(), "probing": self._probing.as_json()}
+        parts = {
+            "traffic": self._counting.as_json(),
+            "probing": self._probing.as_json(),
+            "relays": self._relay_watch.as_json(),
+        }
         return Checkpoint(str(self._source.path), self._source.marks(), self._tally, parts)
 
     def _write_checkpoint(self, content: bytes | None = None) -> None:
@@ -193,11 +201,13 @@ class Agent:
             return
         await self._probing.run(self._settings.enforce.interval_seconds if self._enforcer else None)
 
-    def _set_up_probing(self) -> Probing:
+    def _guard(self) -> LoginGuard:
         settings = self._settings
-        guard = LoginGuard(
-            Path(settings.state.directory) / "logins.json", settings.relay, settings.probe.auth_tries_per_hour
-        )
+        path = Path(settings.state.directory) / "logins.json"
+        return LoginGuard(path, settings.relay, settings.probe.auth_tries_per_hour)
+
+    def _set_up_probing(self, guard: LoginGuard) -> Probing:
+        settings = self._settings
         try:
             return Probing(settings, self._postfix, self._tally, self._show_probe, self._judge, guard)
         except KeyFileError as error:
@@ -243,7 +253,7 @@ class Agent:
         }
         if enforcement := read_enforcement(enforcement_file(Path(self._settings.enforce.directory))):
             gauges |= enforcement.gauges()
-        return {**gauges, **self._probing.gauges()}
+        return {**gauges, **self._probing.gauges(), **self._relay_watch.gauges()}
 
 
 def _queue_directory(postfix: Postfix) -> str:

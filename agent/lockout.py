@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.files import write_atomically
+from agent.files import write_new
 from config.errors import SettingsError
 from config.relay import Relay
 
@@ -99,6 +99,12 @@ class LoginGuard:
             if not entry["refused"]:
                 entry["refused"], entry["tries"] = True, [*self._recent(entry), self._clock()]
 
+    def forgive(self, relay: str) -> None:
+        """Mail went through this relay: it takes the login."""
+        with self._file(write=True):
+            entry = self._entry(relay)
+            entry["tries"], entry["refused"] = [], False
+
     def digests(self) -> dict[str, str]:
         """Each relay's settings as a hash: what changes when they do."""
         with self._file(write=True):
@@ -126,9 +132,7 @@ class LoginGuard:
         """The file's content, alone among processes; written back if asked to."""
         descriptor = None
         try:
-            descriptor = os.open(
-                self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-            )
+            descriptor = _open_lock(self._path.with_suffix(".lock"))
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._data = _read(self._path)
         except OSError as error:
@@ -137,7 +141,7 @@ class LoginGuard:
             yield
             if write and descriptor is not None:
                 try:
-                    write_atomically(self._path, json.dumps(self._data).encode(), mode=0o600)
+                    _replace(self._path, json.dumps(self._data).encode())
                     self._problem = None
                 except OSError as error:
                     self._tell(error)
@@ -153,6 +157,29 @@ class LoginGuard:
                 self._path,
                 error.strerror,
             )
+
+
+def _owner(directory: Path) -> tuple[int, int] | None:
+    """Root leaves files that the agent's user can use, and follows no link that this user may have put there."""
+    status = directory.stat()
+    return (status.st_uid, status.st_gid) if os.geteuid() == 0 else None
+
+
+def _open_lock(path: Path) -> int:
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags)
+    if owner := _owner(path.parent):
+        os.fchown(descriptor, *owner)
+    return descriptor
+
+
+def _replace(path: Path, data: bytes) -> None:
+    beside = path.with_name(f".{path.name}.new")
+    write_new(beside, data, mode=0o600, owner=_owner(path.parent))
+    beside.replace(path)
 
 
 def _read(path: Path) -> dict[str, Any]:

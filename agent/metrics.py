@@ -279,24 +279,51 @@ METRICS: tuple[Metric, ...] = (
         "How long each step of the last finished probe took.",
         ("relay", "step"),
     ),
-    # --- the relay, asked without sending mail
+    # --- conversations with the relays
     Metric(
         "postward_relay_reachable",
         "gauge",
-        "1 if the relay answered when it was last asked.",
+        "1 if the relay's last conversation came as far as the login: name, connection, greeting, EHLO, TLS.",
         ("relay",),
     ),
     Metric(
         "postward_relay_auth_accepted",
         "gauge",
-        "1 if the relay took the login when it was last asked.",
+        "1 if the relay took the login when it was last tried.",
+        ("relay",),
+    ),
+    Metric(
+        "postward_relay_check_timestamp_seconds", "gauge", "When the relay was last talked to.", ("relay",)
+    ),
+    Metric(
+        "postward_relay_step_duration_seconds",
+        "gauge",
+        "How long each step of the last conversation took.",
+        ("relay", "step"),
+    ),
+    Metric(
+        "postward_relay_starttls_offered",
+        "gauge",
+        "1 if the relay offered STARTTLS when last seen.",
+        ("relay",),
+    ),
+    Metric(
+        "postward_relay_certificate_valid",
+        "gauge",
+        "1 if the relay's certificate, when last seen, was valid for its name and trusted here.",
         ("relay",),
     ),
     Metric(
         "postward_relay_certificate_expiry_timestamp_seconds",
         "gauge",
-        "When the relay's certificate ends, whether it is valid or not.",
+        "When the relay's certificate, as last seen, ends; also once it has ended.",
         ("relay",),
+    ),
+    Metric(
+        "postward_relay_changes_total",
+        "counter",
+        "Changes noticed at the relay; the journal has the words.",
+        ("relay", "change"),
     ),
     # --- the agent
     Metric(

@@ -85,6 +85,7 @@ class Probing:
             relay = self._names.of_delivery(event)
             if relay in self._failing:
                 self._failing.discard(relay)
+                self._guard.forgive(relay)
                 self.probe_now(relay)
 
     def probe_now(self, relay: str | None = None) -> None:
