@@ -23,9 +23,8 @@ from agent.tally import Tally
 
 VERSION = 1
 _log = logging.getLogger("postward.checkpoint")
-_one_writer = (
-    threading.Lock()
-)  # two would write the same file beside it, and one rename what the other has half written
+# Two would write the same file beside the checkpoint, and one would rename what the other has half written.
+_one_writer = threading.Lock()
 
 
 class CheckpointError(Exception):

@@ -166,7 +166,9 @@ class FileSource:
             if current.was_rewritten():
                 marks.append(current.mark())  # what was not read before the truncation may be in a copy
                 current.go_to(0)
-            elif self._has_the_name(current):
+                self._line_up(marks)
+                return True
+            if self._has_the_name(current):
                 return not current.offset and self._look_before_reading(current, marks)
         return self._line_up(marks)
 

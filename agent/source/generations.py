@@ -28,6 +28,12 @@ class Entry(NamedTuple):
     device: int
     inode: int
     changed: int
+    size: int
+
+    @property
+    def is_packed(self) -> bool:
+        """True for a compressed file, whose size says nothing."""
+        return self.path.suffix in COMPRESSED
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -60,7 +66,7 @@ def _look(log: Path) -> list[Entry]:
                 raise
             continue
         if path == log or stat.S_ISREG(status.st_mode):
-            entries.append(Entry(path, status.st_dev, status.st_ino, status.st_mtime_ns))
+            entries.append(Entry(path, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
     return entries
 
 
@@ -84,11 +90,7 @@ def _rotation(log: Path, path: Path) -> str | None:
 
 def _without_unfinished(entries: list[Entry]) -> list[Entry]:
     paths = {entry.path for entry in entries}
-    return [
-        entry
-        for entry in entries
-        if not (entry.path.suffix in COMPRESSED and entry.path.with_suffix("") in paths)
-    ]
+    return [entry for entry in entries if not (entry.is_packed and entry.path.with_suffix("") in paths)]
 
 
 def _ordered(log: Path, entries: list[Entry]) -> list[Entry]:

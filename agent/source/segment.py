@@ -42,6 +42,7 @@ class Mark:
     Attributes:
         device, inode: where the file was.
         head_length, head: how many of its first bytes were hashed, and their SHA-256.
+        line_length, line: the same of its first line alone: a copy can be shorter than what was read.
         offset: bytes before it are done.
         done: nothing more is expected from this file; the mark only says that it is an old acquaintance.
         copied: it is a copy of a log that was then emptied, so that its last line goes on in the log.
@@ -52,6 +53,8 @@ class Mark:
     head_length: int
     head: str
     offset: int
+    line_length: int = 0
+    line: str = ""
     done: bool = False
     copied: bool = False
 
@@ -83,6 +86,7 @@ class Segment:
         self.compressed = path.suffix in COMPRESSED
         self._file = _open(path)
         self._stream: Any = None
+        self._broken = ""
         self._head = b""
         status = os.fstat(self._file.fileno())
         self.device, self.inode = status.st_dev, status.st_ino
@@ -113,14 +117,19 @@ class Segment:
 
     def mark(self, *, done: bool = False) -> Mark:
         """Its position."""
-        return Mark(*self.identity, len(self._head), _digest(self._head), self.offset, done, self.copied)
+        head, line = self._head, self._head[: self._head.find(b"\n") + 1]
+        return Mark(
+            *self.identity, len(head), _digest(head), self.offset, len(line), _digest(line), done, self.copied
+        )
 
     def is_continued_by(self, mark: Mark) -> bool:
         """True if this is the file of that mark, under whatever name."""
         if mark.head_length == 0:
             return self.identity == mark.identity
         head = self.first_bytes(mark.head_length)
-        return len(head) == mark.head_length and _digest(head) == mark.head
+        if len(head) == mark.head_length:
+            return _digest(head) == mark.head
+        return 0 < mark.line_length <= len(head) and _digest(head[: mark.line_length]) == mark.line
 
     def starts_like(self, other: "Segment") -> bool:
         """True if the two begin with the same bytes, at least a line of them: one is a copy of the other."""
@@ -130,21 +139,19 @@ class Segment:
 
     def first_bytes(self, length: int = HEAD) -> bytes:
         """What identifies the file; of a damaged one, what can be unpacked."""
-        if not self.compressed:
-            return self._read_at(0, length)
-        try:
-            return self._read_at(0, length)
-        except DamagedError:
-            return b""
-        finally:
-            self._stream = None  # many files may be looked at, few are read: no unpacker is kept
+        if self.compressed and self.offset:
+            return self._head[:length]  # it does not change, and going back means to unpack it all again
+        head = self._read_at(0, length)
+        self._stream = None  # many files may be looked at, few are read: no unpacker is kept
+        return head
 
     # Where to read
 
     def go_to(self, offset: int) -> None:
         """Go on from there."""
-        self.offset = offset
+        self.offset = 0
         self._head = self.first_bytes(min(HEAD, offset)) if offset else b""
+        self.offset = offset
 
     def go_back_to_line(self, before: int) -> None:
         """Go on from the beginning of the line that this offset lies in."""
@@ -205,6 +212,8 @@ class Segment:
         if not end and len(data) == limit:  # one line longer than the limit
             data = self._read_at(self.offset, LONGEST_LINE)
             end = data.find(b"\n") + 1 or (LONGEST_LINE if len(data) == LONGEST_LINE else 0)
+        if not end and self._broken:
+            raise DamagedError(errno.EIO, f"is cut short or damaged ({self._broken})", str(self.path))
         if not end and finished:
             end = len(data)
         # Truncation after the read leaves the head as it was, truncation before it does not.
@@ -233,28 +242,18 @@ class Segment:
     def _read_at(self, offset: int, size: int) -> bytes:
         if not self.compressed:
             return os.pread(self._file.fileno(), size, offset)
-        try:
-            return self._unpack(offset, size)
-        except _BROKEN as error:
-            self._stream = None
-            raise DamagedError(
-                errno.EIO, f"is cut short or damaged ({error or type(error).__name__})", str(self.path)
-            ) from error
-
-    def _unpack(self, offset: int, size: int) -> bytes:
-        if self._stream is None:
-            self._file.seek(0)
-            self._stream = _OPENERS[self.path.suffix](self._file)
-        self._stream.seek(offset)
         parts: list[bytes] = []
         try:
+            if self._stream is None:
+                self._file.seek(0)
+                self._stream = _OPENERS[self.path.suffix](self._file)
+            self._stream.seek(offset)
             while size and (part := self._stream.read1(size)):
                 parts.append(part)
                 size -= len(part)
-        except _BROKEN:
-            if not parts:
-                raise
-            self._stream = None  # what could be unpacked first; the next call meets the damage
+        except _BROKEN as error:
+            self._broken = str(error) or type(error).__name__
+            self._stream = None
         return b"".join(parts)
 
 

@@ -120,13 +120,14 @@ class _Survey:
         self._wanted = [mark for mark in marks if mark.offset and not mark.done]
         self._done = [mark for mark in marks if mark.offset and mark.done]
         self._found: dict[Entry, Segment] = {}
+        self._tried: list[Segment] = []
         self._replaced: list[Segment] = []
         self._unreadable: set[tuple[int, int]] = set()
         self._logs = {mark.identity for mark in marks if not mark.done and not mark.copied}
         self._places: dict[Segment, int] = {}  # of those open already
 
     def close(self) -> None:
-        for segment in self._found.values():
+        for segment in self._tried:
             segment.close()
 
     def run(self) -> Finding:
@@ -136,6 +137,7 @@ class _Survey:
             recognised |= self._look_at(place, entry, is_news=not recognised)
             if recognised and not self._wanted:
                 break
+        self._find_grown()
         self._tell_copies()
         return Finding(
             self._in_order(),
@@ -177,6 +179,21 @@ class _Survey:
             ):
                 segment.close()
 
+    def _find_grown(self) -> None:
+        """Files that were let go, and then written to after all."""
+        done = {mark.identity: mark for mark in self._done}
+        busy = {segment.identity for segment in (*self._opened, *self._found.values())}
+        for entry in self._entries:
+            mark = done.get(entry.identity)
+            if mark is None or entry.size <= mark.offset or entry.identity in busy or entry.is_packed:
+                continue
+            segment = self._open(entry)
+            if segment is not None and segment.is_continued_by(mark):
+                self._found[entry] = segment
+                segment.continue_from(mark)
+            elif segment is not None:
+                segment.close()
+
     def _look_at(self, place: int, entry: Entry, *, is_news: bool) -> bool:
         """Take the file if it is to be read. True if it was recognised, so that older ones are no news."""
         if entry in self._found:
@@ -200,7 +217,7 @@ class _Survey:
         for one in self._opened:
             if segment.starts_like(one):  # what became of one that has no name any more
                 self._places.setdefault(one, place)
-        recognised = self._is_old(entry, segment)
+        recognised = self._is_old(segment)
         if not recognised and is_news and (entry.identity in self._logs or not self._is_copy(segment)):
             self._found[entry] = segment
         if entry not in self._found:
@@ -209,11 +226,13 @@ class _Survey:
 
     def _open(self, entry: Entry) -> Segment | None:
         try:
-            return _open(entry)
+            segment = _open(entry)
         except OSError as error:
             if entry.path == self._log or isinstance(error, _MovedError):
                 raise
             return None
+        self._tried.append(segment)
+        return segment
 
     def _go_on(self, entry: Entry, segment: Segment) -> bool:
         mark = next((mark for mark in self._wanted if segment.is_continued_by(mark)), None)
@@ -234,16 +253,10 @@ class _Survey:
                 return True
         return False
 
-    def _is_old(self, entry: Entry, segment: Segment) -> bool:
+    def _is_old(self, segment: Segment) -> bool:
         if any(one.offset and segment.starts_like(one) for one in self._opened):
             return True
-        mark = next((mark for mark in self._done if segment.is_continued_by(mark)), None)
-        if mark is None:
-            return False
-        if segment.size() > mark.offset and not segment.compressed:  # it has been written to after all
-            self._found[entry] = segment
-            segment.continue_from(mark)
-        return True
+        return any(segment.is_continued_by(mark) for mark in self._done)
 
     def _is_copy(self, segment: Segment) -> bool:
         """Also one that has only begun: its log is emptied later, if at all, and then there is another look."""

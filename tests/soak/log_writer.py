@@ -21,7 +21,7 @@ class LogWriter:
         dated: name rotated files by date instead of number.
     """
 
-    LEAST = 8  # bytes of a line that are written at once
+    LEAST = 8  # bytes of a partial line, and of its rest
 
     def __init__(self, path: Path, line: Callable[[int], str], *, dated: bool = False) -> None:
         self.path = path
@@ -59,10 +59,10 @@ class LogWriter:
         self.written += lines
 
     def begin_line(self, length: int) -> None:
-        """Write the beginning of a line, enough of it to tell it from others."""
+        """Write the beginning of a line, so that both parts can be told from those of other lines."""
         self.finish_line()
         self._whole = self._next()
-        length = self.LEAST + length % (len(self._whole) - self.LEAST)
+        length = self.LEAST + length % (len(self._whole) - 2 * self.LEAST)
         self._write(self._whole[:length])
         self._rest = self._whole[length:]
 

@@ -48,8 +48,8 @@ class Reader:
 
 
 def _line(number: int) -> str:
-    """No end of a line is the beginning of another: as with stamps, and so that a part of one can be told."""
-    return f"<{number}>{'x' * (LogWriter.LEAST + number * 37 % 200)}"
+    """Both ends of a line tell it from others, as stamps and queue IDs do."""
+    return f"<{number}>{'x' * (2 * LogWriter.LEAST + number * 37 % 200)}<{number}>"
 
 
 class World:
