@@ -274,7 +274,7 @@ RULES: tuple[Rule[HostFacts], ...] = (
         "indented-parameter",
         E,
         _indented_parameter,
-        "A line that begins with white space continues the line above: the parameter is not set at all, and the one above has a wrong value.",
+        "A line that begins with white space continues the line above: it is not set, and the one above has a wrong value.",
     ),
     Rule(
         "duplicate-parameter",

@@ -1,0 +1,201 @@
+"""Rules about next hops: relayhost, its fallbacks, and the tables that name others."""
+
+import ipaddress
+from collections.abc import Iterator
+from functools import partial
+
+from config.fields import is_address
+from config.lint import mend
+from config.lint.facts import HostFacts, Route
+from config.lint.finding import Fault, Rule, Severity
+from config.lint.main_cf import swallowed
+from config.lint.next_hop import NextHop, mended, parse_next_hop, slip
+from config.providers import PROVIDERS, Provider
+
+Facts = HostFacts
+
+
+def parsed(routes: tuple[Route, ...]) -> Iterator[tuple[Route, NextHop]]:
+    """The routes whose next hop Postfix can read."""
+    for route in routes:
+        if hop := parse_next_hop(route.next_hop):
+            yield route, hop
+
+
+def _slipped(facts: Facts, kind: str) -> Iterator[Fault]:
+    for route in facts.routes:
+        if parse_next_hop(route.next_hop) is None and slip(route.next_hop) == kind:
+            right = mended(route.next_hop)
+            shown = f"has {route.next_hop}"
+            if route.where == facts.where("relayhost"):
+                yield Fault(route.where, shown, mend.assign(facts, ("relayhost", right)))
+            else:
+                yield Fault(route.where, shown, mend.edit(facts, f'write "{right}"'))
+
+
+def _without_brackets(facts: Facts) -> Iterator[Fault]:
+    for route, hop in parsed(facts.relay_routes):
+        if hop.bracketed or not (hop.port_name or ":" in route.next_hop or facts.sends_by_login):
+            continue
+        right = mended(route.next_hop)
+        yield Fault(
+            route.where,
+            f"is {route.next_hop}, without brackets",
+            mend.assign(facts, ("relayhost", right))
+            if route.where == facts.where("relayhost")
+            else mend.edit(facts, f'write "{right}"'),
+        )
+
+
+def _unknown_port_name(facts: Facts) -> Iterator[Fault]:
+    for route, hop in parsed(facts.routes):
+        if hop.port is None and (facts.version >= (3, 6) or hop.port_name not in facts.port_names):
+            yield Fault(
+                route.where,
+                f'has the port name "{hop.port_name}"',
+                mend.edit(facts, "write the port's number"),
+            )
+
+
+def _this_host(facts: Facts) -> Iterator[Fault]:
+    own = {facts.value(name).lower() for name in ("myhostname", "proxy_interfaces")} - {""}
+    for route, hop in parsed(facts.relay_routes):
+        if hop.host.lower() in own and hop.port == 25:
+            yield Fault(route.where, f"is {hop.host}, this host itself", mend.edit(facts, "name the relay"))
+
+
+def _wrong_family(facts: Facts) -> Iterator[Fault]:
+    protocols = set(facts.words("inet_protocols"))
+    for route, hop in parsed(facts.routes):
+        if not is_address(hop.host) or "all" in protocols or not protocols:
+            continue
+        family = f"ipv{ipaddress.ip_address(hop.host).version}"
+        if family not in protocols:
+            yield Fault(
+                route.where,
+                f"is an {family.replace('ipv', 'IPv')} address, and inet_protocols is {facts.value('inet_protocols')}",
+                mend.assign(facts, ("inet_protocols", "all")),
+            )
+
+
+def _only_in_hosts_file(facts: Facts) -> Iterator[Fault]:
+    if "native" in facts.words("smtp_host_lookup"):
+        return
+    for route, hop in parsed(facts.routes):
+        if hop.host.lower() in facts.hosts and not hop.on_this_host:
+            yield Fault(
+                route.where,
+                f"{hop.host} stands in /etc/hosts, and smtp_host_lookup is {facts.value('smtp_host_lookup')}",
+                mend.assign(facts, ("smtp_host_lookup", "dns, native")),
+            )
+
+
+def _single_label(facts: Facts) -> Iterator[Fault]:
+    if "native" in facts.words("smtp_host_lookup"):
+        return
+    searching = {"res_defnames", "res_dnsrch"} & set(facts.words("smtp_dns_resolver_options"))
+    for route, hop in parsed(facts.routes):
+        if "." in hop.host or hop.host.lower() in {"localhost", *facts.hosts} or is_address(hop.host):
+            continue
+        if not searching:
+            right = f"[{hop.host}.{facts.value('mydomain')}]" + (f":{hop.port}" if hop.port != 25 else "")
+            yield Fault(
+                route.where,
+                f"{hop.host} has no domain",
+                mend.edit(facts, f'write the full name, as in "{right}"'),
+            )
+
+
+def provider_of(host: str) -> tuple[str, Provider] | None:
+    """The provider whose relay this is."""
+    for name, provider in PROVIDERS.items():
+        prefix, region, suffix = provider.host.partition("{region}")
+        exact = not region and host.lower() == provider.host
+        if exact or (region and host.lower().startswith(prefix) and host.lower().endswith(suffix)):
+            return name, provider
+    return None
+
+
+def wrong_provider_port(host: str, port: int | None) -> tuple[str, int] | None:
+    """(why, right port) if the provider documents no such port."""
+    found = provider_of(host)
+    if found is None:
+        return None
+    name, provider = found
+    if port == 465 and provider.implicit is None and provider.starttls:
+        return f"{name} documents no port 465", provider.starttls
+    if port == 587 and provider.starttls is None and provider.implicit:
+        return f"{name} documents no port 587", provider.implicit
+    return None
+
+
+def _provider_port(facts: Facts) -> Iterator[Fault]:
+    for route, hop in parsed(facts.relay_routes):
+        if wrong := wrong_provider_port(hop.host, hop.port):
+            why, port = wrong
+            yield Fault(
+                route.where,
+                f"is {route.next_hop}; {why}",
+                mend.edit(facts, f'write "[{hop.host}]:{port}", also in sasl_passwd'),
+            )
+
+
+def _no_relay(facts: Facts) -> Iterator[Fault]:
+    lost = any(name == "relayhost" for _, _, name in swallowed(facts))
+    if facts.login_tables and facts.sends_by_login and not facts.routes and not lost:
+        yield Fault(
+            facts.where("relayhost"),
+            "is empty, and smtp_sasl_password_maps has a login",
+            mend.assign(facts, ("relayhost", "[smtp.example.net]:587")),
+        )
+
+
+E, W = Severity.ERROR, Severity.WARNING
+_FATAL = "smtp(8) ends with a fatal error: mail stays in the queue, and no log line about it has a status or a reason."
+
+RULES: tuple[Rule[HostFacts], ...] = (
+    Rule("relayhost-bracket-unbalanced", E, partial(_slipped, kind="bracket"), _FATAL),
+    Rule("relayhost-as-url", E, partial(_slipped, kind="url"), _FATAL),
+    Rule("relayhost-with-transport", E, partial(_slipped, kind="transport"), _FATAL),
+    Rule("relayhost-port-in-brackets", E, partial(_slipped, kind="port-in-brackets"), _FATAL),
+    Rule(
+        "relayhost-with-login",
+        E,
+        partial(_slipped, kind="login"),
+        f"{_FATAL} And every user of the host can read it.",
+    ),
+    Rule("relayhost-no-host", E, partial(_slipped, kind="host"), _FATAL),
+    Rule(
+        "relayhost-without-brackets",
+        W,
+        _without_brackets,
+        "Without brackets Postfix asks for the MX hosts of the name: mail goes to servers that know no login, and bounces.",
+    ),
+    Rule(
+        "relayhost-port-name-unknown",
+        E,
+        _unknown_port_name,
+        f"{_FATAL} The name is in no table that smtp(8) reads.",
+    ),
+    Rule("relayhost-is-this-host", E, _this_host, "Mail loops back to this host, and stays in the queue."),
+    Rule("relayhost-address-family", E, _wrong_family, "Postfix never connects to addresses of that kind."),
+    Rule(
+        "relayhost-only-in-hosts-file",
+        W,
+        _only_in_hosts_file,
+        "smtp(8) asks DNS alone and passes /etc/hosts over: the name is not found, or another address is.",
+    ),
+    Rule(
+        "relayhost-without-domain",
+        W,
+        _single_label,
+        "smtp(8) looks names up as they are, without the resolver's search list: the name is not found.",
+    ),
+    Rule("relayhost-provider-port", W, _provider_port, "Connections to a port that nobody serves time out."),
+    Rule(
+        "relayhost-missing",
+        E,
+        _no_relay,
+        "Mail goes to the MX hosts of its recipients directly, past the relay.",
+    ),
+)
