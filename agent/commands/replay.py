@@ -1,27 +1,57 @@
-"""`postward replay`: logs through the agent's own pipeline, then the metrics."""
+"""`postward replay`: logs through the agent's own pipeline, then the metrics: now, as history, or as JSON.
 
-from collections.abc import Callable, Sequence
+Memory does not grow with the logs. A file that cannot be read, or not to its end, is named, the others are counted
+all the same, and the status is 1.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import click
-from prometheus_client import CollectorRegistry, generate_latest
 
 from agent.clock import local_now
-from agent.collector import PostwardCollector
-from agent.commands.common import fail, load, told
-from agent.console import DeliveryRows, terminal
 from agent.counting import Counting
+from agent.exposition import History, write_text
+from agent.logfiles import (
+    STANDARD_INPUT,
+    LogFileError,
+    blocks,
+    first_moment,
+    last_written,
+    progress_bar,
+    quiet_pipe,
+)
 from agent.pipeline import Observer, Pipeline
 from agent.relay_names import RelayNames
-from agent.source.segment import Segment
 from agent.tally import Tally
+from parsers import parse_record, parse_stamp
 
-_BATCH = 1 << 20
+_LONGEST_GAP = (
+    86400  # seconds without a line that are still filled with samples; beyond, the history has a gap
+)
 
 
 @click.command("replay")
-@click.argument(
-    "files", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--metrics", "output", flag_value="metrics", default=True, help="Print Prometheus text (default)."
+)
+@click.option(
+    "--openmetrics",
+    "output",
+    flag_value="openmetrics",
+    help="Print OpenMetrics with times, for `promtool tsdb create-blocks-from openmetrics`.",
+)
+@click.option("--json", "output", flag_value="json", help="Print the counts as JSON.")
+@click.option(
+    "--interval",
+    type=click.IntRange(min=1),
+    default=60,
+    show_default=True,
+    help="With --openmetrics: seconds of the log between two samples.",
 )
 @click.option(
     "--config",
@@ -29,28 +59,176 @@ _BATCH = 1 << 20
     type=click.Path(path_type=Path),
     help="Settings, for the names of the relays.",
 )
+@click.option(
+    "--all", "everything", is_flag=True, help="Count also what the agent counts besides deliveries; slower."
+)
 @click.option("--deliveries", is_flag=True, help="Print each delivery as a row on standard error.")
-def command(files: tuple[Path, ...], settings_file: Path | None, deliveries: bool) -> None:
-    """Count FILES (also .gz, .xz, .bz2) as the agent would, and print the metrics as Prometheus text."""
+def command(
+    files: tuple[Path, ...],
+    output: str,
+    interval: int,
+    settings_file: Path | None,
+    everything: bool,
+    deliveries: bool,
+) -> None:
+    """Count logs (also .gz, .xz, .bz2, .zst; - is standard input) as the agent would, and print the metrics.
+
+    The files are read in the order of their first stamps, whatever their names.
+    """
+    replay = Replay(_names(settings_file), everything=everything, deliveries=deliveries)
+    history = History(replay.tally, interval) if output == "openmetrics" else None
+    failed = replay.read(files, history)
+    with quiet_pipe():
+        if history is not None:
+            history.write(sys.stdout.write)
+        elif output == "json":
+            click.echo(json.dumps(replay.tally.as_json()))
+        else:
+            write_text(replay.tally, sys.stdout.write)
+    sys.exit(1 if failed else 0)
+
+
+def _names(settings_file: Path | None) -> RelayNames:
+    if settings_file is None:
+        return RelayNames()
+    from agent.commands.common import load, told  # only settings need all that
+
     with told():
-        names = RelayNames.of_settings(load(settings_file)) if settings_file else RelayNames()
-    observers = [DeliveryRows(terminal(error=True), names).observe] if deliveries else []
-    tally = replay(files, names, observers)
-    registry = CollectorRegistry()
-    registry.register(PostwardCollector(tally, dict))
-    click.echo(generate_latest(registry).decode(), nl=False)
+        return RelayNames.of_settings(load(settings_file))
+    raise AssertionError("told() ends the command")
 
 
-def replay(files: tuple[Path, ...], names: RelayNames, observers: Sequence[Observer]) -> Tally:
-    """Count files in the order given."""
-    tally = Tally()
-    feed: Callable[[bytes], None] = Pipeline(Counting(tally, names, local_now), observers).feed
-    for path in files:
+class Replay:
+    """Counts log files into a tally.
+
+    Args:
+        names: the relays of the settings.
+        everything: also what is not about deliveries, and probes apart from the users' mail, as the agent does.
+        deliveries: print each as a row on standard error.
+    """
+
+    def __init__(self, names: RelayNames, *, everything: bool = False, deliveries: bool = False) -> None:
+        self.tally = Tally()
+        self._written = local_now()  # of the file that is read: year-less stamps are near to it
+        observers: list[Observer] = []
+        kind = Counting
+        if everything:
+            from agent.details import Details
+            from agent.exemplars import Exemplars
+            from agent.probe_traffic import UserCounting
+
+            kind = UserCounting
+            observers.append(Details(self.tally, names, Exemplars()).observe)
+        if deliveries:
+            from agent.console import DeliveryRows, terminal
+
+            observers.append(DeliveryRows(terminal(error=True), names).observe)
+        counting = kind(self.tally, names, lambda: self._written)
+        skimming = not observers and kind is Counting
+        self._feed = Pipeline(counting, observers, skimming=skimming).feed
+
+    def read(self, files: tuple[Path, ...], history: History | None) -> bool:
+        """Count files in the order of their first stamps. True if one could not be read to its end."""
+        ordered, failed = _in_order(files)
+        clock = _Sampler(history) if history is not None else None
+        with progress_bar(ordered) as progress:
+            for path in ordered:
+                self._written = _reference(path)
+                try:
+                    for block in blocks(path, progress(path)):
+                        if clock is None:
+                            self._feed(block)
+                        else:
+                            clock.feed(block, self._written, self._feed)
+                except LogFileError as error:
+                    failed = _complain(error)
+        if clock is not None:
+            clock.finish()
+        return failed
+
+
+def _in_order(files: tuple[Path, ...]) -> tuple[list[Path], bool]:
+    """The files by their first stamps; those without one last. True if one cannot be read."""
+    failed = False
+    dated: list[tuple[float, Path]] = []
+    for path in dict.fromkeys(files):
         try:
-            segment = Segment(path)
-            while lines := segment.read_lines(_BATCH, finished=True):
-                feed(lines)
-            segment.close()
-        except (OSError, EOFError) as error:
-            fail(f"{path}: {error}; only whole log files, plain or compressed, can be counted")
-    return tally
+            known = path != STANDARD_INPUT and len(files) > 1
+            moment = first_moment(path, _reference(path)) if known else None
+        except LogFileError as error:
+            failed = _complain(error)
+            continue
+        dated.append((moment.timestamp() if moment else float("inf"), path))
+    dated.sort(key=lambda pair: pair[0])
+    if len(dated) > 1:
+        click.echo("reading, oldest first:", err=True)
+        for first, path in dated:
+            since = (
+                "no stamp"
+                if first == float("inf")
+                else f"from {datetime.fromtimestamp(first).astimezone():%F %T}"
+            )
+            click.echo(f"  {path} ({since})", err=True)
+    return [path for _, path in dated], failed
+
+
+def _reference(path: Path) -> datetime:
+    try:
+        return local_now() if path == STANDARD_INPUT else last_written(path)
+    except OSError:
+        return local_now()  # what is wrong with the file is told when it is read
+
+
+def _complain(error: LogFileError) -> bool:
+    click.echo(f"postward: {error}", err=True)
+    return True
+
+
+class _Sampler:
+    """Cuts blocks where the log passes a multiple of the interval, and takes a sample there."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._interval = history.interval
+        self._next: int | None = None  # the moment of the next sample
+        self._minute = b""  # the line before was written in it
+
+    def feed(self, block: bytes, reference: datetime, feed: Callable[[bytes], None]) -> None:
+        """Count a block, with samples in between."""
+        done = 0
+        for start, moment in self._moments(block, reference):
+            if self._next is None:
+                self._next = self._boundary(moment)
+            if moment < self._next:  # also where the log steps back
+                continue
+            feed(block[done:start])
+            done = start
+            if moment - self._next > _LONGEST_GAP:
+                self._history.sample(self._next)
+                self._next = self._boundary(moment)
+            while self._next <= moment:
+                self._history.sample(self._next)
+                self._next += self._interval
+        feed(block[done:])
+
+    def finish(self) -> None:
+        """The sample after the last line."""
+        if self._next is not None:
+            self._history.sample(self._next)
+
+    def _boundary(self, moment: float) -> int:
+        return int(moment // self._interval + 1) * self._interval
+
+    def _moments(self, block: bytes, reference: datetime) -> Iterator[tuple[int, float]]:
+        """Where lines start that may be in another interval than the line before, and when they were written."""
+        start = 0
+        for line in block.split(b"\n"):
+            minute = line[:16] if line[:1].isdigit() else line[:12]
+            # Most lines are of the same minute as the one before: only intervals of whole minutes gain from that.
+            if minute != self._minute or line[:1] in b"<{" or self._interval % 60:
+                record = parse_record(line.decode("utf-8", "replace"))
+                moment = parse_stamp(record.stamp, reference) if record is not None else None
+                if moment is not None:
+                    self._minute = minute
+                    yield start, moment.timestamp()
+            start += len(line) + 1
