@@ -11,6 +11,7 @@ import re
 import shutil
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -69,7 +70,14 @@ def read_host_facts(
             files={str(path): reader.file(path) for path in wanted},
             unread=(str(error), *reader.unread),
         )
-    return _with_postfix(postfix, printed, reader, wanted, managed=settings is not None)
+    facts = _with_postfix(postfix, printed, reader, wanted)
+    if settings is None:
+        return facts
+    return replace(
+        facts,
+        managed=frozenset(DERIVED_PARAMETERS),
+        clear_on_purpose=frozenset(relay.next_hop for relay in settings.relay if relay.cleartext_password),
+    )
 
 
 def _with_postfix(
@@ -77,8 +85,6 @@ def _with_postfix(
     printed: Mapping[str, tuple[str, str]],
     reader: "_Reader",
     wanted: list[Path],
-    *,
-    managed: bool,
 ) -> HostFacts:
     main_cf = parse_main_cf(reader.text(postfix.main_cf) or "")
     master_text = reader.text(postfix.config_directory / "master.cf") or ""
@@ -118,7 +124,6 @@ def _with_postfix(
         disk=_disk(queue),
         mail_uid=_uid(expanded.get("mail_owner", "")),
         setgid_gid=_gid(expanded.get("setgid_group", "")),
-        managed=frozenset(DERIVED_PARAMETERS) if managed else frozenset(),
         unread=tuple(dict.fromkeys(reader.unread)),
     )
 
@@ -306,8 +311,11 @@ def _named_by(settings: Settings | None) -> Iterator[str]:
 
 
 def _nameservers(path: Path) -> tuple[str, ...] | None:
+    """Of a resolv.conf: () if the file is missing, None if it cannot be read."""
     try:
         words = [line.split() for line in path.read_text(errors="replace").split("\n")]
+    except FileNotFoundError:
+        return ()
     except OSError:
         return None
     return tuple(row[1] for row in words if len(row) > 1 and row[0] == "nameserver")

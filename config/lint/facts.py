@@ -147,8 +147,8 @@ class HostFacts:
         tables: the lookup tables that are files.
         files: path → what is known of it.
         chrooted: name under etc/ of the host → "same", "differs" or "missing" in the queue directory.
-        nameservers: of resolv.conf, on the host; None if it could not be read.
-        chroot_nameservers: those of its copy in the queue directory; None if there is none.
+        nameservers: of resolv.conf, on the host; () if there is none, None if it could not be read.
+        chroot_nameservers: those of its copy in the queue directory, likewise.
         hosts: name → addresses, from /etc/hosts.
         port_names: names of /etc/services; empty if nobody looked.
         not_local: addresses that the configuration takes for this host's, and that are not.
@@ -157,6 +157,7 @@ class HostFacts:
         mail_uid: uid of mail_owner; None if there is no such user.
         setgid_gid: gid of setgid_group; None if there is no such group.
         managed: parameters that Postward derives from its settings, so that `postward apply` mends them.
+        clear_on_purpose: next hops whose password may cross the network unencrypted, as the settings say.
         unread: what could not be read, and why.
     """
 
@@ -186,6 +187,7 @@ class HostFacts:
     mail_uid: int | None = None
     setgid_gid: int | None = None
     managed: frozenset[str] = frozenset()
+    clear_on_purpose: frozenset[str] = frozenset()
     unread: tuple[str, ...] = ()
 
     # Parameters

@@ -84,7 +84,8 @@ def logical_lines(text: str) -> Iterator[list[tuple[int, str]]]:
             continue
         if line:
             yield line
-        line = [(number, bare)]
+        # White space in front of the very first line stays: postmap(1) skips such a line.
+        line = [(number, part.rstrip())]
     if line:
         yield line
 
@@ -96,7 +97,7 @@ def parse_main_cf(text: str) -> tuple[Line, ...]:
 
 def _main_line(parts: list[tuple[int, str]]) -> Line:
     number, first = parts[0]
-    whole = " ".join(text for _, text in parts)
+    whole = " ".join(text.strip() for _, text in parts)
     name, equals, value = whole.partition("=")
     if not equals:
         return Line(number, "", "", text=first.split()[0])
@@ -173,7 +174,8 @@ def parse_table(text: str, *, secret: bool, values: bool) -> tuple[Entry, ...]:
 def _entry(parts: list[tuple[int, str]], *, secret: bool, values: bool) -> Entry:
     words = " ".join(text for _, text in parts).split(None, 1)
     key, value = words[0], words[1].rstrip() if len(words) > 1 else ""
-    continued = tuple(number for number, _ in parts[1:])
+    indented = parts if parts[0][1][0] in " \t" else parts[1:]
+    continued = tuple(number for number, _ in indented)
     if not secret:
         return Entry(parts[0][0], key, value if values else None, continued=continued)
     first = parts[0][1].split(None, 1)

@@ -1,0 +1,242 @@
+"""Rules about the tables of passwords: sasl_passwd, its index, and who can read them."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from config.lint import mend, text
+from config.lint.facts import HostFacts, Table, holds_logins
+from config.lint.finding import Fault, Rule, Severity
+from config.lint.next_hop import parse_next_hop
+from config.lint.sasl import login_routes
+from config.lint.text import Entry
+
+Facts = HostFacts
+
+
+def _rebuild(facts: Facts, table: Table, what: str) -> str:
+    return (
+        f"{what}, then {mend.postmap(facts, table)}" if table.reference.index_path else mend.edit(facts, what)
+    )
+
+
+def _place(table: Table, entry: Entry) -> str:
+    return f"{table.reference.path}:{entry.number}" + (f": {entry.key}" if entry.key else "")
+
+
+def _entries(facts: Facts) -> Iterator[tuple[Table, Entry]]:
+    for table in facts.login_tables:
+        yield from ((table, entry) for entry in table.entries or ())
+
+
+def _faulty(facts: Facts, fault: str, what: str, right: str) -> Iterator[Fault]:
+    for table, entry in _entries(facts):
+        if fault in entry.faults:
+            yield Fault(_place(table, entry), what, _rebuild(facts, table, right))
+
+
+def _indented(facts: Facts) -> Iterator[Fault]:
+    for table, entry in _entries(facts):
+        for number in entry.continued:
+            yield Fault(
+                f"{table.reference.path}:{number}",
+                "begins with white space, and so is no entry of its own",
+                _rebuild(facts, table, "remove the white space in front of it"),
+            )
+
+
+def _duplicate(facts: Facts) -> Iterator[Fault]:
+    for table in facts.login_tables:
+        seen: dict[str, int] = {}
+        for entry in table.entries or ():
+            key = (entry.key or "").lower()
+            if key and key in seen:
+                yield Fault(
+                    _place(table, entry),
+                    f"stands in line {seen[key]} already, and that one holds",
+                    _rebuild(facts, table, "remove the line with the old password"),
+                )
+            seen.setdefault(key, entry.number)
+
+
+def _keys(facts: Facts) -> set[str] | None:
+    """The keys of all tables of passwords; None if some are not known, or odd in a way that is told elsewhere."""
+    keys: set[str] = set()
+    for table in facts.login_tables:
+        if table.entries is None or any(entry.key is None or entry.continued for entry in table.entries):
+            return None
+        keys |= {entry.key.lower() for entry in table.entries if entry.key}
+    # A table that is no file, or a login in main.cf itself, may answer anything.
+    others = len(facts.words("smtp_sasl_password_maps")) > len(facts.login_tables)
+    return None if others or not facts.login_tables else keys
+
+
+def _key_mismatch(facts: Facts) -> Iterator[Fault]:
+    keys = _keys(facts)
+    if keys is None or (
+        facts.yes("smtp_sender_dependent_authentication") and any("@" in key for key in keys)
+    ):
+        return
+    table = facts.login_tables[0]
+    for route in login_routes(facts):
+        hop = parse_next_hop(route.next_hop)
+        if hop is None or {route.next_hop.lower(), hop.host.lower()} & keys:
+            continue
+        shown = ", ".join(sorted(key for key in keys if "@" not in key)) or "no next hop"
+        yield Fault(
+            table.reference.path,
+            f"has {shown}; mail goes to {route.next_hop}",
+            _rebuild(facts, table, f'write the key exactly as "{route.next_hop}"'),
+        )
+
+
+def _no_key_for_bounces(facts: Facts) -> Iterator[Fault]:
+    keys = _keys(facts)
+    if not keys or not facts.yes("smtp_sender_dependent_authentication"):
+        return
+    for route in login_routes(facts):
+        hop = parse_next_hop(route.next_hop)
+        if hop and not {route.next_hop.lower(), hop.host.lower()} & keys:
+            yield Fault(
+                facts.login_tables[0].reference.path,
+                f"has keys for senders, and none for {route.next_hop}",
+                _rebuild(facts, facts.login_tables[0], f'add an entry for "{route.next_hop}"'),
+            )
+            return
+
+
+def _senders_unused(facts: Facts) -> Iterator[Fault]:
+    if facts.yes("smtp_sender_dependent_authentication"):
+        return
+    for table, entry in _entries(facts):
+        if entry.key and "@" in entry.key:
+            yield Fault(
+                _place(table, entry),
+                "is a sender, and smtp_sender_dependent_authentication is no",
+                mend.assign(facts, ("smtp_sender_dependent_authentication", "yes")),
+            )
+
+
+def _readable(facts: Facts) -> Iterator[Fault]:
+    for table in facts.tables:
+        for path in (table.reference.path, table.reference.index_path):
+            known = facts.files.get(path) if path else None
+            if holds_logins(table.parameters) and known and known.exists and known.mode & 0o007:
+                yield Fault(
+                    f"{path}",
+                    f"has mode {known.mode:04o}",
+                    f"chown root:root {path} && chmod 0600 {path}",
+                )
+
+
+def _in_main_cf(facts: Facts) -> Iterator[Fault]:
+    known = facts.files.get(f"{facts.config_directory}/main.cf")
+    for line in facts.main_cf:
+        if "********" in line.value and line.name != "relayhost" and known and known.mode & 0o004:
+            yield Fault(
+                f"{facts.config_directory}/main.cf:{line.number}: {line.name}",
+                "holds a login",
+                mend.edit(facts, "move it to a table for root alone, and set a new password at the relay"),
+            )
+
+
+def _proxied(facts: Facts) -> Iterator[Fault]:
+    for table in facts.login_tables:
+        path = table.reference.index_path or table.reference.path
+        known = facts.files.get(path)
+        if table.reference.proxied and known and known.exists and not known.mode & 0o004:
+            yield Fault(
+                facts.where("smtp_sasl_password_maps"),
+                f"is proxy:{table.reference.name}, a file for root alone",
+                mend.assign(facts, ("smtp_sasl_password_maps", table.reference.name)),
+            )
+
+
+E, W = Severity.ERROR, Severity.WARNING
+_NO_LOGIN = "No login takes place, and the relay answers 530: Postfix bounces that, and the mail is lost."
+_REFUSED = "The relay refuses the login (535), and all mail is deferred."
+
+RULES: tuple[Rule[HostFacts], ...] = (
+    Rule(
+        "password-key-mismatch",
+        E,
+        _key_mismatch,
+        f"Postfix looks the next hop up exactly as it is written. {_NO_LOGIN}",
+    ),
+    Rule("password-line-indented", E, _indented, f"White space continues the line above. {_NO_LOGIN}"),
+    Rule(
+        "password-line-with-equals",
+        E,
+        partial(
+            _faulty, fault=text.EQUALS, what='has "=" between key and login', right="write a blank instead"
+        ),
+        f"The whole line is the key. {_NO_LOGIN}",
+    ),
+    Rule(
+        "password-line-without-login",
+        E,
+        partial(_faulty, fault=text.NO_VALUE, what="has one word", right='write "[host]:port user:password"'),
+        _NO_LOGIN,
+    ),
+    Rule(
+        "password-without-colon",
+        E,
+        partial(_faulty, fault=text.NO_COLON, what='has no ":" in its login', right='write "user:password"'),
+        f"All of it is the user, and the password is empty. {_REFUSED}",
+    ),
+    Rule(
+        "password-user-empty",
+        E,
+        partial(_faulty, fault=text.NO_USER, what="has no user", right="add the user, or remove the line"),
+        "The SASL library refuses it (All-whitespace username), and all mail is deferred.",
+    ),
+    Rule(
+        "password-empty",
+        E,
+        partial(_faulty, fault=text.NO_PASSWORD, what="has an empty password", right="add the password"),
+        _REFUSED,
+    ),
+    Rule(
+        "password-quoted",
+        E,
+        partial(_faulty, fault=text.QUOTED, what="has its login in quotes", right="remove the quotes"),
+        f"The quotes are part of user and password. {_REFUSED}",
+    ),
+    Rule(
+        "password-with-comment",
+        W,
+        partial(
+            _faulty,
+            fault=text.COMMENT,
+            what="has a # behind its login",
+            right="put the comment on a line of its own",
+        ),
+        f"The comment is part of the password. {_REFUSED}",
+    ),
+    Rule(
+        "password-placeholder",
+        E,
+        partial(_faulty, fault=text.PLACEHOLDER, what="has the password of a how-to", right="write your own"),
+        _REFUSED,
+    ),
+    Rule(
+        "password-key-duplicate",
+        E,
+        _duplicate,
+        "postmap keeps the first of them: a new password further down is never used.",
+    ),
+    Rule(
+        "password-missing-for-bounces",
+        W,
+        _no_key_for_bounces,
+        f"Bounces and probes have an empty sender, for which there is no key. {_NO_LOGIN}",
+    ),
+    Rule("password-of-sender-unused", E, _senders_unused, f"Postfix does not look senders up. {_NO_LOGIN}"),
+    Rule("password-file-readable", W, _readable, "Every user of the host can read the relay's password."),
+    Rule("password-in-main-cf", W, _in_main_cf, "Every user of the host can read the relay's password."),
+    Rule(
+        "password-table-proxied",
+        E,
+        _proxied,
+        "proxymap(8) runs without root's rights and cannot open it: all mail is deferred.",
+    ),
+)

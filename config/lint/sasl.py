@@ -1,0 +1,217 @@
+"""Rules about the SMTP client's logins: parameters, plug-ins, and how they go together with TLS."""
+
+from collections.abc import Iterator
+
+from config.lint import mend
+from config.lint.facts import HostFacts, Route
+from config.lint.finding import Fault, Rule, Severity
+from config.lint.relayhost import parsed
+from config.lint.tls import level_for
+
+Facts = HostFacts
+
+_OPTIONS = {"noplaintext", "noactive", "nodictionary", "noanonymous", "mutual_auth"}
+# Mechanism → the name of its plug-in (sasl-xoauth2 is a package of its own; EXTERNAL needs none).
+_PLUGIN = {
+    "plain": "plain",
+    "login": "login",
+    "cram-md5": "crammd5",
+    "digest-md5": "digestmd5",
+    "ntlm": "ntlm",
+    "gssapi": "gssapiv2",
+    "gs2-krb5": "gs2",
+    "scram-sha-1": "scram",
+    "scram-sha-256": "scram",
+    "scram-sha-512": "scram",
+    "xoauth2": "xoauth2",
+    "oauthbearer": "oauthbearer",
+    "anonymous": "anonymous",
+    "external": "",
+}
+_PLAINTEXT = {"plain", "login", "xoauth2", "oauthbearer"}
+
+
+def login_routes(facts: Facts) -> Iterator[Route]:
+    """Where a password is sent, or should be: to other hosts, if the client logs in."""
+    if facts.sends_by_login:
+        yield from (
+            route for route, hop in parsed(facts.relay_routes) if route.login and not hop.on_this_host
+        )
+
+
+def _mechanisms(facts: Facts) -> list[str]:
+    """The names in smtp_sasl_mechanism_filter, of which PLAIN and LOGIN stand for an empty one."""
+    words = [word.lower() for word in facts.words("smtp_sasl_mechanism_filter")]
+    named = [word for word in words if word[0] != "!" and ":" not in word and "/" not in word]
+    return named or ["plain", "login"]
+
+
+def _no_passwords(facts: Facts) -> Iterator[Fault]:
+    if facts.sends_by_login and not facts.value("smtp_sasl_password_maps"):
+        table = f"{facts.value('default_database_type')}:{facts.config_directory}/sasl_passwd"
+        yield Fault(
+            facts.where("smtp_sasl_auth_enable"),
+            "is yes, and smtp_sasl_password_maps is empty",
+            mend.assign(facts, ("smtp_sasl_password_maps", table)),
+        )
+
+
+def _switched_off(facts: Facts) -> Iterator[Fault]:
+    if facts.value("smtp_sasl_auth_enable").lower() == "no" and facts.login_tables and facts.relay_routes:
+        yield Fault(
+            facts.where("smtp_sasl_auth_enable"),
+            "is no, and smtp_sasl_password_maps is set",
+            mend.assign(facts, ("smtp_sasl_auth_enable", "yes")),
+        )
+
+
+def _no_plugin(facts: Facts) -> Iterator[Fault]:
+    if not facts.sends_by_login or facts.sasl_plugins is None or facts.value("smtp_sasl_type") != "cyrus":
+        return
+    known = [word for word in _mechanisms(facts) if word in _PLUGIN]
+    if known and not any(_PLUGIN[word] in {"", *facts.sasl_plugins} for word in known):
+        yield Fault(
+            facts.where("smtp_sasl_auth_enable"),
+            f"is yes, and no SASL plug-in for {' or '.join(word.upper() for word in known)} is installed",
+            mend.install(facts, "sasl"),
+        )
+
+
+def _no_plaintext(facts: Facts) -> Iterator[Fault]:
+    seen = set()
+    if not _PLAINTEXT & set(_mechanisms(facts)):
+        return
+    for route in login_routes(facts):
+        encrypted = level_for(facts, route) not in {"", "none"}
+        name = "smtp_sasl_tls_security_options" if encrypted else "smtp_sasl_security_options"
+        if "noplaintext" in facts.words(name, route.service) and name not in seen:
+            seen.add(name)
+            yield Fault(
+                facts.where(name),
+                f"is {', '.join(facts.words(name, route.service))}, which forbids PLAIN and LOGIN",
+                mend.assign(facts, (name, "noanonymous")),
+            )
+
+
+def _unknown_option(facts: Facts) -> Iterator[Fault]:
+    for name in ("smtp_sasl_security_options", "smtp_sasl_tls_security_options"):
+        wrong = [word for word in facts.words(name) if word.lower() not in _OPTIONS]
+        if wrong and name in facts.explicit:
+            yield Fault(facts.where(name), f'has "{wrong[0]}"', mend.assign(facts, (name, "noanonymous")))
+
+
+def _unknown_mechanism(facts: Facts) -> Iterator[Fault]:
+    wrong = [word for word in _mechanisms(facts) if word not in _PLUGIN]
+    if wrong and facts.sends_by_login:
+        yield Fault(
+            facts.where("smtp_sasl_mechanism_filter"),
+            f'has "{wrong[0]}", which is no mechanism',
+            mend.assign(facts, ("smtp_sasl_mechanism_filter", "plain, login")),
+        )
+
+
+def _wrong_type(facts: Facts) -> Iterator[Fault]:
+    kind = facts.value("smtp_sasl_type")
+    if facts.sends_by_login and facts.sasl_types and kind not in facts.sasl_types:
+        yield Fault(
+            facts.where("smtp_sasl_type"),
+            f"is {kind}; this Postfix can use {', '.join(sorted(facts.sasl_types))} to log in",
+            mend.remove(facts, "smtp_sasl_type"),
+        )
+
+
+def _hard_bounce(facts: Facts) -> Iterator[Fault]:
+    if facts.sends_by_login and facts.value("smtp_sasl_auth_soft_bounce").lower() == "no":
+        yield Fault(
+            facts.where("smtp_sasl_auth_soft_bounce"),
+            "is no",
+            mend.remove(facts, "smtp_sasl_auth_soft_bounce"),
+        )
+
+
+def _without_tls(facts: Facts) -> Iterator[Fault]:
+    for route in login_routes(facts):
+        word = level_for(facts, route)
+        wrapped = facts.yes("smtp_tls_wrappermode", route.service)
+        if word in {"", "none"} and not wrapped and route.next_hop not in facts.clear_on_purpose:
+            yield Fault(
+                facts.where("smtp_tls_security_level"),
+                f"is {word or 'empty'}, and {route.next_hop} wants a login",
+                mend.assign(facts, ("smtp_tls_security_level", "encrypt")),
+            )
+
+
+def _in_clear(facts: Facts) -> Iterator[Fault]:
+    for route in login_routes(facts):
+        plain = "noplaintext" not in facts.words("smtp_sasl_security_options", route.service)
+        wrapped = facts.yes("smtp_tls_wrappermode", route.service)
+        if level_for(facts, route) in {"may", "dane"} and plain and not wrapped:
+            yield Fault(
+                facts.where("smtp_tls_security_level"),
+                f"is {level_for(facts, route)}, and {route.next_hop} gets a login",
+                mend.assign(facts, ("smtp_tls_security_level", "encrypt")),
+            )
+
+
+def _unlogged(facts: Facts) -> Iterator[Fault]:
+    levels = {level_for(facts, route) for route in login_routes(facts)}
+    if "may" in levels and facts.value("smtp_tls_loglevel") in {"0", "none"}:
+        yield Fault(facts.where("smtp_tls_loglevel"), "is 0", mend.assign(facts, ("smtp_tls_loglevel", "1")))
+
+
+E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_NO_LOGIN = "No login takes place, and the relay answers 530: Postfix bounces that, and the mail is lost."
+
+RULES: tuple[Rule[HostFacts], ...] = (
+    Rule(
+        "sasl-without-passwords",
+        E,
+        _no_passwords,
+        "smtp(8) ends with a fatal error, and mail stays in the queue without a reason.",
+    ),
+    Rule("sasl-switched-off", E, _switched_off, _NO_LOGIN),
+    Rule(
+        "sasl-plugin-missing",
+        E,
+        _no_plugin,
+        "Every login fails (no mechanism available), and all mail is deferred.",
+    ),
+    Rule(
+        "sasl-forbids-plain",
+        E,
+        _no_plaintext,
+        "Nearly every relay offers PLAIN and LOGIN alone, and then no mechanism is left: all mail is deferred.",
+    ),
+    Rule(
+        "sasl-option-unknown",
+        E,
+        _unknown_option,
+        "smtp(8) ends with a fatal error, and mail stays in the queue without a reason.",
+    ),
+    Rule(
+        "sasl-mechanism-unknown",
+        W,
+        _unknown_mechanism,
+        "What the filter does not name is not used: no mechanism may be left.",
+    ),
+    Rule(
+        "sasl-type-not-for-clients",
+        E,
+        _wrong_type,
+        "smtp(8) ends with a fatal error (dovecot is for servers), and mail stays in the queue.",
+    ),
+    Rule(
+        "sasl-hard-bounce",
+        W,
+        _hard_bounce,
+        "A refused login bounces mail instead of keeping it: one wrong password loses all mail.",
+    ),
+    Rule("password-without-tls", E, _without_tls, f"Relays offer AUTH under TLS only. {_NO_LOGIN}"),
+    Rule(
+        "password-in-clear",
+        W,
+        _in_clear,
+        "If STARTTLS is missing or taken out on the way, Postfix sends the password unencrypted, and the log shows success.",
+    ),
+    Rule("tls-unlogged", N, _unlogged, "The log does not tell whether a password went out encrypted."),
+)
