@@ -1,0 +1,136 @@
+"""Rules about who this host says it is: names in EHLO and in sender addresses."""
+
+import re
+from collections.abc import Iterator
+
+from config.fields import is_host_name
+from config.lint import mend
+from config.lint.facts import HostFacts
+from config.lint.finding import Fault, Rule, Severity
+
+Facts = HostFacts
+
+_PLACEHOLDER = re.compile(r"(.*\.)?(localdomain|localhost|local|invalid|lan|internal|home\.arpa)")
+_EXAMPLE = "mail.example.com"
+
+
+def _short_name(facts: Facts) -> Iterator[Fault]:
+    name = facts.value("myhostname")
+    if name and "." not in name:
+        yield Fault(
+            facts.where("myhostname"),
+            f"is {name}, without a domain",
+            mend.assign(facts, ("myhostname", f"{name}.example.com")),
+        )
+
+
+def _made_up_name(facts: Facts) -> Iterator[Fault]:
+    name = facts.value("myhostname").lower()
+    if "." in name and re.fullmatch(r".*\.(localdomain|localhost)", name):
+        yield Fault(facts.where("myhostname"), f"is {name}", mend.assign(facts, ("myhostname", _EXAMPLE)))
+
+
+def _no_name(facts: Facts) -> Iterator[Fault]:
+    for name in ("myhostname", "mydomain"):
+        value = facts.value(name)
+        if name in facts.explicit and not is_host_name(value):
+            yield Fault(facts.where(name), f'is "{value}"', mend.assign(facts, (name, _EXAMPLE)))
+
+
+def _origin_file(facts: Facts) -> Iterator[Fault]:
+    origin = facts.value("myorigin")
+    known = facts.files.get(origin)
+    if origin.startswith("/") and known and not known.exists:
+        yield Fault(
+            facts.where("myorigin"),
+            f"is the file {origin}, which does not exist",
+            f"echo {facts.value('mydomain')} > {origin}",
+        )
+
+
+def _origin_file_empty(facts: Facts) -> Iterator[Fault]:
+    origin = facts.value("myorigin")
+    known = facts.files.get(origin)
+    if origin.startswith("/") and known and known.exists and known.word == "":
+        yield Fault(
+            facts.where("myorigin"),
+            f"is the file {origin}, which is empty",
+            f"echo {facts.value('mydomain')} > {origin}",
+        )
+
+
+def _origin_not_full(facts: Facts) -> Iterator[Fault]:
+    origin = facts.value("myorigin")
+    if origin.startswith("/"):
+        known = facts.files.get(origin)
+        origin = (known.word if known and known.word else "") or "."
+    # What follows from myhostname or mydomain is told there.
+    derived = origin in {facts.value("myhostname"), facts.value("mydomain")}
+    if not derived and ("." not in origin or re.fullmatch(r"(.*\.)?(localdomain|localhost)", origin.lower())):
+        yield Fault(
+            facts.where("myorigin"),
+            f"makes {origin} the domain of senders",
+            mend.assign(facts, ("myorigin", "$mydomain")),
+        )
+
+
+def _top_level_domain(facts: Facts) -> Iterator[Fault]:
+    domain = facts.value("mydomain")
+    users = [line for line in facts.main_cf if re.search(r"\$[({]?mydomain\b", line.value)]
+    if (
+        "." in facts.value("myhostname")
+        and domain
+        and "." not in domain
+        and not _PLACEHOLDER.fullmatch(domain)
+        and users
+    ):
+        yield Fault(
+            facts.where("mydomain"),
+            f"is {domain}, and {users[0].name} uses it",
+            mend.assign(facts, ("mydomain", facts.value("myhostname"))),
+        )
+
+
+def _helo_name(facts: Facts) -> Iterator[Fault]:
+    name = facts.value("smtp_helo_name")
+    if "smtp_helo_name" in facts.explicit and "." not in name and ":" not in name:
+        yield Fault(
+            facts.where("smtp_helo_name"),
+            f'is "{name}"' if name else "is empty",
+            mend.remove(facts, "smtp_helo_name"),
+        )
+
+
+E, W = Severity.ERROR, Severity.WARNING
+_REFUSED = (
+    "Many relays refuse such a name in EHLO (504 need fully-qualified hostname), and Postfix bounces that."
+)
+_SENDER = "Senders such as root get an address in a domain that does not exist, and relays refuse them (Domain not found)."
+
+RULES: tuple[Rule[HostFacts], ...] = (
+    Rule("myhostname-without-domain", E, _short_name, _REFUSED),
+    Rule(
+        "myhostname-made-up", W, _made_up_name, f"Postfix made it up because the host has no name. {_SENDER}"
+    ),
+    Rule("name-invalid", E, _no_name, "Every Postfix command fails, also sendmail."),
+    Rule(
+        "myorigin-file-missing",
+        E,
+        _origin_file,
+        "Every Postfix command fails, also sendmail and postfix stop.",
+    ),
+    Rule(
+        "myorigin-file-empty",
+        E,
+        _origin_file_empty,
+        "Every Postfix command fails, also sendmail and postfix stop.",
+    ),
+    Rule("myorigin-without-domain", W, _origin_not_full, _SENDER),
+    Rule(
+        "mydomain-top-level",
+        W,
+        _top_level_domain,
+        f"It is myhostname without its first part, and no domain of yours. {_SENDER}",
+    ),
+    Rule("helo-name-without-domain", E, _helo_name, f"Empty, it ends smtp(8) with a fatal error. {_REFUSED}"),
+)

@@ -1,0 +1,152 @@
+"""Rules about lookup tables: their types, sources and indexes."""
+
+import re
+from collections.abc import Iterator
+
+from config.lint import mend
+from config.lint.facts import MISSING, FileFacts, HostFacts, Table
+from config.lint.finding import Fault, Rule, Severity
+
+Facts = HostFacts
+
+_TABLES = re.compile(r".*(_maps?|_checks|_database|_domains|_cache_map)")
+_REFERENCE = re.compile(r"(?:proxy:)?([a-z]+):(?=/)")
+# What daemons make themselves.
+_CACHE = re.compile(r".*_cache.*|address_verify_map")
+# Types that are part of Postfix or not, without a package of their own.
+_BUILT_IN = {"hash", "btree", "dbm"}
+
+
+def _without_type(facts: Facts) -> Iterator[Fault]:
+    kind = facts.value("default_database_type") or "hash"
+    for name in facts.explicit:
+        paths = [word for word in facts.words(name) if word.startswith("/")]
+        if paths and re.fullmatch(r".*(_maps|_checks|alias_database)", name) and name != "proxy_read_maps":
+            yield Fault(
+                facts.where(name),
+                f"is {paths[0]}, without the type of the table",
+                mend.assign(facts, (name, f"{kind}:{paths[0]}")),
+            )
+
+
+def _unsupported(facts: Facts) -> Iterator[Fault]:
+    if not facts.map_types:
+        return
+    for name in facts.explicit:
+        if not _TABLES.fullmatch(name):
+            continue
+        for kind in dict.fromkeys(_REFERENCE.findall(facts.value(name))):
+            if kind not in facts.map_types:
+                yield Fault(facts.where(name), f"has the table type {kind}", _other_type(facts, name, kind))
+
+
+def _other_type(facts: Facts, name: str, kind: str) -> str:
+    own = facts.value("default_database_type") or "hash"
+    if kind not in _BUILT_IN and own in facts.map_types and facts.distribution:
+        return mend.install(facts, "map", type=kind)
+    words = facts.value(name).replace(f"{kind}:/", f"{own}:/")
+    files = " && ".join(
+        f"postmap {own}:{path}" for path in re.findall(rf"\b{kind}:(/[^\s,]+)", facts.value(name))
+    )
+    return f"{files} && {mend.assign(facts, (name, words))}"
+
+
+def _indexed(facts: Facts) -> Iterator[tuple[Table, FileFacts, FileFacts]]:
+    """(table, source, index) of tables that postmap(1) compiles."""
+    for table in facts.tables:
+        cache = any(_CACHE.fullmatch(name) for name in table.parameters)
+        source = facts.files.get(table.reference.path)
+        index = facts.files.get(table.reference.index_path or "")
+        if not cache and source and index and table.reference.type in facts.map_types:
+            yield table, source, index
+
+
+def _place(facts: Facts, table: Table) -> str:
+    return facts.where(table.parameters[0])
+
+
+def _missing(facts: Facts) -> Iterator[Fault]:
+    for table in facts.tables:
+        source = facts.files.get(table.reference.path)
+        index = facts.files.get(table.reference.index_path or "", MISSING)
+        cache = any(_CACHE.fullmatch(name) for name in table.parameters)
+        if source and not source.exists and not index.exists and not cache:
+            yield Fault(
+                _place(facts, table),
+                f"names {table.reference.path}, which does not exist",
+                f"write {table.reference.path}"
+                + (f", then {mend.postmap(facts, table)}" if table.reference.index_path else ""),
+            )
+
+
+def _no_index(facts: Facts) -> Iterator[Fault]:
+    for table, source, index in _indexed(facts):
+        if source.exists and not index.exists:
+            yield Fault(
+                _place(facts, table),
+                f"names {table.reference.path}, and {table.reference.index_path} does not exist",
+                mend.postmap(facts, table),
+            )
+
+
+def _stale(facts: Facts) -> Iterator[Fault]:
+    for table, source, index in _indexed(facts):
+        if source.exists and index.exists and index.mtime < source.mtime:
+            yield Fault(
+                f"{table.reference.index_path}",
+                f"is older than {table.reference.path}",
+                mend.postmap(facts, table),
+            )
+
+
+def _damaged(facts: Facts) -> Iterator[Fault]:
+    for table, _, index in _indexed(facts):
+        kind = table.reference.type
+        if index.exists and table.index_type and table.index_type != kind:
+            shown = f"is no {kind} table" + (
+                f", but {table.index_type}" if table.index_type != "damaged" else ", or damaged"
+            )
+            remedy = f"rm {table.reference.index_path} && {mend.postmap(facts, table)}"
+            yield Fault(f"{table.reference.index_path}", shown, remedy)
+
+
+def _deprecated(facts: Facts) -> Iterator[Fault]:
+    if facts.version < (3, 11) or facts.value("default_database_type") in {"hash", "btree"}:
+        return
+    for table, source, _ in _indexed(facts):
+        if table.reference.type in {"hash", "btree"} and source.exists:
+            own = facts.value("default_database_type")
+            yield Fault(
+                _place(facts, table),
+                f"has the table type {table.reference.type}; this Postfix prefers {own}",
+                mend.edit(facts, f"postmap {own}:{table.reference.path}, and write {own}: instead"),
+            )
+
+
+E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
+_DEFERRED = "Postfix cannot look anything up there: mail that needs it is deferred, or the daemon ends with a fatal error."
+
+RULES: tuple[Rule[HostFacts], ...] = (
+    Rule(
+        "map-without-type",
+        E,
+        _without_type,
+        'The daemon ends with a fatal error (expecting "type:name" form).',
+    ),
+    Rule("map-type-unsupported", E, _unsupported, _DEFERRED),
+    Rule("map-file-missing", E, _missing, _DEFERRED),
+    Rule("index-missing", E, _no_index, _DEFERRED),
+    Rule(
+        "index-stale",
+        W,
+        _stale,
+        "Postfix reads the index alone: what was changed in the source is not in force.",
+    ),
+    Rule("index-damaged", E, _damaged, _DEFERRED),
+    Rule(
+        "map-type-deprecated",
+        N,
+        _deprecated,
+        "Berkeley DB is going away; each daemon logs a warning about it.",
+    ),
+)

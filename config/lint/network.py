@@ -1,0 +1,191 @@
+"""Rules about addresses: what Postfix listens on, trusts, binds to, and asks for names."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from config.fields import is_address
+from config.lint import mend
+from config.lint.facts import HostFacts
+from config.lint.finding import Fault, Rule, Severity
+from config.lint.relayhost import parsed
+
+Facts = HostFacts
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _interface_name(facts: Facts) -> Iterator[Fault]:
+    if match := re.search(r"inet_interfaces: (?:host not found|bad.*|.*not found): (\S+)", facts.fault):
+        yield Fault(
+            facts.where("inet_interfaces"),
+            f"has {match[1]}, which is neither an address nor a name with one",
+            mend.edit(facts, 'write "loopback-only", "all" or an address', "start"),
+        )
+
+
+def _interface_not_local(facts: Facts) -> Iterator[Fault]:
+    match = re.search(r"inet_interfaces: no local interface found for (\S+)", facts.fault)
+    if match and match[1] != "::1":
+        yield Fault(
+            facts.where("inet_interfaces"),
+            f"has {match[1]}, which is no address of this host",
+            mend.edit(facts, 'write "loopback-only", "all" or an address of this host', "start"),
+        )
+
+
+def _no_ipv6(facts: Facts) -> Iterator[Fault]:
+    if re.search(r"inet_interfaces: no local interface found for ::1", facts.fault):
+        yield Fault(
+            facts.where("inet_interfaces"),
+            "has localhost, which is ::1 in /etc/hosts, and IPv6 is off in the kernel",
+            mend.edit(facts, 'write "inet_protocols = ipv4" into main.cf', "start"),
+        )
+
+
+def _protocols(facts: Facts) -> Iterator[Fault]:
+    wrong = [word for word in facts.words("inet_protocols") if word.lower() not in {"all", "ipv4", "ipv6"}]
+    if wrong and facts.defaults:
+        yield Fault(
+            facts.where("inet_protocols"),
+            f'has "{wrong[0]}"',
+            mend.edit(facts, 'write "all", "ipv4" or "ipv6"', "start"),
+        )
+
+
+def _trusted(facts: Facts) -> Iterator[tuple[str, Network | None, bool]]:
+    """(item, network, has host bits) of mynetworks, without tables and files; network None if it is none."""
+    if "mynetworks" not in facts.explicit:
+        return
+    for word in facts.words("mynetworks"):
+        bare = word.removeprefix("!").replace("[", "").replace("]", "")
+        if word.startswith("/") or re.match(r"!?[a-z]+:/", word):
+            continue
+        try:
+            network = ipaddress.ip_network(bare, strict=False)
+        except ValueError:
+            yield word, None, False
+            continue
+        address = bare.partition("/")[0]
+        yield word, network, "/" in bare and ipaddress.ip_address(address) != network.network_address
+
+
+def _host_bits(facts: Facts) -> Iterator[Fault]:
+    for word, network, host_bits in _trusted(facts):
+        if network and host_bits:
+            right = (
+                f"[{network.network_address}]/{network.prefixlen}" if network.version == 6 else str(network)
+            )
+            yield Fault(
+                facts.where("mynetworks"),
+                f"has {word}, an address and no network",
+                mend.edit(facts, f'write "{right}"'),
+            )
+
+
+def _everyone(facts: Facts) -> Iterator[Fault]:
+    for word, network, _ in _trusted(facts):
+        if network and network.prefixlen == 0 and not word.startswith("!"):
+            yield Fault(
+                facts.where("mynetworks"),
+                f"has {word}, which is everyone",
+                mend.assign(facts, ("mynetworks", "127.0.0.0/8, [::1]/128")),
+            )
+
+
+def _no_brackets(facts: Facts) -> Iterator[Fault]:
+    for word, network, _ in _trusted(facts):
+        if network and network.version == 6 and "[" not in word:
+            yield Fault(
+                facts.where("mynetworks"),
+                f"has {word}, which is taken for a table because of its colons",
+                mend.edit(facts, f'write "[{network.network_address}]/{network.prefixlen}"'),
+            )
+
+
+def _no_network(facts: Facts) -> Iterator[Fault]:
+    for word, network, _ in _trusted(facts):
+        if network is None and re.fullmatch(r"!?[0-9.:/\[\]A-Fa-f]+", word):
+            yield Fault(
+                facts.where("mynetworks"),
+                f"has {word}, which is no network",
+                mend.edit(facts, 'write it as in "10.0.0.0/8"'),
+            )
+
+
+def _no_loopback(facts: Facts) -> Iterator[Fault]:
+    items = list(_trusted(facts))
+    if len(items) != len(facts.words("mynetworks")) or not items or not facts.commands("smtpd"):
+        return
+    home = ipaddress.ip_address("127.0.0.1")
+    if not any(network and network.version == 4 and home in network for _, network, _ in items):
+        yield Fault(
+            facts.where("mynetworks"),
+            "is without 127.0.0.0/8",
+            mend.assign(facts, ("mynetworks", f"127.0.0.0/8, [::1]/128, {facts.value('mynetworks')}")),
+        )
+
+
+def _bind_address(facts: Facts) -> Iterator[Fault]:
+    for name in ("smtp_bind_address", "smtp_bind_address6"):
+        if (address := facts.value(name).strip("[]")) in facts.not_local and address:
+            yield Fault(facts.where(name), f"is {address}, no address of this host", mend.remove(facts, name))
+
+
+def _bound_to_loopback(facts: Facts) -> Iterator[Fault]:
+    for name in ("smtp_bind_address", "smtp_bind_address6"):
+        address = facts.value(name).strip("[]")
+        away = [route for route, hop in parsed(facts.relay_routes) if not hop.on_this_host]
+        if is_address(address) and ipaddress.ip_address(address).is_loopback and away:
+            yield Fault(facts.where(name), f"is {address}", mend.remove(facts, name))
+
+
+def _no_nameserver(facts: Facts) -> Iterator[Fault]:
+    names = [hop.host for _, hop in parsed(facts.relay_routes) if not is_address(hop.host)]
+    unknown = [name for name in names if name.lower() not in facts.hosts]
+    if facts.nameservers == () and unknown and facts.words("smtp_host_lookup") != ["native"]:
+        yield Fault(
+            "/etc/resolv.conf",
+            f"names no server, and {unknown[0]} has to be looked up",
+            "write nameserver lines into /etc/resolv.conf",
+        )
+
+
+E, W = Severity.ERROR, Severity.WARNING
+_ALL = "Every Postfix command fails, also sendmail and postfix stop."
+_TEMPORARY = "Postfix answers every client 451 (Temporary lookup failure)."
+
+RULES: tuple[Rule[HostFacts], ...] = (
+    Rule("inet-interfaces-name", E, _interface_name, f"Postfix takes no names of network interfaces. {_ALL}"),
+    Rule("inet-interfaces-not-local", E, _interface_not_local, _ALL),
+    Rule("inet-interfaces-without-ipv6", E, _no_ipv6, _ALL),
+    Rule("inet-protocols-unknown", E, _protocols, _ALL),
+    Rule("mynetworks-host-bits", E, _host_bits, _TEMPORARY),
+    Rule(
+        "mynetworks-everyone",
+        E,
+        _everyone,
+        "Anyone who reaches this host can send mail through your relay account.",
+    ),
+    Rule("mynetworks-ipv6-without-brackets", E, _no_brackets, _TEMPORARY),
+    Rule("mynetworks-not-a-network", E, _no_network, _TEMPORARY),
+    Rule(
+        "mynetworks-without-loopback",
+        W,
+        _no_loopback,
+        "Programs of this host that submit by SMTP are answered Relay access denied.",
+    ),
+    Rule(
+        "bind-address-not-local",
+        W,
+        _bind_address,
+        "Postfix logs a warning for every connection, and binds to none.",
+    ),
+    Rule("bind-address-loopback", E, _bound_to_loopback, "From a loopback address no relay can be reached."),
+    Rule(
+        "nameserver-missing",
+        E,
+        _no_nameserver,
+        "The relay's name cannot be resolved, and all mail is deferred.",
+    ),
+)
