@@ -1,0 +1,172 @@
+"""Rules about master.cf: how it is written, what is missing, and -o settings that defeat main.cf."""
+
+import re
+from collections.abc import Iterator
+
+from config.lint import mend
+from config.lint.facts import HostFacts
+from config.lint.finding import Fault, Rule, Severity
+from config.lint.text import ServiceLine
+from config.lint.tls import level
+
+Facts = HostFacts
+
+_TYPES = {"inet", "unix", "fifo", "pass", "unix-dgram"}
+_YES_NO = re.compile(r"[yn-]")
+# What mail to a relay needs; tlsmgr only for TLS.
+_NEEDED = ("pickup", "cleanup", "qmgr", "rewrite", "bounce", "defer", "error", "retry")
+# What decides about the connection to a relay, and is expected to hold for the services that Postfix comes with.
+_RELAY_PARAMETERS = re.compile(
+    r"smtp_(tls|sasl)_.*|smtp_(host_lookup|bind_address6?|helo_name|dns_support_level|generic_maps|"
+    r"sender_dependent_authentication|skip_5xx_greeting|address_preference|connect_timeout|helo_timeout)|inet_protocols"
+)
+_STOCK_SERVICES = ("smtp", "relay")
+
+
+def _place(facts: Facts, line: ServiceLine, number: int | None = None) -> str:
+    return f"{facts.config_directory}/master.cf:{number or line.number}: {line.key}"
+
+
+def _is_service(words: tuple[str, ...]) -> bool:
+    return len(words) >= 8 and words[1] in _TYPES and all(_YES_NO.fullmatch(word) for word in words[2:5])
+
+
+def _field_count(facts: Facts) -> Iterator[Fault]:
+    for line in facts.master_cf:
+        if len(line.fields) < 8:
+            what = f"has {len(line.fields)} fields instead of eight"
+        elif line.fields[1] not in _TYPES:
+            what = f'has the type "{line.fields[1]}"'
+        else:
+            continue
+        right = "write name, type, private, unpriv, chroot, wakeup, maxproc and command"
+        yield Fault(_place(facts, line), what, mend.edit(facts, right, "check"))
+
+
+def _indented_service(facts: Facts) -> Iterator[Fault]:
+    for line in facts.master_cf:
+        for number, words in line.parts:
+            if _is_service(words):
+                yield Fault(
+                    f"{facts.config_directory}/master.cf:{number}: {words[0]}/{words[1]}",
+                    f"is indented, and so part of {line.key} in line {line.number}",
+                    mend.edit(facts, "remove the white space in front of it"),
+                )
+
+
+def _spaces_in_option(facts: Facts) -> Iterator[Fault]:
+    for line in facts.master_cf:
+        words = line.fields[8:]
+        for index, word in enumerate(words[:-1]):
+            option, after = words[index + 1], words[index + 2 : index + 3]
+            apart = "=" not in option or (option.endswith("=") and after and not after[0].startswith("-"))
+            if word == "-o" and not option.startswith("{") and apart:
+                name = option.rstrip("=")
+                yield Fault(
+                    _place(facts, line),
+                    f"has -o {name} with white space around the =",
+                    mend.edit(facts, f'write "-o {name}=value" without blanks'),
+                )
+
+
+def _duplicate(facts: Facts) -> Iterator[Fault]:
+    seen: dict[str, int] = {}
+    for line in facts.master_cf:
+        if line.key in seen:
+            yield Fault(
+                _place(facts, line),
+                f"stands in line {seen[line.key]} already",
+                mend.edit(facts, "remove one of the two"),
+            )
+        seen.setdefault(line.key, line.number)
+
+
+def _override(facts: Facts) -> Iterator[Fault]:
+    for key, value in facts.master.overrides.items():
+        service, kind, name = key.split("/", 2)
+        stock = service in _STOCK_SERVICES and kind == "unix"
+        if not stock or not _RELAY_PARAMETERS.fullmatch(name) or "$" in value:
+            continue
+        if value.lower() != facts.value(name).lower():
+            yield Fault(
+                f"{facts.master_where(f'{service}/{kind}')} -o {name}",
+                f"is {value or 'empty'}, and in main.cf it is {facts.value(name) or 'empty'}",
+                mend.remove_override(facts, service, name),
+            )
+
+
+def _no_service(facts: Facts) -> Iterator[Fault]:
+    names = {service.name for service in facts.master.services.values()}
+    if not names:
+        return
+    needed = [*_NEEDED, *(["tlsmgr"] if level(facts) not in {"", "none"} else [])]
+    if facts.default_service == "smtp":
+        needed.append("smtp")
+    services = {key for key, service in facts.master.services.items() if service.type != "inet"}
+    for name in needed:
+        if not {f"{name}/unix", f"{name}/fifo"} & services:
+            yield Fault(
+                f"{facts.config_directory}/master.cf",
+                f"has no service {name}",
+                mend.edit(facts, f"take the line of {name} from master.cf.proto or a fresh package"),
+            )
+
+
+def _no_daemon(facts: Facts) -> Iterator[Fault]:
+    for key, service in facts.master.services.items():
+        daemon = service.command
+        if facts.daemons is not None and "/" not in daemon and daemon not in facts.daemons:
+            yield Fault(
+                facts.master_where(key),
+                f"runs {daemon}, which is not in {facts.value('daemon_directory')}",
+                mend.edit(facts, "correct the command, or install the package that has it"),
+            )
+
+
+def _no_postlog(facts: Facts) -> Iterator[Fault]:
+    names = {service.name for service in facts.master.services.values()}
+    if facts.value("maillog_file") and names and "postlog" not in names:
+        yield Fault(
+            facts.where("maillog_file"),
+            "is set, and master.cf has no service postlog",
+            mend.edit(facts, 'add "postlog unix-dgram n - n - 1 postlogd" to master.cf'),
+        )
+
+
+E, W = Severity.ERROR, Severity.WARNING
+
+RULES: tuple[Rule[HostFacts], ...] = (
+    Rule(
+        "master-field-count",
+        E,
+        _field_count,
+        "Postfix does not start, and most of its commands fail (bad field count).",
+    ),
+    Rule(
+        "master-service-indented",
+        E,
+        _indented_service,
+        "White space continues the line above: the service does not exist.",
+    ),
+    Rule(
+        "master-option-with-blanks",
+        E,
+        _spaces_in_option,
+        "The daemon ends with a fatal error (missing '=' after attribute name).",
+    ),
+    Rule(
+        "master-service-duplicate",
+        E,
+        _duplicate,
+        "Postfix does not start with a service twice, or takes only one of them.",
+    ),
+    Rule(
+        "master-override",
+        W,
+        _override,
+        "It defeats main.cf, where everyone looks, and postconf does not show it.",
+    ),
+    Rule("master-service-missing", E, _no_service, "Mail cannot pass that stage, and stays in the queue."),
+    Rule("master-daemon-missing", E, _no_daemon, "master(8) cannot start it, and tries again every minute."),
+    Rule("postlog-service-missing", E, _no_postlog, "Nothing is logged: maillog_file needs that service."),
+)

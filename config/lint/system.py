@@ -1,0 +1,200 @@
+"""Rules about the files around Postfix: its chroot, its folders and their owners, the disk of the queue."""
+
+from collections.abc import Iterator
+
+from config.lint import mend
+from config.lint.facts import FileFacts, HostFacts
+from config.lint.finding import Fault, Rule, Severity
+from config.lint.relayhost import parsed
+
+Facts = HostFacts
+
+
+def _chrooted(facts: Facts) -> bool:
+    return bool(facts.relay_routes) and facts.is_chrooted(facts.default_service)
+
+
+def _copy(facts: Facts, name: str) -> str:
+    inside = f"{facts.value('queue_directory')}/etc"
+    return f"mkdir -p {inside} && cp -L /etc/{name} {inside}/ && {mend.postfix(facts, 'reload')}"
+
+
+def _no_resolver(facts: Facts) -> Iterator[Fault]:
+    dns = "dns" in facts.words("smtp_host_lookup")
+    if _chrooted(facts) and dns and facts.nameservers and facts.chrooted.get("resolv.conf") == "missing":
+        yield Fault(
+            f"{facts.value('queue_directory')}/etc/resolv.conf",
+            f"is missing, and {facts.default_service} runs chrooted there",
+            _copy(facts, "resolv.conf"),
+        )
+
+
+def _stale_resolver(facts: Facts) -> Iterator[Fault]:
+    known = (
+        facts.chrooted.get("resolv.conf") == "differs"
+        and facts.nameservers
+        and facts.chroot_nameservers is not None
+    )
+    if _chrooted(facts) and known and facts.nameservers != facts.chroot_nameservers:
+        inside = ", ".join(facts.chroot_nameservers or ()) or "none"
+        yield Fault(
+            f"{facts.value('queue_directory')}/etc/resolv.conf",
+            f"has the name servers {inside}; /etc/resolv.conf has {', '.join(facts.nameservers or ())}",
+            _copy(facts, "resolv.conf"),
+        )
+
+
+def _no_hosts(facts: Facts) -> Iterator[Fault]:
+    if not _chrooted(facts) or "native" not in facts.words("smtp_host_lookup"):
+        return
+    for route, hop in parsed(facts.routes):
+        if hop.host.lower() in facts.hosts and facts.chrooted.get("hosts") in {"missing", "differs"}:
+            yield Fault(
+                f"{facts.value('queue_directory')}/etc/hosts",
+                f"is {_state(facts.chrooted['hosts'])}, and {hop.host} ({route.next_hop}) stands in /etc/hosts",
+                _copy(facts, "hosts"),
+            )
+
+
+def _state(word: str) -> str:
+    return {"missing": "missing", "differs": "not the same as /etc/hosts"}[word]
+
+
+def _writable(facts: Facts) -> Iterator[Fault]:
+    for name in ("main.cf", "master.cf", "dynamicmaps.cf", ""):
+        path = f"{facts.config_directory}/{name}".rstrip("/")
+        known = facts.files.get(path)
+        if known and known.exists and (known.owner != 0 or known.mode & 0o022):
+            shown = f"is owned by uid {known.owner}" if known.owner else f"has mode {known.mode:04o}"
+            yield Fault(path, shown, f"chown root:root {path} && chmod go-w {path}")
+
+
+def _queue_folder(facts: Facts, name: str) -> FileFacts | None:
+    return facts.files.get(f"{facts.value('queue_directory')}/{name}".rstrip("/"))
+
+
+def _no_queue(facts: Facts) -> Iterator[Fault]:
+    known = _queue_folder(facts, "")
+    if known and not known.exists:
+        yield Fault(
+            facts.where("queue_directory"),
+            f"is {facts.value('queue_directory')}, which does not exist",
+            mend.edit(facts, "correct it, or make the folder", "check"),
+        )
+
+
+def _queue_owner(facts: Facts) -> Iterator[Fault]:
+    repair = mend.postfix(facts, "set-permissions")
+    for name in ("incoming", "active", "deferred", "maildrop"):
+        known = _queue_folder(facts, name)
+        if known and known.exists and facts.mail_uid is not None and known.owner != facts.mail_uid:
+            yield Fault(f"{facts.value('queue_directory')}/{name}", f"is owned by uid {known.owner}", repair)
+    known = _queue_folder(facts, "maildrop")
+    if known and known.exists and facts.setgid_gid is not None and known.group != facts.setgid_gid:
+        yield Fault(f"{facts.value('queue_directory')}/maildrop", f"has the group {known.group}", repair)
+
+
+def _data_owner(facts: Facts) -> Iterator[Fault]:
+    path = facts.value("data_directory")
+    known = facts.files.get(path)
+    if known and facts.mail_uid is not None and (not known.exists or known.owner != facts.mail_uid):
+        shown = f"is owned by uid {known.owner}" if known.exists else "does not exist"
+        owner = facts.value("mail_owner")
+        yield Fault(path, shown, f"install -d -o {owner} -m 0700 {path} && {mend.restart(facts)}")
+
+
+def _postdrop(facts: Facts) -> Iterator[Fault]:
+    path = f"{facts.value('command_directory')}/postdrop"
+    known = facts.files.get(path)
+    if not known or facts.setgid_gid is None:
+        return
+    if not known.exists or not known.mode & 0o2000 or known.group != facts.setgid_gid:
+        shown = f"has mode {known.mode:04o} and group {known.group}" if known.exists else "does not exist"
+        yield Fault(path, shown, mend.postfix(facts, "set-permissions"))
+
+
+def _disk_full(facts: Facts) -> Iterator[Fault]:
+    if facts.disk is None:
+        return
+    queue = facts.value("queue_directory")
+    limit, reserve = facts.value("message_size_limit"), facts.value("queue_minfree")
+    needed = max(int(limit) * 3 // 2 if limit.isdecimal() else 0, int(reserve) if reserve.isdecimal() else 0)
+    if facts.disk.free < needed:
+        yield Fault(
+            queue,
+            f"has {facts.disk.free} bytes free, and Postfix wants {needed} (1.5 × message_size_limit, queue_minfree)",
+            f"free space there (du -xh {queue} | sort -h | tail), or lower message_size_limit",
+        )
+    elif facts.disk.free * 50 < facts.disk.size:
+        yield Fault(
+            queue,
+            f"has {facts.disk.free * 100 // facts.disk.size} % of its file system free",
+            f"free space there (du -xh {queue} | sort -h | tail)",
+        )
+
+
+def _inodes(facts: Facts) -> Iterator[Fault]:
+    if facts.disk and facts.disk.inodes and facts.disk.free_inodes * 100 < facts.disk.inodes:
+        yield Fault(
+            facts.value("queue_directory"),
+            f"has {facts.disk.free_inodes} of {facts.disk.inodes} inodes free",
+            "delete small files there (df -i)",
+        )
+
+
+def _log_prefix(facts: Facts) -> Iterator[Fault]:
+    path, prefixes = facts.value("maillog_file"), facts.words("maillog_file_prefixes")
+    if path and prefixes and not any(path.startswith(prefix) for prefix in prefixes):
+        yield Fault(
+            facts.where("maillog_file"),
+            f"is {path}, and maillog_file_prefixes allows {', '.join(prefixes)}",
+            mend.edit(facts, "write a path below /var", "start"),
+        )
+
+
+E, W = Severity.ERROR, Severity.WARNING
+_DNS = "The relay's name cannot be resolved (Host not found, try again), and all mail is deferred, although the host resolves it."
+
+RULES: tuple[Rule[HostFacts], ...] = (
+    Rule("chroot-without-resolver", E, _no_resolver, _DNS),
+    Rule("chroot-resolver-stale", E, _stale_resolver, _DNS),
+    Rule("chroot-hosts-stale", E, _no_hosts, _DNS),
+    Rule(
+        "config-writable",
+        E,
+        _writable,
+        "Who can write it runs programs as root; and Postfix skips a dynamicmaps.cf that is not root's alone.",
+    ),
+    Rule("queue-directory-missing", E, _no_queue, "Postfix does not start."),
+    Rule(
+        "queue-owner",
+        E,
+        _queue_owner,
+        "Postfix cannot open its queue (Permission denied), or cron's mail does not get in.",
+    ),
+    Rule(
+        "data-directory-owner",
+        E,
+        _data_owner,
+        "tlsmgr(8) ends with a fatal error, and with it every TLS session.",
+    ),
+    Rule(
+        "postdrop-not-setgid",
+        E,
+        _postdrop,
+        "Only root can submit mail by sendmail; others wait for ever (Permission denied).",
+    ),
+    Rule(
+        "queue-disk-full",
+        E,
+        _disk_full,
+        "Postfix accepts no mail (452 Insufficient system storage), or soon will not.",
+    ),
+    Rule("queue-inodes-used-up", E, _inodes, "No mail can be written, and sendmail and postqueue hang."),
+    Rule(
+        "maillog-file-outside-prefixes",
+        E,
+        _log_prefix,
+        "Every Postfix command fails, also sendmail and postfix stop.",
+    ),
+)
