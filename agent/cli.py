@@ -13,7 +13,7 @@ import click
 COMMANDS = {
     "run": ("run", "The agent: read the log, count, probe, serve metrics."),
     "enforce": ("enforce", "The enforcer (root): keep Postfix's configuration what the settings say."),
-    "check": ("check", "Check the settings; print them as they are in effect, without secrets."),
+    "check": ("check", "Check the settings and this host; print the settings as they are in effect."),
     "plan": ("plan", "Show what apply would change, as a diff."),
     "apply": ("apply", "Change it: stage, check, commit, confirm by a probe, keep or roll back."),
     "rollback": ("rollback", "Bring the previous configuration back."),

@@ -61,7 +61,10 @@ def read_host_facts(
 ) -> HostFacts:
     """What is known of this host. `system` is where its own files are: the distribution's, not Postfix's."""
     reader = _Reader(system)
-    wanted = [Path(name) for name in _named_by(settings)] + ([settings_file] if settings_file else [])
+    wanted = [Path(name) for name in _named_by(settings)]
+    # A password can come from the environment as well; then nothing in the file is secret.
+    if settings_file and re.search(r"^\s*password\s*=", reader.text(settings_file) or "", re.MULTILINE):
+        wanted.append(settings_file)
     try:
         printed = postfix.inspect(_OPTIONS)
     except (PostfixError, OSError) as error:

@@ -1,33 +1,93 @@
-"""`postward check`: the settings, checked and as they are in effect."""
+"""`postward check`: the settings as they are in effect, and what is wrong with them and with this host."""
 
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from agent.commands.common import echo_json, json_option, load, settings_option, told
+from agent.commands.common import DRIFT, echo_json, json_option, load, settings_option, told
+from agent.host_facts import read_host_facts, unread_of
+from agent.postfix import Postfix
 from config.example import example
+from config.lint import Finding, HostFacts, Severity, lint
+from config.settings import Settings
+
+_STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
 
 @click.command("check")
 @settings_option
 @json_option
+@click.option("--no-host", is_flag=True, help="Look at the settings alone, not at this host.")
 @click.option("--example", "show_example", is_flag=True, help="Print a commented settings file instead.")
-def command(settings_file: Path, as_json: bool, show_example: bool) -> None:
-    """Check the settings; print them as they are in effect, without secrets."""
+def command(settings_file: Path, as_json: bool, no_host: bool, show_example: bool) -> None:
+    """Check the settings and this host; print the settings as they are in effect, without secrets.
+
+    Status 3 if there are errors or warnings.
+    """
     if show_example:
         click.echo(example(), nl=False)
         return
     with told():
         settings = load(settings_file)
-    effective = settings.model_dump(mode="json")
+        facts = HostFacts() if no_host else _read(settings, settings_file)
+    findings = lint(settings, facts, str(settings_file.resolve()))
+    unread = list(unread_of(facts))
     if as_json:
-        echo_json(effective)
-        return
-    for section, values in effective.items():
+        effective = settings.model_dump(mode="json")
+        echo_json(
+            {"settings": effective, "findings": [asdict(finding) for finding in findings], "unread": unread}
+        )
+    else:
+        _show(settings_file, settings, findings, unread)
+    if any(finding.severity is not Severity.NOTE for finding in findings):
+        sys.exit(DRIFT)
+
+
+def _read(settings: Settings, settings_file: Path) -> HostFacts:
+    return read_host_facts(
+        Postfix(Path(settings.postfix.config_directory)), settings, settings_file.resolve()
+    )
+
+
+def _show(settings_file: Path, settings: Settings, findings: list[Finding], unread: list[str]) -> None:
+    for line in _effective(settings.model_dump(mode="json")):
+        click.echo(line)
+    for finding in findings:
+        click.echo()
+        for line in _finding(finding):
+            click.echo(line)
+    for words in unread:
+        click.echo(f"not looked at: {words}", err=True)
+    click.echo(f"{settings_file}: {_summary(findings)}", err=True)
+
+
+def _effective(settings: dict[str, Any]) -> Iterator[str]:
+    for section, values in settings.items():
         for number, table in enumerate(values if isinstance(values, list) else [values]):
             name = f"{section}.{table['name']}" if section == "relay" else section
-            for key, value in table.items():
-                click.echo(f"{name}.{key} = {value}")
+            yield from (f"{name}.{key} = {value}" for key, value in table.items())
             if isinstance(values, list) and number < len(values) - 1:
-                click.echo()
-    click.echo(f"{settings_file}: no problem found", err=True)
+                yield ""
+
+
+def _finding(finding: Finding) -> Iterator[str]:
+    severity = click.style(f"{finding.severity:7}", fg=_STYLE[finding.severity], bold=True)
+    yield f"{severity} {finding.id}"
+    yield f"  {finding.where} {finding.what}"
+    yield f"  why:  {finding.why}"
+    yield f"  mend: {click.style(finding.mend, bold=True)}"
+
+
+def _summary(findings: list[Finding]) -> str:
+    counts = Counter(finding.severity for finding in findings)
+    found = [
+        f"{counts[severity]} {severity}{'s' if counts[severity] > 1 else ''}"
+        for severity in Severity
+        if counts[severity]
+    ]
+    return ", ".join(found) or "no problem found"

@@ -9,7 +9,6 @@ from config.lint import mend
 from config.lint.facts import FileFacts, HostFacts
 from config.lint.finding import Fault, Rule, Severity
 from config.lint.relayhost import provider_of, wrong_provider_port
-from config.relay import Relay
 from config.settings import Settings
 
 
@@ -181,21 +180,15 @@ def _main_cf_name(case: Case) -> Iterator[Fault]:
         )
 
 
-def _many_for_provider(case: Case) -> Iterator[Fault]:
-    for relay in _with_regional_login(case.settings.relay):
-        yield Fault(
-            f"relay.{relay.name}.username",
-            "looks like an access key of IAM, and SES has SMTP logins of its own",
-            "make SMTP credentials in the SES console of the same region",
-        )
-
-
-def _with_regional_login(relays: list[Relay]) -> Iterator[Relay]:
-    for relay in relays:
+def _ses_login(case: Case) -> Iterator[Fault]:
+    for relay in case.settings.relay:
         name, _ = provider_of(relay.host) or ("", None)
-        # SMTP logins of SES look the same as access keys; an address or a plain name is certainly none.
         if name == "ses" and relay.username and not re.fullmatch(r"[A-Z0-9]{16,}", relay.username):
-            yield relay
+            yield Fault(
+                f"relay.{relay.name}.username",
+                "is no SMTP login of SES, which is capitals and digits",
+                "make SMTP credentials in the SES console of the same region, and write their user name",
+            )
 
 
 E, W = Severity.ERROR, Severity.WARNING
@@ -219,7 +212,7 @@ RULES: tuple[Rule[Case], ...] = (
     Rule(
         "settings-ses-login",
         W,
-        _many_for_provider,
+        _ses_login,
         "The relay refuses the login (535), and all mail is deferred.",
     ),
     Rule(
