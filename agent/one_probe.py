@@ -14,6 +14,7 @@ from agent.log_source import find_log
 from agent.pipeline import lines_of
 from agent.postfix import Postfix
 from agent.probe import Prober, limits
+from agent.probe_refine import refined
 from agent.probe_tracker import ProbeResult, ProbeTracker, Route
 from agent.source.file import FileSource
 from agent.source.watch import Watcher, wake_up
@@ -26,7 +27,7 @@ _ASK_EVERY = 0.5  # seconds
 async def one_probe(settings: Settings) -> ProbeResult:
     """Send a probe the way of the default sender. Raises NoLogError, KeyFileError."""
     async with _prober(settings) as prober:
-        return await _probe(prober, prober.routes[0])
+        return await _probe(prober, prober.routes[0], settings)
 
 
 async def probe_routes(
@@ -40,12 +41,12 @@ async def probe_routes(
             for route in prober.routes
             if (not relays or route.relay in relays) and (not senders or route.sender in senders)
         ]
-        return list(await asyncio.gather(*(_probe(prober, route) for route in chosen)))
+        return list(await asyncio.gather(*(_probe(prober, route, settings) for route in chosen)))
 
 
-async def _probe(prober: Prober, route: Route) -> ProbeResult:
+async def _probe(prober: Prober, route: Route, settings: Settings) -> ProbeResult:
     """Nobody will look after one that is late."""
-    result = await prober.probe(route)
+    result = await refined(await prober.probe(route), settings)
     if not result.relayed:
         await prober.withdraw(result)
     return result

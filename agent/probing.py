@@ -10,7 +10,7 @@ after a rejected login probes of that relay pause as the guard of logins says.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from agent.arrivals import ask_for_arrivals
@@ -18,6 +18,7 @@ from agent.collector import Gauges
 from agent.lockout import LoginGuard
 from agent.postfix import Postfix
 from agent.probe import Prober, limits
+from agent.probe_refine import is_unclear, refined
 from agent.probe_tracker import ProbeResult, ProbeTracker, Route
 from agent.relay_names import RelayNames
 from agent.source.watch import wake_up
@@ -28,6 +29,7 @@ from parsers.events import Delivery
 
 _TICK = 1.0  # seconds
 _JITTER = 0.1  # of the interval, either way
+_MOST_REFINEMENTS = 512
 _APART = 0.05  # seconds between the first probes of two routes: two hundred begin within ten seconds
 
 Verdict = Callable[[ProbeResult], Awaitable[None]]
@@ -71,7 +73,9 @@ class Probing:
         self._failing: set[str] = set()  # relays whose last probe did not come through
         self._wakes = {route: asyncio.Event() for route in self._prober.routes}
         self._sink_problem: str | None = None
-        self._cleaning: set[asyncio.Task[None]] = set()
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._refinements: dict[tuple[Any, ...], asyncio.Future[ProbeResult]] = {}
+        self._uncounted: list[ProbeResult] = []
         if settings.probe.recipient:
             for route in self._prober.routes:
                 tally.add("postward_probes_total", (route.relay, "accepted", ""), 0)
@@ -129,6 +133,7 @@ class Probing:
         finally:
             if route.login:
                 self._guard.end(route.relay, accepted=accepted)
+        result = await self._refined(result)
         self._take(result)
         await self._judge(result)
 
@@ -163,15 +168,40 @@ class Probing:
             self._failing.add(result.relay)
 
     def _count(self, result: ProbeResult) -> None:
-        """A final outcome."""
-        self._tally.add("postward_probes_total", (result.relay, result.outcome, result.step))
-        self._remember(result)
+        """A final outcome. Until its step is clear it is saved as uncounted."""
         if _login_accepted(result) is False:
             self._guard.note_refused(result.relay)
+        self._uncounted.append(result)
+        if not is_unclear(result):
+            self._count_as(result, result)
+        self._in_background(self._finish(result))
+
+    async def _finish(self, result: ProbeResult) -> None:
+        if result in self._uncounted:
+            self._count_as(result, await self._refined(result))
         if result.outcome in {"failed", "lost"}:
-            task = asyncio.get_running_loop().create_task(self._prober.withdraw(result))
-            self._cleaning.add(task)
-            task.add_done_callback(self._cleaning.discard)
+            await self._prober.withdraw(result)
+
+    def _count_as(self, result: ProbeResult, refined: ProbeResult) -> None:
+        self._uncounted.remove(result)
+        self._tally.add("postward_probes_total", (refined.relay, refined.outcome, refined.step))
+        self._remember(refined)
+
+    async def _refined(self, result: ProbeResult) -> ProbeResult:
+        """The same conversation serves verdict and final outcome."""
+        if not is_unclear(result):
+            return result
+        key = (result.relay, result.sender, result.submitted, result.outcome)
+        if key not in self._refinements:
+            while len(self._refinements) >= _MOST_REFINEMENTS:
+                del self._refinements[next(iter(self._refinements))]
+            self._refinements[key] = asyncio.ensure_future(refined(result, self._settings))
+        return await asyncio.shield(self._refinements[key])
+
+    def _in_background(self, job: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(job)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
 
     def _remember(self, result: ProbeResult) -> None:
         """The newest probe of a route speaks for it; what comes of an older one changes nothing."""
@@ -233,12 +263,15 @@ class Probing:
 
     def as_json(self) -> dict[str, Any]:
         """The probes under way, and what is confirmed."""
-        return {"pending": self._tracker.as_json(), "confirmed": self._confirmed}
+        uncounted = [[result.relay, result.outcome, result.step] for result in self._uncounted]
+        return {"pending": self._tracker.as_json(), "confirmed": self._confirmed, "uncounted": uncounted}
 
     def restore(self, data: Mapping[str, Any]) -> None:
         """Take up the probes of a former run."""
         pending = data.get("pending")
         self._tracker.restore(pending if isinstance(pending, list) else ())
+        for labels in data.get("uncounted", ()):
+            self._tally.add("postward_probes_total", tuple(labels))
         confirmed = data.get("confirmed")
         self._confirmed = dict(confirmed) if isinstance(confirmed, dict) else {}
 
