@@ -121,6 +121,7 @@ class _Survey:
         self._done = [mark for mark in marks if mark.offset and mark.done]
         self._found: dict[Entry, Segment] = {}
         self._tried: list[Segment] = []
+        self._log_identity = next((entry.identity for entry in self._entries if entry.path == log), None)
         self._replaced: list[Segment] = []
         self._unreadable: set[tuple[int, int]] = set()
         self._logs = {mark.identity for mark in marks if not mark.done and not mark.copied}
@@ -143,7 +144,7 @@ class _Survey:
             self._in_order(),
             list(self._found.values()),
             self._replaced,
-            next((entry.identity for entry in self._entries if entry.path == self._log), None),
+            self._log_identity,
             len(self._wanted),
             frozenset(self._unreadable),
         )
@@ -261,7 +262,10 @@ class _Survey:
     def _is_copy(self, segment: Segment) -> bool:
         """Also one that has only begun: its log is emptied later, if at all, and then there is another look."""
         begun = segment.first_bytes()
-        return any(
-            one.first_bytes().startswith(begun) or segment.starts_like(one)
-            for one in (*self._opened, *self._found.values())
+        known = [*self._opened, *self._found.values()]
+        log = [one for one in known if one.identity == self._log_identity]
+        return (
+            not begun
+            or any(one.first_bytes().startswith(begun) for one in log)
+            or any(segment.starts_like(one) for one in known)
         )
