@@ -15,9 +15,11 @@ from prometheus_client.core import (
     Metric as Family,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
+from agent.exemplars import Example, Exemplars
 from agent.metrics import METRICS, Metric
-from agent.tally import Histogram, Labels, Tally
+from agent.tally import Labels, Tally
 
 # Gauges that are read when they are asked for: metric name → values by labels.
 Gauges = Mapping[str, Mapping[Labels, float]]
@@ -29,11 +31,15 @@ class PostwardCollector(Collector):
     Args:
         tally: what was counted.
         gauges: called at each scrape.
+        exemplars: mails that stand for a series, shown in OpenMetrics.
     """
 
-    def __init__(self, tally: Tally, gauges: Callable[[], Gauges]) -> None:
+    def __init__(
+        self, tally: Tally, gauges: Callable[[], Gauges], exemplars: Exemplars | None = None
+    ) -> None:
         self._tally = tally
         self._gauges = gauges
+        self._exemplars = exemplars or Exemplars()
 
     def collect(self) -> Iterable[Family]:
         """All families of the table, in its order."""
@@ -43,25 +49,32 @@ class PostwardCollector(Collector):
 
     def _family(self, metric: Metric, gauges: Gauges) -> Family:
         if metric.kind == "histogram":
-            return _histogram(metric, self._tally.histograms[metric.name])
+            return self._histogram(metric)
         if metric.kind == "counter":
             counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
             for labels, value in _merged(self._tally.counters[metric.name], gauges.get(metric.name)):
-                counter.add_metric(labels, value)
+                counter.add_metric(labels, value, exemplar=_exemplar(self._exemplars.of(metric.name, labels)))
             return counter
         gauge = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
         for labels, value in _merged(self._tally.times.get(metric.name), gauges.get(metric.name)):
             gauge.add_metric(labels, value)
         return gauge
 
+    def _histogram(self, metric: Metric) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+        bounds = [*map(str, metric.buckets), "+Inf"]
+        for labels, (*counts, total) in self._tally.histograms[metric.name].items():
+            buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+            for index, (bound, count) in enumerate(zip(bounds, accumulate(counts), strict=True)):
+                exemplar = _exemplar(self._exemplars.of(metric.name, labels, index))
+                buckets.append((bound, count, exemplar) if exemplar else (bound, count))
+            family.add_metric(labels, buckets=buckets, sum_value=total)
+        return family
+
+
+def _exemplar(example: Example | None) -> Exemplar | None:
+    return None if example is None else Exemplar({"queue_id": example.queue_id}, example.value)
+
 
 def _merged(*groups: Mapping[Labels, float] | None) -> list[tuple[Labels, float]]:
     return [item for group in groups if group for item in group.items()]
-
-
-def _histogram(metric: Metric, rows: Histogram) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-    bounds = [*map(str, metric.buckets), "+Inf"]
-    for labels, (*counts, total) in rows.items():
-        family.add_metric(labels, buckets=list(zip(bounds, accumulate(counts), strict=True)), sum_value=total)
-    return family

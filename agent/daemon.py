@@ -6,7 +6,6 @@ One way to stop: a signal sets an event, tasks are cancelled, and the position a
 import asyncio
 import logging
 import signal
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
 from agent.checkpoint import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
 from agent.clock import local_now
-from agent.collector import Gauges, PostwardCollector
+from agent.collector import Gauges
 from agent.console import DeliveryRows, probe_text, terminal
 from agent.enforce import Enforcer
 from agent.enforcement import enforcement_file, read_enforcement
@@ -36,8 +33,7 @@ from agent.relay_watch import RelayWatch
 from agent.source.file import FileSource
 from agent.source.watch import Watcher, wake_up
 from agent.tally import Tally
-from agent.web import Server, application
-from config.fields import split_address
+from agent.telling import Telling, TellingError
 from config.settings import Settings
 
 _LOOK_AGAIN = 1.0  # seconds until the log is looked at without a wake-up
@@ -85,7 +81,8 @@ class Agent:
         guard = self._guard()
         self._probing = self._set_up_probing(guard)
         self._relay_watch = RelayWatch(settings, self._tally, guard)
-        observers = [self._probing.observe]
+        self._telling = self._set_up_telling()
+        observers = [self._probing.observe, *self._telling.observers]
         if options.deliveries:
             observers.append(DeliveryRows(self._console, self._names).observe)
         self._counting = UserCounting(self._tally, self._names, local_now)
@@ -99,12 +96,6 @@ class Agent:
         self._enforcer = Enforcer(settings, self._postfix) if options.enforce else None
         self._applied_at = 0.0
 
-        # counts → Prometheus
-        registry = CollectorRegistry()
-        registry.register(PostwardCollector(self._tally, self._gauges))
-        self._socket = _listen(settings.web.listen)
-        self._server = Server(application(registry, self._not_ready))
-
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT."""
         stop = asyncio.Event()
@@ -115,16 +106,13 @@ class Agent:
                 jobs = [self._follow_log(watcher), self._save(), self._probe(), self._relay_watch.run()]
                 if self._enforcer:
                     jobs.append(self._enforce(watcher, self._enforcer))
-                tasks = [group.create_task(job) for job in jobs]
-                server = group.create_task(self._server.serve(sockets=[self._socket]))
-                _log.info("metrics: http://%s/metrics", self._settings.web.listen)
+                tasks = [group.create_task(job) for job in [*jobs, self._telling.serve()]]
+                _log.info("metrics: %s", self._telling.url)
                 notify("READY=1")
                 await stop.wait()
                 notify("STOPPING=1")
                 for task in tasks:
                     task.cancel()
-                self._server.should_exit = True
-                await server
         self._write_checkpoint()
         self._source.close()
 
@@ -140,6 +128,15 @@ class Agent:
             return FileSource(path), Tally(), {}
         same = checkpoint.source == str(path)
         return FileSource(path, checkpoint.marks if same else None), checkpoint.tally, checkpoint.parts
+
+    def _set_up_telling(self) -> Telling:
+        """Counts → Prometheus."""
+        try:
+            return Telling(
+                self._settings, self._postfix, self._tally, self._names, self._gauges, self._not_ready
+            )
+        except TellingError as error:
+            raise StartError(str(error)) from None
 
     async def _follow_log(self, watcher: Watcher) -> None:
         path = self._source.path
@@ -261,21 +258,6 @@ def _queue_directory(postfix: Postfix) -> str:
         return postfix.expanded("queue_directory")
     except PostfixError as error:
         raise StartError(f"postfix.config_directory: {error}") from error
-
-
-def _listen(address: str) -> socket.socket:
-    host, port = split_address(address)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise StartError(
-            f"web.listen: {address}: {error.strerror}; write an address of this host and a free port"
-        ) from error
-    return listener
 
 
 def serve(settings: Settings, options: Options) -> None:

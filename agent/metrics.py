@@ -325,6 +325,22 @@ METRICS: tuple[Metric, ...] = (
         "Changes noticed at the relay; the journal has the words.",
         ("relay", "change"),
     ),
+    # --- postward sink
+    Metric(
+        "postward_sink_mails_total",
+        "counter",
+        "Mails that came in at the sink: probes (the first copy of each arrived or altered, further ones duplicate), "
+        "and what was refused.",
+        ("outcome",),
+    ),
+    Metric(
+        "postward_sink_delay_seconds",
+        "histogram",
+        "Time from a probe's submission to its arrival, by the clocks of both hosts.",
+        (),
+        DELAY_BUCKETS,
+    ),
+    Metric("postward_sink_remembered", "gauge", "Probes whose arrival the sink remembers."),
     # --- the agent
     Metric(
         "postward_web_config_last_reload_successful",
@@ -340,6 +356,11 @@ METRICS: tuple[Metric, ...] = (
         "postward_web_connections_refused_total",
         "counter",
         "Connections to the endpoint that were closed because there were too many, or that were too slow.",
+    ),
+    Metric(
+        "postward_events_dropped_total",
+        "counter",
+        "Events that could not be written to events.target in time.",
     ),
     Metric("postward_build_info", "gauge", "1, labelled with the version.", ("version",)),
 )

@@ -1,0 +1,162 @@
+"""Counts → Prometheus: everything between the pipeline's events and the network, put together.
+
+The agent makes one, lets the pipeline hand it events (`observers`), and runs `serve` as one of its tasks.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from agent.collector import Gauges, PostwardCollector
+from agent.details import Details
+from agent.event_stream import EventStream, open_target
+from agent.exemplars import Exemplars
+from agent.http_server import HttpServer, listen
+from agent.legacy_metrics import LegacyCollector
+from agent.pipeline import Observer
+from agent.postfix import Postfix
+from agent.queue import QueueMonitor
+from agent.relay_names import RelayNames
+from agent.tally import Tally
+from agent.web import Answers, application
+from agent.web_config import WebAccess, WebConfigError
+from config.settings import Settings
+
+
+class TellingError(Exception):
+    """A part cannot be set up; the text names the setting and what would be right."""
+
+
+class Telling:
+    """Metrics, the queue, the endpoint and the event stream.
+
+    Args:
+        settings: where to listen, and what to show.
+        postfix: whose queue it is.
+        tally: what was counted.
+        names: the relays of the settings.
+        gauges: what is true at the moment, besides the queue.
+        not_ready: why the agent is not ready yet; None once it is.
+
+    Raises:
+        TellingError: on construction.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        postfix: Postfix,
+        tally: Tally,
+        names: RelayNames,
+        gauges: Callable[[], Gauges],
+        not_ready: Callable[[], str | None],
+    ) -> None:
+        self._gauges = gauges
+        exemplars = Exemplars()
+        self._details = Details(tally, names, exemplars)
+        self._queue = QueueMonitor(postfix.list_queue) if settings.queue.enabled else None
+        self._stream = _event_stream(settings, names)
+        self._access = _access(settings)
+        # POST /-/reload; the agent puts in what SIGHUP does.
+        self.on_reload: Callable[[], Awaitable[str | None]] = self.reload
+        registry = CollectorRegistry()
+        registry.register(PostwardCollector(tally, self._all_gauges, exemplars))
+        if settings.web.legacy_metrics:
+            registry.register(LegacyCollector(tally, lambda: self._queue.counts if self._queue else None))
+        ProcessCollector(registry=registry)
+        answers = Answers(
+            not_ready,
+            self._refresh,
+            self._reload_by_request if settings.web.reload else None,
+            version("postward"),
+        )
+        self.addresses = (settings.web.listen, *settings.web.also_listen)
+        self._server = HttpServer(
+            application(registry, answers, self._access), _listeners(self.addresses), self._access
+        )
+
+    @property
+    def observers(self) -> list[Observer]:
+        """What wants to see recognised events."""
+        return [self._details.observe, *([self._stream.observe] if self._stream else [])]
+
+    @property
+    def url(self) -> str:
+        """Where the metrics are."""
+        scheme = "https" if self._access.config.tls else "http"
+        return f"{scheme}://{self.addresses[0]}/metrics"
+
+    async def serve(self) -> None:
+        """Serve until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._server.serve())
+        finally:
+            if self._stream is not None:
+                await asyncio.to_thread(self._stream.close)
+            if self._queue is not None:
+                await self._queue.close()
+
+    async def reload(self) -> str | None:
+        """Read again what is read at the start; what is wrong, in words."""
+        self._access.look(now=True)
+        if self._stream is not None:
+            self._stream.reopen()
+        return None if self._access.loaded else "web.config_file: cannot be used; the journal says why"
+
+    async def _reload_by_request(self) -> str | None:
+        return await self.on_reload()
+
+    async def _refresh(self) -> None:
+        if self._queue is not None:
+            await self._queue.refresh()
+
+    def _all_gauges(self) -> Gauges:
+        shown: dict[str, Mapping[tuple[str, ...], float]] = dict(self._gauges())
+        if self._queue is not None:
+            shown |= self._queue.gauges()
+        shown |= {
+            "postward_web_config_last_reload_successful": {(): float(self._access.loaded)},
+            "postward_web_config_last_reload_success_timestamp_seconds": {(): self._access.loaded_at},
+            "postward_web_connections_refused_total": {(): float(self._server.refused)},
+            "postward_events_dropped_total": {(): float(self._stream.dropped if self._stream else 0)},
+        }
+        return shown
+
+
+def _access(settings: Settings) -> WebAccess:
+    file = settings.web.config_file
+    try:
+        return WebAccess(Path(file) if file else None, time.monotonic)
+    except WebConfigError as error:
+        raise TellingError(f"web.config_file: {error}") from None
+
+
+def _event_stream(settings: Settings, names: RelayNames) -> EventStream | None:
+    if not settings.events.target:
+        return None
+    try:
+        return EventStream(open_target(settings.events.target), names, personal=settings.events.personal)
+    except OSError as error:
+        raise TellingError(
+            f"events.target: {settings.events.target}: {error.strerror}; write stdout, or a file that can be written"
+        ) from None
+
+
+def _listeners(addresses: tuple[str, ...]) -> list[socket.socket]:
+    listeners: list[socket.socket] = []
+    for address in addresses:
+        try:
+            listeners.append(listen(address))
+        except OSError as error:
+            for listener in listeners:
+                listener.close()
+            raise TellingError(
+                f"web.listen: {address}: {error.strerror}; write an address of this host and a free port"
+            ) from None
+    return listeners
