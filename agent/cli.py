@@ -20,6 +20,7 @@ COMMANDS = {
     "generations": ("generations", "List the former configurations that can come back."),
     "probe": ("probe", "Send one probe now and show its timeline."),
     "relay": ("relay", "Talk to the relays without sending mail."),
+    "sink": ("sink", "Receive a fleet's probes, and tell what arrived."),
     "parse": ("parse", "Show what each line of a log says, as rows or JSON."),
     "replay": ("replay", "Count logs as the agent would, and print the metrics."),
 }
