@@ -20,11 +20,13 @@ from agent.apply import ApplyError, RefusedError, apply, complete, exclusively, 
 from agent.enforcement import Enforcement, enforcement_file, read_enforcement, write_enforcement
 from agent.last_good import keep_last_good, mend_unreadable
 from agent.postfix import Postfix, PostfixError
+from agent.preflight import preflight
 from agent.verdicts import Verdicts
 from config.desired import DesiredState, PostfixFacts, UnsupportedMapTypeError, desired_state
 from config.drift import ActualState, drift, unknown_parameters
 from config.errors import SettingsError
 from config.plan import Plan, plan
+from config.relay import read_passwords
 from config.settings import Settings
 
 _log = logging.getLogger("postward.enforce")
@@ -164,6 +166,8 @@ class Enforcer:
         """Apply. A repair keeps no generation: what it replaces is the departure, not a former configuration."""
         new = not self._verdicts.is_applied(desired)
         try:
+            if new and self._settings.enforce.preflight:
+                self._preflight()
             apply(planned, self._postfix, self._directory, keep=new)
         except RefusedError as error:
             self._verdicts.refuse(desired, str(error))
@@ -185,6 +189,15 @@ class Enforcer:
             )
         _log.info("the configuration is what the settings say (%s)", planned.activation.value)
         return new
+
+    def _preflight(self) -> None:
+        """Try new settings on the relays. Raises RefusedError, or ApplyError for what may pass."""
+        fault = preflight(self._settings, read_passwords(self._settings.relay))
+        if fault is None:
+            return
+        if fault.may_pass:
+            raise ApplyError(f"new settings wait, and the configuration in force stays: {fault.words}")
+        raise RefusedError(fault.words)
 
     def _confirm(self, accepted: bool, reason: str) -> None:
         desired = self._desired()
@@ -213,8 +226,7 @@ class Enforcer:
     def _desired(self) -> DesiredState:
         if self._facts is None:
             self._facts = self._postfix.facts()
-        passwords = {relay.name: relay.read_password() for relay in self._settings.relay if relay.username}
-        return desired_state(self._settings, self._facts, passwords)
+        return desired_state(self._settings, self._facts, read_passwords(self._settings.relay))
 
     def _failed(self, problem: str) -> None:
         """A failure that repeats itself is one failure."""

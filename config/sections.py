@@ -79,6 +79,10 @@ class Enforce(Section):
         le=86400,
         description="How often to look, besides at once when a file in config_directory changes.",
     )
+    preflight: bool = Field(
+        default=True,
+        description="New settings are tried on the relays (connection, TLS, login, no mail) before they are put into force.",
+    )
     most_repairs_an_hour: int = Field(
         default=10,
         ge=1,

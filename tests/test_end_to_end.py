@@ -143,27 +143,58 @@ def test_a_changed_password_at_the_relay_is_named_and_its_return_is_seen(bed: Be
     assert run_postward("probe", "--config", str(bed.settings_file)).returncode == 0
 
 
-def test_new_settings_that_no_probe_confirms_are_rolled_back(bed: Bed) -> None:
-    """A wrong password in the settings gives way to the last configuration that worked, and mail goes on."""
+def test_new_settings_that_the_relay_refuses_are_not_put_into_force(bed: Bed) -> None:
+    """A wrong password is found out before anything changes, told with the relay's words, and not tried again."""
     wait_for(
         lambda: bed.agent.value("postward_config_applies_total", result="confirmed") == 1,
         what="a confirmation",
     )
     table = bed.postfix.config_directory / "sasl_passwd"
+    before = table.read_text()
     bed.set_password("not-the-password")
-
     wait_for(
-        lambda: bed.agent.value("postward_config_applies_total", result="rolled_back") == 1,
-        timeout=20,
-        what="the former configuration to come back",
+        lambda: bed.agent.value("postward_config_applies_total", result="refused") == 1, what="the refusal"
     )
-    assert PASSWORD in table.read_text()
+    attempts = len(bed.relay.auth_attempts)
+    (bed.folder / "password").touch()
+    wait_for(lambda: bed.agent.value("postward_config_in_sync") == 0, what="another look")
+
+    assert before == table.read_text()
+    assert "at step auth: auth_rejected (" in bed.agent.output()
+    assert attempts == len(bed.relay.auth_attempts)
     bed.postfix.sendmail("bob@dest.test")
     wait_for(
         lambda: any("bob@dest.test" in mail.rcpt_tos for mail in bed.relay.messages), what="mail to go out"
     )
-    assert bed.agent.value("postward_config_in_sync") == 0
-    assert "no probe was accepted" in (bed.folder / "enforce" / "enforcement.json").read_text()
+
+
+def test_new_settings_that_no_probe_confirms_are_rolled_back(tmp_path: Path) -> None:
+    """Without preflight: a wrong password gives way to the last configuration that worked, and mail goes on."""
+    require_postfix()
+    with (
+        Relay(CA(), users={USER: PASSWORD}) as relay,
+        PostfixInstance(tmp_path / "postfix") as postfix,
+    ):
+        settings_file = write_settings(tmp_path, relay, postfix, password=PASSWORD, preflight=False)
+        with AgentProcess(settings_file, "--enforce") as agent:
+            wait_for(
+                lambda: agent.value("postward_config_applies_total", result="confirmed") == 1,
+                what="a confirmation",
+            )
+            (tmp_path / "password").write_text("not-the-password")
+            wait_for(
+                lambda: agent.value("postward_config_applies_total", result="rolled_back") == 1,
+                timeout=20,
+                what="the former configuration to come back",
+            )
+            assert PASSWORD in (postfix.config_directory / "sasl_passwd").read_text()
+            postfix.sendmail("bob@dest.test")
+            wait_for(
+                lambda: any("bob@dest.test" in mail.rcpt_tos for mail in relay.messages),
+                what="mail to go out",
+            )
+            assert agent.value("postward_config_in_sync") == 0
+        assert "no probe was accepted" in (tmp_path / "enforce" / "enforcement.json").read_text()
 
 
 def test_a_thousand_mails_are_a_thousand_deliveries(bed: Bed) -> None:

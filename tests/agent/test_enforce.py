@@ -45,7 +45,12 @@ def settings(
         ],
         "main_cf": main_cf,
         "postfix": {"config_directory": str(instance.config_directory)},
-        "enforce": {"directory": str(tmp_path / "enforce"), "most_repairs_an_hour": 3, "mode": mode},
+        "enforce": {
+            "directory": str(tmp_path / "enforce"),
+            "most_repairs_an_hour": 3,
+            "mode": mode,
+            "preflight": False,
+        },
     }
     return parse_settings(raw, "test")
 

@@ -48,6 +48,7 @@ config_directory = "{config_directory}"
 [enforce]
 interval_seconds = {enforce_interval}
 directory = "{enforce_directory}"
+preflight = {preflight}
 
 [probe]
 recipient = "{probe_recipient}"
@@ -71,6 +72,7 @@ def write_settings(
     probe_recipient: str = "probe@relay.test",
     probe_interval: int = 3600,
     enforce_interval: int = 60,
+    preflight: bool = True,
     web_port: int | None = None,
 ) -> Path:
     """A settings file in the folder, for the first user of the relay; its password stands in a file beside it."""
@@ -91,6 +93,7 @@ def write_settings(
             web_port=web_port or free_port(),
             state=folder / "state",
             enforce_directory=folder / "enforce",
+            preflight=str(preflight).lower(),
         )
     )
     return path
