@@ -3,7 +3,7 @@
 Promise: labels are bounded whatever the log holds, and a line is counted as often as it says it was repeated.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -89,9 +89,21 @@ class Counting:
                     self.tally.latest(metric, labels, moment.timestamp())
         self._stamps.clear()
 
-    def sent(self, instance: str, relay: str, times: int) -> None:
-        """Count deliveries that succeeded."""
+    def sent(self, instance: str, relay: str, stamps: Iterable[str], times: int) -> None:
+        """Count deliveries that succeeded, at these times."""
         self.tally.add("postfix_deliveries_total", (instance, relay, "sent"), times)
+        for stamp in stamps:
+            self.note_time("postfix_delivery_last_success_timestamp_seconds", (relay,), stamp)
+
+    def failed(
+        self, instance: str, relay: str, status: str, stamps: Iterable[str], causes: Mapping[str, int]
+    ) -> None:
+        """Count deliveries that failed, so many of each cause."""
+        self.tally.add("postfix_deliveries_total", (instance, relay, status), sum(causes.values()))
+        for cause, times in causes.items():
+            self.tally.add("postfix_delivery_failures_total", (instance, relay, cause), times)
+        for stamp in stamps:
+            self.note_time("postfix_delivery_last_failure_timestamp_seconds", (relay,), stamp)
 
     def delay(self, relay: str, stage: str | None, seconds: str, times: int) -> None:
         """Observe a whole delay (stage None) or a stage's, as printed. What is no number of seconds is left out."""
@@ -126,13 +138,13 @@ def _delivery(counting: Counting, record: Record, event: ev.Delivery) -> None:
     status = _STATUS.get(event.status, "other")
     relay = counting.names.of_delivery(event)
     instance = counting.instance(record.instance)
-    counting.tally.add("postfix_deliveries_total", (instance, relay, status), record.repeat)
     if status == "sent":
-        counting.note_time("postfix_delivery_last_success_timestamp_seconds", (relay,), record.stamp)
-    elif status != "other":
+        counting.sent(instance, relay, (record.stamp,), record.repeat)
+    elif status == "other":
+        counting.tally.add("postfix_deliveries_total", (instance, relay, status), record.repeat)
+    else:
         cause = cause_of(event) or Cause.OTHER
-        counting.tally.add("postfix_delivery_failures_total", (instance, relay, cause.value), record.repeat)
-        counting.note_time("postfix_delivery_last_failure_timestamp_seconds", (relay,), record.stamp)
+        counting.failed(instance, relay, status, (record.stamp,), {cause.value: record.repeat})
     if status in {"sent", "bounced"}:
         _delays(counting, relay, event, record.repeat)
 

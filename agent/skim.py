@@ -1,12 +1,12 @@
 """The lines of which most of every log consists, counted a block at a time, without an event for each.
 
-One pattern walks over a block and gives a match for each line that counts for more than a line: received,
-removed, sent, a TLS session. Lines that only count as lines (connections, Message-IDs, the active queue) are
-passed over inside the match of the next. Whatever the pattern does not know is handed back, to be parsed.
+One pattern walks over a block and gives a match for each line that counts for more than a line: received, removed,
+a delivery, a TLS session. Lines that only count as lines (connections, Message-IDs, the active queue) are passed over
+inside the match of the next. Whatever the pattern does not know is handed back, to be parsed.
 
 Promise: a block is counted exactly as if each line had been parsed and counted on its own; a property test
-holds that. So each part of the pattern is narrower than the rule that it stands for, never wider: plain
-addresses, few parts of an instance, nothing that a stranger could write. Two exceptions: of more than 32 instances
+holds that. So each part of the pattern is narrower than the rule that it stands for, never wider: plain addresses,
+instances that begin as Postfix's do, nothing that a stranger could write. Two exceptions: of more than 32 instances
 others may be labelled "other", and sums of seconds add up in another order, so their last digits may differ.
 """
 
@@ -16,19 +16,20 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from agent.counting import STAGES, Counting
+from parsers import classify
 
 _STAMP: Final = r"[A-Z][a-z]{2} .{11}|[0-9]{4}-[0-9][^ \n]++"
-_TAG: Final = r"(?!(?:cyrus|dovecot)/)[^ /\[\]:\n]++(?:/[^ /\[\]:\n]++(?=/))?"
+_INSTANCE: Final = r"postfix[^ /\[\]:\n]*+(?:/[^ /\[\]:\n]++(?=/))?+"
 _PID: Final = r"\[[0-9]{1,10}\]: "
 _QUEUE_ID: Final = r"[0-9A-Z][0-9A-Za-z]*+: "  # a severity label ("warning: ") begins with a small letter
 _ADDRESS: Final = r'[^<>"\[\\\n]*+'
 _CLIENT: Final = r"[0-9A-Za-z._-]++\[[0-9A-Fa-f.:]++\]"
-_SECONDS: Final = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
+_SECONDS: Final = r"[0-9]{1,9}+(?:\.[0-9]{1,9}+)?+"
 _ALGORITHM: Final = r"[!-'*-~]++(?: \([ -'*-~]*+\))?"
 
 
 def _header(number: int) -> str:
-    return rf"(?P<stamp{number}>{_STAMP}) [^ \n]++ (?P<instance{number}>{_TAG})/"
+    return rf"(?P<stamp{number}>{_STAMP}) [^ \n]++ (?P<instance{number}>{_INSTANCE})/"
 
 
 def _peer(of: str) -> str:
@@ -43,10 +44,11 @@ _PLAIN: Final = (
 )
 # Lines that count for more. The last group of each is its name.
 _REMOVED: Final = rf"qmgr{_PID}{_QUEUE_ID}(?P<removed>removed)\n"
-_SENT: Final = (
+_DELIVERY: Final = (
     rf"smtp{_PID}{_QUEUE_ID}to=<{_ADDRESS}>(?:, orig_to=<{_ADDRESS}>)?, relay={_peer('relay')}"
     rf"(?:, conn_use=[0-9]++)?, delay=(?P<delay>{_SECONDS}), delays=(?P<a>{_SECONDS})/(?P<b>{_SECONDS})"
-    rf"/(?P<c>{_SECONDS})/(?P<d>{_SECONDS}), dsn=[0-9.]++, status=(?P<sent>sent) \(.*\n"
+    rf"/(?P<c>{_SECONDS})/(?P<d>{_SECONDS}), dsn=(?P<dsn>[0-9.]++), status=(?P<status>sent|deferred|bounced)"
+    r" \((?P<reason>[^\r\n]*+)\n"
 )
 _RECEIVED: Final = (
     rf"smtpd{_PID}{_QUEUE_ID}(?P<client>client)={_CLIENT}\n"
@@ -58,7 +60,7 @@ _TLS: Final = (
     rf"(?: key-exchange {_ALGORITHM})?(?: server-signature {_ALGORITHM})?(?: server-digest [!-~]++)?\n"
 )
 _BLOCK: Final = re.compile(
-    rf"{_header(1)}(?:{_PLAIN}{_header(2)})*+(?:{_REMOVED}|{_SENT}|{_RECEIVED}|{_TLS}|{_PLAIN}|(?P<rest>.*)\n)|(?P<strange>.*)\n"
+    rf"{_header(1)}(?:{_PLAIN}{_header(2)})*+(?:{_REMOVED}|{_DELIVERY}|{_RECEIVED}|{_TLS}|{_PLAIN}|(?P<rest>.*)\n)|(?P<strange>.*)\n"
 )
 
 
@@ -67,14 +69,17 @@ def _groups(*names: str) -> tuple[int, ...]:
 
 
 _STAMP1, _STAMP2, _INSTANCE1, _INSTANCE2 = _groups("stamp1", "stamp2", "instance1", "instance2")
-_RELAY: Final = _groups("relay_host", "relay_port")
-_DELAYS: Final = _groups("delay", "a", "b", "c", "d")
+_TO: Final = _groups("instance1", "instance2", "relay_host", "relay_port", "status")
+_OUTCOME: Final = _groups("stamp1", "stamp2", "dsn", "reason", "delay", "a", "b", "c", "d")
 _SESSION: Final = _groups("tls_host", "tls_port", "tls", "trust")
 _MESSAGES: Final[Mapping[str | None, tuple[str, tuple[str, ...]]]] = {
     "removed": ("postfix_messages_removed_total", ()),
     "client": ("postfix_messages_received_total", ("smtp",)),
     "uid": ("postfix_messages_received_total", ("sendmail",)),
 }
+
+# Deliveries to one relay with one status: the values of _OUTCOME of each, one after the other.
+_Deliveries = dict[tuple[str, ...], list[str]]
 
 
 def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> None:
@@ -83,16 +88,14 @@ def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> 
         text += "\n"
     messages: Counter[tuple[str | None, str]] = Counter()
     sessions: Counter[tuple[str, ...]] = Counter()
-    sent: defaultdict[tuple[str, str, str], list[tuple[str, ...]]] = defaultdict(list)
+    deliveries: _Deliveries = defaultdict(list)
     unknown = 0
     for match in _BLOCK.finditer(text):
         kind = match.lastgroup
         if kind in _MESSAGES:
             messages[kind, match[_INSTANCE2] or match[_INSTANCE1]] += 1
-        elif kind == "sent":
-            host, port = match.group(*_RELAY)
-            row = (match[_STAMP2] or match[_STAMP1], *match.group(*_DELAYS))
-            sent[match[_INSTANCE2] or match[_INSTANCE1], host, port].append(row)
+        elif kind == "reason":
+            deliveries[match.group(*_TO)].extend(match.group(*_OUTCOME))
         elif kind == "tls":
             sessions[match.group(*_SESSION)] += 1
         elif kind in {"rest", "strange"}:
@@ -105,19 +108,40 @@ def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> 
         counting.tally.add(metric, (counting.instance(instance), *via), number)
     for (host, port, protocol, trust), number in sessions.items():
         counting.tls_session(counting.names.of_host(host, int(port)), protocol, trust, number)
-    _count_sent(sent, counting)
+    for (instance1, instance2, host, port, status), flat in deliveries.items():
+        relay = counting.names.of_host(host, int(port))
+        _count_deliveries(counting, counting.instance(instance2 or instance1), relay, status, flat)
 
 
-def _count_sent(sent: Mapping[tuple[str, str, str], list[tuple[str, ...]]], counting: Counting) -> None:
-    by_relay: defaultdict[tuple[str, str], list[tuple[str, ...]]] = defaultdict(list)
-    for (instance, host, port), rows in sent.items():
-        by_relay[counting.instance(instance), counting.names.of_host(host, int(port))] += rows
-    for (instance, relay), rows in by_relay.items():
-        counting.sent(instance, relay, len(rows))
-        stamps, *delays = map(Counter, zip(*rows, strict=True))
-        for stamp in stamps:
-            counting.note_time("postfix_delivery_last_success_timestamp_seconds", (relay,), stamp)
+def _count_deliveries(counting: Counting, instance: str, relay: str, status: str, flat: list[str]) -> None:
+    stamps1, stamps2, codes, reasons, *delays = (
+        flat[start :: len(_OUTCOME)] for start in range(len(_OUTCOME))
+    )
+    stamps = {second or first for first, second in zip(stamps1, stamps2, strict=True)}
+    if status == "sent":
+        counting.sent(instance, relay, stamps, len(reasons))
+    else:
+        causes = Counter(map(_cause, reasons, codes))
+        counting.failed(instance, relay, status, stamps, causes)
+    if status != "deferred":
         # Seconds are printed with two digits, so that most occur again and again.
         for stage, column in zip((None, *STAGES), delays, strict=True):
-            for seconds, number in column.items():
+            for seconds, number in Counter(column).items():
                 counting.delay(relay, stage, seconds, number)
+
+
+_ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")
+_MOST_REASONS: Final = 4096
+_causes: dict[tuple[str, str], str] = {}
+
+
+def _cause(reason: str, dsn: str) -> str:
+    """The cause of a failure. Reasons are much the same but for the relay's address, which never decides."""
+    reason = reason.removesuffix(")")
+    alike = (_ADDRESS_OF_PEER.sub("", reason, count=1), dsn)
+    cause = _causes.get(alike)
+    if cause is None:
+        if len(_causes) >= _MOST_REASONS:
+            _causes.clear()
+        cause = _causes[alike] = classify(reason, dsn).value
+    return cause

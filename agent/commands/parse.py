@@ -1,37 +1,104 @@
-"""`postward parse`: what each line of a log says."""
+"""`postward parse`: what each line of a log says, as rows for the eye or as JSON, one object a line.
+
+Lines are shown as they come, so that `tail -f LOG | postward parse` follows. Secrets that Postfix's debugging logs are
+scrubbed, and control characters are spelled out: both come from strangers. A file that cannot be read, or not to its
+end, is named, the others are shown all the same, and the status is 1.
+"""
 
 import json
 import sys
-from collections.abc import Iterator
-from typing import IO, Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
-from parsers import Event, Record, as_fields, cause_of, parse
+from agent.logfiles import STANDARD_INPUT, LogFileError, blocks, progress_bar, quiet_pipe
+from parsers import Cause, Event, Record, as_fields, cause_of, parse_event, parse_record
+from parsers.scrub import scrub
+
+OUTCOMES: Final = ("event", "unrecognised", "foreign")
+_MOST_KINDS: Final = 15  # rows of the summary: it fits on a screen
+
+Row = dict[str, Any]
 
 
 @click.command("parse")
-@click.argument("files", type=click.File("rb"), nargs=-1)
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, metavar="[FILE|-]...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def command(files: tuple[IO[bytes], ...], as_json: bool) -> None:
-    """Show what each line of FILES (default: standard input) says."""
-    for file in files or (sys.stdin.buffer,):
-        for line in _lines(file):
-            record, event = parse(line)
-            row = as_object(record, event, line)
-            click.echo(json.dumps(row, ensure_ascii=False) if as_json else as_row(row))
+@click.option("--only", type=click.Choice(OUTCOMES), multiple=True, help="Only lines of this outcome.")
+@click.option(
+    "--cause",
+    "causes",
+    type=click.Choice([cause.value for cause in Cause]),
+    multiple=True,
+    metavar="CAUSE",
+    help="Only failures of this cause, such as auth_rejected.",
+)
+@click.option("--status", "statuses", multiple=True, help="Only deliveries of this status, such as deferred.")
+@click.option("--daemon", "daemons", multiple=True, help="Only lines of this daemon, such as smtp.")
+@click.option("--queue-id", "queue_ids", multiple=True, help="Only lines of this mail.")
+@click.option("--quiet", "-q", is_flag=True, help="No summary at the end.")
+def command(
+    files: tuple[Path, ...],
+    as_json: bool,
+    only: tuple[str, ...],
+    causes: tuple[str, ...],
+    statuses: tuple[str, ...],
+    daemons: tuple[str, ...],
+    queue_ids: tuple[str, ...],
+    quiet: bool,
+) -> None:
+    """Show what each line of logs (also .gz, .xz, .bz2, .zst; default: standard input) says.
+
+    Filters are combined; one that is given several times takes any of its values.
+    """
+    wanted = _filter(
+        {"outcome": only, "cause": causes, "status": statuses, "daemon": daemons, "queue_id": queue_ids}
+    )
+    paths = files or (STANDARD_INPUT,)
+    summary = Summary()
+    failed = False
+    show = _writer(as_json=as_json)
+    with quiet_pipe(), progress_bar(paths) as progress:
+        for path in paths:
+            try:
+                for block in blocks(path, progress(path)):
+                    show(summary.seen(rows(block), wanted))
+            except LogFileError as error:
+                click.echo(f"postward: {error}", err=True)
+                failed = True
+            except KeyboardInterrupt:  # the way to end `tail -f`
+                break
+    if not quiet:
+        click.echo(summary.text(), err=True)
+    sys.exit(1 if failed else 0)
 
 
-def _lines(file: IO[bytes]) -> Iterator[str]:
-    for line in file:
-        yield line.decode("utf-8", "replace").rstrip("\r\n")
+def rows(block: bytes) -> Iterator[Row]:
+    """The objects of a block of whole lines."""
+    lines = block.decode("utf-8", "replace").split("\n")
+    if not lines[-1]:
+        lines.pop()
+    for line in lines:
+        yield as_object(line.removesuffix("\r"))
 
 
-def as_object(record: Record | None, event: Event | None, line: str) -> dict[str, Any]:
-    """A line as the JSON object of `postward parse --json`."""
+def as_object(line: str) -> Row:
+    """A line as the JSON object of `postward parse --json`, without secrets."""
+    record = parse_record(line)
     if record is None:
-        return {"event": None, "outcome": "foreign", "text": line}
-    row: dict[str, Any] = {
+        return {"event": None, "outcome": "foreign", "text": scrub(line)}
+    if (text := scrub(record.text)) is not record.text:
+        record = record._replace(text=text)
+    return of_record(record, parse_event(record))
+
+
+def of_record(record: Record, event: Event | None) -> Row:
+    """The object of a line of Postfix's."""
+    row: Row = {
         "stamp": record.stamp,
         "host": record.host,
         "instance": record.instance,
@@ -39,22 +106,155 @@ def as_object(record: Record | None, event: Event | None, line: str) -> dict[str
         "pid": record.pid,
         "severity": record.severity,
     }
+    if record.repeat > 1:
+        row["repeat"] = record.repeat
     if event is None:
         return row | {"event": None, "outcome": "unrecognised", "text": record.text}
-    row |= {"event": type(event).__name__} | as_fields(event)
+    fields = as_fields(event)
+    if "queue_id" in fields:
+        row["queue_id"] = fields["queue_id"]
+    row["event"] = type(event).__name__
+    row.update(fields)
     if cause := cause_of(event):
-        row["cause"] = str(cause)
+        row["cause"] = cause.value
     return row
 
 
-def as_row(row: dict[str, Any]) -> str:
-    """A line for the eye: time, daemon, kind, and the fields that are there."""
+def outcome_of(row: Row) -> str:
+    """Event, unrecognised or foreign."""
+    outcome: str = row.get("outcome", "event")
+    return outcome
+
+
+def _filter(options: dict[str, tuple[str, ...]]) -> Callable[[Row], bool] | None:
+    """True for a row that has one of the values of each option that was given; None if every row is wanted."""
+    given = {key: frozenset(values) for key, values in options.items() if values}
+    if not given:
+        return None
+
+    def wanted(row: Row) -> bool:
+        return all(
+            (outcome_of(row) if key == "outcome" else str(row.get(key))) in values
+            for key, values in given.items()
+        )
+
+    return wanted
+
+
+@dataclass
+class Summary:
+    """How many lines of which kind were seen, and how many of them were shown."""
+
+    kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    shown: int = 0
+    filtered: bool = False
+
+    def seen(self, rows: Iterable[Row], wanted: Callable[[Row], bool] | None) -> Iterator[Row]:
+        """Count rows, and hand on those that are wanted."""
+        self.filtered = wanted is not None
+        for row in rows:
+            self.kinds[row.get("daemon", ""), row["event"] or row["outcome"]] += 1
+            if wanted is None or wanted(row):
+                self.shown += 1
+                yield row
+
+    def text(self) -> str:
+        """The outcomes, and the most frequent kinds."""
+        outcomes: Counter[str] = Counter()
+        for (_, kind), number in self.kinds.items():
+            outcomes[kind if kind in OUTCOMES else "event"] += number
+        total = outcomes.total()
+        head = f"{total} line{'' if total == 1 else 's'}: " + ", ".join(
+            f"{outcomes[outcome]} {outcome}" for outcome in OUTCOMES
+        )
+        if self.filtered:
+            head += f"; {self.shown} shown"
+        most = self.kinds.most_common(_MOST_KINDS)
+        lines = [f"{number:>10}  {daemon:<16} {kind}" for (daemon, kind), number in most]
+        if more := len(self.kinds) - len(most):
+            lines.append(f"{'':>10}  and {more} more kinds")
+        return "\n".join([head, *lines])
+
+
+# --- output
+
+Parts = list[tuple[str, str]]  # text, style
+
+_HEADER: Final = frozenset({"stamp", "host", "instance", "daemon", "pid", "severity", "event", "outcome"})
+# A relay's parts are in the relay, the whole of the text is the reason.
+_LONG_FORM: Final = frozenset(
+    f"{peer}_{part}" for peer in ("relay", "peer", "client") for part in ("host", "addr", "port")
+)
+_STATUS_STYLE: Final = {"sent": "green", "deferred": "yellow", "SOFTBOUNCE": "yellow", "bounced": "red"}
+_SEVERITY_STYLE: Final = {"warning": "yellow", "error": "red", "fatal": "bold red", "panic": "bold red"}
+
+# C0, DEL and C1 controls and the marks that reorder text: a terminal would obey them.
+_CONTROLS: Final = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+def row_parts(row: Row) -> Parts:
+    """A row for the eye: time, daemon, kind, and the fields that are there, each with its style."""
     if "stamp" not in row:
-        return f"foreign: {row['text']}"
-    fields = [
-        f"{key}={value}" for key, value in row.items() if key not in _HEADER and value not in (None, "")
-    ]
-    return f"{row['stamp']} {row['daemon']}: {row['event'] or row['outcome']} {' '.join(fields)}"
+        return [("foreign ", "dim"), (row["text"], "dim")]
+    severity = row["severity"]
+    parts: Parts = [(f"{row['stamp']} ", "dim"), (f"{row['daemon']} ", "cyan")]
+    if severity != "info":
+        parts.append((f"{severity} ", _SEVERITY_STYLE.get(severity, "")))
+    if row["event"] is None:
+        return [*parts, ("unrecognised ", "magenta"), (row["text"], "")]
+    parts.append((row["event"], "bold"))
+    for key, value in row.items():
+        if key not in _HEADER and key not in _LONG_FORM and value not in (None, ""):
+            shown = "/".join(map(str, value)) if isinstance(value, list) else str(value)
+            parts += [(f" {key}=", "dim"), (shown, _style(key, shown))]
+    return parts
 
 
-_HEADER = frozenset({"stamp", "host", "instance", "daemon", "pid", "event", "outcome"})
+def _style(key: str, value: str) -> str:
+    if key == "status":
+        return _STATUS_STYLE.get(value, "")
+    return "bold red" if key == "cause" else ""
+
+
+def _harmless(text: str) -> str:
+    return text if text.isprintable() else text.translate(_CONTROLS)
+
+
+def plain(row: Row) -> str:
+    """A row without colours."""
+    return _harmless("".join(text for text, _ in row_parts(row)))
+
+
+def as_json_line(row: Row) -> str:
+    """A row as JSON, also fit for a terminal."""
+    text = _encode(row)
+    return text if text.isprintable() else text.translate(_CONTROLS)
+
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _writer(*, as_json: bool) -> Callable[[Iterable[Row]], None]:
+    """What shows rows: a block of them at once, and at once."""
+    if not as_json and sys.stdout.isatty():
+        from rich.text import Text  # loaded for a terminal only
+
+        from agent.console import terminal
+
+        console = terminal()
+
+        def show(rows: Iterable[Row]) -> None:
+            for row in rows:
+                console.print(Text.assemble(*((_harmless(text), style) for text, style in row_parts(row))))
+
+        return show
+    line = as_json_line if as_json else plain
+
+    def write(rows: Iterable[Row]) -> None:
+        sys.stdout.write("".join([f"{line(row)}\n" for row in rows]))
+        sys.stdout.flush()
+
+    return write
