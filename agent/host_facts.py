@@ -92,11 +92,13 @@ def _with_postfix(
     main_cf = parse_main_cf(reader.text(postfix.main_cf) or "")
     master_text = reader.text(postfix.config_directory / "master.cf") or ""
     fault = _fault(printed["-n"][1])
-    defaults = _parameters(printed["-d"][0])
+    # Compiled-in values need no configuration, but postconf wants one that it can read.
+    defaults = _parameters(printed["-d"][0] or postfix.compiled_in())
     explicit = (
         {line.name: line.value for line in main_cf if line.name} if fault else _parameters(printed["-n"][0])
     )
-    expanded = expand(defaults | explicit) if fault else _parameters(printed["-x"][0])
+    here = {"config_directory": str(postfix.config_directory)}
+    expanded = expand(defaults | explicit | here) if fault else _parameters(printed["-x"][0])
     master = _master(printed)
     values = expanded | {key.rpartition("/")[2]: value for key, value in master.overrides.items()}
     tables = tuple(reader.tables(values, explicit, master))

@@ -175,6 +175,15 @@ class Postfix:
             for option, (out, err) in printed.items()
         }
 
+    def compiled_in(self) -> str:
+        """What `postconf -d` prints, whatever state this configuration is in."""
+        with tempfile.TemporaryDirectory(prefix="postward-") as folder:
+            empty = Postfix(Path(folder))
+            for name in ("main.cf", "master.cf"):
+                (empty.config_directory / name).touch()
+            let_rest(empty.main_cf)
+            return _run(empty.command("postconf", "-d"))
+
     def command(self, program: str, *arguments: str) -> list[str]:
         """How one of Postfix's programs is called for this instance."""
         return [_find(program), "-c", str(self.config_directory), *arguments]

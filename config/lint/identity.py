@@ -33,7 +33,7 @@ def _made_up_name(facts: Facts) -> Iterator[Fault]:
 def _no_name(facts: Facts) -> Iterator[Fault]:
     for name in ("myhostname", "mydomain"):
         value = facts.value(name)
-        if name in facts.explicit and not is_host_name(value):
+        if name in facts.explicit and "$" not in value and not is_host_name(value):
             yield Fault(facts.where(name), f'is "{value}"', mend.assign(facts, (name, _EXAMPLE)))
 
 
@@ -81,6 +81,7 @@ def _top_level_domain(facts: Facts) -> Iterator[Fault]:
         "." in facts.value("myhostname")
         and domain
         and "." not in domain
+        and "$" not in domain
         and not _PLACEHOLDER.fullmatch(domain)
         and users
     ):

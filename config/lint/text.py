@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _MASK = "********"
+_BLANK = " \t\r\f\v"  # for Postfix; a no-break space is none
 # People write logins into the configuration itself: tables whose entries stand in the reference, and addresses with a login.
 _LOGIN_IN_TABLE = re.compile(r"\b(static(?=:[^,\s]*:)|static(?=:\{)|inline):.*", re.DOTALL)
 _LOGIN_IN_ADDRESS = re.compile(r"(://|^|[\s,\[:])[^\s/@,\[\]:]+:[^\s@,\[\]:]+@")
@@ -76,7 +77,7 @@ def logical_lines(text: str) -> Iterator[list[tuple[int, str]]]:
     """As Postfix joins lines: white space at the start continues the line before, also over comments (postconf(5))."""
     line: list[tuple[int, str]] = []
     for number, part in enumerate(text.split("\n"), 1):
-        bare = part.strip()
+        bare = part.strip(_BLANK)
         if not bare or bare.startswith("#"):
             continue
         if part[0] in " \t" and line:
@@ -85,7 +86,7 @@ def logical_lines(text: str) -> Iterator[list[tuple[int, str]]]:
         if line:
             yield line
         # White space in front of the very first line stays: postmap(1) skips such a line.
-        line = [(number, part.rstrip())]
+        line = [(number, part.rstrip(_BLANK))]
     if line:
         yield line
 
@@ -97,11 +98,11 @@ def parse_main_cf(text: str) -> tuple[Line, ...]:
 
 def _main_line(parts: list[tuple[int, str]]) -> Line:
     number, first = parts[0]
-    whole = " ".join(text.strip() for _, text in parts)
+    whole = " ".join(text.strip(_BLANK) for _, text in parts)
     name, equals, value = whole.partition("=")
     if not equals:
         return Line(number, "", "", text=first.split()[0])
-    name, value = name.strip(), value.strip()
+    name, value = name.strip(_BLANK), value.strip(_BLANK)
     shown = without_secrets(name, value)
     # A masked value hides where it was cut into lines.
     rest = tuple(parts[1:]) if shown == value else ()
