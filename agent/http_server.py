@@ -73,6 +73,9 @@ class _Connection(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if not self.cycle.response_complete:  # the next request had been sent along with this one
+            self._expect()
+            return
         self._between_requests = True
         # What the client has not taken yet is still waited for; after that, uvicorn's keep-alive counts.
         if not self.transport.get_write_buffer_size():

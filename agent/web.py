@@ -127,7 +127,9 @@ def application(registry: CollectorRegistry, answers: Answers, access: WebAccess
         Route("/-/reload", reload, methods=["POST"]),
     ]
     middleware = [Middleware(Gate, access=access)] if access is not None else []
-    return Starlette(routes=routes, middleware=middleware)
+    app = Starlette(routes=routes, middleware=middleware)
+    app.router.redirect_slashes = False
+    return app
 
 
 def _accepts_gzip(header: str) -> bool:
