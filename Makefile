@@ -1,6 +1,7 @@
 # make run     the demo: a private Postfix, a relay, and Postward between them
 # make test    everything that must hold
 # make bench   figures: time and memory of the hot paths
+# make soak    three hundred rounds against a log that everything happens to
 # make lint    style and types
 # make docs    the references that are made from the code
 # make lock    newer versions of the dependencies, written to requirements/dev.lock
@@ -11,7 +12,7 @@ BIN := .venv/bin
 RUN_PACKAGES := postfix libsasl2-modules python3-venv
 TEST_PACKAGES := $(RUN_PACKAGES) prometheus
 
-.PHONY: run test docs lint bench lock
+.PHONY: run test docs lint bench soak lock
 
 run:
 	@.ci/setup $(RUN_PACKAGES)
@@ -37,6 +38,10 @@ lint:
 bench:
 	@.ci/setup $(RUN_PACKAGES)
 	$(BIN)/python -m tests.bench
+
+soak:
+	@.ci/setup $(RUN_PACKAGES)
+	$(BIN)/python -m tests.soak --rounds 300
 
 lock:
 	@.ci/setup

@@ -68,7 +68,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "smtpd/smtpd.c",
     ),
     rule(
-        rf"(?P<queue_id>{QUEUE_ID}): (?P<what>[^:]+): (?=\S+ while (?P<stage>.*))(?P<client>{CLIENT}) while .*",
+        rf"(?P<queue_id>{QUEUE_ID}): (?=\S+: (?P<what>[a-z ]+) while (?P<stage>[a-zA-Z ]+))(?P<client>{CLIENT}): .*",
         ClientLost,
         "qmqpd/qmqpd.c",
     ),
