@@ -35,7 +35,8 @@ class CheckpointError(Exception):
 class Checkpoint:
     """What was counted, and the position in the log `source` up to which it was.
 
-    `marks` is None while no log could be seen yet, and empty for a log of which everything is news.
+    `marks` is None while no log could be seen yet, and empty for a log of which everything is news; `cursor` is the
+    position in the journal, if that is the source.
     `parts` is what other parts of the agent keep in step with the counts, by name: what may go into JSON.
     """
 
@@ -43,6 +44,7 @@ class Checkpoint:
     marks: Sequence[Mark] | None
     tally: Tally
     parts: Mapping[str, Any] = field(default_factory=dict)
+    cursor: str | None = None
 
     def to_json(self) -> bytes:
         """The file's content."""
@@ -51,6 +53,7 @@ class Checkpoint:
             "marks": None if self.marks is None else [mark.as_json() for mark in self.marks],
             "tally": self.tally.as_json(),
             "parts": self.parts,
+            "cursor": self.cursor,
         }
         return _dump({"version": VERSION, "sha256": _checksum(body), **body})
 
@@ -107,6 +110,7 @@ def parse_checkpoint(content: bytes) -> Checkpoint:
             None if marks is None else [Mark(**mark) for mark in marks],
             Tally.from_json(data["tally"]),
             dict(data.get("parts", {})),
+            data.get("cursor"),
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error

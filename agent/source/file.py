@@ -20,6 +20,7 @@ from agent.source.survey import MOST_REMEMBERED, first_look, survey
 # Seconds without a new line until a file that is not the log any more is let go. The youngest one is kept for as long
 # as it has a name: a writer that was never told to reopen goes on in it.
 _IDLE = 3600.0
+_PATIENCE = 10.0  # seconds of a problem at the start after which counts are shown as they are
 _LOOKS = 3  # a log that is new is looked at, then read
 _IDLE_WITHOUT_NAME = 60.0  # it takes room on the disk for as long as it is open
 
@@ -41,6 +42,8 @@ class FileSource:
         self.problem: str | None = None
         self.losses = 0
         self._clock = clock
+        self._begun = clock()
+        self._behind = True
         # What is known without being open; None until the first look.
         self._marks = None if marks is None else list(marks)
         # Oldest first; the last one is the file of this name, the others are drained until their time is over.
@@ -62,6 +65,16 @@ class FileSource:
         if self._marks is None:
             return None
         return [*self._marks, *(segment.mark() for segment in self._segments)]
+
+    @property
+    def behind(self) -> bool:
+        """True until all that was there at the start has been handed out, or could not be for a while.
+
+        Until then counts are older than what may have been shown before a crash.
+        """
+        if self._behind and self.problem is not None:
+            self._behind = self._clock() - self._begun <= _PATIENCE
+        return self._behind
 
     def unread(self) -> int:
         """Bytes that wait."""
@@ -97,6 +110,7 @@ class FileSource:
             self.problem = f"{self.path}: {error.strerror or error}"
             return b""
         self.problem = None
+        self._behind &= bool(lines)
         return lines
 
     # Reading what is open

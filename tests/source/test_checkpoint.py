@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.checkpoint import (
@@ -31,7 +31,7 @@ def a_checkpoint(lines: int = 3) -> Checkpoint:
     tally.latest("postfix_delivery_last_success_timestamp_seconds", ("demo",), 1717236000.25)
     tally.observe("postfix_delivery_delay_seconds", ("demo",), 0.1)
     marks = [Mark(1, 2, 10, "ab", 4096, 5, "cd", done=True), Mark(1, 3, 20, "ef", 77, copied=True)]
-    return Checkpoint("/var/log/mail.log", marks, tally)
+    return Checkpoint("/var/log/mail.log", marks, tally, {"other": [1, "x"]}, "s=ab;i=1")
 
 
 def test_what_was_written_comes_back(tmp_path: Path) -> None:
@@ -43,6 +43,7 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
     assert found is not None
     assert (found.source, list(found.marks or [])) == (written.source, list(written.marks or []))
     assert found.tally.as_json() == written.tally.as_json()
+    assert (found.parts, found.cursor) == (written.parts, written.cursor)
     assert found.to_json() == written.to_json()
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.json"]
 
@@ -91,6 +92,7 @@ def test_a_damaged_one_is_put_aside_and_told(
     assert "put aside as checkpoint.damaged, counting starts afresh" in caplog.text
 
 
+@settings(deadline=None)  # a machine that does other things as well
 @given(st.data())
 def test_any_flipped_byte_is_noticed(data: st.DataObject) -> None:
     """No single damaged byte gives other counts: it is a damage, another version, or nothing that means anything."""

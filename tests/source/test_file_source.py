@@ -226,6 +226,23 @@ def test_a_log_that_becomes_unreadable_by_rotation(bed: Bed) -> None:
         assert drained(source) == "4\n"
 
 
+def test_it_is_known_when_all_has_been_handed_out(bed: Bed) -> None:
+    """Counts from before a crash must not be shown as long as lines of then wait, but a problem does not hide them long."""
+    bed.write("1\n")
+    source = bed.source([])
+    assert source.read() == b"1\n"
+    assert source.behind
+    assert source.read() == b""
+    assert not source.behind
+    marks = source.marks()
+    bed.log.unlink()
+    source = bed.source(marks)
+    source.read()
+    assert source.behind
+    bed.now += 11
+    assert not source.behind
+
+
 # Lines
 
 
