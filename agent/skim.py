@@ -108,9 +108,12 @@ def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> 
         counting.tally.add(metric, (counting.instance(instance), *via), number)
     for (host, port, protocol, trust), number in sessions.items():
         counting.tls_session(counting.names.of_host(host, int(port)), protocol, trust, number)
+    by_relay: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (instance1, instance2, host, port, status), flat in deliveries.items():
         relay = counting.names.of_host(host, int(port))
-        _count_deliveries(counting, counting.instance(instance2 or instance1), relay, status, flat)
+        by_relay[counting.instance(instance2 or instance1), relay, status] += flat
+    for (instance, relay, status), flat in by_relay.items():
+        _count_deliveries(counting, instance, relay, status, flat)
 
 
 def _count_deliveries(counting: Counting, instance: str, relay: str, status: str, flat: list[str]) -> None:
