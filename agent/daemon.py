@@ -108,6 +108,9 @@ class Agent:
                     jobs.append(self._enforce(watcher, self._enforcer))
                 tasks = [group.create_task(job) for job in [*jobs, self._telling.serve()]]
                 _log.info("metrics: %s", self._telling.url)
+                asyncio.get_running_loop().add_signal_handler(
+                    signal.SIGHUP, lambda: group.create_task(self._telling.reload())
+                )
                 notify("READY=1")
                 await stop.wait()
                 notify("STOPPING=1")

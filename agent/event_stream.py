@@ -7,6 +7,7 @@ lines wait in bounded number, and what does not fit is dropped and counted.
 Lines are told at most once: after a crash a few may be missing, and those since the last checkpoint come again.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -126,6 +127,7 @@ class EventStream:
             except (OSError, ValueError):
                 self.dropped += sum(line is not None for line in lines)
             if None in lines:
+                self._close_file()
                 return
 
     def _take(self) -> list[bytes | None]:
@@ -143,9 +145,13 @@ class EventStream:
             file = self._open()
         except OSError:
             return  # the old one goes on
-        if self._file is not sys.stdout.buffer:
-            self._file.close()
+        self._close_file()
         self._file = file
+
+    def _close_file(self) -> None:
+        if self._file is not sys.stdout.buffer:
+            with contextlib.suppress(OSError):
+                self._file.close()
 
 
 def _short(value: object) -> object:
