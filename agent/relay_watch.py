@@ -19,6 +19,7 @@ from agent.watches import KINDS, Seen, look
 from config.errors import SettingsError
 from config.relay import Relay
 from config.settings import Settings
+from parsers import Cause
 
 _JITTER = 0.1
 _APART = 0.05  # seconds between the first conversations of two relays
@@ -125,22 +126,27 @@ class RelayWatch:
 
 
 async def guarded_check(relay: Relay, settings: Settings, guard: LoginGuard | None) -> RelayCheck:
-    """Talk to a relay, with a login only if there is a password at hand and the guard (if any) lets us try."""
+    """Talk to a relay, with a login only if there is a password at hand and the guard (if any) lets us try.
+
+    A login that was refused and may not be tried again yet is still refused, as far as anybody knows.
+    """
     password, why = await asyncio.to_thread(_password, relay)
-    asks = password is not None
-    if asks and guard is not None and not guard.begin(relay.name):
-        again = guard.try_again_at(relay.name) or time.time()
-        password, asks = None, False
-        why = f"refused before; tried again after {time.strftime('%H:%M', time.localtime(again))}, or with other settings"
+    held = password is not None and guard is not None and not guard.begin(relay.name)
     accepted: bool | None = None
     try:
-        target = target_of(relay, settings.host.myhostname, settings.host.inet_protocols, password)
+        target = target_of(
+            relay, settings.host.myhostname, settings.host.inet_protocols, None if held else password
+        )
         check = await check_relay(target)
         accepted = {"accepted": True, "rejected": False}.get(check.auth)
     finally:
-        if asks and guard is not None:
+        if password is not None and guard is not None and not held:
             guard.end(relay.name, accepted=accepted)
-    if not asks and relay.username and check.ok:
+    if held and guard is not None and check.ok:
+        again = time.strftime("%H:%M", time.localtime(guard.try_again_at(relay.name)))
+        check.auth_words = f"refused before; tried again after {again}, or with other settings"
+        check.step, check.cause, check.words = "auth", Cause.AUTH_REJECTED, check.auth_words
+    elif password is None and check.ok:
         check.auth_words = why
     return check
 

@@ -333,7 +333,7 @@ def test_the_command_shows_a_transcript_and_ends_by_result(
     (checks,) = json.loads(bad.stdout)
     assert (checks[0]["step"], checks[0]["cause"]) == ("auth", "auth_rejected")
     assert [check["port"] for check in checks[1:]] == [587, 465, 2525, 25]
-    assert [done.returncode for done in again] == [1, 0, 0]
+    assert [done.returncode for done in again] == [1, 1, 1]
     assert "no login tried: refused before" in again[-1].stdout
     assert sum(not attempt.accepted for attempt in running.auth_attempts) == 2
     for done in (good, bad, *again):
