@@ -61,16 +61,20 @@ def read_host_facts(
 ) -> HostFacts:
     """What is known of this host. `system` is where its own files are: the distribution's, not Postfix's."""
     reader = _Reader(system)
-    wanted = [Path(name) for name in _named_by(settings)]
+    wanted = {Path(name): True for name in _authorities(settings)} | {
+        Path(relay.password_file): False
+        for relay in (settings.relay if settings else ())
+        if relay.password_file
+    }
     # A password can come from the environment as well; then nothing in the file is secret.
     if settings_file and re.search(r"^\s*password\s*=", reader.text(settings_file) or "", re.MULTILINE):
-        wanted.append(settings_file)
+        wanted[settings_file] = False
     try:
         printed = postfix.inspect(_OPTIONS)
     except (PostfixError, OSError) as error:
         return HostFacts(
             config_directory=str(postfix.config_directory),
-            files={str(path): reader.file(path) for path in wanted},
+            files=reader.wanted(wanted),
             unread=(str(error), *reader.unread),
         )
     facts = _with_postfix(postfix, printed, reader, wanted)
@@ -87,7 +91,7 @@ def _with_postfix(
     postfix: Postfix,
     printed: Mapping[str, tuple[str, str]],
     reader: "_Reader",
-    wanted: list[Path],
+    wanted: Mapping[Path, bool],
 ) -> HostFacts:
     main_cf = parse_main_cf(reader.text(postfix.main_cf) or "")
     master_text = reader.text(postfix.config_directory / "master.cf") or ""
@@ -118,7 +122,7 @@ def _with_postfix(
         distribution=reader.distribution(),
         sasl_plugins=reader.sasl_plugins(),
         tables=tables,
-        files=reader.files(postfix, expanded, tables, queue, wanted),
+        files=reader.files(postfix, expanded, tables, queue) | reader.wanted(wanted),
         chrooted={name: reader.compared(name, queue) for name in _CHROOTED},
         nameservers=_nameservers(reader.system / "etc/resolv.conf"),
         chroot_nameservers=_nameservers(queue / "etc/resolv.conf"),
@@ -213,18 +217,20 @@ class _Reader:
             entries=len(names) if names is not None else None,
         )
 
+    def wanted(self, paths: Mapping[Path, bool]) -> dict[str, FileFacts]:
+        """Files that the settings name; True for those with certificates."""
+        return {str(path): self.file(path, certificates=inside) for path, inside in paths.items()}
+
     def files(
         self,
         postfix: Postfix,
         expanded: Mapping[str, str],
         tables: tuple[Table, ...],
         queue: Path,
-        wanted: list[Path],
     ) -> dict[str, FileFacts]:
         """The files that rules ask about."""
         directory = postfix.config_directory
         plain = [
-            *wanted,
             *(directory / name for name in ("", "main.cf", "master.cf", "dynamicmaps.cf")),
             *(queue / name for name in ("", "incoming", "active", "deferred", "maildrop", "public")),
             Path(expanded.get("data_directory", "/var/lib/postfix")),
@@ -310,9 +316,8 @@ class _Reader:
         return frozenset(name for row in rows if len(row) > 1 for name in (row[0], *row[2:]))
 
 
-def _named_by(settings: Settings | None) -> Iterator[str]:
-    for relay in settings.relay if settings else ():
-        yield from (name for name in (relay.password_file, relay.ca_file) if name)
+def _authorities(settings: Settings | None) -> Iterator[str]:
+    yield from (relay.ca_file for relay in (settings.relay if settings else ()) if relay.ca_file)
 
 
 def _nameservers(path: Path) -> tuple[str, ...] | None:

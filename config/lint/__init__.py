@@ -65,8 +65,21 @@ def _about_settings(settings: Settings | None, facts: HostFacts, source: str) ->
             yield from rule.findings(Case(settings, facts, source))
 
 
-def _about_host(facts: HostFacts) -> Iterator[Finding]:
-    if facts.defaults:
-        for _, rules in HOST_RULES:
-            for rule in rules:
-                yield from rule.findings(facts)
+# Rules that explain why postconf gives up better than its own words do.
+_EXPLAIN = {
+    "missing-equals",
+    "macro-loop",
+    "inet-interfaces-name",
+    "inet-interfaces-not-local",
+    "inet-interfaces-without-ipv6",
+    "inet-protocols-unknown",
+    "master-field-count",
+}
+
+
+def _about_host(facts: HostFacts) -> list[Finding]:
+    if not facts.defaults:
+        return []
+    found = [finding for _, rules in HOST_RULES for rule in rules for finding in rule.findings(facts)]
+    explained = any(finding.id in _EXPLAIN for finding in found)
+    return [finding for finding in found if not (explained and finding.id == "refused-by-postfix")]

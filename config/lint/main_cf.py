@@ -208,14 +208,8 @@ def _macro_loop(facts: Facts) -> Iterator[Fault]:
         )
 
 
-# Faults that a rule of its own explains.
-EXPLAINED = re.compile(
-    r"missing '=' after attribute|macro (call nesting|processing error)|inet_interfaces|inet_protocols|bad field count"
-)
-
-
 def _refused(facts: Facts) -> Iterator[Fault]:
-    if facts.fault and not EXPLAINED.search(facts.fault):
+    if facts.fault:
         yield Fault(
             f"{facts.config_directory}/main.cf",
             f"Postfix says: {facts.fault}",

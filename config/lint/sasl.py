@@ -57,7 +57,9 @@ def _no_passwords(facts: Facts) -> Iterator[Fault]:
 
 
 def _switched_off(facts: Facts) -> Iterator[Fault]:
-    if facts.value("smtp_sasl_auth_enable").lower() == "no" and facts.login_tables and facts.relay_routes:
+    # Settings without a login leave a former table where it is.
+    meant = "smtp_sasl_auth_enable" in facts.managed or facts.value("smtp_sasl_auth_enable").lower() != "no"
+    if not meant and facts.login_tables and facts.relay_routes:
         yield Fault(
             facts.where("smtp_sasl_auth_enable"),
             "is no, and smtp_sasl_password_maps is set",

@@ -11,16 +11,19 @@ _MASK = "********"
 _BLANK = " \t\r\f\v"  # for Postfix; a no-break space is none
 # People write logins into the configuration itself: tables whose entries stand in the reference, and addresses with a login.
 _LOGIN_IN_TABLE = re.compile(r"\b(static(?=:[^,\s]*:)|static(?=:\{)|inline):.*", re.DOTALL)
-_LOGIN_IN_ADDRESS = re.compile(r"(://|^|[\s,\[:])[^\s/@,\[\]:]+:[^\s@,\[\]:]+@")
+_LOGIN_IN_ADDRESS = re.compile(r"(://|^|[\s,\[:@])(?!static:)[^\s/@,\[\]:]+:\S+@")
 # … and parameters that do not exist, such as smtp_sasl_password.
 _SECRET_NAME = re.compile(r"passw|pwd|secret|(auth|access|api)_?(token|key)|login|credential", re.IGNORECASE)
-_REFERENCE = re.compile(r"(\$|/|[a-z]+:)\S*")
+_REFERENCE = re.compile(
+    r"(proxy:)?([a-z]+:)?[$/]\S*|(proxy:)?(ldap|mysql|pgsql|sqlite|socketmap|tcp|unix|static|inline):\S*"
+)
 
 
 def without_secrets(name: str, value: str) -> str:
     """A parameter's value with logins masked."""
     value = _LOGIN_IN_TABLE.sub(rf"\1:{_MASK}", value)
-    value = _LOGIN_IN_ADDRESS.sub(rf"\1{_MASK}@", value)
+    if not name.endswith("cipherlist"):
+        value = _LOGIN_IN_ADDRESS.sub(rf"\1{_MASK}@", value)
     if _SECRET_NAME.search(name) and value.strip("\"' ") and not _names_tables(value):
         return _MASK
     return value
