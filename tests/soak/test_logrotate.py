@@ -190,9 +190,7 @@ def test_rotation_under_continuous_mail(host: Host, request: pytest.FixtureReque
     finally:
         sender.stop()
     expected = Counter(b"<%d>" % number for number in range(sender.sent))
-    wait_for(
-        lambda: (reader.read_all(), reader.counted.total() >= sender.sent)[1], timeout=60, what="all lines"
-    )
+    reader.wait_for(sender.sent)
     reader.read_all()
     reader.source.close()
     lost, double = expected - reader.counted, reader.counted - expected
