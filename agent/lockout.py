@@ -1,8 +1,8 @@
 """The guard of logins: after a refused one, Postward tries it only so often an hour, so that no account is locked.
 
-Every try is written down before it is made, so that a crash in between cannot hide it; an accepted login strikes
-all of them off. The memory ends when host, port, username or password of the relay change; they are known by a keyed
-hash, from which no password can be guessed.
+A try is written down before it is made, unless this process has just seen the login accepted, so that crashes cannot
+hide tries; an accepted login strikes all of them off. The memory ends when host, port, username or password of the
+relay change; they are known by a keyed hash, from which no password can be guessed.
 
 Promise: across processes and restarts, no more than `most` tries in any hour once one was refused; the file holds
 times and hashes only, for its owner alone.
@@ -49,6 +49,9 @@ class LoginGuard:
         self._most = most
         self._clock = clock
         self._data: dict[str, Any] = {}
+        self._state: tuple[int, int, int] | None = None  # of the file that the data are from
+        self._accepted: dict[str, str] = {}  # relay → the settings that this process has seen accepted
+        self._unwritten: dict[str, int] = {}  # tries under way of such
         self._problem: str | None = None
 
     def admits(self, relay: str) -> bool:
@@ -67,7 +70,15 @@ class LoginGuard:
             return float(sorted(recent)[-self._most]) + _HOUR
 
     def begin(self, relay: str) -> bool:
-        """Write down a try that is about to be made. False if it must not be."""
+        """Write down a try that is about to be made. False if it must not be.
+
+        Where this process has seen the login accepted and nothing was refused since, there is nothing to write.
+        """
+        with self._file():
+            entry = self._entry(relay)
+            if self._accepted.get(relay) == entry["settings"] and not entry["refused"]:
+                self._unwritten[relay] = self._unwritten.get(relay, 0) + 1
+                return True
         with self._file(write=True):
             entry = self._entry(relay)
             # One without an outcome is from a run that ended in between: it may have been refused.
@@ -82,13 +93,23 @@ class LoginGuard:
 
     def end(self, relay: str, *, accepted: bool | None) -> None:
         """What came of a try; None if the relay was not asked, or nobody knows."""
+        unwritten = self._unwritten.pop(relay, 0)
+        if unwritten > 1:
+            self._unwritten[relay] = unwritten - 1
+        if unwritten and accepted is not False:
+            return
         with self._file(write=True):
             entry = self._entry(relay)
-            entry["open"] = max(0, entry["open"] - 1)
+            if not unwritten:
+                entry["open"] = max(0, entry["open"] - 1)
             if accepted:
                 entry["tries"], entry["refused"] = [], False
+                self._accepted[relay] = entry["settings"]
             elif accepted is False:
                 entry["refused"] = True
+                self._accepted.pop(relay, None)
+                if unwritten:
+                    entry["tries"] = [*self._recent(entry), self._clock()]
             elif entry["tries"]:
                 entry["tries"].pop()
 
@@ -134,7 +155,8 @@ class LoginGuard:
         try:
             descriptor = _open_lock(self._path.with_suffix(".lock"))
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            self._data = _read(self._path)
+            if (state := _stat(self._path)) != self._state or state is None:
+                self._data, self._state = _read(self._path), state
         except OSError as error:
             self._tell(error)
         try:
@@ -142,6 +164,7 @@ class LoginGuard:
             if write and descriptor is not None:
                 try:
                     _replace(self._path, json.dumps(self._data).encode())
+                    self._state = _stat(self._path)
                     self._problem = None
                 except OSError as error:
                     self._tell(error)
@@ -180,6 +203,14 @@ def _replace(path: Path, data: bytes) -> None:
     beside = path.with_name(f".{path.name}.new")
     write_new(beside, data, mode=0o600, owner=_owner(path.parent))
     beside.replace(path)
+
+
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -160,6 +160,7 @@ class _Pending:
     result: asyncio.Future[ProbeResult] | None = None
     marks: list[Mark] = field(default_factory=list)
     queue_id: str | None = None
+    handed: bool = False  # to Postfix
     told: bool = False  # the verdict
     relayed: bool = False
     words: str = ""
@@ -187,13 +188,24 @@ class _Pending:
 
     def waiting(self, outcome: str) -> ProbeResult:
         """The result of one that is not through: at the step after the last one seen."""
-        last = self.marks[-1].step if self.marks else ""
+        last = self.marks[-1].step
+        if last == "submitted" and not self.handed:
+            last = ""
         return self.as_result(outcome, *_NEXT_STEP.get(last, _NEXT_STEP["active"]))
 
     def as_json(self) -> dict[str, Any]:
         data = {
             name: getattr(self, name)
-            for name in ("message_id", "submitted", "arrives", "queue_id", "told", "relayed", "words")
+            for name in (
+                "message_id",
+                "submitted",
+                "arrives",
+                "queue_id",
+                "handed",
+                "told",
+                "relayed",
+                "words",
+            )
         }
         return data | {
             "route": asdict(self.route),
@@ -208,7 +220,7 @@ class _Pending:
         return cls(
             **data,
             route=Route(**route),
-            marks=[Mark(*mark) for mark in marks],
+            marks=[Mark(*mark) for mark in marks] or [Mark("submitted", 0.0)],
             arrival=Arrival(tuple(arrival[0]), tuple(arrival[1])) if arrival else None,
         )
 
@@ -266,7 +278,9 @@ class ProbeTracker:
         """
         result: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
         self._bound(route)
-        self._by_message_id[message_id] = _Pending(message_id, route, self._clock(), arrives, result)
+        pending = _Pending(message_id, route, self._clock(), arrives, result)
+        pending.marks.append(Mark("submitted", 0.0))
+        self._by_message_id[message_id] = pending
         return result
 
     def _bound(self, route: Route) -> None:
@@ -278,7 +292,7 @@ class ProbeTracker:
         """Postfix has taken it; the log may already tell more."""
         pending = self._by_message_id.get(message_id)
         if pending is not None:
-            pending.marks.insert(0, Mark("submitted", 0.0))
+            pending.handed = True
 
     def fail(self, message_id: str, cause: Cause, words: str) -> None:
         """Postfix has not taken it."""

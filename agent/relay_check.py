@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from agent.certificate import Certificate, parse_certificate
@@ -33,6 +35,7 @@ _DEADLINE = 15.0  # seconds a step; RFC 5321 allows minutes, and nobody waits fo
 _LONGEST_LINE = 4096  # bytes
 _MOST_LINES = 100  # of a reply
 _LOOKUPS = 32  # names looked up at once: a resolver that hangs must not hold the others
+_CONTEXT_AGE = 3600.0  # seconds
 ALTERNATIVE_PORTS = (587, 465, 2525, 25)
 # In the order of preference; XOAUTH2 needs tokens, which Postfix gets from elsewhere.
 _MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
@@ -490,7 +493,14 @@ def _base64(text: str) -> str:
 
 
 def _context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
-    """A client's context; Postfix is not stricter than OpenSSL's default, so neither is this."""
+    """A client's context; Postfix is not stricter than OpenSSL's default, so neither is this. Raises OSError."""
+    state = Path(ca_file).stat().st_mtime_ns if ca_file and verify else 0
+    return _made_context(ca_file, state, verify, time.time() // _CONTEXT_AGE)
+
+
+@lru_cache(maxsize=8)
+def _made_context(ca_file: str, _state: int, verify: bool, _age: float) -> ssl.SSLContext:
+    """Reading a host's authorities takes a hundred times as long as a handshake: once an hour, or when they change."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not verify:
         context.check_hostname = False

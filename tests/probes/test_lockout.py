@@ -62,6 +62,26 @@ def test_an_accepted_login_is_never_held_back(tmp_path: Path) -> None:
     for _ in range(100):
         assert current.begin("demo")
         current.end("demo", accepted=True)
+    other = guard(tmp_path, Clock(), most=1)
+    other.begin("demo")
+    other.end("demo", accepted=False)
+    assert not guard(tmp_path, Clock(), most=1).begin("demo"), (
+        "what another process was refused holds for all"
+    )
+
+
+def test_a_refusal_after_acceptance_is_written_down(tmp_path: Path) -> None:
+    """The tries that needed no writing are followed by one that does."""
+    clock = Clock()
+    current = guard(tmp_path, clock)
+    assert current.begin("demo")
+    current.end("demo", accepted=True)
+    assert current.begin("demo")
+    assert current.begin("demo")
+    current.end("demo", accepted=False)
+    current.end("demo", accepted=False)
+    assert not guard(tmp_path, clock).begin("demo")
+    assert not current.begin("demo")
 
 
 def test_other_settings_start_anew(tmp_path: Path) -> None:
