@@ -108,6 +108,10 @@ def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> 
         counting.tally.add(metric, (counting.instance(instance), *via), number)
     for (host, port, protocol, trust), number in sessions.items():
         counting.tls_session(counting.names.of_host(host, int(port)), protocol, trust, number)
+    _count_by_relay(counting, deliveries)
+
+
+def _count_by_relay(counting: Counting, deliveries: _Deliveries) -> None:
     by_relay: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (instance1, instance2, host, port, status), flat in deliveries.items():
         relay = counting.names.of_host(host, int(port))
