@@ -325,6 +325,12 @@ METRICS: tuple[Metric, ...] = (
         "Changes noticed at the relay; the journal has the words.",
         ("relay", "change"),
     ),
+    Metric(
+        "postward_relay_is_fallback",
+        "gauge",
+        "1 for a relay that only takes mail while another cannot.",
+        ("relay",),
+    ),
     # --- postward sink
     Metric(
         "postward_sink_mails_total",

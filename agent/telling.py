@@ -57,6 +57,7 @@ class Telling:
         not_ready: Callable[[], str | None],
     ) -> None:
         self._gauges = gauges
+        self._fallbacks = {(relay.name,): float(relay.fallback) for relay in settings.relay}
         exemplars = Exemplars()
         self._details = Details(tally, names, exemplars)
         self._queue = QueueMonitor(postfix.list_queue) if settings.queue.enabled else None
@@ -121,6 +122,7 @@ class Telling:
         if self._queue is not None:
             shown |= self._queue.gauges()
         shown |= {
+            "postward_relay_is_fallback": self._fallbacks,
             "postward_web_config_last_reload_successful": {(): float(self._access.loaded)},
             "postward_web_config_last_reload_success_timestamp_seconds": {(): self._access.loaded_at},
             "postward_web_connections_refused_total": {(): float(self._server.refused)},

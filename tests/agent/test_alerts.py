@@ -5,44 +5,140 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from agent.metrics import BY_NAME
+from grafana.__main__ import FILES, FOLDER
+from grafana.alert_table import ALERTS, RECORDS
 from parsers import Cause
+from tests.agent.alert_cases import FAULTS, SILENT, series_of
+from tests.agent.promql_names import faults_of
 from tests.bed.require import required
 from tests.test_architecture import ROOT
 
-RULES = ROOT / "grafana" / "alerts" / "postward.rules.yml"
-TESTS = Path(__file__).with_name("alerts_test.yml")
-EXPRESSIONS = re.findall(r"expr: (.+)", RULES.read_text())
+EXPRESSIONS = {alert.name: alert.expr for alert in ALERTS} | {record.name: record.expr for record in RECORDS}
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_expressions_name_what_the_table_has(expression: str) -> None:
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_expressions_name_what_the_table_has(name: str) -> None:
     """Renaming a metric, a label or a cause breaks this test, not an alert."""
-    for name, selector in re.findall(r"(post(?:fix|ward)_\w+)(?:\{([^}]*)\})?", expression):
-        metric = BY_NAME[name]
-        for label, value in re.findall(r'(\w+)="([^"]*)"', selector):
-            assert label in metric.labels
-            assert label != "cause" or value in set(Cause)
+    assert list(faults_of(EXPRESSIONS[name])) == []
 
 
-def test_every_alert_has_a_runbook() -> None:
-    """The link leads to a heading that exists."""
-    headings = {
-        heading.lower()
-        for heading in re.findall(r"^## (\w+)$", (ROOT / "docs" / "runbooks.md").read_text(), re.MULTILINE)
-    }
-    text = RULES.read_text()
+@pytest.mark.parametrize(
+    ("expression", "fault"),
+    [
+        ("postfix_uq == 0", "metric postfix_uq"),
+        ('postfix_queue_messages{queues="x"}', "label queues of postfix_queue_messages"),
+        ('postfix_delivery_failures_total{cause="auth"}', "cause auth"),
+        ("sum by (relais) (postfix_deliveries_total)", "group label relais"),
+        ("relay:postfix_nothing:sum > 0", "record relay:postfix_nothing:sum"),
+    ],
+)
+def test_the_check_of_names_finds_faults(expression: str, fault: str) -> None:
+    """A check that finds nothing would prove nothing."""
+    assert fault in list(faults_of(expression))
 
-    alerts = {alert.lower() for alert in re.findall(r"- alert: (\w+)", text)}
-    assert alerts == set(re.findall(r"runbook_url: docs/runbooks\.md#(\w+)", text)) == headings
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_are_made_from_the_table(name: str) -> None:
+    """`make docs` writes them."""
+    assert (FOLDER / name).read_text() == FILES[name]()
 
 
-def test_rules_fire_and_keep_silent() -> None:
-    """Promtool plays hours of an idle host, of healthy load, and of each fault."""
+def test_alerts_are_told_as_monitoring_mixins_do() -> None:
+    """One first word of two, a summary that is a sentence without numbers, a description that names the host."""
+    for alert in ALERTS:
+        assert alert.name.startswith(("Postfix", "Postward"))
+        assert alert.summary.endswith(".")
+        assert "{{" not in alert.summary
+        assert "$labels.instance" in alert.description
+        known = {"instance"}.union(*(BY_NAME[name].labels for name in BY_NAME if name in alert.expr))
+        known |= {"relay"} if "relay:" in alert.expr else set()
+        for label in re.findall(r"\$labels\.(\w+)", alert.description + alert.runbook):
+            assert label in known, (alert.name, label)
+    assert len({alert.name for alert in ALERTS}) == len(ALERTS)
+
+
+def test_no_alert_lacks_a_case() -> None:
+    """Each alert fires on a host, and three hosts keep silent."""
+    assert set().union(*(host.fires for host in FAULTS.values())) == {alert.name for alert in ALERTS}
+    assert {"idle", "busy", "restarted"} == set(SILENT)
+
+
+def test_rules_fire_and_keep_silent(tmp_path: Path) -> None:
+    """Promtool plays eight hours of idle hosts, healthy load, a restart, and each fault: exactly the alerts named fire."""
     promtool = required("promtool", "prometheus")
-    done = subprocess.run(
-        [promtool, "test", "rules", str(TESTS)], capture_output=True, text=True, check=False, cwd=TESTS.parent
-    )
+    hosts = SILENT | FAULTS
+    everything = 'max by (alertname, instance) (ALERTS{alertstate="firing"})'
+    samples = [
+        {"labels": f'{{alertname="{alert}", instance="{name}"}}', "value": 1}
+        for name, host in hosts.items()
+        for alert in host.fires
+    ]
+    tests = {
+        "rule_files": [str(FOLDER / "alerts" / f"postward.{kind}.yml") for kind in ("records", "rules")],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    {"series": series, "values": values}
+                    for name, host in hosts.items()
+                    for series, values in series_of(name, host).items()
+                ],
+                "promql_expr_test": [
+                    {"expr": everything, "eval_time": "9m", "exp_samples": []},
+                    {"expr": everything, "eval_time": "480m", "exp_samples": samples},
+                    # The minutes around the restart, at minute 200.
+                    *(
+                        {
+                            "expr": 'ALERTS{alertstate="firing",instance=~"idle|busy|restarted"}',
+                            "eval_time": f"{minute}m",
+                            "exp_samples": [],
+                        }
+                        for minute in (60, 201, 203, 206, 215, 260, 480)
+                    ),
+                ],
+            }
+        ],
+    }
+    file = tmp_path / "tests.yml"
+    file.write_text(yaml.safe_dump(tests, sort_keys=False, width=1000))
+    done = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
 
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+
+
+def pages() -> dict[str, str]:
+    """The runbooks by their path."""
+    folder = ROOT / "docs" / "runbooks"
+    return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.md"))}
+
+
+def test_every_alert_and_every_cause_has_a_runbook() -> None:
+    """One page for each that is not told by its cause, one for each cause, and no page of nothing."""
+    expected = {f"{alert.name}.md" for alert in ALERTS} | {f"causes/{cause.value}.md" for cause in Cause}
+
+    assert set(pages()) - {"README.md"} == expected
+
+
+@pytest.mark.parametrize("page", pages())
+def test_a_runbook_says_what_to_do(page: str) -> None:
+    """What it means, how to see it with what is shown then, how to mend it, and how to know that it is mended."""
+    text = pages()[page]
+    if page == "README.md":
+        return
+    for heading in ("Means", "See", "Mend", "Mended when"):
+        assert f"\n## {heading}\n" in text, heading
+    assert "```" in text.partition("## See")[2].partition("## Mend")[0]
+    assert not list(faults_of(" ".join(re.findall(r"`((?:postfix|postward)_[^`]*)`", text))))
+
+
+@pytest.mark.parametrize("page", pages())
+def test_links_of_runbooks_lead_somewhere(page: str) -> None:
+    """To a page that exists, and to a heading in it."""
+    here = ROOT / "docs" / "runbooks" / page
+    for target in re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", here.read_text()):
+        if target and "://" not in target:
+            assert (here.parent / target).exists(), target

@@ -1,0 +1,26 @@
+"""Writes what is made from the tables: rule files, Grafana's rules and dashboards. `python -m grafana`, by `make docs`."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from grafana.rule_files import alerting_rules, alertmanager_example, grafana_rules, recording_rules
+
+FOLDER = Path(__file__).parent
+FILES: Mapping[str, Callable[[], str]] = {
+    "alerts/postward.rules.yml": alerting_rules,
+    "alerts/postward.records.yml": recording_rules,
+    "alerts/alertmanager.yml": alertmanager_example,
+    "provisioning/alerting/postward.yml": grafana_rules,
+}
+
+
+def main() -> None:
+    """Write all files."""
+    for name, make in FILES.items():
+        path = FOLDER / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(make())
+
+
+if __name__ == "__main__":
+    main()
