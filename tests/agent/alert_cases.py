@@ -26,6 +26,8 @@ def since(before: str, step: str) -> str:
 
 def becomes(before: str, after: str) -> str:
     """One value until minute 10, another one after."""
+    if before == "_":
+        return f"_x10 {after}x{MINUTES - 10}"
     return f"{before}x9 {after}x{MINUTES - 10}"
 
 
@@ -203,7 +205,7 @@ FAULTS: Final[dict[str, Case]] = {
     "fight": case("PostwardConfigFight", {'postward_config_repairs_total{parameter="relayhost"}': since("1", "+0.2")}),
     "fight-left": case("PostwardConfigFight", {'postward_config_fight{parameter="relayhost"}': becomes("_", "1")}),
     "no-success": case(
-        "PostfixRelayNoSuccess PostfixDeferralRatioHigh",
+        "PostfixRelayNoSuccess",
         {deliveries("deferred"): later(4), failures("remote_temporary"): later(4)},
     ),
     "deferrals": case(

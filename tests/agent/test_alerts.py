@@ -88,7 +88,7 @@ def test_rules_fire_and_keep_silent(tmp_path: Path) -> None:
                     for series, values in series_of(name, host).items()
                 ],
                 "promql_expr_test": [
-                    {"expr": everything, "eval_time": "9m", "exp_samples": []},
+                    {"expr": everything, "eval_time": "4m", "exp_samples": []},
                     {"expr": everything, "eval_time": "480m", "exp_samples": samples},
                     # The minutes around the restart, at minute 200.
                     *(
@@ -107,7 +107,7 @@ def test_rules_fire_and_keep_silent(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(tests, sort_keys=False, width=1000))
     done = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
 
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def pages() -> dict[str, str]:
