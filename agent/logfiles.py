@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 from parsers import parse_record, parse_stamp
 
@@ -65,7 +66,8 @@ def blocks(path: Path, progress: Callable[[int], object] = lambda _: None) -> It
         LogFileError: it cannot be read, or is damaged.
     """
     if path == STANDARD_INPUT:
-        yield from _whole_lines(lambda: os.read(sys.stdin.fileno(), BLOCK))
+        standard_input = cast(BufferedReader, sys.stdin.buffer)
+        yield from _whole_lines(lambda: standard_input.read1(BLOCK))
         return
     try:
         with path.open("rb") as file:
@@ -151,10 +153,12 @@ def quiet_pipe() -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(paths: Sequence[Path]) -> Iterator[Callable[[Path], Callable[[int], object]]]:
+def progress_bar(
+    paths: Sequence[Path], *, wanted: bool = True
+) -> Iterator[Callable[[Path], Callable[[int], object]]]:
     """A bar on standard error while long files are read, if that is a terminal: file → what to tell its bytes."""
     sizes = {path: _size(path) for path in paths}
-    if not sys.stderr.isatty() or sum(sizes.values()) < _WORTH_A_BAR:
+    if not wanted or not sys.stderr.isatty() or sum(sizes.values()) < _WORTH_A_BAR:
         yield lambda _path: lambda _done: None
         return
     from rich.console import Console  # loaded for a terminal only

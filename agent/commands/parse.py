@@ -62,7 +62,8 @@ def command(
     summary = Summary()
     failed = False
     show = _writer(as_json=as_json)
-    with quiet_pipe(), progress_bar(paths) as progress:
+    # Rows on the same terminal would run through the bar.
+    with quiet_pipe(), progress_bar(paths, wanted=not sys.stdout.isatty()) as progress:
         for path in paths:
             try:
                 for block in blocks(path, progress(path)):
