@@ -128,7 +128,9 @@ class LoginGuard:
 
     def digests(self) -> dict[str, str]:
         """Each relay's settings as a hash: what changes when they do."""
-        with self._file(write=True):
+        with self._file():
+            known = "key" in self._data
+        with self._file(write=not known):
             key = bytes.fromhex(self._data.setdefault("key", secrets.token_hex(32)))
             self._data.setdefault("relays", {})
         return {name: _digest(key, relay, whole=True) for name, relay in self._relays.items()}

@@ -77,6 +77,10 @@ class Prober:
             with contextlib.suppress(PostfixError):
                 await self._in_thread(self._postfix.delete, result.queue_id)
 
+    def close(self) -> None:
+        """Submit nothing more: what still waits for a thread must not keep the agent from ending."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     async def _submit(self, message: EmailMessage, sender: str) -> None:
         recipient = self._settings.probe.recipient
         if self._settings.probe.submit == "sendmail":

@@ -70,6 +70,7 @@ class Probing:
         self._prober = Prober(settings, postfix, self._tracker)
         self._last: dict[Route, ProbeResult] = {}
         self._confirmed: dict[str, str] = {}  # the relays' settings that probes have confirmed, as hashes
+        self._concerned: tuple[float, set[str]] | None = None  # since when, and whose settings are new
         self._failing: set[str] = set()  # relays whose last probe did not come through
         self._wakes = {route: asyncio.Event() for route in self._prober.routes}
         self._sink_problem: str | None = None
@@ -106,12 +107,15 @@ class Probing:
         Args:
             first: seconds until the first probe, unless `probe_now` calls for it; None: at once.
         """
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._tick())
-            if self._settings.probe.arrivals:
-                group.create_task(self._ask())
-            for number, route in enumerate(self._prober.routes):
-                group.create_task(self._probe(route, number * _APART, first))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._tick())
+                if self._settings.probe.arrivals:
+                    group.create_task(self._ask())
+                for number, route in enumerate(self._prober.routes):
+                    group.create_task(self._probe(route, number * _APART, first))
+        finally:
+            self._prober.close()
 
     async def _probe(self, route: Route, head_start: float, first: float | None) -> None:
         wake = self._wakes[route]
@@ -225,7 +229,9 @@ class Probing:
         Only relays whose own settings changed since they were last confirmed are asked (all of them if none did): an
         outage of another relay is no reason to take a good change back.
         """
-        concerned = self._changed_relays()
+        if self._concerned is None or self._concerned[0] != moment:
+            self._concerned = moment, self._changed_relays()
+        concerned = self._concerned[1]
         results = [
             self._last.get(route)
             for route in self._prober.routes
@@ -241,7 +247,7 @@ class Probing:
 
     def note_confirmed(self) -> None:
         """The settings in force work."""
-        self._confirmed = self._guard.digests()
+        self._confirmed, self._concerned = self._guard.digests(), None
 
     def _changed_relays(self) -> set[str]:
         now = self._guard.digests()
