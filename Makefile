@@ -28,6 +28,7 @@ test:
 docs:
 	@.ci/setup
 	$(BIN)/python -m agent.metrics_reference > docs/metrics.md
+	$(BIN)/python -m config.lint.reference > docs/lint.md
 
 lint:
 	@.ci/setup

@@ -108,8 +108,15 @@ def _inline_comment(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, line),
                 "has a # behind its value, which is part of the value",
-                mend.edit(facts, "put the comment on a line of its own"),
+                _as_meant(facts, line, "put the comment on a line of its own"),
             )
+
+
+def _as_meant(facts: Facts, line: Line, words: str) -> str:
+    """Set what was meant; a masked value only its owner can write."""
+    if "********" in line.value:
+        return mend.edit(facts, words)
+    return mend.assign(facts, (line.name, meant(line.value)))
 
 
 def _quoted_value(facts: Facts) -> Iterator[Fault]:
@@ -118,7 +125,7 @@ def _quoted_value(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, line),
                 "has its value in quotes, which are part of the value",
-                mend.edit(facts, "remove the quotes"),
+                _as_meant(facts, line, "remove the quotes"),
             )
 
 
@@ -182,9 +189,10 @@ def _bad_boolean(facts: Facts) -> Iterator[Fault]:
     for place, default, value in _values(facts):
         if default in {"yes", "no"} and value.lower() not in {"yes", "no"}:
             right = "yes" if value.lower() in {"true", "on", "1", "enable", "enabled", "y"} else "no"
-            yield Fault(
-                place, f'is "{value}"; Postfix knows yes and no', mend.edit(facts, f'write "{right}"')
-            )
+            name = place.rpartition(": ")[2]
+            override = " -o " in name
+            remedy = mend.edit(facts, f'write "{right}"') if override else mend.assign(facts, (name, right))
+            yield Fault(place, f'is "{value}"; Postfix knows yes and no', remedy)
 
 
 def _bad_number(facts: Facts) -> Iterator[Fault]:
@@ -247,10 +255,10 @@ def _obsolete_tls(facts: Facts) -> Iterator[Fault]:
         if "smtp_tls_security_level" in facts.explicit:
             yield Fault(facts.where(name), "is obsolete, and ignored", mend.remove(facts, name))
             continue
-        level = "may" if name == "smtp_use_tls" else "encrypt"
+        level = "may" if name == "smtp_use_tls" and not facts.sends_by_login else "encrypt"
         yield Fault(
             facts.where(name),
-            f"is obsolete; smtp_tls_security_level = {level} says the same",
+            f"is obsolete; smtp_tls_security_level = {level} takes its place",
             f"{mend.assign(facts, ('smtp_tls_security_level', level))}; {mend.remove(facts, name)}",
         )
 

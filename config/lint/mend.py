@@ -1,5 +1,7 @@
 """Remedies as commands for the host at hand: its configuration directory and its distribution."""
 
+import shlex
+
 from config.lint.facts import HostFacts, Table
 
 CA_FILE = {
@@ -53,7 +55,7 @@ def assign(facts: HostFacts, *assignments: tuple[str, str]) -> str:
     """Set parameters, and bring them into force."""
     if all(name in facts.managed for name, _ in assignments):
         return "postward apply"
-    values = " ".join(f"'{name} = {value}'" for name, value in assignments)
+    values = " ".join(shlex.quote(f"{name} = {value}") for name, value in assignments)
     stopped = any(name in {"inet_interfaces", "inet_protocols"} for name, _ in assignments)
     return (
         f"postconf {_option(facts)}-e {values} && {restart(facts) if stopped else postfix(facts, 'reload')}"

@@ -82,8 +82,14 @@ def _host_bits(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.where("mynetworks"),
                 f"has {word}, an address and no network",
-                mend.edit(facts, f'write "{right}"'),
+                _replaced(facts, word, right),
             )
+
+
+def _replaced(facts: Facts, word: str, right: str) -> str:
+    """One item of mynetworks for another."""
+    items = [right if item == word else item for item in facts.words("mynetworks")]
+    return mend.assign(facts, ("mynetworks", ", ".join(items)))
 
 
 def _everyone(facts: Facts) -> Iterator[Fault]:
@@ -102,7 +108,7 @@ def _no_brackets(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.where("mynetworks"),
                 f"has {word}, which is taken for a table because of its colons",
-                mend.edit(facts, f'write "[{network.network_address}]/{network.prefixlen}"'),
+                _replaced(facts, word, f"[{network.network_address}]/{network.prefixlen}"),
             )
 
 

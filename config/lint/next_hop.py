@@ -87,5 +87,7 @@ def mended(text: str) -> str:
     bare = re.sub(r"^[A-Za-z]+://|^[A-Za-z][A-Za-z0-9_-]*:(?=\[)", "", text).rstrip("/").rpartition("@")[2]
     bare = bare.strip("\"'")
     if match := re.fullmatch(r"\[?([A-Za-z0-9._-]+)\]?:?([0-9a-z]*)\]?", bare):
-        return f"[{match[1]}]" + (f":{match[2]}" if match[2] else "")
+        right = f"[{match[1]}]" + (f":{match[2]}" if match[2] else "")
+        if parse_next_hop(right):
+            return right
     return "[smtp.example.net]:587"

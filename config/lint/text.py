@@ -11,7 +11,7 @@ _MASK = "********"
 _BLANK = " \t\r\f\v"  # for Postfix; a no-break space is none
 # People write logins into the configuration itself: tables whose entries stand in the reference, and addresses with a login.
 _LOGIN_IN_TABLE = re.compile(r"\b(static(?=:[^,\s]*:)|static(?=:\{)|inline):.*", re.DOTALL)
-_LOGIN_IN_ADDRESS = re.compile(r"(://|^|[\s,\[:@])(?!static:)[^\s/@,\[\]:]+:\S+@")
+_LOGIN_IN_ADDRESS = re.compile(r"(://|^|[\s,\[:@])(?!static:)[^\s/@,\[\]:]+:(?!//)\S+@")
 # … and parameters that do not exist, such as smtp_sasl_password.
 _SECRET_NAME = re.compile(r"passw|pwd|secret|(auth|access|api)_?(token|key)|login|credential", re.IGNORECASE)
 _REFERENCE = re.compile(

@@ -1,5 +1,6 @@
 """Rules about the SMTP client's TLS: wrapper mode, level, authorities."""
 
+import difflib
 import re
 from collections.abc import Iterator
 
@@ -112,10 +113,18 @@ def _implicit_port_without_wrapper(facts: Facts) -> Iterator[Fault]:
 
 
 def _unknown_level(facts: Facts) -> Iterator[Fault]:
-    right = mend.edit(facts, f"write one of: {', '.join(LEVELS)}")
     for place, value in _everywhere(facts, "smtp_tls_security_level"):
         if value.lower() not in {"", *LEVELS}:
-            yield Fault(place, f'is "{value}"', right)
+            close = difflib.get_close_matches(value.lower(), LEVELS, 1) or ["encrypt"]
+            yield Fault(place, f'is "{value}"', _rewrite(facts, place, close[0]))
+
+
+def _rewrite(facts: Facts, place: str, value: str) -> str:
+    """Another value, at a place of `_everywhere`."""
+    name = place.rpartition(": ")[2]
+    if " -o " in name:
+        return mend.edit(facts, f'write "{value}"')
+    return mend.assign(facts, (name, value))
 
 
 def _everywhere(facts: Facts, *names: str) -> Iterator[tuple[str, str]]:
@@ -143,13 +152,13 @@ def _unknown_protocols(facts: Facts) -> Iterator[Fault]:
         wrong = [word for word in re.split(r"[\s,:]+", value) if word and not item.fullmatch(word)]
         if wrong:
             right = ">=TLSv1.2" if ranges else "!SSLv2, !SSLv3, !TLSv1, !TLSv1.1"
-            yield Fault(place, f'has "{wrong[0]}"', mend.edit(facts, f'write "{right}"'))
+            yield Fault(place, f'has "{wrong[0]}"', _rewrite(facts, place, right))
 
 
 def _unknown_grade(facts: Facts) -> Iterator[Fault]:
     for place, value in _everywhere(facts, "smtp_tls_ciphers", "smtp_tls_mandatory_ciphers"):
         if value.lower() not in _GRADES:
-            yield Fault(place, f'is "{value}"', mend.edit(facts, "write medium or high"))
+            yield Fault(place, f'is "{value}"', _rewrite(facts, place, "medium"))
 
 
 def _verifies(facts: Facts) -> list[tuple[str, str]]:

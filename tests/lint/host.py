@@ -139,10 +139,10 @@ class Host:
         self.table("sasl_passwd", text, mode=mode)
         return self
 
-    def later(self, name: str) -> Self:
-        """A file is touched an hour after the others."""
+    def earlier(self, name: str) -> Self:
+        """A file is an hour older than the others."""
         status = (self.etc / name).stat()
-        os.utime(self.etc / name, (status.st_mtime + 3600, status.st_mtime + 3600))
+        os.utime(self.etc / name, (status.st_mtime - 3600, status.st_mtime - 3600))
         return self
 
     def write(self, path: str, text: str) -> Self:

@@ -347,7 +347,7 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         lambda h: (h.set(_SENDER_MAPS), h.table("sender_relay", f"@b.test {RELAY}\n", index=False)),
         {"index-missing"},
     ),
-    ("postmap forgotten after an edit", lambda h: h.later("sasl_passwd"), {"index-stale"}),
+    ("postmap forgotten after an edit", lambda h: h.earlier("sasl_passwd.db"), {"index-stale"}),
     (
         "a damaged index",
         lambda h: _overwrite(h, b"no database at all, but long enough for its head"),
@@ -410,7 +410,7 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
     ),
     ("a name that Postfix made up", lambda h: h.set("myhostname = vm.localdomain"), {"myhostname-made-up"}),
     ("a name that is none", lambda h: h.set("myhostname = a..b"), {"name-invalid"}),
-    ("no /etc/mailname", lambda h: h.set("myorigin = /nowhere/mailname"), {"myorigin-file-missing"}),
+    ("no /etc/mailname", lambda h: h.set(f"myorigin = {h.system}/etc/mailname"), {"myorigin-file-missing"}),
     (
         "an empty /etc/mailname",
         lambda h: (h.write("etc/mailname", ""), h.set(f"myorigin = {h.system}/etc/mailname")),
