@@ -31,7 +31,8 @@ def write_text(tally: Tally, write: Write) -> None:
 class History:
     """Samples of a tally at rising moments, written series by series as OpenMetrics demands.
 
-    A counter that appears is given a zero one interval before, so that its first increase is one.
+    A counter that appears is given a zero one interval before, so that its first increase is one. Samples wait in
+    a temporary file, which `close` removes.
     """
 
     def __init__(self, tally: Tally, interval: int) -> None:
@@ -39,6 +40,10 @@ class History:
         self.interval = interval
         self._series: dict[str, dict[Labels, _Rows]] = {metric.name: {} for metric in METRICS}
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as this object
+
+    def close(self) -> None:
+        """Let the temporary file go."""
+        self._file.close()
 
     def sample(self, moment: int) -> None:
         """Keep the counts as they were at this moment (seconds since the epoch)."""

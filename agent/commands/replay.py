@@ -7,6 +7,7 @@ all the same, and the status is 1.
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -76,15 +77,18 @@ def command(
     The files are read in the order of their first stamps, whatever their names.
     """
     replay = Replay(_names(settings_file), everything=everything, deliveries=deliveries)
-    history = History(replay.tally, interval) if output == "openmetrics" else None
-    failed = replay.read(files, history)
-    with quiet_pipe():
-        if history is not None:
-            history.write(sys.stdout.write)
-        elif output == "json":
-            click.echo(json.dumps(replay.tally.as_json()))
-        else:
-            write_text(replay.tally, sys.stdout.write)
+    if output == "openmetrics":
+        with closing(History(replay.tally, interval)) as history:
+            failed = replay.read(files, history)
+            with quiet_pipe():
+                history.write(sys.stdout.write)
+    else:
+        failed = replay.read(files)
+        with quiet_pipe():
+            if output == "json":
+                click.echo(json.dumps(replay.tally.as_json()))
+            else:
+                write_text(replay.tally, sys.stdout.write)
     sys.exit(1 if failed else 0)
 
 
@@ -127,7 +131,7 @@ class Replay:
         skimming = not observers and kind is Counting
         self._feed = Pipeline(counting, observers, skimming=skimming).feed
 
-    def read(self, files: tuple[Path, ...], history: History | None) -> bool:
+    def read(self, files: tuple[Path, ...], history: History | None = None) -> bool:
         """Count files in the order of their first stamps. True if one could not be read to its end."""
         ordered, failed = _in_order(files)
         clock = _Sampler(history) if history is not None else None

@@ -1,0 +1,299 @@
+"""`postward replay`: the order of files, the metrics, and a history that Prometheus takes."""
+
+import gzip
+import json
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.registry import CollectorRegistry
+
+from agent.cli import main
+from agent.collector import PostwardCollector
+from agent.commands.replay import Replay
+from agent.exposition import History
+from agent.relay_names import RelayNames
+from agent.tally import Tally
+from tests.bench.lines import log_lines
+
+PEER = "smtp.relay.test[192.0.2.9]:587"
+SENT = '{postfix_instance="postfix",relay="other",status="sent"}'
+
+
+def line(stamp: str, status: str = "sent") -> str:
+    """A delivery at this moment."""
+    return (
+        f"{stamp} mx1 postfix/smtp[12]: 3C0FFEE001: to=<a@example.org>, relay={PEER}, delay=1.3, "
+        f"delays=0.02/0.01/0.84/0.43, dsn=2.0.0, status={status} (250 2.0.0 Ok)\n"
+    )
+
+
+def at(clock: str, status: str = "sent") -> str:
+    """A delivery on the day of these tests."""
+    return line(f"2026-11-24T{clock}+00:00", status)
+
+
+def replay(*arguments: str | Path, text: str = "") -> Result:
+    """Run the command."""
+    return CliRunner().invoke(main, ["replay", *map(str, arguments)], input=text)
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """What the reference library reads in a text exposition."""
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in parse_text(text)
+        for sample in family.samples
+    }
+
+
+def value(text: str, series: str) -> float:
+    """The value of one series."""
+    return next(float(row.split()[-1]) for row in text.splitlines() if row.startswith(f"{series} "))
+
+
+def test_metrics_are_what_the_agent_serves(tmp_path: Path) -> None:
+    """The text reads back, with the reference library, as what the collector of the agent gives."""
+    file = tmp_path / "mail.log"
+    file.write_text("".join(log_lines(2000)))
+    counted = Replay(RelayNames())
+    assert not counted.read((file,))
+    registry = CollectorRegistry()
+    registry.register(PostwardCollector(counted.tally, dict))
+    served = samples(generate_latest(registry).decode())
+
+    assert samples(replay(file).stdout) == served
+    assert served[("postward_log_lines_total", (("outcome", "event"),))] == 2000
+
+
+def test_json_is_the_tally(tmp_path: Path) -> None:
+    """It can be read back and merged with others."""
+    file = tmp_path / "mail.log"
+    file.write_text(at("06:00:01") * 3)
+
+    tally = Tally.from_json(json.loads(replay("--json", file).stdout))
+
+    assert tally.counters["postfix_deliveries_total"][("postfix", "other", "sent")] == 3
+
+
+def test_config_names_the_relays(tmp_path: Path) -> None:
+    """The label is the name of the settings; their errors end the command with status 78."""
+    settings, file = tmp_path / "postward.toml", tmp_path / "mail.log"
+    settings.write_text(
+        '[host]\nmyhostname = "mx1.example.com"\n[[relay]]\nname = "main"\nhost = "smtp.relay.test"\nport = 587\nusername = "u"\n'
+        f'password_file = "{tmp_path / "secret"}"\n'
+    )
+    (tmp_path / "secret").write_text("s3cr3t\n")
+    (tmp_path / "secret").chmod(0o600)
+    file.write_text(at("06:00:01"))
+
+    named = SENT.replace("other", "main")
+    assert value(replay("--config", settings, file).stdout, f"postfix_deliveries_total{named}") == 1
+
+    settings.write_text("nonsense = 1\n")
+    assert replay("--config", settings, file).exit_code == 78
+
+
+def test_files_are_read_in_the_order_of_their_stamps(tmp_path: Path) -> None:
+    """Rotated and compressed, whatever the order of their names; the order is told."""
+    newest, middle, oldest, empty = (tmp_path / name for name in ("c.log", "b.gz", "a.xz", "zero"))
+    newest.write_text(at("08:00:00"))
+    middle.write_bytes(gzip.compress(at("07:00:00").encode()))
+    oldest.write_bytes(lzma.compress(f"no stamp\n{at('06:00:00')}".encode()))
+    empty.touch()
+
+    done = replay(empty, newest, middle, oldest)
+
+    told = [row.split()[0] for row in done.stderr.splitlines()[1:]]
+    assert told == [str(oldest), str(middle), str(newest), str(empty)]
+    assert value(done.stdout, f"postfix_deliveries_total{SENT}") == 3
+    assert value(done.stdout, 'postward_log_lines_total{outcome="foreign"}') == 1
+
+
+def test_a_stamp_without_year_is_of_the_time_of_its_file(tmp_path: Path) -> None:
+    """An old log, replayed now, is of then."""
+    file = tmp_path / "mail.log"
+    file.write_text(line("Mar  5 06:00:00"))
+    written = datetime(2021, 3, 5, 7).astimezone().timestamp()
+    os.utime(file, (written, written))
+
+    last = value(replay(file).stdout, "postward_log_last_line_timestamp_seconds")
+
+    assert last == written - 3600
+
+
+def test_all_counts_what_the_agent_counts_besides(tmp_path: Path) -> None:
+    """Activations and clients' connections are no part of the fast way."""
+    file = tmp_path / "mail.log"
+    file.write_text("".join(log_lines(500)))
+    series = 'postfix_queue_activations_total{postfix_instance="postfix"}'
+
+    assert value(replay("--all", file).stdout, series) > 50
+    assert series not in replay(file).stdout
+
+
+def test_deliveries_are_told_on_standard_error() -> None:
+    """And standard output stays an exposition."""
+    done = replay("--deliveries", "-", text=at("06:00:01"))
+
+    assert "06:00:01  sent" in done.stderr
+    assert samples(done.stdout)
+
+
+def test_a_bad_file_is_named_and_the_others_are_counted(tmp_path: Path) -> None:
+    """What was before the damage counts too."""
+    good, cut = tmp_path / "good.log", tmp_path / "cut.gz"
+    good.write_text(at("06:00:00"))
+    cut.write_bytes(gzip.compress("".join(log_lines(50_000)).encode())[:-5000])
+
+    done = replay(good, cut, tmp_path / "none")
+
+    assert done.exit_code == 1
+    assert f"postward: {cut}: its compressed data stop too early" in done.stderr
+    assert f"postward: {tmp_path / 'none'}: No such file or directory" in done.stderr
+    assert value(done.stdout, 'postward_log_lines_total{outcome="event"}') > 10_000
+
+
+# --- history
+
+
+def history(*lines: str, interval: int = 60) -> str:
+    """The OpenMetrics text of a log."""
+    done = replay("--openmetrics", "--interval", str(interval), "-", text="".join(lines))
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def points(text: str, series: str) -> list[tuple[str, float]]:
+    """The samples of a series: time of day and value."""
+    rows = [row.rsplit(" ", 2) for row in text.splitlines() if row.startswith(f"{series} ")]
+    return [(f"{datetime.fromtimestamp(int(when), UTC):%H:%M:%S}", float(number)) for _, number, when in rows]
+
+
+def test_samples_come_at_each_interval_of_the_log() -> None:
+    """With a zero before the first, and nothing left out where the log is silent."""
+    text = history(at("06:00:10"), at("06:00:59"), at("06:01:00"), at("06:03:30"))
+
+    assert points(text, f"postfix_deliveries_total{SENT}") == [
+        ("06:00:00", 0), ("06:01:00", 2), ("06:02:00", 3), ("06:03:00", 3), ("06:04:00", 4),
+    ]  # fmt: skip
+
+
+def test_a_series_that_appears_later_begins_at_zero() -> None:
+    """Else Prometheus would see no increase in its first failure."""
+    text = history(at("06:00:10"), at("06:05:10", "bounced"))
+
+    bounced = points(text, f"postfix_deliveries_total{SENT.replace('sent', 'bounced')}")
+    assert bounced == [("06:05:00", 0), ("06:06:00", 1)]
+
+
+def test_a_long_silence_is_a_gap() -> None:
+    """A log of another year does not fill the time between."""
+    text = history(at("06:00:10"), at("06:00:20").replace("2026", "2027"))
+
+    assert len(points(text, f"postfix_deliveries_total{SENT}")) == 3
+
+
+def test_a_log_that_steps_back_counts_in_the_interval_it_has_reached() -> None:
+    """Samples must rise in time."""
+    text = history(at("06:02:10"), at("06:00:10"), at("06:02:20"))
+
+    assert points(text, f"postfix_deliveries_total{SENT}") == [("06:02:00", 0), ("06:03:00", 3)]
+
+
+def test_the_history_is_openmetrics(tmp_path: Path) -> None:
+    """The strict parser of the reference library takes it.
+
+    But for the histograms: of a second sample of the same series it keeps the first bucket only (it takes the others
+    for duplicates) and misses them then. promtool reads those below.
+    """
+    file = tmp_path / "mail.log"
+    file.write_text("".join(log_lines(20_000)))
+
+    text = replay("--openmetrics", file).stdout
+
+    plain = "".join(f"{row}\n" for row in text.splitlines() if "delay_seconds" not in row)
+    families = {family.name: family for family in parse_openmetrics(plain)}  # type: ignore[no-untyped-call]
+    assert families["postfix_deliveries"].type == "counter"
+    assert "# TYPE postfix_delivery_delay_seconds histogram\n" in text
+    assert text.endswith("# EOF\n")
+
+
+def test_rows_beyond_those_in_memory_come_back_in_order() -> None:
+    """They wait in a file."""
+    tally = Tally()
+    text: list[str] = []
+    with closing(History(tally, 60)) as kept:
+        for minute in range(1000):
+            tally.add("postfix_deliveries_total", ("postfix", "other", "sent"), 2)
+            kept.sample(minute * 60 + 60)
+        kept.write(text.append)
+
+    rows = [row.split() for row in text if row.startswith("postfix_deliveries_total")]
+    assert [int(row[-1]) for row in rows] == [minute * 60 for minute in range(1001)]
+    assert [int(row[-2]) for row in rows] == [minute * 2 for minute in range(1001)]
+
+
+@pytest.fixture
+def promtool() -> str:
+    """The program that makes blocks for Prometheus."""
+    found = shutil.which("promtool")
+    if found is None:
+        assert "CI" not in os.environ, "promtool is missing: install prometheus"
+        pytest.skip("promtool is missing: install the Debian package prometheus")
+    return found
+
+
+def test_prometheus_takes_the_history(promtool: str, tmp_path: Path) -> None:
+    """`promtool tsdb create-blocks-from openmetrics` makes blocks of it, and they hold the right values."""
+    text, blocks = tmp_path / "history.txt", tmp_path / "blocks"
+    text.write_text(history(*(at(f"{hour:02}:30:10") * (hour + 1) for hour in range(5))))
+
+    made = subprocess.run(
+        [promtool, "tsdb", "create-blocks-from", "openmetrics", text, blocks],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    listed = subprocess.run([promtool, "tsdb", "list", blocks], capture_output=True, text=True, check=True)
+    (blocks / "wal").mkdir()  # without one `dump` takes the folder for none of Prometheus'
+    dumped = subprocess.run([promtool, "tsdb", "dump", blocks], capture_output=True, text=True, check=True)
+
+    assert len(listed.stdout.splitlines()) > 2
+    values = [
+        (int(row.split()[-1]), float(row.split()[-2]))
+        for row in dumped.stdout.splitlines()
+        if '"postfix_deliveries_total"' in row and 'status="sent"' in row
+    ]
+    buckets = [row for row in dumped.stdout.splitlines() if 'le="+Inf"' in row and "delivery_delay" in row]
+    assert len(buckets) == len(values)
+    assert min(values)[1] == 0
+    assert max(values) == (int(datetime(2026, 11, 24, 4, 31, tzinfo=UTC).timestamp() * 1000), 15)
+
+
+@pytest.mark.parametrize("output", ["--metrics", "--openmetrics"])
+def test_memory_does_not_grow_with_the_log(output: str, tmp_path: Path) -> None:
+    """200 000 lines in less than 60 MB, the interpreter included."""
+    file = tmp_path / "mail.log"
+    with file.open("w") as log:
+        log.writelines(log_lines(200_000))
+    # A program in between, because what a process was before exec() counts in its peak.
+    code = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    command = [sys.executable, "-m", "tests.commands.postward", "replay", output, str(file)]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+
+    assert int(done.stdout) * 1024 < 60 << 20
