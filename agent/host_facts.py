@@ -157,13 +157,14 @@ def _master(printed: Mapping[str, tuple[str, str]]) -> Master:
 
 def _fault(errors: str) -> str:
     """Why postconf gave up. A value that it repeats may be a login."""
-    fatal = [line for line in errors.split("\n") if ": fatal: " in line]
-    nesting = [line for line in errors.split("\n") if "macro call nesting" in line]
-    return (
-        re.sub(r'(attribute name: ").*(")', r"\1…\2", (nesting + fatal)[0].partition(": ")[2])
-        if fatal
-        else ""
-    )
+    lines = errors.split("\n")
+    fatal = [line for line in lines if ": fatal: " in line]
+    if not fatal:
+        return ""
+    # A circle is named in a warning before.
+    line = next((line for line in lines if "macro call nesting" in line), fatal[0])
+    words = re.sub(r'(attribute name: ").*(")', r"\1…\2", line.partition(": ")[2])
+    return without_secrets("", words)
 
 
 def _warnings(errors: str) -> Iterator[str]:
@@ -242,9 +243,11 @@ class _Reader:
         known = {str(path): self.file(path) for path in plain}
         for name in _FILE_PARAMETERS:
             if (value := expanded.get(name, "")).startswith("/"):
-                known[value] = self.file(Path(value), certificates=True)
+                # A private key is not read.
+                authorities = name.startswith("smtp_tls_CA")
                 inside = queue / value.lstrip("/")
-                known[str(inside)] = self.file(inside, certificates=True)
+                known[value] = self.file(Path(value), certificates=authorities)
+                known[str(inside)] = self.file(inside, certificates=authorities)
         if (origin := expanded.get("myorigin", "")).startswith("/"):
             known[origin] = self.file(Path(origin), word=True)
         return known

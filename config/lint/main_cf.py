@@ -157,8 +157,8 @@ def _pasted_characters(facts: Facts) -> Iterator[Fault]:
 
 
 # Parameters whose default looks like a number or a boolean, and that take other words as well.
-_WORDS_TOO = re.compile(
-    r".*(_tls_loglevel|_tcp_port|_directory|forbid_bare_newline|mail_release_date)|compatibility_level|process_id"
+WORDS_TOO = re.compile(
+    r".*(_tls_loglevel|_concurrency_(positive|negative)_feedback|_tcp_port|_directory|forbid_bare_newline|mail_release_date)|compatibility_level|process_id"
 )
 _NUMBER, _TIME = re.compile(r"[+-]?\d+"), re.compile(r"\d+[smhdw]?")
 
@@ -166,18 +166,13 @@ _NUMBER, _TIME = re.compile(r"[+-]?\d+"), re.compile(r"\d+[smhdw]?")
 def _values(facts: Facts) -> Iterator[tuple[str, str, str]]:
     """(place, default, value) of parameters whose kind the default tells."""
     names = {line.name for line in facts.main_cf if not has_comment(line) and not _is_cut(facts, line)}
-    for name in names & facts.explicit.keys() & facts.defaults.keys():
+    for name in facts.explicit:
         value = meant(facts.expanded.get(name, ""))
-        if not _WORDS_TOO.fullmatch(name) and "{" not in value:
+        if name in names and name in facts.defaults and not WORDS_TOO.fullmatch(name) and "{" not in value:
             yield facts.where(name), facts.defaults[name], value
     for key, value in facts.master.overrides.items():
         service, kind, name = key.split("/", 2)
-        if (
-            name in facts.defaults
-            and not _WORDS_TOO.fullmatch(name)
-            and "$" not in value
-            and "{" not in value
-        ):
+        if name in facts.defaults and not WORDS_TOO.fullmatch(name) and "$" not in value and "{" not in value:
             yield f"{facts.master_where(f'{service}/{kind}')} -o {name}", facts.defaults[name], value
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 
 from config.lint import mend
 from config.lint.facts import HostFacts
@@ -17,8 +18,8 @@ _YES_NO = re.compile(r"[yn-]")
 _NEEDED = ("pickup", "cleanup", "qmgr", "rewrite", "bounce", "defer", "error", "retry")
 # What decides about the connection to a relay, and is expected to hold for the services that Postfix comes with.
 _RELAY_PARAMETERS = re.compile(
-    r"smtp_(tls|sasl)_.*|smtp_(host_lookup|bind_address6?|helo_name|dns_support_level|generic_maps|"
-    r"sender_dependent_authentication|skip_5xx_greeting|address_preference|connect_timeout|helo_timeout)|inet_protocols"
+    r"smtp_(tls|sasl)_.*|smtp_(host_lookup|helo_name|dns_support_level|generic_maps|"
+    r"sender_dependent_authentication)|inet_protocols"
 )
 _STOCK_SERVICES = ("smtp", "relay")
 
@@ -56,7 +57,8 @@ def _indented_service(facts: Facts) -> Iterator[Fault]:
 
 def _spaces_in_option(facts: Facts) -> Iterator[Fault]:
     for line in facts.master_cf:
-        words = line.fields[8:]
+        # What follows argv= belongs to another program.
+        words = tuple(takewhile(lambda word: not word.startswith("argv="), line.fields[8:]))
         for index, word in enumerate(words[:-1]):
             option, after = words[index + 1], words[index + 2 : index + 3]
             apart = "=" not in option or (option.endswith("=") and after and not after[0].startswith("-"))
@@ -75,10 +77,10 @@ def _duplicate(facts: Facts) -> Iterator[Fault]:
         if line.key in seen:
             yield Fault(
                 _place(facts, line),
-                f"stands in line {seen[line.key]} already",
+                f"stands in line {seen[line.key]} already; this one holds",
                 mend.edit(facts, "remove one of the two"),
             )
-        seen.setdefault(line.key, line.number)
+        seen[line.key] = line.number
 
 
 def _override(facts: Facts) -> Iterator[Fault]:
@@ -156,9 +158,9 @@ RULES: tuple[Rule[HostFacts], ...] = (
     ),
     Rule(
         "master-service-duplicate",
-        E,
+        W,
         _duplicate,
-        "Postfix does not start with a service twice, or takes only one of them.",
+        "Postfix takes the last of them, and edits of the other do nothing.",
     ),
     Rule(
         "master-override",

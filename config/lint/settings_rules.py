@@ -8,6 +8,7 @@ from typing import NamedTuple
 from config.lint import mend
 from config.lint.facts import FileFacts, HostFacts
 from config.lint.finding import Fault, Rule, Severity
+from config.lint.main_cf import WORDS_TOO
 from config.lint.relayhost import provider_of, wrong_provider_port
 from config.settings import Settings
 
@@ -149,13 +150,10 @@ def _map_type(case: Case) -> Iterator[Fault]:
         )
 
 
-_WORDS_TOO = re.compile(r".*(_tls_loglevel|_tcp_port|_directory|forbid_bare_newline)|compatibility_level")
-
-
 def _main_cf_value(case: Case) -> Iterator[Fault]:
     for name, value in case.settings.main_cf.items():
         default = case.facts.defaults.get(name, "")
-        if _WORDS_TOO.fullmatch(name) or "$" in value:
+        if WORDS_TOO.fullmatch(name) or "$" in value:
             continue
         if default in {"yes", "no"} and value.lower() not in {"yes", "no"}:
             yield Fault(f"main_cf.{name}", f'is "{value}"; Postfix knows yes and no', "write true or false")
