@@ -1,7 +1,7 @@
 """A line to its record and its event: the hot path, walked once for every line of a log.
 
 Promises: linear time, and no exception whatever the line holds. The rules of a daemon are split by severity
-once, at import, because a label already tells which of them can match.
+once, because a label already tells which of them can match.
 """
 
 from typing import TYPE_CHECKING, Any, Final
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from parsers.daemons import TABLE
 from parsers.events import Event, Problem
 from parsers.record import Record, parse_record
-from parsers.rules import Rule, Severity, Spread
+from parsers.rules import Severity, Spread
 
 if TYPE_CHECKING:
     import re
@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 _Matchers = tuple[tuple[Any, type[Any], Spread | None], ...]
 
 
-def _matchers(rules: tuple[Rule, ...], severity: Severity) -> _Matchers:
-    return tuple(
-        (rule.pattern.fullmatch, rule.event, rule.spread) for rule in rules if rule.severity == severity
-    )
+class _ByDaemon(dict[str, _Matchers]):
+    """The rules of one severity, made ready for a daemon when its first line comes."""
+
+    def __init__(self, severity: Severity) -> None:
+        super().__init__()
+        self._severity = severity
+
+    def __missing__(self, daemon: str) -> _Matchers:
+        rules = (rule for rule in TABLE[daemon] if rule.severity == self._severity)
+        matchers = self[daemon] = tuple((rule.pattern.fullmatch, rule.event, rule.spread) for rule in rules)
+        return matchers
 
 
 _new: Final = tuple.__new__
-_INFO: Final = {daemon: _matchers(rules, "info") for daemon, rules in TABLE.items()}
-_PROBLEM: Final = {daemon: _matchers(rules, "problem") for daemon, rules in TABLE.items()}
+_INFO: Final = _ByDaemon("info")
+_PROBLEM: Final = _ByDaemon("problem")
 
 
 def parse_event(record: Record) -> Event | None:
