@@ -57,7 +57,9 @@ class Telling:
         not_ready: Callable[[], str | None],
     ) -> None:
         self._gauges = gauges
-        self._fallbacks = {(relay.name,): float(relay.fallback) for relay in settings.relay}
+        self._fallbacks: dict[tuple[str, ...], float] = {
+            (relay.name,): float(relay.fallback) for relay in settings.relay
+        }
         exemplars = Exemplars()
         self._details = Details(tally, names, exemplars)
         self._queue = QueueMonitor(postfix.list_queue) if settings.queue.enabled else None
