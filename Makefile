@@ -3,16 +3,17 @@
 # make bench   figures: time and memory of the hot paths
 # make soak    three hundred rounds against a log that everything happens to
 # make lint    style and types
-# make docs    the references that are made from the code
+# make docs    what is made from tables: references, alert rules, dashboards
+# make drill   eighteen hosts with a fault each before Prometheus and Alertmanager; a quarter of an hour
 # make lock    newer versions of the dependencies, written to requirements/dev.lock
 
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
 RUN_PACKAGES := postfix libsasl2-modules python3-venv
-TEST_PACKAGES := $(RUN_PACKAGES) prometheus
+TEST_PACKAGES := $(RUN_PACKAGES) prometheus prometheus-alertmanager
 
-.PHONY: run test docs lint bench soak lock
+.PHONY: run test docs lint bench soak lock drill
 
 run:
 	@.ci/setup $(RUN_PACKAGES)
@@ -29,6 +30,11 @@ docs:
 	@.ci/setup
 	$(BIN)/python -m agent.metrics_reference > docs/metrics.md
 	$(BIN)/python -m config.lint.reference > docs/lint.md
+	$(BIN)/python -m grafana
+
+drill:
+	@.ci/setup $(TEST_PACKAGES)
+	$(BIN)/python -m tests.drill
 
 lint:
 	@.ci/setup

@@ -46,14 +46,14 @@ class Alert:
 
 _FAILED: Final = 'sum by (job, instance, relay, cause) (increase(postfix_delivery_failures_total{{cause=~"{causes}"}}[{window}]))'
 _NO_SUCCESS: Final = (
-    " unless on (job, instance, relay) sum by (job, instance, relay) "
-    '(increase(postfix_deliveries_total{{status="sent"}}[{window}])) > 0'
+    " unless on (job, instance, relay) "
+    "postfix_delivery_last_success_timestamp_seconds > postfix_delivery_last_failure_timestamp_seconds - 60"
 )
 
 
-def _failing(causes: str, window: str = "5m") -> str:
-    """Mail fails for these causes, and none gets through meanwhile."""
-    return (_FAILED + " > 0" + _NO_SUCCESS).format(causes=causes, window=window)
+def _failing(causes: str) -> str:
+    """Mail fails for these causes, more than once, and in the minute before the last failure none got through."""
+    return _FAILED.format(causes=causes, window="10m") + " > 1.5" + _NO_SUCCESS
 
 
 def _at_all(causes: str, more_than: int = 0, window: str = "5m") -> str:

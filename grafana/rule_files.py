@@ -55,7 +55,11 @@ def _rule(alert: Alert, pace: int) -> dict[str, Any]:
 
 
 def _paced(expr: str, pace: int) -> str:
-    return _WINDOW.sub(lambda match: _shorter(match[0], pace), expr) if pace != 1 else expr
+    if pace == 1:
+        return expr
+    # The one time that stands as a number of seconds, in a comparison of moments.
+    expr = expr.replace("_timestamp_seconds - 60", f"_timestamp_seconds - {60 // pace}")
+    return _WINDOW.sub(lambda match: _shorter(match[0], pace), expr)
 
 
 def _shorter(time: str, pace: int) -> str:
@@ -88,6 +92,9 @@ inhibit_rules:
   - source_matchers: [layer = cause, severity = critical]
     target_matchers: [layer = symptom]
     equal: [instance]
+  - source_matchers: [alertname = PostfixRelayTlsBroken]
+    target_matchers: [alertname =~ "PostfixRelayCertificate.*"]
+    equal: [instance, relay]
   # Throttling and quotas are warnings of their own, and the reason for what the queue then shows.
   - source_matchers: [alertname =~ "PostfixRelayRateLimited|PostfixRelayMailRefused"]
     target_matchers: [layer = symptom]

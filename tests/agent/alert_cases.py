@@ -102,6 +102,8 @@ BUSY: Final[Series] = {
     failures("greylisted"): f"0+5x{MINUTES}",
     failures("recipient_rejected"): f"0+0.2x{MINUTES}",
     failures("timeout"): f"0+1x{MINUTES}",
+    f"postfix_delivery_last_success_timestamp_seconds{{{_RELAY}}}": f"0+60x{MINUTES}",
+    f"postfix_delivery_last_failure_timestamp_seconds{{{_RELAY}}}": f"0+60x{MINUTES}",
     'postfix_queue_messages{queue="deferred",cause="greylisted"}': steady("40"),
     'postfix_queue_messages{queue="active",cause="none"}': steady("3"),
     'postfix_queue_oldest_age_seconds{queue="deferred"}': steady("2400"),

@@ -61,6 +61,7 @@ def counted(blocks: Sequence[bytes], *, skimming: bool) -> dict[str, Any]:
     pipeline = Pipeline(Counting(tally, RelayNames(NAMES), lambda: NOW), skimming=skimming)
     for block in blocks:
         pipeline.feed(block)
+    pipeline.settle()
     histograms = {
         name: {labels: [round(number, 6) for number in row] for labels, row in rows.items()}
         for name, rows in tally.histograms.items()
