@@ -3,6 +3,7 @@
 Promise: labels are bounded whatever the log holds, and a line is counted as often as it says it was repeated.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ _PROTOCOLS = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
 # tls/tls_misc.c: what Postfix prints of a certificate.
 _TRUSTS = frozenset({"Anonymous", "Untrusted", "Trusted", "Verified"})
 _FOREVER = 1e9  # seconds; no mail waits for thirty years
+_MOST_DELAYS = 1 << 14
 _NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
 _MOST_INSTANCES = 32  # a host has a handful; a hostile log must not make more
 
@@ -38,6 +40,7 @@ class Counting:
         self._lines = tally.counters["postward_log_lines_total"]
         self._instances = {"postfix": "postfix"}
         self._stamps: dict[tuple[str, tuple[str, ...]], dict[tuple[str, str, int], str]] = {}
+        self._delays: defaultdict[tuple[str, str | None], Counter[str]] = defaultdict(Counter)
         self._zero()
 
     def _zero(self) -> None:
@@ -80,8 +83,19 @@ class Counting:
         if stamp > last.get(alike, ""):
             last[alike] = stamp
 
+    def delays(self, relay: str, stage: str | None, printed: Iterable[str]) -> None:
+        """Observe many delays, as `delay` does, at the next `settle`: printed with two digits, most occur often."""
+        column = self._delays[relay, stage]
+        column.update(printed)
+        if len(column) > _MOST_DELAYS:
+            self.settle()
+
     def settle(self) -> None:
         """Bring the tally up to date after a batch of lines."""
+        for (relay, stage), column in self._delays.items():
+            for seconds, times in column.items():
+                self.delay(relay, stage, seconds, times)
+        self._delays.clear()
         for (metric, labels), last in self._stamps.items():
             for stamp in last.values():
                 moment = parse_stamp(stamp, self._clock())

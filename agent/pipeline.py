@@ -31,7 +31,7 @@ class Pipeline:
         counting: what is counted.
         observers: called with each Postfix line that a rule knows.
         skimming: count most lines without making an event, several times as fast; for a plain `Counting` without
-            observers, which gets the same counts from it.
+            observers, which gets the same counts from it. Call `settle` before the tally is read.
     """
 
     def __init__(
@@ -55,6 +55,11 @@ class Pipeline:
                 self._take(line)
         if (last := _last_record(text)) is not None:
             self._counting.note_last_line(last)
+        if not self._skimming:
+            self.settle()
+
+    def settle(self) -> None:
+        """Bring the tally up to date; `feed` does that itself, but for skimming, where it would take long."""
         self._counting.settle()
 
     def _take(self, line: str) -> None:

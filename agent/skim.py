@@ -53,6 +53,7 @@ _DELIVERY: Final = (
 _RECEIVED: Final = (
     rf"smtpd{_PID}{_QUEUE_ID}(?P<client>client)={_CLIENT}\n"
     rf"|pickup{_PID}{_QUEUE_ID}(?P<uid>uid)=[0-9]++ from=<{_ADDRESS}>\n"
+    rf"|bounce{_PID}{_QUEUE_ID}sender (?P<bounce>non-delivery) notification: [0-9A-Za-z]++\n"
 )
 _TLS: Final = (
     rf"smtp{_PID}(?P<trust>[A-Z][a-z]++) TLS connection established to {_peer('tls')}: "
@@ -76,6 +77,7 @@ _MESSAGES: Final[Mapping[str | None, tuple[str, tuple[str, ...]]]] = {
     "removed": ("postfix_messages_removed_total", ()),
     "client": ("postfix_messages_received_total", ("smtp",)),
     "uid": ("postfix_messages_received_total", ("sendmail",)),
+    "bounce": ("postfix_messages_received_total", ("notification",)),
 }
 
 # Deliveries to one relay with one status: the values of _OUTCOME of each, one after the other.
@@ -131,10 +133,8 @@ def _count_deliveries(counting: Counting, instance: str, relay: str, status: str
         causes = Counter(map(_cause, reasons, codes))
         counting.failed(instance, relay, status, stamps, causes)
     if status != "deferred":
-        # Seconds are printed with two digits, so that most occur again and again.
         for stage, column in zip((None, *STAGES), delays, strict=True):
-            for seconds, number in Counter(column).items():
-                counting.delay(relay, stage, seconds, number)
+            counting.delays(relay, stage, column)
 
 
 _ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")

@@ -6,7 +6,7 @@ all the same, and the status is 1.
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -129,7 +129,7 @@ class Replay:
             observers.append(DeliveryRows(terminal(error=True), names).observe)
         counting = kind(self.tally, names, lambda: self._written)
         skimming = not observers and kind is Counting
-        self._feed = Pipeline(counting, observers, skimming=skimming).feed
+        self._pipeline = Pipeline(counting, observers, skimming=skimming)
 
     def read(self, files: tuple[Path, ...], history: History | None = None) -> bool:
         """Count files in the order of their first stamps. True if one could not be read to its end."""
@@ -141,11 +141,12 @@ class Replay:
                 try:
                     for block in blocks(path, progress(path)):
                         if clock is None:
-                            self._feed(block)
+                            self._pipeline.feed(block)
                         else:
-                            clock.feed(block, self._written, self._feed)
+                            clock.feed(block, self._written, self._pipeline)
                 except LogFileError as error:
                     failed = _complain(error)
+                self._pipeline.settle()  # while year-less stamps are of this file
         if clock is not None:
             clock.finish()
         return failed
@@ -197,7 +198,7 @@ class _Sampler:
         self._next: int | None = None  # the moment of the next sample
         self._minute = b""  # the line before was written in it
 
-    def feed(self, block: bytes, reference: datetime, feed: Callable[[bytes], None]) -> None:
+    def feed(self, block: bytes, reference: datetime, pipeline: Pipeline) -> None:
         """Count a block, with samples in between."""
         done = 0
         for start, moment in self._moments(block, reference):
@@ -205,7 +206,8 @@ class _Sampler:
                 self._next = self._boundary(moment)
             if moment < self._next:  # also where the log steps back
                 continue
-            feed(block[done:start])
+            pipeline.feed(block[done:start])
+            pipeline.settle()
             done = start
             if moment - self._next > _LONGEST_GAP:
                 self._history.sample(self._next)
@@ -213,7 +215,7 @@ class _Sampler:
             while self._next <= moment:
                 self._history.sample(self._next)
                 self._next += self._interval
-        feed(block[done:])
+        pipeline.feed(block[done:])
 
     def finish(self) -> None:
         """The sample after the last line."""
