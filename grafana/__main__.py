@@ -1,8 +1,10 @@
 """Writes what is made from the tables: rule files, Grafana's rules and dashboards. `python -m grafana`, by `make docs`."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+from grafana.dashboards import SHEETS, dashboard_json
 from grafana.rule_files import alerting_rules, alertmanager_example, grafana_rules, recording_rules
 
 FOLDER = Path(__file__).parent
@@ -11,6 +13,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "alerts/postward.records.yml": recording_rules,
     "alerts/alertmanager.yml": alertmanager_example,
     "provisioning/alerting/postward.yml": grafana_rules,
+    **{f"dashboards/{sheet.uid}.json": partial(dashboard_json, sheet) for sheet in SHEETS},
 }
 
 

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tests.bed.require import missing_for_postfix
+from tests.dashboards.showing import shown_by
 from tests.drill.drill import drill
 from tests.drill.fleet import SCENARIOS
 
@@ -28,6 +29,8 @@ def main() -> int:
             series = played.prometheus.query("max(scrape_samples_scraped)")[0]["value"][1]
             table = f"{played.table()}\n\nMost series of a host: {series}. Longest scrape: {max(seconds.values()) * 1000:.0f} ms."
             sys.stdout.write(f"{table}\n")
+            for shown in shown_by(played.prometheus):
+                sys.stdout.write(f"{shown}\n")
             for line in played.wrong():
                 sys.stdout.write(f"WRONG {line}\n")
             if not played.wrong():

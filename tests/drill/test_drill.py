@@ -5,12 +5,15 @@ import time
 from pathlib import Path
 
 from tests.bed import require_postfix
+from tests.dashboards.showing import rules_of, shown_by
 from tests.drill.drill import drill
 from tests.drill.fleet import SCENARIOS, SHORT
 
 
 def test_the_short_drill(tmp_path: Path) -> None:
-    """Four faults and a healthy host, with the times of the rules twenty times shorter; a failure leads to a queue ID."""
+    """Four faults and a healthy host, with the times of the rules twenty times shorter; a failure leads to a queue ID;
+    every panel of the dashboards shows something, and every rule can be evaluated.
+    """
     require_postfix()
     with drill(tmp_path, SHORT, pace=20, interval=1, pause=1.0, patience=90) as played:
         sys.stdout.write(f"\n{played.table()}\n")
@@ -23,6 +26,14 @@ def test_the_short_drill(tmp_path: Path) -> None:
         )
         assert all(exemplar["labels"]["queue_id"] for series in found for exemplar in series["exemplars"])
         assert found
+        shown = shown_by(played.prometheus)
+        sys.stdout.write("".join(f"{one}\n" for one in shown))
+        assert [str(one) for one in shown if one.empty] == []
+        assert {
+            rule["name"]: rule.get("lastError")
+            for rule in rules_of(played.prometheus)
+            if rule["health"] != "ok"
+        } == {}
 
 
 def test_the_drill_is_long_enough() -> None:

@@ -1,0 +1,1 @@
+"""The dashboards: what is in their files, and what their queries give."""
