@@ -122,8 +122,10 @@ ALERTS: Final = (
           "Postward cannot read the mail log.",
           "On {{ $labels.instance }} the mail log has been unreadable for 2 minutes: nothing is counted."),
     Alert("PostwardLogSilent", "blindness", "critical",
-          f"time() - postward_log_last_line_timestamp_seconds > 120 and {_ON} postfix_up == 1 and {_ON} "
-          'sum by (job, instance) (increase(postward_probes_total{outcome="lost"}[10m])) > 0', "1m",
+          # The last probe failed, and of it the log shows not even the first step.
+        f"time() - postward_log_last_line_timestamp_seconds > 120 and {_ON} postfix_up == 1 and {_ON} "
+        "(postward_probe_success == 0 unless on (job, instance, relay) postward_probe_step_duration_seconds)",
+        "1m",
           "The mail log has stopped while Postfix runs.",
           "{{ $labels.instance }} sends probes and its log shows no line since: it is written elsewhere, or not at all."),
     Alert("PostwardLogBehind", "blindness", "warning", "min_over_time(postward_log_unread_bytes[5m]) > 1e7", "5m",
@@ -264,8 +266,8 @@ ALERTS: Final = (
           "Much mail is bounced.",
           "{{ $value | humanizePercentage }} of the mail of {{ $labels.instance }} by {{ $labels.relay }} goes back to its senders."),
     Alert("PostwardProbeFailing", "symptom", "critical",
-          "postward_probe_success == 0 and on (job, instance, relay) "
-          'sum by (job, instance, relay) (increase(postward_probes_total{outcome="failed"}[15m])) > 0', "10m",
+          "postward_probe_success == 0",
+        "10m",
           "Probe mails do not get out.",
           "No probe of {{ $labels.instance }} was accepted by relay {{ $labels.relay }} for 10 minutes."),
     Alert("PostwardProbeLost", "symptom", "critical",

@@ -89,6 +89,7 @@ IDLE: Final[Series] = {
     'postfix_queue_messages{queue="deferred",cause="refused"}': steady("0"),
     'postfix_queue_oldest_age_seconds{queue="deferred"}': steady("0"),
     f"postward_probe_success{{{_RELAY}}}": steady("1"),
+    f'postward_probe_step_duration_seconds{{{_RELAY},step="queued"}}': steady("0.1"),
     f'postward_probes_total{{{_RELAY},outcome="accepted",step=""}}': f"0+0.2x{MINUTES}",
     f'postward_probes_total{{{_RELAY},outcome="failed",step="auth"}}': steady("1"),
     f'postward_probes_total{{{_RELAY},outcome="lost",step="pickup"}}': steady("0"),
@@ -152,11 +153,11 @@ FAULTS: Final[dict[str, Case]] = {
     "down": case("PostwardDown", {"up": becomes("1", "0")}),
     "blind": case("PostwardLogNotRead", {"postward_log_readable": becomes("1", "0")}),
     "log-stopped": case(
-        "PostwardLogSilent PostwardProbeLost",
+        "PostwardLogSilent PostwardProbeFailing",
         {
             "postward_log_last_line_timestamp_seconds": f"0+60x9 540x{MINUTES - 10}",
-            f'postward_probes_total{{{_RELAY},outcome="lost",step="pickup"}}': since("0", "+0.2"),
             f"postward_probe_success{{{_RELAY}}}": becomes("1", "0"),
+            f'postward_probe_step_duration_seconds{{{_RELAY},step="queued"}}': f"0.1x9 _x{MINUTES - 10}",
         },
     ),
     "behind": case("PostwardLogBehind", {"postward_log_unread_bytes": becomes("0", "50000000")}),
