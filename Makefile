@@ -11,7 +11,7 @@ PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
 RUN_PACKAGES := postfix libsasl2-modules python3-venv
-TEST_PACKAGES := $(RUN_PACKAGES) prometheus prometheus-alertmanager
+TEST_PACKAGES := $(RUN_PACKAGES) prometheus prometheus-alertmanager rsyslog logrotate
 
 .PHONY: run test docs lint bench soak lock drill
 
