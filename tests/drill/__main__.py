@@ -4,6 +4,7 @@ Prints the table of seconds to alert and what each panel of the dashboards shows
 docs/alerts.md. Exit status 1 if a host was told of wrongly.
 """
 
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,9 @@ def main() -> int:
     if reason := missing_for_postfix():
         sys.stderr.write(f"{reason}\n")
         return 1
+    # Ctrl-C and SIGTERM end every process of the drill, also where a shell has SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="postward-drill-") as folder:
         Path(folder).chmod(0o755)  # Postfix's own user must get to its queues
         with drill(Path(folder), list(SCENARIOS)) as played:
