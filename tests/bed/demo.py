@@ -87,7 +87,7 @@ def _demo(folder: Path) -> int:
         over = threading.Event()
         helpers = [
             threading.Thread(target=_obey, args=(relay, folder, over)),
-            threading.Thread(target=_send_mail, args=(postfix, over)),
+            threading.Thread(target=_send_mail, args=(postfix, relay, over)),
         ]
         agent = subprocess.Popen([POSTWARD, "run", "--enforce", "--deliveries", "--config", str(settings)])
         for helper in helpers:
@@ -118,8 +118,10 @@ def _obey(relay: Relay, folder: Path, over: threading.Event) -> None:
             relay.refuse = down
 
 
-def _send_mail(postfix: PostfixInstance, over: threading.Event) -> None:
-    """The users of the host: a mail every few seconds, some to an address that does not exist."""
+def _send_mail(postfix: PostfixInstance, relay: Relay, over: threading.Event) -> None:
+    """The users of the host: a mail every few seconds, once the first probe has shown that mail goes out."""
+    while not relay.messages and not over.wait(0.2):
+        pass
     for number in itertools.count(1):
         if over.wait(3.0):
             return
