@@ -58,7 +58,7 @@ def drill(
         fleet = {name: Host(name, folder / name, SCENARIOS[name], pause) for name in names}
         for host in fleet.values():
             host.folder.mkdir()
-        with ThreadPoolExecutor(3) as pool:
+        with ThreadPoolExecutor(2) as pool:
             for host in pool.map(stack.enter_context, fleet.values()):
                 assert host.agent.pid
         alertmanager = stack.enter_context(Alertmanager(folder, f"{max(1, 10 // pace)}s"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tests.bed import CA, Fault, PostfixError, PostfixInstance, Relay
+from tests.bed import CA, Fault, PostfixError, PostfixInstance, Relay, wait_for
 from tests.bed.product import AgentProcess, run_postward, write_settings
 
 USER, PASSWORD = "API_USER", "s3cret-Gr33n-Fern"
@@ -39,7 +39,14 @@ class Host:
             stack.enter_context(self.relay)
             self.postfix = stack.enter_context(PostfixInstance(self.folder / "postfix", dict(_RESOLVES)))
             self._set_up()
-            self.agent = stack.enter_context(AgentProcess(self.settings, *self.scenario.options))
+            self.agent = AgentProcess(self.settings, *self.scenario.options)
+            stack.callback(self.agent.stop)
+            try:
+                self.agent.start()
+            except AssertionError:  # eighteen hosts start on one machine
+                wait_for(
+                    self.agent.is_ready, timeout=60, what=f"the agent of {self.name}: {self.agent.output()}"
+                )
             self.sender = threading.Thread(target=self._send, daemon=True)
             self.sender.start()
             self._stack = stack.pop_all()
