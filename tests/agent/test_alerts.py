@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from grafana_foundation_sdk.models.alerting import Rule as RuleModel
 
 from agent.metrics import BY_NAME
 from grafana.__main__ import FILES, FOLDER
@@ -142,3 +143,18 @@ def test_links_of_runbooks_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", here.read_text()):
         if target and "://" not in target:
             assert (here.parent / target).exists(), target
+
+
+def test_grafanas_own_rules_are_the_same_alerts() -> None:
+    """Each reads with the SDK's model, has one condition that exists, and asks what Prometheus's rule asks."""
+    groups = yaml.safe_load((FOLDER / "provisioning/alerting/postward.yml").read_text())["groups"]
+    rules = {rule["title"]: rule for group in groups for rule in group["rules"]}
+
+    assert {alert.name: alert.expr for alert in ALERTS} == {
+        name: rule["data"][0]["model"]["expr"] for name, rule in rules.items()
+    }
+    for rule in rules.values():
+        assert RuleModel.from_json(rule).title == rule["title"]
+        assert rule["condition"] in {query["refId"] for query in rule["data"]}
+        assert len(rule["uid"]) <= 40
+    assert len({rule["uid"] for rule in rules.values()}) == len(rules)
