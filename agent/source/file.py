@@ -124,6 +124,8 @@ class FileSource:
                 if segment in self._since:
                     self._since[segment] = self._clock()
                 return b"".join(self._finish(copy, marks) for copy in copies) + lines
+            if segment.was_rewritten():
+                break  # older lines first: the next look goes back to its beginning
             if segment.copied and not segment.damaged:
                 copies.append(segment)
             elif self._is_over(segment) and (rest := self._finish(segment, marks)):
@@ -171,20 +173,26 @@ class FileSource:
 
     def _look_around(self, marks: list[Mark]) -> bool:
         """At the end of all that is open: is there another file to read? True if there is more."""
+        if self._rewind_rewritten(marks):
+            self._line_up(marks)
+            return True
         if self._segments:
             current = self._segments[-1]
             if current.was_cut():
                 self.losses += 1
                 current.go_back_to_line(current.size())
                 return True
-            if current.was_rewritten():
-                marks.append(current.mark())  # what was not read before the truncation may be in a copy
-                current.go_to(0)
-                self._line_up(marks)
-                return True
             if self._has_the_name(current):
                 return not current.offset and self._look_before_reading(current, marks)
         return self._line_up(marks)
+
+    def _rewind_rewritten(self, marks: list[Mark]) -> bool:
+        """What was not read before a truncation may be in a copy. All are asked: an emptied log may be renamed by now."""
+        rewritten = [segment for segment in self._segments if segment.was_rewritten()]
+        for segment in rewritten:
+            marks.append(segment.mark())
+            segment.go_to(0)
+        return bool(rewritten)
 
     def _look_before_reading(self, current: Segment, marks: list[Mark]) -> bool:
         """As long as nothing was read of a log, it cannot be seen whether it was emptied: only a copy tells.

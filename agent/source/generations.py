@@ -31,6 +31,11 @@ class Entry(NamedTuple):
     size: int
 
     @property
+    def key(self) -> tuple[Path, int, int]:
+        """Which file it is, under which name."""
+        return self.path, self.device, self.inode
+
+    @property
     def is_packed(self) -> bool:
         """True for a compressed file, whose size says nothing."""
         return self.path.suffix in COMPRESSED

@@ -136,9 +136,14 @@ class _Survey:
         recognised = False
         for place, entry in reversed(list(enumerate(self._entries))):
             recognised |= self._look_at(place, entry, is_news=not recognised)
-            if recognised and not self._wanted:
+            if (
+                recognised
+                and not self._wanted
+                and not self._logs - {one.identity for one in self._entries[place:]}
+            ):
                 break
         self._find_grown()
+        self._check_list()
         self._tell_copies()
         return Finding(
             self._in_order(),
@@ -148,6 +153,11 @@ class _Survey:
             len(self._wanted),
             frozenset(self._unreadable),
         )
+
+    def _check_list(self) -> None:
+        """What seems to be missing can be in a copy that was made after the list was."""
+        if [entry.key for entry in generations(self._log)] != [entry.key for entry in self._entries]:
+            raise _MovedError(errno.EAGAIN, "is being rotated", str(self._log))
 
     def _tell_copies(self) -> None:
         """A file that is older than one we knew as the log, and was never seen itself, is a copy of that one."""
@@ -219,7 +229,7 @@ class _Survey:
             if segment.starts_like(one):  # what became of one that has no name any more
                 self._places.setdefault(one, place)
         recognised = self._is_old(segment)
-        if not recognised and is_news and (entry.identity in self._logs or not self._is_copy(segment)):
+        if not recognised and (self._is_unread(segment) or (is_news and not self._is_copy(segment))):
             self._found[entry] = segment
         if entry not in self._found:
             segment.close()
@@ -258,6 +268,10 @@ class _Survey:
         if any(one.offset and segment.starts_like(one) for one in self._opened):
             return True
         return any(segment.is_continued_by(mark) for mark in self._done)
+
+    def _is_unread(self, segment: Segment) -> bool:
+        """Known as the log of then, though nothing was read of what it holds now."""
+        return segment.identity in self._logs and not segment.compressed
 
     def _is_copy(self, segment: Segment) -> bool:
         """Also one that has only begun: its log is emptied later, if at all, and then there is another look."""

@@ -4,7 +4,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -141,6 +143,98 @@ def test_every_line_is_counted_once(steps: list[tuple[str, int]], dated: bool) -
         world = World(Path(folder), dated=dated)
         for name, number in steps:
             _BY_NAME[name](world, number)
+        world.writer.reopen()
+        world.reader.drain()
+        assert Counter(world.reader.counted) == Counter(world.writer.written)
+        world.reader.source.close()
+        world.writer.close()
+
+
+# What a reader does that can take time, so that something else can come in between.
+_PLACES = (
+    "agent.source.segment.Segment.__init__",
+    "agent.source.segment.Segment._read_at",
+    "agent.source.segment.Segment.size",
+    "agent.source.segment.Segment.was_rewritten",
+    "agent.source.segment.Segment.has_no_name",
+    "agent.source.generations._look",
+    "agent.source.file.FileSource._has_the_name",
+)
+_WRITER_STEPS = ("append", "append", "begin_line", "rename", "reopen", "copytruncate", "compress")
+
+
+class Interruptions:
+    """Writer's steps that come before certain calls of the reader."""
+
+    def __init__(self, writer: LogWriter, steps: list[tuple[int, str, int]]) -> None:
+        self._writer = writer
+        self._steps = list(reversed(steps))
+        self._calls = 0
+        self._busy = False
+
+    def come(self) -> None:
+        """Before each call: a step, if its time has come."""
+        self._calls += 1
+        if self._busy or not self._steps or self._calls < self._steps[-1][0]:
+            return
+        self._busy = True
+        self._calls = 0
+        _, name, number = self._steps.pop()
+        if name in ("copytruncate", "compress"):
+            self._writer.finish_line()  # by what is known amidst a look it could not be put together
+        steps: dict[str, Callable[[], None]] = {
+            "append": lambda: self._writer.append(1 + number % 5),
+            "begin_line": lambda: self._writer.begin_line(number),
+            "rename": lambda: self._writer.rename(create=number % 2 == 0),
+            "reopen": self._writer.reopen,
+            "copytruncate": self._writer.copytruncate,
+            "compress": lambda: self._writer.compress(number),
+        }
+        steps[name]()
+        self._busy = False
+
+    @property
+    def are_over(self) -> bool:
+        """True if nothing comes any more."""
+        return not self._steps
+
+    def before(self, function: Callable[..., object]) -> Callable[..., object]:
+        """The function, with something that comes before it."""
+
+        def interrupted(*args: object, **kwargs: object) -> object:
+            self.come()
+            return function(*args, **kwargs)
+
+        return interrupted
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(1, 12), st.sampled_from(_WRITER_STEPS), st.integers(0, 255)), max_size=40
+    ),
+    dated=st.booleans(),
+    crashes=st.integers(0, 3),
+)
+def test_nothing_can_come_in_between(steps: list[tuple[int, str, int]], dated: bool, crashes: int) -> None:
+    """The log may be abused between any two things that a reader does."""
+    interrupted(steps, dated=dated, crashes=crashes)
+
+
+def interrupted(steps: list[tuple[int, str, int]], *, dated: bool, crashes: int) -> None:
+    """Read while the steps come, with crashes, then compare."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        world = World(Path(folder), dated=dated)
+        interruptions = Interruptions(world.writer, steps)
+        for place in _PLACES:
+            patch.setattr(place, interruptions.before(resolve_name(place)))
+        while not interruptions.are_over:
+            world.reader.drain()
+            if crashes:
+                world.reader.checkpoint()
+                world.reader.drain()
+                world.reader.crash()
+                crashes -= 1
         world.writer.reopen()
         world.reader.drain()
         assert Counter(world.reader.counted) == Counter(world.writer.written)

@@ -514,6 +514,31 @@ def test_truncation_without_a_copy_is_a_loss(bed: Bed) -> None:
     assert source.losses == 1
 
 
+@pytest.mark.parametrize("copies", [1, 2])
+def test_emptied_and_renamed_within_one_look(bed: Bed, monkeypatch: pytest.MonkeyPatch, copies: int) -> None:
+    """Between the question whether the log was emptied and the one whether it was renamed, both can happen."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    has_the_name = FileSource._has_the_name
+
+    def meanwhile(self: FileSource, segment: Segment) -> bool:
+        monkeypatch.undo()
+        for number in range(copies):
+            bed.write(f"2{number}\n")
+            if number:
+                bed.named(".1").rename(bed.named(".2"))
+            bed.copytruncate()
+        bed.rotate()
+        bed.write("3\n", ".1")
+        bed.write("4\n")
+        return has_the_name(self, segment)
+
+    monkeypatch.setattr(FileSource, "_has_the_name", meanwhile)
+    assert drained(source).split() == [*["20", "21"][:copies], "3", "4"]
+    assert source.losses == 0
+
+
 def test_truncated_and_grown_beyond_the_old_size(bed: Bed) -> None:
     """The size does not tell, the beginning does."""
     source = bed.source([])
