@@ -16,6 +16,7 @@ _PLACES = (
     "daemon_directory",
     "mail_owner",
     "setgid_group",
+    "default_database_type",
 )
 
 
@@ -33,7 +34,7 @@ biff = no
 # appending .domain is the MUA's job.
 append_dot_mydomain = no
 readme_directory = no
-compatibility_level = 3.6
+compatibility_level = {level}
 smtpd_tls_cert_file=/etc/ssl/certs/ssl-cert-snakeoil.pem
 smtpd_tls_key_file=/etc/ssl/private/ssl-cert-snakeoil.key
 smtpd_tls_security_level=may
@@ -97,7 +98,7 @@ smtp_tls_CAfile = {ca_file}
 """
 
 NULL_CLIENT = """
-compatibility_level = 3.6
+compatibility_level = {level}
 myhostname = app.example.net
 myorigin = $mydomain
 relayhost = $mydomain
@@ -107,7 +108,8 @@ mydestination =
 
 
 def _from_text(host: Host, text: str) -> Host:
-    return _write(host, text.format(etc=host.etc, system=host.system, ca_file=host.ca_file))
+    level = host.instance.postconf("compatibility_level")["compatibility_level"]
+    return _write(host, text.format(etc=host.etc, system=host.system, ca_file=host.ca_file, level=level))
 
 
 def _debian(host: Host) -> Host:

@@ -25,6 +25,7 @@ CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
 # A host that sends through a relay with STARTTLS and a login, as it should be.
 _MAIN_CF = {
+    "default_database_type": "hash",  # the tables here, whatever this release prefers
     "relayhost": RELAY,
     "smtp_host_lookup": "dns",
     "smtp_sasl_auth_enable": "yes",
