@@ -70,14 +70,18 @@ def read_host_facts(
     if settings_file and re.search(r"^\s*password\s*=", reader.text(settings_file) or "", re.MULTILINE):
         wanted[settings_file] = False
     try:
+        # postconf would call it a fault of the configuration if it is only not for us to read.
+        unreadable = [
+            path for path in (postfix.main_cf, postfix.config_directory / "master.cf") if not _for_us(path)
+        ]
         printed = postfix.inspect(_OPTIONS)
+        # Compiled-in values need no configuration, but postconf wants one that it can read.
+        compiled_in = printed["-d"][0] or postfix.compiled_in()
     except (PostfixError, OSError) as error:
-        return HostFacts(
-            config_directory=str(postfix.config_directory),
-            files=reader.wanted(wanted),
-            unread=(str(error), *reader.unread),
-        )
-    facts = _with_postfix(postfix, printed, reader, wanted)
+        return _bare(postfix, reader, wanted, str(error))
+    if unreadable:
+        return _bare(postfix, reader, wanted, *(f"{path}: Permission denied" for path in unreadable))
+    facts = _with_postfix(postfix, printed, compiled_in, reader, wanted)
     if settings is None:
         return facts
     return replace(
@@ -87,17 +91,29 @@ def read_host_facts(
     )
 
 
+def _for_us(path: Path) -> bool:
+    return not path.exists() or os.access(path, os.R_OK)
+
+
+def _bare(postfix: Postfix, reader: "_Reader", wanted: Mapping[Path, bool], *unread: str) -> HostFacts:
+    """What is known without Postfix's configuration."""
+    files = reader.wanted(wanted)
+    return HostFacts(
+        config_directory=str(postfix.config_directory), files=files, unread=(*unread, *reader.unread)
+    )
+
+
 def _with_postfix(
     postfix: Postfix,
     printed: Mapping[str, tuple[str, str]],
+    compiled_in: str,
     reader: "_Reader",
     wanted: Mapping[Path, bool],
 ) -> HostFacts:
     main_cf = parse_main_cf(reader.text(postfix.main_cf) or "")
     master_text = reader.text(postfix.config_directory / "master.cf") or ""
     fault = _fault(printed["-n"][1])
-    # Compiled-in values need no configuration, but postconf wants one that it can read.
-    defaults = _parameters(printed["-d"][0] or postfix.compiled_in())
+    defaults = _parameters(compiled_in)
     explicit = (
         {line.name: line.value for line in main_cf if line.name} if fault else _parameters(printed["-n"][0])
     )

@@ -70,17 +70,17 @@ def test_notes_alone_are_no_failure() -> None:
     assert check._summary([]) == "no problem found"
 
 
-def test_without_root_what_cannot_be_read_is_told(host: Host) -> None:
-    """And nothing is guessed: a table of passwords that only root may read makes no finding."""
+def _as_nobody(host: Host) -> subprocess.CompletedProcess[str]:
+    """The findings, and what was not read, of a user without any right."""
     program = (
-        "import os, sys; from pathlib import Path\n"
+        "import os; from pathlib import Path\n"
         "from agent.host_facts import read_host_facts, unread_of; from agent.postfix import Postfix\n"
         "from config.lint import lint\n"
         "os.setgid(65534); os.setgroups([]); os.setuid(65534)\n"
         f"facts = read_host_facts(Postfix(Path({str(host.etc)!r})), None, None, Path({str(host.system)!r}))\n"
         "print([finding.id for finding in lint(None, facts)], *unread_of(facts), sep='\\n')\n"
     )
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
@@ -88,9 +88,16 @@ def test_without_root_what_cannot_be_read_is_told(host: Host) -> None:
         cwd=Path(__file__).parents[2],
     )
 
-    assert done.stdout.splitlines()[:2] == [
+
+@pytest.mark.parametrize("name", ["sasl_passwd", "main.cf", "master.cf"])
+def test_without_root_what_cannot_be_read_is_told(host: Host, name: str) -> None:
+    """And nothing is guessed: what only root may read makes no finding."""
+    (host.etc / name).chmod(0o600)
+    done = _as_nobody(host)
+
+    assert done.stdout.splitlines() == [
         "[]",
-        f"{host.etc}/sasl_passwd: Permission denied; call this with sudo to have it looked at",
+        f"{host.etc}/{name}: Permission denied; call this with sudo to have it looked at",
     ], done.stderr
 
 
