@@ -184,10 +184,11 @@ class Agent:
 
     async def _enforce(self, watcher: Watcher, enforcer: Enforcer) -> None:
         wake = watcher.watch(self._postfix.config_directory, lambda name: not name.startswith("."))
-        for relay in self._settings.relay:
-            if relay.password_file:
-                path = Path(relay.password_file)
-                watcher.watch(path.parent, path.name.__eq__, wake)
+        passwords = [Path(relay.password_file) for relay in self._settings.relay if relay.password_file]
+        for folder in {path.parent for path in passwords}:
+            # One for each folder: every read of a password calls all that watch there.
+            names = frozenset(path.name for path in passwords if path.parent == folder)
+            watcher.watch(folder, names.__contains__, wake)
         while True:
             if await asyncio.to_thread(enforcer.converge):
                 self._applied_at = time.time()
@@ -218,7 +219,7 @@ class Agent:
         if not (self._enforcer and self._enforcer.unconfirmed and result.submitted >= self._applied_at):
             return
         verdict = self._probing.verdict_since(self._applied_at)
-        if verdict is not None:
+        if verdict or (verdict is False and not result.relayed):
             reason = (
                 f"probe {result.outcome} at step {result.step}: {result.words or result.cause or 'no answer'}"
             )

@@ -10,6 +10,7 @@ after a rejected login probes of that relay pause as the guard of logins says.
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
@@ -123,9 +124,11 @@ class Probing:
             await wake_up(wake, first)
         await asyncio.sleep(head_start)
         while True:
+            began = time.monotonic()
             await self._probe_once(route)
             interval = self._settings.probe.interval_seconds
-            await wake_up(wake, interval * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
+            pause = interval * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
+            await wake_up(wake, max(0.0, pause - (time.monotonic() - began)))
 
     async def _probe_once(self, route: Route) -> None:
         if route.login and not self._guard.begin(route.relay):

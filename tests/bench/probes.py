@@ -2,7 +2,7 @@
 
 A real Postfix sends by two hundred relays, which are addresses of loopback with one server behind them; the agent
 enforces, probes each, and talks to each. Nothing is asserted: figures depend on the machine. Run it as root from the
-repository's root: ``python -m tests.bench.probes [relays] [seconds]``.
+repository's root: ``python -m tests.bench.probes [relays] [seconds] [interval]``.
 """
 
 import logging
@@ -20,7 +20,7 @@ from tests.bed import CA, PostfixInstance, Relay, wait_for
 from tests.bed.postfix import free_port
 from tests.bed.product import AgentProcess
 
-_INTERVAL = 15  # seconds between two probes, and between two conversations
+_INTERVAL = int(sys.argv[3]) if len(sys.argv) > 3 else 60  # seconds between two probes, and two conversations
 _TIMEOUT = 10
 
 _HEAD = """\
@@ -69,7 +69,7 @@ class _Everywhere(Relay):
 def main() -> None:
     """Print the figures."""
     relays = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 60.0
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 130.0
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="postward-bench-") as name:
         folder = Path(name)
