@@ -181,13 +181,10 @@ class _Survey:
 
     def _find_unmoved(self) -> None:
         """Files with the inode of their mark come before copies, which can have any place in the list."""
-        places = {mark.identity for mark in self._wanted}
         for entry in self._entries:
-            if (
-                entry.identity in places
-                and (segment := self._open(entry))
-                and not self._go_on(entry, segment)
-            ):
+            marks = [mark for mark in self._wanted if mark.identity == entry.identity]
+            segment = self._open(entry) if marks else None
+            if segment is not None and not self._go_on(entry, segment, marks):
                 segment.close()
 
     def _find_grown(self) -> None:
@@ -218,7 +215,7 @@ class _Survey:
             if is_news:
                 self._unreadable.add(entry.identity)
             return False
-        if self._go_on(entry, segment):
+        if self._go_on(entry, segment, self._wanted):
             return True
         if entry.path == self._log:
             return self._take_log(entry, segment)
@@ -245,8 +242,8 @@ class _Survey:
         self._tried.append(segment)
         return segment
 
-    def _go_on(self, entry: Entry, segment: Segment) -> bool:
-        mark = next((mark for mark in self._wanted if segment.is_continued_by(mark)), None)
+    def _go_on(self, entry: Entry, segment: Segment, marks: Sequence[Mark]) -> bool:
+        mark = next((mark for mark in marks if segment.is_continued_by(mark)), None)
         if mark is None:
             return False
         self._found[entry] = segment
@@ -270,8 +267,13 @@ class _Survey:
         return any(segment.is_continued_by(mark) for mark in self._done)
 
     def _is_unread(self, segment: Segment) -> bool:
-        """Known as the log of then, though nothing was read of what it holds now."""
-        return segment.identity in self._logs and not segment.compressed
+        """Known as the log of then, though nothing was read of what it holds now. Its inode can have become a copy's."""
+        known = [*self._opened, *self._found.values()]
+        return (
+            segment.identity in self._logs
+            and not segment.compressed
+            and not any(segment.starts_like(one) for one in known)
+        )
 
     def _is_copy(self, segment: Segment) -> bool:
         """Also one that has only begun: its log is emptied later, if at all, and then there is another look."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from agent.checkpoint import read_checkpoint
 from tests.bed.postfix import PostfixInstance, free_port
 from tests.bed.product import POSTWARD, AgentProcess
 from tests.bed.waiting import wait_for
@@ -156,8 +157,19 @@ class Soak:
             wait_for(self._has_all, timeout=_DEADLINE)
         except AssertionError:
             raise AssertionError(
-                f"written {self._expected()}, shown {self._seen}; the agent said: {self.agent.output()[-2000:]}"
+                f"written {self._expected()}, shown {self._seen}\n{self._describe()}\n"
+                f"the agent said: {self.agent.output()[-500:]}"
             ) from None
+
+    def _describe(self) -> str:
+        """The files and the saved position, to find out what happened."""
+        files = [*self.writer.rotated(), *self.writer.path.parent.glob("mail.log*")]
+        lines = [
+            f"{file.name}: inode {file.stat().st_ino}, {file.stat().st_size} bytes"
+            for file in dict.fromkeys(files)
+        ]
+        checkpoint = read_checkpoint(self.writer.path.parent / "state" / "checkpoint.json")
+        return "\n".join([*lines, *map(str, (checkpoint and checkpoint.marks) or [])])
 
     # The log
 

@@ -7,6 +7,7 @@ import lzma
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -695,6 +696,23 @@ def test_an_inode_that_is_used_again(bed: Bed) -> None:
     source = bed.source(marks)
     assert drained(source) == "other 1\nother 2\n"
     assert source.losses == 1
+
+
+def test_an_inode_that_is_used_again_by_a_copy(bed: Bed) -> None:
+    """A copy of the log that has the inode of an earlier log, compressed since, is still a copy."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.rotate()
+    bed.write("2\n")
+    drained(source)
+    marks = source.marks() or []
+    bed.pack()
+    shutil.copyfile(bed.log, bed.named(".old"))
+    status = bed.named(".old").stat()
+    marks[0] = replace(marks[0], device=status.st_dev, inode=status.st_ino)
+    bed.write("3\n")
+    assert drained(bed.source(marks)) == "3\n"
 
 
 def test_a_marked_file_that_vanished(bed: Bed) -> None:
