@@ -15,25 +15,25 @@ from typing import Any
 
 from agent.checkpoint import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
 from agent.clock import local_now
-from agent.collector import Gauges
 from agent.console import DeliveryRows, probe_text, terminal
-from agent.enforce import Enforcer
-from agent.enforcement import enforcement_file, read_enforcement
-from agent.lockout import LoginGuard
-from agent.log_source import NoLogError, find_log
+from agent.enforcing.enforcement import enforcement_file, read_enforcement
+from agent.enforcing.enforcer import Enforcer
 from agent.notify import notify
 from agent.pipeline import Pipeline
 from agent.postfix import Postfix, PostfixError, master_runs
-from agent.probe_identity import KeyFileError
-from agent.probe_tracker import ProbeResult
-from agent.probe_traffic import UserCounting
-from agent.probing import Probing
+from agent.probing.identity import KeyFileError
+from agent.probing.lockout import LoginGuard
+from agent.probing.relay_watch import RelayWatch
+from agent.probing.schedule import Probing
+from agent.probing.tracker import ProbeResult
+from agent.probing.traffic import UserCounting
 from agent.relay_names import RelayNames
-from agent.relay_watch import RelayWatch
 from agent.source.file import FileSource
+from agent.source.find import NoLogError, find_log
 from agent.source.watch import Watcher, wake_up
 from agent.tally import Tally
-from agent.telling import Telling, TellingError
+from agent.telling.collector import Gauges
+from agent.telling.telling import Telling, TellingError
 from config.settings import Settings
 
 _LOOK_AGAIN = 1.0  # seconds until the log is looked at without a wake-up

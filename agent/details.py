@@ -9,9 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from agent.exemplars import Exemplars
 from agent.relay_names import RelayNames
 from agent.tally import Tally
+from agent.telling.exemplars import Exemplars
 from parsers import Cause, Event, Record, cause_of
 from parsers import events as ev
 

@@ -83,7 +83,7 @@ def test_product_does_not_import_tests_nor_smtplib() -> None:
         if name in {"tests", "smtplib", "aiosmtpd", "trustme", "pytest"}
     }
 
-    assert found == {"agent/sink.py imports aiosmtpd"}, (
+    assert found == {"agent/probing/sink.py imports aiosmtpd"}, (
         "only the sink receives mail, and only it needs that extra"
     )
 

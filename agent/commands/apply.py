@@ -7,9 +7,9 @@ import click
 
 from agent.commands.common import fail, load, log_to_stderr, need_root, settings_option, told
 from agent.console import diff_text, probe_text, terminal
-from agent.enforce import Enforcer
-from agent.one_probe import one_probe
+from agent.enforcing.enforcer import Enforcer
 from agent.postfix import Postfix
+from agent.probing.one_probe import one_probe
 from config.plan import diff
 from config.settings import Settings
 

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 import click
 
-from agent.apply import ApplyError
-from agent.log_source import NoLogError
+from agent.enforcing.apply import ApplyError
 from agent.postfix import PostfixError
+from agent.source.find import NoLogError
 from config.desired import UnsupportedMapTypeError
 from config.errors import SettingsError
 from config.settings import DEFAULT_FILE, Settings, load_settings

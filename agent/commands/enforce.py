@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from agent.commands.common import FAILED, load, log_to_stderr, need_root, settings_option, told
-from agent.enforce import Enforcer
+from agent.enforcing.enforcer import Enforcer
 from agent.notify import notify
-from agent.one_probe import one_probe
 from agent.postfix import Postfix
+from agent.probing.one_probe import one_probe
 from agent.source.watch import Watcher, wake_up
 from config.settings import Settings
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from agent.commands.common import echo_json, json_option, load, need_root, settings_option, told
-from agent.generations import list_generations
+from agent.enforcing.generations import list_generations
 
 
 @click.command("generations")

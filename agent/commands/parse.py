@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import click
 
-from agent.logfiles import STANDARD_INPUT, LogFileError, blocks, progress_bar, quiet_pipe
+from agent.source.logfiles import STANDARD_INPUT, LogFileError, blocks, progress_bar, quiet_pipe
 from parsers import Cause, Event, Record, as_fields, cause_of, parse_event, parse_record
 from parsers.scrub import scrub
 

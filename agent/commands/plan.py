@@ -7,7 +7,7 @@ import click
 
 from agent.commands.common import DRIFT, echo_json, json_option, load, settings_option, told
 from agent.console import diff_text, terminal
-from agent.enforce import Enforcer
+from agent.enforcing.enforcer import Enforcer
 from agent.postfix import Postfix
 from config.plan import diff
 

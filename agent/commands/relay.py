@@ -10,9 +10,9 @@ from rich.text import Text
 
 from agent.commands.common import FAILED, echo_json, fail, json_option, load, settings_option, told
 from agent.console import cause_words, terminal
-from agent.lockout import LoginGuard
-from agent.relay_check import ALTERNATIVE_PORTS, RelayCheck, check_relay, on_port, target_of
-from agent.relay_watch import guarded_check
+from agent.probing.lockout import LoginGuard
+from agent.probing.relay_check import ALTERNATIVE_PORTS, RelayCheck, check_relay, on_port, target_of
+from agent.probing.relay_watch import guarded_check
 from config.relay import Relay
 from config.settings import Settings
 

@@ -15,8 +15,9 @@ import click
 
 from agent.clock import local_now
 from agent.counting import Counting
-from agent.exposition import History, write_text
-from agent.logfiles import (
+from agent.pipeline import Observer, Pipeline
+from agent.relay_names import RelayNames
+from agent.source.logfiles import (
     STANDARD_INPUT,
     LogFileError,
     blocks,
@@ -25,9 +26,8 @@ from agent.logfiles import (
     progress_bar,
     quiet_pipe,
 )
-from agent.pipeline import Observer, Pipeline
-from agent.relay_names import RelayNames
 from agent.tally import Tally
+from agent.telling.exposition import History, write_text
 from parsers import parse_record, parse_stamp
 
 _LONGEST_GAP = (
@@ -118,8 +118,8 @@ class Replay:
         kind = Counting
         if everything:
             from agent.details import Details
-            from agent.exemplars import Exemplars
-            from agent.probe_traffic import UserCounting
+            from agent.probing.traffic import UserCounting
+            from agent.telling.exemplars import Exemplars
 
             kind = UserCounting
             observers.append(Details(self.tally, names, Exemplars()).observe)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from agent.apply import exclusively, roll_back
 from agent.commands.common import load, need_root, settings_option, told
+from agent.enforcing.apply import exclusively, roll_back
 from agent.postfix import Postfix
 
 

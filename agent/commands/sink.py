@@ -10,12 +10,12 @@ import click
 
 from agent.commands.common import fail, log_to_stderr, told
 from agent.notify import notify
-from agent.probe_identity import KeyFileError, read_key
+from agent.probing.identity import KeyFileError, read_key
 from agent.tally import Tally
 from config.fields import split_address
 
 try:
-    from agent.sink import Arrivals, Endpoint, application, listen
+    from agent.probing.sink import Arrivals, Endpoint, application, listen
 except ModuleNotFoundError as _missing:  # the extra is not installed
     if _missing.name != "aiosmtpd":
         raise

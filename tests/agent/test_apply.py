@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.apply import ApplyError, apply, exclusively, read_actual, roll_back
+from agent.enforcing.apply import ApplyError, apply, exclusively, read_actual, roll_back
 from agent.postfix import Postfix, PostfixError
 from config.desired import DesiredState, desired_state
 from config.drift import drift, unknown_parameters

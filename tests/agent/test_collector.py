@@ -7,12 +7,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
 
 from agent.clock import local_now
-from agent.collector import Gauges, PostwardCollector
 from agent.counting import Counting
 from agent.metrics import METRICS
 from agent.metrics_reference import reference
 from agent.relay_names import RelayNames
 from agent.tally import Tally
+from agent.telling.collector import Gauges, PostwardCollector
 from tests.bed.require import required
 from tests.test_architecture import ROOT
 

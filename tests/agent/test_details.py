@@ -3,13 +3,13 @@
 import pytest
 
 from agent.clock import local_now
-from agent.collector import PostwardCollector
 from agent.counting import Counting
 from agent.details import Details
-from agent.exemplars import Exemplars
 from agent.pipeline import Pipeline
 from agent.relay_names import RelayNames
 from agent.tally import Tally
+from agent.telling.collector import PostwardCollector
+from agent.telling.exemplars import Exemplars
 
 NAMES = RelayNames([("smtp.relay.test", 587, "demo")])
 PEER = "smtp.relay.test[192.0.2.1]:587"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.enforce import Enforcer
+from agent.enforcing.enforcer import Enforcer
 from agent.postfix import Postfix
 from config.settings import Settings, parse_settings
 from tests.bed import PostfixInstance, require_postfix

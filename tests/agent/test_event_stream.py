@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from agent import event_stream
-from agent.event_stream import EventStream, open_target
 from agent.relay_names import RelayNames
+from agent.telling import event_stream
+from agent.telling.event_stream import EventStream, open_target
 from parsers import parse
 from tests.bed.waiting import wait_for
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agent.apply import apply, complete, exclusively, read_actual
+from agent.enforcing.apply import apply, complete, exclusively, read_actual
 from agent.postfix import Postfix
 from config.desired import DesiredState, desired_state
 from config.drift import drift

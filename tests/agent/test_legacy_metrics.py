@@ -3,10 +3,10 @@
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from agent.legacy_metrics import COUNTERS, HISTOGRAMS, LegacyCollector
 from agent.metrics import BY_NAME
 from agent.queue import QueueCounts
 from agent.tally import Tally
+from agent.telling.legacy_metrics import COUNTERS, HISTOGRAMS, LegacyCollector
 from parsers.queue import QueuedMail
 
 

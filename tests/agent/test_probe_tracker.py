@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.probe_tracker import ProbeResult, ProbeTracker, Route
+from agent.probing.tracker import ProbeResult, ProbeTracker, Route
 from parsers import parse
 
 PROBE = "<1.postward-probe@mx>"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.apply import apply, exclusively, read_actual
+from agent.enforcing.apply import apply, exclusively, read_actual
 from agent.postfix import Postfix
 from config.desired import DesiredState, desired_state
 from config.drift import drift

@@ -19,11 +19,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.registry import CollectorRegistry
 
 from agent.cli import main
-from agent.collector import PostwardCollector
 from agent.commands.replay import Replay
-from agent.exposition import History
 from agent.relay_names import RelayNames
 from agent.tally import Tally
+from agent.telling.collector import PostwardCollector
+from agent.telling.exposition import History
 from tests.bench.lines import log_lines
 
 PEER = "smtp.relay.test[192.0.2.9]:587"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from agent.lockout import LoginGuard
+from agent.probing.lockout import LoginGuard
 from config.relay import Relay
 
 HOUR = 3600.0

@@ -3,14 +3,14 @@
 import asyncio
 from pathlib import Path
 
-from agent.lockout import LoginGuard
-from agent.log_source import find_log
 from agent.pipeline import lines_of
 from agent.postfix import Postfix
-from agent.probe_tracker import ProbeResult
-from agent.probing import Probing
-from agent.relay_watch import RelayWatch
+from agent.probing.lockout import LoginGuard
+from agent.probing.relay_watch import RelayWatch
+from agent.probing.schedule import Probing
+from agent.probing.tracker import ProbeResult
 from agent.source.file import FileSource
+from agent.source.find import find_log
 from agent.tally import Tally
 from config.settings import Settings, load_settings
 from parsers import parse

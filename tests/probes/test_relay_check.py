@@ -13,10 +13,10 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from agent.certificate import parse_certificate
-from agent.relay_check import RelayCheck, Target, check_relay, on_port
+from agent.probing.certificate import parse_certificate
+from agent.probing.relay_check import RelayCheck, Target, check_relay, on_port
+from agent.probing.watches import KINDS, Seen, look
 from agent.tally import Tally
-from agent.watches import KINDS, Seen, look
 from tests.bed import CA, Fault, Relay
 from tests.bed.product import run_postward
 

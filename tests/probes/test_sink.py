@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.arrivals import parse_answer
-from agent.probe import probe_message
-from agent.probe_identity import SEALED, altered_parts, message_id_of, new_identifier, signed_at
-from agent.sink import Arrivals
+from agent.probing.arrivals import parse_answer
+from agent.probing.identity import SEALED, altered_parts, message_id_of, new_identifier, signed_at
+from agent.probing.probe import probe_message
+from agent.probing.sink import Arrivals
 from agent.tally import Tally
 from config.settings import Settings, load_settings
 from tests.bed import CA, PostfixInstance, Relay, require_postfix, wait_for
@@ -94,7 +94,7 @@ def test_only_probes_of_the_fleet_are_taken(settings: Settings) -> None:
 
 def test_what_is_remembered_is_bounded(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies without end and probes without end leave a bounded memory."""
-    monkeypatch.setattr("agent.sink._MOST_REMEMBERED", 50)
+    monkeypatch.setattr("agent.probing.sink._MOST_REMEMBERED", 50)
     arrivals = Arrivals(KEY, Tally(), lambda: NOW)
     for number in range(200):
         identifier = new_identifier(NOW, number.to_bytes(8), KEY)

@@ -4,7 +4,7 @@ import itertools
 import json
 
 from agent.clock import local_now
-from agent.probe_traffic import UserCounting
+from agent.probing.traffic import UserCounting
 from agent.relay_names import RelayNames
 from agent.tally import Tally
 from parsers import parse

@@ -11,13 +11,13 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from agent.clock import local_now
-from agent.collector import PostwardCollector
 from agent.counting import Counting
-from agent.http_server import HttpServer, listen
 from agent.relay_names import RelayNames
 from agent.tally import Tally
-from agent.web import Answers, application
-from agent.web_config import WebAccess
+from agent.telling.collector import PostwardCollector
+from agent.telling.http_server import HttpServer, listen
+from agent.telling.web import Answers, application
+from agent.telling.web_config import WebAccess
 from tests.bed.postfix import free_port
 
 

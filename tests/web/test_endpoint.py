@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from agent import http_server
+from agent.telling import http_server
 from tests.bed.waiting import wait_for
 from tests.web.serving import exchange, serving
 

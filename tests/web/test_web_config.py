@@ -10,7 +10,7 @@ import bcrypt
 import pytest
 import trustme
 
-from agent.web_config import WebAccess, WebConfigError, parse_web_config
+from agent.telling.web_config import WebAccess, WebConfigError, parse_web_config
 from tests.bed.waiting import wait_for
 from tests.web.serving import Endpoint, exchange, serving
 

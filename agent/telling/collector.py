@@ -17,9 +17,9 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 
-from agent.exemplars import Example, Exemplars
 from agent.metrics import METRICS, Metric
 from agent.tally import Labels, Tally
+from agent.telling.exemplars import Example, Exemplars
 
 # Gauges that are read when they are asked for: metric name → values by labels.
 Gauges = Mapping[str, Mapping[Labels, float]]

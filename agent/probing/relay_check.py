@@ -26,8 +26,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from agent.certificate import Certificate, parse_certificate
-from agent.transcript import Line, Transcript
+from agent.probing.certificate import Certificate, parse_certificate
+from agent.probing.transcript import Line, Transcript
 from config.relay import IMPLICIT_TLS_PORTS, Relay, TlsMode
 from parsers import Cause, classify
 

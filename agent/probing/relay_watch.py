@@ -11,11 +11,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from agent.collector import Gauges
-from agent.lockout import LoginGuard
-from agent.relay_check import RelayCheck, check_relay, target_of
+from agent.probing.lockout import LoginGuard
+from agent.probing.relay_check import RelayCheck, check_relay, target_of
+from agent.probing.watches import KINDS, Seen, look
 from agent.tally import Tally
-from agent.watches import KINDS, Seen, look
+from agent.telling.collector import Gauges
 from config.errors import SettingsError
 from config.relay import Relay
 from config.settings import Settings

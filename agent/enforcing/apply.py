@@ -15,16 +15,16 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from agent.files import write_atomically
-from agent.generations import (
+from agent.enforcing.generations import (
     NoGenerationError,
     choose_generation,
     forget_generation,
     keep_generation,
     restore_generation,
 )
+from agent.enforcing.tables import read_table, with_former_entries, write_table
+from agent.files import write_atomically
 from agent.postfix import Postfix, PostfixError, let_rest
-from agent.tables import read_table, with_former_entries, write_table
 from config.desired import OWN_SERVICE, DesiredState
 from config.drift import ActualState
 from config.plan import Activation, Plan

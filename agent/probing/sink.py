@@ -27,10 +27,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from agent.arrivals import MOST_ASKED
-from agent.collector import PostwardCollector
-from agent.probe_identity import PROBE_HEADER, altered_parts, identifier_in, signed_at
+from agent.probing.arrivals import MOST_ASKED
+from agent.probing.identity import PROBE_HEADER, altered_parts, identifier_in, signed_at
 from agent.tally import Tally
+from agent.telling.collector import PostwardCollector
 
 _OLDEST = 86400.0  # seconds
 _AHEAD = 600.0  # seconds that a host's clock may be before ours

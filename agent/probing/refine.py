@@ -8,8 +8,8 @@ Promise: never raises for what a relay does, and takes seconds at most; what it 
 
 from dataclasses import replace
 
-from agent.probe_tracker import ProbeResult
-from agent.relay_check import check_relay, target_of
+from agent.probing.relay_check import check_relay, target_of
+from agent.probing.tracker import ProbeResult
 from config.settings import Settings
 
 _DEADLINE = 3.0  # seconds a step

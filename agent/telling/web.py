@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.web_config import WebAccess
+from agent.telling.web_config import WebAccess
 
 _SHARE = 10
 _OPEN_PATHS = frozenset({"/-/healthy", "/-/ready"})

@@ -16,12 +16,20 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from agent.apply import ApplyError, RefusedError, apply, complete, exclusively, read_actual, roll_back
-from agent.enforcement import Enforcement, enforcement_file, read_enforcement, write_enforcement
-from agent.last_good import keep_last_good, mend_unreadable
+from agent.enforcing.apply import (
+    ApplyError,
+    RefusedError,
+    apply,
+    complete,
+    exclusively,
+    read_actual,
+    roll_back,
+)
+from agent.enforcing.enforcement import Enforcement, enforcement_file, read_enforcement, write_enforcement
+from agent.enforcing.last_good import keep_last_good, mend_unreadable
+from agent.enforcing.preflight import preflight
+from agent.enforcing.verdicts import Verdicts
 from agent.postfix import Postfix, PostfixError
-from agent.preflight import preflight
-from agent.verdicts import Verdicts
 from config.desired import DesiredState, PostfixFacts, UnsupportedMapTypeError, desired_state
 from config.drift import ActualState, drift, unknown_parameters
 from config.errors import SettingsError

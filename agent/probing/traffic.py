@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agent.counting import Counting
-from agent.probe_identity import is_probe
+from agent.probing.identity import is_probe
 from parsers import Event, Record
 from parsers import events as ev
 

@@ -21,7 +21,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from agent.web_config import WebAccess
+from agent.telling.web_config import WebAccess
 from config.fields import split_address
 
 _MOST = 64

@@ -12,19 +12,19 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from agent.collector import Gauges, PostwardCollector
 from agent.details import Details
-from agent.event_stream import EventStream, open_target
-from agent.exemplars import Exemplars
-from agent.http_server import HttpServer, listen
-from agent.legacy_metrics import LegacyCollector
 from agent.pipeline import Observer
 from agent.postfix import Postfix
 from agent.queue import QueueMonitor
 from agent.relay_names import RelayNames
 from agent.tally import Tally
-from agent.web import Answers, application
-from agent.web_config import WebAccess, WebConfigError
+from agent.telling.collector import Gauges, PostwardCollector
+from agent.telling.event_stream import EventStream, open_target
+from agent.telling.exemplars import Exemplars
+from agent.telling.http_server import HttpServer, listen
+from agent.telling.legacy_metrics import LegacyCollector
+from agent.telling.web import Answers, application
+from agent.telling.web_config import WebAccess, WebConfigError
 from config.settings import Settings
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from agent.relay_check import RelayCheck
+from agent.probing.relay_check import RelayCheck
 
 _DAY = 86400.0
 _WARN_DAYS = (30, 14, 7, 3, 1)  # before a certificate ends

@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agent.arrivals import ask_for_arrivals
-from agent.log_source import find_log
 from agent.pipeline import lines_of
 from agent.postfix import Postfix
-from agent.probe import Prober, limits
-from agent.probe_refine import refined
-from agent.probe_tracker import ProbeResult, ProbeTracker, Route
+from agent.probing.arrivals import ask_for_arrivals
+from agent.probing.probe import Prober, limits
+from agent.probing.refine import refined
+from agent.probing.tracker import ProbeResult, ProbeTracker, Route
 from agent.source.file import FileSource
+from agent.source.find import find_log
 from agent.source.watch import Watcher, wake_up
 from config.settings import Settings
 from parsers import parse

@@ -21,8 +21,8 @@ from pathlib import Path
 import aiosmtplib
 
 from agent.postfix import Postfix, PostfixError
-from agent.probe_identity import PROBE_HEADER, SEAL_HEADER, message_id_of, new_identifier, read_key, seal
-from agent.probe_tracker import Limits, ProbeResult, ProbeTracker, Route
+from agent.probing.identity import PROBE_HEADER, SEAL_HEADER, message_id_of, new_identifier, read_key, seal
+from agent.probing.tracker import Limits, ProbeResult, ProbeTracker, Route
 from config.fields import split_address
 from config.settings import Settings
 from parsers import Cause

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from agent.probe_tracker import Arrival, ProbeTracker
+from agent.probing.tracker import Arrival, ProbeTracker
 
 _DEADLINE = 5.0  # seconds
 _LARGEST_ANSWER = 1 << 20  # bytes

@@ -14,16 +14,16 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
-from agent.arrivals import ask_for_arrivals
-from agent.collector import Gauges
-from agent.lockout import LoginGuard
 from agent.postfix import Postfix
-from agent.probe import Prober, limits
-from agent.probe_refine import is_unclear, refined
-from agent.probe_tracker import ProbeResult, ProbeTracker, Route
+from agent.probing.arrivals import ask_for_arrivals
+from agent.probing.lockout import LoginGuard
+from agent.probing.probe import Prober, limits
+from agent.probing.refine import is_unclear, refined
+from agent.probing.tracker import ProbeResult, ProbeTracker, Route
 from agent.relay_names import RelayNames
 from agent.source.watch import wake_up
 from agent.tally import Tally
+from agent.telling.collector import Gauges
 from config.settings import Settings
 from parsers import Cause, Event, Record
 from parsers.events import Delivery
