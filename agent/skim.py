@@ -88,14 +88,14 @@ def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> 
     """Count the lines of a block. Those that the pattern does not know are handed to `count_line`."""
     if not text.endswith("\n"):
         text += "\n"
-    messages: Counter[tuple[str | None, str]] = Counter()
+    messages: Counter[tuple[str | None, tuple[str, ...]]] = Counter()
     sessions: Counter[tuple[str, ...]] = Counter()
     deliveries: _Deliveries = defaultdict(list)
     unknown = 0
     for match in _BLOCK.finditer(text):
         kind = match.lastgroup
         if kind in _MESSAGES:
-            messages[kind, match[_INSTANCE2] or match[_INSTANCE1]] += 1
+            messages[kind, match.group(_INSTANCE2, _INSTANCE1)] += 1
         elif kind == "reason":
             deliveries[match.group(*_TO)].extend(match.group(*_OUTCOME))
         elif kind == "tls":
@@ -105,9 +105,9 @@ def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> 
             start = match.start(_STAMP2)  # behind the plain lines of this match, if there are any
             count_line(text[match.start() if start < 0 else start : match.end() - 1])
     counting.tally.add("postward_log_lines_total", ("event",), text.count("\n") - unknown)
-    for (name, instance), number in messages.items():
+    for (name, (instance2, instance1)), number in messages.items():
         metric, via = _MESSAGES[name]
-        counting.tally.add(metric, (counting.instance(instance), *via), number)
+        counting.tally.add(metric, (counting.instance(instance2 or instance1), *via), number)
     for (host, port, protocol, trust), number in sessions.items():
         counting.tls_session(counting.names.of_host(host, int(port)), protocol, trust, number)
     _count_by_relay(counting, deliveries)

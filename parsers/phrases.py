@@ -8,6 +8,7 @@ the table names the function that reads it.
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Final, NamedTuple
 
 from parsers.causes import Cause
@@ -20,9 +21,19 @@ Decide = Callable[[_Match, str | None], Cause | None]
 class Phrase(NamedTuple):
     """The start of a reason, its cause (or who decides it), and the step it belongs to."""
 
-    pattern: re.Pattern[str]
+    text: str
     cause: Cause | Decide
     step: str | Callable[[_Match], str]
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled when it is first needed: all of them take as long as reading three thousand lines."""
+        return _compile(self.text)
+
+
+@cache
+def _compile(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.DOTALL)
 
 
 # strerror(3) as glibc, musl and the BSDs word it.
@@ -132,68 +143,64 @@ def _phase(match: _Match) -> str:
     return "data"
 
 
-def _phrase(pattern: str, cause: Cause | Decide, step: str | Callable[[_Match], str]) -> Phrase:
-    return Phrase(re.compile(pattern, re.DOTALL), cause, step)
-
-
 _AUTH_FAILED: Final = r"SASL (?:\[CACHED\] )?authentication failed"
 _SAID: Final = r"host \S+ said: (?P<reply>.*)"
 
 PHRASES: Final[tuple[Phrase, ...]] = (
     # smtp/smtp_connect.c, dns/dns_lookup.c, smtp/smtp_addr.c
-    _phrase(r"connect to (?P<peer>[^\s\[\]]*+\[[^\]]*+\](?::[\w-]+)?): (?P<error>.*)", _connect, "connect"),
-    _phrase(r"(?:Host or domain name not found\. )?Name service error for name=", Cause.DNS, "dns"),
-    _phrase(r"Host or domain name not found|Host found but no data record", Cause.DNS, "dns"),
-    _phrase(r"unable to look up host |unable to find primary relay for |\S+: host not found", Cause.DNS, "dns"),
-    _phrase(r"Domain \S+ does not accept mail \(nullMX\)", Cause.RECIPIENT_REJECTED, "dns"),
-    _phrase(r"DNSSEC |TLSA lookup error for |no (?:MX|SRV) host for ", Cause.DNS, "dns"),
-    _phrase(r"mail for .* loops back to myself|mail forwarding loop for ", Cause.LOOP, "connect"),
-    _phrase(r".{0,40}(?:hopcount exceeded|too many hops)", Cause.LOOP, "queue"),
-    _phrase(r"all network protocols are disabled|[Ss]erver configuration error", Cause.LOCAL_CONFIG, "connect"),
-    _phrase(r"server unavailable or unable to receive mail", Cause.LOCAL_CONFIG, "connect"),
+    Phrase(r"connect to (?P<peer>[^\s\[\]]*+\[[^\]]*+\](?::[\w-]+)?): (?P<error>.*)", _connect, "connect"),
+    Phrase(r"(?:Host or domain name not found\. )?Name service error for name=", Cause.DNS, "dns"),
+    Phrase(r"Host or domain name not found|Host found but no data record", Cause.DNS, "dns"),
+    Phrase(r"unable to look up host |unable to find primary relay for |\S+: host not found", Cause.DNS, "dns"),
+    Phrase(r"Domain \S+ does not accept mail \(nullMX\)", Cause.RECIPIENT_REJECTED, "dns"),
+    Phrase(r"DNSSEC |TLSA lookup error for |no (?:MX|SRV) host for ", Cause.DNS, "dns"),
+    Phrase(r"mail for .* loops back to myself|mail forwarding loop for ", Cause.LOOP, "connect"),
+    Phrase(r".{0,40}(?:hopcount exceeded|too many hops)", Cause.LOOP, "queue"),
+    Phrase(r"all network protocols are disabled|[Ss]erver configuration error", Cause.LOCAL_CONFIG, "connect"),
+    Phrase(r"server unavailable or unable to receive mail", Cause.LOCAL_CONFIG, "connect"),
     # smtp/smtp_proto.c, smtp/smtp_trouble.c
-    _phrase(r"host \S+ refused to talk to me: (?P<reply>.*)", _greeting, "greeting"),
-    _phrase(rf"{_SAID} \(in reply to (?P<command>[\w /-]+)\)\Z", _said, _said_step),
-    _phrase(rf"{_SAID}(?P<command>(?!))?", _said, _said_step),
-    _phrase(r"lost connection with \S+ while (?P<phase>.*)", Cause.LOST, _phase),
-    _phrase(r"conversation with \S+ timed out while (?P<phase>.*)", Cause.TIMEOUT, _phase),
+    Phrase(r"host \S+ refused to talk to me: (?P<reply>.*)", _greeting, "greeting"),
+    Phrase(rf"{_SAID} \(in reply to (?P<command>[\w /-]+)\)\Z", _said, _said_step),
+    Phrase(rf"{_SAID}(?P<command>(?!))?", _said, _said_step),
+    Phrase(r"lost connection with \S+ while (?P<phase>.*)", Cause.LOST, _phase),
+    Phrase(r"conversation with \S+ timed out while (?P<phase>.*)", Cause.TIMEOUT, _phase),
     # What fails here is nearly always the lookup of the password, on the way to AUTH.
-    _phrase(r"local data error while talking to ", Cause.LOCAL_CONFIG, "auth"),
-    _phrase(r"message size \d+ exceeds size limit ", Cause.SIZE, "mail_from"),
-    _phrase(r"SMTPUTF8 is required, but ", Cause.CONTENT, "mail_from"),
-    _phrase(r"unexpected server message", Cause.TLS_HANDSHAKE, "tls"),
+    Phrase(r"local data error while talking to ", Cause.LOCAL_CONFIG, "auth"),
+    Phrase(r"message size \d+ exceeds size limit ", Cause.SIZE, "mail_from"),
+    Phrase(r"SMTPUTF8 is required, but ", Cause.CONTENT, "mail_from"),
+    Phrase(r"unexpected server message", Cause.TLS_HANDSHAKE, "tls"),
     # smtp/smtp_proto.c and smtp/smtp_connect.c: TLS
-    _phrase(r"Cannot start TLS: handshake failure", Cause.TLS_HANDSHAKE, "tls"),
-    _phrase(r"Server certificate not (?:verified|trusted)", Cause.TLS_VERIFY, "tls"),
-    _phrase(r"TLS is required, but our TLS engine is unavailable", Cause.LOCAL_CONFIG, "tls"),
-    _phrase(r"TLS is required, but ", Cause.TLS_NOT_OFFERED, "tls"),
-    _phrase(r"client TLS configuration problem|TLS policy ", Cause.LOCAL_CONFIG, "tls"),
-    _phrase(r"REQUIRETLS policy configuration error|Sender requested REQUIRETLS, but my configured",
+    Phrase(r"Cannot start TLS: handshake failure", Cause.TLS_HANDSHAKE, "tls"),
+    Phrase(r"Server certificate not (?:verified|trusted)", Cause.TLS_VERIFY, "tls"),
+    Phrase(r"TLS is required, but our TLS engine is unavailable", Cause.LOCAL_CONFIG, "tls"),
+    Phrase(r"TLS is required, but ", Cause.TLS_NOT_OFFERED, "tls"),
+    Phrase(r"client TLS configuration problem|TLS policy ", Cause.LOCAL_CONFIG, "tls"),
+    Phrase(r"REQUIRETLS policy configuration error|Sender requested REQUIRETLS, but my configured",
             Cause.LOCAL_CONFIG, "tls"),
-    _phrase(r"Sender requested REQUIRETLS, but .*(?:certificate|not verified)", Cause.TLS_VERIFY, "tls"),
-    _phrase(r"Sender requested REQUIRETLS, but ", Cause.TLS_NOT_OFFERED, "tls"),
+    Phrase(r"Sender requested REQUIRETLS, but .*(?:certificate|not verified)", Cause.TLS_VERIFY, "tls"),
+    Phrase(r"Sender requested REQUIRETLS, but ", Cause.TLS_NOT_OFFERED, "tls"),
     # smtp/smtp_sasl_glue.c, smtp/smtp_sasl_proto.c
-    _phrase(rf"{_AUTH_FAILED}; server \S+ said: (?P<reply>.*)", _auth_reply, "auth"),
-    _phrase(rf"{_AUTH_FAILED}[;:] ", Cause.AUTH_MECHANISM, "auth"),
+    Phrase(rf"{_AUTH_FAILED}; server \S+ said: (?P<reply>.*)", _auth_reply, "auth"),
+    Phrase(rf"{_AUTH_FAILED}[;:] ", Cause.AUTH_MECHANISM, "auth"),
     # qmgr, trivial-rewrite, cleanup
-    _phrase(r"mail transport unavailable|unknown mail transport error|deferred transport", Cause.LOCAL_CONFIG, "queue"),
-    _phrase(r"address resolver (?:loop|failure)|(?:address )?table lookup (?:failure|error)", Cause.LOCAL_CONFIG, "queue"),
-    _phrase(r"Temporary lookup failure|[Aa]lias database unavailable|:include: |user lookup error",
+    Phrase(r"mail transport unavailable|unknown mail transport error|deferred transport", Cause.LOCAL_CONFIG, "queue"),
+    Phrase(r"address resolver (?:loop|failure)|(?:address )?table lookup (?:failure|error)", Cause.LOCAL_CONFIG, "queue"),
+    Phrase(r"Temporary lookup failure|[Aa]lias database unavailable|:include: |user lookup error",
             Cause.LOCAL_CONFIG, "queue"),
-    _phrase(r"(?:bad|invalid) (?:\w+ )?address syntax|bad recipient address syntax", Cause.RECIPIENT_REJECTED, "queue"),
-    _phrase(r"(?:recipient )?address rewriting |.*map lookup problem|unable to rewrite", Cause.LOCAL_CONFIG, "queue"),
-    _phrase(r"message (?:file )?too (?:big|large)|message size exceeds|.* file size limit exceeded", Cause.SIZE, "queue"),
-    _phrase(r"queue file write error|Insufficient system storage|.*(?:No space left on device|Disk quota exceeded"
+    Phrase(r"(?:bad|invalid) (?:\w+ )?address syntax|bad recipient address syntax", Cause.RECIPIENT_REJECTED, "queue"),
+    Phrase(r"(?:recipient )?address rewriting |.*map lookup problem|unable to rewrite", Cause.LOCAL_CONFIG, "queue"),
+    Phrase(r"message (?:file )?too (?:big|large)|message size exceeds|.* file size limit exceeded", Cause.SIZE, "queue"),
+    Phrase(r"queue file write error|Insufficient system storage|.*(?:No space left on device|Disk quota exceeded"
             r"|Cannot allocate memory|Too many open files|Read-only file system)", Cause.LOCAL_RESOURCE, "queue"),
     # local, virtual, pipe: global/pipe_command.c, local/unknown.c, local/mailbox.c
-    _phrase(r'unknown user: "|[Uu]ser unknown|.{0,400}User unknown in (?:local|virtual|relay)', Cause.RECIPIENT_REJECTED,
+    Phrase(r'unknown user: "|[Uu]ser unknown|.{0,400}User unknown in (?:local|virtual|relay)', Cause.RECIPIENT_REJECTED,
             "queue"),
-    _phrase(r"user unknown(?:\.| |$)|Command died with status 67", Cause.RECIPIENT_REJECTED, "queue"),
-    _phrase(r"Command time limit exceeded: ", Cause.TIMEOUT, "data"),
-    _phrase(r"Command died with (?:status|signal) |cannot (?:update|create|open|access|append)|unable to lock "
+    Phrase(r"user unknown(?:\.| |$)|Command died with status 67", Cause.RECIPIENT_REJECTED, "queue"),
+    Phrase(r"Command time limit exceeded: ", Cause.TIMEOUT, "data"),
+    Phrase(r"Command died with (?:status|signal) |cannot (?:update|create|open|access|append)|unable to lock "
             r"|mailbox .*: |maildir |create maildir |destination |can't ", Cause.LOCAL_CONFIG, "data"),
-    _phrase(r"(?:mailbox|recipient)'?s? .*(?:not owned|permission denied)|.*[Pp]ermission denied", Cause.LOCAL_CONFIG, "data"),
-    _phrase(r"invalid (?:recipient|sender)|.*bounce failed", Cause.LOCAL_CONFIG, "queue"),
+    Phrase(r"(?:mailbox|recipient)'?s? .*(?:not owned|permission denied)|.*[Pp]ermission denied", Cause.LOCAL_CONFIG, "data"),
+    Phrase(r"invalid (?:recipient|sender)|.*bounce failed", Cause.LOCAL_CONFIG, "queue"),
     # smtpd and cleanup checks whose text reaches a record by way of cleanup
-    _phrase(r"(?P<reply>[45]\d\d [45]\.\d+\.\d+ .*|[45]\.\d+\.\d+ .*)(?P<command>(?!))?", _said, "queue"),
+    Phrase(r"(?P<reply>[45]\d\d [45]\.\d+\.\d+ .*|[45]\.\d+\.\d+ .*)(?P<command>(?!))?", _said, "queue"),
 )  # fmt: skip
