@@ -113,32 +113,32 @@ _NOT_AUTHORIZED: Final[dict[str, Cause]] = {
 # The few phrases that stand for a cause whatever the codes: replies of the large providers and of Postfix,
 # Exim, Sendmail and Exchange servers, lower case. Order decides where a reply holds several.
 PROVIDER_PHRASES: Final[tuple[tuple[Cause, str], ...]] = (
-    (Cause.HELO_REJECTED, r"helo command rejected|invalid (?:helo|ehlo)|(?:helo|ehlo)(?: name| argument| host)?"
+    (Cause.HELO_REJECTED, (r"helo command rejected|invalid (?:helo|ehlo)|(?:helo|ehlo)(?: name| argument| host)?"
      r" (?:is )?(?:invalid|not accepted|rejected|does not resolve)|bad helo|helo/ehlo|need fully-qualified hostname"
-     r"|try again later, closing connection\. \(ehlo\)"),
+     r"|try again later, closing connection\. \(ehlo\)")),
     (Cause.GREYLISTED, r"gr[ea]y-?\s?list|temporarily deferred, please try again in \d+ (?:seconds|minutes)"),
     (Cause.BLOCKED,
-     r"blocked using|block ?list|black ?list|deny ?list|spamhaus|spamcop|barracuda|sorbs|dnsbl|\brbl\b"
+     (r"blocked using|block ?list|black ?list|deny ?list|spamhaus|spamcop|barracuda|sorbs|dnsbl|\brbl\b"
      r"|client host (?:\S+ )?(?:blocked|rejected: (?:blocked|listed))|listed (?:in|at|by|on) "
      r"|you are banned|banned (?:sending|sender|ip|host|client|address)"
      r"|poor reputation|bad reputation|low reputation|ip (?:address )?(?:is |has been )?blocked"
-     r"|ip_reputation|reputation of (?:the )?(?:sending|your)"),
+     r"|ip_reputation|reputation of (?:the )?(?:sending|your)")),
     (Cause.QUOTA,
-     r"daily (?:\w+ ){0,3}(?:limit|quota)|monthly (?:\w+ ){0,3}(?:limit|quota)|(?:sending|message|email|mail|user|account) quota"
+     (r"daily (?:\w+ ){0,3}(?:limit|quota)|monthly (?:\w+ ){0,3}(?:limit|quota)|(?:sending|message|email|mail|user|account) quota"
      r"|quota (?:is )?(?:exceeded|used up|reached) for (?:the )?(?:day|month|account|sender)|credits? exceeded"
-     r"|exceeded (?:your|the|its) (?:\w+ ){0,3}(?:quota|credits?)|over the (?:day|month)|(?:messages|e?-?mails|recipients) per day"),
+     r"|exceeded (?:your|the|its) (?:\w+ ){0,3}(?:quota|credits?)|over the (?:day|month)|(?:messages|e?-?mails|recipients) per day")),
     (Cause.RATE_LIMIT,
-     r"rate.?limit|throttl|too (?:much mail|fast|frequent)|too many (?:[\w-]+ ){0,3}(?:connections?|sessions?|messages?"
+     (r"rate.?limit|throttl|too (?:much mail|fast|frequent)|too many (?:[\w-]+ ){0,3}(?:connections?|sessions?|messages?"
      r"|e?-?mails?|recipients?|requests?|errors?|attempts?)"
      r"|(?:concurrent|simultaneous) (?:\w+ ){0,2}(?:connections?|sessions?)"
      r"|(?:frequency|sending rate|connection|message rate) (?:is )?(?:limited|limit|exceeded)|maximum sending rate"
      r"|unusual rate|slow down|receiving mail at a rate|hourly (?:\w+ ){0,2}limit|per (?:hour|minute|second)"
-     r"|exceeded the rate"),
+     r"|exceeded the rate")),
     (Cause.SENDER_REJECTED,
-     r"sender address rejected|sendasdenied|not allowed to send as|not owned by|from address does not match"
+     (r"sender address rejected|sendasdenied|not allowed to send as|not owned by|from address does not match"
      r"|verified sender|email address is not verified|(?:mail )?from (?:address )?must (?:be same|equal|match)"
      r"|must be (?:the )?same as auth|sender (?:\S+ )?(?:is )?not (?:allowed|authorized|verified|permitted)"
-     r"|domain is not verified|sender verify failed|unverified (?:sender|domain)|permissions? to send as"),
+     r"|domain is not verified|sender verify failed|unverified (?:sender|domain)|permissions? to send as")),
 )  # fmt: skip
 
 
