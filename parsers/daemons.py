@@ -12,6 +12,7 @@ from parsers.grammar import DAEMONS
 from parsers.milter import MILTER
 from parsers.rules import Rule
 from parsers.tls import ESTABLISHED, TLS
+from parsers.verbose import VERBOSE
 
 _CLIENT: Final = (DELIVERY[0], ESTABLISHED, *smtp.RULES[1:], *TLS[1:], *COMMON, smtp.ATTEMPT)
 _SERVER: Final = (*smtpd.RULES, *TLS, *MILTER, *COMMON)
@@ -55,4 +56,6 @@ _OWN: Final[dict[str, tuple[Rule, ...]]] = {
     "virtual": _LOCAL,
 }
 
-TABLE: Final[dict[str, tuple[Rule, ...]]] = {daemon: _OWN.get(daemon, COMMON) for daemon in sorted(DAEMONS)}
+TABLE: Final[dict[str, tuple[Rule, ...]]] = {
+    daemon: (*_OWN.get(daemon, COMMON), *VERBOSE) for daemon in sorted(DAEMONS)
+}

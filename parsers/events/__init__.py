@@ -54,6 +54,7 @@ from parsers.events.host import (
     Throttled,
     TransportFailed,
     TransportUnavailable,
+    Verbose,
 )
 from parsers.events.message import (
     Attempt,
@@ -168,6 +169,7 @@ __all__ = [
     "TlsReport",
     "TransportFailed",
     "TransportUnavailable",
+    "Verbose",
     "WrapperModeNeeded",
 ]
 
@@ -246,5 +248,6 @@ Event: TypeAlias = (
     | ResourceProblem
     | ClockProblem
     | Statistics
+    | Verbose
     | Problem
 )

@@ -158,6 +158,12 @@ class Statistics(NamedTuple):
     text: str
 
 
+class Verbose(NamedTuple):
+    """A line that is there because somebody looks closely: -v in master.cf, or debug_peer_list."""
+
+    text: str
+
+
 class Problem(NamedTuple):
     """A line labelled warning or worse for which there is no rule; the severity is the record's."""
 
