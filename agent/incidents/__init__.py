@@ -1,0 +1,11 @@
+"""What is wrong, since when, why, and what mends it: incidents and their diagnosis.
+
+events, probes, queue, drift ─▶ Incidents (a state machine) ─▶ Incident ─┐
+                                                                        ├─▶ diagnose() ─▶ Diagnosis
+catalogue: symptom → candidates          host facts, lint ──────────────┘
+"""
+
+from agent.incidents.incident import Change, Incident
+from agent.incidents.incidents import Incidents
+
+__all__ = ["Change", "Incident", "Incidents"]

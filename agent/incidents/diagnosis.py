@@ -1,0 +1,194 @@
+"""An incident and what is known of the host → why, which setting, and what mends it. Pure.
+
+Candidates of the symptom are weighed by lint: a finding proves a candidate; silence of the rules that would have found it
+takes it out. What is left alone is near-certain, what is proved alone is certain, and everything else is told as
+ambiguous, with what to look at. Nothing is ever proved by being likely.
+"""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from agent.incidents.catalogue import SYMPTOMS
+from agent.incidents.evidence import masked
+from agent.incidents.incident import Incident
+from agent.incidents.symptom import Candidate, Certainty, Symptom
+from config.lint import mend
+from config.lint.facts import HostFacts
+from config.lint.finding import Finding
+
+_PLACEHOLDER = re.compile(r"\{(\w+)(?: ([^{}]+))?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One possible cause, in words for this host.
+
+    Attributes:
+        id: of the catalogue.
+        what: the cause.
+        setting: the setting responsible, in the words of the settings file.
+        parameter: what Postfix calls it.
+        mend: the command or edit.
+        look: what to look at to be sure; "" where nothing is left to look at.
+        where: the place on this host, if lint found it.
+    """
+
+    id: str
+    what: str
+    setting: str
+    parameter: str
+    mend: str
+    look: str = ""
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why: one cause, or several of which the facts do not tell which."""
+
+    certainty: Certainty
+    title: str
+    causes: tuple[Explanation, ...]
+
+
+def diagnose(
+    incident: Incident,
+    facts: HostFacts | None = None,
+    findings: Sequence[Finding] = (),
+    signs: Collection[str] = (),
+) -> Diagnosis:
+    """What an incident comes of.
+
+    Args:
+        incident: the incident.
+        facts: of this host; None if the log is another host's, or nobody looked.
+        findings: what lint finds in them.
+        signs: the symptoms of the other incidents that go on.
+    """
+    symptom = SYMPTOMS[incident.symptom]
+    facts = facts or HostFacts()
+    by_rule = {finding.id: finding for finding in reversed(findings)}
+    proved = [
+        (candidate, finding)
+        for candidate in symptom.candidates
+        if (finding := next((by_rule[rule] for rule in candidate.proofs if rule in by_rule), None))
+        or any(sign in signs for sign in candidate.signs)
+    ]
+    if proved:
+        causes = tuple(_explained(candidate, facts, finding) for candidate, finding in proved)
+        return Diagnosis(
+            Certainty.CERTAIN if len(causes) == 1 else Certainty.AMBIGUOUS, symptom.title, causes
+        )
+    left = _not_ruled_out(symptom, facts)
+    causes = tuple(_explained(candidate, facts, None) for candidate in left)
+    if len(symptom.candidates) == 1:
+        return Diagnosis(symptom.certainty, symptom.title, causes)
+    if len(left) == 1 and len(left) < len(symptom.candidates):
+        return Diagnosis(Certainty.NEAR, symptom.title, causes)
+    return Diagnosis(Certainty.AMBIGUOUS, symptom.title, causes)
+
+
+def _not_ruled_out(symptom: Symptom, facts: HostFacts) -> tuple[Candidate, ...]:
+    """The candidates of which lint could have known and did not speak are out; but not all of them."""
+    looked = bool(facts.defaults) and not facts.fault and not facts.unread
+    left = tuple(candidate for candidate in symptom.candidates if not (looked and candidate.proofs))
+    return left or symptom.candidates
+
+
+def _explained(candidate: Candidate, facts: HostFacts, finding: Finding | None) -> Explanation:
+    explanation = Explanation(
+        candidate.id,
+        candidate.what,
+        candidate.setting,
+        candidate.parameter,
+        filled(candidate.mend, facts),
+        candidate.look,
+    )
+    if finding is None:
+        return explanation
+    return replace(explanation, mend=finding.mend, look="", where=f"{finding.where} {finding.what}")
+
+
+def filled(text: str, facts: HostFacts) -> str:
+    """A remedy of the catalogue with its placeholders filled in for this host."""
+    while _PLACEHOLDER.search(text):
+        text = _PLACEHOLDER.sub(lambda match: _FILL[match[1]](facts, match[2] or ""), text)
+    return text
+
+
+def _set(facts: HostFacts, text: str) -> str:
+    names = [tuple(item.split("=", 1)) for item in text.split("|")]
+    return mend.assign(facts, *((name, value) for name, value in names))
+
+
+def _postmap(facts: HostFacts, parameter: str) -> str:
+    tables = list(facts.table_of(parameter))
+    if tables:
+        return " && ".join(mend.postmap(facts, table) for table in tables)
+    return f"postmap the table of {parameter}" if parameter != "smtp_sasl_password_maps" else (
+        "postmap hash:/etc/postfix/sasl_passwd (the table of smtp_sasl_password_maps)"
+    )  # fmt: skip
+
+
+def _managed(facts: HostFacts, managed: str, otherwise: str) -> str:
+    return managed if facts.managed else otherwise
+
+
+# Placeholder → what holds on this host.
+_FILL: dict[str, Callable[[HostFacts, str], str]] = {
+    "set": _set,
+    "remove": lambda facts, name: mend.remove(facts, name),
+    "postmap": _postmap,
+    "reload": lambda facts, _: mend.postfix(facts, "reload"),
+    "restart": lambda facts, _: mend.restart(facts),
+    "ca_file": lambda facts, _: mend.ca_file(facts),
+    "install_sasl": lambda facts, _: mend.install(facts, "sasl"),
+    "install_map": lambda facts, _: mend.install(facts, "map", type="lmdb"),
+    "apply": lambda facts, _: _managed(
+        facts, "postward apply", "postward apply (or edit main.cf and postfix reload)"
+    ),
+    "apply_login": lambda facts, _: _managed(
+        facts, "postward apply", "postward apply (or edit the password table, postmap it and postqueue -f)"
+    ),
+    "set_login": lambda facts, _: _managed(
+        facts,
+        "postward apply",
+        "write relay.host, relay.username and relay.password_file, then postward apply",
+    ),
+    "hold": lambda facts, _: (
+        "postconf -e 'defer_transports = smtp' keeps mail meanwhile instead of losing it"
+    ),
+}
+
+
+def as_shown(incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False) -> dict[str, Any]:
+    """An incident with its diagnosis as it goes into JSON, to web hooks and to the status page.
+
+    Args:
+        incident: the incident.
+        diagnosis: its diagnosis.
+        addresses: also show mail addresses.
+    """
+    show = (lambda text: text) if addresses else masked
+    return {
+        "symptom": incident.symptom,
+        "title": diagnosis.title,
+        "effect": incident.worst.value,
+        "relay": incident.relay,
+        "place": incident.place,
+        "postfix_instance": incident.instance,
+        "daemon": incident.daemon,
+        "cause": incident.cause,
+        "first": incident.first,
+        "last": incident.last,
+        "closed": incident.closed,
+        "closed_by": incident.closed_by,
+        "attempts": incident.attempts,
+        "mails": len(incident.mails),
+        "lost": incident.lost,
+        "certainty": diagnosis.certainty.value,
+        "causes": [asdict(cause) for cause in diagnosis.causes],
+        "evidence": [show(line) for line in incident.evidence],
+    }

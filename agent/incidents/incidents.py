@@ -1,0 +1,419 @@
+"""Events, probes, queue, drift → incidents: a state machine. No I/O; what time it is stands in the lines, or is an argument.
+
+A failed delivery or a line of complaint is looked up in the catalogue and opens an incident, or counts for the one of its
+key (symptom, Postfix instance, place). Several at once stand side by side. An incident closes by proof: a success on
+the same path, never because nothing was heard. One that comes back within an hour opens again as the same one; if that
+happens twice, only mail of the same senders proves anything.
+
+Promise: everything is bounded whatever the log holds; `as_json` and `restore` carry it over a restart.
+"""
+
+import re
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from agent.incidents.catalogue import SYMPTOMS, of_delivery, of_line
+from agent.incidents.evidence import line_of
+from agent.incidents.incident import Change, Incident, key_of
+from agent.incidents.symptom import Effect, Proof, Symptom
+from agent.relay_names import RelayNames
+from parsers import Cause, Event, Record, cause_of, parse_stamp, relay_host_of
+from parsers import events as ev
+from parsers.cause import DELIVERED, bare_reason
+from parsers.fields import split_peer
+
+_MOST_OPEN = 64
+_MOST_CLOSED = 200
+_MOST_PROCESSES = 256  # whose last clues are remembered
+_MOST_CLUES = 8
+_MOST_SENDERS = 10_000  # mails in flight whose sender is known
+_AGAIN = 3600.0  # seconds after which what comes back is another incident
+_CHECK_TAKES = 30.0  # seconds between postfix-script's complaints and the start that follows
+
+# What a process says before the outcome of a delivery, and what tells the causes of that outcome apart.
+_CLUES = (
+    ev.TlsFailed, ev.TlsLibraryProblem, ev.CertificateNotVerified, ev.TlsDisabled, ev.WrapperModeNeeded, ev.SaslFailed,
+    ev.MechanismsUnsupported, ev.TableUnavailable, ev.TableProblem, ev.LookupFailed, ev.TableOutdated, ev.NameLookupProblem,
+    ev.RelayhostProblem, ev.ConnectFailed, ev.BadParameter, ev.ConfigurationProblem, ev.TransportUnavailable, ev.LoopDetected,
+    ev.Problem,
+)  # fmt: skip
+# Failures that say something of one mail, and nothing of the relay.
+_OF_THE_MAIL = frozenset({Cause.RECIPIENT_REJECTED, Cause.CONTENT, Cause.SIZE})
+
+
+class _Clue(NamedTuple):
+    text: str
+    peer: str | None
+    line: str
+
+
+class _Process:
+    """What a process said since its last delivery."""
+
+    __slots__ = ("clues", "delivered")
+
+    def __init__(self) -> None:
+        self.clues: deque[_Clue] = deque(maxlen=_MOST_CLUES)
+        self.delivered = False
+
+
+class Incidents:
+    """The incidents of a host.
+
+    Args:
+        names: the relays of the settings.
+        clock: the time that year-less stamps are near to.
+        keep_closed: how many closed ones are remembered.
+    """
+
+    def __init__(
+        self, names: RelayNames, clock: Callable[[], datetime], *, keep_closed: int = _MOST_CLOSED
+    ) -> None:
+        self._names = names
+        self._clock = clock
+        self._open: dict[str, Incident] = {}
+        self._closed: deque[Incident] = deque(maxlen=keep_closed)
+        self._changes: deque[Change] = deque(maxlen=2 * _MOST_OPEN)
+        self._processes: OrderedDict[tuple[str, str, int | None], _Process] = OrderedDict()
+        self._senders: OrderedDict[str, str] = OrderedDict()
+        self._stamp = ("", 0.0)
+        self.dropped = 0  # incidents that found no room
+        self.opened_total = 0
+
+    # What is known
+
+    @property
+    def open(self) -> list[Incident]:
+        """Those that go on, worst first."""
+        return sorted(self._open.values(), key=lambda incident: incident.rank)
+
+    @property
+    def closed(self) -> list[Incident]:
+        """Those that are over, the last one first."""
+        return list(reversed(self._closed))
+
+    def take_changes(self) -> list[Change]:
+        """What opened or closed since the last call."""
+        changes = list(self._changes)
+        self._changes.clear()
+        return changes
+
+    # What happens
+
+    def observe(self, record: Record, event: Event) -> None:
+        """Take one line of the log. An observer of the pipeline."""
+        kind = type(event)
+        if kind is ev.Delivery:
+            self._delivery(record, event)  # type: ignore[arg-type]
+        elif kind is ev.QueueActive:
+            self._sender(event)  # type: ignore[arg-type]
+        elif kind is ev.Removed:
+            self._senders.pop(event.queue_id, None)  # type: ignore[union-attr,arg-type]
+        elif kind in _PROVES:
+            self._prove(record, _PROVES[kind])
+        elif kind is ev.MessageId or kind is ev.TlsEstablished:
+            return
+        else:
+            self._line(record, event)
+
+    def note(
+        self, symptom: str, place: str, words: str | None, now: float, instance: str = "postfix"
+    ) -> None:
+        """Tell of a condition that the log does not show: drift, an unreadable log, a lost probe.
+
+        Args:
+            symptom: of the catalogue.
+            place: what it is about.
+            words: what is wrong; None if it is right (again).
+            now: seconds since the epoch.
+            instance: Postfix's instance.
+        """
+        if words is None:
+            incident = self._open.get(key_of(symptom, instance, place))
+            if incident is not None:
+                self._close(incident, now, "it is right again")
+            return
+        row = SYMPTOMS[symptom]
+        incident = self._opened(row, instance, place, now)
+        if incident is None:
+            return
+        incident.evidence = [words]
+        incident.last = now
+        incident.attempts = max(incident.attempts, 1)
+
+    # Survive a restart
+
+    def as_json(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {
+            "open": [incident.as_json() for incident in self._open.values()],
+            "closed": [incident.as_json() for incident in self._closed],
+            "opened_total": self.opened_total,
+        }
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Take over what `as_json` gave. What a former release knew and this one does not is left out."""
+        for incident in _restored(data.get("open", ())):
+            self._open[incident.key] = incident
+        self._closed.extend(_restored(data.get("closed", ())))
+        self.opened_total = int(data.get("opened_total", 0))
+
+    # Deliveries
+
+    def _sender(self, event: ev.QueueActive) -> None:
+        self._senders[event.queue_id] = event.from_
+        if len(self._senders) > _MOST_SENDERS:
+            self._senders.popitem(last=False)
+
+    def _delivery(self, record: Record, event: ev.Delivery) -> None:
+        process = self._processes.get((record.instance, record.daemon, record.pid))
+        if process is not None:
+            process.delivered = True
+        if event.status in DELIVERED:
+            if process is not None:
+                self._passed_over(record, event, process)
+            if self._open:
+                self._sent(record, event)
+            return
+        cause = cause_of(event) or Cause.OTHER
+        clues = [clue for clue in (process.clues if process else ()) if _about(clue.peer, event.relay)]
+        reason = bare_reason(event.reason or "")
+        sender = self._senders.get(event.queue_id)
+        symptom = of_delivery(
+            record.daemon, cause, f"status={event.status} {reason}", [clue.text for clue in clues]
+        )
+        incident = self._consequence(symptom, record) or self._opened(
+            symptom, record.instance, self._place(event), self._time(record)
+        )
+        if incident is None:
+            return
+        self._seen(incident, record)
+        incident.cause = cause.value
+        incident.relay = self._names.of_delivery(event)
+        incident.concerns(event.queue_id, sender, _domain(event.to))
+        # The notice about a mail that is lost is no further mail; it bounces for the same reason.
+        if event.status == "bounced" and cause not in _OF_THE_MAIL:
+            incident.lost += 1
+        for clue in clues:
+            if symptom.clue is not None and symptom.clue.search(clue.text):
+                incident.show(clue.line)
+        incident.show(line_of(record))
+
+    def _passed_over(self, record: Record, event: ev.Delivery, process: _Process) -> None:
+        """Mail that left by another host than the one that was tried first: a fallback, which will not do for ever."""
+        relay, _, _ = split_peer(event.relay)
+        for clue in process.clues:
+            host, _, port = split_peer(clue.peer or "")
+            if host is None or host == relay or not clue.text.startswith("connect to "):
+                continue
+            label = self._names.of_peer(clue.peer or "")
+            place = label if label != "other" else f"{host}:{port}" if port else host
+            if (
+                incident := self._opened(SYMPTOMS["fallback"], record.instance, place, self._time(record))
+            ) is not None:
+                self._seen(incident, record)
+                incident.relay = label
+                incident.show(clue.line)
+        process.clues.clear()
+
+    def _place(self, event: ev.Delivery) -> str:
+        label = self._names.of_delivery(event)
+        if label not in {"other", "none"}:
+            return label
+        meant = relay_host_of(event)
+        if meant is None:
+            return "this host" if label == "none" else label
+        host, port = meant
+        return f"{host}:{port}" if port else host
+
+    def _sent(self, record: Record, event: ev.Delivery) -> None:
+        place, now = self._place(event), self._time(record)
+        sender = self._senders.get(event.queue_id)
+        left = event.relay not in {"local", "none"} and record.daemon not in {"local", "virtual"}
+        for incident in list(self._open.values()):
+            if incident.instance == record.instance and _proves(
+                incident, record.daemon, place, event, sender, left=left
+            ):
+                self._close(incident, now, f"mail {event.queue_id} was sent by {place}")
+
+    # Everything else
+
+    def _line(self, record: Record, event: Event) -> None:
+        if isinstance(event, _CLUES):
+            self._clue(record, event)
+        if record.severity == "info" and not isinstance(
+            event, ev.MailSystem | ev.ClientVerdict | ev.ContentAction
+        ):
+            return
+        symptom = of_line(record.daemon or record.instance, record.severity, record.text)
+        if symptom is None:
+            return
+        if (incident := self._consequence(symptom, record)) is None:
+            incident = self._opened(symptom, record.instance, _subject(symptom, record), self._time(record))
+        if incident is not None:
+            self._seen(incident, record)
+            incident.show(line_of(record))
+
+    def _consequence(self, symptom: Symptom, record: Record) -> Incident | None:
+        """The incident of which this is a mere consequence: what a daemon said just before it died, for instance."""
+        daemon = _CONSEQUENCES.get(symptom.id)
+        if daemon is None:
+            return None
+        if not daemon:
+            found = _DEAD.search(record.text)
+            daemon = found[1] if found else record.daemon
+        since = self._time(record) - _AFTERMATH
+        reasons = [
+            incident
+            for incident in self._open.values()
+            if incident.instance == record.instance
+            and incident.last >= since
+            and incident.symptom not in _CONSEQUENCES
+            and incident.cause is None
+            and any(f"/{daemon}[" in line for line in incident.evidence)
+        ]
+        return max(reasons, key=lambda incident: incident.last) if reasons else None
+
+    def _clue(self, record: Record, event: Event) -> None:
+        key = (record.instance, record.daemon, record.pid)
+        process = self._processes.pop(key, None) or _Process()
+        if process.delivered:
+            # What disabled TLS holds for the life of the process; the rest was about that delivery.
+            kept = [clue for clue in process.clues if "disabling TLS" in clue.text]
+            process.clues = deque(kept, maxlen=_MOST_CLUES)
+            process.delivered = False
+        process.clues.append(_Clue(record.text, getattr(event, "peer", None), line_of(record)))
+        self._processes[key] = process
+        if len(self._processes) > _MOST_PROCESSES:
+            self._processes.popitem(last=False)
+
+    def _prove(self, record: Record, proof: Proof) -> None:
+        if not self._open:
+            return
+        now = self._time(record)
+        for incident in list(self._open.values()):
+            row = SYMPTOMS[incident.symptom]
+            if row.proof is not proof or incident.instance != record.instance:
+                continue
+            # What postfix-script complains of when Postfix starts stands before the start.
+            checked = proof is Proof.STARTED and (row.effect is Effect.NOTE or row.daemon == "postfix-script")
+            if not checked or now - incident.last > _CHECK_TAKES:
+                self._close(incident, now, _PROOF_WORDS[proof])
+
+    # Opening and closing
+
+    def _opened(self, symptom: Symptom, instance: str, place: str, now: float) -> Incident | None:
+        key = key_of(symptom.id, instance, place)
+        incident = self._open.get(key)
+        if incident is not None:
+            return incident
+        if len(self._open) >= _MOST_OPEN:
+            self.dropped += 1
+            return None
+        incident = self._come_back(key, now) or Incident(
+            symptom.id, instance, place, "none", "", None, symptom.effect, now, now
+        )
+        self._open[key] = incident
+        self.opened_total += 1
+        self._changes.append(Change("opened", incident))
+        return incident
+
+    def _come_back(self, key: str, now: float) -> Incident | None:
+        for incident in self._closed:
+            if incident.key == key and now - (incident.closed or 0.0) < _AGAIN:
+                self._closed.remove(incident)
+                incident.opened += 1
+                incident.closed, incident.closed_by = None, ""
+                return incident
+        return None
+
+    def _seen(self, incident: Incident, record: Record) -> None:
+        incident.last = max(incident.last, self._time(record))
+        incident.attempts += record.repeat
+        incident.daemon = incident.daemon or record.daemon
+
+    def _close(self, incident: Incident, now: float, words: str) -> None:
+        incident.closed, incident.closed_by = max(now, incident.last), words
+        del self._open[incident.key]
+        self._closed.append(incident)
+        self._changes.append(Change("closed", incident))
+
+    def _time(self, record: Record) -> float:
+        if record.stamp != self._stamp[0]:
+            now = self._clock()
+            moment = parse_stamp(record.stamp, now)
+            self._stamp = (record.stamp, (moment or now).timestamp())
+        return self._stamp[1]
+
+
+_PROVES: Mapping[Any, Proof] = {
+    ev.PickedUp: Proof.SUBMITTED,
+    ev.ClientAccepted: Proof.ACCEPTED,
+    ev.MasterStarted: Proof.STARTED,
+    ev.MasterReloaded: Proof.STARTED,
+}
+_PROOF_WORDS = {
+    Proof.SUBMITTED: "a program of this host submitted a mail",
+    Proof.ACCEPTED: "a client's mail was accepted",
+    Proof.STARTED: "Postfix started, and did not say it again",
+}
+# What follows from something else and says nothing of why → the daemon that said why ("": the one it is about).
+_CONSEQUENCES: Mapping[str, str] = {
+    "daemon-throttled": "",
+    "transport-failed": "",
+    "daemon-fatal": "",
+    "resolver-failed": "trivial-rewrite",
+    "client-lookup-failed": "smtpd",
+}
+_DEAD = re.compile(r"(?:/|private/|public/)([\w-]+)(?:: bad command startup| socket: )")
+_AFTERMATH = 120.0  # seconds; master waits for one minute before it starts a daemon again
+
+
+def _subject(symptom: Symptom, record: Record) -> str:
+    """The place of a complaint: a daemon dies alone; the rest is about the host."""
+    return record.daemon if symptom.proof is Proof.SENT and record.daemon else "this host"
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2].lower()
+
+
+def _about(peer: str | None, relay: str) -> bool:
+    """A clue about another server says nothing of this delivery."""
+    return peer is None or "[" not in relay or "[" not in peer or peer == relay
+
+
+def _proves(
+    incident: Incident, daemon: str, place: str, event: ev.Delivery, sender: str | None, *, left: bool
+) -> bool:
+    """Does this success prove that the incident is over?"""
+    proof = SYMPTOMS[incident.symptom].proof
+    if proof is Proof.LEFT:
+        return left
+    if proof not in {Proof.SENT, Proof.SAME_SENDER}:
+        return False
+    if event.queue_id in incident.mails:
+        return True
+    same_sender = sender is not None and sender in incident.senders
+    if proof is Proof.SAME_SENDER or incident.opened > 2:
+        return same_sender and left
+    if incident.cause is None:
+        return incident.place == daemon
+    # A next hop that was put right is another place; mail of the same sender to the same domain is the proof then.
+    same_way = same_sender and left and _domain(event.to) in incident.domains
+    return place == incident.place or (same_way and incident.relay in {"none", "other"})
+
+
+def _restored(rows: Any) -> Iterator[Incident]:
+    for row in rows:
+        try:
+            incident = Incident.from_json(dict(row))
+        except (TypeError, ValueError, KeyError):
+            continue
+        if incident.symptom in SYMPTOMS:
+            yield incident
+
+
+__all__ = ["Effect", "Incidents"]

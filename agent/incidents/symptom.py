@@ -1,0 +1,106 @@
+"""The types of the catalogue: a symptom, and the causes that it can have.
+
+A symptom is what the log (or a probe, the queue, the enforcer) shows; a candidate is one cause of it, with the setting
+responsible and what mends it. A symptom with one candidate is a diagnosis; with several, facts of the host decide, or
+they are told as what they are: ambiguous. A wrong guess is worse than no guess.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from parsers import Cause
+
+
+class Certainty(StrEnum):
+    """How sure a diagnosis is."""
+
+    CERTAIN = "certain"  # the lines, or a fact of the host, identify the cause
+    NEAR = "near-certain"  # one cheap fact is left to look at
+    AMBIGUOUS = "ambiguous"  # the same lines have several causes, and no fact here separates them
+
+
+class Effect(StrEnum):
+    """What a symptom does to mail, worst first."""
+
+    LOST = "lost"  # Postfix gives the mail up though nothing is wrong with it
+    DELAYED = "delayed"  # mail waits
+    REFUSED = "refused"  # single mails come back: recipient, content, size. Nothing of this host is broken
+    NOTE = "note"  # mail goes out all the same
+
+
+class Proof(StrEnum):
+    """What closes an incident: a success on the same path."""
+
+    SENT = "sent"  # a mail sent by the same relay, or by the same daemon
+    SAME_SENDER = "same-sender"  # the same mail, or one of the same sender
+    LEFT = "left"  # any mail that left this host
+    SUBMITTED = "submitted"  # a program of this host submitted a mail
+    ACCEPTED = "accepted"  # a client's mail was accepted
+    STARTED = "started"  # Postfix started or was reloaded, and did not say it again
+    CONDITION = "condition"  # whoever told of it says that it is over
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One possible cause.
+
+    Attributes:
+        id: its name, stable.
+        what: the cause in plain words.
+        setting: the setting responsible, in the words of the settings file.
+        parameter: the parameter, table or file of Postfix.
+        mend: the command or edit; `{ca_file}`, `{install_sasl}`, `{reload}`, `{restart}` and the like stand for what holds on
+            this host (`diagnosis.py`).
+        look: what to look at, where nobody has looked yet.
+        proofs: rules of lint whose finding proves it, and whose silence, once looked, speaks against it.
+        signs: other symptoms that prove it while they last.
+    """
+
+    id: str
+    what: str
+    setting: str
+    parameter: str
+    mend: str
+    look: str = ""
+    proofs: tuple[str, ...] = ()
+    signs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """What is seen.
+
+    Attributes:
+        id: its name, stable: a label.
+        title: a headline, without a full stop.
+        candidates: the causes that it can have, likeliest first.
+        certainty: of the only candidate, before any fact of the host is looked at.
+        cause: the failed delivery's cause, for symptoms of deliveries.
+        daemon: the daemons that say it, as a pattern; "" for all.
+        says: what the reason, or the line, says; None where the cause is enough.
+        clue: what an earlier line of the same process says.
+        effect: what it does to mail.
+        proof: what closes it.
+    """
+
+    id: str
+    title: str
+    candidates: tuple[Candidate, ...]
+    certainty: Certainty = Certainty.CERTAIN
+    cause: Cause | None = None
+    daemon: str = ""
+    says: re.Pattern[str] | None = None
+    clue: re.Pattern[str] | None = None
+    effect: Effect = Effect.DELAYED
+    proof: Proof = Proof.SENT
+
+    def __post_init__(self) -> None:
+        """A symptom with several causes cannot be certain of one."""
+        if len(self.candidates) > 1:
+            object.__setattr__(self, "certainty", Certainty.AMBIGUOUS)
+
+
+def words(pattern: str) -> re.Pattern[str]:
+    """A pattern of the catalogue: servers' words come in any case."""
+    return re.compile(pattern, re.IGNORECASE | re.DOTALL)
