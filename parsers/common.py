@@ -56,6 +56,13 @@ COMMON: Final[tuple[Rule, ...]] = (
     problem(
         rf"(?P<table>{_TABLE}) is unavailable\. (?P<reason>.*)", TableUnavailable, "util/dict_surrogate.c"
     ),
+    # Here the type is the very thing that is wrong.
+    problem(
+        r"(?P<table>[^\s:]+:\S+) is unavailable\. (?P<reason>unsupported dictionary type.*)",
+        TableUnavailable,
+        "util/dict_open.c",
+        "util/dict_surrogate.c",
+    ),
     problem(rf'(?P<table>{_TABLE}) lookup error for "(?P<key>.*)"', LookupFailed, "global/maps.c"),
     problem(
         r"database (?P<table>\S+) is older than source file (?P<source>.*)",
@@ -66,9 +73,10 @@ COMMON: Final[tuple[Rule, ...]] = (
     ),
     problem(
         r"(?P<reason>open (?:database|dictionary|map) .*|open dictionary: .*|unsupported dictionary type: .*"
-        r"|\w+ map \S+, line \d+: .*|error opening \S+: .*)",
+        r"|\w+ map \S+, line \d+: .*|error opening \S+: .*|dict_cdbq_open: .*|unusable file: .*)",
         TableProblem,
         "util/dict_open.c",
+        "util/dict_cdb.c",
         "util/dict_db.c",
         "util/dict_regexp.c",
     ),
@@ -86,10 +94,12 @@ COMMON: Final[tuple[Rule, ...]] = (
     ),
     # Parameters
     problem(
-        r"bad (?:numerical|boolean|time value|string length|raw value|\w+) configuration: (?P<parameter>\w+) = (?P<value>.*)",
+        r"bad (?:(?:numerical|boolean|time value|string length|raw value|\w+) configuration|string length \(?\d+ [<>] \d+\)?)"
+        r": (?P<parameter>\w+) = (?P<value>.*)",
         BadParameter,
         "global/mail_conf_int.c",
         "global/mail_conf_bool.c",
+        "global/mail_conf_str.c",
     ),
     problem(
         r"(?P<parameter>\w+): (?P<reason>non-null host address bits in \".*)",
@@ -97,7 +107,7 @@ COMMON: Final[tuple[Rule, ...]] = (
         "util/cidr_match.c",
     ),
     problem(
-        r"(?:parameter (?:\"(?=\w+\"))?|config variable )(?P<parameter>\w+)\"?: (?P<reason>.*)",
+        r"(?:(?:file \S+: )?parameter (?:\"(?=\w+\"))?|config variable )(?P<parameter>\w+)\"?: (?P<reason>.*)",
         BadParameter,
         "global/mail_params.c",
         "global/own_inet_addr.c",
@@ -122,8 +132,9 @@ COMMON: Final[tuple[Rule, ...]] = (
     ),
     problem(
         r"(?P<text>(?:open )?\S*/(?:main|master)\.cf(?:, line \d+)?: .*|Postfix library version mis-match: .*"
-        r"|\S*main\.cf configuration .*|possible missing comma in .*)",
+        r"|\S*main\.cf configuration .*|possible missing comma in .*|malformed compatibility level syntax: .*)",
         ConfigurationProblem,
+        "global/compat_level.c",
         "global/mail_conf.c",
         "global/mail_version.c",
     ),

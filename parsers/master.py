@@ -46,12 +46,14 @@ RULES: Final[tuple[Rule, ...]] = (
         r"(?P<text>all network protocols are disabled .*|duplicate master\.cf entry for service .*"
         r"|service \S+: ignoring .* change|to change .*, stop and start Postfix"
         r"|ignoring .* parameter value change|(?:old|new) value: .*|bind \S+ port .*|open lock file .*"
-        r"|daemon initialization failure -- .*|can't create lock file .*)",
+        r"|daemon initialization failure -- .*|can't create lock file .*"
+        r"|master_spawn: exec .*)",
         ConfigurationProblem,
         "master/master_ent.c",
         "master/master_conf.c",
         "master/master_watch.c",
         "master/master_monitor.c",
+        "master/master_spawn.c",
         "master/master.c",
         "util/inet_listen.c",
     ),

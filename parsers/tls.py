@@ -86,7 +86,8 @@ TLS: Final[tuple[Rule, ...]] = (
         r"(?P<text>.*: (?:disabling TLS support|aborting TLS session)|error loading the .* OpenSSL configuration file, .*"
         r"|TLS has been selected, but TLS support is not compiled in|No server certs available\. .*"
         r"|Wrapper-mode request dropped from .*|run-time library vs\. compile-time header version mismatch: .*"
-        r"|TLS policy lookup .*|.*: invalid security level \".*\"|Invalid TLS level \".*\"|.*: policy table lookup error)",
+        r"|TLS policy lookup .*|.*: invalid security level \".*\"|Invalid TLS level \".*\"|.*: policy table lookup error"
+        r"|.*: (?:invalid|error setting) (?:TLS )?cipher grade: \".*\"|\S+: all (?:fingerprints|trust anchors) unusable)",
         TlsDisabled,
         "tls/tls_certkey.c",
         "tls/tls_client.c",
