@@ -4,39 +4,52 @@ import json
 
 import pytest
 
-from parsers import Record, parse, parse_record
+from parsers import parse, parse_record
 from parsers import record as record_module
 from parsers.record import split_tag
+from tests.parsers.golden import logs, read_lines
 
-_TEXTS = [
-    "4C0FFEE001: removed",
-    "warning: relayhost configuration problem",
-    "4C0FFEE001: to=<bob@dest.example>, relay=none, delay=1, delays=1/0/0/0, dsn=4.4.3, status=deferred (x: y [z])",
-]
+_PLAIN = "Nov 24 06:05:01 mx1 {tag}[123]: {text}"
+
+
+def _messages() -> list[tuple[str, str]]:
+    """The tag and text, with its severity, of every message of the corpus."""
+    records = [parse_record(line) for path in logs() for line in read_lines(path)]
+    return [
+        (
+            f"postfix/{record.daemon}",
+            record.text if record.severity == "info" else f"{record.severity}: {record.text}",
+        )
+        for record in records
+        if record is not None and record.repeat == 1
+    ]
+
+
+_MESSAGES = _messages()
 _DIALECTS = {
-    "RFC 3164": "Nov  4 06:05:01 mx1 postfix/smtp[123]: {}",
-    "zero-padded day": "Nov 04 06:05:01 mx1 postfix/smtp[123]: {}",
-    "fraction": "Nov  4 06:05:01.123456 mx1 postfix/smtp[123]: {}",
-    "year in front": "2025 Nov  4 06:05:01.123 mx1 postfix/smtp[123]: {}",
-    "priority": "<22>Nov  4 06:05:01 mx1 postfix/smtp[123]: {}",
-    "RFC 3339": "2025-11-04T06:05:01.123456+01:00 mx1 postfix/smtp[123]: {}",
-    "RFC 3339, UTC": "2025-11-04T06:05:01Z mx1 postfix/smtp[123]: {}",
-    "RFC 3339, no fraction": "2025-11-04T06:05:01+01:00 mx1 postfix/smtp[123]: {}",
-    "RFC 3339, blank": "2025-11-04 06:05:01.123+01:00 mx1 postfix/smtp[123]: {}",
-    "RFC 5424": "<22>1 2025-11-04T06:05:01.5Z mx1 postfix/smtp 123 - - {}",
-    "RFC 5424, no priority": "1 2025-11-04T06:05:01.5Z mx1 postfix/smtp 123 - - {}",
-    "RFC 5424, structured data": '<22>1 2025-11-04T06:05:01.5Z mx1 postfix/smtp 123 ID1 [a@1 b="c\\"]d"][e@2] {}',
-    "RFC 5424, byte order mark": "<22>1 2025-11-04T06:05:01.5Z mx1 postfix/smtp 123 - - \ufeff{}",
-    "Solaris": "Nov  4 06:05:01 mx1 postfix/smtp[123]: [ID 197553 mail.info] {}",
-    "BusyBox": "Nov  4 06:05:01 mx1 mail.info postfix/smtp[123]: {}",
-    "no colon": "Nov  4 06:05:01 mx1 postfix/smtp[123] {}",
-    "CRI": "2025-11-04T06:05:01.123456789Z stdout F Nov 04 06:05:01 mx1 postfix/smtp[123]: {}",
+    "RFC 3164": "Nov  4 06:05:01 mx1 {tag}[123]: {text}",
+    "zero-padded day": "Nov 04 06:05:01 mx1 {tag}[123]: {text}",
+    "fraction": "Nov  4 06:05:01.123456 mx1 {tag}[123]: {text}",
+    "year in front": "2025 Nov  4 06:05:01.123 mx1 {tag}[123]: {text}",
+    "priority": "<22>Nov  4 06:05:01 mx1 {tag}[123]: {text}",
+    "RFC 3339": "2025-11-04T06:05:01.123456+01:00 mx1 {tag}[123]: {text}",
+    "RFC 3339, UTC": "2025-11-04T06:05:01Z mx1 {tag}[123]: {text}",
+    "RFC 3339, no fraction": "2025-11-04T06:05:01+01:00 mx1 {tag}[123]: {text}",
+    "RFC 3339, blank": "2025-11-04 06:05:01.123+01:00 mx1 {tag}[123]: {text}",
+    "RFC 5424": "<22>1 2025-11-04T06:05:01.5Z mx1 {tag} 123 - - {text}",
+    "RFC 5424, no priority": "1 2025-11-04T06:05:01.5Z mx1 {tag} 123 - - {text}",
+    "RFC 5424, structured data": '<22>1 2025-11-04T06:05:01.5Z mx1 {tag} 123 ID1 [a@1 b="c\\"]d"][e@2] {text}',
+    "RFC 5424, byte order mark": "<22>1 2025-11-04T06:05:01.5Z mx1 {tag} 123 - - \ufeff{text}",
+    "Solaris": "Nov  4 06:05:01 mx1 {tag}[123]: [ID 197553 mail.info] {text}",
+    "BusyBox": "Nov  4 06:05:01 mx1 mail.info {tag}[123]: {text}",
+    "no colon": "Nov  4 06:05:01 mx1 {tag}[123] {text}",
+    "CRI": "2025-11-04T06:05:01.123456789Z stdout F Nov 04 06:05:01 mx1 {tag}[123]: {text}",
 }
 
 
-def _journal(text: str, **more: object) -> str:
+def _journal(tag: str, text: str, **more: object) -> str:
     entry = {
-        "SYSLOG_IDENTIFIER": "postfix/smtp",
+        "SYSLOG_IDENTIFIER": tag,
         "SYSLOG_PID": "123",
         "_PID": "1",
         "_HOSTNAME": "mx1",
@@ -46,49 +59,39 @@ def _journal(text: str, **more: object) -> str:
     return json.dumps(entry | more)
 
 
-def _docker(text: str) -> str:
-    return json.dumps(
-        {"log": f"Nov 04 06:05:01 mx1 postfix/smtp[123]: {text}\n", "stream": "stdout", "time": "x"}
-    )
+def _docker(tag: str, text: str) -> str:
+    return json.dumps({"log": f"{_PLAIN.format(tag=tag, text=text)}\n", "stream": "stdout", "time": "x"})
 
 
-def _body(record: Record | None) -> tuple[object, ...] | None:
-    return record and record[1:]
+_FORMATS = {name: dialect.format for name, dialect in _DIALECTS.items()} | {
+    "journal": _journal,
+    "Docker": _docker,
+}
 
 
-@pytest.mark.parametrize("text", _TEXTS)
-@pytest.mark.parametrize("dialect", _DIALECTS.values(), ids=_DIALECTS)
-def test_every_dialect_gives_the_same_event(dialect: str, text: str) -> None:
-    """Who wrote the header changes the stamp and nothing else."""
-    wanted, event = parse(f"Nov 24 06:05:01 mx1 postfix/smtp[123]: {text}")
-    record, same = parse(dialect.format(text))
-    assert _body(record) == _body(wanted)
-    assert same == event
-    assert record is not None
-    assert record.pid == 123
-
-
-@pytest.mark.parametrize("text", _TEXTS)
-@pytest.mark.parametrize("wrap", [_journal, _docker])
-def test_json_gives_the_same_event(wrap: object, text: str) -> None:
-    """Journal entries and Docker's log lines carry the same message."""
-    assert callable(wrap)
-    wanted, event = parse(f"Nov 24 06:05:01 mx1 postfix/smtp[123]: {text}")
-    record, same = parse(wrap(text))
-    assert _body(record) == _body(wanted)
-    assert same == event
+@pytest.mark.parametrize("dialect", _FORMATS)
+def test_every_dialect_gives_the_same_events(dialect: str) -> None:
+    """Who wrote the header changes the stamp and nothing else, for every message of the corpus."""
+    assert len(_MESSAGES) > 200
+    for tag, text in _MESSAGES:
+        wanted, event = parse(_PLAIN.format(tag=tag, text=text))
+        record, same = parse(_FORMATS[dialect](tag=tag, text=text))
+        assert wanted is not None
+        assert record is not None, text
+        assert record[1:] == wanted[1:]
+        assert same == event
 
 
 def test_a_journal_message_of_bytes_is_text() -> None:
     """Journalctl prints a message that is not UTF-8 as an array of bytes."""
-    record = parse_record(_journal("", MESSAGE=list(b"4C0FFEE001: caf\xe9")))
+    record = parse_record(_journal("postfix/smtp", "", MESSAGE=list(b"4C0FFEE001: caf\xe9")))
     assert record is not None
     assert record.text == "4C0FFEE001: caf\ufffd"
 
 
 def test_a_journal_entry_falls_back_to_its_own_process_number() -> None:
     """Without SYSLOG_PID the sender's number is _PID."""
-    record = parse_record(_journal("x", SYSLOG_PID=None))
+    record = parse_record(_journal("postfix/smtp", "x", SYSLOG_PID=None))
     assert record is not None
     assert record.pid == 1
     assert record.stamp == "1762232701000000"
