@@ -5,7 +5,9 @@
 # make lint    style and types
 # make docs    what is made from tables: references, alert rules, dashboards
 # make drill   eighteen hosts with a fault each before Prometheus and Alertmanager; a quarter of an hour
-# make lock    newer versions of the dependencies, written to requirements/dev.lock
+# make package a .deb and an .rpm in dist/, each with an environment of its own
+# make host-test the .deb on Debian hosts with a systemd of their own; root, and the network when it runs first
+# make lock    newer versions of the dependencies, written to requirements/
 
 PYTHON ?= python3
 export PYTHON
@@ -13,7 +15,7 @@ BIN := .venv/bin
 RUN_PACKAGES := postfix libsasl2-modules python3-venv
 TEST_PACKAGES := $(RUN_PACKAGES) prometheus prometheus-alertmanager rsyslog logrotate
 
-.PHONY: run test docs lint bench soak lock drill
+.PHONY: run test docs lint bench soak lock drill package host-test
 
 run:
 	@.ci/setup $(RUN_PACKAGES)
@@ -50,8 +52,19 @@ soak:
 	@.ci/setup $(RUN_PACKAGES)
 	$(BIN)/python -m tests.soak --rounds 300
 
+package:
+	@.ci/setup rpm
+	systemd/package/build deb dist
+	systemd/package/build rpm dist
+
+host-test:
+	@.ci/setup debootstrap systemd-container $(TEST_PACKAGES)
+	$(BIN)/python -m pytest tests/hosts
+
 lock:
 	@.ci/setup
 	$(BIN)/python -m venv .venv/lock && .venv/lock/bin/pip install --quiet pip-tools
 	.venv/lock/bin/pip-compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --allow-unsafe --strip-extras --no-header --extra dev -o requirements/dev.lock pyproject.toml
+	.venv/lock/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--allow-unsafe --strip-extras --no-header -c requirements/dev.lock -o requirements/run.lock pyproject.toml

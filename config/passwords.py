@@ -1,5 +1,8 @@
 """Passwords, from where the settings say they are: the settings file, a file of their own, or a systemd credential.
 
+A file that only root may read can be a credential as well (LoadCredential=): an unprivileged service gets its password so, until
+the file changes. Systemd hands over what a file held when the service started.
+
 Read only when needed, by who may read them. No message repeats a password, nor anything of a file that should hold one.
 """
 
@@ -30,12 +33,30 @@ def password_from_file(path: Path, key: str) -> str:
         SettingsError: the file cannot be read or holds no password; `key` is the setting that named it.
     """
     try:
-        password = path.read_text(encoding="utf-8").rstrip("\r\n")
+        password = (_credential_of(path) or path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
         raise SettingsError([f"{path}: {key}: {_unreadable(error)}"]) from None
     if fault := password_fault(password):
         raise SettingsError([f"{path}: {key}: {fault}"])
     return password
+
+
+def _credential_of(path: Path) -> Path | None:
+    """Systemd's copy of a file that is not for us to read; None without one, or if it is older than the file.
+
+    `LoadCredential=passwords:FOLDER` names copies passwords_FILE (systemd.exec(5)).
+    """
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory or os.access(path, os.R_OK):
+        return None
+    for name in (f"{path.parent.name}_{path.name}", path.name):
+        copy = Path(directory) / name
+        try:
+            if copy.stat().st_mtime >= path.stat().st_mtime:
+                return copy
+        except OSError:
+            continue
+    return None
 
 
 def _unreadable(error: OSError | ValueError) -> str:

@@ -65,9 +65,10 @@ class Host:
         command += ["--register=no", "--keep-unit", "--machine", self._folder.name[:63].rstrip("-")]
         command += ["--resolv-conf=copy-host", "--timezone=off"]
         command += [f"--setenv={name}={value}" for name, value in _ENVIRONMENT.items()]
+        cgroups = _cgroups(self._folder.name)
         with self._console.open("ab") as console:
             self._nspawn = subprocess.Popen(
-                command,
+                ["sh", "-c", _IN_CGROUPS, "sh", " ".join(map(str, cgroups)), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -150,6 +151,10 @@ class Host:
             self._nspawn.kill()  # PID 1 of the host dies with it, and all else with PID 1
             self._nspawn.wait(_UP)
         shutil.rmtree(self._folder, ignore_errors=True)
+        for cgroup in _cgroups(self._folder.name):
+            for folder, _, _ in os.walk(cgroup, topdown=False):
+                with contextlib.suppress(OSError):
+                    Path(folder).rmdir()
 
 
 _CLEAN = (
@@ -159,6 +164,18 @@ _CLEAN = (
     "LANG=C.UTF-8",
     "HOME=/root",
 )
+
+
+# Hosts would else share a group for each service, and one host's systemd would end the other's processes.
+_IN_CGROUPS = (
+    'for group in $1; do mkdir -p "$group" && echo $$ >"$group/cgroup.procs"; done; shift; exec "$@"'
+)
+
+
+def _cgroups(name: str) -> list[Path]:
+    """A host's own groups, in the hierarchies by which systemd knows its services."""
+    mounts = [Path("/sys/fs/cgroup", kind) for kind in ("", "systemd", "unified")]
+    return [mount / name for mount in mounts if (mount / "cgroup.procs").exists()]
 
 
 def _name(process: str) -> str:
