@@ -62,7 +62,7 @@ class Host:
     def boot(self) -> None:
         """Start it, and wait until it is up."""
         command = ["systemd-nspawn", "--directory", str(self.root), "--boot", "--quiet", "--console=pipe"]
-        command += ["--register=no", "--keep-unit", "--machine", self._folder.name[:63].rstrip("-")]
+        command += ["--register=no", "--keep-unit", "--machine", self._folder.name.replace("_", "x")]
         command += ["--resolv-conf=copy-host", "--timezone=off"]
         command += [f"--setenv={name}={value}" for name, value in _ENVIRONMENT.items()]
         cgroups = _cgroups(self._folder.name)
