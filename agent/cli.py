@@ -21,6 +21,8 @@ COMMANDS = {
     "probe": ("probe", "Send one probe now and show its timeline."),
     "relay": ("relay", "Talk to the relays without sending mail."),
     "sink": ("sink", "Receive a fleet's probes, and tell what arrived."),
+    "why": ("why", "Tell why mail does not go out, which setting is to blame, and what mends it."),
+    "status": ("status", "Show on one screen whether mail goes out, and what is wrong."),
     "parse": ("parse", "Show what each line of a log says, as rows or JSON."),
     "replay": ("replay", "Count logs as the agent would, and print the metrics."),
 }

@@ -18,6 +18,7 @@ from agent.clock import local_now
 from agent.console import DeliveryRows, probe_text, terminal
 from agent.enforcing.enforcement import enforcement_file, read_enforcement
 from agent.enforcing.enforcer import Enforcer
+from agent.incidents.watch import IncidentWatch
 from agent.notify import notify
 from agent.pipeline import Pipeline
 from agent.postfix import Postfix, PostfixError, master_runs
@@ -33,6 +34,7 @@ from agent.source.find import NoLogError, find_log
 from agent.source.watch import Watcher, wake_up
 from agent.tally import Tally
 from agent.telling.collector import Gauges
+from agent.telling.status import Status, status_of
 from agent.telling.telling import Telling, TellingError
 from config.settings import Settings
 
@@ -82,7 +84,11 @@ class Agent:
         self._probing = self._set_up_probing(guard)
         self._relay_watch = RelayWatch(settings, self._tally, guard)
         self._telling = self._set_up_telling()
-        observers = [self._probing.observe, *self._telling.observers]
+        self._incidents = IncidentWatch(
+            settings, self._postfix, self._names, self._telling.all_gauges, self._telling.refresh
+        )
+        self._telling.on_status, self._telling.on_incidents = self._status, self._incidents.public
+        observers = [self._probing.observe, *self._telling.observers, *self._incidents.observers]
         if options.deliveries:
             observers.append(DeliveryRows(self._console, self._names).observe)
         self._counting = UserCounting(self._tally, self._names, local_now)
@@ -90,6 +96,7 @@ class Agent:
         self._counting.restore(parts.get("traffic", {}))
         self._probing.restore(parts.get("probing", {}))
         self._relay_watch.restore(parts.get("relays", {}))
+        self._incidents.restore(parts.get("incidents", {}))
         self._caught_up = False
 
         # settings → Postfix, and the proof that it works
@@ -104,6 +111,7 @@ class Agent:
         with Watcher() as watcher:
             async with asyncio.TaskGroup() as group:
                 jobs = [self._follow_log(watcher), self._save(), self._probe(), self._relay_watch.run()]
+                jobs.append(self._incidents.run(lambda: self._caught_up))
                 if self._enforcer:
                     jobs.append(self._enforce(watcher, self._enforcer))
                 tasks = [group.create_task(job) for job in [*jobs, self._telling.serve()]]
@@ -171,6 +179,7 @@ class Agent:
             "traffic": self._counting.as_json(),
             "probing": self._probing.as_json(),
             "relays": self._relay_watch.as_json(),
+            "incidents": self._incidents.as_json(),
         }
         return Checkpoint(str(self._source.path), self._source.marks(), self._tally, parts)
 
@@ -254,7 +263,23 @@ class Agent:
         }
         if enforcement := read_enforcement(enforcement_file(Path(self._settings.enforce.directory))):
             gauges |= enforcement.gauges()
-        return {**gauges, **self._probing.gauges(), **self._relay_watch.gauges()}
+        return {
+            **gauges, **self._probing.gauges(), **self._relay_watch.gauges(), **self._incidents.gauges(),
+        }  # fmt: skip
+
+    def _status(self) -> Status:
+        """How the host is."""
+        now = time.time()
+        return status_of(
+            self._settings,
+            self._telling.all_gauges(),
+            self._tally.times,
+            self._incidents.shown(),
+            self._incidents.day.pieces(now),
+            now=now,
+            not_ready=self._not_ready(),
+            version=version("postward"),
+        )
 
 
 def _queue_directory(postfix: Postfix) -> str:

@@ -347,6 +347,20 @@ METRICS: tuple[Metric, ...] = (
         DELAY_BUCKETS,
     ),
     Metric("postward_sink_remembered", "gauge", "Probes whose arrival the sink remembers."),
+    # --- incidents
+    Metric(
+        "postward_incident_open",
+        "gauge",
+        "Incidents that go on, by what is seen, the relay it concerns, and what it does to mail (lost, delayed, refused, note).",
+        ("symptom", "relay", "effect"),
+    ),
+    Metric("postward_incidents_opened_total", "counter", "Incidents that opened, or opened again."),
+    Metric(
+        "postward_notices_total",
+        "counter",
+        "Notices to notify.webhook: sent, failed after all tries, or dropped because too many waited.",
+        ("result",),
+    ),
     # --- the agent
     Metric(
         "postward_web_config_last_reload_successful",

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 
 from config.fields import AbsolutePath, MailAddress, Section, Text, plain_text, quoted, split_address
 
@@ -222,6 +222,37 @@ class Events(Section):
     def _stdout_or_file(cls, value: str) -> str:
         if value not in {"", "stdout"} and not value.startswith("/"):
             raise ValueError(f'is {quoted(value)}; write "stdout" or the whole path of a file')
+        return value
+
+
+class Notify(Section):
+    """Whom to tell of incidents, on a host without Alertmanager. Nothing of it needs mail to work."""
+
+    webhook: SecretStr | None = Field(
+        default=None,
+        description="Where incidents that keep mail back are posted when they open and close. A secret; it may also come from "
+        "the environment.",
+        examples=["https://ntfy.example.com/mail"],
+    )
+    template: Literal["generic", "slack", "ntfy"] = Field(
+        default="generic",
+        description="generic: the incident as JSON. slack: for Slack, Mattermost and Rocket.Chat. ntfy: text with headers.",
+    )
+    ping: SecretStr | None = Field(
+        default=None,
+        description="An address that is asked for again and again while the agent works: who runs it raises the alarm when it "
+        "stays out. A secret.",
+        examples=["https://hc.example.com/ping/6f1e"],
+    )
+    ping_interval_seconds: int = Field(default=60, ge=10, le=86400, description="Time between two pings.")
+
+    @field_validator("webhook", "ping")
+    @classmethod
+    def _http_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s/]+[^\s]*", value.get_secret_value()):
+            raise ValueError(
+                'is no address of a web hook; write all of it, as in "https://ntfy.example.com/mail"'
+            )
         return value
 
 

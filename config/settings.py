@@ -27,7 +27,7 @@ from config.errors import Origin, SettingsError, describe, unknown
 from config.host import Host
 from config.parameters import MainCfValue, ParameterName
 from config.relay import Relay
-from config.sections import Enforce, Events, Log, Postfix, Probe, Queue, State, Web
+from config.sections import Enforce, Events, Log, Notify, Postfix, Probe, Queue, State, Web
 
 DEFAULT_FILE = Path("/etc/postward/postward.toml")
 
@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     web: Web = Web()
     queue: Queue = Queue()
     events: Events = Events()
+    notify: Notify = Notify()
     state: State = State()
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from agent.enforcing.apply import ApplyError
+from agent.journal import JournalFields
 from agent.postfix import PostfixError
 from agent.source.find import NoLogError
 from config.desired import UnsupportedMapTypeError
@@ -87,9 +88,10 @@ class _JournalFormatter(logging.Formatter):
 
 def log_to_stderr() -> None:
     """The agent's own log: to the journal under systemd, else with time and level for a human."""
-    handler = logging.StreamHandler()
+    handler: logging.Handler = logging.StreamHandler()
     if os.environ.get("JOURNAL_STREAM"):
         handler.setFormatter(_JournalFormatter())
+        handler = JournalFields(handler, _LEVELS)
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

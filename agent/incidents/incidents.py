@@ -39,6 +39,8 @@ _CLUES = (
     ev.RelayhostProblem, ev.ConnectFailed, ev.BadParameter, ev.ConfigurationProblem, ev.TransportUnavailable, ev.LoopDetected,
     ev.Problem,
 )  # fmt: skip
+# Complaints that have no label of severity.
+_TOLD_PLAINLY = (ev.MailSystem, ev.ClientVerdict, ev.ContentAction, ev.CompatibilityNotice)
 # Failures that say something of one mail, and nothing of the relay.
 _OF_THE_MAIL = frozenset({Cause.RECIPIENT_REJECTED, Cause.CONTENT, Cause.SIZE})
 
@@ -182,7 +184,10 @@ class Incidents:
         reason = bare_reason(event.reason or "")
         sender = self._senders.get(event.queue_id)
         symptom = of_delivery(
-            record.daemon, cause, f"status={event.status} {reason}", [clue.text for clue in clues]
+            record.daemon,
+            cause,
+            f"status={event.status} relay={self._names.of_delivery(event)} {reason}",
+            [clue.text for clue in clues],
         )
         incident = self._consequence(symptom, record) or self._opened(
             symptom, record.instance, self._place(event), self._time(record)
@@ -243,9 +248,7 @@ class Incidents:
     def _line(self, record: Record, event: Event) -> None:
         if isinstance(event, _CLUES):
             self._clue(record, event)
-        if record.severity == "info" and not isinstance(
-            event, ev.MailSystem | ev.ClientVerdict | ev.ContentAction
-        ):
+        if record.severity == "info" and not isinstance(event, _TOLD_PLAINLY):
             return
         symptom = of_line(record.daemon or record.instance, record.severity, record.text)
         if symptom is None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
@@ -67,16 +68,21 @@ class Telling:
         self._access = _access(settings)
         # POST /-/reload; the agent puts in what SIGHUP does.
         self.on_reload: Callable[[], Awaitable[str | None]] = self.reload
+        # How the host is, and its incidents; the agent puts in who knows.
+        self.on_status: Callable[[], Mapping[str, Any] | None] = lambda: None
+        self.on_incidents: Callable[[], Mapping[str, Any] | None] = lambda: None
         registry = CollectorRegistry()
-        registry.register(PostwardCollector(tally, self._all_gauges, exemplars))
+        registry.register(PostwardCollector(tally, self.all_gauges, exemplars))
         if settings.web.legacy_metrics:
             registry.register(LegacyCollector(tally, lambda: self._queue.counts if self._queue else None))
         ProcessCollector(registry=registry)
         answers = Answers(
             not_ready,
-            self._refresh,
+            self.refresh,
             self._reload_by_request if settings.web.reload else None,
             version("postward"),
+            lambda: self.on_status(),
+            lambda: self.on_incidents(),
         )
         self.addresses = (settings.web.listen, *settings.web.also_listen)
         self._server = HttpServer(
@@ -115,11 +121,13 @@ class Telling:
     async def _reload_by_request(self) -> str | None:
         return await self.on_reload()
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
+        """List the queue anew, if it is time."""
         if self._queue is not None:
             await self._queue.refresh()
 
-    def _all_gauges(self) -> Gauges:
+    def all_gauges(self) -> Gauges:
+        """What is true at the moment, the queue included."""
         shown: dict[str, Mapping[tuple[str, ...], float]] = dict(self._gauges())
         if self._queue is not None:
             shown |= self._queue.gauges()

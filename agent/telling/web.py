@@ -1,4 +1,5 @@
-"""What the endpoint answers: /metrics for Prometheus, /-/healthy and /-/ready for supervisors, a landing page at /.
+"""What the endpoint answers: /metrics for Prometheus, /-/healthy and /-/ready for supervisors, a landing page at /,
+and how the host is at /status (a page), /api/status and /api/incidents (JSON).
 
 Any other path is 404. /-/reload takes a POST, if the settings allow it. Logins are checked before anything else is
 looked at, except at /-/healthy and /-/ready, which say nothing of the host and which supervisors ask without one.
@@ -10,8 +11,9 @@ shown for 200 ms. Collecting takes no lock.
 import asyncio
 import gzip
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -22,13 +24,15 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agent.telling.status_routes import status_routes
 from agent.telling.web_config import WebAccess
 
 _SHARE = 10
 _OPEN_PATHS = frozenset({"/-/healthy", "/-/ready"})
 _LANDING = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Postward</title></head>
 <body><h1>Postward</h1><p>Keeps the outbound mail of this host alive. Version {version}.</p>
-<ul><li><a href="/metrics">Metrics</a></li><li><a href="/-/healthy">Healthy</a></li><li><a href="/-/ready">Ready</a></li></ul>
+<ul><li><a href="/status">Status</a></li>
+<li><a href="/metrics">Metrics</a></li><li><a href="/-/healthy">Healthy</a></li><li><a href="/-/ready">Ready</a></li></ul>
 </body></html>
 """
 
@@ -46,12 +50,16 @@ class Answers:
         refresh: awaited before a page of metrics is written.
         reload: what POST /-/reload does; None if it is off.
         version: shown on the landing page.
+        status: how the host is, for /status and /api/status; None before the agent is put together.
+        incidents: for /api/incidents, likewise.
     """
 
     not_ready: Callable[[], str | None]
     refresh: Callable[[], Awaitable[None]] = _nothing
     reload: Callable[[], Awaitable[str | None]] | None = None
     version: str = ""
+    status: Callable[[], Mapping[str, Any] | None] = lambda: None
+    incidents: Callable[[], Mapping[str, Any] | None] = lambda: None
 
 
 class Pages:
@@ -122,6 +130,7 @@ def application(registry: CollectorRegistry, answers: Answers, access: WebAccess
     routes = [
         Route("/", landing),
         Route("/metrics", metrics),
+        *status_routes(answers.refresh, answers.status, answers.incidents),
         Route("/-/healthy", healthy),
         Route("/-/ready", ready),
         Route("/-/reload", reload, methods=["POST"]),

@@ -67,7 +67,7 @@ def test_a_relay_keeps_what_is_not_overridden(monkeypatch: pytest.MonkeyPatch) -
     assert patched.relay[1] == file.relay[1]
 
 
-NO_SECTION = "is not a setting; the sections are: HOST, RELAY, MAIN_CF, POSTFIX, LOG, ENFORCE, PROBE, WEB, QUEUE, EVENTS, STATE"
+NO_SECTION = "is not a setting; the sections are: HOST, RELAY, MAIN_CF, POSTFIX, LOG, ENFORCE, PROBE, WEB, QUEUE, EVENTS, NOTIFY, STATE"
 NO_SENDER = 'is "bad"; write an address as in "app@example.com" or a whole domain as in "@example.com"'
 DECORATED = (
     'is "[smtp.example.org]:25"; Postward adds brackets and port itself: '

@@ -147,7 +147,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                       "main_cf.smtp_sasl_security_options", "smtp_sasl_security_options, smtp_sasl_tls_security_options",
                       "{set smtp_sasl_security_options=noanonymous|smtp_sasl_tls_security_options=noanonymous}",
                       "postconf -x smtp_sasl_security_options smtp_sasl_tls_security_options", ("sasl-forbids-plain",)),
-            Candidate("sasl-oauth-only", "the relay offers only XOAUTH2, OAUTHBEARER, NTLM or GSSAPI", "relay.host", "-",
+            Candidate("sasl-oauth-only", "the relay offers only XOAUTH2, OAUTHBEARER, NTLM or GSSAPI, or an empty list", "relay.host", "-",
                       "use another relay, or the sasl-xoauth2 plug-in", "postward relay shows what the relay offers"),
             Candidate("mechanism-filter", "smtp_sasl_mechanism_filter leaves nothing that both sides know",
                       "main_cf.smtp_sasl_mechanism_filter", "smtp_sasl_mechanism_filter", "{remove smtp_sasl_mechanism_filter}",

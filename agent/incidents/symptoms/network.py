@@ -100,7 +100,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                    "content_filter, transport_maps", "start it, or take it out of main.cf", "ss -ltn",
                    ("relayhost-overruled",)),
          _WRONG_PORT),
-        cause=Cause.REFUSED, says=words(r"connect to (?:127\.0\.0\.1|localhost|::1)\["),
+        cause=Cause.REFUSED, says=words(r"relay=(?:other|none) connect to (?:127\.0\.0\.1|localhost|::1)\["),
     ),
     Symptom(
         "connection-refused", "the relay refuses connections",

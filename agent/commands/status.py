@@ -1,0 +1,149 @@
+"""`postward status`: one screen. Is mail going out, by which relay, since when; queue, configuration, log, incidents.
+
+From the running agent; where its endpoint wants a login, or does not answer, from what it last saved (incidents alone).
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.commands.common import DRIFT, echo_json, fail, json_option, load, settings_option, told
+from agent.incidents.live import LiveError, ask, read_live
+from agent.incidents.words import Shown, lines_of_incident, moment
+from config.settings import Settings
+
+_EVERY = 2.0  # seconds
+_STYLE = {
+    "lost": "bold white on red",
+    "delayed": "bold black on yellow",
+    "refused": "bold yellow",
+    "note": "bold green",
+}
+_STATES = {"going out": "green", "failing": "bold red", "quiet": "dim"}
+
+Parts = list[tuple[str, str]]  # text, style
+
+
+@click.command("status")
+@settings_option
+@json_option
+@click.option("--watch", is_flag=True, help="Show it anew every other second, until interrupted.")
+def command(settings_file: Path, as_json: bool, watch: bool) -> None:
+    """Show whether mail goes out, by which relay and since when, and what is wrong.
+
+    Status 3 if something keeps mail back.
+    """
+    with told():
+        settings = load(settings_file)
+        if watch:
+            _watch(settings, settings_file)
+            return
+        status = _read(settings, settings_file)
+    if as_json:
+        echo_json(status)
+    else:
+        _show(status)
+    if status["effect"] in {"lost", "delayed"}:
+        sys.exit(DRIFT)
+
+
+def _read(settings: Settings, settings_file: Path) -> dict[str, Any]:
+    status = ask(settings, "/api/status")
+    if status is not None:
+        return dict(status)
+    try:
+        live = read_live(settings, settings_file)
+    except LiveError as error:
+        fail(str(error))
+    rows = live.shown(lambda _: True, addresses=False)
+    effects = [row["effect"] for row in rows if row["closed"] is None]
+    worst = next((effect for effect in _STYLE if effect in effects), "note")
+    return {
+        "host": settings.host.myhostname,
+        "now": time.time(),
+        "effect": worst,
+        "verdict": live.behind
+        or "the agent's endpoint cannot be asked: these are the incidents that it saved",
+        "incidents": rows,
+    }
+
+
+def _watch(settings: Settings, settings_file: Path) -> None:
+    from rich.live import Live as Screen
+    from rich.text import Text
+
+    def made() -> Text:
+        return Text("\n").join(Text.assemble(*parts) for parts in screen(_read(settings, settings_file)))
+
+    try:
+        with Screen(made(), auto_refresh=False, screen=sys.stdout.isatty()) as shown:
+            while True:
+                time.sleep(_EVERY)
+                shown.update(made(), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def _show(status: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    from agent.console import terminal
+
+    console = terminal()
+    for parts in screen(status):
+        console.print(Text.assemble(*parts))
+
+
+def screen(status: dict[str, Any]) -> list[Parts]:
+    """The status, line by line."""
+    now = status["now"]
+    lines: list[Parts] = [
+        [(f"{status['host']}  ", "bold"), (f" {status['verdict']} ", _STYLE[status["effect"]])],
+    ]
+    if "relays" in status:
+        lines += [[], *(_relay(relay, now) for relay in status["relays"]), *_host(status)]
+    going_on: list[Shown] = [row for row in status["incidents"] if row["closed"] is None]
+    for row in going_on:
+        lines += [[], *lines_of_incident({**row, "evidence": row["evidence"][-1:]}, now)]
+    return lines
+
+
+def _relay(relay: dict[str, Any], now: float) -> Parts:
+    since = f" since {moment(relay['since'], now)}" if relay["since"] else ""
+    last = moment(relay["last_success"], now) if relay["last_success"] else "never"
+    probe = {None: "no probe yet", True: "probe accepted", False: "probe not accepted"}[
+        relay["probe_accepted"]
+    ]
+    return [
+        (f"relay {relay['name']:14}", "bold"),
+        (f"{relay['state']}{since}", _STATES[relay["state"]]),
+        (f"; last sent {last}; {probe}; {relay['host']}:{relay['port']}", "dim"),
+    ]
+
+
+def _host(status: dict[str, Any]) -> list[Parts]:
+    queue, config, log = status["queue"], status["config"], status["log"]
+    mails = ", ".join(f"{number} {name}" for name, number in queue["mails"].items() if number) or "empty"
+    causes = ", ".join(f"{number} {cause}" for cause, number in queue["causes"].items())
+    sync = {
+        None: "not kept by Postward here",
+        True: "as the settings say",
+        False: "differs: " + ", ".join(config["drift"]),
+    }
+    last = moment(log["last_line"], status["now"]) if log["last_line"] else "none yet"
+    behind = f", {status['not_ready']}" if status["not_ready"] else ""
+    up = {None: "unknown", True: "runs", False: "does not run"}[status["postfix_up"]]
+    rows = (
+        ("Postfix", up, status["postfix_up"] is not False),
+        ("queue", mails + (f" ({causes})" if causes else ""), not causes),
+        ("config", sync[config["in_sync"]], config["in_sync"] is not False),
+        (
+            "log",
+            ("is read" if log["readable"] else "cannot be read") + f", last line {last}{behind}",
+            bool(log["readable"]),
+        ),
+    )
+    return [[(f"{name:20}", "bold"), (words, "" if good else "bold red")] for name, words, good in rows]

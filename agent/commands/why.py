@@ -1,0 +1,111 @@
+"""`postward why`: why mail does not go out, and what mends it.
+
+With files it looks at them alone, offline, whatever host wrote them. Without, it asks the running agent (or reads what it
+last saved) and looks at this host, so that facts separate the causes of one and the same line.
+"""
+
+import re
+import sys
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.clock import local_now
+from agent.commands.common import DRIFT, FAILED, echo_json, fail, json_option, load, settings_option, told
+from agent.console import terminal
+from agent.incidents import Incident
+from agent.incidents.diagnosis import as_shown, diagnose
+from agent.incidents.live import LiveError, read_live
+from agent.incidents.reading import read_logs
+from agent.incidents.words import heading, lines_of_incident
+from agent.relay_names import RelayNames
+from agent.source.logfiles import LogFileError, progress_bar, quiet_pipe
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    if match := re.fullmatch(r"(\d{1,6})([smhd])", value):
+        return local_now() - timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    try:
+        return datetime.fromisoformat(value).astimezone()
+    except ValueError:
+        raise click.BadParameter(f'{value} is no time; write 30m, 2h, 3d, or "2026-11-24 09:00"') from None
+
+
+@click.command("why")
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, metavar="[FILE|-]...")
+@settings_option
+@json_option
+@click.option(
+    "--since", callback=_since, help='Only what was written since: 30m, 2h, 3d, or "2026-11-24 09:00".'
+)
+@click.option("--addresses", is_flag=True, help="Show mail addresses; they are masked otherwise.")
+def command(
+    files: tuple[Path, ...], settings_file: Path, as_json: bool, since: datetime | None, addresses: bool
+) -> None:
+    """Tell why mail does not go out: cause, setting to blame, what mends it, and the lines that prove it.
+
+    FILE: logs (also .gz, .xz, .bz2, .zst), of any host. Without: this host, as the running agent sees it.
+    Status 3 if something keeps mail back.
+    """
+    with told(), quiet_pipe():
+        shown = (
+            _of_files(files, since, addresses=addresses)
+            if files
+            else _live(settings_file, since, addresses=addresses)
+        )
+    if as_json:
+        echo_json({"incidents": shown})
+    else:
+        show(shown)
+    if any(row["closed"] is None and row["effect"] != "note" for row in shown):
+        sys.exit(DRIFT)
+
+
+def _of_files(files: tuple[Path, ...], since: datetime | None, *, addresses: bool) -> list[dict[str, Any]]:
+    try:
+        with progress_bar(files, wanted=True) as progress:
+            incidents = read_logs(files, RelayNames(), local_now(), since=since, progress=progress)
+    except LogFileError as error:
+        fail(str(error))
+    signs = {incident.symptom for incident in incidents.open}
+    return [
+        as_shown(incident, diagnose(incident, signs=signs), addresses=addresses)
+        for incident in (*incidents.open, *incidents.closed)
+    ]
+
+
+def _live(settings_file: Path, since: datetime | None, *, addresses: bool) -> list[dict[str, Any]]:
+    settings = load(settings_file)
+    try:
+        live = read_live(settings, settings_file)
+    except LiveError as error:
+        fail(str(error))
+    if live.behind:
+        click.echo(f"postward: {live.behind}", err=True)
+
+    def wanted(incident: Incident) -> bool:
+        return since is None or max(incident.last, incident.closed or 0.0) >= since.timestamp()
+
+    return live.shown(wanted, addresses=addresses)
+
+
+def show(shown: list[dict[str, Any]]) -> None:
+    """Incidents on a terminal."""
+    from rich.text import Text
+
+    console, now = terminal(), time.time()
+    for row in shown:
+        for parts in lines_of_incident(row, now):
+            console.print(Text.assemble(*parts))
+        console.print()
+    click.echo(heading(shown), err=True)
+
+
+__all__ = ["FAILED", "command"]

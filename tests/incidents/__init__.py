@@ -1,0 +1,1 @@
+"""Incidents, their diagnoses, and who is told."""

@@ -1,0 +1,84 @@
+"""Every log of a staged fault: the cause is named, and no other is ever said to be certain."""
+
+import re
+
+import pytest
+
+from agent.incidents.catalogue import ROWS, SYMPTOMS, of_delivery
+from agent.incidents.diagnosis import diagnose, filled
+from agent.incidents.incident import Incident
+from agent.incidents.symptom import Certainty
+from config.lint import HOST_RULES, SETTINGS_RULES
+from config.lint.facts import HostFacts
+from parsers import Cause
+from tests.incidents.traps import TRAPS, diagnosed, judge, truths
+
+TRUTHS = truths()
+
+
+@pytest.mark.parametrize("log", TRUTHS)
+def test_no_log_is_diagnosed_wrongly(log: str) -> None:
+    """What the fault was is named; where several causes fit, none of them is said to be certain."""
+    verdict = judge(log, TRUTHS[log])
+
+    assert verdict.verdict in {"right", "ambiguous"}, verdict
+
+
+def test_every_log_has_its_truth() -> None:
+    """A log without an expectation would be measured by nobody."""
+    assert set(TRUTHS) == {path.name for path in TRAPS.glob("*.log")}
+
+
+def test_two_logs_in_three_are_told_for_sure() -> None:
+    """Ambiguity is for lines that have several causes, and no way out."""
+    verdicts = [judge(log, truth).verdict for log, truth in TRUTHS.items()]
+
+    assert verdicts.count("right") >= 2 * len(verdicts) / 3
+    assert verdicts.count("wrong") == 0
+
+
+@pytest.mark.parametrize("log", [log for log, truth in TRUTHS.items() if truth])
+def test_one_fault_has_one_certain_cause(log: str) -> None:
+    """At most one diagnosis of what keeps mail back is certain, unless there are several faults."""
+    found = diagnosed(TRAPS / log)
+    certain = {d.causes[0].id for _, _, d in found if d.certainty is Certainty.CERTAIN}
+
+    assert len(certain) <= len(TRUTHS[log])
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_every_cause_is_a_symptom(cause: Cause) -> None:
+    """No failed delivery is without a name, whatever the server said."""
+    assert of_delivery("smtp", cause, "status=deferred words that nobody knows").cause is cause
+
+
+def test_rows_refer_to_rules_and_symptoms_that_exist() -> None:
+    """A proof by a rule that was renamed would never come."""
+    rules = {rule.id for _, rules in HOST_RULES for rule in rules} | {rule.id for rule in SETTINGS_RULES}
+    candidates = [candidate for row in ROWS for candidate in row.candidates]
+
+    assert {rule for candidate in candidates for rule in candidate.proofs} <= rules
+    assert {sign for candidate in candidates for sign in candidate.signs} <= set(SYMPTOMS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
+def test_every_remedy_is_a_whole_sentence_for_a_host(row: object) -> None:
+    """Placeholders are filled in, whatever is known of the host."""
+    for symptom in ROWS:
+        if symptom is row:
+            incident = Incident(symptom.id, "postfix", "x", "none", "", None, symptom.effect, 0.0, 0.0)
+            for facts in (None, HostFacts(distribution="rhel", managed=frozenset({"relayhost"}))):
+                for cause in diagnose(incident, facts).causes:
+                    assert not re.search(r"\{\w+( [^}]*)?\}", cause.mend), cause.mend
+                    assert cause.what
+                    assert cause.setting
+                    assert cause.mend
+
+
+def test_remedies_name_the_package_of_the_distribution() -> None:
+    """The same plug-in has another name elsewhere."""
+    assert filled("{install_sasl}", HostFacts(distribution="debian")).startswith(
+        "apt-get install libsasl2-modules"
+    )
+    assert filled("{install_sasl}", HostFacts(distribution="alpine")).startswith("apk add cyrus-sasl")
+    assert filled("{ca_file}", HostFacts(distribution="rhel")) == "/etc/pki/tls/certs/ca-bundle.crt"
