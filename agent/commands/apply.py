@@ -10,6 +10,7 @@ from agent.console import diff_text, probe_text, terminal
 from agent.enforcing.enforcer import Enforcer
 from agent.postfix import Postfix
 from agent.probing.one_probe import one_probe
+from agent.probing.tracker import ProbeResult
 from config.plan import diff
 from config.settings import Settings
 
@@ -31,16 +32,23 @@ def command(settings_file: Path, verify: bool) -> None:
         enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
         planned, _ = enforcer.look()
         terminal().print(diff_text(diff(planned)), end="")
-        enforcer.try_again()
-        enforcer.converge()
-        if enforcer.unconfirmed and verify and settings.probe.recipient:
-            _verify(settings, enforcer)
-    if not enforcer.state.in_sync:
-        fail(enforcer.state.problem or "the configuration is not what the settings say")
+        put_into_force(settings, enforcer, verify=verify)
     click.echo("in sync: Postfix has what the settings say")
 
 
-def _verify(settings: Settings, enforcer: Enforcer) -> None:
+def put_into_force(settings: Settings, enforcer: Enforcer, *, verify: bool) -> ProbeResult | None:
+    """Apply, and confirm new settings by a probe, whose result is handed back. What does not work ends the command."""
+    enforcer.try_again()
+    enforcer.converge()
+    result = None
+    if enforcer.unconfirmed and verify and settings.probe.recipient:
+        result = _verify(settings, enforcer)
+    if not enforcer.state.in_sync:
+        fail(enforcer.state.problem or "the configuration is not what the settings say")
+    return result
+
+
+def _verify(settings: Settings, enforcer: Enforcer) -> ProbeResult:
     result = asyncio.run(one_probe(settings))
     terminal().print(probe_text(result))
     reason = f"probe {result.outcome} at step {result.step}: {result.words}"
@@ -49,3 +57,4 @@ def _verify(settings: Settings, enforcer: Enforcer) -> None:
         fail(
             "the settings are in force, but no mail goes out with them, and there is no former configuration that did better"
         )
+    return result
