@@ -11,6 +11,7 @@ import click
 
 # name → (module, what it does), in the order in which --help lists them.
 COMMANDS = {
+    "init": ("init", "Set this host up: settings, relay, first probe, services."),
     "run": ("run", "The agent: read the log, count, probe, serve metrics."),
     "enforce": ("enforce", "The enforcer (root): keep Postfix's configuration what the settings say."),
     "check": ("check", "Check the settings and this host; print the settings as they are in effect."),

@@ -59,7 +59,7 @@ def _show(settings_file: Path, settings: Settings, findings: list[Finding], unre
         click.echo(line)
     for finding in findings:
         click.echo()
-        for line in _finding(finding):
+        for line in show_finding(finding):
             click.echo(line)
     for words in unread:
         click.echo(f"not looked at: {words}", err=True)
@@ -75,7 +75,8 @@ def _effective(settings: dict[str, Any]) -> Iterator[str]:
                 yield ""
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def show_finding(finding: Finding) -> Iterator[str]:
+    """A finding as lines for a terminal."""
     severity = click.style(f"{finding.severity:7}", fg=_STYLE[finding.severity], bold=True)
     yield f"{severity} {finding.id}"
     yield f"  {finding.where} {finding.what}"
