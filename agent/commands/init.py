@@ -4,6 +4,7 @@ Promise: nothing is written before the answers make good settings and the relay 
 (root's alone), the settings, and, when the plan is agreed to, Postfix's configuration, proven by a probe, and the services.
 """
 
+import logging
 import os
 import socket
 import subprocess
@@ -58,6 +59,7 @@ _UNITS = ("postward-enforce.service", "postward.service")
 def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: bool, **given: Any) -> None:
     """Set this host up: ask what is not given as options, try it on the relay, write the settings, apply, start."""
     need_root()
+    logging.getLogger("postward.enforce").setLevel(logging.ERROR)  # the plan has said it
     begun = time.monotonic()
     if settings_file.exists() and not force:
         fail(f"{settings_file}: is there already; edit it, or write it anew with --force")
