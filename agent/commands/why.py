@@ -84,7 +84,7 @@ def _of_files(files: tuple[Path, ...], since: datetime | None, *, addresses: boo
 def _live(settings_file: Path, since: datetime | None, *, addresses: bool) -> list[dict[str, Any]]:
     settings = load(settings_file)
     try:
-        live = read_live(settings, settings_file)
+        live = read_live(settings, settings_file, addresses=addresses)
     except LiveError as error:
         fail(str(error))
     if live.behind:

@@ -14,9 +14,10 @@ from agent.incidents.catalogue import SYMPTOMS
 from agent.incidents.evidence import masked
 from agent.incidents.incident import Incident
 from agent.incidents.symptom import Candidate, Certainty, Symptom
-from config.lint import mend
+from config.lint import lint, mend
 from config.lint.facts import HostFacts
 from config.lint.finding import Finding
+from config.settings import Settings
 
 _PLACEHOLDER = re.compile(r"\{(\w+)(?: ([^{}]+))?\}")
 
@@ -90,6 +91,17 @@ def diagnose(
     return Diagnosis(Certainty.AMBIGUOUS, symptom.title, causes)
 
 
+def proofs_of(settings: Settings | None, facts: HostFacts, source: str = "") -> list[Finding]:
+    """What lint finds on a host where something is wrong, to be weighed by `diagnose`.
+
+    Lint passes over what Postward itself keeps right; here that may be what is wrong, so nothing is passed over. Its remedy
+    is then that of the catalogue, which knows `postward apply`.
+    """
+    usual = {finding.id: finding for finding in lint(settings, facts, source)}
+    everything = lint(settings, replace(facts, managed=frozenset()), source)
+    return [usual.get(finding.id) or replace(finding, mend="") for finding in everything]
+
+
 def _not_ruled_out(symptom: Symptom, facts: HostFacts) -> tuple[Candidate, ...]:
     """The candidates of which lint could have known and did not speak are out; but not all of them."""
     looked = bool(facts.defaults) and not facts.fault and not facts.unread
@@ -108,7 +120,9 @@ def _explained(candidate: Candidate, facts: HostFacts, finding: Finding | None) 
     )
     if finding is None:
         return explanation
-    return replace(explanation, mend=finding.mend, look="", where=f"{finding.where} {finding.what}")
+    return replace(
+        explanation, mend=finding.mend or explanation.mend, look="", where=f"{finding.where} {finding.what}"
+    )
 
 
 def filled(text: str, facts: HostFacts) -> str:

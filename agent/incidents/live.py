@@ -15,13 +15,13 @@ from typing import Any
 
 from agent.checkpoint import CheckpointError, read_checkpoint
 from agent.host_facts import read_host_facts
-from agent.incidents.diagnosis import as_shown, diagnose
+from agent.incidents.diagnosis import as_shown, diagnose, proofs_of
 from agent.incidents.incident import Incident
 from agent.incidents.incidents import Incidents
 from agent.postfix import Postfix
 from agent.relay_names import RelayNames
 from config.fields import split_address
-from config.lint import Finding, HostFacts, lint
+from config.lint import Finding, HostFacts
 from config.settings import Settings
 
 _PATIENCE = 3.0  # seconds
@@ -84,7 +84,7 @@ def read_live(settings: Settings, settings_file: Path, *, addresses: bool = Fals
     facts = read_host_facts(
         Postfix(Path(settings.postfix.config_directory)), settings, settings_file.resolve()
     )
-    findings = lint(settings, facts, str(settings_file.resolve()))
+    findings = proofs_of(settings, facts, str(settings_file.resolve()))
     return Live(incidents.open, incidents.closed, facts, findings, behind)
 
 

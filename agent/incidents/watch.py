@@ -14,7 +14,7 @@ from typing import Any
 from agent.clock import local_now
 from agent.host_facts import read_host_facts
 from agent.incidents.day import Day
-from agent.incidents.diagnosis import as_shown, diagnose
+from agent.incidents.diagnosis import as_shown, diagnose, proofs_of
 from agent.incidents.evidence import masked
 from agent.incidents.incidents import Incidents
 from agent.incidents.notices import Notices
@@ -23,7 +23,7 @@ from agent.pipeline import Observer
 from agent.postfix import Postfix
 from agent.relay_names import RelayNames
 from agent.telling.collector import Gauges
-from config.lint import Finding, HostFacts, lint
+from config.lint import Finding, HostFacts
 from config.settings import Settings
 
 _LOOK = 1.0  # seconds between two looks at what changed
@@ -101,7 +101,7 @@ class IncidentWatch:
 
     async def _read_facts(self) -> None:
         facts = await asyncio.to_thread(read_host_facts, self._postfix, self._settings, None)
-        self._known = _Facts(facts, lint(self._settings, facts), time.monotonic())
+        self._known = _Facts(facts, proofs_of(self._settings, facts), time.monotonic())
 
     def _shown(self, incident: Any) -> Shown:
         signs = {other.symptom for other in self.incidents.open}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.bed import CA, Fault, PostfixInstance, Relay, wait_for
 from tests.bed.postfix import free_port
@@ -58,7 +58,7 @@ class Bed:
         """One mail by this relay."""
         self.postfix.sendmail("bob@dest.example.test", sender=sender(number))
 
-    def open(self) -> dict[tuple[str, str], dict[str, object]]:
+    def open(self) -> dict[tuple[str, str], dict[str, Any]]:
         """What goes on, by relay and symptom."""
         incidents = json.loads(self.agent.get("/api/status")[1])["incidents"]
         return {(row["relay"], row["symptom"]): row for row in incidents if row["closed"] is None}
@@ -80,6 +80,8 @@ def bed(folder: Path, more: str = "") -> Iterator[Bed]:
             stack.enter_context(Relay(ca, users={USER: PASSWORD})),
         )
         routes = ", ".join(f"{{{sender(n)} = [localhost]:{relay.port}}}" for n, relay in enumerate(relays))
+        table = folder / "sasl_passwd"
+        table.write_text("".join(f"[localhost]:{relay.port} {USER}:{PASSWORD}\n" for relay in relays))
         postfix = stack.enter_context(
             PostfixInstance(
                 folder / "postfix",
@@ -92,7 +94,7 @@ def bed(folder: Path, more: str = "") -> Iterator[Bed]:
                     "smtp_tls_CAfile": str(ca.path),
                     "smtp_sasl_auth_enable": "yes",
                     "smtp_sasl_security_options": "noanonymous",
-                    "smtp_sasl_password_maps": f"inline:{{localhost={USER}:{PASSWORD}}}",
+                    "smtp_sasl_password_maps": f"texthash:{table}",
                     "smtp_connect_timeout": "3s",
                     "smtp_helo_timeout": "3s",
                     "minimal_backoff_time": "1s",
