@@ -69,12 +69,22 @@ def blocks(path: Path, progress: Callable[[int], object] = lambda _: None) -> It
         standard_input = cast(BufferedReader, sys.stdin.buffer)
         yield from _whole_lines(lambda: standard_input.read1(BLOCK))
         return
+    with readable(path), path.open("rb") as file:
+        stream = unpacked(file)
+        for block in _whole_lines(lambda: stream.read(BLOCK)):
+            progress(file.tell())
+            yield block
+
+
+@contextmanager
+def readable(path: Path | str) -> Iterator[None]:
+    """What goes wrong while a file is read, in words.
+
+    Raises:
+        LogFileError: it cannot be read, or is damaged.
+    """
     try:
-        with path.open("rb") as file:
-            stream = _unpacked(file)
-            for block in _whole_lines(lambda: stream.read(BLOCK)):
-                progress(file.tell())
-                yield block
+        yield
     except LogFileError as error:
         raise LogFileError(f"{path}: {error}") from error
     except IsADirectoryError as error:
@@ -95,7 +105,8 @@ def blocks(path: Path, progress: Callable[[int], object] = lambda _: None) -> It
         ) from error
 
 
-def _unpacked(file: IO[bytes]) -> IO[bytes]:
+def unpacked(file: IO[bytes]) -> IO[bytes]:
+    """A file's lines, whatever it is compressed with; the file itself if it is plain."""
     start = file.read(6)
     file.seek(0)
     for magic, unpack in _UNPACKERS.items():

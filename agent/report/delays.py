@@ -1,0 +1,80 @@
+"""Delays of one kind as a distribution that merges exactly: how often each printed delay occurred.
+
+Postfix prints two significant digits below 100 seconds; a delay is kept with three, so percentiles are what was printed
+below 1000 seconds and within half a percent above. Sums are whole microseconds, so that they do not depend on the order.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+_FOREVER: Final = 1e9  # seconds; no mail waits for thirty years
+_MICROSECONDS: Final = 1_000_000
+
+
+def seconds_of(printed: str) -> float | None:
+    """A printed delay, or None for what is none."""
+    try:
+        value = float(printed)
+    except ValueError:
+        return None
+    return value if 0 <= value < _FOREVER else None  # also "nan"
+
+
+def microseconds(seconds: float) -> int:
+    """Whole microseconds."""
+    return round(seconds * _MICROSECONDS)
+
+
+class Delays:
+    """How often each delay was observed, their sum and the longest."""
+
+    def __init__(self) -> None:
+        self.times: dict[float, int] = {}
+        self.sum = 0  # microseconds
+        self.longest = 0.0
+
+    def observe(self, seconds: float, times: int = 1) -> None:
+        """Add a delay, as often as it was printed."""
+        kept = float(f"{seconds:.3g}")
+        self.times[kept] = self.times.get(kept, 0) + times
+        self.sum += microseconds(seconds) * times
+        self.longest = max(self.longest, seconds)
+
+    def merge(self, other: "Delays") -> None:
+        """Add another distribution."""
+        for seconds, times in other.times.items():
+            self.times[seconds] = self.times.get(seconds, 0) + times
+        self.sum += other.sum
+        self.longest = max(self.longest, other.longest)
+
+    @property
+    def number(self) -> int:
+        """How many were observed."""
+        return sum(self.times.values())
+
+    @property
+    def mean(self) -> float | None:
+        """Seconds; None if there are none."""
+        number = self.number
+        return round(self.sum / number / _MICROSECONDS, 3) if number else None
+
+    def percentiles(self, percents: Iterable[int]) -> list[float | None]:
+        """For each percent the smallest delay that so many of a hundred did not exceed (nearest rank)."""
+        ordered = sorted(self.times.items())
+        number = self.number
+        found: list[float | None] = []
+        for percent in percents:
+            rank = -(-number * percent // 100)  # rounded up
+            seen = 0
+            value: float | None = None
+            for seconds, times in ordered:
+                seen += times
+                value = seconds
+                if seen >= rank:
+                    break
+            found.append(value)
+        return found
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data in a fixed order."""
+        return {"times": sorted(self.times.items()), "sum": self.sum, "longest": self.longest}

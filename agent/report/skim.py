@@ -1,0 +1,331 @@
+"""The lines of which most of every log consists, counted into a report's tally a block at a time.
+
+As `agent/skim.py` does for the metrics: one pattern walks over a block, passes over lines that count as lines only, and gives
+a match for each that counts for more. What the pattern does not know is handed back, to be parsed.
+
+Promise: a block is counted exactly as if each line had been parsed and counted on its own; a property test
+holds that. So each part of the pattern is narrower than the rule that it stands for, never wider.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from agent.report.counting import STAGES, ReportCounting, example
+from agent.report.delays import microseconds, seconds_of
+from agent.report.sample import Mail, key_of
+from agent.report.tally import Domain, Seen
+from parsers import classify
+
+_STAMP: Final = r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[^ \n]*+"
+_INSTANCE: Final = r"postfix[^ /\[\]:\n]*+(?:/[^ /\[\]:\n]++(?=/))?+"
+_PID: Final = r"\[[0-9]{1,10}\]: "
+_QUEUE_ID: Final = r"[0-9A-Z][0-9A-Za-z]*+"  # a severity label ("warning: ") begins with a small letter
+_LOCAL: Final = r'[^<>"\[\\\n@]*+'
+_DOMAIN: Final = r'[^<>"\[\\\n@]++'
+_ADDRESS: Final = r'[^<>"\[\\\n]*+'
+_CLIENT: Final = r"[0-9A-Za-z._-]++\[[0-9A-Fa-f.:]++\]"
+_SECONDS: Final = r"[0-9]{1,8}+(?:\.[0-9]{1,9}+)?+"
+_ALGORITHM: Final = r"[!-'*-~]++(?: \([ -'*-~]*+\))?"
+_HEADER: Final = rf"(?:{_STAMP}) [^ \n]++ {_INSTANCE}/"
+# Lines that count for nothing else, and "removed", which is counted by how it ends: so none of the others may end so.
+_PLAIN: Final = (
+    rf"(?:smtpd{_PID}(?:dis)?connect from {_CLIENT}(?:(?: [a-z_]++=[0-9/]++)++)?"
+    rf"|cleanup{_PID}{_QUEUE_ID}: message-id=[^ \n]*+"
+    rf"|qmgr{_PID}{_QUEUE_ID}: removed)\n"
+)
+_REMOVED: Final = ": removed\n"
+# Lines that count for more. The last group of each is its name.
+_ACTIVE: Final = (
+    rf"qmgr{_PID}(?P<active_id>{_QUEUE_ID}): from=<(?:{_LOCAL}@(?P<sender>{_DOMAIN}))?>,"
+    r" size=(?P<size>[0-9]{1,18}), nrcpt=(?P<active>[0-9]++) \(queue active\)\n"
+)
+_DELIVERY: Final = (
+    rf"smtp{_PID}(?P<queue_id>{_QUEUE_ID}): to=<{_LOCAL}@(?P<domain>{_DOMAIN})>(?:, orig_to=<{_ADDRESS}>)?,"
+    r" relay=(?P<relay>[0-9A-Za-z._-]++)\[[0-9A-Fa-f.:]++\]:(?P<port>[0-9]{1,5})"
+    rf"(?:, conn_use=[0-9]++)?, delay=(?P<delay>{_SECONDS}), delays=(?P<a>{_SECONDS})/(?P<b>{_SECONDS})"
+    rf"/(?P<c>{_SECONDS})/(?P<d>{_SECONDS}), dsn=(?P<dsn>[0-9.]++), status=(?P<status>sent|deferred|bounced)"
+    r" \((?!forwarded as )(?P<reason>[^\r\n]*+)(?<=\))\n"
+)
+_RECEIVED: Final = (
+    rf"smtpd{_PID}(?P<client>{_QUEUE_ID}): client={_CLIENT}\n"
+    rf"|pickup{_PID}(?P<uid>{_QUEUE_ID}): uid=[0-9]++ from=<{_ADDRESS}>\n"
+)
+_TLS: Final = (
+    rf"smtp{_PID}(?P<trust>[A-Z][a-z]++) TLS connection established to (?P<tls_host>[0-9A-Za-z._-]++)"
+    r"\[[0-9A-Fa-f.:]++\]:(?P<tls_port>[0-9]{1,5}): (?P<tls>TLSv1(?:\.[123])?) with cipher [!-~]++ \([0-9]++/[0-9]++ bits\)"
+    rf"(?: key-exchange {_ALGORITHM})?(?: server-signature {_ALGORITHM})?(?: server-digest [!-~]++)?\n"
+)
+
+
+def _counted_header(number: int) -> str:
+    return rf"(?P<stamp{number}>{_STAMP}) (?P<host{number}>[^ \n]++) {_INSTANCE}/"
+
+
+_BLOCK: Final = re.compile(
+    rf"{_counted_header(1)}(?:{_PLAIN}{_counted_header(2)})*+"
+    rf"(?:{_ACTIVE}|{_DELIVERY}|{_RECEIVED}|{_TLS}|{_PLAIN}|(?P<rest>.*)\n)|(?P<strange>.*)\n"
+)
+
+
+def _groups(*names: str) -> tuple[int, ...]:
+    return tuple(_BLOCK.groupindex[name] for name in names)
+
+
+_STAMP2: Final = _BLOCK.groupindex["stamp2"]
+_TO: Final = _groups("relay", "port", "status")
+_OUTCOME: Final = _groups(
+    "stamp1", "stamp2", "host1", "host2", "queue_id", "domain", "dsn", "reason", "delay", "a", "b", "c", "d"
+)  # fmt: skip
+_ARRIVAL: Final = {
+    "client": _groups("stamp1", "stamp2", "host1", "host2", "client"),
+    "uid": _groups("stamp1", "stamp2", "host1", "host2", "uid"),
+}
+_VIA: Final = {"client": "received_smtp", "uid": "received_sendmail"}
+_MAIL: Final = _groups("host1", "host2", "active_id", "size", "sender")
+_SESSION: Final = _groups("tls_host", "tls_port", "tls", "trust")
+
+_Id = tuple[str, str]  # host, queue ID
+_Peer = tuple[str, str]  # host, port
+_MOST_PENDING: Final = 1 << 14
+
+
+class Skimmer:
+    """Counts blocks of lines into a report's tally.
+
+    Args:
+        counting: where to; it also tells what a line counts for.
+        count_line: takes the lines that the pattern does not know.
+    """
+
+    def __init__(self, counting: ReportCounting, count_line: Callable[[str], object]) -> None:
+        self._counting = counting
+        self._count_line = count_line
+        # What is much the same from block to block is put into the tally now and then.
+        self._delays: defaultdict[tuple[_Peer, str], Counter[str]] = defaultdict(Counter)
+        self._sent: dict[str, list[int]] = {}  # domain → deliveries, delays, the longest
+
+    def feed(self, text: str) -> None:
+        """Count the lines of a block."""
+        if not text:
+            return
+        if not text.endswith("\n"):
+            text += "\n"
+        found = _Found()
+        unknown = removed = 0
+        for line in found.walk(text):
+            unknown += 1
+            removed += line.endswith(_REMOVED)
+            self._count_line(line[:-1])
+        counting = self._counting
+        counting.tally.lines["event"] += text.count("\n") - unknown
+        counting.tally.totals["removed"] += text.count(_REMOVED) - removed
+        for (host, port, protocol, trust), number in Counter(found.sessions).items():
+            counting.tls_session(counting.names.of_host(host, int(port)), protocol, trust, number)
+        mails = _Mails(found.active)
+        for kind, flat in found.arrivals.items():
+            _count_arrivals(counting, _VIA[kind], flat, mails)
+        for (host, port, status), flat in found.deliveries.items():
+            self._count_deliveries((host, port), status, _columns(flat, len(_OUTCOME)), mails)
+        mails.settle(counting)
+        if len(self._sent) > _MOST_PENDING or sum(map(len, self._delays.values())) > _MOST_PENDING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Bring the tally up to date."""
+        tally = self._counting.tally
+        for ((host, port), stage), column in self._delays.items():
+            relay = tally.relay(self._counting.names.of_host(host, int(port)))
+            for printed, times in column.items():
+                tally.delay(relay, stage, float(printed), times)
+        for name, (times, total, longest) in self._sent.items():
+            tally.domain(name.lower(), Domain(sent=times, delay=total, longest=longest))
+        self._delays.clear()
+        self._sent.clear()
+
+    def _count_deliveries(self, peer: _Peer, status: str, columns: list[list[str]], mails: "_Mails") -> None:
+        stamps1, stamps2, hosts1, hosts2, ids, domains, codes, reasons, *delays = columns
+        counting, tally = self._counting, self._counting.tally
+        stamps = _of_pair(stamps1, stamps2)
+        _count_times(counting, status, stamps)
+        relay = tally.relay(counting.names.of_host(peer[0], int(peer[1])))
+        tally.deliveries[relay, status] += len(ids)
+        identities = list(zip(_of_pair(hosts1, hosts2), ids, strict=True))
+        mails.by_status[status].update(identities)
+        if status != "deferred":
+            for stage, column in zip(STAGES, delays, strict=True):
+                self._delays[peer, stage].update(column)
+        if status == "sent":
+            self._count_sent(domains, delays[0])
+            return
+        for name, times in Counter(domains).items():
+            tally.domain(name.lower(), Domain(**{status: times}))
+        causes = [
+            cause_of_failure(reason.removesuffix(")"), code)
+            for reason, code in zip(reasons, codes, strict=True)
+        ]
+        for identity, cause in zip(identities, causes, strict=True):
+            mails.failures[identity].add((relay, cause))
+        _count_failures(counting, relay, status, stamps, causes, reasons)
+
+    def _count_sent(self, domains: Iterable[str], delays: Iterable[str]) -> None:
+        rows = self._sent
+        for name, printed in zip(domains, delays, strict=True):
+            delay = _known_delays.get(printed)
+            if delay is None:
+                if len(_known_delays) >= _MOST_REMEMBERED:
+                    _known_delays.clear()
+                delay = _known_delays[printed] = microseconds(seconds_of(printed) or 0.0)
+            row = rows.get(name)
+            if row is None:
+                rows[name] = [1, delay, delay]
+            else:
+                row[0] += 1
+                row[1] += delay
+                if delay > row[2]:
+                    row[2] = delay
+
+
+class _Found:
+    """What the pattern finds in a block: the groups of all lines of a kind, one after the other."""
+
+    def __init__(self) -> None:
+        self.arrivals: dict[str, list[str]] = {"client": [], "uid": []}
+        self.active: list[str] = []
+        self.deliveries: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+        self.sessions: list[tuple[str, ...]] = []
+
+    def walk(self, text: str) -> Iterator[str]:
+        """Gather, and hand out the lines that the pattern does not know."""
+        for match in _BLOCK.finditer(text):
+            kind = match.lastgroup
+            if kind == "active":
+                self.active.extend(match.group(*_MAIL))
+            elif kind == "reason":
+                self.deliveries[match.group(*_TO)].extend(match.group(*_OUTCOME))
+            elif kind in _ARRIVAL:
+                self.arrivals[kind].extend(match.group(*_ARRIVAL[kind]))
+            elif kind == "tls":
+                self.sessions.append(match.group(*_SESSION))
+            elif kind in {"rest", "strange"}:
+                start = match.start(_STAMP2)  # behind the plain lines of this match, if there are any
+                yield text[match.start() if start < 0 else start : match.end()]
+
+
+class _Mails:
+    """What a block tells of each mail: joined here, so that the sample is asked once a mail."""
+
+    def __init__(self, flat: list[str]) -> None:
+        self.received: set[_Id] = set()
+        self.by_status: dict[str, Counter[_Id]] = {
+            "sent": Counter(),
+            "deferred": Counter(),
+            "bounced": Counter(),
+        }
+        self.failures: defaultdict[_Id, set[tuple[str, str]]] = defaultdict(set)
+        self.active: dict[_Id, tuple[int, str]] = {}
+        hosts1, hosts2, ids, sizes, senders = _columns(flat, len(_MAIL))
+        for host, queue_id, size, sender in zip(_of_pair(hosts1, hosts2), ids, sizes, senders, strict=True):
+            facts = (int(size), sender.lower() if sender else "<>")
+            known = self.active.get((host, queue_id))
+            if known is None or known < facts:
+                self.active[host, queue_id] = facts
+
+    def settle(self, counting: ReportCounting) -> None:
+        """Put it into the tally's sample."""
+        tally, sample = counting.tally, counting.tally.mails
+        active, received, failures = self.active, self.received, self.failures
+        sent, deferred, bounced = (counter.get for counter in self.by_status.values())
+        for mail in received.union(active, *self.by_status.values()):
+            key = key_of(*mail)
+            if not sample.takes(key):
+                continue
+            size, sender = active.get(mail, _UNKNOWN)
+            failed = failures.get(mail)
+            row = (
+                size,
+                sender,
+                mail in received,
+                sent(mail, 0),
+                deferred(mail, 0),
+                bounced(mail, 0),
+                frozenset((tally.relay(relay), cause) for relay, cause in failed) if failed else _NEVER,
+            )
+            sample.add(key, _new(Mail, row))
+
+
+_UNKNOWN: Final = (-1, "")
+_NEVER: Final[frozenset[tuple[str, str]]] = frozenset()
+_new: Final = tuple.__new__
+
+
+def _columns(flat: list[str], width: int) -> list[list[str]]:
+    return [flat[start::width] for start in range(width)]
+
+
+def _of_pair(first: list[str], second: list[str]) -> list[str]:
+    """Of a header before and one behind the plain lines, the one behind, if there is one."""
+    return [after or before for before, after in zip(first, second, strict=True)]
+
+
+def _by_hour(stamps: list[str]) -> dict[str, list[str]]:
+    hours: defaultdict[str, list[str]] = defaultdict(list)
+    for stamp in stamps:
+        hours[stamp[:13] if stamp[4] == "-" else stamp[:9]].append(stamp)
+    return hours
+
+
+def _count_times(counting: ReportCounting, what: str, stamps: list[str]) -> None:
+    tally, clock = counting.tally, counting.clock
+    for alike in _by_hour(stamps).values():  # of these the text has the order of time
+        first, last = clock.second(min(alike)), clock.second(max(alike))
+        if first and last - first < 3600 - first % 3600:
+            tally.at(first, what, len(alike))
+            tally.span(first, last)
+        else:  # no such day, or a second past the hour's last
+            for stamp in alike:
+                counting.moment(stamp, what, 1)
+
+
+def _count_arrivals(counting: ReportCounting, via: str, flat: list[str], mails: _Mails) -> None:
+    stamps1, stamps2, hosts1, hosts2, ids = _columns(flat, len(_ARRIVAL["client"]))
+    if ids:
+        counting.tally.totals[via] += len(ids)
+        _count_times(counting, "received", _of_pair(stamps1, stamps2))
+        mails.received.update(zip(_of_pair(hosts1, hosts2), ids, strict=True))
+
+
+def _count_failures(
+    counting: ReportCounting,
+    relay: str,
+    status: str,
+    stamps: list[str],
+    causes: list[str],
+    reasons: list[str],
+) -> None:
+    groups: defaultdict[tuple[int, str], list[tuple[int, str]]] = defaultdict(list)
+    for stamp, cause, reason in zip(stamps, causes, reasons, strict=True):
+        second = counting.clock.second(stamp)
+        groups[second // 3600, cause].append((second, reason))
+    for (_, cause), rows in groups.items():
+        first, last = min(rows)[0], max(rows)[0]
+        shown = min(example(reason.removesuffix(")")) for second, reason in rows if second == first)
+        counting.tally.failed(relay, cause, status, Seen(len(rows), first, last, (first, shown)))
+
+
+_MOST_REMEMBERED: Final = 4096
+_ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")
+_causes: dict[tuple[str, str], str] = {}
+_known_delays: dict[str, int] = {}
+
+
+def cause_of_failure(reason: str, dsn: str) -> str:
+    """The cause of a failure. Reasons are much the same but for the relay's address, which never decides."""
+    alike = (_ADDRESS_OF_PEER.sub("", reason, count=1), dsn)
+    cause = _causes.get(alike)
+    if cause is None:
+        if len(_causes) >= _MOST_REMEMBERED:
+            _causes.clear()
+        cause = _causes[alike] = classify(reason, dsn).value
+    return cause
