@@ -24,8 +24,10 @@ COMMANDS = {
     "sink": ("sink", "Receive a fleet's probes, and tell what arrived."),
     "why": ("why", "Tell why mail does not go out, which setting is to blame, and what mends it."),
     "status": ("status", "Show on one screen whether mail goes out, and what is wrong."),
+    "doctor": ("doctor", "Find what is wrong with this host, and the command that mends it."),
     "parse": ("parse", "Show what each line of a log says, as rows or JSON."),
     "replay": ("replay", "Count logs as the agent would, and print the metrics."),
+    "report": ("report", "Report on logs: totals, incidents, relays, causes, delays, domains."),
 }
 
 

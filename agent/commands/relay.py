@@ -50,7 +50,7 @@ async def _talk(
     relays: list[Relay], settings: Settings, *, all_ports: bool, login: bool
 ) -> list[list[RelayCheck]]:
     """For each relay its own conversation first, then those on other ports."""
-    guard = _guard(settings)
+    guard = login_guard(settings)
     return list(
         await asyncio.gather(*(_talk_to(relay, settings, guard, all_ports, login) for relay in relays))
     )
@@ -65,7 +65,7 @@ async def _talk_to(
     return list(await asyncio.gather(own, *(check_relay(on_port(target, port)) for port in ports)))
 
 
-def _guard(settings: Settings) -> LoginGuard | None:
+def login_guard(settings: Settings) -> LoginGuard | None:
     """The agent's own memory of refused logins; none where no agent has a folder."""
     directory = Path(settings.state.directory)
     if not directory.is_dir():

@@ -1,0 +1,88 @@
+"""`postward doctor`: what is wrong with this host, and the command that mends it."""
+
+import asyncio
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from agent.commands.check import show_finding
+from agent.commands.common import BAD_SETTINGS, DRIFT, echo_json, json_option, settings_option, told
+from agent.commands.relay import login_guard
+from agent.doctor.relays import relay_findings
+from agent.doctor.rules import doctor_findings
+from agent.doctor.system import SystemFacts, read_system
+from agent.host_facts import read_host_facts, unread_of
+from agent.postfix import Postfix
+from agent.probing.lockout import LoginGuard
+from agent.probing.relay_check import RelayCheck
+from agent.probing.relay_watch import guarded_check
+from config.errors import SettingsError
+from config.lint import Finding, HostFacts, Severity, lint
+from config.settings import Settings, load_settings
+
+
+@click.command("doctor")
+@settings_option
+@json_option
+@click.option("--no-relay", is_flag=True, help="Do not talk to the relays.")
+def command(settings_file: Path, as_json: bool, no_relay: bool) -> None:
+    """Find what is wrong with this host: services, permissions, log, Postfix, relays, DNS, clock, versions.
+
+    Status 3 if there are errors or warnings, each shown with the command that mends it; 78 if it is the settings.
+    """
+    problems: tuple[str, ...] = ()
+    settings = None
+    try:
+        settings = load_settings(settings_file)
+    except SettingsError as error:
+        problems = error.problems
+    with told():
+        host, system = _read(settings, settings_file)
+        findings = doctor_findings(system)
+        if settings is not None:
+            findings += lint(settings, host, str(settings_file))
+            findings += (
+                [] if no_relay else list(relay_findings(asyncio.run(_talk(settings, login_guard(settings)))))
+            )
+    if as_json:
+        rows = [asdict(finding) for finding in findings]
+        echo_json(
+            {
+                "versions": dict(system.versions),
+                "problems": problems,
+                "findings": rows,
+                "unread": list(unread_of(host)),
+            }
+        )
+    else:
+        _show(system, problems, findings)
+        for words in unread_of(host):
+            click.echo(f"not looked at: {words}", err=True)
+    if problems:
+        sys.exit(BAD_SETTINGS)
+    if any(finding.severity is not Severity.NOTE for finding in findings):
+        sys.exit(DRIFT)
+
+
+def _read(settings: Settings | None, settings_file: Path) -> tuple[HostFacts, SystemFacts]:
+    directory = Path(settings.postfix.config_directory if settings else "/etc/postfix")
+    host = read_host_facts(Postfix(directory), settings, settings_file.resolve())
+    return host, read_system(settings, settings_file.resolve(), host)
+
+
+async def _talk(settings: Settings, guard: LoginGuard | None) -> list[RelayCheck]:
+    return list(await asyncio.gather(*(guarded_check(relay, settings, guard) for relay in settings.relay)))
+
+
+def _show(system: SystemFacts, problems: tuple[str, ...], findings: list[Finding]) -> None:
+    click.echo(", ".join(f"{name} {number}" for name, number in system.versions.items()))
+    for problem in problems:
+        click.echo(f"{click.style('error', fg='red', bold=True)}   settings\n  {problem}")
+    for finding in findings:
+        click.echo()
+        for line in show_finding(finding):
+            click.echo(line)
+    if not findings and not problems:
+        click.echo("nothing is wrong with this host")
