@@ -101,7 +101,11 @@ def _password_exposed(facts: SystemFacts) -> Iterator[Fault]:
 
 def _log_missing(facts: SystemFacts) -> Iterator[Fault]:
     if facts.log_problem:
-        yield Fault("log.source", facts.log_problem.removeprefix("log.source: "), _RSYSLOG.get(facts.distribution, "install rsyslog"))
+        yield Fault(
+            "log.source",
+            facts.log_problem.removeprefix("log.source: "),
+            _RSYSLOG.get(facts.distribution, "install rsyslog"),
+        )
 
 
 def _log_unreadable(facts: SystemFacts) -> Iterator[Fault]:
