@@ -139,6 +139,8 @@ def _set(facts: HostFacts, text: str) -> str:
 
 def _postmap(facts: HostFacts, parameter: str) -> str:
     tables = list(facts.table_of(parameter))
+    if tables and not any(table.reference.index_path for table in tables):
+        return mend.postfix(facts, "reload")  # Postfix reads their text
     if tables:
         return " && ".join(mend.postmap(facts, table) for table in tables)
     return f"postmap the table of {parameter}" if parameter != "smtp_sasl_password_maps" else (

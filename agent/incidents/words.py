@@ -17,7 +17,7 @@ def lines_of_incident(shown: Shown, now: float) -> Iterator[Parts]:
     over = shown["closed"] is not None
     head = "OVER" if over else _HEAD[effect]
     yield [(f"{head:13} ", "green" if over else _STYLE[effect]), (shown["title"], "bold")]
-    yield [(f"  {_where(shown)}; {_when(shown, now)}{_how_often(shown)}", "")]
+    yield [(f"  {_where(shown)}; {_when(shown, now)}; {times_and_mails(shown)}", "")]
     several = len(shown["causes"]) > 1
     if several:
         yield [("  this can have several causes, and nothing here tells which:", "magenta")]
@@ -76,8 +76,9 @@ def _when(shown: Shown, now: float) -> str:
     return words if shown["last"] - shown["first"] < 1 else f"{words}, last {moment(shown['last'], now)}"
 
 
-def _how_often(shown: Shown) -> str:
-    told = f"; {shown['attempts']} time{'' if shown['attempts'] == 1 else 's'}"
+def times_and_mails(shown: Shown) -> str:
+    """How often it was seen, and how many mails it concerns."""
+    told = f"{shown['attempts']} time{'' if shown['attempts'] == 1 else 's'}"
     if shown["mails"]:
         told += f", {shown['mails']} mail{'' if shown['mails'] == 1 else 's'}"
     return told + (f", {shown['lost']} lost" if shown["lost"] else "")

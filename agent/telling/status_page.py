@@ -11,7 +11,7 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
-from agent.incidents.words import Shown
+from agent.incidents.words import Shown, times_and_mails
 from agent.telling.status import Status
 
 _COLOURS = {"sent": "#1a7f37", "deferred": "#b35900", "bounced": "#c62828"}
@@ -36,7 +36,7 @@ _SCRIPT = (
     "setInterval(async()=>{try{const r=await fetch(location.href,{cache:'no-store'});if(!r.ok)return;"
     "const d=new DOMParser().parseFromString(await r.text(),'text/html');"
     "const n=d.querySelector('main'),o=document.querySelector('main');"
-    "if(n&&n.innerHTML!==o.innerHTML)o.replaceWith(n)}catch(e){}},3000)"
+    "if(n&&n.innerHTML!==o.innerHTML&&!o.querySelector('details[open]'))o.replaceWith(n)}catch(e){}},3000)"
 )
 _HASH = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
 # Nothing but this page's own style and script, and nothing but this host.
@@ -98,9 +98,7 @@ def _incidents(rows: Iterable[Shown]) -> str:
 def _incident(row: Shown) -> str:
     over = row["closed"] is not None
     tag = f'<span class="tag {"over" if over else row["effect"]}">{"Over" if over else _HEADS[row["effect"]]}</span>'
-    counts = f"{row['attempts']} attempts, {row['mails']} mails" + (
-        f", {row['lost']} lost" if row["lost"] else ""
-    )
+    counts = times_and_mails(row)
     facts = [
         ("Where", escape(row["place"])),
         ("Since", _time(row["first"])),

@@ -72,11 +72,11 @@ SYMPTOMS: tuple[Symptom, ...] = (
                    "offers a login only under TLS", "relay.ca_file", "smtp_tls_CAfile", "{set smtp_tls_CAfile={ca_file}}"),),
         cause=Cause.AUTH_REQUIRED, clue=words("disabling TLS support"), effect=Effect.LOST,
     ),
-    Symptom("login-missing", "the relay wants a login, and none took place: mail is lost", _NO_LOGIN,
+    Symptom("login-missing", "the relay wants a login, and none took place", _NO_LOGIN,
             cause=Cause.AUTH_REQUIRED, effect=Effect.LOST),
     # --- 535
     Symptom(
-        "login-refused-bounces", "the relay refuses this login, and Postfix bounces instead of waiting: mail is lost",
+        "login-refused-bounces", "the relay refuses this login, and Postfix bounces instead of waiting",
         (Candidate("sasl-hard-bounce", "smtp_sasl_auth_soft_bounce = no makes every refused login a bounce",
                    "main_cf.smtp_sasl_auth_soft_bounce", "smtp_sasl_auth_soft_bounce", "{remove smtp_sasl_auth_soft_bounce}, "
                    "and put the right login into the settings"),),

@@ -44,7 +44,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         cause=Cause.RATE_LIMIT,
     ),
     Symptom(
-        "quota", "the day's or month's amount is used up: mail is lost",
+        "quota", "the day's or month's amount is used up",
         (Candidate("quota", "the account has sent as much as it may", "nothing in the settings: the account at the relay", "-",
                    "wait until it begins anew, have it raised, or use another relay; {hold}"),),
         cause=Cause.QUOTA, effect=Effect.LOST,
@@ -68,7 +68,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     _sender("sender-rejected", "the relay does not allow this sender", None, "the login may not send as this address"),
     # --- relaying
     Symptom(
-        "relay-denied", "the server that Postfix talks to does not relay for this host: mail is lost",
+        "relay-denied", "the server that Postfix talks to does not relay for this host",
         (
             Candidate("brackets", "without brackets Postfix asks for the MX hosts of relayhost, and talks to another server", "relay.host",
                       "relayhost", "{set relayhost=[HOST]:PORT}, with brackets", "is the host after relay= the one in relayhost?",

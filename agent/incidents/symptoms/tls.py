@@ -103,7 +103,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         cause=Cause.TLS_NOT_OFFERED,
     ),
     Symptom(
-        "tls-demanded", "the relay demands TLS, and none was used: mail is lost",
+        "tls-demanded", "the relay demands TLS, and none was used",
         (Candidate("tls-off", "TLS is switched off", "relay.tls", "smtp_tls_security_level", "{set smtp_tls_security_level=encrypt}"),),
         cause=Cause.TLS_REQUIRED, effect=Effect.LOST,
     ),
