@@ -265,7 +265,7 @@ def _sasl(relays: list[Relay], passwords: Mapping[str, str], tables: _Tables) ->
     """Credentials by next hop. PLAIN and LOGIN must be allowed (Postfix's default forbids them), but only under TLS."""
     logins = [relay for relay in relays if relay.username]
     if not logins:
-        return {"smtp_sasl_auth_enable": "no"}
+        return {"smtp_sasl_auth_enable": "no", "smtp_sasl_password_maps": ""}
     in_clear = any(relay.tls == "none" for relay in logins)
     always_encrypted = all(relay.tls in {"starttls", "implicit"} for relay in logins)
     entries = [(relay.next_hop, f"{relay.username}:{passwords[relay.name]}") for relay in logins]

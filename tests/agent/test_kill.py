@@ -4,87 +4,24 @@ A child process applies a change and is ended, without any clean-up, at its Nth 
 through all of them.
 """
 
-import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agent.enforcing.apply import apply, complete, exclusively, read_actual
+from agent.enforcing.apply import read_actual
 from agent.postfix import Postfix
-from config.desired import DesiredState, desired_state
+from config.desired import DesiredState
 from config.drift import drift
 from config.plan import plan
-from config.settings import parse_settings
-from tests.bed import PostfixInstance, require_postfix
-
-_CALLS = (
-    "open",
-    "replace",
-    "rename",
-    "unlink",
-    "mkdir",
-    "rmdir",
-    "fchmod",
-    "chmod",
-    "fchown",
-    "utime",
-    "fsync",
-)
-_KILLED = 137
-
-
-def wanted(postfix: Postfix, port: int, password: str) -> DesiredState:
-    """The desired state for a relay on this port."""
-    raw = {
-        "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
-        "relay": [
-            {"name": "demo", "host": "127.0.0.1", "port": port, "username": "user", "password": password}
-        ],
-    }
-    return desired_state(parse_settings(raw, "test"), postfix.facts(), {"demo": password})
-
-
-def converge(postfix: Postfix, state: Path, desired: DesiredState) -> None:
-    """What the enforcer does at each look."""
-    with exclusively(state):
-        complete(postfix, state)
-        planned = plan(drift(desired, read_actual(postfix, desired)))
-        if planned:
-            apply(planned, postfix, state, keep=True)
-
-
-def killed_at(number: int, job: Callable[[], None]) -> bool:
-    """Run a job in a child that dies at its Nth file-system call; True if it died before its end."""
-    child = os.fork()
-    if child == 0:
-        left = number
-
-        def counted(original: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*arguments: Any, **keywords: Any) -> Any:
-                nonlocal left
-                left -= 1
-                if left == 0:
-                    os._exit(_KILLED)
-                return original(*arguments, **keywords)
-
-            return call
-
-        for name in _CALLS:
-            setattr(os, name, counted(getattr(os, name)))
-        subprocess.Popen.__init__ = counted(subprocess.Popen.__init__)  # type: ignore[method-assign]
-        try:
-            job()
-        except BaseException:  # a child of a test must not go on as the test
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    assert code in {0, _KILLED}
-    return code == _KILLED
+from tests.agent.killing import KILLED, converge, killed_at, wanted
+from tests.bed import CA, PostfixInstance, Relay, require_postfix, wait_for
 
 
 @pytest.fixture
@@ -136,3 +73,72 @@ def test_every_call_of_apply_killed_once(
     assert number > 40
     assert seen["old"] > 0
     assert seen["new"] > 0
+
+
+@contextmanager
+def sending(postfix: PostfixInstance) -> Iterator[Counter[str]]:
+    """Somebody sends all the time, by SMTP and by sendmail; gives the recipients of what Postfix has accepted."""
+    accepted: Counter[str] = Counter()
+    over = threading.Event()
+    problems: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            while not over.is_set():
+                recipient = f"user{accepted.total()}@dest.test"
+                if accepted.total() % 2:
+                    postfix.sendmail(recipient)
+                else:
+                    postfix.inject([recipient])
+                accepted[recipient] += 1
+        except BaseException as problem:
+            problems.append(problem)
+            raise
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield accepted
+    finally:
+        over.set()
+        thread.join()
+    assert problems == []
+
+
+def test_a_running_postfix_loses_no_mail_whenever_apply_is_killed(tmp_path: Path) -> None:
+    """Two relays, changed to and fro, each change killed at another call: all mail is accepted, and each arrives once."""
+    require_postfix()
+    users = {"user": "old-password"}, {"user": "new-password"}
+    with (
+        Relay(CA(), users=users[0]) as old,
+        Relay(CA(), users=users[1]) as new,
+        PostfixInstance(tmp_path / "postfix") as instance,
+    ):
+        postfix, state = Postfix(instance.config_directory), tmp_path / "state"
+        sides = [(relay.port, login["user"]) for relay, login in zip((old, new), users, strict=True)]
+        converge(postfix, state, wanted(postfix, *sides[0]))
+        killed = 0
+        with sending(instance) as accepted:
+            for turn, number in enumerate(range(3, 60, 6), 1):
+                port, password = sides[turn % 2]
+                child = [
+                    sys.executable,
+                    "-m",
+                    "tests.agent.killing",
+                    str(instance.config_directory),
+                    str(state),
+                ]
+                done = subprocess.run([*child, str(port), password, str(number)], check=False)
+                killed += done.returncode == KILLED
+                converge(postfix, state, wanted(postfix, port, password))
+        instance.sendmail("last@dest.test")  # pickup(8) then looks at all of maildrop
+        accepted["last@dest.test"] += 1
+
+        def arrived() -> Counter[str]:
+            return Counter(mail.rcpt_tos[0] for relay in (old, new) for mail in relay.messages)
+
+        wait_for(lambda: not accepted - arrived(), what="all mail at the relays")
+        assert accepted == arrived()
+        assert killed > 5
+        assert {bool(relay.messages) for relay in (old, new)} == {True}
+        assert [line for line in instance.log_lines() if "status=bounced" in line] == []
