@@ -6,7 +6,7 @@ from parsers import Record
 from parsers.scrub import scrub
 
 _LONGEST = 600  # characters; Postfix cuts its own text at 2000
-_BRACKETED = re.compile(r"<[^<>@\s]*+(?:\"[^\"]*\")?@(?=[^<>\s]*>)")
+_BRACKETED = re.compile(r"<[^<>]*@(?=[^<>@\s]*>)")
 _BARE = re.compile(r"(?<![\w.%+*/=…-])[\w.%+*/=-]+@(?=[\w-]+\.|\w+\b)")
 
 

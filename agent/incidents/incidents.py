@@ -12,11 +12,13 @@ import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from agent.incidents.catalogue import SYMPTOMS, of_delivery, of_line
+from agent.incidents.clues import CLUES, Clues
 from agent.incidents.evidence import line_of
 from agent.incidents.incident import Change, Incident, key_of
+from agent.incidents.proofs import OF_LINES, WORDS, Success, line_proves, proves
 from agent.incidents.symptom import Effect, Proof, Symptom
 from agent.relay_names import RelayNames
 from parsers import Cause, Event, Record, cause_of, parse_stamp, relay_host_of
@@ -26,39 +28,23 @@ from parsers.fields import split_peer
 
 _MOST_OPEN = 64
 _MOST_CLOSED = 200
-_MOST_PROCESSES = 256  # whose last clues are remembered
-_MOST_CLUES = 8
 _MOST_SENDERS = 10_000  # mails in flight whose sender is known
 _AGAIN = 3600.0  # seconds after which what comes back is another incident
-_CHECK_TAKES = 30.0  # seconds between postfix-script's complaints and the start that follows
 
-# What a process says before the outcome of a delivery, and what tells the causes of that outcome apart.
-_CLUES = (
-    ev.TlsFailed, ev.TlsLibraryProblem, ev.CertificateNotVerified, ev.TlsDisabled, ev.WrapperModeNeeded, ev.SaslFailed,
-    ev.MechanismsUnsupported, ev.TableUnavailable, ev.TableProblem, ev.LookupFailed, ev.TableOutdated, ev.NameLookupProblem,
-    ev.RelayhostProblem, ev.ConnectFailed, ev.BadParameter, ev.ConfigurationProblem, ev.TransportUnavailable, ev.LoopDetected,
-    ev.Problem,
-)  # fmt: skip
 # Complaints that have no label of severity.
 _TOLD_PLAINLY = (ev.MailSystem, ev.ClientVerdict, ev.ContentAction, ev.CompatibilityNotice)
 # Failures that say something of one mail, and nothing of the relay.
 _OF_THE_MAIL = frozenset({Cause.RECIPIENT_REJECTED, Cause.CONTENT, Cause.SIZE})
-
-
-class _Clue(NamedTuple):
-    text: str
-    peer: str | None
-    line: str
-
-
-class _Process:
-    """What a process said since its last delivery."""
-
-    __slots__ = ("clues", "delivered")
-
-    def __init__(self) -> None:
-        self.clues: deque[_Clue] = deque(maxlen=_MOST_CLUES)
-        self.delivered = False
+# What follows from something else and says nothing of why → the daemon that said why ("": the one it is about).
+_CONSEQUENCES: Mapping[str, str] = {
+    "daemon-throttled": "",
+    "transport-failed": "",
+    "daemon-fatal": "",
+    "resolver-failed": "trivial-rewrite",
+    "client-lookup-failed": "smtpd",
+}
+_DEAD = re.compile(r"(?:/|private/|public/)([\w-]+)(?:: bad command startup| socket: )")
+_AFTERMATH = 120.0  # seconds; master waits for one minute before it starts a daemon again
 
 
 class Incidents:
@@ -78,7 +64,7 @@ class Incidents:
         self._open: dict[str, Incident] = {}
         self._closed: deque[Incident] = deque(maxlen=keep_closed)
         self._changes: deque[Change] = deque(maxlen=2 * _MOST_OPEN)
-        self._processes: OrderedDict[tuple[str, str, int | None], _Process] = OrderedDict()
+        self._clues = Clues()
         self._senders: OrderedDict[str, str] = OrderedDict()
         self._stamp = ("", 0.0)
         self.dropped = 0  # incidents that found no room
@@ -113,8 +99,10 @@ class Incidents:
             self._sender(event)  # type: ignore[arg-type]
         elif kind is ev.Removed:
             self._senders.pop(event.queue_id, None)  # type: ignore[union-attr,arg-type]
-        elif kind in _PROVES:
-            self._prove(record, _PROVES[kind])
+        elif kind in OF_LINES:
+            self._prove(record, OF_LINES[kind])
+        elif kind is ev.Expired:
+            self._expired(record, event)  # type: ignore[arg-type]
         elif kind is ev.MessageId or kind is ev.TlsEstablished:
             return
         else:
@@ -169,59 +157,55 @@ class Incidents:
         if len(self._senders) > _MOST_SENDERS:
             self._senders.popitem(last=False)
 
+    def _expired(self, record: Record, event: ev.Expired) -> None:
+        """A mail was given up for its age: what delayed it has lost it."""
+        for incident in self._open.values():
+            if event.queue_id in incident.mails:
+                incident.lost += 1
+                incident.show(line_of(record))
+
     def _delivery(self, record: Record, event: ev.Delivery) -> None:
-        process = self._processes.get((record.instance, record.daemon, record.pid))
-        if process is not None:
-            process.delivered = True
+        clues, first = self._clues.before(record, event.relay)
         if event.status in DELIVERED:
-            if process is not None:
-                self._passed_over(record, event, process)
+            if first:
+                self._passed_over(record, event)
             if self._open:
                 self._sent(record, event)
             return
-        cause = cause_of(event) or Cause.OTHER
-        clues = [clue for clue in (process.clues if process else ()) if _about(clue.peer, event.relay)]
-        reason = bare_reason(event.reason or "")
-        sender = self._senders.get(event.queue_id)
-        symptom = of_delivery(
-            record.daemon,
-            cause,
-            f"status={event.status} relay={self._names.of_delivery(event)} {reason}",
-            [clue.text for clue in clues],
-        )
+        cause, relay = cause_of(event) or Cause.OTHER, self._names.of_delivery(event)
+        told = f"status={event.status} relay={relay} {bare_reason(event.reason or '')}"
+        symptom = of_delivery(record.daemon, cause, told, [clue.text for clue in clues])
         incident = self._consequence(symptom, record) or self._opened(
             symptom, record.instance, self._place(event), self._time(record)
         )
         if incident is None:
             return
+        sender = self._senders.get(event.queue_id)
         self._seen(incident, record)
-        incident.cause = cause.value
-        incident.relay = self._names.of_delivery(event)
+        incident.cause, incident.relay = cause.value, relay
         incident.concerns(event.queue_id, sender, _domain(event.to))
-        # The notice about a mail that is lost is no further mail; it bounces for the same reason.
-        if event.status == "bounced" and cause not in _OF_THE_MAIL:
+        # The notice about a lost mail, which has no sender, is no further mail.
+        if event.status == "bounced" and cause not in _OF_THE_MAIL and sender != "":
             incident.lost += 1
         for clue in clues:
             if symptom.clue is not None and symptom.clue.search(clue.text):
                 incident.show(clue.line)
         incident.show(line_of(record))
 
-    def _passed_over(self, record: Record, event: ev.Delivery, process: _Process) -> None:
+    def _passed_over(self, record: Record, event: ev.Delivery) -> None:
         """Mail that left by another host than the one that was tried first: a fallback, which will not do for ever."""
         relay, _, _ = split_peer(event.relay)
-        for clue in process.clues:
+        for clue in self._clues.all_before(record):
             host, _, port = split_peer(clue.peer or "")
             if host is None or host == relay or not clue.text.startswith("connect to "):
                 continue
             label = self._names.of_peer(clue.peer or "")
             place = label if label != "other" else f"{host}:{port}" if port else host
-            if (
-                incident := self._opened(SYMPTOMS["fallback"], record.instance, place, self._time(record))
-            ) is not None:
+            incident = self._opened(SYMPTOMS["fallback"], record.instance, place, self._time(record))
+            if incident is not None:
                 self._seen(incident, record)
                 incident.relay = label
                 incident.show(clue.line)
-        process.clues.clear()
 
     def _place(self, event: ev.Delivery) -> str:
         label = self._names.of_delivery(event)
@@ -235,19 +219,18 @@ class Incidents:
 
     def _sent(self, record: Record, event: ev.Delivery) -> None:
         place, now = self._place(event), self._time(record)
-        sender = self._senders.get(event.queue_id)
         left = event.relay not in {"local", "none"} and record.daemon not in {"local", "virtual"}
+        sender = self._senders.get(event.queue_id)
+        success = Success(record.daemon, place, event.queue_id, sender, _domain(event.to), left)
         for incident in list(self._open.values()):
-            if incident.instance == record.instance and _proves(
-                incident, record.daemon, place, event, sender, left=left
-            ):
+            if incident.instance == record.instance and proves(success, incident):
                 self._close(incident, now, f"mail {event.queue_id} was sent by {place}")
 
     # Everything else
 
     def _line(self, record: Record, event: Event) -> None:
-        if isinstance(event, _CLUES):
-            self._clue(record, event)
+        if isinstance(event, CLUES):
+            self._clues.add(record, event)
         if record.severity == "info" and not isinstance(event, _TOLD_PLAINLY):
             return
         symptom = of_line(record.daemon or record.instance, record.severity, record.text)
@@ -279,31 +262,13 @@ class Incidents:
         ]
         return max(reasons, key=lambda incident: incident.last) if reasons else None
 
-    def _clue(self, record: Record, event: Event) -> None:
-        key = (record.instance, record.daemon, record.pid)
-        process = self._processes.pop(key, None) or _Process()
-        if process.delivered:
-            # What disabled TLS holds for the life of the process; the rest was about that delivery.
-            kept = [clue for clue in process.clues if "disabling TLS" in clue.text]
-            process.clues = deque(kept, maxlen=_MOST_CLUES)
-            process.delivered = False
-        process.clues.append(_Clue(record.text, getattr(event, "peer", None), line_of(record)))
-        self._processes[key] = process
-        if len(self._processes) > _MOST_PROCESSES:
-            self._processes.popitem(last=False)
-
     def _prove(self, record: Record, proof: Proof) -> None:
         if not self._open:
             return
         now = self._time(record)
         for incident in list(self._open.values()):
-            row = SYMPTOMS[incident.symptom]
-            if row.proof is not proof or incident.instance != record.instance:
-                continue
-            # What postfix-script complains of when Postfix starts stands before the start.
-            checked = proof is Proof.STARTED and (row.effect is Effect.NOTE or row.daemon == "postfix-script")
-            if not checked or now - incident.last > _CHECK_TAKES:
-                self._close(incident, now, _PROOF_WORDS[proof])
+            if incident.instance == record.instance and line_proves(proof, incident, now):
+                self._close(incident, now, WORDS[proof])
 
     # Opening and closing
 
@@ -312,8 +277,7 @@ class Incidents:
         incident = self._open.get(key)
         if incident is not None:
             return incident
-        if len(self._open) >= _MOST_OPEN:
-            self.dropped += 1
+        if len(self._open) >= _MOST_OPEN and not self._make_room(symptom.effect):
             return None
         incident = self._come_back(key, now) or Incident(
             symptom.id, instance, place, "none", "", None, symptom.effect, now, now
@@ -322,6 +286,16 @@ class Incidents:
         self.opened_total += 1
         self._changes.append(Change("opened", incident))
         return incident
+
+    def _make_room(self, effect: Effect) -> bool:
+        """Forget the least of the incidents for one that is no less; False if all are worse."""
+        self.dropped += 1
+        severity = list(Effect).index
+        least = max(self._open.values(), key=lambda incident: (severity(incident.worst), -incident.last))
+        if severity(least.worst) < severity(effect):
+            return False
+        del self._open[least.key]
+        return True
 
     def _come_back(self, key: str, now: float) -> Incident | None:
         for incident in self._closed:
@@ -351,29 +325,6 @@ class Incidents:
         return self._stamp[1]
 
 
-_PROVES: Mapping[Any, Proof] = {
-    ev.PickedUp: Proof.SUBMITTED,
-    ev.ClientAccepted: Proof.ACCEPTED,
-    ev.MasterStarted: Proof.STARTED,
-    ev.MasterReloaded: Proof.STARTED,
-}
-_PROOF_WORDS = {
-    Proof.SUBMITTED: "a program of this host submitted a mail",
-    Proof.ACCEPTED: "a client's mail was accepted",
-    Proof.STARTED: "Postfix started, and did not say it again",
-}
-# What follows from something else and says nothing of why → the daemon that said why ("": the one it is about).
-_CONSEQUENCES: Mapping[str, str] = {
-    "daemon-throttled": "",
-    "transport-failed": "",
-    "daemon-fatal": "",
-    "resolver-failed": "trivial-rewrite",
-    "client-lookup-failed": "smtpd",
-}
-_DEAD = re.compile(r"(?:/|private/|public/)([\w-]+)(?:: bad command startup| socket: )")
-_AFTERMATH = 120.0  # seconds; master waits for one minute before it starts a daemon again
-
-
 def _subject(symptom: Symptom, record: Record) -> str:
     """The place of a complaint: a daemon dies alone; the rest is about the host."""
     return record.daemon if symptom.proof is Proof.SENT and record.daemon else "this host"
@@ -381,32 +332,6 @@ def _subject(symptom: Symptom, record: Record) -> str:
 
 def _domain(address: str) -> str:
     return address.rpartition("@")[2].lower()
-
-
-def _about(peer: str | None, relay: str) -> bool:
-    """A clue about another server says nothing of this delivery."""
-    return peer is None or "[" not in relay or "[" not in peer or peer == relay
-
-
-def _proves(
-    incident: Incident, daemon: str, place: str, event: ev.Delivery, sender: str | None, *, left: bool
-) -> bool:
-    """Does this success prove that the incident is over?"""
-    proof = SYMPTOMS[incident.symptom].proof
-    if proof is Proof.LEFT:
-        return left
-    if proof not in {Proof.SENT, Proof.SAME_SENDER}:
-        return False
-    if event.queue_id in incident.mails:
-        return True
-    same_sender = sender is not None and sender in incident.senders
-    if proof is Proof.SAME_SENDER or incident.opened > 2:
-        return same_sender and left
-    if incident.cause is None:
-        return incident.place == daemon
-    # A next hop that was put right is another place; mail of the same sender to the same domain is the proof then.
-    same_way = same_sender and left and _domain(event.to) in incident.domains
-    return place == incident.place or (same_way and incident.relay in {"none", "other"})
 
 
 def _restored(rows: Any) -> Iterator[Incident]:
@@ -417,6 +342,3 @@ def _restored(rows: Any) -> Iterator[Incident]:
             continue
         if incident.symptom in SYMPTOMS:
             yield incident
-
-
-__all__ = ["Effect", "Incidents"]
