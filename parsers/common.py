@@ -49,7 +49,7 @@ COMMON: Final[tuple[Rule, ...]] = (
         "trivial-rewrite/rewrite.c",
         "master/master_ent.c",
     ),
-    rule(r"(?P<text>redirecting \S+:\S+ to \S+:\S+)", CompatibilityNotice, "global/nbdb_redirect.c"),
+    rule(r"(?P<text>redirecting \S++ to \S++)", CompatibilityNotice, "global/nbdb_redirect.c"),
     rule(r"(?P<text>cache \S+ (?:full|partial) cleanup: .*)", Statistics, "util/dict_cache.c"),
     rule(r"(?P<text>statistics: .*)", Statistics, "anvil/anvil.c", "scache/scache.c"),
     # Tables
