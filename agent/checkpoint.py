@@ -2,7 +2,7 @@
 
 Promise: the file is replaced atomically and flushed to disk, so that it always holds a position and exactly the
 counts up to it. A damaged file (its checksum tells) is put aside and told of; counting starts afresh then. One of
-another version is refused, and stays as it is.
+an older version is taken over as far as that is known how to; any other is refused, and stays as it is.
 
 How it fails: `OSError` when it cannot be written, and the former one stays; `CheckpointError` when what is there
 can neither be used nor put aside.
@@ -12,16 +12,15 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from agent.files import write_atomically
-from agent.source.segment import Mark
 from agent.tally import Tally
 
-VERSION = 1
+VERSION = 2
 _log = logging.getLogger("postward.checkpoint")
 # Two would write the same file beside the checkpoint, and one would rename what the other has half written.
 _one_writer = threading.Lock()
@@ -33,28 +32,21 @@ class CheckpointError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What was counted, and the position in the log `source` up to which it was.
+    """What was counted, and the positions in the sources of the log up to which it was.
 
-    `marks` is None while no log could be seen yet, and empty for a log of which everything is news; `cursor` is the
-    position in the journal, if that is the source.
-    `parts` is what other parts of the agent keep in step with the counts, by name: what may go into JSON.
+    Attributes:
+        positions: name of a source → its position, as `agent.source.source` has it.
+        tally: the counts.
+        parts: what other parts of the agent keep in step with the counts, by name: what may go into JSON.
     """
 
-    source: str
-    marks: Sequence[Mark] | None
+    positions: Mapping[str, Any]
     tally: Tally
     parts: Mapping[str, Any] = field(default_factory=dict)
-    cursor: str | None = None
 
     def to_json(self) -> bytes:
         """The file's content."""
-        body = {
-            "source": self.source,
-            "marks": None if self.marks is None else [mark.as_json() for mark in self.marks],
-            "tally": self.tally.as_json(),
-            "parts": self.parts,
-            "cursor": self.cursor,
-        }
+        body = {"positions": self.positions, "tally": self.tally.as_json(), "parts": self.parts}
         return _dump({"version": VERSION, "sha256": _checksum(body), **body})
 
 
@@ -99,21 +91,32 @@ def parse_checkpoint(content: bytes) -> Checkpoint:
         version = data.pop("version")
         if not isinstance(version, int):
             raise TypeError(f"version {version!r}")  # noqa: TRY301 - as every other thing that is no checkpoint
-        if version != VERSION:
+        if version != VERSION and version not in _MIGRATIONS:
             raise CheckpointError(_of_another_version(version))
         checksum = data.pop("sha256")
         if checksum != _checksum(data):
             raise ValueError("its checksum is wrong")
-        marks = data["marks"]
+        while version != VERSION:
+            data = _MIGRATIONS[version](data)
+            version += 1
         return Checkpoint(
-            data["source"],
-            None if marks is None else [Mark(**mark) for mark in marks],
-            Tally.from_json(data["tally"]),
-            dict(data.get("parts", {})),
-            data.get("cursor"),
+            dict(data["positions"]), Tally.from_json(data["tally"]), dict(data.get("parts", {}))
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _from_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """One source, and the marks of it."""
+    return {
+        "positions": {data["source"]: data["marks"]},
+        "tally": data["tally"],
+        "parts": data.get("parts", {}),
+    }
+
+
+# Version → what makes the next one of it.
+_MIGRATIONS: Final[Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {1: _from_1}
 
 
 def _of_another_version(version: int) -> str:

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent.checkpoint import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
+from agent.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from agent.clock import local_now
 from agent.console import DeliveryRows, probe_text, terminal
 from agent.enforcing.enforcement import enforcement_file, read_enforcement
@@ -29,8 +29,12 @@ from agent.probing.schedule import Probing
 from agent.probing.tracker import ProbeResult
 from agent.probing.traffic import UserCounting
 from agent.relay_names import RelayNames
-from agent.source.file import FileSource
-from agent.source.find import NoLogError, find_log
+from agent.reloading import Reloading, first_of
+from agent.saving import Saving
+from agent.source.find import NoLogError, find_log, open_sources
+from agent.source.own_line import OwnLine
+from agent.source.reader import LogReader
+from agent.source.source import Source
 from agent.source.watch import Watcher, wake_up
 from agent.tally import Tally
 from agent.telling.collector import Gauges
@@ -38,8 +42,6 @@ from agent.telling.status import Status, status_of
 from agent.telling.telling import Telling, TellingError
 from config.settings import Settings
 
-_LOOK_AGAIN = 1.0  # seconds until the log is looked at without a wake-up
-_CHECKPOINT_INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log
 _SETTLE = 0.2  # seconds that a change in Postfix's folder may take: editors write in several steps
 
 _log = logging.getLogger("postward")
@@ -56,10 +58,12 @@ class Options:
     Attributes:
         enforce: also keep the configuration (needs root).
         deliveries: print each delivery as a row.
+        settings_file: where the settings are from, and read anew; None: nowhere.
     """
 
     enforce: bool = False
     deliveries: bool = False
+    settings_file: Path | None = None
 
 
 class Agent:
@@ -69,8 +73,9 @@ class Agent:
         StartError: on construction, when a part cannot be set up.
     """
 
-    def __init__(self, settings: Settings, options: Options) -> None:
+    def __init__(self, settings: Settings, options: Options, reloading: Reloading) -> None:
         self._settings = settings
+        self._reloading = reloading
         self._options = options
         self._console = terminal()
         self._postfix = Postfix(Path(settings.postfix.config_directory))
@@ -79,7 +84,7 @@ class Agent:
         self._names = RelayNames.of_settings(settings)
 
         # log → counts, and the counts saved with the position
-        self._source, self._tally, parts = self._resume()
+        sources, self._tally, parts = self._resume()
         guard = self._guard()
         self._probing = self._set_up_probing(guard)
         self._relay_watch = RelayWatch(settings, self._tally, guard)
@@ -88,57 +93,63 @@ class Agent:
             settings, self._postfix, self._names, self._telling.all_gauges, self._telling.refresh
         )
         self._telling.on_status, self._telling.on_incidents = self._status, self._incidents.public
-        observers = [self._probing.observe, *self._telling.observers, *self._incidents.observers]
+        self._own_line = OwnLine(
+            self._postfix, self._tally, settings.log.test_interval_seconds, lambda: self._reader.unread() > 0
+        )
+        observers = [
+            self._probing.observe,
+            self._own_line.observe,
+            *self._telling.observers,
+            *self._incidents.observers,
+        ]
         if options.deliveries:
             observers.append(DeliveryRows(self._console, self._names).observe)
         self._counting = UserCounting(self._tally, self._names, local_now)
-        self._pipeline = Pipeline(self._counting, observers)
+        self._reader = LogReader(sources, Pipeline(self._counting, observers).feed, self._tally)
+        self._saving = Saving(self._checkpoint_file, self._tally, self._checkpoint, self._reader.keeper)
         self._counting.restore(parts.get("traffic", {}))
         self._probing.restore(parts.get("probing", {}))
         self._relay_watch.restore(parts.get("relays", {}))
         self._incidents.restore(parts.get("incidents", {}))
-        self._caught_up = False
 
         # settings → Postfix, and the proof that it works
         self._enforcer = Enforcer(settings, self._postfix) if options.enforce else None
         self._applied_at = 0.0
 
-    async def run(self) -> None:
-        """Run until SIGTERM or SIGINT."""
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async def run(self, stop: asyncio.Event) -> Settings | None:
+        """Run until `stop`, or until there are other settings, which are handed back."""
         with Watcher() as watcher:
             async with asyncio.TaskGroup() as group:
-                jobs = [self._follow_log(watcher), self._save(), self._probe(), self._relay_watch.run()]
-                jobs.append(self._incidents.run(lambda: self._caught_up))
+                jobs = [
+                    self._reader.run(watcher),
+                    self._saving.run(self._reader.looked),
+                    self._own_line.run(),
+                ]
+                jobs += [self._probe(), self._relay_watch.run()]
+                jobs.append(self._incidents.run(lambda: not self._reader.behind))
                 if self._enforcer:
                     jobs.append(self._enforce(watcher, self._enforcer))
                 tasks = [group.create_task(job) for job in [*jobs, self._telling.serve()]]
                 _log.info("metrics: %s", self._telling.url)
-                asyncio.get_running_loop().add_signal_handler(
-                    signal.SIGHUP, lambda: group.create_task(self._telling.reload())
-                )
+                self._reloading.listen(lambda: group.create_task(self._telling.reload()))
                 notify("READY=1")
-                await stop.wait()
-                notify("STOPPING=1")
+                changed = await first_of(stop.wait(), self._reloading.changed(watcher))
                 for task in tasks:
                     task.cancel()
-        self._write_checkpoint()
-        self._source.close()
+        self._saving.save()
+        self._reader.close()
+        return changed if isinstance(changed, Settings) else None
 
-    def _resume(self) -> tuple[FileSource, Tally, Mapping[str, Any]]:
+    def _resume(self) -> tuple[list[Source], Tally, Mapping[str, Any]]:
         """Where the last run stopped."""
         try:
-            path, reason = find_log(self._settings.log.source, self._postfix)
+            names, reason = find_log(self._settings.log.source, self._postfix)
             checkpoint = read_checkpoint(self._checkpoint_file)
         except (NoLogError, CheckpointError) as error:
             raise StartError(str(error)) from error
-        _log.info("log: %s (%s)", path, reason)
-        if checkpoint is None:
-            return FileSource(path), Tally(), {}
-        same = checkpoint.source == str(path)
-        return FileSource(path, checkpoint.marks if same else None), checkpoint.tally, checkpoint.parts
+        _log.info("log: %s (%s)", ", ".join(names), reason)
+        checkpoint = checkpoint or Checkpoint({}, Tally())
+        return open_sources(names, checkpoint.positions), checkpoint.tally, checkpoint.parts
 
     def _set_up_telling(self) -> Telling:
         """Counts → Prometheus."""
@@ -149,31 +160,6 @@ class Agent:
         except TellingError as error:
             raise StartError(str(error)) from None
 
-    async def _follow_log(self, watcher: Watcher) -> None:
-        path = self._source.path
-        wake = watcher.watch(path.parent, lambda name: name.startswith(path.name))
-        problem = None
-        while True:
-            if lines := self._source.read():
-                self._pipeline.feed(lines)
-                await asyncio.sleep(0)  # a backlog must not keep scrapes and probes waiting
-                continue
-            self._caught_up = True
-            if self._source.problem != problem:
-                problem = self._source.problem
-                _log.log(
-                    logging.ERROR if problem else logging.INFO,
-                    "log: %s",
-                    problem or f"{path} can be read again",
-                )
-            await wake_up(wake, _LOOK_AGAIN)
-
-    async def _save(self) -> None:
-        while True:
-            await asyncio.sleep(_CHECKPOINT_INTERVAL)
-            content = self._checkpoint().to_json()
-            await asyncio.to_thread(self._write_checkpoint, content)
-
     def _checkpoint(self) -> Checkpoint:
         parts = {
             "traffic": self._counting.as_json(),
@@ -181,15 +167,7 @@ class Agent:
             "relays": self._relay_watch.as_json(),
             "incidents": self._incidents.as_json(),
         }
-        return Checkpoint(str(self._source.path), self._source.marks(), self._tally, parts)
-
-    def _write_checkpoint(self, content: bytes | None = None) -> None:
-        try:
-            write_checkpoint(self._checkpoint_file, content or self._checkpoint().to_json())
-        except OSError as error:
-            _log.error(
-                "%s: %s; after a crash lines would be counted again", self._checkpoint_file, error.strerror
-            )
+        return Checkpoint(self._reader.positions(), self._tally, parts)
 
     async def _enforce(self, watcher: Watcher, enforcer: Enforcer) -> None:
         wake = watcher.watch(self._postfix.config_directory, lambda name: not name.startswith("."))
@@ -247,24 +225,21 @@ class Agent:
             )
 
     def _not_ready(self) -> str | None:
-        return (
-            None
-            if self._caught_up
-            else f"catching up with {self._source.path}, {self._source.unread()} bytes to go"
-        )
+        if self._reader.behind:
+            return f"catching up with {self._reader.names}, {self._reader.unread()} bytes to go"
+        return None if self._saving.saved else "position and counts have not been saved yet"
 
     def _gauges(self) -> Gauges:
         """What is true at this moment."""
         gauges: dict[str, dict[tuple[str, ...], float]] = {
             "postfix_up": {(): float(master_runs(self._queue_directory))},
-            "postward_log_unread_bytes": {(): float(self._source.unread())},
-            "postward_log_readable": {(): float(self._source.problem is None)},
             "postward_build_info": {(version("postward"),): 1.0},
         }
         if enforcement := read_enforcement(enforcement_file(Path(self._settings.enforce.directory))):
             gauges |= enforcement.gauges()
         return {
-            **gauges, **self._probing.gauges(), **self._relay_watch.gauges(), **self._incidents.gauges(),
+            **gauges, **self._reloading.gauges(), **self._reader.gauges(), **self._saving.gauges(), **self._own_line.gauges(),
+            **self._probing.gauges(), **self._relay_watch.gauges(), **self._incidents.gauges(),
         }  # fmt: skip
 
     def _status(self) -> Status:
@@ -298,7 +273,21 @@ def serve(settings: Settings, options: Options) -> None:
             f"state.directory: {settings.state.directory}: {error.strerror}; write a folder that can be written"
         ) from error
 
-    async def run() -> None:
-        await Agent(settings, options).run()
+    asyncio.run(_serve(settings, options))
 
-    asyncio.run(run())
+
+async def _serve(settings: Settings, options: Options) -> None:
+    """One agent after the other, each with other settings; the counts go from one to the next by the checkpoint."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    reloading = Reloading(options.settings_file, settings)
+    agent = Agent(settings, options, reloading)
+    while (changed := await agent.run(stop)) is not None:
+        try:
+            agent = Agent(changed, options, reloading)
+        except StartError as error:
+            reloading.refuse(changed, settings, str(error))
+            agent = Agent(settings, options, reloading)
+        settings = reloading.settings
+    notify("STOPPING=1")

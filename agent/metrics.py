@@ -233,6 +233,50 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("postward_log_unread_bytes", "gauge", "Bytes of the log that wait to be read."),
     Metric("postward_log_readable", "gauge", "1 if the log can be read."),
+    Metric(
+        "postward_log_read_errors_total",
+        "counter",
+        "How often a source of the log became impossible to read.",
+    ),
+    Metric(
+        "postward_log_losses_total",
+        "counter",
+        "Gaps in the log, and lines that a rate limit of journald or rsyslog suppressed.",
+    ),
+    Metric(
+        "postward_log_disk_free_bytes",
+        "gauge",
+        "What the log's file system has left; a full one takes no lines.",
+    ),
+    Metric(
+        "postward_log_test_lines_total",
+        "counter",
+        "Postward's own test lines through postlog, by what became of them.",
+        ("result",),
+    ),
+    Metric(
+        "postward_log_test_line_success",
+        "gauge",
+        "1 if the last test line came back through the log, 0 if not; absent where none can be sent.",
+    ),
+    Metric(
+        "postward_log_test_line_latency_seconds",
+        "gauge",
+        "How long the last test line that came back took, postlog included.",
+    ),
+    Metric(
+        "postward_checkpoint_timestamp_seconds",
+        "gauge",
+        "When position and counts were last saved; a crash goes back to it.",
+    ),
+    Metric("postward_checkpoint_errors_total", "counter", "How often saving position and counts failed."),
+    # --- settings
+    Metric(
+        "postward_settings_in_force",
+        "gauge",
+        "1 if the settings file, as it is now, is in force; 0 if it is bad and the former settings stay.",
+    ),
+    Metric("postward_settings_loaded_timestamp_seconds", "gauge", "When the settings in force were loaded."),
     # --- enforcement
     Metric("postward_config_in_sync", "gauge", "1 if Postfix's configuration is what the settings say."),
     Metric(

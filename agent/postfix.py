@@ -16,6 +16,7 @@ import contextlib
 import os
 import pty
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -151,6 +152,22 @@ class Postfix:
     def flush(self) -> None:
         """Try all waiting mail now (postqueue(1)). Raises PostfixError."""
         _run(self.command("postqueue", "-f"))
+
+    def log(self, text: str) -> None:
+        """Write a line into Postfix's log (postlog(1)). Raises PostfixError, also where that would go nowhere.
+
+        With maillog_file lines go to postlogd's socket, and what cannot be put there vanishes without a word.
+        """
+        command = self.command("postlog", "-p", "info", text)
+        if self.expanded("maillog_file"):
+            socket = Path(self.expanded("queue_directory")) / "public" / "postlog"
+            is_set_gid = Path(command[0]).stat().st_mode & stat.S_ISGID
+            if not is_set_gid and not os.access(socket, os.W_OK):
+                raise PostfixError(
+                    f"{socket}: postlogd cannot be reached; Postfix does not run, or this user is not in the group of its "
+                    "public folder (setgid_group, usually postdrop)"
+                )
+        _run(command)
 
     async def list_queue(self) -> AsyncIterator[bytes]:
         """The queue as `postqueue -j` prints it, in pieces as they come. Raises PostfixError."""

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, PlainValidator, SecretStr, ValidationInfo, field_validator
 
 from config.fields import AbsolutePath, MailAddress, Section, Text, plain_text, quoted, split_address
 
@@ -49,21 +49,44 @@ class Postfix(Section):
         return value
 
 
+def _log_source(value: object) -> str | list[str]:
+    """Text, or a list of paths. One function for both: of a union, pydantic would tell what is wrong with either."""
+    if isinstance(value, str):
+        if value not in {"auto", "journal", "-"} and not value.startswith("/"):
+            raise ValueError(
+                f'is {quoted(value)}; write "auto", "journal", "-" for standard input, or the whole path of a file'
+            )
+        return plain_text(value)
+    if not isinstance(value, list) or not value or not all(isinstance(path, str) for path in value):
+        raise ValueError(
+            'is neither text nor a list of paths; write it as in "auto" or ["/var/log/mail.log"]'
+        )
+    for path in value:
+        if not path.startswith("/"):
+            raise ValueError(f"names {quoted(path)}; several sources are files, each with its whole path")
+        if value.count(path) > 1:
+            raise ValueError(f"names {quoted(path)} twice; its lines would count twice")
+    return [plain_text(path) for path in value]
+
+
+LogSource = Annotated[str | list[str], PlainValidator(_log_source)]
+
+
 class Log(Section):
     """Where Postfix's log is read."""
 
-    source: Text = Field(
+    source: LogSource = Field(
         default="auto",
-        description="The mail log file. auto: maillog_file of Postfix, else /var/log/maillog, else /var/log/mail.log.",
+        description='The mail log: a file, a list of files, "journal", or "-" for standard input. auto: maillog_file of '
+        "Postfix, else /var/log/maillog or /var/log/mail.log if it is written to, else the journal.",
         examples=["/var/log/mail.log"],
     )
-
-    @field_validator("source")
-    @classmethod
-    def _auto_or_file(cls, value: str) -> str:
-        if value != "auto" and not value.startswith("/"):
-            raise ValueError(f'is {quoted(value)}; write "auto" or the whole path of a file')
-        return value
+    test_interval_seconds: int = Field(
+        default=300,
+        ge=0,
+        le=86400,
+        description="How often a test line is sent through postlog, to see that the log can be trusted. 0: never.",
+    )
 
 
 class Enforce(Section):

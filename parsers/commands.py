@@ -6,6 +6,7 @@ from parsers.events import (
     CompatibilityNotice,
     ConfigurationProblem,
     MailSystem,
+    OwnTestLine,
     QueueAction,
     QueueActionTotal,
     Removed,
@@ -49,6 +50,11 @@ POSTFIX: Final[tuple[Rule, ...]] = (
         ConfigurationProblem,
         "postfix/postfix.c",
     ),
+)
+
+# What is printed is what postlog was handed, here by agent/source/own_line.py.
+POSTLOG: Final[tuple[Rule, ...]] = (
+    rule(r"postward test line (?P<token>[0-9a-f]{16})", OwnTestLine, "postlog/postlog.c"),
 )
 
 POSTSUPER: Final[tuple[Rule, ...]] = (

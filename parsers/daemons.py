@@ -39,6 +39,7 @@ _OWN: Final[dict[str, tuple[Rule, ...]]] = {
     "postdrop": _SUBMISSION,
     "postfix": (*commands.POSTFIX, *COMMON),
     "postfix-script": (*COMMON, *commands.SCRIPT),
+    "postlog": (*commands.POSTLOG, *COMMON),
     "postqueue": (*commands.POSTQUEUE, *COMMON),
     "postscreen": (*postscreen.POSTSCREEN, *COMMON),
     "postsuper": (*commands.POSTSUPER, *COMMON),

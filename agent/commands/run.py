@@ -22,6 +22,6 @@ def command(settings_file: Path, enforce: bool, deliveries: bool) -> None:
         if enforce:
             need_root()
         try:
-            serve(settings, Options(enforce, deliveries))
+            serve(settings, Options(enforce, deliveries, settings_file))
         except StartError as error:
             fail(str(error))

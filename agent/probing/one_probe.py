@@ -15,9 +15,11 @@ from agent.probing.arrivals import ask_for_arrivals
 from agent.probing.probe import Prober, limits
 from agent.probing.refine import refined
 from agent.probing.tracker import ProbeResult, ProbeTracker, Route
-from agent.source.file import FileSource
-from agent.source.find import find_log
-from agent.source.watch import Watcher, wake_up
+from agent.source import standard_input
+from agent.source.find import NoLogError, find_log, open_sources
+from agent.source.reader import LogReader
+from agent.source.watch import Watcher
+from agent.tally import Tally
 from config.settings import Settings
 from parsers import parse
 
@@ -55,12 +57,16 @@ async def _probe(prober: Prober, route: Route, settings: Settings) -> ProbeResul
 @asynccontextmanager
 async def _prober(settings: Settings) -> AsyncIterator[Prober]:
     postfix = Postfix(Path(settings.postfix.config_directory))
-    path, _ = find_log(settings.log.source, postfix)
-    source, tracker = FileSource(path), ProbeTracker(limits=limits(settings))
-    source.read()  # from here on
+    names, _ = find_log(settings.log.source, postfix)
+    if standard_input.NAME in names:
+        raise NoLogError(
+            "log.source: only the agent can read its standard input; ask it by its metrics, or probe where the log is a file"
+        )
+    tracker = ProbeTracker(limits=limits(settings))
+    reader = LogReader(open_sources(names, {}), lambda lines: _observe(tracker, lines), Tally())
+    reader.read_slice()  # from here on
     with Watcher() as watcher:
-        wake = watcher.watch(path.parent, lambda name: name.startswith(path.name))
-        jobs = [asyncio.create_task(_follow(source, tracker, wake))]
+        jobs = [asyncio.create_task(reader.run(watcher))]
         if settings.probe.arrivals:
             jobs.append(asyncio.create_task(_ask(settings.probe.arrivals, tracker)))
         try:
@@ -70,16 +76,14 @@ async def _prober(settings: Settings) -> AsyncIterator[Prober]:
                 job.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*jobs)
-            source.close()
+            reader.close()
 
 
-async def _follow(source: FileSource, tracker: ProbeTracker, wake: asyncio.Event) -> None:
-    while True:
-        for line in lines_of(source.read()):
-            record, event = parse(line)
-            if record is not None and event is not None:
-                tracker.observe(record, event)
-        await wake_up(wake, 0.5)
+def _observe(tracker: ProbeTracker, lines: bytes) -> None:
+    for line in lines_of(lines):
+        record, event = parse(line)
+        if record is not None and event is not None:
+            tracker.observe(record, event)
 
 
 async def _ask(url: str, tracker: ProbeTracker) -> None:

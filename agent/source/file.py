@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from agent.source.segment import LONGEST_LINE, DamagedError, Mark, Segment
 from agent.source.survey import MOST_REMEMBERED, first_look, survey
@@ -59,6 +60,30 @@ class FileSource:
         for segment in self._segments:
             segment.close()
         self._segments.clear()
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @property
+    def folder(self) -> Path:
+        """Rotation happens here."""
+        return self.path.parent
+
+    @property
+    def position(self) -> list[dict[str, Any]] | None:
+        """The marks, as a checkpoint keeps them."""
+        marks = self.marks()
+        return None if marks is None else [mark.as_json() for mark in marks]
+
+    def concerns(self, name: str) -> bool:
+        """The log and what it becomes by rotation."""
+        return name.startswith(self.path.name)
+
+    def descriptors(self) -> Sequence[int]:
+        """A file is always readable: its folder tells."""
+        return ()
 
     def marks(self) -> list[Mark] | None:
         """The position: all lines before it have been handed out, none after it. None: nothing could be seen yet."""

@@ -12,14 +12,18 @@ after a pause. A cursor that the journal does not know any more is a loss, and r
 
 import contextlib
 import json
-import os
 import re
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from agent.source.pipe import Pipe
+from agent.source.source import nothing_to_keep
+
+NAME = "journal"
 _MAIL = "SYSLOG_FACILITY=2"
 _SUPPRESSED_ID = "a596d6fe7bfa4994828e72309e95d61e"  # systemd's SD_MESSAGE_JOURNAL_DROPPED
 _MOMENT = re.compile(r"(?:^|;)t=([0-9a-f]{1,16})(?:;|$)")
@@ -30,10 +34,8 @@ _COMMAND = ("journalctl", "--output=json", "--all", f"--output-fields={_FIELDS}"
 
 _DEADLINE = 10.0  # seconds for a look at the newest entry
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds until journalctl is started again
+_STEADY = 3.0  # seconds that journalctl lives when nothing is wrong
 _PATIENCE = 10.0  # seconds of a problem at the start after which counts are shown as they are
-_LONGEST_LINE = (
-    1 << 23
-)  # bytes of one JSON line; a message that is not UTF-8 is printed as numbers, four times as long
 
 
 class JournalSource:
@@ -45,6 +47,9 @@ class JournalSource:
         clock: monotonic seconds.
     """
 
+    name = NAME
+    folder: Path | None = None
+
     def __init__(self, position: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.position = position
         self.problem: str | None = None
@@ -52,6 +57,7 @@ class JournalSource:
         self._clock = clock
         self._begun = clock()
         self._child: _Child | None = None
+        self._started = clock()
         self._newest: str | None = None  # when this has been handed out, reading has caught up
         self._behind = True
         self._not_before = clock()
@@ -67,9 +73,21 @@ class JournalSource:
             )
         return self._behind
 
-    def fileno(self) -> int | None:
-        """What to wait for; another one after each time that journalctl had to be started again."""
-        return self._child.fileno() if self._child else None
+    def descriptors(self) -> Sequence[int]:
+        """What journalctl prints to; another one after each time that it had to be started again."""
+        return (self._child.pipe.descriptor,) if self._child else ()
+
+    def concerns(self, _name: str) -> bool:
+        """No file matters."""
+        return False
+
+    def unread(self) -> int:
+        """Bytes that journalctl has printed; what else the journal holds it does not tell."""
+        return self._child.pipe.unread() if self._child else 0
+
+    def keeper(self) -> Callable[[], None]:
+        """A journal cut short has another end, and a cursor behind it means that end: nothing is missed or read twice."""
+        return nothing_to_keep
 
     def close(self) -> None:
         """End the child process."""
@@ -82,11 +100,13 @@ class JournalSource:
         child = self._child or self._start()
         if child is None:
             return b""
-        lines = child.read(limit)
+        lines = child.pipe.read(limit)
         if lines:
             self.problem, self._pause = None, _FIRST_PAUSE
-        elif child.has_ended:
+        elif child.pipe.has_ended:
             self._fail(child.last_words())
+        elif self.problem and self._clock() - self._started > _STEADY:
+            self.problem, self._pause = None, _FIRST_PAUSE  # it lives, and there is nothing to print
         return self._take(lines)
 
     def _take(self, lines: bytes) -> bytes:
@@ -114,6 +134,7 @@ class JournalSource:
                 self.position = _newest() or ""
             self._newest = _newest(_MAIL)
             after = [f"--after-cursor={self.position}"] if self.position else []
+            self._started = self._clock()
             matches = [_MAIL, "+", f"MESSAGE_ID={_SUPPRESSED_ID}"]
             self._child = _Child([*_COMMAND, "--follow", "--no-tail", *after, *matches])
         except FileNotFoundError:
@@ -133,7 +154,7 @@ class JournalSource:
 
 
 class _Child:
-    """journalctl, read without waiting. Raises OSError if it cannot be started."""
+    """journalctl and its output. Raises OSError if it cannot be started."""
 
     def __init__(self, command: Sequence[str]) -> None:
         # Not a pipe: nobody empties it while journalctl runs.
@@ -145,26 +166,8 @@ class _Child:
         except OSError:
             self._words.close()
             raise
-        os.set_blocking(self.fileno(), False)
-        self._rest = b""
-        self.has_ended = False
-
-    def fileno(self) -> int:
-        """Its output."""
         assert self._process.stdout is not None  # noqa: S101 - asked for above
-        return self._process.stdout.fileno()
-
-    def read(self, limit: int) -> bytes:
-        """Whole lines of what it has printed."""
-        try:
-            data = os.read(self.fileno(), limit)
-        except BlockingIOError:
-            return b""
-        self.has_ended = not data
-        data = self._rest + data
-        end = data.rfind(b"\n") + 1
-        self._rest = data[end:] if len(data) - end <= _LONGEST_LINE else b""
-        return data[:end]
+        self.pipe = Pipe(self._process.stdout.fileno())
 
     def last_words(self) -> str:
         """Why it ended."""
@@ -181,6 +184,15 @@ class _Child:
         if self._process.stdout:
             self._process.stdout.close()
         self._words.close()
+
+
+def last_mail() -> float | None:
+    """When the newest entry of the mail facility was written (seconds since the epoch); None if there is none to see."""
+    try:
+        cursor = _newest(_MAIL)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return _moment(cursor) / 1e6 or None
 
 
 def _newest(*matches: str) -> str | None:

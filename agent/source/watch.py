@@ -3,7 +3,7 @@ so whoever waits looks again after a time-out anyway.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
@@ -57,11 +57,24 @@ class _Handler(FileSystemEventHandler):
             self._loop.call_soon_threadsafe(self._wake.set)
 
 
-async def wake_up(wake: asyncio.Event, timeout_seconds: float) -> None:
-    """Wait for a hint, at most so long."""
+async def wake_up(wake: asyncio.Event, timeout_seconds: float, descriptors: Iterable[int] = ()) -> None:
+    """Wait for a hint, or until one of these can be read, at most so long."""
+    loop = asyncio.get_running_loop()
+    watched = [descriptor for descriptor in descriptors if _add_reader(loop, descriptor, wake)]
     try:
         async with asyncio.timeout(timeout_seconds):
             await wake.wait()
     except TimeoutError:
         pass
+    finally:
+        for descriptor in watched:
+            loop.remove_reader(descriptor)
     wake.clear()
+
+
+def _add_reader(loop: asyncio.AbstractEventLoop, descriptor: int, wake: asyncio.Event) -> bool:
+    try:
+        loop.add_reader(descriptor, wake.set)
+    except OSError:  # a file in place of a pipe: the time-out remains
+        return False
+    return True

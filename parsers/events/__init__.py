@@ -41,6 +41,7 @@ from parsers.events.host import (
     MasterStarted,
     MasterStopped,
     MilterProblem,
+    OwnTestLine,
     Problem,
     ProcessExited,
     ProcessLimit,
@@ -131,6 +132,7 @@ __all__ = [
     "NameLookupProblem",
     "Notification",
     "NotificationFailed",
+    "OwnTestLine",
     "PassedOn",
     "PickedUp",
     "Problem",
@@ -234,6 +236,7 @@ Event: TypeAlias = (
     | BadParameter
     | ConfigurationProblem
     | CompatibilityNotice
+    | OwnTestLine
     | MasterStarted
     | MasterReloaded
     | MasterStopped

@@ -55,6 +55,12 @@ class ConfigurationProblem(NamedTuple):
     text: str
 
 
+class OwnTestLine(NamedTuple):
+    """A line that Postward itself handed to postlog(1), to see it come through the log."""
+
+    token: str
+
+
 class CompatibilityNotice(NamedTuple):
     """Postfix uses an old default because compatibility_level says so."""
 

@@ -9,8 +9,7 @@ from agent.probing.lockout import LoginGuard
 from agent.probing.relay_watch import RelayWatch
 from agent.probing.schedule import Probing
 from agent.probing.tracker import ProbeResult
-from agent.source.file import FileSource
-from agent.source.find import find_log
+from agent.source.find import find_log, open_source
 from agent.tally import Tally
 from config.settings import Settings, load_settings
 from parsers import parse
@@ -40,7 +39,7 @@ class Run:
         self.probing = Probing(settings, postfix, tally, self.verdicts.append, self._judge, guard)
         self.watch = RelayWatch(settings, tally, guard)
         self._relay = settings.relay[0]
-        self._source = FileSource(find_log(settings.log.source, postfix)[0])
+        self._source = open_source(find_log(settings.log.source, postfix)[0][0])
         self._source.read()
 
     async def _judge(self, _result: ProbeResult) -> None:

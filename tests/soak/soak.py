@@ -35,6 +35,9 @@ config_directory = "{config_directory}"
 [web]
 listen = "127.0.0.1:{port}"
 
+[log]
+test_interval_seconds = 0
+
 [state]
 directory = "{state}"
 """
@@ -169,7 +172,9 @@ class Soak:
             for file in dict.fromkeys(files)
         ]
         checkpoint = read_checkpoint(self.writer.path.parent / "state" / "checkpoint.json")
-        return "\n".join([*lines, *map(str, (checkpoint and checkpoint.marks) or [])])
+        return "\n".join(
+            [*lines, *map(str, (checkpoint and checkpoint.positions.get(str(self.writer.path))) or [])]
+        )
 
     # The log
 

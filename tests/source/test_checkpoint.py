@@ -1,6 +1,7 @@
 """The checkpoint: what is written comes back, and whatever else is found there neither crashes the agent nor is lost."""
 
 import errno
+import hashlib
 import json
 import os
 import resource
@@ -20,6 +21,7 @@ from agent.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from agent.source.find import open_source
 from agent.source.segment import Mark
 from agent.tally import Tally
 
@@ -31,7 +33,8 @@ def a_checkpoint(lines: int = 3) -> Checkpoint:
     tally.latest("postfix_delivery_last_success_timestamp_seconds", ("demo",), 1717236000.25)
     tally.observe("postfix_delivery_delay_seconds", ("demo",), 0.1)
     marks = [Mark(1, 2, 10, "ab", 4096, 5, "cd", done=True), Mark(1, 3, 20, "ef", 77, copied=True)]
-    return Checkpoint("/var/log/mail.log", marks, tally, {"other": [1, "x"]}, "s=ab;i=1")
+    positions = {"/var/log/mail.log": [mark.as_json() for mark in marks], "journal": "s=ab;i=1", "-": None}
+    return Checkpoint(positions, tally, {"other": [1, "x"]})
 
 
 def test_what_was_written_comes_back(tmp_path: Path) -> None:
@@ -41,18 +44,33 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
     write_checkpoint(path, written.to_json())
     found = read_checkpoint(path)
     assert found is not None
-    assert (found.source, list(found.marks or [])) == (written.source, list(written.marks or []))
+    assert found.positions == written.positions
     assert found.tally.as_json() == written.tally.as_json()
-    assert (found.parts, found.cursor) == (written.parts, written.cursor)
+    assert found.parts == written.parts
     assert found.to_json() == written.to_json()
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.json"]
 
 
 def test_no_position_yet_is_not_the_beginning() -> None:
     """None (nothing could be seen) and empty (everything is news) are kept apart."""
-    nothing: list[Mark] = []
-    for marks in (None, nothing):
-        assert parse_checkpoint(Checkpoint("log", marks, Tally()).to_json()).marks == marks
+    positions: dict[str, list[Any] | None] = {"log": None, "other": []}
+    assert parse_checkpoint(Checkpoint(positions, Tally()).to_json()).positions == positions
+
+
+def test_one_of_version_1_is_taken_over() -> None:
+    """It knew one source, and had its marks and a cursor apart. What is saved next is of this version."""
+    mark = {"device": 1, "inode": 2, "head_length": 10, "head": "ab", "offset": 77, "line_length": 5, "line": "cd",
+            "done": False, "copied": True}  # fmt: skip
+    tally = a_checkpoint(7).tally
+    body = {"source": "/log", "marks": [mark], "tally": tally.as_json(), "parts": {"a": 1}, "cursor": None}
+    checksum = hashlib.sha256(json.dumps(body, separators=(",", ":")).encode()).hexdigest()
+    found = parse_checkpoint(json.dumps({"version": 1, "sha256": checksum, **body}).encode())
+    assert found.positions == {"/log": [mark]}
+    assert found.tally.as_json() == tally.as_json()
+    assert found.parts == {"a": 1}
+    source = open_source("/log", found.positions["/log"])
+    assert source.position == [mark]
+    assert json.loads(found.to_json())["version"] == VERSION
 
 
 def test_there_is_none(tmp_path: Path) -> None:

@@ -268,9 +268,9 @@ def test_closing_ends_the_child(journal: Journal, sources: list[JournalSource]) 
     """No process and no descriptor is left."""
     source = opened(journal, sources)
     source.read()
-    assert source.fileno() is not None
+    assert source.descriptors()
     child = source._child
     assert child is not None
     source.close()
     assert child._process.returncode is not None
-    assert source.fileno() is None
+    assert not source.descriptors()
