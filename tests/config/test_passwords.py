@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import pickle
 import traceback
 from collections.abc import Callable
@@ -243,3 +244,33 @@ def test_a_refusal_survives_being_copied() -> None:
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert copy.problems == error.problems == ("a", "b")
     assert str(copy) == str(error) == "a\nb"
+
+
+def _as_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A password file that is not for us to read, and systemd's copy of it."""
+    file, copy = tmp_path / "passwords/demo", tmp_path / "credentials/passwords_demo"
+    for path in (file, copy):
+        path.parent.mkdir()
+        path.write_text(SECRET)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(copy.parent))
+    monkeypatch.setattr("config.passwords.os.access", lambda path, _mode: path != file)
+    return file, copy
+
+
+def test_a_file_of_root_is_read_as_systemds_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LoadCredential=passwords:FOLDER names copies passwords_FILE."""
+    file, copy = _as_credential(tmp_path, monkeypatch)
+    file.write_text("not read")
+    os.utime(file, (0, 0))
+    assert copy.read_text() == SECRET
+    assert relay(f'password_file = "{file}"').read_password() == SECRET
+
+
+def test_a_copy_older_than_the_file_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rotated password must not be tried in its former form."""
+    file, copy = _as_credential(tmp_path, monkeypatch)
+    file.write_text("rotated")
+    os.utime(copy, (0, 0))
+    assert (
+        relay(f'password_file = "{file}"').read_password() == "rotated"
+    )  # or, without the right to: an error

@@ -1,0 +1,52 @@
+"""What `postward init` writes."""
+
+import tomllib
+
+import pytest
+
+from config.first_settings import Answers, first_settings
+from config.providers import PROVIDERS
+from config.settings import parse_settings
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_every_provider_makes_good_settings(provider: str) -> None:
+    """From a login and a name alone."""
+    region = "eu-west-1" if "{region}" in PROVIDERS[provider].host else ""
+    answers = Answers(
+        myhostname="mail.example.com",
+        provider=provider,
+        region=region,
+        username=PROVIDERS[provider].username or "me@example.com",
+        recipient="probe@example.com",
+    )
+    settings = parse_settings(tomllib.loads(first_settings(answers)), "postward.toml")
+    assert settings.relay[0].name == provider
+    assert settings.relay[0].password_file == f"/etc/postward/passwords/{provider}"
+
+
+def test_nothing_stands_in_it_that_was_not_asked() -> None:
+    """Defaults are left out; quotes and backslashes are TOML's."""
+    answers = Answers(
+        myhostname="mail.example.com", host="relay.example.com", username='a"b\\c', ipv4_only=True
+    )
+    assert first_settings(answers) == (
+        "# Settings of Postward; every one with its meaning: postward check --example\n"
+        "\n[host]\n"
+        'myhostname = "mail.example.com"\n'
+        'inet_protocols = "ipv4"\n'
+        "\n[[relay]]\n"
+        'name = "relay"\n'
+        'host = "relay.example.com"\n'
+        'username = "a\\"b\\\\c"\n'
+        'password_file = "/etc/postward/passwords/relay"\n'
+    )
+
+
+def test_a_relay_without_a_login() -> None:
+    """Has neither username nor password."""
+    answers = Answers(
+        myhostname="mail.example.com", host="10.0.0.1", port=2526, tls="opportunistic", login=False
+    )
+    settings = parse_settings(tomllib.loads(first_settings(answers)), "postward.toml")
+    assert (settings.relay[0].port, settings.relay[0].username) == (2526, "")
