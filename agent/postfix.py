@@ -347,8 +347,17 @@ def _words(command: list[str]) -> str:
 
 
 def master_runs(queue_directory: str) -> bool:
-    """True if the master process of this queue lives. Starts no program: cheap enough for every scrape."""
-    return any(_is_master(entry, queue_directory) for entry in _processes())
+    """True if the master process of this queue lives. Starts no program, and looks first at the one it found last time."""
+    last = _last_master.get(queue_directory)
+    if last is not None and _is_master(last, queue_directory):
+        return True
+    found = next((entry for entry in _processes() if _is_master(entry, queue_directory)), None)
+    _last_master[queue_directory] = found
+    return found is not None
+
+
+# master.pid is root's alone on most hosts, and going through all of /proc at every scrape is not for busy ones.
+_last_master: dict[str, Path | None] = {}
 
 
 def _processes() -> Iterator[Path]:
