@@ -59,6 +59,12 @@ class Host:
     ) -> None:
         self._remove()
 
+    @property
+    def leader(self) -> int:
+        """Its PID 1, as this machine numbers it."""
+        assert self._leader is not None
+        return self._leader
+
     def boot(self) -> None:
         """Start it, and wait until it is up."""
         command = ["systemd-nspawn", "--directory", str(self.root), "--boot", "--quiet", "--console=pipe"]

@@ -56,7 +56,9 @@ class Installed:
 
     def install(self, deb: Path) -> None:
         """Install or upgrade; the package is all that is needed: apt gets no chance to fetch something."""
-        self.host.run("dpkg", "--install", self.host.put(deb, "/root"))
+        there = self.host.put(deb, "/root")
+        self.host.run("dpkg", "--install", there)
+        self.host.run("rm", there)
 
     def set_up(self) -> float:
         """`postward init` without a question. The seconds that it took, to a delivered probe and started services."""
