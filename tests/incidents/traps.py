@@ -16,7 +16,7 @@ from agent.incidents.symptom import Certainty, Effect
 from agent.relay_names import RelayNames
 
 TRAPS = Path(__file__).parents[1] / "corpus" / "traps"
-_NOW = datetime(2026, 11, 23, tzinfo=UTC)
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 class Verdict(NamedTuple):
@@ -43,7 +43,7 @@ def truths() -> dict[str, frozenset[str]]:
 
 def diagnosed(path: Path) -> list[tuple[str, Effect, Diagnosis]]:
     """Symptom, effect and diagnosis of each incident of a log."""
-    incidents: Incidents = read_logs([path], RelayNames(), _NOW)
+    incidents: Incidents = read_logs([path], RelayNames(), NOW)
     signs = {incident.symptom for incident in incidents.open}
     return [
         (incident.symptom, incident.worst, diagnose(incident, signs=signs))
