@@ -13,7 +13,7 @@ PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
 RUN_PACKAGES := postfix libsasl2-modules python3-venv
-TEST_PACKAGES := $(RUN_PACKAGES) prometheus prometheus-alertmanager rsyslog logrotate chromium
+TEST_PACKAGES := $(RUN_PACKAGES) prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm
 
 .PHONY: run test docs lint bench soak lock drill package host-test
 

@@ -108,7 +108,8 @@ def _lines_from(file: IO[bytes], start: int, end: int | None) -> Iterator[bytes]
         rest = data[last:]
         start += last
         if len(rest) > LONGEST_LINE:
-            start, rest = _without_its_end(file, start, rest)
+            yield rest[:LONGEST_LINE] + b"\n"
+            start, rest = _next_line(file, start + len(rest))
 
 
 def _next_line(file: IO[bytes], position: int) -> tuple[int, bytes]:
@@ -121,15 +122,16 @@ def _next_line(file: IO[bytes], position: int) -> tuple[int, bytes]:
     return position, b""
 
 
-def _without_its_end(file: IO[bytes], start: int, line: bytes) -> tuple[int, bytes]:
-    """A line that is too long, cut, with its line end and what has been read behind it. Its start moves on with what is left out."""
-    after, following = _next_line(file, start + len(line))
-    kept = line[:LONGEST_LINE] + b"\n"
-    return after - len(kept), kept + following
-
-
 def _shortened(data: bytes) -> bytes:
-    """Only the first line of a block can be too long: the others came in one read."""
-    end = data.find(b"\n")
-    length = end if end >= 0 else len(data)
-    return data if length <= LONGEST_LINE else data[:LONGEST_LINE] + data[length:]
+    """Lines without what is too long of them."""
+    pieces, start = [], 0
+    while len(data) - start > LONGEST_LINE:
+        end = data.rfind(b"\n", start, start + LONGEST_LINE + 1) + 1
+        if end:  # all lines up to there are short enough
+            pieces.append(data[start:end])
+            start = end
+        else:
+            pieces.append(data[start : start + LONGEST_LINE])
+            end = data.find(b"\n", start)
+            start = end if end >= 0 else len(data)
+    return b"".join([*pieces, data[start:]]) if pieces else data

@@ -1,0 +1,113 @@
+"""What went wrong in the span of a report, in hindsight: failures in a row, and what the catalogue of symptoms says of them.
+
+Failures of one cause at one relay are one incident while no two hours pass between them. Its symptom is that of one
+line, the earliest one, so that a report never calls a cause certain: `postward why FILE` looks at all lines.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, Final
+
+from agent.incidents.catalogue import of_delivery, of_line
+from agent.incidents.diagnosis import filled
+from agent.incidents.symptom import Certainty, Effect, Symptom
+from agent.report.tally import ReportTally, Seen
+from agent.report.words import moment
+from config.lint.facts import HostFacts
+from parsers import Cause
+
+_NO_FACTS: Final = HostFacts()
+_ORDER: Final = [effect.value for effect in Effect]
+
+
+def incidents_of(tally: ReportTally) -> list[dict[str, Any]]:
+    """The incidents, worst first: mail that was lost above everything, then what concerned most attempts."""
+    rows = [*_of_failures(tally), *_of_problems(tally)]
+    rows.sort(
+        key=lambda row: (
+            _ORDER.index(row["effect"]),
+            -row["attempts"],
+            row["first"],
+            row["relay"],
+            row["title"],
+        )
+    )
+    return rows
+
+
+def _of_failures(tally: ReportTally) -> Iterator[dict[str, Any]]:
+    by_path: defaultdict[tuple[str, str], list[tuple[int, str, Seen]]] = defaultdict(list)
+    for (start, relay, cause, status), seen in tally.failures.items():
+        by_path[relay, cause].append((start, status, seen))
+    for (relay, cause), cells in by_path.items():
+        cells.sort()
+        run: list[tuple[int, str, Seen]] = []
+        for cell in cells:
+            if run and cell[0] - run[-1][0] > 2 * tally.width:
+                yield _incident(relay, cause, run)
+                run = []
+            run.append(cell)
+        yield _incident(relay, cause, run)
+
+
+def _incident(relay: str, cause: str, cells: list[tuple[int, str, Seen]]) -> dict[str, Any]:
+    seen = [cell[2] for cell in cells]
+    _, text = min(row.example for row in seen)
+    status = next(cell[1] for cell in cells if cell[2].example[1] == text)
+    daemon = "local" if relay == "local" else "smtp"
+    symptom = of_delivery(daemon, Cause(cause), f"status={status} {text}")
+    bounced = sum(row.times for _, status, row in cells if status == "bounced")
+    attempts = sum(row.times for row in seen)
+    return {
+        "relay": relay,
+        "cause": cause,
+        "effect": _effect(symptom, bounced).value,
+        "first": moment(min(row.first for row in seen)),
+        "last": moment(max(row.last for row in seen)),
+        "attempts": attempts,
+        "bounced": bounced,
+        **_diagnosis(symptom),
+        "example": text,
+        "runbook": f"docs/runbooks/causes/{cause}.md",
+    }
+
+
+def _of_problems(tally: ReportTally) -> Iterator[dict[str, Any]]:
+    for (daemon, severity, _), seen in tally.problems.items():
+        symptom = of_line(daemon, severity, seen.example[1])
+        if symptom is not None:
+            yield {
+                "relay": "",
+                "cause": None,
+                "effect": symptom.effect.value,
+                "first": moment(seen.first),
+                "last": moment(seen.last),
+                "attempts": seen.times,
+                "bounced": 0,
+                **_diagnosis(symptom),
+                "example": f"{daemon}: {severity}: {seen.example[1]}",
+                "runbook": None,
+            }
+
+
+def _effect(symptom: Symptom, bounced: int) -> Effect:
+    """A delay that became a bounce is a loss."""
+    return Effect.LOST if bounced and symptom.effect is Effect.DELAYED else symptom.effect
+
+
+def _diagnosis(symptom: Symptom) -> dict[str, Any]:
+    certainty = symptom.certainty
+    return {
+        "symptom": symptom.id,
+        "title": symptom.title,
+        "certainty": (Certainty.NEAR if certainty is Certainty.CERTAIN else certainty).value,
+        "causes": [
+            {
+                "what": candidate.what,
+                "setting": candidate.setting,
+                "parameter": candidate.parameter,
+                "mend": filled(candidate.mend, _NO_FACTS),
+            }
+            for candidate in symptom.candidates
+        ],
+    }

@@ -1,0 +1,246 @@
+"""A tally → the report as plain data: what `--json` prints, and what text and page are made from.
+
+Promise: the same tally gives the same report, in the same order; ties are ordered by name.
+"""
+
+from collections import Counter, defaultdict
+from typing import Any, Final
+
+from agent.report.counting import STAGES
+from agent.report.incidents import incidents_of
+from agent.report.sample import Mail
+from agent.report.tally import Domain, ReportTally
+from agent.report.words import hour_of_day, moment
+
+PERCENTS: Final = (50, 90, 95, 99)
+_PER_TIME: Final = (
+    "received",
+    "sent",
+    "deferred",
+    "bounced",
+    "rejected",
+)
+_RELAYS_SHOWN_AS: Final = ("hosts", "last two labels", "other")
+
+Report = dict[str, Any]
+
+
+def summarise(tally: ReportTally, *, top: int = 20, mask: bool = False) -> Report:
+    """The report.
+
+    Args:
+        tally: of all lines.
+        top: so many domains of each kind.
+        mask: no names of domains, and no words of other servers, which may hold some.
+    """
+    mails = _Mails(tally)
+    report: Report = {
+        "span": {"first": moment(tally.first), "last": moment(tally.last)},
+        "lines": {outcome: tally.lines[outcome] for outcome in ("event", "unrecognised", "foreign")},
+        "totals": _totals(tally, mails),
+        "accuracy": {
+            "mails_exact": tally.mails.is_whole,
+            "mails_relative_error": tally.mails.error,
+            "step_seconds": tally.width,
+            "relays": _RELAYS_SHOWN_AS[tally.relay_level],
+            "recipient_domains_exact": tally.domains is not None,
+        },
+        "incidents": incidents_of(tally),
+        "relays": _relays(tally),
+        "failures": _failures(tally, mails),
+        "steps": _steps(tally),
+        "hours_of_day": _hours_of_day(tally),
+        "recipient_domains": _recipients(tally, top),
+        "sender_domains": mails.senders(top),
+        "tls": [
+            {"relay": relay, "protocol": protocol, "trust": trust, "sessions": sessions}
+            for (relay, protocol, trust), sessions in sorted(tally.tls.items())
+        ],
+        "problems": _problems(tally),
+    }
+    return _masked(report) if mask else report
+
+
+class _Mails:
+    """What the sample of mails tells, scaled up if it is not whole."""
+
+    def __init__(self, tally: ReportTally) -> None:
+        tally.mails.prune()
+        self._sample = tally.mails
+        self.deferred = self.bytes_received = self.bytes_delivered = 0
+        self.failed: Counter[tuple[str, str]] = Counter()
+        self._senders: dict[str, list[int]] = {}
+        for mail in tally.mails.mails():
+            self.deferred += bool(mail.deferred)
+            self.failed.update(mail.failures)
+            if mail.size >= 0:
+                self.bytes_delivered += mail.size * mail.sent
+                if mail.received:
+                    self.bytes_received += mail.size
+                    self._learn(mail)
+
+    def _learn(self, mail: Mail) -> None:
+        row = self._senders.setdefault(mail.sender, [0, 0, 0, 0])
+        for place, number in enumerate((1, mail.size, bool(mail.deferred), bool(mail.bounced))):
+            row[place] += number
+
+    def scaled(self, number: int) -> int:
+        """In all, if there are so many in the sample."""
+        return self._sample.scaled(number)
+
+    def senders(self, top: int) -> list[Report]:
+        """The sending domains with most mails."""
+        rows = sorted(self._senders.items(), key=lambda pair: (-pair[1][0], pair[0]))[:top]
+        names = ("mails", "bytes", "deferred", "bounced")
+        return [
+            {"domain": domain, **dict(zip(names, map(self.scaled, row), strict=True))} for domain, row in rows
+        ]
+
+    @property
+    def sender_domains(self) -> int:
+        """How many were seen in the sample."""
+        return len(self._senders)
+
+
+def _totals(tally: ReportTally, mails: _Mails) -> Report:
+    by_status: Counter[str] = Counter()
+    for (_, status), number in tally.deliveries.items():
+        by_status[status] += number
+    at_the_door: Counter[str] = Counter()
+    for (_, what), number in tally.hours.items():
+        at_the_door[what] += number
+    return {
+        "received": tally.totals["received_smtp"] + tally.totals["received_sendmail"],
+        "received_smtp": tally.totals["received_smtp"],
+        "received_sendmail": tally.totals["received_sendmail"],
+        "notifications": tally.totals["notifications"],
+        "delivered": by_status["sent"],
+        "forwarded": by_status["forwarded"],
+        "deferrals": by_status["deferred"],
+        "deferred_mails": mails.scaled(mails.deferred),
+        "bounced": by_status["bounced"],
+        "other_status": by_status["other"],
+        "expired": tally.totals["expired"],
+        "removed": tally.totals["removed"],
+        **{what: at_the_door[what] for what in ("rejected", "reject_warnings", "held", "discarded")},
+        "bytes_received": mails.scaled(mails.bytes_received),
+        "bytes_delivered": mails.scaled(mails.bytes_delivered),
+        "sender_domains": mails.sender_domains,
+        "recipient_domains": None if tally.domains is None else len(tally.domains),
+    }
+
+
+def _relays(tally: ReportTally) -> list[Report]:
+    by_relay: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for (relay, status), number in tally.deliveries.items():
+        by_relay[relay][status] += number
+    rows = sorted(by_relay.items(), key=lambda pair: (-pair[1].total(), pair[0]))
+    return [
+        {
+            "relay": relay,
+            **{status: counts[status] for status in ("sent", "deferred", "bounced", "forwarded", "other")},
+            "delays": {stage or "whole": _delays(tally, relay, stage) for stage in STAGES},
+        }
+        for relay, counts in rows
+    ]
+
+
+def _delays(tally: ReportTally, relay: str, stage: str) -> Report | None:
+    delays = tally.delays.get((relay, stage))
+    if delays is None:
+        return None
+    percentiles = zip(PERCENTS, delays.percentiles(PERCENTS), strict=True)
+    return {
+        "number": delays.number,
+        "mean": delays.mean,
+        **{f"p{percent}": value for percent, value in percentiles},
+        "max": delays.longest,
+    }
+
+
+def _failures(tally: ReportTally, mails: _Mails) -> list[Report]:
+    merged: dict[tuple[str, str, str], Any] = {}
+    for (_, relay, cause, status), seen in tally.failures.items():
+        known = merged.get((relay, cause, status))
+        merged[relay, cause, status] = seen if known is None else known.joined(seen)
+    rows = sorted(merged.items(), key=lambda pair: (-pair[1].times, pair[0]))
+    return [
+        {
+            "relay": relay,
+            "cause": cause,
+            "status": status,
+            "attempts": seen.times,
+            "mails": mails.scaled(mails.failed[relay, cause]),
+            "first": moment(seen.first),
+            "last": moment(seen.last),
+            "example": seen.example[1],
+        }
+        for (relay, cause, status), seen in rows
+    ]
+
+
+def _steps(tally: ReportTally) -> list[Report]:
+    starts = sorted({start for start, _ in tally.hours if start})
+    return [
+        {"start": moment(start), **{what: tally.hours.get((start, what), 0) for what in _PER_TIME}}
+        for start in starts
+    ]
+
+
+def _hours_of_day(tally: ReportTally) -> list[Report] | None:
+    """None where the span is so long that only days were kept."""
+    if tally.time_level:
+        return None
+    rows: list[Counter[str]] = [Counter() for _ in range(24)]
+    for (start, what), number in tally.hours.items():
+        if start:
+            rows[hour_of_day(start)][what] += number
+    return [{"hour": hour, **{what: row[what] for what in _PER_TIME}} for hour, row in enumerate(rows)]
+
+
+def _recipients(tally: ReportTally, top: int) -> list[Report] | None:
+    """None where there were too many to keep."""
+    if tally.domains is None:
+        return None
+
+    def order(pair: tuple[str, Domain]) -> tuple[int, str]:
+        name, row = pair
+        return -(row.sent + row.deferred + row.bounced), name
+
+    return [
+        {
+            "domain": name,
+            "sent": row.sent,
+            "deferred": row.deferred,
+            "bounced": row.bounced,
+            "mean_delay": round(row.delay / row.sent / 1e6, 3) if row.sent else None,
+            "max_delay": row.longest / 1e6 if row.sent else None,
+        }
+        for name, row in sorted(tally.domains.items(), key=order)[:top]
+    ]
+
+
+def _problems(tally: ReportTally) -> list[Report]:
+    rows = sorted(tally.problems.items(), key=lambda pair: (-pair[1].times, pair[0]))
+    return [
+        {
+            "daemon": daemon,
+            "severity": severity,
+            "kind": kind,
+            "lines": seen.times,
+            "first": moment(seen.first),
+            "last": moment(seen.last),
+            "example": seen.example[1],
+        }
+        for (daemon, severity, kind), seen in rows
+    ]
+
+
+def _masked(report: Report) -> Report:
+    for kind in ("recipient", "sender"):
+        for number, row in enumerate(report[f"{kind}_domains"] or (), start=1):
+            row["domain"] = f"{kind} domain {number}"
+    for part in ("incidents", "failures", "problems"):
+        for row in report[part]:
+            row["example"] = None
+    return report

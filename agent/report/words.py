@@ -1,0 +1,36 @@
+"""How a report writes moments, numbers and names."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 -- the log's own clock
+
+
+def moment(second: int | None) -> str | None:
+    """A moment of the log's clock, "2026-11-24 09:12:33"; None where no stamp could be read."""
+    return (_EPOCH + timedelta(seconds=second)).isoformat(sep=" ") if second else None
+
+
+def hour_of_day(second: int) -> int:
+    """0 to 23."""
+    return second // 3600 % 24
+
+
+def counted(number: float | None) -> str:
+    """A number for the eye, "12,345"; nothing for none."""
+    return f"{number:,}" if number else "0" if number == 0 else ""
+
+
+def size(number: int) -> str:
+    """Bytes for the eye."""
+    value = float(number)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def seconds(value: float | None) -> str:
+    """A delay for the eye."""
+    return "–" if value is None else f"{value:.3g} s" if value < 1000 else f"{value:,.0f} s"

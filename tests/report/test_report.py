@@ -1,0 +1,176 @@
+"""`postward report`: the same bytes on one process, on all cores and however files are cut; and what it shows."""
+
+import bz2
+import gzip
+import json
+import os
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.clock import local_now
+from agent.commands.report import command
+from agent.report import cut
+from agent.report.cut import Chunk, blocks_of, chunks_of
+from agent.report.work import Job, count, count_on_all_cores
+from tests.bench.lines import log_lines
+
+OUTAGE = "".join(
+    f"Nov 24 {hour:02}:{minute:02}:00 mx1 postfix/smtp[1]: {hour:02}{minute:02}A: to=<a@b.example>, relay=smtp.example.net[192.0.2.1]:587,"
+    f" delay=1, delays=0/0/0/1, dsn=4.7.8, status=deferred (SASL authentication failed; server smtp.example.net[192.0.2.1] said:"
+    f" 535 5.7.8 bad for a@b.example)\n"
+    for hour in (1, 2, 9)
+    for minute in (10, 50)
+)
+
+
+def run(*arguments: object) -> Result:
+    """The command, in this process."""
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> list[Path]:
+    """Two plain files and two packed ones."""
+    lines = list(log_lines(4000))
+    paths = [tmp_path / name for name in ("mail.log", "mail.log.1", "mail.log.2.gz", "mail.log.3.bz2")]
+    pieces = ["".join(lines[start::4]).encode() for start in range(4)]
+    paths[0].write_bytes(pieces[0].removesuffix(b"\n"))  # being written
+    paths[1].write_bytes(pieces[1])
+    paths[2].write_bytes(gzip.compress(pieces[2]))
+    paths[3].write_bytes(bz2.compress(pieces[3]))
+    for path in paths:
+        os.utime(path, (1_795_000_000, 1_795_000_000))
+    return paths
+
+
+def test_the_same_report_however_it_is_counted(logs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut into small pieces, in another order, in two processes: not a byte differs."""
+    whole = run("--json", "--jobs", 1, *logs)
+    assert whole.exit_code == 0
+    assert run("--json", "--jobs", 1, "--chunk", 10_007, *reversed(logs)).stdout == whole.stdout
+    monkeypatch.setattr("agent.report.work._WORTH_PROCESSES", 0)
+    assert run("--json", "--jobs", 2, "--chunk", 30_011, *logs).stdout == whole.stdout
+
+
+def test_a_file_that_cannot_be_read_is_named(logs: list[Path], tmp_path: Path) -> None:
+    """The others are counted, the status is 1."""
+    damaged = tmp_path / "damaged.gz"
+    damaged.write_bytes(logs[2].read_bytes()[:-2000])
+
+    result = run("--json", logs[1], damaged, tmp_path / "absent.log")
+
+    assert result.exit_code == 1
+    assert f"postward: {damaged}: its compressed data stop too early" in result.stderr
+    assert f"postward: {tmp_path / 'absent.log'}: No such file or directory" in result.stderr
+    assert json.loads(result.stdout)["totals"]["received"] > 100
+
+
+def test_a_process_that_ends_is_told(logs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that dies makes an error, not a smaller report."""
+    monkeypatch.setattr("agent.report.work._WORTH_PROCESSES", 0)
+    chunks = [chunk._replace(written=_Deadly()) for chunk in chunks_of(logs)]  # type: ignore[arg-type]
+
+    with pytest.raises(ChildProcessError, match="--jobs 1"):
+        count_on_all_cores(Job(), chunks, 2)
+
+
+class _Deadly:
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return os._exit, (9,)
+
+
+def test_incidents_in_hindsight(tmp_path: Path) -> None:
+    """An outage of two hours and one of another day part are two incidents, with the catalogue's words and no address."""
+    log = tmp_path / "mail.log"
+    log.write_text(OUTAGE)
+
+    report = json.loads(run("--json", log).stdout)
+
+    incidents = [
+        (row["first"][11:16], row["last"][11:16], row["attempts"], row["cause"])
+        for row in report["incidents"]
+    ]
+    assert incidents == [("01:10", "02:50", 4, "auth_rejected"), ("09:10", "09:50", 2, "auth_rejected")]
+    assert report["incidents"][0]["certainty"] != "certain"
+    assert "relay.password_file" in report["incidents"][0]["causes"][0]["setting"]
+    assert "a@b.example" not in json.dumps(report)
+
+
+def test_masked(logs: list[Path], tmp_path: Path) -> None:
+    """No domain of a sender or recipient is shown, in no form of the report."""
+    page = tmp_path / "report.html"
+
+    assert "example.com" in run(*logs).stdout
+    assert "example.com" not in run("--mask", *logs).stdout
+    assert "example.com" not in run("--mask", "--json", *logs).stdout
+    run("--mask", "--html", page, *logs)
+    assert "example.com" not in page.read_text()
+
+
+def test_the_page_stands_alone(logs: list[Path], tmp_path: Path) -> None:
+    """One file, charts inside, nothing fetched, and no markup out of a log."""
+    evil, page = tmp_path / "evil.log", tmp_path / "report.html"
+    evil.write_text(OUTAGE.replace("bad for", "<script>alert(1)</script>"))
+
+    assert run("--html", page, *logs, evil).exit_code == 0
+
+    text = page.read_text()
+    assert text.startswith("<!doctype html>")
+    assert "<svg" in text
+    assert "&lt;script&gt;alert(1)" in text
+    for word in ("<script", "<link", "src=", 'href="http', "@import", "url("):
+        assert word not in text
+
+
+def test_no_files_is_a_usage_error() -> None:
+    """Status 2, as click tells it."""
+    assert run().exit_code == 2
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from((b"", b"a", b"bc\n", b"\n", b"\r\n", b"long" * 9, b"0123456789\n")), max_size=12
+    ),
+    st.integers(1, 20),
+)
+def test_every_line_is_in_one_chunk(parts: list[bytes], size: int) -> None:
+    """Wherever the cuts are: the lines of the chunks together are the lines of the file, in order."""
+    data = b"".join(parts)
+
+    def open_file() -> BytesIO:
+        return BytesIO(data)
+
+    chunks = cut.cut("name", open_file, len(data), local_now(), size)
+
+    assert b"".join(b"".join(blocks_of(chunk, open_file)) for chunk in chunks) == data
+
+
+def test_a_line_without_end_is_cut_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a line longer than the limit its beginning is taken, wherever chunks begin."""
+    monkeypatch.setattr(cut, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(cut, "BLOCK", 300)
+    data = b"one\n" + b"x" * 5000 + b"\ntwo\n" + b"y" * 999 + b"\n" + b"z" * 3000
+
+    def lines(size: int) -> bytes:
+        chunks = cut.cut("name", lambda: BytesIO(data), len(data), local_now(), size)
+        return b"".join(b"".join(blocks_of(chunk, lambda: BytesIO(data))) for chunk in chunks)
+
+    expected = b"one\n" + b"x" * 1000 + b"\ntwo\n" + b"y" * 999 + b"\n" + b"z" * 1000
+    assert {lines(size).removesuffix(b"\n") for size in (7, 500, 1001, 4096, 100_000)} == {expected}
+
+
+def test_memory_is_that_of_a_block(tmp_path: Path) -> None:
+    """A chunk is never in memory whole: it is handed out in pieces."""
+    log = tmp_path / "mail.log"
+    log.write_bytes(b"a line\n" * (3 << 17))
+    [chunk] = chunks_of([log])
+
+    assert max(len(block) for block in blocks_of(chunk)) < 2 << 20
+    assert count(Job(), [chunk]).tally.lines["foreign"] == 3 << 17
+    assert isinstance(chunk, Chunk)
