@@ -7,7 +7,7 @@ Nothing here keeps the log waiting.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,7 +89,9 @@ class IncidentWatch:
         if self._settings.queue.enabled and time.monotonic() - self._queue_read > _QUEUE_EVERY:
             self._queue_read = time.monotonic()
             await self._refresh()
-        for symptom, place, words in conditions(self._gauges()):
+        gauges = self._gauges()
+        explained = {incident.relay for incident in self.incidents.open if incident.cause is not None}
+        for symptom, place, words in (*conditions(gauges), *probes(gauges, explained)):
             self.incidents.note(symptom, place, words, now)
         changes = self.incidents.take_changes()
         if changes or (self.incidents.open and time.monotonic() - self._known.read > _FACTS_LAST):
@@ -179,6 +181,17 @@ def conditions(gauges: Gauges) -> list[tuple[str, str, str | None]]:
     return found
 
 
+def probes(gauges: Gauges, explained: Collection[str]) -> list[tuple[str, str, str | None]]:
+    """Probes that do not come through, where no failed delivery says why. Pure."""
+    found: list[tuple[str, str, str | None]] = []
+    for (relay,), accepted in gauges.get("postward_probe_success", {}).items():
+        if accepted:
+            found.append(("probe-late", relay, None))
+        elif relay not in explained:
+            found.append(("probe-late", relay, "the last probe was not accepted, and no delivery failed"))
+    return found
+
+
 def _tell(kind: str, shown: Shown) -> None:
     level = logging.INFO if kind == "closed" or shown["effect"] == "note" else logging.ERROR
     words = f"incident {kind}: {one_line(shown)}"
@@ -201,4 +214,4 @@ def _fields(kind: str, shown: Shown) -> dict[str, str]:
     }
 
 
-__all__ = ["IncidentWatch", "conditions"]
+__all__ = ["IncidentWatch", "conditions", "probes"]
