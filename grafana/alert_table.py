@@ -13,6 +13,8 @@ from typing import Final, Literal
 Severity = Literal["critical", "warning", "info"]
 Layer = Literal["blindness", "cause", "symptom"]
 RUNBOOKS: Final = "docs/runbooks"
+# Where the host itself says it in the words of its own diagnosis.
+WHY: Final = "postward why, on the host; or its endpoint's /status"
 
 
 @dataclass(frozen=True, slots=True)

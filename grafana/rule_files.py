@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from grafana.alert_table import ALERTS, RECORDS, Alert
+from grafana.alert_table import ALERTS, RECORDS, WHY, Alert
 
 _TIME = re.compile(r"\b(\d+)([smhd])\b")
 _WINDOW = re.compile(r"(?<=\[)(\d+)([smhd])(?=\])|(?<=offset )(\d+)([smhd])")
@@ -50,6 +50,7 @@ def _rule(alert: Alert, pace: int) -> dict[str, Any]:
             "summary": alert.summary,
             "description": alert.description,
             "runbook_url": alert.runbook,
+            "why": WHY,
         },
     }
 
@@ -132,6 +133,7 @@ def _grafana_rule(alert: Alert) -> dict[str, Any]:
             "summary": alert.summary,
             "description": alert.description.replace("$value", "$values.query.Value"),
             "runbook_url": alert.runbook,
+            "why": WHY,
         },
     }
 
