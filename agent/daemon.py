@@ -38,6 +38,7 @@ from agent.source.source import Source
 from agent.source.watch import Watcher, wake_up
 from agent.tally import Tally
 from agent.telling.collector import Gauges
+from agent.telling.http_server import Listeners
 from agent.telling.status import Status, status_of
 from agent.telling.telling import Telling, TellingError
 from config.settings import Settings
@@ -73,7 +74,9 @@ class Agent:
         StartError: on construction, when a part cannot be set up.
     """
 
-    def __init__(self, settings: Settings, options: Options, reloading: Reloading) -> None:
+    def __init__(
+        self, settings: Settings, options: Options, reloading: Reloading, listeners: Listeners
+    ) -> None:
         self._settings = settings
         self._reloading = reloading
         self._options = options
@@ -88,7 +91,7 @@ class Agent:
         guard = self._guard()
         self._probing = self._set_up_probing(guard)
         self._relay_watch = RelayWatch(settings, self._tally, guard)
-        self._telling = self._set_up_telling()
+        self._telling = self._set_up_telling(listeners)
         self._incidents = IncidentWatch(
             settings, self._postfix, self._names, self._telling.all_gauges, self._telling.refresh
         )
@@ -151,11 +154,17 @@ class Agent:
         checkpoint = checkpoint or Checkpoint({}, Tally())
         return open_sources(names, checkpoint.positions), checkpoint.tally, checkpoint.parts
 
-    def _set_up_telling(self) -> Telling:
+    def _set_up_telling(self, listeners: Listeners) -> Telling:
         """Counts → Prometheus."""
         try:
             return Telling(
-                self._settings, self._postfix, self._tally, self._names, self._gauges, self._not_ready
+                self._settings,
+                self._postfix,
+                self._tally,
+                self._names,
+                self._gauges,
+                self._not_ready,
+                listeners,
             )
         except TellingError as error:
             raise StartError(str(error)) from None
@@ -282,12 +291,13 @@ async def _serve(settings: Settings, options: Options) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     reloading = Reloading(options.settings_file, settings)
-    agent = Agent(settings, options, reloading)
+    listeners = Listeners()
+    agent = Agent(settings, options, reloading, listeners)
     while (changed := await agent.run(stop)) is not None:
         try:
-            agent = Agent(changed, options, reloading)
+            agent = Agent(changed, options, reloading, listeners)
         except StartError as error:
             reloading.refuse(changed, settings, str(error))
-            agent = Agent(settings, options, reloading)
+            agent = Agent(settings, options, reloading, listeners)
         settings = reloading.settings
     notify("STOPPING=1")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bed import CA, PostfixInstance, Relay, require_postfix, wait_for
+from tests.bed import CA, PostfixInstance, Relay, free_port, require_postfix, wait_for
 from tests.bed.product import AgentProcess, run_postward, write_settings
 
 USER, PASSWORD, NEW_PASSWORD = "API_USER", "s3cret-Gr33n-Fern", "s3cret-Bl8e-Moss"
@@ -168,26 +168,40 @@ def test_new_settings_that_the_relay_refuses_are_not_put_into_force(bed: Bed) ->
     )
 
 
-def test_new_settings_that_no_probe_confirms_are_rolled_back(tmp_path: Path) -> None:
-    """Without preflight: a wrong password gives way to the last configuration that worked, and mail goes on."""
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('username = "API_USER"', 'username = "another"'),
+        ("port = {port}", "port = {closed}"),
+        ('host = "127.0.0.1"', 'host = "no-such-relay.invalid"'),
+        ('host = "127.0.0.1"', 'host = "localhost"\nverify = true\nca_file = "{ca}"'),
+    ],
+    ids=["login", "port", "name", "certificate"],
+)
+def test_new_settings_that_no_probe_confirms_are_rolled_back(old: str, new: str, tmp_path: Path) -> None:
+    """Without preflight: what keeps mail from going out gives way to the last configuration that worked."""
     require_postfix()
     with (
-        Relay(CA(), users={USER: PASSWORD}) as relay,
+        Relay(CA(), "localhost", users={USER: PASSWORD}) as relay,
         PostfixInstance(tmp_path / "postfix") as postfix,
     ):
         settings_file = write_settings(tmp_path, relay, postfix, password=PASSWORD, preflight=False)
+        values = {"port": relay.port, "closed": free_port(), "ca": CA().write(tmp_path)}
+        text = settings_file.read_text()
+        assert old.format(**values) in text
         with AgentProcess(settings_file, "--enforce") as agent:
             wait_for(
                 lambda: agent.value("postward_config_applies_total", result="confirmed") == 1,
                 what="a confirmation",
             )
-            (tmp_path / "password").write_text("not-the-password")
+            before = postfix.postconf("relayhost")
+            settings_file.write_text(text.replace(old.format(**values), new.format(**values)))
             wait_for(
                 lambda: agent.value("postward_config_applies_total", result="rolled_back") == 1,
-                timeout=20,
+                timeout=60,
                 what="the former configuration to come back",
             )
-            assert PASSWORD in (postfix.config_directory / "sasl_passwd").read_text()
+            assert before == postfix.postconf("relayhost")
             postfix.sendmail("bob@dest.test")
             wait_for(
                 lambda: any("bob@dest.test" in mail.rcpt_tos for mail in relay.messages),

@@ -52,6 +52,32 @@ def listen(address: str) -> socket.socket:
     return listener
 
 
+class Listeners:
+    """The sockets that listen, by address. They outlive a server: who calls between two of them waits, and is not refused."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, socket.socket] = {}
+
+    def take(self, addresses: Sequence[str]) -> list[socket.socket]:
+        """Sockets for a server to close, on these addresses; what listened elsewhere is let go.
+
+        Raises:
+            OSError: an address cannot be listened on; its `filename` is the address, and all is as it was.
+        """
+        new: dict[str, socket.socket] = {}
+        for address in addresses:
+            try:
+                new[address] = self._kept.get(address) or listen(address)
+            except OSError as error:
+                for added in new.keys() - self._kept.keys():
+                    new[added].close()
+                raise OSError(error.errno, error.strerror, address) from error
+        for gone in self._kept.keys() - new.keys():
+            self._kept[gone].close()
+        self._kept = new
+        return [listener.dup() for listener in new.values()]
+
+
 class _Connection(H11Protocol):
     """uvicorn's protocol with a deadline for each request and for each answer."""
 

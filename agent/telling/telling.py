@@ -4,7 +4,6 @@ The agent makes one, lets the pipeline hand it events (`observers`), and runs `s
 """
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
@@ -22,7 +21,7 @@ from agent.tally import Tally
 from agent.telling.collector import Gauges, PostwardCollector
 from agent.telling.event_stream import EventStream, open_target
 from agent.telling.exemplars import Exemplars
-from agent.telling.http_server import HttpServer, listen
+from agent.telling.http_server import HttpServer, Listeners
 from agent.telling.legacy_metrics import LegacyCollector
 from agent.telling.web import Answers, application
 from agent.telling.web_config import WebAccess, WebConfigError
@@ -43,6 +42,7 @@ class Telling:
         names: the relays of the settings.
         gauges: what is true at the moment, besides the queue.
         not_ready: why the agent is not ready yet; None once it is.
+        listeners: the sockets of the agent before this one, and of this.
 
     Raises:
         TellingError: on construction.
@@ -56,6 +56,7 @@ class Telling:
         names: RelayNames,
         gauges: Callable[[], Gauges],
         not_ready: Callable[[], str | None],
+        listeners: Listeners,
     ) -> None:
         self._gauges = gauges
         self._fallbacks: dict[tuple[str, ...], float] = {
@@ -85,9 +86,13 @@ class Telling:
             lambda: self.on_incidents(),
         )
         self.addresses = (settings.web.listen, *settings.web.also_listen)
-        self._server = HttpServer(
-            application(registry, answers, self._access), _listeners(self.addresses), self._access
-        )
+        try:
+            sockets = listeners.take(self.addresses)
+        except OSError as error:
+            raise TellingError(
+                f"web.listen: {error.filename}: {error.strerror}; write an address of this host and a free port"
+            ) from None
+        self._server = HttpServer(application(registry, answers, self._access), sockets, self._access)
 
     @property
     def observers(self) -> list[Observer]:
@@ -158,17 +163,3 @@ def _event_stream(settings: Settings, names: RelayNames) -> EventStream | None:
         raise TellingError(
             f"events.target: {settings.events.target}: {error.strerror}; write stdout, or a file that can be written"
         ) from None
-
-
-def _listeners(addresses: tuple[str, ...]) -> list[socket.socket]:
-    listeners: list[socket.socket] = []
-    for address in addresses:
-        try:
-            listeners.append(listen(address))
-        except OSError as error:
-            for listener in listeners:
-                listener.close()
-            raise TellingError(
-                f"web.listen: {address}: {error.strerror}; write an address of this host and a free port"
-            ) from None
-    return listeners

@@ -144,6 +144,11 @@ class AgentProcess:
         return status
 
     @property
+    def is_running(self) -> bool:
+        """True between start and stop."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         """Its process ID."""
         assert self._process is not None
@@ -171,11 +176,15 @@ class AgentProcess:
             return False
 
     def value(self, name: str, **labels: str) -> float:
-        """The sum of a metric's series with these labels; 0 if there are none."""
-        page = self.get("/metrics")[1]
+        """The sum of a metric's series with these labels; 0 if there are none. While settings change there is no page."""
+        page = wait_for(self._metrics, what="the metrics")
         return sum(
             sample.value
             for family in text_string_to_metric_families(page)
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         )
+
+    def _metrics(self) -> str:
+        status, page = self.get("/metrics")
+        return page if status == 200 else ""
