@@ -28,6 +28,8 @@ COMMANDS = {
     "parse": ("parse", "Show what each line of a log says, as rows or JSON."),
     "replay": ("replay", "Count logs as the agent would, and print the metrics."),
     "report": ("report", "Report on logs: totals, incidents, relays, causes, delays, domains."),
+    "trace": ("trace", "Show one mail's life across queue IDs, as a timeline."),
+    "export": ("export", "Write the events of logs as Parquet."),
 }
 
 

@@ -220,13 +220,14 @@ def _style(key: str, value: str) -> str:
     return "bold red" if key == "cause" else ""
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
+    """Text with its control characters spelled out: a terminal would obey them."""
     return text if text.isprintable() else text.translate(_CONTROLS)
 
 
 def plain(row: Row) -> str:
     """A row without colours."""
-    return _harmless("".join(text for text, _ in row_parts(row)))
+    return harmless("".join(text for text, _ in row_parts(row)))
 
 
 def as_json_line(row: Row) -> str:
@@ -249,7 +250,7 @@ def _writer(*, as_json: bool) -> Callable[[Iterable[Row]], None]:
 
         def show(rows: Iterable[Row]) -> None:
             for row in rows:
-                console.print(Text.assemble(*((_harmless(text), style) for text, style in row_parts(row))))
+                console.print(Text.assemble(*((harmless(text), style) for text, style in row_parts(row))))
 
         return show
     line = as_json_line if as_json else plain

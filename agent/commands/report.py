@@ -60,7 +60,7 @@ def command(
 
     Nothing of the report depends on the order of the files.
     """
-    job = Job(_relays(settings_file))
+    job = Job(relays_of(settings_file))
     counted = _on_dask(dask, job, files, chunk) if dask else _here(job, files, chunk, jobs or _cores())
     for words in counted.errors:
         click.echo(f"postward: {words}", err=True)
@@ -118,7 +118,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _relays(settings_file: Path | None) -> tuple[tuple[str, int, str], ...]:
+def relays_of(settings_file: Path | None) -> tuple[tuple[str, int, str], ...]:
+    """(host, port, name) of each relay of the settings; none without settings."""
     if settings_file is None:
         return ()
     from agent.commands.common import load, told  # only settings need all that

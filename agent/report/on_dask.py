@@ -50,7 +50,7 @@ def count_on_dask(
         leaves = client.map(partial(_count, job), chunks, pure=False, retries=3)
         sizes = {leaf.key: chunk.size for leaf, chunk in zip(leaves, chunks, strict=True)}
         whole = _merged_on(client, job, leaves)
-        for leaf in as_completed(leaves, loop=client.loop):
+        for leaf in as_completed(leaves, loop=client.loop):  # type: ignore[no-untyped-call]
             progress(sizes[leaf.key])
         counted = cast(Counted, whole.result())
     return Counted(counted.tally, sorted([*errors, *counted.errors]))
@@ -59,7 +59,7 @@ def count_on_dask(
 @contextmanager
 def _client(address: str) -> Iterator[Any]:
     try:
-        with Client(address, timeout=_PATIENCE, set_as_default=False) as client:
+        with Client(address, timeout=_PATIENCE, set_as_default=False) as client:  # type: ignore[no-untyped-call]
             yield client
     except (OSError, ValueError) as error:
         raise ClusterError(f"no Dask scheduler answers at {address}: {error}") from error

@@ -1,0 +1,71 @@
+"""`postward export`: the events of logs as one Parquet file, for DuckDB, ClickHouse or Spark.
+
+A row for each line of Postfix's; lines of other programs are left out. The schema is in docs/report.md. Memory does not grow with
+the logs. Secrets are scrubbed; addresses are written as they are, unless `--mask` is given.
+"""
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent.clock import local_now
+from agent.commands.common import FAILED, fail
+from agent.source.logfiles import STANDARD_INPUT, LogFileError, blocks, last_written, progress_bar
+
+
+@click.command("export")
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--parquet",
+    "target",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The file to write; it appears when it is whole.",
+)
+@click.option("--mask", is_flag=True, help="Write domains in the place of mail addresses.")
+@click.option(
+    "--config",
+    "settings_file",
+    type=click.Path(path_type=Path),
+    help="Settings, for the names of the relays.",
+)
+def command(files: tuple[Path, ...], target: Path, mask: bool, settings_file: Path | None) -> None:
+    """Write the events of logs (also .gz, .xz, .bz2, .zst; - is standard input) as Parquet."""
+    try:
+        from agent.report.parquet import EventFile
+    except ImportError as error:
+        fail(f"export needs the extra: pip install 'postward[parquet]': {error}")
+    from agent.commands.report import relays_of
+    from agent.report.counting import HostNames
+
+    failed = False
+    # Both are at their places when everything went well, or not at all.
+    part = target.with_name(f".{target.name}.part")
+    try:
+        with (
+            EventFile(part, HostNames(relays_of(settings_file)), mask=mask) as events,
+            progress_bar(files) as progress,
+        ):
+            for path in dict.fromkeys(files):
+                try:
+                    for block, reference in _blocks(path, progress(path)):
+                        events.feed(block, reference)
+                except LogFileError as error:
+                    click.echo(f"postward: {error}", err=True)
+                    failed = True
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        fail(f"{target}: {error.strerror or error}")
+    click.echo(f"{target}: {events.rows:,} rows", err=True)
+    sys.exit(FAILED if failed else 0)
+
+
+def _blocks(path: Path, progress: Any) -> Iterator[tuple[bytes, datetime]]:
+    reference = local_now() if path == STANDARD_INPUT or not path.exists() else last_written(path)
+    for block in blocks(path, progress):
+        yield block, reference
