@@ -126,7 +126,9 @@ def _relay(relay: dict[str, Any], now: float) -> Parts:
 
 def _host(status: dict[str, Any]) -> list[Parts]:
     queue, config, log = status["queue"], status["config"], status["log"]
-    mails = ", ".join(f"{number} {name}" for name, number in queue["mails"].items() if number) or "empty"
+    mails = ", ".join(f"{number} {name}" for name, number in queue["mails"].items() if number) or (
+        "empty" if queue["mails"] else "not listed yet"
+    )
     causes = ", ".join(f"{number} {cause}" for cause, number in queue["causes"].items())
     sync = {
         None: "not kept by Postward here",

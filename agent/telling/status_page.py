@@ -168,7 +168,9 @@ def _relay(relay: dict[str, Any]) -> str:
 
 def _host(status: Status) -> str:
     queue, config, log = status["queue"], status["config"], status["log"]
-    mails = ", ".join(f"{name} {number}" for name, number in queue["mails"].items() if number) or "empty"
+    mails = ", ".join(f"{name} {number}" for name, number in queue["mails"].items() if number) or (
+        "empty" if queue["mails"] else "not listed yet"
+    )
     oldest = queue["oldest_seconds"]
     drift = ", ".join(config["drift"])
     words = {None: "not kept here", True: "as the settings say", False: f"differs: {drift}"}

@@ -1,5 +1,6 @@
 """The status on the endpoint: /status is a page, /api/status and /api/incidents are JSON."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,10 @@ Known = Callable[[], Mapping[str, Any] | None]
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
+async def _awaited(refresh: Callable[[], Awaitable[None]]) -> None:
+    await refresh()
+
+
 def status_routes(refresh: Callable[[], Awaitable[None]], status: Known, incidents: Known) -> list[Route]:
     """The routes.
 
@@ -21,9 +26,14 @@ def status_routes(refresh: Callable[[], Awaitable[None]], status: Known, inciden
         status: how the host is (`status_of`); None if nobody knows yet.
         incidents: the incidents as data, likewise.
     """
+    listing: set[asyncio.Task[None]] = set()
 
     async def shown(_request: Request) -> Response:
-        await refresh()
+        # The page does not wait for the queue's listing: the next one shows it.
+        if not listing:
+            task = asyncio.ensure_future(_awaited(refresh))
+            listing.add(task)
+            task.add_done_callback(listing.discard)
         known = status()
         if known is None:
             return PlainTextResponse("there is no status yet\n", 503)

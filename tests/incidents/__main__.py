@@ -1,11 +1,20 @@
-"""All faults of `pairs.py`, two at a time, with the seconds that it took: `python -m tests.incidents`."""
+"""Figures: `python -m tests.incidents`.
 
+All faults of `pairs.py`, two at a time, with the seconds until they are explained and over; and how long a browser takes
+for the status page.
+"""
+
+import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from tests.bed import require_postfix
-from tests.incidents.pairs import FAULTS, bed, pair
+from tests.bed import require_postfix, wait_for
+from tests.incidents.browser import browser
+from tests.incidents.pairs import FAULTS, Bed, bed, pair
+
+_LOADED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+_LOADS = 9
 
 
 def main() -> None:
@@ -18,9 +27,23 @@ def main() -> None:
             seen = pair(made, first)
             worst = [max(worst[0], seen.explained), max(worst[1], seen.closed)]
             _say(f"{' + '.join(seen.names):48} {seen.explained:9.1f} {seen.closed:7.1f}")
+        _page(made, Path(folder))
         _say(
             f"{len(FAULTS)} faults: explained after at most {worst[0]:.1f} s, closed after at most {worst[1]:.1f} s"
         )
+
+
+def _page(made: Bed, folder: Path) -> None:
+    """How long the page takes, from the navigation's start to the end of its load event."""
+    with browser(folder) as page:
+        loads: list[float] = []
+        for _ in range(_LOADS):
+            page.open(f"http://{made.agent._address}/status")
+            loads.append(wait_for(lambda: page.run(_LOADED), what="the end of loading"))
+    _say(
+        f"the status page loads in {statistics.median(loads):.0f} ms (median of {_LOADS}; "
+        f"{min(loads):.0f} to {max(loads):.0f})"
+    )
 
 
 def _say(line: str) -> None:

@@ -1,6 +1,5 @@
 """The status page in a real headless Chromium."""
 
-import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from tests.incidents.browser import browser
 from tests.incidents.pairs import Bed, bed
 
 _CHECK = Path(__file__).with_name("accessibility.js").read_text()
-_LOADED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +24,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
 
 
 def test_the_page_shows_a_fault_as_it_happens(made: Bed, tmp_path: Path) -> None:
-    """Without being loaded again; it asks nobody but the agent, loads at once, and everybody can read it."""
+    """Without being loaded again; it asks nobody but the agent, and everybody can read it."""
     url = f"http://{made.agent._address}/status"
     with browser(tmp_path) as page:
-        loads = []
-        for _ in range(5):
-            page.open(url)
-            loads.append(wait_for(lambda: page.run(_LOADED), what="the end of loading"))
+        page.open(url)
         assert "Mail goes out" in page.run("document.body.innerText")
         assert page.run(_CHECK) == []
         with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 <b>no</b>")):
@@ -53,9 +48,6 @@ def test_the_page_shows_a_fault_as_it_happens(made: Bed, tmp_path: Path) -> None
     assert "<b>no</b>" not in html
     hosts = {request.split("/")[2] for request in requests if not request.startswith("data:")}
     assert hosts == {made.agent._address}
-    # Printed, and held with room for a busy machine; a page that asks somebody else would take longer.
-    print(f"the page loads in {statistics.median(loads):.0f} ms (median of {len(loads)})")  # noqa: T201
-    assert statistics.median(loads) < 300
 
 
 def test_the_page_on_a_phone(made: Bed, tmp_path: Path) -> None:
