@@ -54,8 +54,7 @@ soak:
 
 package:
 	@.ci/setup rpm
-	systemd/package/build deb dist
-	systemd/package/build rpm dist
+	systemd/package/build dist 1 deb rpm
 
 host-test:
 	@.ci/setup debootstrap systemd-container $(TEST_PACKAGES)

@@ -21,12 +21,12 @@ SETTINGS = "/etc/postward/postward.toml"
 _SERVICES = ("postward.service", "postward-enforce.service")
 
 
-def build(folder: Path, release: int = 1) -> Path:
+def build(folder: Path) -> Path:
     """The .deb of this checkout."""
-    command = [str(ROOT / "systemd/package/build"), "deb", str(folder), str(release)]
+    command = [str(ROOT / "systemd/package/build"), str(folder), "1", "deb"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return next(folder.glob(f"postward_*-{release}_*.deb"))
+    return next(folder.glob("postward_*-1_*.deb"))
 
 
 def next_release(deb: Path) -> Path:
