@@ -16,7 +16,14 @@ def line_of(record: Record) -> str:
     pid = f"[{record.pid}]" if record.pid is not None else ""
     severity = "" if record.severity == "info" else f"{record.severity}: "
     line = f"{record.stamp} {record.host} {tag}{pid}: {severity}{scrub(record.text)}"
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    return harmless(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…")
+
+
+def harmless(text: str) -> str:
+    """Text with control characters spelled out: strangers send them, and a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
 def masked(text: str) -> str:

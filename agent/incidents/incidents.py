@@ -16,7 +16,7 @@ from typing import Any
 
 from agent.incidents.catalogue import SYMPTOMS, of_delivery, of_line
 from agent.incidents.clues import CLUES, Clues
-from agent.incidents.evidence import line_of
+from agent.incidents.evidence import harmless, line_of
 from agent.incidents.incident import Change, Incident, key_of
 from agent.incidents.proofs import OF_LINES, WORDS, Success, line_proves, proves
 from agent.incidents.symptom import Effect, Proof, Symptom
@@ -28,6 +28,7 @@ from parsers.fields import split_peer
 
 _MOST_OPEN = 64
 _MOST_CLOSED = 200
+_LONGEST_PLACE = 255  # characters, as a host name has at most
 _MOST_SENDERS = 10_000  # mails in flight whose sender is known
 _AGAIN = 3600.0  # seconds after which what comes back is another incident
 
@@ -200,7 +201,9 @@ class Incidents:
             if host is None or host == relay or not clue.text.startswith("connect to "):
                 continue
             label = self._names.of_peer(clue.peer or "")
-            place = label if label != "other" else f"{host}:{port}" if port else host
+            place = (
+                label if label != "other" else harmless(f"{host}:{port}" if port else host)[:_LONGEST_PLACE]
+            )
             incident = self._opened(SYMPTOMS["fallback"], record.instance, place, self._time(record))
             if incident is not None:
                 self._seen(incident, record)
@@ -215,7 +218,7 @@ class Incidents:
         if meant is None:
             return "this host" if label == "none" else label
         host, port = meant
-        return f"{host}:{port}" if port else host
+        return harmless(f"{host}:{port}" if port else host)[:_LONGEST_PLACE]
 
     def _sent(self, record: Record, event: ev.Delivery) -> None:
         place, now = self._place(event), self._time(record)

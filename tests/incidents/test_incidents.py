@@ -278,6 +278,18 @@ def test_addresses_are_masked_and_secrets_never_shown() -> None:
     assert "Gr33n" not in json.dumps(incidents.as_json())
 
 
+def test_control_characters_are_spelled_out() -> None:
+    """A server's words and a host's name do not steer the terminal."""
+    incidents = made()
+    reason = "host smtp.relay.test[192.0.2.1] said: 550 5.1.1 \x1b[2J\u202e no (in reply to RCPT TO command)"
+    tell(incidents, attempt("A1B2C3D4E5", "bounced", reason, to="x@dest.test"))
+    down = "connect to h\x1b[31m.test[192.0.2.1]:25: Connection refused"
+    tell(incidents, attempt("B1B2C3D4E5", "deferred", down, ""))
+
+    assert all(line.isprintable() for row in incidents.open for line in row.evidence)
+    assert all(row.place.isprintable() for row in incidents.open)
+
+
 def test_the_day_is_bounded_and_survives() -> None:
     """144 pieces, whatever the stamps say; sent, delays and causes are in them."""
     day = Day(lambda: _NOW)

@@ -1,0 +1,80 @@
+"""`postward why` over logs: offline, any host's, also compressed or through a pipe."""
+
+import gzip
+import json
+import subprocess
+from pathlib import Path
+
+from tests.bed.product import POSTWARD, run_postward
+
+TRAPS = Path(__file__).parents[1] / "corpus" / "traps"
+
+
+def test_a_log_is_explained(tmp_path: Path) -> None:
+    """Effect, cause with its certainty, setting, remedy and proof; status 3, since mail waits."""
+    done = run_postward("why", str(TRAPS / "cred-missing-db.log"))
+
+    assert done.returncode == 3
+    assert done.stdout.startswith("MAIL WAITS    the password table was never built\n")
+    assert "cause:   the index of the password table is missing (certain)" in done.stdout
+    assert (
+        "setting: relay.password_file   Postfix: the password table (smtp_sasl_password_maps)" in done.stdout
+    )
+    assert "mend:    postmap hash:/etc/postfix/sasl_passwd" in done.stdout
+    assert "/etc/postfix/sasl_passwd.db: No such file or directory" in done.stdout
+    assert done.stderr == "1 incident\n"
+
+
+def test_addresses_are_masked_unless_asked_for() -> None:
+    """The domain is enough to see what it is about."""
+    log = str(TRAPS / "sender-553-notowned.log")
+
+    assert "<…@client.test>" in run_postward("why", log).stdout
+    assert "app@" not in run_postward("why", log).stdout
+    assert "<app@client.test>" in run_postward("why", log, "--addresses").stdout
+
+
+def test_several_logs_packed_and_piped_are_one_story(tmp_path: Path) -> None:
+    """Order is as given; what a later log proves is over."""
+    packed = tmp_path / "mail.log.1.gz"
+    packed.write_bytes(gzip.compress((TRAPS / "cred-wrong-password.log").read_bytes()))
+    after = (
+        (TRAPS / "tls-wrapper587-fixed.log")
+        .read_bytes()
+        .replace(b"smtp587.sendcloud.net", b"smtp.relay.test")
+    )
+    done = subprocess.run(
+        [POSTWARD, "why", str(packed), "-", "--json"],
+        input=after,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    (row,) = json.loads(done.stdout)["incidents"]
+
+    assert done.returncode == 0
+    assert row["symptom"] == "login-refused"
+    assert row["closed"] >= row["first"]
+    assert "was sent by smtp.relay.test:20587" in row["closed_by"]
+
+
+def test_since_leaves_out_what_is_old() -> None:
+    """By the lines' own stamps."""
+    log = str(TRAPS / "cred-wrong-password.log")
+
+    assert "login" in run_postward("why", log, "--since", "2000-01-01").stdout
+    done = run_postward("why", log, "--since", "2999-01-01")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "nothing keeps mail back\n"
+
+
+def test_what_cannot_be_read_is_told() -> None:
+    """A missing file, a time that is none."""
+    missing = run_postward("why", "/nowhere/mail.log")
+    assert (missing.returncode, missing.stderr) == (
+        1,
+        "postward: /nowhere/mail.log: No such file or directory\n",
+    )
+    odd = run_postward("why", str(TRAPS / "net-refused.log"), "--since", "yesterday")
+    assert odd.returncode == 2
+    assert 'yesterday is no time; write 30m, 2h, 3d, or "2026-11-24 09:00"' in odd.stderr
