@@ -1,5 +1,7 @@
 """The status page in a real headless Chromium."""
 
+import base64
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,9 @@ from tests.bed import Fault, require_postfix, wait_for
 from tests.bed.product import run_postward
 from tests.incidents.browser import browser
 from tests.incidents.pairs import Bed, bed
+from tests.web.serving import serving
 
+_PATHS = ("/status", "/api/status", "/api/incidents")
 _CHECK = Path(__file__).with_name("accessibility.js").read_text()
 
 
@@ -69,28 +73,36 @@ def test_the_page_on_a_phone(made: Bed, tmp_path: Path) -> None:
     assert wrong == []
 
 
-def test_the_page_wants_the_login_of_the_endpoint(made: Bed, tmp_path: Path) -> None:
-    """Who may not see the metrics sees no status; `postward why` reads what the agent saved then."""
+def test_the_page_wants_the_login_of_the_endpoint(tmp_path: Path) -> None:
+    """Who may not see the metrics sees no status."""
     # bcrypt of "secret", cost 4.
     web = tmp_path / "web.yml"
     web.write_text(
         "basic_auth_users:\n  admin: $2b$04$eUCJ48/yu2tA/PMR6glvsO52RYjAS.6HtJNJIYHFCJekLGVQn2htm\n"
     )
-    settings = made.agent.settings_file
-    before = settings.read_text()
-    settings.write_text(before.replace("[web]\n", f'[web]\nconfig_file = "{web}"\n'))
-    made.agent.stop()
-    try:
-        made.agent.start()
-        answers = {path: made.agent.get(path)[0] for path in ("/status", "/api/status", "/api/incidents")}
-        why = run_postward("why", "--config", str(settings))
-    finally:
-        made.agent.stop()
-        settings.write_text(before)
-        made.agent.start()
+    with serving(web) as endpoint:
+        answers = {path: endpoint.ask(f"GET {path}")[0] for path in _PATHS}
+        login = base64.b64encode(b"admin:secret").decode()
+        let_in = endpoint.ask("GET /api/incidents", Authorization=f"Basic {login}")[0]
 
-    assert answers == {"/status": 401, "/api/status": 401, "/api/incidents": 401}
-    assert why.returncode == 0, why.stderr
+    assert answers == dict.fromkeys(_PATHS, 401)
+    assert let_in == 200
+
+
+def test_why_reads_what_the_agent_saved_where_the_endpoint_does_not_answer(made: Bed, tmp_path: Path) -> None:
+    """With a login on the endpoint, or over TLS, the commands of the host itself still work."""
+    settings = tmp_path / "postward.toml"
+    text = made.agent.settings_file.read_text()
+    settings.write_text(re.sub(r'listen = ".*"', 'listen = "127.0.0.1:1"', text))
+    with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 no")):
+        made.mail(0)
+        wait_for(
+            lambda: "the relay refuses this login" in run_postward("why", "--config", str(settings)).stdout,
+            timeout=30,
+            what="the incident in what the agent saved",
+        )
+    made.postfix.flush()
+    wait_for(lambda: not made.open(), what="the end of the incident")
 
 
 def test_the_check_finds_what_is_wrong(tmp_path: Path) -> None:
