@@ -34,10 +34,11 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     yield f"Mail from {span['first'] or '?'} to {span['last'] or '?'}, by the log's own clock"
     yield ", ".join(f"{counted(number)} lines {outcome}" for outcome, number in lines.items())
     yield from _accuracy(report["accuracy"])
-    yield from _totals(report["totals"])
+    sign = "" if report["accuracy"]["mails_exact"] else "~"
+    yield from _totals(report["totals"], sign)
     yield from _incidents(report["incidents"])
     yield from _relays(report["relays"])
-    yield from _failures(report["failures"])
+    yield from _failures(report["failures"], sign)
     yield from _steps(report)
     yield from _domains(report)
     yield from _others(report)
@@ -51,12 +52,13 @@ def _accuracy(accuracy: dict[str, Any]) -> Iterator[str]:
         yield f"There are too many relays to name each; shown: {accuracy['relays']}. Name yours in the settings."
 
 
-def _totals(totals: dict[str, Any]) -> Iterator[str]:
+def _totals(totals: dict[str, Any], sign: str) -> Iterator[str]:
     yield from ("", "Totals")
     for key, words in _TOTALS:
-        yield f"{counted(totals[key]):>12}  {words}"
-    yield f"{size(totals['bytes_received']):>12}  received"
-    yield f"{size(totals['bytes_delivered']):>12}  delivered"
+        number = counted(totals[key])
+        yield f"{sign + number if key == 'deferred_mails' else number:>12}  {words}"
+    yield f"{sign + size(totals['bytes_received']):>12}  received"
+    yield f"{sign + size(totals['bytes_delivered']):>12}  delivered"
     yield f"{counted(totals['sender_domains']):>12}  sender domains"
     yield f"{counted(totals['recipient_domains']) or 'very many':>12}  recipient domains"
 
@@ -94,14 +96,20 @@ def _relays(relays: list[dict[str, Any]]) -> Iterator[str]:
                 yield _row([f"  {stage.replace('_', ' ')}", "", "", "", *parts], 36)
 
 
-def _failures(failures: list[dict[str, Any]]) -> Iterator[str]:
+def _failures(failures: list[dict[str, Any]], sign: str) -> Iterator[str]:
     if failures:
         yield from ("", "Failures by relay and cause")
         yield _row(
             ["relay and cause", "status", "attempts", "mails", "first", "last"], 48, (9, 10, 10, 20, 20)
         )
     for row in failures[:_MOST_ROWS]:
-        values = [row["status"], counted(row["attempts"]), counted(row["mails"]), row["first"], row["last"]]
+        values = [
+            row["status"],
+            counted(row["attempts"]),
+            sign + counted(row["mails"]),
+            row["first"],
+            row["last"],
+        ]
         yield _row(
             [f"{row['relay']} {row['cause']}", *(value or "?" for value in values)], 48, (9, 10, 10, 20, 20)
         )

@@ -16,6 +16,7 @@ from agent.clock import local_now
 from agent.commands.report import command
 from agent.report import cut
 from agent.report.cut import Chunk, blocks_of, chunks_of
+from agent.report.tally import Limits
 from agent.report.work import Job, count, count_on_all_cores
 from tests.bench.lines import log_lines
 
@@ -125,6 +126,18 @@ def test_the_page_stands_alone(logs: list[Path], tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in text
     for word in ("<script", "<link", "src=", 'href="http', "@import", "url("):
         assert word not in text
+
+
+def test_estimates_are_marked(logs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more mails than the sample holds, numbers that rest on it have a ~; counts of lines have none."""
+    assert "~" not in run(*logs).stdout
+    monkeypatch.setattr("agent.commands.report.Job", lambda relays: Job(relays, Limits(mails=64)))
+
+    text = run(*logs).stdout
+
+    totals = dict(reversed(line.split(None, 1)) for line in text.partition("Totals")[2].splitlines()[1:12])
+    assert totals["mails deferred"].startswith("~")
+    assert not totals["deferrals"].startswith("~")
 
 
 def test_no_files_is_a_usage_error() -> None:

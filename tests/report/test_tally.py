@@ -99,14 +99,14 @@ def test_a_busy_host_counts_the_same() -> None:
     same("".join(log_lines(6000)))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(LINES, max_size=12), st.booleans())
 def test_lines_of_all_sorts_count_the_same(lines: list[str], ended: bool) -> None:
     """Mixed, with odd stamps, foreign instances, junk, CR and a missing end."""
     same("".join(lines) if ended else "".join(lines).removesuffix("\n"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(HEADERS[:-1]),
     st.sampled_from(TEXTS + MORE),
@@ -146,7 +146,7 @@ VARIED = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(VARIED, max_size=30), st.randoms(use_true_random=False), st.sampled_from((None, NARROW)))
 def test_merging_does_not_depend_on_cut_or_order(
     pairs: list[str], random: Random, limits: Limits | None
