@@ -102,8 +102,14 @@ class IncidentWatch:
             self._notices.tell(change.kind, shown, again=change.incident.opened > 1)
 
     async def _read_facts(self) -> None:
-        facts = await asyncio.to_thread(read_host_facts, self._postfix, self._settings, None)
-        self._known = _Facts(facts, proofs_of(self._settings, facts), time.monotonic())
+        try:
+            facts = await asyncio.to_thread(read_host_facts, self._postfix, self._settings, None)
+            self._known = _Facts(facts, proofs_of(self._settings, facts), time.monotonic())
+        except Exception as error:
+            _log.warning(
+                "incidents: the facts of this host cannot be had: %s: %s", type(error).__name__, error
+            )
+            self._known.read = time.monotonic()
 
     def _shown(self, incident: Any) -> Shown:
         signs = {other.symptom for other in self.incidents.open}

@@ -16,7 +16,11 @@ from parsers import parse
 
 _NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 _RELAYS = RelayNames([("smtp.relay.test", 587, "demo"), ("smtp.other.test", 587, "other-relay")])
-_TRAPS = sorted((Path(__file__).parents[1] / "corpus" / "traps").glob("*.log"))
+_CORPUS = Path(__file__).parents[1] / "corpus"
+_LINES = [
+    line for log in sorted(_CORPUS.glob("*.log")) for line in log.read_text(errors="replace").split("\n")
+]
+_TRAPS = sorted((_CORPUS / "traps").glob("*.log"))
 
 
 def made() -> Incidents:
@@ -276,6 +280,20 @@ def test_addresses_are_masked_and_secrets_never_shown() -> None:
     tell(incidents, "smtp: fatal: smtp_sasl_passwd_lookup: host `h' user `u' pass `Gr33n-Fern'")
 
     assert "Gr33n" not in json.dumps(incidents.as_json())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(_LINES), st.integers(0, 400), st.text(max_size=6)), max_size=20))
+def test_no_line_raises_however_it_is_damaged(damaged: list[tuple[str, int, str]]) -> None:
+    """Every message of the corpus, with something strange put in anywhere: at worst it is not understood."""
+    incidents, day = made(), Day(lambda: _NOW)
+    for line, place, strange in damaged:
+        record, event = parse(line[:place] + strange + line[place:])
+        if record is not None and event is not None:
+            incidents.observe(record, event)
+            day.observe(record, event)
+
+    json.dumps([incidents.as_json(), day.as_json()])
 
 
 def test_control_characters_are_spelled_out() -> None:
