@@ -154,8 +154,10 @@ class Host:
 
     def _remove(self) -> None:
         if self._nspawn is not None and self._nspawn.poll() is None:
-            self._nspawn.kill()  # PID 1 of the host dies with it, and all else with PID 1
-            self._nspawn.wait(_UP)
+            # All of a host dies with its PID 1, which outlives systemd-nspawn.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._leader or self._nspawn.pid, signal.SIGKILL)
+            wait_for(self._gone, _UP, f"{self.release} to be gone")
         shutil.rmtree(self._folder, ignore_errors=True)
         for cgroup in _cgroups(self._folder.name):
             for folder, _, _ in os.walk(cgroup, topdown=False):
