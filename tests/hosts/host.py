@@ -129,10 +129,13 @@ class Host:
         assert self._nspawn is not None
         if self._nspawn.poll() is not None:
             raise HostError("systemd-nspawn ended")
-        number = self._nspawn.pid
-        children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
         # PID 1 of the host is a child that has come to be systemd; before that it is systemd-nspawn itself.
-        return next((int(child) for child in children if _name(child) == "systemd"), None)
+        return next((child for child in self._children() if _name(child) == "systemd"), None)
+
+    def _children(self) -> list[int]:
+        assert self._nspawn is not None
+        number = self._nspawn.pid
+        return [int(child) for child in Path(f"/proc/{number}/task/{number}/children").read_text().split()]
 
     def _state(self) -> str:
         return self.run("systemctl", "is-system-running", status=None).strip()
@@ -155,8 +158,9 @@ class Host:
     def _remove(self) -> None:
         if self._nspawn is not None and self._nspawn.poll() is None:
             # All of a host dies with its PID 1, which outlives systemd-nspawn.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._leader or self._nspawn.pid, signal.SIGKILL)
+            for number in [*self._children(), self._nspawn.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
             wait_for(self._gone, _UP, f"{self.release} to be gone")
         shutil.rmtree(self._folder, ignore_errors=True)
         for cgroup in _cgroups(self._folder.name):
@@ -186,7 +190,7 @@ def _cgroups(name: str) -> list[Path]:
     return [mount / name for mount in mounts if (mount / "cgroup.procs").exists()]
 
 
-def _name(process: str) -> str:
+def _name(process: int) -> str:
     try:
         return Path(f"/proc/{process}/comm").read_text().strip()
     except OSError:
