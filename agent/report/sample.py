@@ -14,7 +14,7 @@ from hashlib import blake2b
 from math import isqrt
 from typing import Final, NamedTuple
 
-KEPT: Final = 1 << 16
+KEPT: Final = 1 << 15
 _KEY_BYTES: Final = 8
 _NONE: Final[frozenset[tuple[str, str]]] = frozenset()
 

@@ -4,8 +4,10 @@ Each process takes the next chunk that nobody has, counts into a tally of its ow
 How it fails: a chunk that cannot be read, or not to its end, is named, the others are counted all the same.
 """
 
+import gc
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final, NamedTuple
 
@@ -53,13 +55,26 @@ def count(job: Job, chunks: Iterable[Chunk], progress: Progress = lambda _: None
     """
     counted = Counted(job.tally(), [])
     names = HostNames(job.relays)
-    for chunk in chunks:
-        try:
-            count_into(counted.tally, names, chunk)
-        except LogFileError as error:
-            counted.errors.append(str(error))
-        progress(chunk.size)
+    with _without_cycles():
+        for chunk in chunks:
+            try:
+                count_into(counted.tally, names, chunk)
+            except LogFileError as error:
+                counted.errors.append(str(error))
+            progress(chunk.size)
     return counted
+
+
+@contextmanager
+def _without_cycles() -> Iterator[None]:
+    """Counting makes no reference cycles, and looking for them over and over takes a fifth of its time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def count_into(
