@@ -110,6 +110,8 @@ def run_postward(*arguments: str, env: Mapping[str, str] | None = None) -> subpr
 class AgentProcess:
     """`postward run` as a process. Use it as a context manager."""
 
+    patience = 10.0  # seconds until it is ready
+
     def __init__(self, settings_file: Path, *options: str) -> None:
         self.settings_file = settings_file
         self._options = options
@@ -132,7 +134,7 @@ class AgentProcess:
         command = [POSTWARD, "run", *self._options, "--config", str(self.settings_file)]
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output)
-        wait_for(self.is_ready, what=f"the agent to be ready; it said: {self.output()[-2000:]}")
+        wait_for(self.is_ready, self.patience, f"the agent to be ready; it said: {self.output()[-2000:]}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it by a signal; its exit status."""
