@@ -135,7 +135,8 @@ def test_estimates_are_marked(logs: list[Path], monkeypatch: pytest.MonkeyPatch)
 
     text = run(*logs).stdout
 
-    totals = dict(reversed(line.split(None, 1)) for line in text.partition("Totals")[2].splitlines()[1:12])
+    rows = [line.split(None, 1) for line in text.partition("Totals")[2].splitlines()[1:12]]
+    totals = {words: number for number, words in rows}
     assert totals["mails deferred"].startswith("~")
     assert not totals["deferrals"].startswith("~")
 
