@@ -152,6 +152,7 @@ _TLS: Final = 'postfix_tls_connections_total{relay="demo",protocol="TLSv1.3",tru
 FAULTS: Final[dict[str, Case]] = {
     "down": case("PostwardDown", {"up": becomes("1", "0")}),
     "blind": case("PostwardLogNotRead", {"postward_log_readable": becomes("1", "0")}),
+    "test-line": case("PostwardTestLineLost", {"postward_log_test_line_success": becomes("1", "0")}),
     "log-stopped": case(
         "PostwardLogSilent PostwardProbeFailing",
         {
