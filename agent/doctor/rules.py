@@ -91,14 +91,6 @@ def _settings_unreadable(facts: SystemFacts) -> Iterator[Fault]:
         yield Fault(facts.settings_file, f"has mode {owned.mode:04o}, and the agent cannot read it", mend)
 
 
-def _password_exposed(facts: SystemFacts) -> Iterator[Fault]:
-    for path in facts.passwords:
-        owned = facts.files.get(path)
-        if owned and (owned.mode & 0o077 or owned.uid != 0):
-            mend = f"chown root:root {path} && chmod 0600 {path}"
-            yield Fault(path, f"has mode {owned.mode:04o} and belongs to uid {owned.uid}", mend)
-
-
 def _log_missing(facts: SystemFacts) -> Iterator[Fault]:
     if facts.log_problem:
         yield Fault(
@@ -163,12 +155,6 @@ RULES: tuple[Rule[SystemFacts], ...] = (
     Rule("user-missing", _E, _no_user, "The agent's service cannot start (status 217/USER)."),
     Rule("group-missing", _E, _no_group, "The agent's service cannot start (status 216/GROUP)."),
     Rule("settings-unreadable", _E, _settings_unreadable, "The agent cannot start."),
-    Rule(
-        "password-exposed",
-        _W,
-        _password_exposed,
-        "Others on this host can send mail in the relay account's name.",
-    ),
     Rule("log-missing", _E, _log_missing, "What becomes of mail is told by the log alone."),
     Rule("log-unreadable", _E, _log_unreadable, "What becomes of mail is told by the log alone."),
     Rule("state-not-ours", _E, _state_not_ours, "Counts cannot be saved, and start again at each restart."),

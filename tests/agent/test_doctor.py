@@ -66,10 +66,6 @@ _BROKEN = {
         _file("/etc/postward/postward.toml", Owned(0o600, 0, 0)),
         "chgrp postward /etc/postward/postward.toml && chmod 0640 /etc/postward/postward.toml",
     ),
-    "password-exposed": (
-        _file("/etc/postward/passwords/demo", Owned(0o644, 0, 0)),
-        "chown root:root /etc/postward/passwords/demo && chmod 0600 /etc/postward/passwords/demo",
-    ),
     "log-missing": (replace(_HEALTHY, log_problem="log.source: none"), "apt-get install rsyslog"),
     "log-unreadable": (
         _file("/var/log/mail.log", Owned(0o600, 0, 0)),

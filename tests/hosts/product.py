@@ -1,5 +1,6 @@
 """Postward's package on a host: built once for all tests, installed as an admin does, looked at from outside."""
 
+import json
 import re
 import subprocess
 import tempfile
@@ -62,18 +63,35 @@ class Installed:
 
     def set_up(self) -> float:
         """`postward init` without a question. The seconds that it took, to a delivered probe and started services."""
-        self.host.shell(f"mkdir -p /run/secret && printf '%s\\n' '{PASSWORD}' > /run/secret/password")
         begun = time.monotonic()
-        self.host.run(
-            *("postward", "init", "--yes", "--host", "127.0.0.1", "--port", str(self.relay.port)),
-            *("--tls", "starttls", "--username", USER, "--password-file", "/run/secret/password"),
-            *("--myhostname", "host.example.test", "--recipient", RECIPIENT, "--no-start"),
-        )
+        self.init(PASSWORD, "--no-start")
         seconds = time.monotonic() - begun
         # The machine's network is shared: other hosts have the usual port.
         self.edit("[probe]", f'[web]\nlisten = "127.0.0.1:{self.port}"\n\n[probe]\ninterval_seconds = 5')
         self.host.run("systemctl", "enable", "--now", *_SERVICES)
         return seconds
+
+    def init(self, password: str, *options: str, status: int = 0) -> str:
+        """`postward init` without a question; what it printed."""
+        command = [
+            "postward",
+            "init",
+            "--yes",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.relay.port),
+            "--tls",
+            "starttls",
+        ]
+        command += ["--username", USER, "--password-file", "-", "--myhostname", "host.example.test"]
+        command += ["--recipient", RECIPIENT, *options]
+        return self.host.run("sh", "-c", '"$@" 2>&1', "sh", *command, input=f"{password}\n", status=status)
+
+    def doctor(self) -> dict[str, str]:
+        """What `postward doctor` finds that is worse than a note: identifier → remedy."""
+        found = json.loads(self.host.run("postward", "doctor", "--no-relay", "--json", status=None))
+        return {row["id"]: row["mend"] for row in found["findings"] if row["severity"] != "note"}
 
     def edit(self, old: str, new: str) -> None:
         """Change the settings file, as an editor does: another file in its place."""

@@ -80,6 +80,30 @@ def test_the_agent_has_no_more_rights_than_it_needs(installed: Installed) -> Non
     assert installed.show("postward.service", "User", "NoNewPrivileges") == ["postward", "yes"]
 
 
+def test_doctor_says_what_mends_it(installed: Installed) -> None:
+    """On a host that is right it finds at most that nobody keeps the clock; its remedies, run as they are, mend."""
+    assert set(installed.doctor()) <= {"clock"}
+    installed.host.shell(
+        "systemctl disable --quiet --now postward-enforce; chmod 0644 /etc/postward/passwords/relay"
+    )
+    found = installed.doctor()
+    assert set(found) - {"clock"} == {"service-stopped", "settings-password-readable"}
+    for mend in found.keys() - {"clock"}:
+        installed.host.shell(found[mend])
+    assert set(installed.doctor()) <= {"clock"}
+
+
+def test_init_writes_nothing_that_the_relay_refuses(installed: Installed) -> None:
+    """A wrong password leaves settings and password file as they are."""
+    files = f"sha256sum {SETTINGS} /etc/postward/passwords/*"
+    before = installed.host.shell(files)
+    told = installed.init("wrong", "--force", status=1)
+    assert "nothing was written" in told
+    assert "auth_rejected" in told
+    assert PASSWORD not in told
+    assert installed.host.shell(files) == before
+
+
 @pytest.mark.parametrize("unit", MOST_EXPOSED)
 def test_exposure(installed: Installed, unit: str) -> None:
     """What systemd-analyze says of the unit while all of the above works."""
