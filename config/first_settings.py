@@ -4,6 +4,7 @@ Promise: what stands in it is what was asked and nothing that has a default, so 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +63,11 @@ def first_settings(answers: Answers) -> str:
         "password_file": str(answers.password_file or ""),
     }
     probe = {"recipient": answers.recipient, "sender": answers.sender}
-    tables = {"[host]": host, "[[relay]]": relay, "[probe]": probe}
+    tables: dict[str, Mapping[str, str | int | bool | None]] = {
+        "[host]": host,
+        "[[relay]]": relay,
+        "[probe]": probe,
+    }
     lines = ["# Settings of Postward; every one with its meaning: postward check --example"]
     for title, values in tables.items():
         given = {key: value for key, value in values.items() if value not in {"", None}}
