@@ -17,51 +17,34 @@ from typing import Final
 
 from agent.counting import STAGES, Counting
 from parsers import classify
+from parsers.blocks import ADDRESS, CLIENT, DELAYS, INSTANCE, PID, QUEUE_ID, TLS_SESSION, peer
 
 _STAMP: Final = r"[A-Z][a-z]{2} .{11}|[0-9]{4}-[0-9][^ \n]++"
-_INSTANCE: Final = r"postfix[^ /\[\]:\n]*+(?:/[^ /\[\]:\n]++(?=/))?+"
-_PID: Final = r"\[[0-9]{1,10}\]: "
-_QUEUE_ID: Final = r"[0-9A-Z][0-9A-Za-z]*+: "  # a severity label ("warning: ") begins with a small letter
-_ADDRESS: Final = r'[^<>"\[\\\n]*+'
-_CLIENT: Final = r"[0-9A-Za-z._-]++\[[0-9A-Fa-f.:]++\]"
-_SECONDS: Final = r"[0-9]{1,9}+(?:\.[0-9]{1,9}+)?+"
-_ALGORITHM: Final = r"[!-'*-~]++(?: \([ -'*-~]*+\))?"
 
 
 def _header(number: int) -> str:
-    return rf"(?P<stamp{number}>{_STAMP}) [^ \n]++ (?P<instance{number}>{_INSTANCE})/"
-
-
-def _peer(of: str) -> str:
-    return rf"(?P<{of}_host>[0-9A-Za-z._-]++)\[[0-9A-Fa-f.:]++\]:(?P<{of}_port>[0-9]{{1,5}})"
+    return rf"(?P<stamp{number}>{_STAMP}) [^ \n]++ (?P<instance{number}>{INSTANCE})/"
 
 
 # Lines that are known events and count for nothing else.
 _PLAIN: Final = (
-    rf"(?:smtpd{_PID}(?:dis)?connect from {_CLIENT}(?:(?: [a-z_]++=[0-9/]++)++)?"
-    rf"|cleanup{_PID}{_QUEUE_ID}message-id=.*"
-    rf"|qmgr{_PID}{_QUEUE_ID}from=<{_ADDRESS}>, size=[0-9]++, nrcpt=[0-9]++ \(queue active\))\n"
+    rf"(?:smtpd{PID}(?:dis)?connect from {CLIENT}(?:(?: [a-z_]++=[0-9/]++)++)?"
+    rf"|cleanup{PID}{QUEUE_ID}: message-id=.*"
+    rf"|qmgr{PID}{QUEUE_ID}: from=<{ADDRESS}>, size=[0-9]++, nrcpt=[0-9]++ \(queue active\))\n"
 )
 # Lines that count for more. The last group of each is its name.
-_REMOVED: Final = rf"qmgr{_PID}{_QUEUE_ID}(?P<removed>removed)\n"
+_REMOVED: Final = rf"qmgr{PID}{QUEUE_ID}: (?P<removed>removed)\n"
 _DELIVERY: Final = (
-    rf"smtp{_PID}{_QUEUE_ID}to=<{_ADDRESS}>(?:, orig_to=<{_ADDRESS}>)?, relay={_peer('relay')}"
-    rf"(?:, conn_use=[0-9]++)?, delay=(?P<delay>{_SECONDS}), delays=(?P<a>{_SECONDS})/(?P<b>{_SECONDS})"
-    rf"/(?P<c>{_SECONDS})/(?P<d>{_SECONDS}), dsn=(?P<dsn>[0-9.]++), status=(?P<status>sent|deferred|bounced)"
+    rf"smtp{PID}{QUEUE_ID}: to=<{ADDRESS}>(?:, orig_to=<{ADDRESS}>)?, relay={peer('relay')}{DELAYS}"
     r" \((?P<reason>[^\r\n]*+)\n"
 )
 _RECEIVED: Final = (
-    rf"smtpd{_PID}{_QUEUE_ID}(?P<client>client)={_CLIENT}\n"
-    rf"|pickup{_PID}{_QUEUE_ID}(?P<uid>uid)=[0-9]++ from=<{_ADDRESS}>\n"
-    rf"|bounce{_PID}{_QUEUE_ID}sender (?P<bounce>non-delivery) notification: [0-9A-Za-z]++\n"
-)
-_TLS: Final = (
-    rf"smtp{_PID}(?P<trust>[A-Z][a-z]++) TLS connection established to {_peer('tls')}: "
-    r"(?P<tls>TLSv1(?:\.[123])?) with cipher [!-~]++ \([0-9]++/[0-9]++ bits\)"
-    rf"(?: key-exchange {_ALGORITHM})?(?: server-signature {_ALGORITHM})?(?: server-digest [!-~]++)?\n"
+    rf"smtpd{PID}{QUEUE_ID}: (?P<client>client)={CLIENT}\n"
+    rf"|pickup{PID}{QUEUE_ID}: (?P<uid>uid)=[0-9]++ from=<{ADDRESS}>\n"
+    rf"|bounce{PID}{QUEUE_ID}: sender (?P<bounce>non-delivery) notification: [0-9A-Za-z]++\n"
 )
 _BLOCK: Final = re.compile(
-    rf"{_header(1)}(?:{_PLAIN}{_header(2)})*+(?:{_REMOVED}|{_DELIVERY}|{_RECEIVED}|{_TLS}|{_PLAIN}|(?P<rest>.*)\n)|(?P<strange>.*)\n"
+    rf"{_header(1)}(?:{_PLAIN}{_header(2)})*+(?:{_REMOVED}|{_DELIVERY}|{_RECEIVED}|{TLS_SESSION}|{_PLAIN}|(?P<rest>.*)\n)|(?P<strange>.*)\n"
 )
 
 

@@ -17,55 +17,42 @@ from agent.report.delays import microseconds, seconds_of
 from agent.report.sample import Mail, key_of
 from agent.report.tally import Domain, Seen
 from parsers import classify
+from parsers.blocks import ADDRESS, CLIENT, DELAYS, INSTANCE, PID, QUEUE_ID, TLS_SESSION, peer
 
 _STAMP: Final = r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[^ \n]*+"
-_INSTANCE: Final = r"postfix[^ /\[\]:\n]*+(?:/[^ /\[\]:\n]++(?=/))?+"
-_PID: Final = r"\[[0-9]{1,10}\]: "
-_QUEUE_ID: Final = r"[0-9A-Z][0-9A-Za-z]*+"  # a severity label ("warning: ") begins with a small letter
 _LOCAL: Final = r'[^<>"\[\\\n@]*+'
 _DOMAIN: Final = r'[^<>"\[\\\n@]++'
-_ADDRESS: Final = r'[^<>"\[\\\n]*+'
-_CLIENT: Final = r"[0-9A-Za-z._-]++\[[0-9A-Fa-f.:]++\]"
-_SECONDS: Final = r"[0-9]{1,8}+(?:\.[0-9]{1,9}+)?+"
-_ALGORITHM: Final = r"[!-'*-~]++(?: \([ -'*-~]*+\))?"
-_HEADER: Final = rf"(?:{_STAMP}) [^ \n]++ {_INSTANCE}/"
+_HEADER: Final = rf"(?:{_STAMP}) [^ \n]++ {INSTANCE}/"
 # Lines that count for nothing else, and "removed", which is counted by how it ends: so none of the others may end so.
 _PLAIN: Final = (
-    rf"(?:smtpd{_PID}(?:dis)?connect from {_CLIENT}(?:(?: [a-z_]++=[0-9/]++)++)?"
-    rf"|cleanup{_PID}{_QUEUE_ID}: message-id=[^ \n]*+"
-    rf"|qmgr{_PID}{_QUEUE_ID}: removed)\n"
+    rf"(?:smtpd{PID}(?:dis)?connect from {CLIENT}(?:(?: [a-z_]++=[0-9/]++)++)?"
+    rf"|cleanup{PID}{QUEUE_ID}: message-id=[^ \n]*+"
+    rf"|qmgr{PID}{QUEUE_ID}: removed)\n"
 )
 _REMOVED: Final = ": removed\n"
 # Lines that count for more. The last group of each is its name.
 _ACTIVE: Final = (
-    rf"qmgr{_PID}(?P<active_id>{_QUEUE_ID}): from=<(?:{_LOCAL}@(?P<sender>{_DOMAIN}))?>,"
+    rf"qmgr{PID}(?P<active_id>{QUEUE_ID}): from=<(?:{_LOCAL}@(?P<sender>{_DOMAIN}))?>,"
     r" size=(?P<size>[0-9]{1,18}), nrcpt=(?P<active>[0-9]++) \(queue active\)\n"
 )
 _DELIVERY: Final = (
-    rf"smtp{_PID}(?P<queue_id>{_QUEUE_ID}): to=<{_LOCAL}@(?P<domain>{_DOMAIN})>(?:, orig_to=<{_ADDRESS}>)?,"
-    r" relay=(?P<relay>[0-9A-Za-z._-]++)\[[0-9A-Fa-f.:]++\]:(?P<port>[0-9]{1,5})"
-    rf"(?:, conn_use=[0-9]++)?, delay=(?P<delay>{_SECONDS}), delays=(?P<a>{_SECONDS})/(?P<b>{_SECONDS})"
-    rf"/(?P<c>{_SECONDS})/(?P<d>{_SECONDS}), dsn=(?P<dsn>[0-9.]++), status=(?P<status>sent|deferred|bounced)"
+    rf"smtp{PID}(?P<queue_id>{QUEUE_ID}): to=<{_LOCAL}@(?P<domain>{_DOMAIN})>(?:, orig_to=<{ADDRESS}>)?,"
+    rf" relay={peer('relay')}{DELAYS}"
     r" \((?!forwarded as )(?P<reason>[^\r\n]*+)(?<=\))\n"
 )
 _RECEIVED: Final = (
-    rf"smtpd{_PID}(?P<client>{_QUEUE_ID}): client={_CLIENT}\n"
-    rf"|pickup{_PID}(?P<uid>{_QUEUE_ID}): uid=[0-9]++ from=<{_ADDRESS}>\n"
-)
-_TLS: Final = (
-    rf"smtp{_PID}(?P<trust>[A-Z][a-z]++) TLS connection established to (?P<tls_host>[0-9A-Za-z._-]++)"
-    r"\[[0-9A-Fa-f.:]++\]:(?P<tls_port>[0-9]{1,5}): (?P<tls>TLSv1(?:\.[123])?) with cipher [!-~]++ \([0-9]++/[0-9]++ bits\)"
-    rf"(?: key-exchange {_ALGORITHM})?(?: server-signature {_ALGORITHM})?(?: server-digest [!-~]++)?\n"
+    rf"smtpd{PID}(?P<client>{QUEUE_ID}): client={CLIENT}\n"
+    rf"|pickup{PID}(?P<uid>{QUEUE_ID}): uid=[0-9]++ from=<{ADDRESS}>\n"
 )
 
 
 def _counted_header(number: int) -> str:
-    return rf"(?P<stamp{number}>{_STAMP}) (?P<host{number}>[^ \n]++) {_INSTANCE}/"
+    return rf"(?P<stamp{number}>{_STAMP}) (?P<host{number}>[^ \n]++) {INSTANCE}/"
 
 
 _BLOCK: Final = re.compile(
     rf"{_counted_header(1)}(?:{_PLAIN}{_counted_header(2)})*+"
-    rf"(?:{_ACTIVE}|{_DELIVERY}|{_RECEIVED}|{_TLS}|{_PLAIN}|(?P<rest>.*)\n)|(?P<strange>.*)\n"
+    rf"(?:{_ACTIVE}|{_DELIVERY}|{_RECEIVED}|{TLS_SESSION}|{_PLAIN}|(?P<rest>.*)\n)|(?P<strange>.*)\n"
 )
 
 
@@ -74,7 +61,7 @@ def _groups(*names: str) -> tuple[int, ...]:
 
 
 _STAMP2: Final = _BLOCK.groupindex["stamp2"]
-_TO: Final = _groups("relay", "port", "status")
+_TO: Final = _groups("relay_host", "relay_port", "status")
 _OUTCOME: Final = _groups(
     "stamp1", "stamp2", "host1", "host2", "queue_id", "domain", "dsn", "reason", "delay", "a", "b", "c", "d"
 )  # fmt: skip
