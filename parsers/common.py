@@ -121,7 +121,7 @@ COMMON: Final[tuple[Rule, ...]] = (
         r'invalid "-o (?P<parameter>\S+)" option value: (?P<reason>.*)', BadParameter, "util/clean_env.c"
     ),
     problem(
-        r"unknown (?P<parameter>[\w ]+) value \"(?P<value>.*?)\" in (?P<reason>\".*\")",
+        r"unknown (?P<parameter>[\w ]+) value \"(?P<value>[^\"]*+)\" in (?P<reason>\".*\")",
         BadParameter,
         "util/name_mask.c",
     ),

@@ -38,7 +38,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "master/master_spawn.c",
     ),
     problem(
-        r'service "(?P<service>.*?)" \((?P<endpoint>.*?)\) has reached its process limit "(?P<limit>\d+)": .*',
+        r'service "(?P<service>[^"]*+)" \((?P<endpoint>[^)]*+)\) has reached its process limit "(?P<limit>\d+)": .*',
         ProcessLimit,
         "master/master_avail.c",
     ),

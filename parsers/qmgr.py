@@ -72,7 +72,7 @@ RULES: Final[tuple[Rule, ...]] = (
         Backlog,
         "qmgr/qmgr_entry.c",
     ),
-    problem(r'saving corrupt file "(?P<file>.*?)" from queue .*', QueueFileCorrupt, "qmgr/qmgr_active.c"),
+    problem(r'saving corrupt file "(?P<file>[^"]*+)" from queue .*', QueueFileCorrupt, "qmgr/qmgr_active.c"),
     problem(
         rf"(?P<queue_id>{QUEUE_ID}): (?P<text>undeliverable postmaster notification discarded)",
         NotificationFailed,
