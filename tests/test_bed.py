@@ -309,6 +309,7 @@ from tests.bed import PostfixInstance
 postfix = PostfixInstance(pathlib.Path(sys.argv[1]))
 postfix.start()
 print(postfix.folder, flush=True)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
 os.kill(os.getpid(), signal.Signals[sys.argv[2]])
 signal.pause()
 """
