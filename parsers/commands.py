@@ -30,7 +30,7 @@ SCRIPT: Final[tuple[Rule, ...]] = (
         "conf/postfix-script",
     ),
     problem(
-        r"(?P<text>not owned by .*|(?:group|group or other|symlink leaves directory).* writable: .*|.* and .* differ"
+        r"(?P<text>not owned by .*|(?:group|group or other|symlink leaves directory).* writable: .*|\S+ and \S+ differ"
         r"|not set-gid .*|symlink leaves directory: .*|damaged message: .*|missing .*|no .*|cannot execute .*|wrong .*"
         r"|non-\S+ .*|unable to .*|directory .*|To disable .*|Postfix is .*|See .*|\S+: .*)",
         ConfigurationProblem,

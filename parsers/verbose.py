@@ -27,10 +27,12 @@ _WORDS: Final = (
     r"|wildcard_|v6_target=|Compiled against Berkeley DB|Relaying allowed for|SASL authentication (?:debug|info|pass|trace)"
     r"|Using \w+ PIPELINING|(?:GOT|PUT|PROBE) |(?:POP|PUSH) boundary|(?:UN)?(?:PASS|FAIL) \[|flags for |MX name '"
     r"|(?:before|after) .*: cleanup flags|(?:enter|leave) \w+\Z|forward delivered=|removed? (?:file|directory|subdirectory) "
-    r"|`.*' (?:-> )?`.*' -> [(`]|(?:start|end) sorted recipient list|cleanup flags = |allowlisting |fsspace: "
+    r"|`[^']*+' (?:-> )?`[^']*+' -> [(`]|(?:start|end) sorted recipient list|cleanup flags = |allowlisting |fsspace: "
 )
 # pickup/pickup.c and qmgr: a queue ID, then what is read of the file, the mail's own text included.
 _FILE: Final = rf"{STRICT_QUEUE_ID}: (?:read [A-Za-z] |recipient limit \d|enabling VERP|placed in )"
+# local/deliver_attr.c: one line for each attribute of a delivery.
+_ATTRIBUTE: Final = r"(?:level|path|fp|offset|sender|recipient|domain|local|user|extension|unmatched|owner|delivered|relay|why): |spool_uid/gid "
 # util/attr_scan0.c and the readers of streams: a socket's or file's name, then what was done.
 _STREAM: Final = (
     r"(?:(?:private|public)/\S+(?: socket)?|[\w-]+ socket):? (?:wanted attribute|got|read|write|stream disconnect)"
@@ -39,10 +41,11 @@ _STREAM: Final = (
 
 VERBOSE: Final[tuple[Rule, ...]] = (
     rule(
-        rf"(?P<text>(?:[<>] |>>> |--- |{_FUNCTION}|{_WORDS}|{_STREAM}|{_FILE}).*|\S+ TLS level: .*|\S+ asciified to .*)",
+        rf"(?P<text>(?:[<>] |>>> |--- |{_FUNCTION}|{_WORDS}|{_STREAM}|{_FILE}|{_ATTRIBUTE}).*|\S+ TLS level: .*|\S+ asciified to .*)",
         Verbose,
         "util/msg.c",
         "util/attr_print0.c",
+        "local/deliver_attr.c",
         "util/attr_scan0.c",
         "smtp/smtp_chat.c",
         "smtpd/smtpd_chat.c",
