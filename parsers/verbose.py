@@ -32,7 +32,10 @@ _WORDS: Final = (
 # pickup/pickup.c and qmgr: a queue ID, then what is read of the file, the mail's own text included.
 _FILE: Final = rf"{STRICT_QUEUE_ID}: (?:read [A-Za-z] |recipient limit \d|enabling VERP|placed in )"
 # local/deliver_attr.c: one line for each attribute of a delivery.
-_ATTRIBUTE: Final = r"(?:level|path|fp|offset|sender|recipient|domain|local|user|extension|unmatched|owner|delivered|relay|why): |spool_uid/gid "
+_ATTRIBUTE: Final = (
+    r"(?:level|path|fp|offset|sender|recipient|domain|local|user|extension|unmatched|owner|delivered|relay|why): "
+    r"|spool_uid/gid "
+)
 # util/attr_scan0.c and the readers of streams: a socket's or file's name, then what was done.
 _STREAM: Final = (
     r"(?:(?:private|public)/\S+(?: socket)?|[\w-]+ socket):? (?:wanted attribute|got|read|write|stream disconnect)"
