@@ -224,6 +224,14 @@ ALERTS: Final = (
           "postward_relay_certificate_expiry_timestamp_seconds - time() <= 0", "1m",
           "The relay's certificate has ended.",
           "The certificate of relay {{ $labels.relay }}, seen from {{ $labels.instance }}, is no longer valid."),
+    Alert("PostfixRelayStarttlsGone", "cause", "critical",
+          # Where mail fails for it, that is told already.
+          "postward_relay_starttls_offered == 0 and max_over_time(postward_relay_starttls_offered[1d]) == 1 "
+          "unless on (job, instance, relay) "
+          'increase(postfix_delivery_failures_total{cause="tls_not_offered"}[10m]) > 0', "1m",
+          "The relay no longer offers STARTTLS.",
+          "Relay {{ $labels.relay }}, seen from {{ $labels.instance }}, offered STARTTLS within the last day and does not now: "
+          "mail waits or, where TLS is not demanded, goes out in clear."),
     # --- the configuration
     Alert("PostwardConfigDrift", "cause", "warning", "postward_config_in_sync == 0", "5m",
           "Postfix's configuration is not what the settings say.",

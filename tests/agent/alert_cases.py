@@ -81,6 +81,7 @@ IDLE: Final[Series] = {
     deliveries("deferred"): steady("0"),
     deliveries("bounced"): steady("0"),
     f"postward_relay_certificate_expiry_timestamp_seconds{{{_RELAY}}}": steady("9000000"),
+    f"postward_relay_starttls_offered{{{_RELAY}}}": steady("1"),
     f"postward_relay_is_fallback{{{_RELAY}}}": steady("0"),
     "postward_config_in_sync": steady("1"),
     'postward_config_applies_total{result="failed"}': steady("1"),
@@ -196,6 +197,9 @@ FAULTS: Final[dict[str, Case]] = {
     "certificate-ended": case(
         "PostfixRelayCertificateEnded",
         {f"postward_relay_certificate_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "100")},
+    ),
+    "starttls-gone": case(
+        "PostfixRelayStarttlsGone", {f"postward_relay_starttls_offered{{{_RELAY}}}": becomes("1", "0")}
     ),
     "drift": case(
         "PostwardConfigDrift",
