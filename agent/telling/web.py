@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from agent.telling.status_routes import status_routes
 from agent.telling.web_config import WebAccess
 
-_SHARE = 10
+_SHARE = 5  # what a page holds back of a new line, against what hostile scrapes may cost
 _OPEN_PATHS = frozenset({"/-/healthy", "/-/ready"})
 _LANDING = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Postward</title></head>
 <body><h1>Postward</h1><p>Keeps the outbound mail of this host alive. Version {version}.</p>
@@ -63,7 +63,7 @@ class Answers:
 
 
 class Pages:
-    """Pages of metrics, each kept for ten times as long as it took to write."""
+    """Pages of metrics, each kept for five times as long as it took to write."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.perf_counter) -> None:
         self._registry = registry
