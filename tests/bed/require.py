@@ -33,17 +33,18 @@ def _plain_plugins(folder: Path) -> list[Path]:
 
 def require_postfix(*, sasl: bool = True) -> None:
     """Skip the calling test outside CI, fail it in CI, when a private Postfix cannot run here."""
-    _demand(missing_for_postfix(sasl=sasl))
+    demand(missing_for_postfix(sasl=sasl))
 
 
 def required(program: str, package: str) -> str:
     """The path of a program that a test needs; without it the test is skipped, in CI it fails."""
     path = shutil.which(program, path=ADMIN_PATH)
-    _demand(None if path else f"{program} is missing: install the package {package}")
+    demand(None if path else f"{program} is missing: install the package {package}")
     return path or ""
 
 
-def _demand(reason: str | None) -> None:
+def demand(reason: str | None) -> None:
+    """Skip the calling test outside CI, fail it in CI, if there is a reason why it cannot run here."""
     if reason is None:
         return
     if os.environ.get("CI"):

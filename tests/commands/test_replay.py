@@ -4,7 +4,6 @@ import gzip
 import json
 import lzma
 import os
-import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -24,6 +23,7 @@ from agent.relay_names import RelayNames
 from agent.tally import Tally
 from agent.telling.collector import PostwardCollector
 from agent.telling.exposition import History
+from tests.bed.require import required
 from tests.bench.lines import log_lines
 
 PEER = "smtp.relay.test[192.0.2.9]:587"
@@ -247,11 +247,7 @@ def test_rows_beyond_those_in_memory_come_back_in_order() -> None:
 @pytest.fixture
 def promtool() -> str:
     """The program that makes blocks for Prometheus."""
-    found = shutil.which("promtool")
-    if found is None:
-        assert "CI" not in os.environ, "promtool is missing: install prometheus"
-        pytest.skip("promtool is missing: install the Debian package prometheus")
-    return found
+    return required("promtool", "prometheus")
 
 
 def test_prometheus_takes_the_history(promtool: str, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ copy and its truncation is lost to everybody, as logrotate's manual says.
 """
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from agent.source.file import FileSource
-from tests.bed.require import ADMIN_PATH
+from tests.bed.require import ADMIN_PATH, demand, required
 from tests.bed.waiting import wait_for
 
 _RSYSLOG = """\
@@ -42,16 +41,10 @@ _ROTATIONS = 6
 
 @pytest.fixture(autouse=True)
 def _required() -> None:
-    reason = None
     if os.geteuid() != 0:
-        reason = "logrotate wants root's own configuration: run the tests as root (a container will do)"
-    for program in ("rsyslogd", "logrotate"):
-        if shutil.which(program, path=ADMIN_PATH) is None:
-            reason = f"{program} is missing: install the packages rsyslog and logrotate"
-    if reason and os.environ.get("CI"):
-        pytest.fail(reason, pytrace=False)
-    if reason:
-        pytest.skip(reason)
+        demand("logrotate wants root's own configuration: run the tests as root (a container will do)")
+    required("rsyslogd", "rsyslog")
+    required("logrotate", "logrotate")
 
 
 class Sender:
