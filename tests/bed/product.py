@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -99,6 +99,53 @@ def write_settings(
     return path
 
 
+_READING = """\
+[host]
+myhostname = "mail.example.test"
+
+[[relay]]
+name = "demo"
+host = "127.0.0.1"
+port = 9
+unusual_port = true
+username = "user"
+password = "not used"
+
+[postfix]
+config_directory = "{config_directory}"
+
+[log]
+source = "{source}"
+test_interval_seconds = {test_interval}
+
+[queue]
+enabled = false
+
+[web]
+listen = "127.0.0.1:{port}"
+
+[state]
+directory = "{state}"
+"""
+
+
+def write_reading_settings(
+    folder: Path, postfix: PostfixInstance, *, source: str = "auto", test_interval: int = 0
+) -> Path:
+    """A settings file in the folder for an agent that only reads: its relay is never used, and its queue not looked at."""
+    path = folder / "postward.toml"
+    path.write_text(
+        _READING.format(
+            config_directory=postfix.config_directory,
+            source=source,
+            test_interval=test_interval,
+            port=free_port(),
+            state=folder / "state",
+        )
+    )
+    return path
+
+
 def run_postward(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command of Postward to its end."""
     environment = {**os.environ, **(env or {})}
@@ -108,9 +155,15 @@ def run_postward(*arguments: str, env: Mapping[str, str] | None = None) -> subpr
 
 
 class AgentProcess:
-    """`postward run` as a process. Use it as a context manager."""
+    """`postward run` as a process. Use it as a context manager.
 
-    patience = 10.0  # seconds until it is ready
+    Attributes:
+        patience: seconds until it is ready.
+        launcher: a command that takes the agent's as its arguments, to take rights from it for one.
+    """
+
+    patience = 10.0
+    launcher: Sequence[str] = ()
 
     def __init__(self, settings_file: Path, *options: str) -> None:
         self.settings_file = settings_file
@@ -131,10 +184,14 @@ class AgentProcess:
 
     def start(self) -> None:
         """Start and wait until it is ready."""
-        command = [POSTWARD, "run", *self._options, "--config", str(self.settings_file)]
+        self.launch()
+        wait_for(self.is_ready, self.patience, f"the agent to be ready; it said: {self.output()[-2000:]}")
+
+    def launch(self) -> None:
+        """Start, and do not wait."""
+        command = [*self.launcher, POSTWARD, "run", *self._options, "--config", str(self.settings_file)]
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output)
-        wait_for(self.is_ready, self.patience, f"the agent to be ready; it said: {self.output()[-2000:]}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it by a signal; its exit status."""

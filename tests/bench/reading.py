@@ -11,38 +11,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bed.postfix import PostfixInstance, free_port
-from tests.bed.product import AgentProcess
+from tests.bed.postfix import PostfixInstance
+from tests.bed.product import AgentProcess, write_reading_settings
 from tests.bed.waiting import wait_for
 from tests.bench.lines import log_lines
 
-_SETTINGS = """\
-[host]
-myhostname = "mail.example.test"
-
-[[relay]]
-name = "demo"
-host = "127.0.0.1"
-port = 9
-unusual_port = true
-username = "user"
-password = "not used"
-
-[postfix]
-config_directory = "{config_directory}"
-
-[log]
-test_interval_seconds = 0
-
-[queue]
-enabled = false
-
-[web]
-listen = "127.0.0.1:{port}"
-
-[state]
-directory = "{state}"
-"""
 _SOON = 100_000  # lines
 _ROUNDS = 50
 _REST = 0.5  # seconds; longer than a page is kept
@@ -52,12 +25,8 @@ _REST = 0.5  # seconds; longer than a page is kept
 def running(folder: Path) -> Iterator[tuple[AgentProcess, Path]]:
     """An agent and the log that it reads."""
     postfix = PostfixInstance(folder)
-    settings = folder / "postward.toml"
-    settings.write_text(
-        _SETTINGS.format(config_directory=postfix.config_directory, port=free_port(), state=folder / "state")
-    )
     postfix.maillog.touch()
-    agent = AgentProcess(settings)
+    agent = AgentProcess(write_reading_settings(folder, postfix))
     agent.patience = 120.0  # figures of a busy machine are told all the same
     with agent:
         yield agent, postfix.maillog

@@ -10,39 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.bed.postfix import PostfixInstance, free_port
-from tests.bed.product import AgentProcess
+from tests.bed.postfix import PostfixInstance
+from tests.bed.product import AgentProcess, write_reading_settings
 from tests.bed.waiting import wait_for
 from tests.hosts.host import Host
 
-_SETTINGS = """\
-[host]
-myhostname = "mail.example.test"
-
-[[relay]]
-name = "demo"
-host = "127.0.0.1"
-port = 9
-unusual_port = true
-username = "user"
-password = "not used"
-
-[postfix]
-config_directory = "{config_directory}"
-
-[log]
-source = "journal"
-test_interval_seconds = 0
-
-[queue]
-enabled = false
-
-[web]
-listen = "127.0.0.1:{port}"
-
-[state]
-directory = "{state}"
-"""
 _SENT = "{0:010X}: to=<u{0}@example.org>, relay=127.0.0.1[127.0.0.1]:9, delay=0.5, delays=0.1/0.1/0.1/0.2, dsn=2.0.0, status=sent (250 Ok)"
 _ROUNDS = 8
 
@@ -55,14 +27,7 @@ class Mail:
         self.sent = 0
         self.foreign = 0
         self.steps: list[str] = []
-        settings = folder / "postward.toml"
-        settings.write_text(
-            _SETTINGS.format(
-                config_directory=PostfixInstance(folder).config_directory,
-                port=free_port(),
-                state=folder / "state",
-            )
-        )
+        settings = write_reading_settings(folder, PostfixInstance(folder), source="journal")
         self.agent = AgentProcess(settings)
         self.agent.patience = 60.0
 

@@ -7,40 +7,16 @@ How it fails: AssertionError with the seed, the round and its steps.
 
 import random
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from agent.checkpoint import read_checkpoint
-from tests.bed.postfix import PostfixInstance, free_port
-from tests.bed.product import POSTWARD, AgentProcess
+from tests.bed.postfix import PostfixInstance
+from tests.bed.product import AgentProcess, write_reading_settings
 from tests.bed.waiting import wait_for
 from tests.soak.log_writer import LogWriter
 
-_SETTINGS = """\
-[host]
-myhostname = "mail.example.test"
-
-[[relay]]
-name = "demo"
-host = "relay.example.test"
-port = 587
-username = "user"
-password = "not used"
-
-[postfix]
-config_directory = "{config_directory}"
-
-[web]
-listen = "127.0.0.1:{port}"
-
-[log]
-test_interval_seconds = 0
-
-[state]
-directory = "{state}"
-"""
 _SENT = (
     "2024-06-01T10:00:00.{0:06d}+00:00 mail postfix/smtp[77]: {0:010X}: to=<u{0}@example.org>, "
     "relay=relay.example.test[192.0.2.1]:587, delay=0.5, delays=0.1/0.1/0.1/0.2, dsn=2.0.0, "
@@ -62,19 +38,6 @@ class Counts(NamedTuple):
     sent: int
 
 
-class _Agent(AgentProcess):
-    def start(self) -> None:
-        """Start and wait until it has caught up."""
-        self.launch()
-        wait_for(self.is_ready, timeout=_DEADLINE, what="the agent to be ready")
-
-    def launch(self) -> None:
-        """Start, and do not wait."""
-        command = [POSTWARD, "run", "--config", str(self.settings_file)]
-        with self._output.open("ab") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=output)
-
-
 class Soak:
     """One log, its writer and an agent, for as many rounds as wanted."""
 
@@ -86,13 +49,8 @@ class Soak:
         self._burst = burst
         self._seen = Counts(0, 0)
         postfix = PostfixInstance(folder)
-        settings = folder / "postward.toml"
-        settings.write_text(
-            _SETTINGS.format(
-                config_directory=postfix.config_directory, port=free_port(), state=folder / "state"
-            )
-        )
-        self.agent = _Agent(settings)
+        self.agent = AgentProcess(write_reading_settings(folder, postfix))
+        self.agent.patience = _DEADLINE
         self.running = False
         self._cut = False
         self._start()  # for the first time before there is a log: all of it is news
