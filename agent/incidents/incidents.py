@@ -9,28 +9,26 @@ Promise: everything is bounded whatever the log holds; `as_json` and `restore` c
 """
 
 import re
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from agent.incidents.catalogue import SYMPTOMS, of_delivery, of_line
 from agent.incidents.clues import CLUES, Clues
 from agent.incidents.evidence import harmless, line_of
-from agent.incidents.incident import Change, Incident, key_of
+from agent.incidents.incident import Change, Incident
 from agent.incidents.proofs import OF_LINES, WORDS, Success, line_proves, proves
-from agent.incidents.symptom import Effect, Proof, Symptom
+from agent.incidents.register import MOST_CLOSED, Register
+from agent.incidents.symptom import Proof, Symptom
 from agent.relay_names import RelayNames
 from parsers import Cause, Event, Record, cause_of, parse_stamp, relay_host_of
 from parsers import events as ev
 from parsers.cause import DELIVERED, bare_reason
 from parsers.fields import split_peer
 
-_MOST_OPEN = 64
-_MOST_CLOSED = 200
 _LONGEST_PLACE = 255  # characters, as a host name has at most
 _MOST_SENDERS = 10_000  # mails in flight whose sender is known
-_AGAIN = 3600.0  # seconds after which what comes back is another incident
 
 # Complaints that have no label of severity.
 _TOLD_PLAINLY = (ev.MailSystem, ev.ClientVerdict, ev.ContentAction, ev.CompatibilityNotice)
@@ -58,36 +56,40 @@ class Incidents:
     """
 
     def __init__(
-        self, names: RelayNames, clock: Callable[[], datetime], *, keep_closed: int = _MOST_CLOSED
+        self, names: RelayNames, clock: Callable[[], datetime], *, keep_closed: int = MOST_CLOSED
     ) -> None:
         self._names = names
         self._clock = clock
-        self._open: dict[str, Incident] = {}
-        self._closed: deque[Incident] = deque(maxlen=keep_closed)
-        self._changes: deque[Change] = deque(maxlen=2 * _MOST_OPEN)
+        self._register = Register(keep_closed)
         self._clues = Clues()
         self._senders: OrderedDict[str, str] = OrderedDict()
         self._stamp = ("", 0.0)
-        self.dropped = 0  # incidents that found no room
-        self.opened_total = 0
 
     # What is known
 
     @property
     def open(self) -> list[Incident]:
         """Those that go on, worst first."""
-        return sorted(self._open.values(), key=lambda incident: incident.rank)
+        return sorted(self._register.going_on, key=lambda incident: incident.rank)
 
     @property
     def closed(self) -> list[Incident]:
         """Those that are over, the last one first."""
-        return list(reversed(self._closed))
+        return self._register.closed
+
+    @property
+    def opened_total(self) -> int:
+        """How many have opened since counting began."""
+        return self._register.opened_total
+
+    @property
+    def dropped(self) -> int:
+        """How many found no room."""
+        return self._register.dropped
 
     def take_changes(self) -> list[Change]:
         """What opened or closed since the last call."""
-        changes = list(self._changes)
-        self._changes.clear()
-        return changes
+        return self._register.take_changes()
 
     # What happens
 
@@ -121,35 +123,17 @@ class Incidents:
             now: seconds since the epoch.
             instance: Postfix's instance.
         """
-        if words is None:
-            incident = self._open.get(key_of(symptom, instance, place))
-            if incident is not None:
-                self._close(incident, now, "it is right again")
-            return
-        row = SYMPTOMS[symptom]
-        incident = self._opened(row, instance, place, now)
-        if incident is None:
-            return
-        incident.evidence = [words]
-        incident.last = now
-        incident.attempts = max(incident.attempts, 1)
+        self._register.note(symptom, place, words, now, instance)
 
     # Survive a restart
 
     def as_json(self) -> dict[str, Any]:
         """For the checkpoint."""
-        return {
-            "open": [incident.as_json() for incident in self._open.values()],
-            "closed": [incident.as_json() for incident in self._closed],
-            "opened_total": self.opened_total,
-        }
+        return self._register.as_json()
 
     def restore(self, data: Mapping[str, Any]) -> None:
-        """Take over what `as_json` gave. What a former release knew and this one does not is left out."""
-        for incident in _restored(data.get("open", ())):
-            self._open[incident.key] = incident
-        self._closed.extend(_restored(data.get("closed", ())))
-        self.opened_total = int(data.get("opened_total", 0))
+        """Take over what `as_json` gave."""
+        self._register.restore(data)
 
     # Deliveries
 
@@ -160,7 +144,7 @@ class Incidents:
 
     def _expired(self, record: Record, event: ev.Expired) -> None:
         """A mail was given up for its age: what delayed it has lost it."""
-        for incident in self._open.values():
+        for incident in self._register.going_on:
             if event.queue_id in incident.mails:
                 incident.lost += 1
                 incident.show(line_of(record))
@@ -170,13 +154,13 @@ class Incidents:
         if event.status in DELIVERED:
             if first:
                 self._passed_over(record, event)
-            if self._open:
+            if self._register:
                 self._sent(record, event)
             return
         cause, relay = cause_of(event) or Cause.OTHER, self._names.of_delivery(event)
         told = f"status={event.status} relay={relay} {bare_reason(event.reason or '')}"
         symptom = of_delivery(record.daemon, cause, told, [clue.text for clue in clues])
-        incident = self._consequence(symptom, record) or self._opened(
+        incident = self._consequence(symptom, record) or self._register.opened(
             symptom, record.instance, self._place(event), self._time(record)
         )
         if incident is None:
@@ -204,7 +188,7 @@ class Incidents:
             place = (
                 label if label != "other" else harmless(f"{host}:{port}" if port else host)[:_LONGEST_PLACE]
             )
-            incident = self._opened(SYMPTOMS["fallback"], record.instance, place, self._time(record))
+            incident = self._register.opened(SYMPTOMS["fallback"], record.instance, place, self._time(record))
             if incident is not None:
                 self._seen(incident, record)
                 incident.relay = label
@@ -225,9 +209,9 @@ class Incidents:
         left = event.relay not in {"local", "none"} and record.daemon not in {"local", "virtual"}
         sender = self._senders.get(event.queue_id)
         success = Success(record.daemon, place, event.queue_id, sender, _domain(event.to), left)
-        for incident in list(self._open.values()):
+        for incident in self._register.going_on:
             if incident.instance == record.instance and proves(success, incident):
-                self._close(incident, now, f"mail {event.queue_id} was sent by {place}")
+                self._register.close(incident, now, f"mail {event.queue_id} was sent by {place}")
 
     # Everything else
 
@@ -240,7 +224,9 @@ class Incidents:
         if symptom is None:
             return
         if (incident := self._consequence(symptom, record)) is None:
-            incident = self._opened(symptom, record.instance, _subject(symptom, record), self._time(record))
+            incident = self._register.opened(
+                symptom, record.instance, _subject(symptom, record), self._time(record)
+            )
         if incident is not None:
             self._seen(incident, record)
             incident.show(line_of(record))
@@ -256,7 +242,7 @@ class Incidents:
         since = self._time(record) - _AFTERMATH
         reasons = [
             incident
-            for incident in self._open.values()
+            for incident in self._register.going_on
             if incident.instance == record.instance
             and incident.last >= since
             and incident.symptom not in _CONSEQUENCES
@@ -266,59 +252,17 @@ class Incidents:
         return max(reasons, key=lambda incident: incident.last) if reasons else None
 
     def _prove(self, record: Record, proof: Proof) -> None:
-        if not self._open:
+        if not self._register:
             return
         now = self._time(record)
-        for incident in list(self._open.values()):
+        for incident in self._register.going_on:
             if incident.instance == record.instance and line_proves(proof, incident, now):
-                self._close(incident, now, WORDS[proof])
-
-    # Opening and closing
-
-    def _opened(self, symptom: Symptom, instance: str, place: str, now: float) -> Incident | None:
-        key = key_of(symptom.id, instance, place)
-        incident = self._open.get(key)
-        if incident is not None:
-            return incident
-        if len(self._open) >= _MOST_OPEN and not self._make_room(symptom.effect):
-            return None
-        incident = self._come_back(key, now) or Incident(
-            symptom.id, instance, place, "none", "", None, symptom.effect, now, now
-        )
-        self._open[key] = incident
-        self.opened_total += 1
-        self._changes.append(Change("opened", incident))
-        return incident
-
-    def _make_room(self, effect: Effect) -> bool:
-        """Forget the least of the incidents for one that is no less; False if all are worse."""
-        self.dropped += 1
-        severity = list(Effect).index
-        least = max(self._open.values(), key=lambda incident: (severity(incident.worst), -incident.last))
-        if severity(least.worst) < severity(effect):
-            return False
-        del self._open[least.key]
-        return True
-
-    def _come_back(self, key: str, now: float) -> Incident | None:
-        for incident in self._closed:
-            if incident.key == key and now - (incident.closed or 0.0) < _AGAIN:
-                self._closed.remove(incident)
-                incident.opened += 1
-                incident.closed, incident.closed_by = None, ""
-                return incident
-        return None
+                self._register.close(incident, now, WORDS[proof])
 
     def _seen(self, incident: Incident, record: Record) -> None:
         incident.last = max(incident.last, self._time(record))
         incident.attempts += record.repeat
         incident.daemon = incident.daemon or record.daemon
-
-    def _close(self, incident: Incident, now: float, words: str) -> None:
-        incident.closed, incident.closed_by = max(now, incident.last), words
-        del self._open[incident.key]
-        self._closed.append(incident)
-        self._changes.append(Change("closed", incident))
 
     def _time(self, record: Record) -> float:
         if record.stamp != self._stamp[0]:
@@ -335,13 +279,3 @@ def _subject(symptom: Symptom, record: Record) -> str:
 
 def _domain(address: str) -> str:
     return address.rpartition("@")[2].lower()
-
-
-def _restored(rows: Any) -> Iterator[Incident]:
-    for row in rows:
-        try:
-            incident = Incident.from_json(dict(row))
-        except (TypeError, ValueError, KeyError):
-            continue
-        if incident.symptom in SYMPTOMS:
-            yield incident
