@@ -97,7 +97,7 @@ class Agent:
         )
         self._telling.on_status, self._telling.on_incidents = self._status, self._incidents.public
         self._own_line = OwnLine(
-            self._postfix, self._tally, settings.log.test_interval_seconds, lambda: self._reader.unread() > 0
+            self._postfix, self._tally, settings.log.test_interval_seconds, lambda: self._reader.has_backlog
         )
         observers = [
             self._probing.observe,

@@ -128,13 +128,18 @@ class FileSource:
                 self._marks = first_look(self.path)
             lines = self._read_segments(self._marks, limit)
             for _ in range(_LOOKS):
-                if lines or not self._look_around(self._marks):
+                if lines:
+                    break
+                more = self._look_around(self._marks)
+                self.problem = (
+                    None  # and not by late lines of a renamed file: the log itself may be out of reach
+                )
+                if not more:
                     break
                 lines = self._read_segments(self._marks, limit, looked=True)
         except OSError as error:
             self.problem = f"{self.path}: {error.strerror or error}"
             return b""
-        self.problem = None
         self._behind &= bool(lines)
         return lines
 

@@ -20,7 +20,7 @@ from parsers import Event, Record
 from parsers.events import OwnTestLine
 
 _FIRST = 30.0  # seconds after the start
-_PATIENCE = 10.0  # seconds; syslog daemons take milliseconds, and none buffers mail for longer
+_PATIENCE = 10.0  # seconds, or the interval if that is less; syslog daemons take milliseconds, and none buffers mail longer
 
 _log = logging.getLogger("postward")
 
@@ -32,7 +32,7 @@ class OwnLine:
         postfix: whose log it is.
         tally: what became of lines is counted here.
         interval: seconds between two; 0: never.
-        working: true as long as a backlog is read: a line in it is late, not lost.
+        has_backlog: true as long as a backlog is read: a line in it is late, not lost.
         clock: monotonic seconds.
     """
 
@@ -41,13 +41,13 @@ class OwnLine:
         postfix: Postfix,
         tally: Tally,
         interval: float,
-        working: Callable[[], bool],
+        has_backlog: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._postfix = postfix
         self._tally = tally
         self._interval = interval
-        self._working = working
+        self._has_backlog = has_backlog
         self._clock = clock
         self._token = ""
         self._arrived = asyncio.Event()
@@ -96,10 +96,10 @@ class OwnLine:
     async def _wait(self) -> bool:
         while True:
             try:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(min(_PATIENCE, self._interval)):
                     await self._arrived.wait()
             except TimeoutError:
-                if self._working():
+                if self._has_backlog():
                     continue
                 return False
             return True

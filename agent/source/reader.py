@@ -25,6 +25,7 @@ _SLICE = 0.005  # seconds that reading and counting take at once; the rest of th
 _LEAST, _MOST = 1 << 12, 1 << 17  # bytes of a slice
 # Turns of the loop after a slice: a request needs several, from its connection to its answer.
 _TURNS = 8
+_BACKLOG = 2.0  # seconds without having seen the end; a reader that keeps up sees it several times a second
 # Seconds of work on a backlog after which more was read than before a crash since the last checkpoint, which is five
 # seconds old at most: what is shown from then on is no older than what was shown.
 _CAUGHT_UP_AFTER = 10.0
@@ -52,6 +53,7 @@ class LogReader:
         self._worked = 0.0  # seconds of slices since the start
         self._caught_up = False
         self._turn = 0
+        self._saw_end = time.monotonic()
         self._problems: dict[str, str | None] = {}
         self._losses: dict[str, int] = {}
         self.looked = asyncio.Event()  # at every source once: their positions are known
@@ -71,6 +73,11 @@ class LogReader:
                 source.behind for source in self.sources
             )
         return not self._caught_up
+
+    @property
+    def has_backlog(self) -> bool:
+        """True as long as there always was more to read. Bytes that wait are none if they are a line without an end."""
+        return time.monotonic() - self._saw_end > _BACKLOG
 
     @property
     def problem(self) -> str | None:
@@ -129,6 +136,7 @@ class LogReader:
                 self._feed(lines)
                 self._measure(time.perf_counter() - started, len(lines))
                 return True
+        self._saw_end = time.monotonic()
         return False
 
     def _measure(self, seconds: float, size: int) -> None:

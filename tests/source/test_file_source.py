@@ -222,9 +222,14 @@ def test_a_log_that_becomes_unreadable_by_rotation(bed: Bed) -> None:
     with not_root():
         assert drained(source) == "3\n"
         assert source.problem == f"{bed.log}: Permission denied"
+    bed.write("late\n", ".1")
+    with not_root():
+        assert source.read() == b"late\n"
+        assert source.problem == f"{bed.log}: Permission denied"
     bed.log.chmod(0o644)
     with not_root():
         assert drained(source) == "4\n"
+        assert source.problem is None
 
 
 def test_it_is_known_when_all_has_been_handed_out(bed: Bed) -> None:

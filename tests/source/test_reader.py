@@ -87,6 +87,23 @@ def test_losses_and_faults_are_counted(tmp_path: Path) -> None:
     reader.close()
 
 
+def test_a_backlog_ends_where_no_whole_line_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one as long as a look found more. The beginning of a line, on a full disk for one, is none."""
+    log = tmp_path / "mail.log"
+    now = 0.0
+    monkeypatch.setattr("agent.source.reader.time.monotonic", lambda: now)
+    reader = LogReader(open_sources([str(log)], {}), lambda _: None, Tally())
+    assert not reader.read_slice()
+    log.write_text("one\ntw")
+    now = 10.0
+    assert reader.read_slice()
+    assert reader.has_backlog
+    assert not reader.read_slice()
+    assert not reader.has_backlog
+    assert reader.unread() == 2
+    reader.close()
+
+
 @pytest.mark.parametrize(
     ("age", "in_journal", "wanted"),
     [(0, None, "file"), (10, 1.0, "file"), (86400, 0.0, "journal"), (86400, None, "file")],
