@@ -4,6 +4,7 @@ Bounded: the last few lines of the last few processes. What was said before a fo
 clue, but for what holds for the life of a process.
 """
 
+import re
 from collections import OrderedDict, deque
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from parsers import events as ev
 
 _MOST_PROCESSES = 256
 _MOST_CLUES = 8
+_TLS_FOR_OTHERS = "tlsproxy"  # what it says of a server concerns whichever smtp(8) talks to that server
+# What a process finds out when it starts, and says once in its life.
+_SAID_ONCE = re.compile(r"disabling TLS|chain file")
 
 CLUES = (
     ev.TlsFailed, ev.TlsLibraryProblem, ev.CertificateNotVerified, ev.TlsDisabled, ev.WrapperModeNeeded, ev.SaslFailed,
@@ -52,10 +56,10 @@ class Clues:
 
     def add(self, record: Record, event: Event) -> None:
         """Remember a line."""
-        key = (record.instance, record.daemon, record.pid)
+        key = _key(record)
         process = self._processes.pop(key, None) or _Process()
         if process.delivered:
-            kept = [clue for clue in process.clues if "disabling TLS" in clue.text]
+            kept = [clue for clue in process.clues if _SAID_ONCE.search(clue.text)]
             process.clues = deque(kept, maxlen=_MOST_CLUES)
             process.delivered = False
         process.clues.append(Clue(record.text, getattr(event, "peer", None), line_of(record)))
@@ -65,16 +69,26 @@ class Clues:
 
     def before(self, record: Record, relay: str) -> tuple[list[Clue], bool]:
         """What was said before this delivery and is not about another server; and whether it is the first one since."""
-        process = self._processes.get((record.instance, record.daemon, record.pid))
+        process = self._processes.get(_key(record))
         if process is None:
-            return [], False
+            return self._said_for(record, relay), False
         first, process.delivered = not process.delivered, True
-        return [clue for clue in process.clues if _about(clue.peer, relay)], first
+        own = [clue for clue in process.clues if _about(clue.peer, relay)]
+        return own or self._said_for(record, relay), first
+
+    def _said_for(self, record: Record, relay: str) -> list[Clue]:
+        """The last that tlsproxy(8) said of this server."""
+        process = self._processes.get((record.instance, _TLS_FOR_OTHERS, None))
+        return [clue for clue in process.clues if clue.peer == relay][-1:] if process is not None else []
 
     def all_before(self, record: Record) -> list[Clue]:
         """Also what is about other servers: those that were tried first."""
-        process = self._processes.get((record.instance, record.daemon, record.pid))
+        process = self._processes.get(_key(record))
         return list(process.clues) if process is not None else []
+
+
+def _key(record: Record) -> tuple[str, str, int | None]:
+    return record.instance, record.daemon, None if record.daemon == _TLS_FOR_OTHERS else record.pid
 
 
 def _about(peer: str | None, relay: str) -> bool:

@@ -40,6 +40,8 @@ _CONSEQUENCES: Mapping[str, str] = {
     "transport-failed": "",
     "daemon-fatal": "",
     "resolver-failed": "trivial-rewrite",
+    "lookup-failed": "proxymap",
+    "startup-failed": "master",
     "client-lookup-failed": "smtpd",
 }
 _DEAD = re.compile(r"(?:/|private/|public/)([\w-]+)(?:: bad command startup| socket: )")
@@ -246,7 +248,7 @@ class Incidents:
             if incident.instance == record.instance
             and incident.last >= since
             and incident.symptom not in _CONSEQUENCES
-            and incident.cause is None
+            and SYMPTOMS[incident.symptom].cause is None
             and any(f"/{daemon}[" in line for line in incident.evidence)
         ]
         return max(reasons, key=lambda incident: incident.last) if reasons else None

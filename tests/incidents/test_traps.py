@@ -1,17 +1,19 @@
 """Every log of a staged fault: the cause is named, and no other is ever said to be certain."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
-from agent.incidents.catalogue import ROWS, SYMPTOMS, of_delivery
+from agent.incidents import incidents
+from agent.incidents.catalogue import ROWS, SYMPTOMS, of_delivery, of_line
 from agent.incidents.diagnosis import diagnose, filled
 from agent.incidents.incident import Incident
-from agent.incidents.symptom import Certainty
+from agent.incidents.symptom import Certainty, Proof, Symptom
 from config.lint import HOST_RULES, SETTINGS_RULES
 from config.lint.facts import HostFacts
 from parsers import Cause
-from tests.incidents.traps import TRAPS, diagnosed, judge, truths
+from tests.incidents.traps import SYMPTOM_LOGS, TRAPS, diagnosed, judge, path_of, truths
 
 TRUTHS = truths()
 
@@ -26,7 +28,41 @@ def test_no_log_is_diagnosed_wrongly(log: str) -> None:
 
 def test_every_log_has_its_truth() -> None:
     """A log without an expectation would be measured by nobody."""
-    assert set(TRUTHS) == {path.name for path in TRAPS.glob("*.log")}
+    assert set(TRUTHS) == {path.name for folder in (TRAPS, SYMPTOM_LOGS) for path in folder.glob("*.log")}
+
+
+@pytest.fixture(scope="module")
+def shown() -> set[int]:
+    """The rows of the catalogue that some log shows."""
+    seen: list[Symptom | None] = []
+
+    def noted(look: Callable[..., Symptom | None]) -> Callable[..., Symptom | None]:
+        def found(*line: object) -> Symptom | None:
+            seen.append(look(*line))
+            return seen[-1]
+
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(incidents, "of_delivery", noted(of_delivery))
+        patch.setattr(incidents, "of_line", noted(of_line))
+        opened = [symptom for log in TRUTHS for symptom, _, _ in diagnosed(path_of(log))]
+    # What is looked up by its name alone: nothing else opens it.
+    named = [SYMPTOMS[symptom] for symptom in opened if symptom == "fallback"]
+    return {id(row) for row in (*seen, *named) if row is not None}
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.proof is not Proof.CONDITION], ids=lambda row: row.id
+)
+def test_every_row_is_shown_by_a_log(shown: set[int], row: Symptom) -> None:
+    """A row that no real line ever reaches explains nothing. (What other parts of the agent tell: `test_watch.py`.)"""
+    assert id(row) in shown
+
+
+def test_rows_of_one_name_have_the_same_causes() -> None:
+    """An incident knows its symptom by name."""
+    assert all(row.candidates == SYMPTOMS[row.id].candidates for row in ROWS)
 
 
 def test_two_logs_in_three_are_told_for_sure() -> None:
@@ -40,7 +76,7 @@ def test_two_logs_in_three_are_told_for_sure() -> None:
 @pytest.mark.parametrize("log", [log for log, truth in TRUTHS.items() if truth])
 def test_one_fault_has_one_certain_cause(log: str) -> None:
     """At most one diagnosis of what keeps mail back is certain, unless there are several faults."""
-    found = diagnosed(TRAPS / log)
+    found = diagnosed(path_of(log))
     certain = {d.causes[0].id for _, _, d in found if d.certainty is Certainty.CERTAIN}
 
     assert len(certain) <= len(TRUTHS[log])

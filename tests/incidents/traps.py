@@ -1,6 +1,6 @@
 """The logs of staged faults, and what `postward why` makes of each: right, ambiguous or wrong. `python -m tests.incidents.traps`.
 
-`tests/corpus/traps/diagnoses.tsv` says what each fault really was, of the catalogue's candidates.
+`diagnoses.tsv` beside the logs says what each fault really was, of the catalogue's candidates.
 """
 
 import sys
@@ -15,7 +15,8 @@ from agent.incidents.reading import read_logs
 from agent.incidents.symptom import Certainty, Effect
 from agent.relay_names import RelayNames
 
-TRAPS = Path(__file__).parents[1] / "corpus" / "traps"
+CORPUS = Path(__file__).parents[1] / "corpus"
+TRAPS, SYMPTOM_LOGS = CORPUS / "traps", CORPUS / "symptoms"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
@@ -36,9 +37,20 @@ class Verdict(NamedTuple):
 
 
 def truths() -> dict[str, frozenset[str]]:
-    """What each fault was; nothing where mail went out and the log shows no fault."""
-    rows = (line.split("\t") for line in (TRAPS / "diagnoses.tsv").read_text().splitlines() if line[0] != "#")
+    """What each fault was, by log; nothing where mail went out and the log shows no fault."""
+    lines = [
+        line
+        for folder in (TRAPS, SYMPTOM_LOGS)
+        for line in (folder / "diagnoses.tsv").read_text().splitlines()
+        if line[0] != "#"
+    ]
+    rows = (line.split("\t")[:2] for line in lines)
     return {log: frozenset() if causes == "-" else frozenset(causes.split("+")) for log, causes in rows}
+
+
+def path_of(log: str) -> Path:
+    """Where a log of `truths` lies."""
+    return TRAPS / log if (TRAPS / log).exists() else SYMPTOM_LOGS / log
 
 
 def diagnosed(path: Path) -> list[tuple[str, Effect, Diagnosis]]:
@@ -53,7 +65,7 @@ def diagnosed(path: Path) -> list[tuple[str, Effect, Diagnosis]]:
 
 def judge(log: str, truth: frozenset[str]) -> Verdict:
     """Compare what is said of a log with what the fault was."""
-    found = diagnosed(TRAPS / log)
+    found = diagnosed(path_of(log))
     sure = {d.causes[0].id for _, _, d in found if d.certainty is not Certainty.AMBIGUOUS}
     named = {cause.id for _, _, d in found for cause in d.causes}
     told = "; ".join(

@@ -194,13 +194,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         says=words(r"backwards-compatible default setting"), effect=_NOTE, proof=Proof.STARTED,
     ),
     Symptom(
-        "compatibility-high", "compatibility_level is higher than this Postfix knows",
-        (Candidate("compatibility-level", "main.cf was written for a newer Postfix", "main_cf.compatibility_level", "compatibility_level",
-                   "set it to this release's number, then {reload}"),),
-        says=words(r"compatibility.level.*(?:exceeds|supported|unsupported)|this mail system will not|'compatibility_level'"),
-        effect=_NOTE, proof=Proof.STARTED,
-    ),
-    Symptom(
         "chroot-copy-differs", "the chroot's copy of a file of /etc is out of date",
         (Candidate("chroot-copy", "daemons in the chroot read the old copy: names may not be found", "the host's files",
                    "$queue_directory/etc", "copy the file anew (cp /etc/resolv.conf \"$(postconf -hx queue_directory)\"/etc/), then {reload}"),),

@@ -107,6 +107,12 @@ SYMPTOMS: tuple[Symptom, ...] = (
         says=words("has reached its process limit"), effect=Effect.NOTE, proof=Proof.ACCEPTED,
     ),
     Symptom(
+        "startup-failed", "Postfix does not start",
+        (Candidate("daemon-dies", "master(8)'s own fatal line says why, and is not in what was read", "main_cf", "main.cf, master.cf",
+                   "correct what the fatal line names, then {restart}", "journalctl -t postfix/master -p err; postfix check"),),
+        Certainty.AMBIGUOUS, daemon="postfix-script", says=words("mail system startup failed"), proof=Proof.STARTED,
+    ),
+    Symptom(
         "daemon-fatal", "a daemon of Postfix ends with an error",
         (Candidate("fatal", "the line's own words are all that is known", "main_cf", "the parameter or file in the line",
                    "correct what the line names, then {reload}", "read the line"),),

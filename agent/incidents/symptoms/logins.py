@@ -86,12 +86,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "login-user-empty", "the login has no user name",
         (Candidate("password-user-empty", "the entry of the password table is `:`, without a user", "relay.username", _TABLE,
                    "write user:password, or no entry at all for a relay without login; then {postmap smtp_sasl_password_maps}"),),
-        cause=Cause.AUTH_REJECTED, clue=words("All-whitespace username"),
-    ),
-    Symptom(
-        "login-user-empty", "the login has no user name",
-        (Candidate("password-user-empty", "the entry of the password table is `:`, without a user", "relay.username", _TABLE,
-                   "write user:password, or no entry at all for a relay without login; then {postmap smtp_sasl_password_maps}"),),
         cause=Cause.AUTH_MECHANISM, clue=words("All-whitespace username"),
     ),
     _rejected("login-app-password", "the account has two-step verification: an app password is needed", r"InvalidSecondFactor|"
@@ -180,10 +174,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
         cause=Cause.LOCAL_CONFIG, says=words("local data error"), clue=words(r"Invalid argument|Inappropriate file type"),
     ),
     Symptom(
-        "password-table-unreadable", "the password table may not be read",
-        (Candidate("password-proxied", "proxymap(8) opens tables without root's rights", "relay.password_file", _TABLE,
-                   "name the table without proxy: in front, then {reload}"),),
-        Certainty.NEAR, Cause.LOCAL_CONFIG, says=words("local data error"), clue=words(r"Permission denied"),
+        "password-table-unreadable", "a lookup table may not be read, and mail waits for it",
+        (Candidate("password-proxied", "proxymap(8) opens tables without root's rights, and the table is root's alone",
+                   "relay.password_file", _TABLE, "name the table without proxy: in front, then {reload}"),),
+        daemon="proxymap", says=words(r"is unavailable\. open .*Permission denied"), proof=Proof.LEFT,
     ),
     Symptom(
         "map-type-unsupported", "this Postfix does not know the type of a lookup table",

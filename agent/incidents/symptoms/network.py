@@ -78,19 +78,15 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom("dns", "the relay's name cannot be looked up", (_RESOLVER, _CHROOT), cause=Cause.DNS),
     # --- connections
-    Symptom(
-        "tls-wrapper-needed", "this port wants TLS from the first byte, and Postfix is not set up for it",
-        (Candidate("implicit-tls-port", "port 465 needs wrappermode", "relay.tls, relay.port", "smtp_tls_wrappermode",
-                   "{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587"),),
-        cause=Cause.REFUSED, clue=words(r"SMTPS wrappermode \(TCP port 465\) requires"),
-    ),
-    Symptom(
-        "port-465-refused", "nothing listens on port 465, and Postfix is not set up for that port either",
-        (Candidate("implicit-tls-port", "port 465 needs wrappermode; this relay has no such port", "relay.port, relay.tls",
-                   "relayhost, smtp_tls_wrappermode", "write port 587 and tls = \"starttls\", then {apply}",
-                   "postconf -hx smtp_tls_wrappermode"),
-         _DOWN, _WRONG_PORT),
-        cause=Cause.REFUSED, says=words(r":465: Connection refused"),
+    # Postfix says itself, in front of each connection to port 465, that wrappermode is off.
+    *(
+        Symptom(
+            "tls-wrapper-needed", "this port wants TLS from the first byte, and Postfix is not set up for it",
+            (Candidate("implicit-tls-port", "port 465 needs wrappermode", "relay.tls, relay.port", "smtp_tls_wrappermode",
+                       "{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587"),),
+            cause=cause, clue=words(r"SMTPS wrappermode \(TCP port 465\) requires"),
+        )
+        for cause in (Cause.REFUSED, Cause.TIMEOUT, Cause.LOST)
     ),
     Symptom("mx-refused", "connections to port 25 are refused",
             (_PAST_RELAY, _WRONG_PORT, _DOWN, _FIREWALL), cause=Cause.REFUSED, says=words(r"\]:25: ")),

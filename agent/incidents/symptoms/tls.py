@@ -17,6 +17,17 @@ _OWN_ISSUER = Candidate(
 )  # fmt: skip
 
 
+_EXPIRED = Candidate(
+    "certificate-expired", "the relay did not renew its certificate, or this host's clock is wrong",
+    "nothing in the settings: the relay", "-", "tell the relay; check this host's clock", "date",
+)  # fmt: skip
+_OTHER_NAME = Candidate(
+    "relay-name", "the relay's name in the settings is an alias or address that is not in its certificate", "relay.host", "relayhost",
+    "write a name that the certificate holds into relay.host, then {apply}",
+    "openssl s_client -starttls smtp -connect HOST:PORT shows its names",
+)  # fmt: skip
+
+
 def _verify(
     name: str, title: str, clue: str, *candidates: Candidate, certainty: Certainty = Certainty.CERTAIN
 ) -> Symptom:
@@ -109,15 +120,12 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     # --- certificates
     _verify("certificate-expired", "the relay's certificate has expired", "has expired",
-            Candidate("certificate-expired", "the relay did not renew its certificate, or this host's clock is wrong",
-                      "nothing in the settings: the relay", "-", "tell the relay; check this host's clock", "date"),
-            certainty=Certainty.NEAR),
+            _EXPIRED, certainty=Certainty.NEAR),
     _verify("certificate-not-yet-valid", "the relay's certificate is not valid yet", "not yet valid",
             Candidate("clock", "this host's clock is behind", "the host's clock", "-", "timedatectl set-ntp true", "date"),
             certainty=Certainty.NEAR),
     _verify("certificate-name", "the relay's certificate is for another name", "hostname mismatch|num=62|is not the peer name",
-            Candidate("relay-name", "the relay's name in the settings is an alias or address that is not in its certificate",
-                      "relay.host", "relayhost", "write a name that the certificate holds into relay.host, then {apply}")),
+            _OTHER_NAME),
     _verify("certificate-self-signed", "the relay shows a self-signed certificate", "self.signed certificate(?! in)",
             Candidate("relay-self-signed", "the relay itself has a self-signed certificate", "relay.ca_file", "smtp_tls_CAfile",
                       "get it from the relay in a safe way, and name it in relay.ca_file", "ask the relay"),
@@ -127,7 +135,17 @@ SYMPTOMS: tuple[Symptom, ...] = (
                       "smtp_tls_servername", "{set smtp_tls_servername=hostname}", "openssl s_client -servername HOST shows another?")),
     _verify("certificate-issuer", "the relay's certificate cannot be verified: its issuer is not known",
             "untrusted issuer|unable to get (?:local )?issuer|self.signed certificate in", _NO_AUTHORITIES, _OWN_ISSUER),
-    Symptom("certificate-unverified", "the relay's certificate cannot be verified", (_NO_AUTHORITIES, _OWN_ISSUER), cause=_VERIFY),
+    _verify("certificate-fingerprint", "the relay shows another certificate than the one that was agreed on",
+            "TLSA|not trusted by local|num=65",
+            Candidate("fingerprint", "smtp_tls_fingerprint_cert_match has the fingerprint of a former certificate: the relay renewed it",
+                      "main_cf.smtp_tls_fingerprint_cert_match", "smtp_tls_fingerprint_cert_match",
+                      "ask the relay for the new fingerprint and write it there, then {reload}; tls = \"starttls\" needs none",
+                      "postconf -h smtp_tls_security_level says fingerprint"),
+            Candidate("tlsa", "the relay's TLSA record in DNS does not fit its certificate (DANE)", "nothing in the settings: the relay's DNS",
+                      "-", "tell the relay; DANE is not for relays with a login, which tls = \"starttls\" checks by authority",
+                      "postconf -h smtp_tls_security_level says dane")),
+    Symptom("certificate-unverified", "the relay's certificate cannot be verified",
+            (_NO_AUTHORITIES, _OWN_ISSUER, _OTHER_NAME, _EXPIRED), cause=_VERIFY),
     # --- our own settings
     Symptom(
         "tls-engine", "Postfix's TLS is switched off by a faulty setting",
@@ -136,23 +154,18 @@ SYMPTOMS: tuple[Symptom, ...] = (
         cause=Cause.LOCAL_CONFIG, says=words("TLS engine is unavailable"), clue=words("CAfile=|CApath="),
     ),
     Symptom(
-        "tls-engine", "Postfix's TLS is switched off by a faulty setting",
-        (Candidate("tls-files", "a file of certificates or keys cannot be loaded, or tlsmgr(8) does not run", "relay.ca_file",
-                   "smtp_tls_CAfile, smtp_tls_cert_file, smtp_tls_key_file", "correct the file, then {reload}",
-                   "the warnings of smtp(8) before this line name it"),),
-        Certainty.NEAR, Cause.LOCAL_CONFIG, says=words("TLS engine is unavailable"),
+        "tls-own-certificate", "Postfix's TLS is switched off: its own certificate or key cannot be loaded",
+        (Candidate("tls-files", "smtp_tls_chain_files, smtp_tls_cert_file or smtp_tls_key_file names a file that is missing, unreadable "
+                   "or does not fit the other", "main_cf.smtp_tls_cert_file", "smtp_tls_chain_files, smtp_tls_cert_file, smtp_tls_key_file",
+                   "put the file in the line right, or take these parameters out of main.cf (a relay with passwords asks for no "
+                   "certificate of this host); then {reload}"),),
+        cause=Cause.LOCAL_CONFIG, says=words("TLS engine is unavailable"), clue=words("chain file|certificate from file|private key"),
     ),
     Symptom(
         "tls-wrapper-level", "Postfix does not even connect: wrappermode without a demand for TLS",
         (Candidate("wrappermode-without-encryption", "smtp_tls_wrappermode = yes needs smtp_tls_security_level = encrypt", "relay.tls",
                    "smtp_tls_security_level", "{set smtp_tls_security_level=encrypt}; and wrappermode only on port 465"),),
         cause=Cause.LOCAL_CONFIG, clue=words(r"smtp_tls_wrappermode requires"),
-    ),
-    Symptom(
-        "tls-wrapper-needed", "this port wants TLS from the first byte, and Postfix waits for a greeting",
-        (Candidate("implicit-tls-port", "port 465 needs wrappermode", "relay.tls, relay.port", "smtp_tls_wrappermode",
-                   "{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587"),),
-        says=words(r"SMTPS wrappermode \(TCP port 465\) requires"),
     ),
     Symptom(
         "tls-policy", "smtp_tls_policy_maps has an entry that Postfix does not understand",
