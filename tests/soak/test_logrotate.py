@@ -7,36 +7,23 @@ copy and its truncation is lost to everybody, as logrotate's manual says.
 import os
 import signal
 import socket
-import subprocess
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.source.file import FileSource
-from tests.bed.require import ADMIN_PATH, demand, required
+from tests.bed.mail import Mail
+from tests.bed.mounts import own_devices, private_mounts
+from tests.bed.require import demand, require_postfix, required
+from tests.bed.syslog import Rsyslog
 from tests.bed.waiting import wait_for
+from tests.soak.rotation import CONFIGURATIONS, Rotation
 
-_RSYSLOG = """\
-module(load="imuxsock" SysSock.Use="off")
-input(type="imuxsock" Socket="{folder}/log" CreatePath="on" RateLimit.Interval="0")
-global(workDirectory="{folder}")
-mail.* action(type="omfile" file="{folder}/mail.log"{options})
-"""
-_HUP = "  sharedscripts\n  postrotate\n    kill -HUP $(cat {folder}/rsyslogd.pid)\n  endscript\n"
-_CONFIGURATIONS = {
-    "debian": "  rotate 40\n  missingok\n  notifempty\n  create 0644 root root\n  compress\n  delaycompress\n"
-    + _HUP,
-    "redhat": "  rotate 40\n  missingok\n  create 0644 root root\n  dateext\n  dateformat -%Y%m%d-%s\n"
-    + _HUP,
-    "compressed at once, by date": "  rotate 40\n  dateext\n  dateformat -%Y%m%d-%s\n  create 0644 root root\n  compress\n"
-    + _HUP,
-    "nocreate": "  rotate 40\n  missingok\n  nocreate\n  compress\n  delaycompress\n" + _HUP,
-    "copytruncate": "  rotate 40\n  copytruncate\n  compress\n",
-}
 _ROTATIONS = 6
+_WEEK = 7 * 86400.0  # seconds
 
 
 @pytest.fixture(autouse=True)
@@ -50,10 +37,10 @@ def _required() -> None:
 class Sender:
     """Sends numbered lines to rsyslog as fast as it takes them, in a thread of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, address: Path) -> None:
         self.sent = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.connect(str(folder / "log"))
+        self._socket.connect(str(address))
         self._go = threading.Event()
         self._paused = threading.Event()
         self._over = False
@@ -92,43 +79,21 @@ class Sender:
         self._socket.close()
 
 
-class Host:
-    """rsyslog with its log, and logrotate for it."""
-
-    def __init__(self, folder: Path, configuration: str) -> None:
-        self.folder = folder
-        self.log = folder / "mail.log"
-        (folder / "rsyslog.conf").write_text(_RSYSLOG.format(folder=folder, options=""))
-        self._rotation = folder / "logrotate.conf"
-        self._rotation.write_text(f"{self.log} {{\n{configuration.format(folder=folder)}}}\n")
-        self._rotation.chmod(0o644)
-        command = ["rsyslogd", "-n", "-f", f"{folder}/rsyslog.conf", "-i", f"{folder}/rsyslogd.pid"]
-        self._rsyslog = self._start(command)
-        wait_for((folder / "log").exists, what="rsyslog's socket")
-        wait_for((folder / "rsyslogd.pid").exists, what="rsyslog's process ID")
-
-    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(command, env={**os.environ, "PATH": ADMIN_PATH})
-
-    def rotate(self) -> None:
-        """Once, whether it is time or not."""
-        command = ["logrotate", "--force", "--state", f"{self.folder}/state", str(self._rotation)]
-        status = self._start(command).wait(30)
-        assert status == 0
-
-    def stop(self) -> None:
-        """End rsyslog, which writes all that it has been given."""
-        self._rsyslog.send_signal(signal.SIGTERM)
-        self._rsyslog.wait(30)
-
-
 class Reader:
     """Reads in a thread of its own, and is started anew now and then."""
 
     def __init__(self, log: Path) -> None:
         self.counted: Counter[bytes] = Counter()
-        self.source = FileSource(log, [])
+        self._weeks = 0
         self._log = log
+        self.source = FileSource(log, [], self._clock)
+
+    def _clock(self) -> float:
+        return time.monotonic() + self._weeks * _WEEK
+
+    def let_a_week_pass(self) -> None:
+        """As far as the source can tell."""
+        self._weeks += 1
 
     def read_all(self) -> None:
         """What is there."""
@@ -148,54 +113,60 @@ class Reader:
         """From its position."""
         marks = self.source.marks()
         self.source.close()
-        self.source = FileSource(self._log, marks)
+        self.source = FileSource(self._log, marks, self._clock)
 
 
-@pytest.fixture
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    tmp_path.chmod(0o755)
-    host = Host(tmp_path, _CONFIGURATIONS[request.param])
-    yield host
-    host.stop()
-
-
-@pytest.mark.parametrize("host", list(_CONFIGURATIONS), indirect=True)
-def test_rotation_under_continuous_mail(host: Host, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_rotation_under_continuous_mail(name: str, tmp_path: Path) -> None:
     """Every line that was sent is counted once, over rotations that are seen, and some that come while nobody reads."""
-    copies = request.node.callspec.params["host"] == "copytruncate"
-    reader = Reader(host.log)
-    sender = Sender(host.folder)
-    stamps = "%s" in (host.folder / "logrotate.conf").read_text()
-    try:
-        for number in range(_ROTATIONS):
-            sender.wait_for(sender.sent + 2000)
-            if number % 3:
-                reader.read_all()
-            if copies:
-                sender.pause()
-                reader.wait_for(sender.sent)
-            if stamps:
-                _wait_for_another_second(host.log)
-            host.rotate()
-            sender.resume()
-            if number % 2:
-                reader.restart()
-    finally:
-        sender.stop()
-    expected = Counter(b"<%d>" % number for number in range(sender.sent))
-    reader.wait_for(sender.sent)
+    log = tmp_path / CONFIGURATIONS[name].log
+    rsyslog = Rsyslog(tmp_path, log, tmp_path / "log")
+    rotation = Rotation(tmp_path, CONFIGURATIONS[name], rsyslog.pid_file)
+    reader = Reader(log)
+    with rsyslog.running():
+        sender = Sender(rsyslog.socket)
+        try:
+            for number in range(_ROTATIONS):
+                sender.wait_for(sender.sent + 2000)
+                if number % 3:
+                    reader.read_all()
+                if name == "copytruncate":
+                    sender.pause()
+                    reader.wait_for(sender.sent)
+                reader.let_a_week_pass()
+                rotation.rotate()
+                sender.resume()
+                if number % 2:
+                    reader.restart()
+        finally:
+            sender.stop()
+        reader.wait_for(sender.sent)
     reader.read_all()
     reader.source.close()
+    expected = Counter(b"<%d>" % number for number in range(sender.sent))
     lost, double = expected - reader.counted, reader.counted - expected
     assert (lost, double) == (Counter(), Counter())
     assert reader.source.losses == 0
 
 
-def _wait_for_another_second(log: Path) -> None:
-    """Two rotations within one would want the same name, and logrotate refuses the second."""
-    times = [int(path.name.removesuffix(".gz").rpartition("-")[2]) for path in log.parent.glob("mail.log-*")]
-    wait_for(lambda: _now() > max(times, default=0), what="the next second")
-
-
-def _now() -> int:
-    return int(subprocess.run(["date", "+%s"], capture_output=True, check=True).stdout)
+@pytest.mark.parametrize("name", ["debian", "rhel"])
+def test_an_agent_over_rotations(name: str, tmp_path: Path) -> None:
+    """Postfix, rsyslog, logrotate and the agent, all real, mails all the while, and kills: as many deliveries as mails."""
+    require_postfix(sasl=False)
+    tmp_path.chmod(0o755)
+    log = tmp_path / CONFIGURATIONS[name].log
+    with private_mounts():
+        own_devices(tmp_path / "dev")
+        rsyslog = Rsyslog(tmp_path, log, Path("/dev/log"))
+        rotation = Rotation(tmp_path, CONFIGURATIONS[name], rsyslog.pid_file)
+        mail = Mail(tmp_path, log, syslog=True)
+        with rsyslog.running(), mail.postfix, mail.agent:
+            for _ in range(2):  # files older than four weeks would be deleted
+                with mail.sent_meanwhile():
+                    rotation.rotate()
+                    mail.agent.stop(signal.SIGKILL)
+                    rotation.rotate()
+                    mail.agent.start()
+            assert len(list(tmp_path.glob(f"{log.name}?*"))) == 4
+            mail.await_all()
+            assert mail.agent.value("postward_log_losses_total") == 0
