@@ -1,17 +1,12 @@
 """Makes the logs of `tests/corpus/symptoms/` with a real Postfix: `python -m tests.incidents.record [NAME]...`, as root.
 
-Each row of `STAGINGS` is a fault; what Postfix says of it goes to a syslog socket, as on a host, and from there into the log.
-Everything happens in a network and a mount namespace of its own: relays have their usual ports, and nothing of the machine
-is touched. How it fails: AssertionError if the line that shows the fault does not come.
+Each row of `STAGINGS` is a fault, staged in namespaces of its own (`stage.py`). How it fails: AssertionError if the line
+that shows the fault does not come.
 """
 
-import os
-import re
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -19,55 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.bed import CA, Fault, PostfixError, PostfixInstance, Relay, wait_for
-from tests.bed.mounts import fill, own_devices, small_disk
+from tests.bed import CA, Fault, PostfixError, Relay, wait_for
+from tests.bed.mounts import fill, small_disk
+from tests.incidents.stage import (
+    LOGIN,
+    NAMESERVER,
+    PASSWORD,
+    RELAY,
+    USER,
+    Stage,
+    Syslog,
+    laid_out,
+    prepared,
+    run_apart,
+    table,
+)
 
 LOGS = Path(__file__).parents[1] / "corpus" / "symptoms"
-RELAY = "relay.example.test"
-_LOGIN = "relay-user:Gr33n-Fern-s3cret"
-_HOSTS = f"127.0.0.1 localhost client.example.test {RELAY}\n"
-_NAMESERVER = "127.0.0.53"
-_HEADER = re.compile(r"<\d+>(\w{3} [ \d]\d [\d:]{8}) (.*)", re.DOTALL)
-
-
-class Syslog:
-    """What listens at /dev/log, and its lines as a syslog daemon writes them."""
-
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        path.chmod(0o666)
-        self.lines: list[str] = []
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        while True:
-            if match := _HEADER.fullmatch(self._socket.recv(65536).decode("utf-8", "replace").rstrip("\n\0")):
-                self.lines.append(f"{match[1]} client {match[2]}")
-
-
-@dataclass
-class Stage:
-    """A Postfix, the relay that it sends through, and the log."""
-
-    folder: Path
-    postfix: PostfixInstance
-    relay: Relay
-    syslog: Syslog
-
-    def mail(self, to: str = "bob@dest.example.test", body: str = "A test.\n") -> None:
-        """One mail; that it cannot be submitted may be the fault."""
-        try:
-            self.postfix.sendmail(to, sender="app@app.example.test", body=body)
-        except PostfixError:
-            return
-
-    def main_cf(self, *lines: str) -> None:
-        """Lines at the end of main.cf of a Postfix that runs, as an editor leaves them."""
-        path = self.postfix.config_directory / "main.cf"
-        path.write_text(path.read_text() + "".join(f"{line}\n" for line in lines))
-        self.postfix.settle()
-
 
 Action = Callable[[Stage], None]
 
@@ -89,7 +52,7 @@ def _broken(*lines: str) -> Action:
 def _answers_badly(stage: Stage) -> None:
     """A name server that does not understand any question (FORMERR)."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind((_NAMESERVER, 53))
+    server.bind((NAMESERVER, 53))
 
     def serve() -> None:
         while True:
@@ -102,9 +65,7 @@ def _answers_badly(stage: Stage) -> None:
 
 def _passwords(*entries: str) -> Action:
     def act(stage: Stage) -> None:
-        table = stage.postfix.config_directory / "sasl_passwd"
-        table.write_text("".join(f"{entry}\n" for entry in entries))
-        stage.postfix._run("postmap", "-c", str(stage.postfix.config_directory), f"hash:{table}")
+        table(stage.postfix, "sasl_passwd", "".join(f"{entry}\n" for entry in entries))
         stage.mail()
 
     return act
@@ -185,7 +146,7 @@ STAGINGS: Mapping[str, Staging] = {
     ),
     "lookup-failed": Staging("table", "status=", {"smtp_sasl_password_maps": "tcp:127.0.0.1:1"}),
     "password-duplicate": Staging(
-        "password-twice", "status=", act=_passwords(f"[{RELAY}]:587 {_LOGIN}", f"[{RELAY}]:587 other:Gr33n")
+        "password-twice", "status=", act=_passwords(f"[{RELAY}]:587 {LOGIN}", f"[{RELAY}]:587 other:Gr33n")
     ),
     # --- TLS
     "tls-cipher-grade": Staging("cipher-grade", "status=", {"smtp_tls_mandatory_ciphers": "hihg"}),
@@ -286,42 +247,20 @@ STAGINGS: Mapping[str, Staging] = {
 }
 
 
-def _main_cf(staging: Staging, folder: Path, ca: CA) -> dict[str, str]:
-    values = {
-        "maillog_file": "",
-        "relayhost": f"[{RELAY}]:587",
-        "smtp_sasl_auth_enable": "yes",
-        "smtp_sasl_password_maps": "hash:{etc}/sasl_passwd",
-        "smtp_sasl_security_options": "noanonymous",
-        "smtp_tls_security_level": "encrypt",
-        "smtp_tls_loglevel": "1",
-        "smtp_tls_CAfile": str(ca.path),
-        "default_database_type": "hash",
-        **staging.main_cf,
-    }
-    places = {"etc": str(folder / "postfix" / "etc"), "folder": str(folder)}
-    return {name: value.format(**places) if "{" in value else value for name, value in values.items()}
-
-
 def record(name: str, folder: Path) -> list[str]:
     """The log of one fault."""
     staging = STAGINGS[name]
     syslog = Syslog(Path("/dev/log"))
     ca = CA()
     ca.write(folder)
-    user, _, password = _LOGIN.partition(":")
     made = {name: value for name, value in staging.relay.items() if name != "no_starttls"}
     with ExitStack() as stack:
-        relay = stack.enter_context(Relay(ca, RELAY, **{"users": {user: password}, "port": 587, **made}))
+        relay = stack.enter_context(Relay(ca, RELAY, **{"users": {USER: PASSWORD}, "port": 587, **made}))
         relay.no_starttls = bool(staging.relay.get("no_starttls"))
         if name == "certificate-not-yet-valid":
             relay.certificate = ca.server_context(RELAY, not_yet_valid=True)
         relay.fault = staging.fault
-        postfix = PostfixInstance(folder / "postfix", _main_cf(staging, folder, ca), smtpd_port=20025)
-        table = postfix.config_directory / "sasl_passwd"
-        table.write_text(f"[{RELAY}]:{relay.port} {_LOGIN}\n")
-        table.chmod(0o600)
-        postfix._run("postmap", "-c", str(postfix.config_directory), f"hash:{table}")
+        postfix = laid_out(folder, ca, staging.main_cf, relay.port)
         with (postfix.config_directory / "master.cf").open("a") as services:
             services.write(f"{staging.master}\n")
         stack.enter_context(postfix)
@@ -343,37 +282,15 @@ def _shortened(line: str, folder: Path) -> str:
     return line.replace(f"{folder}/spool", "/var/mail").replace(f"{folder}/ca.pem", "/etc/postfix/ca.pem")
 
 
-def _inside(name: str) -> None:
-    """In the namespaces: what the machine has is hidden, then the fault happens."""
-    folder = Path(tempfile.mkdtemp(prefix="stage-"))
-    folder.chmod(0o755)
-    try:
-        for command in (
-            ["ip", "link", "set", "lo", "up"],
-            ["ip", "route", "add", "unreachable", "192.0.2.0/24"],
-            ["mount", "--make-rprivate", "/"],
-        ):
-            subprocess.run(command, check=True)
-        for path, text in (("/etc/hosts", _HOSTS), ("/etc/resolv.conf", f"nameserver {_NAMESERVER}\n")):
-            mine = folder / Path(path).name
-            mine.write_text(text)
-            subprocess.run(["mount", "--bind", str(mine), path], check=True)
-        own_devices(folder / "dev")
-        lines = record(name, folder)
-        (LOGS / f"{name}.log").write_text("".join(f"{line}\n" for line in lines))
-    finally:
-        subprocess.run(["umount", "-l", "/dev"], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def main() -> None:
     """Record all faults, or those that are named."""
     if sys.argv[1:2] == ["--inside"]:
-        _inside(sys.argv[2])
+        with prepared() as folder:
+            lines = record(sys.argv[2], folder)
+            (LOGS / f"{sys.argv[2]}.log").write_text("".join(f"{line}\n" for line in lines))
         return
     for name in sys.argv[1:] or STAGINGS:
-        command = ["unshare", "--net", "--mount", sys.executable, "-m", __spec__.name, "--inside", name]
-        done = subprocess.run(command, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+        done = run_apart("tests.incidents.record", "--inside", name)
         sys.stdout.write(f"{name}: {'recorded' if done.returncode == 0 else 'FAILED'}\n")
         sys.stdout.flush()
 
