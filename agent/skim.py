@@ -1,8 +1,8 @@
 """The lines of which most of every log consists, counted a block at a time, without an event for each.
 
-One pattern walks over a block and gives a match for each line that counts for more than a line: received, removed,
-a delivery, a TLS session. Lines that only count as lines (connections, Message-IDs, the active queue) are passed over
-inside the match of the next. Whatever the pattern does not know is handed back, to be parsed.
+One pattern walks over a block and gives a match for each line that counts for more than a line: received, a delivery,
+a TLS session. Lines that only count as lines (connections, Message-IDs, the active queue) are passed over inside the
+match of the next. Whatever the pattern does not know is handed back, to be parsed.
 
 Promise: a block is counted exactly as if each line had been parsed and counted on its own; a property test
 holds that. So each part of the pattern is narrower than the rule that it stands for, never wider: plain addresses,
@@ -19,32 +19,29 @@ from agent.counting import STAGES, Counting
 from parsers import classify
 from parsers.blocks import ADDRESS, CLIENT, DELAYS, INSTANCE, PID, QUEUE_ID, TLS_SESSION, peer
 
-_STAMP: Final = r"[A-Z][a-z]{2} .{11}|[0-9]{4}-[0-9][^ \n]++"
-
-
-def _header(number: int) -> str:
-    return rf"(?P<stamp{number}>{_STAMP}) [^ \n]++ (?P<instance{number}>{INSTANCE})/"
-
-
-# Lines that are known events and count for nothing else.
+_STAMP: Final = r"[A-Z][a-z]{2} [0-9 :]{11}|[0-9]{4}-[0-9][^ \n]++"
+# Lines that count for nothing else, and "removed", which is counted by how it ends: so none of the others may end so.
 _PLAIN: Final = (
-    rf"(?:smtpd{PID}(?:dis)?connect from {CLIENT}(?:(?: [a-z_]++=[0-9/]++)++)?"
-    rf"|cleanup{PID}{QUEUE_ID}: message-id=.*"
-    rf"|qmgr{PID}{QUEUE_ID}: from=<{ADDRESS}>, size=[0-9]++, nrcpt=[0-9]++ \(queue active\))\n"
+    rf"(?:smtpd{PID}(?:connect from {CLIENT}|disconnect from {CLIENT}(?: [a-z_0-9=/ ]*+|))"
+    rf"|cleanup{PID}{QUEUE_ID}: message-id=[^ \n]*+"
+    rf"|qmgr{PID}{QUEUE_ID}: (?:removed|from=<{ADDRESS}>, size=[0-9]++, nrcpt=[0-9]++ \(queue active\)))\n"
 )
+_REMOVED: Final = ": removed\n"
 # Lines that count for more. The last group of each is its name.
-_REMOVED: Final = rf"qmgr{PID}{QUEUE_ID}: (?P<removed>removed)\n"
 _DELIVERY: Final = (
-    rf"smtp{PID}{QUEUE_ID}: to=<{ADDRESS}>(?:, orig_to=<{ADDRESS}>)?, relay={peer('relay')}{DELAYS}"
-    r" \((?P<reason>[^\r\n]*+)\n"
+    rf"smtp{PID}{QUEUE_ID}: to=<{ADDRESS}>(?:, orig_to=<{ADDRESS}>|), relay={peer('relay')}{DELAYS}"
+    r" \((?P<reason>.*+)(?<=\))\n"
 )
 _RECEIVED: Final = (
     rf"smtpd{PID}{QUEUE_ID}: (?P<client>client)={CLIENT}\n"
     rf"|pickup{PID}{QUEUE_ID}: (?P<uid>uid)=[0-9]++ from=<{ADDRESS}>\n"
     rf"|bounce{PID}{QUEUE_ID}: sender (?P<bounce>non-delivery) notification: [0-9A-Za-z]++\n"
 )
+# The lines of a match are all of one host and instance.
 _BLOCK: Final = re.compile(
-    rf"{_header(1)}(?:{_PLAIN}{_header(2)})*+(?:{_REMOVED}|{_DELIVERY}|{_RECEIVED}|{TLS_SESSION}|{_PLAIN}|(?P<rest>.*)\n)|(?P<strange>.*)\n"
+    rf"(?P<stamp1>{_STAMP})(?P<origin> [^ \n]++ (?P<instance>{INSTANCE}))/"
+    rf"(?:{_PLAIN}(?P<stamp2>{_STAMP})(?P=origin)/)*+"
+    rf"(?:{_DELIVERY}|{_RECEIVED}|{TLS_SESSION}|{_PLAIN}|(?P<rest>.*)\n)|(?P<strange>.*)\n"
 )
 
 
@@ -52,15 +49,15 @@ def _groups(*names: str) -> tuple[int, ...]:
     return tuple(_BLOCK.groupindex[name] for name in names)
 
 
-_STAMP1, _STAMP2, _INSTANCE1, _INSTANCE2 = _groups("stamp1", "stamp2", "instance1", "instance2")
-_TO: Final = _groups("instance1", "instance2", "relay_host", "relay_port", "status")
+_INSTANCE, _STAMP2 = _groups("instance", "stamp2")
+_TO: Final = _groups("instance", "relay_host", "relay_port", "status")
 _OUTCOME: Final = _groups("stamp1", "stamp2", "dsn", "reason", "delay", "a", "b", "c", "d")
 _SESSION: Final = _groups("tls_host", "tls_port", "tls", "trust")
-_MESSAGES: Final[Mapping[str | None, tuple[str, tuple[str, ...]]]] = {
-    "removed": ("postfix_messages_removed_total", ()),
-    "client": ("postfix_messages_received_total", ("smtp",)),
-    "uid": ("postfix_messages_received_total", ("sendmail",)),
-    "bounce": ("postfix_messages_received_total", ("notification",)),
+
+_RECEIVED_BY: Final[Mapping[str | None, str]] = {
+    "client": "smtp",
+    "uid": "sendmail",
+    "bounce": "notification",
 }
 
 # Deliveries to one relay with one status: the values of _OUTCOME of each, one after the other.
@@ -71,36 +68,48 @@ def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> 
     """Count the lines of a block. Those that the pattern does not know are handed to `count_line`."""
     if not text.endswith("\n"):
         text += "\n"
-    messages: Counter[tuple[str | None, tuple[str, ...]]] = Counter()
+    received: Counter[tuple[str, str]] = Counter()
     sessions: Counter[tuple[str, ...]] = Counter()
     deliveries: _Deliveries = defaultdict(list)
     unknown = 0
+    instance, start = "", 0  # of the known lines up to this match, as far as they are of one instance
     for match in _BLOCK.finditer(text):
         kind = match.lastgroup
-        if kind in _MESSAGES:
-            messages[kind, match.group(_INSTANCE2, _INSTANCE1)] += 1
-        elif kind == "reason":
+        if match[_INSTANCE] != instance:
+            _count_removed(counting, instance, text, start, match.start())
+            instance, start = match[_INSTANCE], match.start()
+        if kind == "reason":
             deliveries[match.group(*_TO)].extend(match.group(*_OUTCOME))
+        elif kind in _RECEIVED_BY:
+            received[instance, _RECEIVED_BY[kind]] += 1
         elif kind == "tls":
             sessions[match.group(*_SESSION)] += 1
         elif kind in {"rest", "strange"}:
             unknown += 1
-            start = match.start(_STAMP2)  # behind the plain lines of this match, if there are any
-            count_line(text[match.start() if start < 0 else start : match.end() - 1])
+            behind = match.start(_STAMP2)  # the plain lines of this match, if there are any
+            line = match.start() if behind < 0 else behind
+            _count_removed(counting, instance, text, start, line)
+            start = match.end()
+            count_line(text[line : start - 1])
+    _count_removed(counting, instance, text, start, len(text))
     counting.tally.add("postward_log_lines_total", ("event",), text.count("\n") - unknown)
-    for (name, (instance2, instance1)), number in messages.items():
-        metric, via = _MESSAGES[name]
-        counting.tally.add(metric, (counting.instance(instance2 or instance1), *via), number)
+    for (instance, via), number in received.items():
+        counting.tally.add("postfix_messages_received_total", (counting.instance(instance), via), number)
     for (host, port, protocol, trust), number in sessions.items():
         counting.tls_session(counting.names.of_host(host, int(port)), protocol, trust, number)
     _count_by_relay(counting, deliveries)
 
 
+def _count_removed(counting: Counting, instance: str, text: str, start: int, end: int) -> None:
+    if number := text.count(_REMOVED, start, end):
+        counting.tally.add("postfix_messages_removed_total", (counting.instance(instance),), number)
+
+
 def _count_by_relay(counting: Counting, deliveries: _Deliveries) -> None:
     by_relay: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for (instance1, instance2, host, port, status), flat in deliveries.items():
+    for (instance, host, port, status), flat in deliveries.items():
         relay = counting.names.of_host(host, int(port))
-        by_relay[counting.instance(instance2 or instance1), relay, status] += flat
+        by_relay[counting.instance(instance), relay, status] += flat
     for (instance, relay, status), flat in by_relay.items():
         _count_deliveries(counting, instance, relay, status, flat)
 
@@ -109,7 +118,7 @@ def _count_deliveries(counting: Counting, instance: str, relay: str, status: str
     stamps1, stamps2, codes, reasons, *delays = (
         flat[start :: len(_OUTCOME)] for start in range(len(_OUTCOME))
     )
-    stamps = {second or first for first, second in zip(stamps1, stamps2, strict=True)}
+    stamps = _latest({second or first for first, second in zip(stamps1, stamps2, strict=True)})
     if status == "sent":
         counting.sent(instance, relay, stamps, len(reasons))
     else:
@@ -118,6 +127,12 @@ def _count_deliveries(counting: Counting, instance: str, relay: str, status: str
     if status != "deferred":
         for stage, column in zip((None, *STAGES), delays, strict=True):
             counting.delays(relay, stage, column)
+
+
+def _latest(stamps: set[str]) -> set[str]:
+    """Those that may be the last. Of stamps of one month by its name the text has the order of time."""
+    months = {stamp[:3] for stamp in stamps}
+    return {max(stamps)} if len(months) == 1 and months.pop().isalpha() else stamps
 
 
 _ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")

@@ -18,7 +18,7 @@ from typing import IO, Any, Final, cast
 
 from parsers import parse_record, parse_stamp
 
-BLOCK: Final = 1 << 20  # bytes
+BLOCK: Final = 1 << 19  # bytes; of twice as many the memory is given back and asked for again each time
 STANDARD_INPUT: Final = Path("-")
 _LONGEST_LINE: Final = 1 << 20  # bytes; what has no line end by then is handed out in pieces
 _WORTH_A_BAR: Final = 8 << 20  # bytes on disk

@@ -27,6 +27,7 @@ HEADERS = (
     "2026-11-24T06:05:02Z mx1 cyrus/",
     "Nov 24 06:05:01 mx1 postfix/a/b/",
     "Nov 24 06:05:01 mx1 out/",
+    "Nov : uid=12345 mx1 postfix/",
     "",
 )
 TLS = "TLS connection established to smtp.relay.test[192.0.2.9]:587"
@@ -50,6 +51,11 @@ smtp[9]: Odd {TLS}: TLSv1.2 with cipher X (256/256 bits) key-exchange X25519 ser
 smtp[9]: 3C0: to=<a@b>, orig_to=<c>, relay=smtp.example.net[2001:db8::9]:587, conn_use=2, delay=12, delays=1/2/3/6, dsn=4.7.0, status=deferred (host smtp.example.net[2001:db8::9] said: 421 4.7.0 later (in reply to MAIL FROM command))
 smtp[9]: 3C0: to=<a@b>, relay=other.test[192.0.2.8]:25, delay=1.2e+05, delays=1/2/3/6, dsn=5.1.1, status=bounced (x
 smtp[9]: 3C0: to=<a@b>, relay=other.test[192.0.2.8]:25, delay=7, delays=1/2/3/1, dsn=5.7.8, status=bounced (SASL authentication failed; server other.test[192.0.2.8] said: 535 5.7.8 no)
+smtp[9]: 3C0: to=<a@b>, relay=other.test[192.0.2.8]:25, delay=7., delays=1/2/3/1, dsn=5.1.1, status=bounced (host said: 550: client=x: uid=1 : removed)
+smtp[9]: 3C0: to=<a: uid=1@b>, relay=other.test[192.0.2.8]:25, delay=7, delays=1/2/3/1, dsn=2.0.0, status=sent (250 : client=x)
+smtp[9]: Trusted {TLS}: TLSv1.3 with cipher X (256/256 bits) key-exchange X (: uid=1)
+cleanup[9]: 3C0: message-id=<: client=x>
+cleanup[9]: 3C0: message-id=<x: sender non-delivery notification: 3C1>
 smtp[9]: 3C0: to=<a@b>, relay=none, delay=1, delays=1/0/0/0, dsn=4.4.1, status=deferred (connect to smtp.relay.test[192.0.2.9]:587: Connection refused)
 """.strip().split("\n")  # noqa: E501
 )
@@ -91,7 +97,9 @@ LINES = st.builds(
     lambda header, text, junk, end: f"{header}{text}{junk}{end}",
     st.sampled_from(HEADERS),
     st.sampled_from(TEXTS),
-    st.sampled_from(("", "", "", " ", "\u2028", ")", "\x0b", ", status=sent (250)", "[", "\x00")),
+    st.sampled_from(
+        ("", "", "", " ", "\u2028", ")", "\x0b", ", status=sent (250)", "[", "\x00", ": client=", ": removed")
+    ),
     st.sampled_from(("\n", "\n", "\n", "\r\n")),
 )
 
