@@ -5,6 +5,7 @@ repository's root: ``python -m tests.bench.reading [MB of backlog]``.
 """
 
 import contextlib
+import os
 import sys
 import tempfile
 import time
@@ -23,13 +24,14 @@ _REST = 0.5  # seconds; longer than a page is kept
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[tuple[AgentProcess, Path]]:
-    """An agent and the log that it reads."""
+    """An agent beside a Postfix, and the log that it reads: another one than Postfix writes, so that its lines are known."""
     postfix = PostfixInstance(folder)
-    postfix.maillog.touch()
-    agent = AgentProcess(write_reading_settings(folder, postfix))
+    log = folder / "read.log"
+    log.touch()
+    agent = AgentProcess(write_reading_settings(folder, postfix, source=str(log)))
     agent.patience = 120.0  # figures of a busy machine are told all the same
-    with agent:
-        yield agent, postfix.maillog
+    with postfix, agent:
+        yield agent, log
 
 
 def latencies(agent: AgentProcess, log: Path) -> list[float]:
@@ -81,6 +83,11 @@ def _say(title: str, values: list[float]) -> None:
     sys.stdout.flush()
 
 
+def _load() -> str:
+    """What else the machine does, which every figure depends on."""
+    return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+
+
 def main(megabytes: int) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="reading-") as name, running(Path(name)) as (agent, log):
@@ -102,7 +109,7 @@ def main(megabytes: int) -> None:
         seconds = time.perf_counter() - started
         _say(f"scrapes during {megabytes} MB of backlog", times)
         after = memory(agent)
-        sys.stdout.write(f"{blocks * _SOON / seconds:,.0f} lines/s while scraped\n")
+        sys.stdout.write(f"{blocks * _SOON / seconds:,.0f} lines/s while scraped; {_load()}\n")
         sys.stdout.write(
             f"memory after {_SOON:,} lines {before:.1f} MB, after {total:,.0f} {after:.1f} MB: {after - before:+.1f} MB\n"
         )
