@@ -127,8 +127,9 @@ def _value(text: str, model: type[Section] | None, key: str) -> object:
     if kind is int:
         digits = text.strip()
         return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 19 else text
-    if get_origin(kind) is list:
-        return text.replace(",", " ").split()
+    items = text.replace(",", " ").split()
+    if get_origin(kind) is list or (list[str] in get_args(kind) and len(items) > 1):  # text, or several
+        return items
     return text
 
 

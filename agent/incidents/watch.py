@@ -100,9 +100,8 @@ class IncidentWatch:
             shown = self._shown(change.incident)
             _tell(change.kind, shown)
             self._notices.tell(change.kind, shown, again=change.incident.opened > 1)
-            await asyncio.sleep(
-                0
-            )  # a backlog can bring hundreds of changes, and a scrape is not to wait for them all
+            # A backlog can bring hundreds of changes, and a scrape is not to wait for them all.
+            await asyncio.sleep(0)
 
     async def _read_facts(self) -> None:
         try:

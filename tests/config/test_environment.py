@@ -44,6 +44,9 @@ def value_of(settings: Settings, path: str) -> object:
         ("POSTWARD_RELAY__B__HOST", "smtp2.example.org", "relay.1.host", "smtp2.example.org"),
         ("POSTWARD_RELAY__B__SENDERS", "@c.example, d@e.example", "relay.1.senders", ["@c.example", "d@e.example"]),
         ("POSTWARD_RELAY__B__NAME", "c", "relay.1.name", "c"),
+        ("POSTWARD_LOG__SOURCE", "journal", "log.source", "journal"),
+        ("POSTWARD_LOG__SOURCE", "/var/log/a.log", "log.source", "/var/log/a.log"),
+        ("POSTWARD_LOG__SOURCE", "/var/log/a.log, /var/log/b.log", "log.source", ["/var/log/a.log", "/var/log/b.log"]),
         ("POSTWARD_MAIN_CF__MESSAGE_SIZE_LIMIT", "1000", "main_cf.message_size_limit", "1000"),
         ("POSTWARD_MAIN_CF__smtpd_tls_CApath", "/etc/ssl", "main_cf.smtpd_tls_CApath", "/etc/ssl"),
     ],
@@ -73,6 +76,7 @@ DECORATED = (
     'is "[smtp.example.org]:25"; Postward adds brackets and port itself: '
     'write host = "smtp.example.org" and port = 25'
 )
+SOURCES = r'is "[\"/a.log\"]"; write "auto", "journal", "-" for standard input, or the whole path of a file'
 NO_NUMBER = "is not a whole number; write it without quotes and fraction"
 
 
@@ -97,6 +101,9 @@ NO_NUMBER = "is not a whole number; write it without quotes and fraction"
         ("POSTWARD_RELAY__B__SENDERS", "@ok.example bad", NO_SENDER),
         ("POSTWARD_RELAY__B__PORTS", "25", "is not a setting; did you mean port?"),
         ("POSTWARD_MAIN_CF__RELAYHOST", "[x]", "is derived from host and port of the first [[relay]]; set it there and remove it here"),
+        ("POSTWARD_LOG__SOURCE", "/var/log/a.log journal", 'names "journal"; several sources are files, each with its whole path'),
+        ("POSTWARD_LOG__SOURCE", "/a.log,/a.log", 'names "/a.log" twice; its lines would count twice'),
+        ("POSTWARD_LOG__SOURCE", '["/a.log"]', SOURCES),
         ("POSTWARD_WEB__LISTEN", "80", 'is "80"; write address and port, as in "127.0.0.1:9787" or "[::1]:9787"'),
         ("POSTWARD_WEB__LISTEN", "\udcff", "is not text in UTF-8; write it in UTF-8"),
     ],
