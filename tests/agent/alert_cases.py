@@ -66,6 +66,8 @@ IDLE: Final[Series] = {
     "postward_log_last_line_timestamp_seconds": f"0+60x{MINUTES}",
     'postward_log_lines_total{outcome="event"}': f"0+4x{MINUTES}",
     'postward_log_lines_total{outcome="unrecognised"}': steady("3"),
+    "postward_log_losses_total": steady("1"),
+    "postward_checkpoint_errors_total": steady("1"),
     "postward_queue_readable": steady("1"),
     "postward_web_config_last_reload_successful": steady("1"),
     "postward_events_dropped_total": steady("0"),
@@ -166,6 +168,8 @@ FAULTS: Final[dict[str, Case]] = {
     "foreign-words": case(
         "PostwardLogNotUnderstood", {'postward_log_lines_total{outcome="unrecognised"}': since("0", "+2")}
     ),
+    "losses": case("PostwardLogLosses", {"postward_log_losses_total": since("0", "+7")}),
+    "state-disk": case("PostwardCheckpointNotSaved", {"postward_checkpoint_errors_total": since("0", "+12")}),
     "no-queue": case("PostwardQueueUnreadable", {"postward_queue_readable": becomes("1", "0")}),
     "web": case("PostwardWebConfigBad", {"postward_web_config_last_reload_successful": becomes("1", "0")}),
     "events": case("PostwardEventsDropped", {"postward_events_dropped_total": since("0", "+9")}),
