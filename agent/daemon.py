@@ -93,7 +93,12 @@ class Agent:
         self._relay_watch = RelayWatch(settings, self._tally, guard)
         self._telling = self._set_up_telling(listeners)
         self._incidents = IncidentWatch(
-            settings, self._postfix, self._names, self._telling.all_gauges, self._telling.refresh
+            settings,
+            self._postfix,
+            self._names,
+            self._telling.all_gauges,
+            self._telling.refresh,
+            self._relay_watch.as_json,
         )
         self._telling.on_status, self._telling.on_incidents = self._status, self._incidents.public
         self._own_line = OwnLine(

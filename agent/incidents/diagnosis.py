@@ -1,8 +1,7 @@
 """An incident and what is known of the host → why, which setting, and what mends it. Pure.
 
-Candidates of the symptom are weighed by lint: a finding proves a candidate; silence of the rules that would have found it
-takes it out. What is left alone is near-certain, what is proved alone is certain, and everything else is told as
-ambiguous, with what to look at. Nothing is ever proved by being likely.
+What is known speaks for and against the candidates of the symptom (`weighing.py`). What is proved alone is certain, what is
+left alone is near-certain, and everything else is told as ambiguous, with what to look at.
 """
 
 import re
@@ -13,7 +12,8 @@ from typing import Any
 from agent.incidents.catalogue import SYMPTOMS
 from agent.incidents.evidence import masked
 from agent.incidents.incident import Incident
-from agent.incidents.symptom import Candidate, Certainty, Symptom
+from agent.incidents.symptom import Candidate, Certainty, Offer
+from agent.incidents.weighing import Known
 from config.lint import lint, mend
 from config.lint.facts import HostFacts
 from config.lint.finding import Finding
@@ -59,6 +59,7 @@ def diagnose(
     facts: HostFacts | None = None,
     findings: Sequence[Finding] = (),
     signs: Collection[str] = (),
+    offer: Offer | None = None,
 ) -> Diagnosis:
     """What an incident comes of.
 
@@ -67,22 +68,20 @@ def diagnose(
         facts: of this host; None if the log is another host's, or nobody looked.
         findings: what lint finds in them.
         signs: the symptoms of the other incidents that go on.
+        offer: what the relay said when the agent last talked to it; None if it did not.
     """
     symptom = SYMPTOMS[incident.symptom]
     facts = facts or HostFacts()
-    by_rule = {finding.id: finding for finding in reversed(findings)}
+    known = Known(incident, facts, findings, signs, offer)
     proved = [
-        (candidate, finding)
-        for candidate in symptom.candidates
-        if (finding := next((by_rule[rule] for rule in candidate.proofs if rule in by_rule), None))
-        or any(sign in signs for sign in candidate.signs)
+        (candidate, known.finding(candidate)) for candidate in symptom.candidates if known.proves(candidate)
     ]
     if proved:
         causes = tuple(_explained(candidate, facts, finding) for candidate, finding in proved)
         return Diagnosis(
             Certainty.CERTAIN if len(causes) == 1 else Certainty.AMBIGUOUS, symptom.title, causes
         )
-    left = _not_ruled_out(symptom, facts)
+    left = known.not_ruled_out(symptom.candidates)
     causes = tuple(_explained(candidate, facts, None) for candidate in left)
     if len(symptom.candidates) == 1:
         return Diagnosis(symptom.certainty, symptom.title, causes)
@@ -100,13 +99,6 @@ def proofs_of(settings: Settings | None, facts: HostFacts, source: str = "") -> 
     usual = {finding.id: finding for finding in lint(settings, facts, source)}
     everything = lint(settings, replace(facts, managed=frozenset()), source)
     return [usual.get(finding.id) or replace(finding, mend="") for finding in everything]
-
-
-def _not_ruled_out(symptom: Symptom, facts: HostFacts) -> tuple[Candidate, ...]:
-    """The candidates of which lint could have known and did not speak are out; but not all of them."""
-    looked = bool(facts.defaults) and not facts.fault and not facts.unread
-    left = tuple(candidate for candidate in symptom.candidates if not (looked and candidate.proofs))
-    return left or symptom.candidates
 
 
 def _explained(candidate: Candidate, facts: HostFacts, finding: Finding | None) -> Explanation:

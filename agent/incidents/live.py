@@ -7,7 +7,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +15,10 @@ from typing import Any
 
 from agent.checkpoint import CheckpointError, read_checkpoint
 from agent.host_facts import read_host_facts
-from agent.incidents.diagnosis import as_shown, diagnose, proofs_of
+from agent.incidents.diagnosis import Diagnosis, as_shown, diagnose, proofs_of
 from agent.incidents.incident import Incident
 from agent.incidents.incidents import Incidents
+from agent.incidents.symptom import Offer
 from agent.postfix import Postfix
 from agent.relay_names import RelayNames
 from config.fields import split_address
@@ -41,6 +42,7 @@ class Live:
         closed: those that are over.
         facts: of the host.
         findings: what lint finds in them.
+        relays: what the agent remembers of each relay's offers, by name.
         behind: why this may be out of date; "" if it is of now.
     """
 
@@ -48,13 +50,14 @@ class Live:
     closed: list[Incident]
     facts: HostFacts
     findings: list[Finding]
+    relays: Mapping[str, Any]
     behind: str = ""
 
     def shown(self, wanted: Callable[[Incident], bool], *, addresses: bool) -> list[dict[str, Any]]:
         """The incidents with their diagnoses. What is over is not judged by what the host is now."""
         signs = {incident.symptom for incident in self.open}
         rows = [
-            as_shown(incident, diagnose(incident, self.facts, self.findings, signs), addresses=addresses)
+            as_shown(incident, self._diagnosed(incident, signs), addresses=addresses)
             for incident in self.open
             if wanted(incident)
         ]
@@ -63,6 +66,10 @@ class Live:
             for incident in self.closed
             if wanted(incident)
         ]
+
+    def _diagnosed(self, incident: Incident, signs: Collection[str]) -> Diagnosis:
+        offer = Offer.of(self.relays.get(incident.relay))
+        return diagnose(incident, self.facts, self.findings, signs, offer)
 
 
 def read_live(settings: Settings, settings_file: Path, *, addresses: bool = False) -> Live:
@@ -85,7 +92,8 @@ def read_live(settings: Settings, settings_file: Path, *, addresses: bool = Fals
         Postfix(Path(settings.postfix.config_directory)), settings, settings_file.resolve()
     )
     findings = proofs_of(settings, facts, str(settings_file.resolve()))
-    return Live(incidents.open, incidents.closed, facts, findings, behind)
+    relays = data.get("relays", {})
+    return Live(incidents.open, incidents.closed, facts, findings, relays, behind)
 
 
 def ask(settings: Settings, path: str) -> Mapping[str, Any] | None:
@@ -120,4 +128,4 @@ def _saved(settings: Settings) -> tuple[str, Mapping[str, Any]]:
         raise LiveError(str(error)) from None
     parts = checkpoint.parts if checkpoint else {}
     behind = f"the agent does not run: this is what it knew {age:.0f} seconds ago" if age > _STALE else ""
-    return behind, dict(parts.get("incidents", {}))
+    return behind, {**parts.get("incidents", {}), "relays": parts.get("relays", {})}

@@ -6,9 +6,12 @@ they are told as what they are: ambiguous. A wrong guess is worse than no guess.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
+from config.lint.facts import HostFacts
 from parsers import Cause
 
 
@@ -41,6 +44,26 @@ class Proof(StrEnum):
     CONDITION = "condition"  # whoever told of it says that it is over
 
 
+LOGIN_TABLE = "the password table (smtp_sasl_password_maps)"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a relay said when the agent last talked to it.
+
+    Attributes:
+        mechanisms: of AUTH, in capitals; None if it did not come so far.
+    """
+
+    mechanisms: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, seen: Any) -> "Offer":
+        """From what the agent remembers of a relay (`probing/watches.py`); empty for anything else."""
+        mechanisms = seen.get("mechanisms") if isinstance(seen, dict) else None
+        return cls(frozenset(map(str, mechanisms))) if isinstance(mechanisms, list) else cls()
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One possible cause.
@@ -55,6 +78,13 @@ class Candidate:
         look: what to look at, where nobody has looked yet.
         proofs: rules of lint whose finding proves it, and whose silence, once looked, speaks against it.
         signs: other symptoms that prove it while they last.
+        hints: rules of lint whose finding proves it, and whose silence says nothing.
+        only_if: rules of lint whose silence, once looked, speaks against it, and whose finding proves nothing.
+        needs: parameters of which main.cf or master.cf must set one; where none is set, it is not this.
+        elsewhere: mail goes to another host than any relay of the configuration; proved or refuted by where it went.
+        host: what else of a host proves it (True), speaks against it (False), or says nothing (None).
+        proved_by: what the relay offers that proves it.
+        refuted_by: what the relay offers that speaks against it.
     """
 
     id: str
@@ -65,6 +95,13 @@ class Candidate:
     look: str = ""
     proofs: tuple[str, ...] = ()
     signs: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    only_if: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    elsewhere: bool = False
+    host: Callable[[HostFacts], bool | None] | None = None
+    proved_by: Callable[[Offer], bool] | None = None
+    refuted_by: Callable[[Offer], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

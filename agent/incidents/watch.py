@@ -18,6 +18,7 @@ from agent.incidents.diagnosis import as_shown, diagnose, proofs_of
 from agent.incidents.evidence import masked
 from agent.incidents.incidents import Incidents
 from agent.incidents.notices import Notices
+from agent.incidents.symptom import Offer
 from agent.incidents.words import Shown, one_line
 from agent.pipeline import Observer
 from agent.postfix import Postfix
@@ -51,6 +52,7 @@ class IncidentWatch:
         names: the relays.
         gauges: what is true at the moment.
         refresh: lists the queue anew.
+        relays: what is remembered of each relay's offers, by name.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class IncidentWatch:
         names: RelayNames,
         gauges: Callable[[], Gauges],
         refresh: Callable[[], Awaitable[None]],
+        relays: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._settings = settings
         self._postfix = postfix
         self._gauges = gauges
         self._refresh = refresh
+        self._relays = relays
         self.incidents = Incidents(names, local_now)
         self.day = Day(local_now)
         self._notices = Notices(settings.notify)
@@ -117,7 +121,8 @@ class IncidentWatch:
         signs = {other.symptom for other in self.incidents.open}
         if incident.closed is not None:
             return as_shown(incident, diagnose(incident))
-        return as_shown(incident, diagnose(incident, self._known.facts, self._known.findings, signs))
+        offer = Offer.of(self._relays().get(incident.relay))
+        return as_shown(incident, diagnose(incident, self._known.facts, self._known.findings, signs, offer))
 
     # What is shown
 
@@ -131,7 +136,7 @@ class IncidentWatch:
         for row in (*data["open"], *data["closed"]):
             row["evidence"] = [masked(line) for line in row["evidence"]]
             row["senders"] = row["domains"] = []
-        return data
+        return {**data, "relays": self._relays()}
 
     def gauges(self) -> dict[str, dict[tuple[str, ...], float]]:
         """What /metrics shows."""

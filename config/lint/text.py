@@ -199,6 +199,9 @@ def _login_faults(key: str, value: str) -> Iterator[str]:
         yield QUOTED
         value = value[1:-1]
     user, colon, password = value.partition(":")
+    if len(password) > 1 and password[0] in "\"'" and password[-1] == password[0]:
+        yield QUOTED
+        password = password[1:-1]
     if value.startswith("="):
         yield EQUALS
     elif not colon:

@@ -138,7 +138,6 @@ FAULTS: Mapping[str, Fault] = {
     "relays by sender, index gone": Fault(
         "index-missing", _SENDERS, {_SENDERS: "hash:{etc}/senders"}, _index_gone("senders")
     ),
-    "IPv6 alone": _parameter("address-family", "inet_protocols", "ipv6", inet_interfaces="all"),
 }  # fmt: skip
 
 

@@ -93,7 +93,9 @@ def test_rows_refer_to_rules_and_symptoms_that_exist() -> None:
     rules = {rule.id for _, rules in HOST_RULES for rule in rules} | {rule.id for rule in SETTINGS_RULES}
     candidates = [candidate for row in ROWS for candidate in row.candidates]
 
-    assert {rule for candidate in candidates for rule in candidate.proofs} <= rules
+    assert {
+        rule for candidate in candidates for rule in (*candidate.proofs, *candidate.hints, *candidate.only_if)
+    } <= rules
     assert {sign for candidate in candidates for sign in candidate.signs} <= set(SYMPTOMS)
 
 

@@ -87,6 +87,12 @@ class Host:
             self._write("main.cf", f"{text}{line}\n")
         return self
 
+    def unset(self, *names: str) -> Self:
+        """Parameters are not in main.cf."""
+        for name in names:
+            self._write("main.cf", re.sub(rf"(?m)^{re.escape(name)} *=.*\n", "", self.main_cf))
+        return self
+
     def append(self, text: str) -> Self:
         """More text at the end of main.cf."""
         self._write("main.cf", f"{self.main_cf}{text}\n")

@@ -1,9 +1,33 @@
 """Symptoms of logins: passwords, their table, SASL mechanisms."""
 
-from agent.incidents.symptom import Candidate, Certainty, Effect, Proof, Symptom, words
+import re
+
+from agent.incidents.symptom import LOGIN_TABLE, Candidate, Certainty, Effect, Offer, Proof, Symptom, words
+from config.lint.facts import HostFacts
 from parsers import Cause
 
-_TABLE = "the password table (smtp_sasl_password_maps)"
+_TABLE = LOGIN_TABLE
+# What the SASL library takes before PLAIN and LOGIN if it has it.
+_STRONG = re.compile(r"(?:CRAM|DIGEST)-MD5|NTLM|GSSAPI|GSS-SPNEGO|SCRAM-.*|OTP")
+_PASSWORDS = {"PLAIN", "LOGIN"}
+
+
+def _without_oauth(facts: HostFacts) -> bool | None:
+    """No plug-in for OAuth2 is installed: False."""
+    return (
+        False
+        if facts.sasl_plugins is not None and not any("oauth" in name for name in facts.sasl_plugins)
+        else None
+    )
+
+
+def _offers_stronger(offer: Offer) -> bool:
+    return any(_STRONG.fullmatch(name) for name in offer.mechanisms or ())
+
+
+def _offers_only_stronger(offer: Offer) -> bool:
+    return offer.mechanisms is not None and not offer.mechanisms & _PASSWORDS
+
 
 # Why no password was sent, or none that was meant. Used by several symptoms.
 KEY_MISMATCH = Candidate(
@@ -54,6 +78,7 @@ _STRONGER = Candidate(
     "mechanism-preferred", "the relay also offers CRAM-MD5, NTLM or the like, which is preferred and fails for this account",
     "main_cf.smtp_sasl_mechanism_filter", "smtp_sasl_mechanism_filter", '{set smtp_sasl_mechanism_filter=plain, login}',
     "postward relay shows what the relay offers",
+    refuted_by=lambda offer: offer.mechanisms is not None and not _offers_stronger(offer),
 )  # fmt: skip
 _ACCOUNT = "nothing in the settings: the account at the relay"
 
@@ -142,10 +167,11 @@ SYMPTOMS: tuple[Symptom, ...] = (
                       "{set smtp_sasl_security_options=noanonymous|smtp_sasl_tls_security_options=noanonymous}",
                       "postconf -x smtp_sasl_security_options smtp_sasl_tls_security_options", ("sasl-forbids-plain",)),
             Candidate("sasl-oauth-only", "the relay offers only XOAUTH2, OAUTHBEARER, NTLM or GSSAPI, or an empty list", "relay.host", "-",
-                      "use another relay, or the sasl-xoauth2 plug-in", "postward relay shows what the relay offers"),
+                      "use another relay, or the sasl-xoauth2 plug-in", "postward relay shows what the relay offers",
+                      proved_by=_offers_only_stronger, refuted_by=lambda offer: bool((offer.mechanisms or set()) & _PASSWORDS)),
             Candidate("mechanism-filter", "smtp_sasl_mechanism_filter leaves nothing that both sides know",
                       "main_cf.smtp_sasl_mechanism_filter", "smtp_sasl_mechanism_filter", "{remove smtp_sasl_mechanism_filter}",
-                      "postconf -h smtp_sasl_mechanism_filter", ("sasl-mechanism-unknown",)),
+                      "postconf -h smtp_sasl_mechanism_filter", hints=("sasl-mechanism-unknown",), needs=("smtp_sasl_mechanism_filter",)),
         ),
         cause=Cause.AUTH_MECHANISM, says=words("no mechanism available"),
     ),
@@ -156,7 +182,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                       "relay.host", "-", "try {set smtp_sasl_mechanism_filter=plain}, and ask the relay",
                       "postward relay shows the dialogue"),
             Candidate("oauth-token", "an OAuth2 plug-in got no token", "the sasl-xoauth2 configuration", "sasl-xoauth2",
-                      "read the plug-in's own log", "is sasl-xoauth2 in use?"),
+                      "read the plug-in's own log", "is sasl-xoauth2 in use?", host=_without_oauth),
         ),
         cause=Cause.AUTH_MECHANISM,
     ),

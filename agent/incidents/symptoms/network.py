@@ -5,7 +5,8 @@ from parsers import Cause
 
 _RESOLVER = Candidate(
     "resolver", "the name server fails, refuses or does not answer", "the host's resolver", "/etc/resolv.conf",
-    "put /etc/resolv.conf right; nothing in Postfix", "does getent ahosts RELAY work on this host?", ("nameserver-missing",),
+    "put /etc/resolv.conf right; nothing in Postfix", "does getent ahosts RELAY work on this host?",
+    hints=("nameserver-missing",),
 )  # fmt: skip
 _CHROOT = Candidate(
     "chroot-resolver", "smtp(8) runs in a chroot whose copy of resolv.conf is missing or old", "the host's files",
@@ -16,14 +17,14 @@ _CHROOT = Candidate(
 )  # fmt: skip
 _NO_ADDRESS = Candidate(
     "address-family", "the name has addresses, but none of the kind that inet_protocols allows", "host.inet_protocols",
-    "inet_protocols", "{set inet_protocols=all}", "getent ahosts RELAY", ("relayhost-address-family",),
+    "inet_protocols", "{set inet_protocols=all}", "getent ahosts RELAY", hints=("relayhost-address-family",), needs=("inet_protocols",),
 )  # fmt: skip
 _DOWN = Candidate("relay-down", "the relay, or this port of it, is out of service", "nothing in the settings: the relay", "-",
                   "wait, or ask the relay", "nc -vz HOST PORT from another network")  # fmt: skip
 _WRONG_PORT = Candidate(
     "wrong-port", "nothing listens on this port: relay.host or relay.port is wrong", "relay.host, relay.port", "relayhost",
     "write the relay's submission port, mostly 587, then {apply}", "nc -vz HOST PORT; the relay's documentation",
-    ("relayhost-provider-port", "settings-provider-port"),
+    hints=("relayhost-provider-port", "settings-provider-port"),
 )  # fmt: skip
 _FIREWALL = Candidate("firewall", "a firewall here or on the way forbids it", "the network", "-",
                       "allow outgoing connections to HOST PORT", "nc -vz HOST PORT here and from another network")  # fmt: skip
@@ -45,7 +46,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "dns-mx-try-again", "the MX hosts of the relay's name cannot be looked up",
         (_RESOLVER, Candidate("brackets", "without brackets Postfix asks for MX hosts of the name", "relay.host", "relayhost",
                               "{set relayhost=[HOST]:PORT}, with brackets", "postconf -h relayhost",
-                              ("relayhost-without-brackets",)), _CHROOT),
+                              only_if=("relayhost-without-brackets",)), _CHROOT),
         cause=Cause.DNS, says=words("type=MX: Host not found, try again"),
     ),
     Symptom("dns-try-again", "the relay's name cannot be looked up at the moment", (_RESOLVER, _CHROOT), cause=Cause.DNS,
@@ -62,7 +63,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate("name-misspelt", "the name is misspelt or gone", "relay.host", "relayhost", "write the relay's name into "
                       "relay.host, then {apply}", "getent ahosts RELAY"),
             Candidate("no-dns", "Postfix does not ask DNS here", "main_cf.smtp_dns_support_level", "smtp_dns_support_level, smtp_host_lookup",
-                      "{remove smtp_dns_support_level}", "postconf -n smtp_dns_support_level smtp_host_lookup"),
+                      "{remove smtp_dns_support_level}", "postconf -n smtp_dns_support_level smtp_host_lookup",
+                      needs=("smtp_dns_support_level", "smtp_host_lookup", "disable_dns_lookups")),
         ),
         cause=Cause.DNS, says=words("unable to look up host"),
     ),
@@ -94,7 +96,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "filter-down", "a service of this host does not take the mail",
         (Candidate("content-filter", "a content filter or transport on this host is down", "main_cf.content_filter",
                    "content_filter, transport_maps", "start it, or take it out of main.cf", "ss -ltn",
-                   ("relayhost-overruled",)),
+                   hints=("relayhost-overruled",), needs=("content_filter", "transport_maps", "relay_transport", "default_transport"),
+                   elsewhere=True),
          _WRONG_PORT),
         cause=Cause.REFUSED, says=words(r"relay=(?:other|none) connect to (?:127\.0\.0\.1|localhost|::1)\["),
     ),
@@ -102,7 +105,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "connection-refused", "the relay refuses connections",
         (_DOWN, _WRONG_PORT, _FIREWALL,
          Candidate("transport-overrides", "transport_maps sends this domain somewhere else", "main_cf.transport_maps", "transport_maps",
-                   "correct the entry", "postmap -q DOMAIN \"$(postconf -h transport_maps)\"", ("relayhost-overruled",))),
+                   "correct the entry", "postmap -q DOMAIN \"$(postconf -h transport_maps)\"", hints=("relayhost-overruled",),
+                   needs=("transport_maps", "sender_dependent_relayhost_maps"), elsewhere=True)),
         cause=Cause.REFUSED,
     ),
     Symptom(
@@ -111,7 +115,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate("implicit-tls-port", "the port wants TLS from the first byte, and Postfix waits for a greeting",
                       "relay.tls, relay.port", "smtp_tls_wrappermode",
                       "{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587",
-                      "postconf -h relayhost; is it a port such as 465?", ("implicit-tls-port-without-wrappermode",)),
+                      "postconf -h relayhost; is it a port such as 465?", hints=("implicit-tls-port-without-wrappermode",)),
             Candidate("relay-hangs", "the relay takes connections and does not answer", "nothing in the settings: the relay", "-",
                       "wait, or ask the relay", "nc HOST PORT"),
             Candidate("not-smtp", "another service listens there", "relay.host, relay.port", "relayhost",
@@ -169,7 +173,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         (
             Candidate("implicit-tls-port", "the port wants TLS from the first byte", "relay.tls, relay.port", "smtp_tls_wrappermode",
                       "{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587",
-                      "postconf -h relayhost; is it a port such as 465?", ("implicit-tls-port-without-wrappermode",)),
+                      "postconf -h relayhost; is it a port such as 465?", hints=("implicit-tls-port-without-wrappermode",)),
             _DOWN, _FIREWALL,
         ),
         cause=Cause.LOST, says=words("receiving the initial server greeting"),

@@ -75,7 +75,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                       ("relayhost-without-brackets",)),
             Candidate("no-login-here", "no login took place, because this port offers none or none is set up", "relay.port, relay.username",
                       "relayhost, smtp_sasl_auth_enable", "{set_login}", "postward relay shows whether a login is offered",
-                      ("sasl-switched-off", "password-key-mismatch", "password-without-tls")),
+                      hints=("sasl-switched-off", "password-key-mismatch", "password-without-tls")),
             Candidate("no-relayhost", "mail goes past the relay, to the recipients' own servers", "relay.host", "relayhost", "{set_login}",
                       "postconf -h relayhost", ("relayhost-missing", "relayhost-overruled")),
         ),
@@ -93,7 +93,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         (
             Candidate("mydestination", "the domain stands in mydestination", "host.mydestination", "mydestination",
                       "take the domain out of host.mydestination, then {apply}", "postconf -hx mydestination",
-                      ("mydestination-swallows-domain",)),
+                      hints=("mydestination-swallows-domain",)),
             Candidate("no-such-user", "it is meant for this host, and there is no such user or alias", "/etc/aliases", "alias_maps",
                       "add an alias to /etc/aliases, then newaliases", "is the recipient's domain this host's name?"),
         ),

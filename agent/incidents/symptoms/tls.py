@@ -1,6 +1,7 @@
 """Symptoms of TLS: how it begins, certificates, protocols, levels."""
 
 from agent.incidents.symptom import Candidate, Certainty, Effect, Symptom, words
+from config.lint.facts import HostFacts
 from parsers import Cause
 
 _HANDSHAKE = words(r"Cannot start TLS|unexpected server message")
@@ -15,6 +16,20 @@ _OWN_ISSUER = Candidate(
     "smtp_tls_CAfile", "get the authority's certificate from the relay, and name it in relay.ca_file",
     "openssl s_client -starttls smtp -connect HOST:PORT shows the issuer",
 )  # fmt: skip
+
+
+def _leaves_out_modern_versions(facts: HostFacts) -> bool | None:
+    """TLS 1.2 or 1.3 is left out: then a relay that is up to date may have nothing in common with this host. False: both are there."""
+    if not facts.defaults:
+        return None
+    level = facts.value("smtp_tls_security_level")
+    name = "smtp_tls_protocols" if level in {"", "none", "may"} else "smtp_tls_mandatory_protocols"
+    allowed = [item for item in facts.words(name) if item[0] not in "!<>"]
+    out = any(
+        item in {"!TLSv1.2", "!TLSv1.3", "<=TLSv1", "<=TLSv1.1", "<=TLSv1.2", ">=TLSv1.3"}
+        for item in facts.words(name)
+    ) or bool(allowed and not {"TLSv1.2", "TLSv1.3"} <= set(allowed))
+    return None if out else False
 
 
 _EXPIRED = Candidate(
@@ -42,13 +57,12 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate("wrappermode-on-starttls", "TLS from the first byte (wrappermode) on a port that starts with STARTTLS",
                       "relay.tls, relay.port", "smtp_tls_wrappermode", "{set smtp_tls_wrappermode=no|smtp_tls_security_level=encrypt}"
                       ", or port 465", "postconf -hx smtp_tls_wrappermode; and postconf -P for an override in master.cf",
-                      ("wrappermode-on-starttls-port",)),
+                      hints=("wrappermode-on-starttls-port",), needs=("smtp_tls_wrappermode",)),
             Candidate("wrappermode-on-other-route", "smtp_tls_wrappermode holds for all destinations, also for this one on a port "
                       "with STARTTLS", "relay.tls", "smtp_tls_wrappermode", "give the relay on port 465 a service of its own in "
                       "master.cf with -o smtp_tls_wrappermode=yes, and take it out of main.cf; then {reload}",
-                      "is this next hop one of transport_maps?", ("wrappermode-on-other-route",)),
-            Candidate("master-override", "an override in master.cf turns wrappermode on", "relay.tls", "master.cf",
-                      "take -o smtp_tls_wrappermode out of master.cf, then {reload}", "postconf -P", ("master-override",)),
+                      "is this next hop one of transport_maps?", hints=("wrappermode-on-other-route",),
+                      needs=("transport_maps", "sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")),
         ),
         cause=Cause.TLS_HANDSHAKE, says=_HANDSHAKE, clue=words("wrong version number"),
     ),
@@ -56,7 +70,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "tls-protocol-version", "the two sides have no TLS version in common",
         (
             Candidate("protocols", "smtp_tls_mandatory_protocols leaves out what the relay can do", "main_cf.smtp_tls_mandatory_protocols",
-                      "smtp_tls_mandatory_protocols", "{remove smtp_tls_mandatory_protocols}", "postconf -n smtp_tls_mandatory_protocols"),
+                      "smtp_tls_mandatory_protocols", "{remove smtp_tls_mandatory_protocols}", "postconf -n smtp_tls_mandatory_protocols smtp_tls_protocols",
+                      host=_leaves_out_modern_versions),
             Candidate("relay-old", "the relay only knows TLS versions that this host's OpenSSL or Postfix forbids", "relay.host", "-",
                       "the relay must be brought up to date", "openssl s_client -starttls smtp -connect HOST:PORT"),
         ),
@@ -67,7 +82,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
         (
             Candidate("ciphers", "cipher settings leave out what the relay can do", "main_cf.smtp_tls_mandatory_ciphers",
                       "smtp_tls_mandatory_ciphers, smtp_tls_exclude_ciphers, tls_*_cipherlist",
-                      "take the cipher settings out of main.cf, then {reload}", "postconf -n | grep -i cipher"),
+                      "take the cipher settings out of main.cf, then {reload}", "postconf -n | grep -i cipher",
+                      needs=("smtp_tls_mandatory_ciphers", "smtp_tls_ciphers", "smtp_tls_exclude_ciphers",
+                             "smtp_tls_mandatory_exclude_ciphers", "tls_high_cipherlist", "tls_medium_cipherlist")),
             Candidate("relay-old", "the relay only knows ciphers that this host forbids, or wants a client certificate", "relay.host", "-",
                       "ask the relay", "openssl s_client -starttls smtp -connect HOST:PORT"),
         ),
@@ -140,10 +157,11 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate("fingerprint", "smtp_tls_fingerprint_cert_match has the fingerprint of a former certificate: the relay renewed it",
                       "main_cf.smtp_tls_fingerprint_cert_match", "smtp_tls_fingerprint_cert_match",
                       "ask the relay for the new fingerprint and write it there, then {reload}; tls = \"starttls\" needs none",
-                      "postconf -h smtp_tls_security_level says fingerprint"),
+                      "postconf -h smtp_tls_security_level says fingerprint",
+                      needs=("smtp_tls_fingerprint_cert_match", "smtp_tls_policy_maps")),
             Candidate("tlsa", "the relay's TLSA record in DNS does not fit its certificate (DANE)", "nothing in the settings: the relay's DNS",
                       "-", "tell the relay; DANE is not for relays with a login, which tls = \"starttls\" checks by authority",
-                      "postconf -h smtp_tls_security_level says dane")),
+                      "postconf -h smtp_tls_security_level says dane", needs=("smtp_dns_support_level",))),
     Symptom("certificate-unverified", "the relay's certificate cannot be verified",
             (_NO_AUTHORITIES, _OWN_ISSUER, _OTHER_NAME, _EXPIRED), cause=_VERIFY),
     # --- our own settings

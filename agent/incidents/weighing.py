@@ -1,0 +1,114 @@
+"""What speaks for and against the candidates of a symptom. Pure.
+
+A finding of lint proves a candidate; silence of the rules that would have found it takes it out. So does a parameter that
+nobody set, where the mail went, and what the relay itself offered when the agent last talked to it. Nothing is ever proved
+by being likely, and where something could not be read, its silence says nothing.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+
+from agent.incidents.incident import Incident
+from agent.incidents.symptom import LOGIN_TABLE, Candidate, Offer
+from config.lint import Finding
+from config.lint.facts import HostFacts
+
+# Tables that say where mail goes.
+_BY_SENDER = ("sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")
+_ROUTES = (*_BY_SENDER, "transport_maps")
+_BRACKETS = re.compile(r"\[([^\]]+)\]")
+
+
+class Known:
+    """What is known where an incident goes on.
+
+    Args:
+        incident: the incident.
+        facts: of its host.
+        findings: what lint finds in them.
+        signs: the symptoms of the other incidents that go on.
+        offer: what the relay said when the agent last talked to it.
+    """
+
+    def __init__(
+        self,
+        incident: Incident,
+        facts: HostFacts,
+        findings: Sequence[Finding],
+        signs: Collection[str],
+        offer: Offer | None,
+    ) -> None:
+        self._incident = incident
+        self._facts = facts
+        self._by_rule = {finding.id: finding for finding in reversed(findings)}
+        self._signs = signs
+        self._offer = offer or Offer()
+        self._looked = bool(facts.defaults) and not facts.fault
+
+    def finding(self, candidate: Candidate) -> Finding | None:
+        """The finding that proves it."""
+        rules = (*candidate.proofs, *candidate.hints)
+        return next((self._by_rule[rule] for rule in rules if rule in self._by_rule), None)
+
+    def proves(self, candidate: Candidate) -> bool:
+        """It is this."""
+        return bool(
+            self.finding(candidate)
+            or any(sign in self._signs for sign in candidate.signs)
+            or (candidate.proved_by is not None and candidate.proved_by(self._offer))
+            or (candidate.host is not None and candidate.host(self._facts))
+            or (candidate.elsewhere and self._goes_elsewhere())
+        )
+
+    def not_ruled_out(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        """Those that nothing speaks against; all of them, if something speaks against each."""
+        left = tuple(
+            candidate
+            for candidate in candidates
+            if not (self._lint_knows_better(candidate) or self._is_refuted(candidate))
+        )
+        return left or candidates
+
+    def _lint_knows_better(self, candidate: Candidate) -> bool:
+        """Lint could have known, and did not speak."""
+        rules = (*candidate.proofs, *candidate.only_if)
+        if (
+            not rules
+            or any(rule in self._by_rule for rule in rules)
+            or not self._looked
+            or self._facts.unread
+        ):
+            return False
+        read = ("smtp_sasl_password_maps",) if candidate.parameter == LOGIN_TABLE else _ROUTES
+        return all(self._was_read(name) for name in read)
+
+    def _is_refuted(self, candidate: Candidate) -> bool:
+        facts = self._facts
+        overrides = {key.rpartition("/")[2] for key in facts.master.overrides}
+        unset = candidate.needs and not any(
+            name in facts.explicit or name in overrides for name in candidate.needs
+        )
+        return bool(
+            (unset and self._looked)
+            or (candidate.refuted_by is not None and candidate.refuted_by(self._offer))
+            or (candidate.host is not None and candidate.host(facts) is False)
+            or (candidate.elsewhere and self._goes_elsewhere() is False)
+        )
+
+    def _was_read(self, parameter: str) -> bool:
+        """Lint reads tables that are files; another kind (inline, ldap) it cannot judge."""
+        tables = list(self._facts.table_of(parameter))
+        return len(tables) == len(self._facts.words(parameter)) and all(
+            table.entries is not None for table in tables
+        )
+
+    def _goes_elsewhere(self) -> bool | None:
+        """The mail went to a host that is no relay of the configuration; None if nobody can tell."""
+        if self._incident.relay not in {"other", "none"}:
+            return False
+        hops = [route.next_hop for route in self._facts.relay_routes]
+        names = [match[1].lower() for hop in hops if (match := _BRACKETS.match(hop))]
+        unknown = not hops or len(names) < len(hops) or not all(self._was_read(name) for name in _BY_SENDER)
+        if unknown or not self._looked:
+            return None
+        return self._incident.place.rpartition(":")[0].lower() not in names
