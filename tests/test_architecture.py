@@ -92,6 +92,7 @@ def test_product_does_not_import_tests_nor_smtplib() -> None:
 RUNNERS = {
     "agent/postfix.py": "Postfix's programs, all of them",
     "agent/source/journal.py": "journalctl, which is a log source",
+    "agent/source/journal_history.py": "journalctl, for commands that look back",
     "agent/doctor/system.py": "asks systemd and the package manager how the host is",
     "agent/commands/init.py": "starts the services",
 }

@@ -16,6 +16,7 @@ from agent.commands.common import fail, json_option, load, settings_option, told
 from agent.commands.parse import harmless
 from agent.pipeline import lines_of
 from agent.source.logfiles import (
+    JOURNAL,
     STANDARD_INPUT,
     LogFileError,
     blocks,
@@ -28,6 +29,8 @@ from agent.trace import Links, step
 from parsers import parse, parse_record
 from parsers.scrub import scrub
 
+_AS_BYTES = '"MESSAGE":['  # how the journal prints text that is not UTF-8
+
 
 @click.command("trace")
 @click.argument("name", metavar="QUEUE-ID|MESSAGE-ID|ADDRESS")
@@ -37,7 +40,7 @@ from parsers.scrub import scrub
 def command(name: str, files: tuple[Path, ...], settings_file: Path, as_json: bool) -> None:
     """Show one mail's life: forwarded, bounced, filtered and requeued copies as well, as a timeline.
 
-    FILE: logs (also .gz, .xz, .bz2, .zst). Without: this host's log, with what rotation made of it.
+    FILE: logs (also .gz, .xz, .bz2, .zst); `journal` is the systemd journal. Without: this host's log, with what rotation made of it.
     Status 1 if no line tells of it.
     """
     if STANDARD_INPUT in files:
@@ -58,7 +61,7 @@ def _trace(name: str, paths: list[Path], *, as_json: bool) -> bool:
         for path in paths:
             for block in blocks(path, progress(path)):
                 for line in lines_of(block):
-                    if links.may_tell(line):
+                    if links.may_tell(line) or _AS_BYTES in line:
                         record, event = parse(line.removesuffix("\r"))
                         if record is not None and event is not None:
                             links.learn(record, event)
@@ -77,7 +80,7 @@ def _steps(paths: list[Path], wanted: set[tuple[str, str]]) -> Iterator[dict[str
     for path in paths:
         for block in blocks(path) if ids else ():
             text = block.decode("utf-8", "replace")
-            if few and not any(queue_id in text for queue_id in few):
+            if few and _AS_BYTES not in text and not any(queue_id in text for queue_id in few):
                 continue
             for line in lines_of(block):
                 record = parse_record(line.removesuffix("\r"))
@@ -99,7 +102,8 @@ def _in_order(files: tuple[Path, ...]) -> list[Path]:
 
     def first(path: Path) -> float:
         try:
-            moment = first_moment(path, last_written(path) if path.exists() else local_now())
+            there = path == JOURNAL or path.exists()
+            moment = first_moment(path, last_written(path) if there else local_now())
         except LogFileError as error:
             fail(str(error))
         return moment.timestamp() if moment else float("inf")
@@ -110,14 +114,15 @@ def _in_order(files: tuple[Path, ...]) -> list[Path]:
 
 def _of_this_host(settings_file: Path) -> list[Path]:
     from agent.postfix import Postfix
+    from agent.source import journal
     from agent.source.find import find_log
     from agent.source.generations import generations
 
     settings = load(settings_file)
     names, _ = find_log(settings.log.source, Postfix(Path(settings.postfix.config_directory)))
     paths = [entry.path for name in names if name.startswith("/") for entry in generations(Path(name))]
+    if journal.NAME in names:
+        paths.append(JOURNAL)
     if not paths:
-        fail(
-            "the log is no file here; write it to one, as with `journalctl -o short-iso -t postfix/smtp … > FILE`, and name that"
-        )
+        fail("log.source is standard input, which cannot be read again; name the files that it came from")
     return paths

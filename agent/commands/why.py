@@ -51,7 +51,8 @@ def command(
 ) -> None:
     """Tell why mail does not go out: cause, setting to blame, what mends it, and the lines that prove it.
 
-    FILE: logs (also .gz, .xz, .bz2, .zst), of any host. Without: this host, as the running agent sees it.
+    FILE: logs (also .gz, .xz, .bz2, .zst), of any host; `journal` is the systemd journal of this one. Without: this host, as the
+    running agent sees it.
     Status 3 if something keeps mail back.
     """
     with told(), quiet_pipe():

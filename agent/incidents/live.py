@@ -118,7 +118,7 @@ def _saved(settings: Settings) -> tuple[str, Mapping[str, Any]]:
     except FileNotFoundError:
         raise LiveError(
             f"the agent does not answer at {settings.web.listen} and has saved nothing in {path}; start it with "
-            "`systemctl start postward`, or name logs to look at"
+            "`systemctl start postward`, or name logs to look at (`journal` is systemd's)"
         ) from None
     except OSError as error:
         raise LiveError(

@@ -22,7 +22,7 @@ def read_logs(
     """The incidents of logs, in the order given. Year-less stamps are near to when a file was last written.
 
     Args:
-        paths: the files; `-` is standard input.
+        paths: the files; `-` is standard input, `journal` systemd's journal.
         names: the relays of the settings, if there are any.
         now: the time that lines of standard input are near to.
         since: lines written before are left out.
@@ -35,7 +35,7 @@ def read_logs(
     incidents = Incidents(names, lambda: reference, keep_closed=1000)
     for path in paths:
         reference = now if path == STANDARD_INPUT else last_written(path)
-        for block in blocks(path, progress(path)):
+        for block in blocks(path, progress(path), since):
             for line in lines_of(block):
                 if since is None or _written_since(line, since, reference):
                     _feed(incidents, line)

@@ -1,4 +1,4 @@
-"""Log files as they lie about, as blocks of whole lines: plain, compressed, or standard input as it comes.
+"""Log files as they lie about, as blocks of whole lines: plain, compressed, or standard input as it comes; and the journal.
 
 What a file is compressed with is told by its first bytes, so that neither a wrong name nor a missing one matters.
 One block is in memory at a time. How it fails: `LogFileError` with what is wrong and what would be right; the lines
@@ -16,10 +16,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
+from agent.source.journal_history import JournalError, read_journal
 from parsers import parse_record, parse_stamp
 
 BLOCK: Final = 1 << 19  # bytes; of twice as many the memory is given back and asked for again each time
 STANDARD_INPUT: Final = Path("-")
+JOURNAL: Final = Path("journal")  # as log.source has it; a file of that name is ./journal
 _LONGEST_LINE: Final = 1 << 20  # bytes; what has no line end by then is handed out in pieces
 _WORTH_A_BAR: Final = 8 << 20  # bytes on disk
 
@@ -55,12 +57,15 @@ _UNPACKERS: Final[Mapping[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
 }
 
 
-def blocks(path: Path, progress: Callable[[int], object] = lambda _: None) -> Iterator[bytes]:
+def blocks(
+    path: Path, progress: Callable[[int], object] = lambda _: None, since: datetime | None = None
+) -> Iterator[bytes]:
     """The lines of a file (or of standard input, as they come) in blocks of whole lines.
 
     Args:
-        path: the file; "-" is standard input, which is taken as it is.
+        path: the file; "-" is standard input, which is taken as it is, "journal" what systemd's journal holds of mail.
         progress: told how many bytes on disk are done.
+        since: what was written before is not wanted; the journal leaves it out, files do not.
 
     Raises:
         LogFileError: it cannot be read, or is damaged.
@@ -69,11 +74,22 @@ def blocks(path: Path, progress: Callable[[int], object] = lambda _: None) -> It
         standard_input = cast(BufferedReader, sys.stdin.buffer)
         yield from _whole_lines(lambda: standard_input.read1(BLOCK))
         return
+    if path == JOURNAL:
+        yield from _of_the_journal(since)
+        return
     with readable(path), path.open("rb") as file:
         stream = unpacked(file)
         for block in _whole_lines(lambda: stream.read(BLOCK)):
             progress(file.tell())
             yield block
+
+
+def _of_the_journal(since: datetime | None) -> Iterator[bytes]:
+    pieces = read_journal(since)
+    try:
+        yield from _whole_lines(lambda: next(pieces, b""))
+    except JournalError as error:
+        raise LogFileError(f"the journal: {error}") from error
 
 
 @contextmanager
@@ -133,6 +149,8 @@ def _whole_lines(read: Callable[[], bytes]) -> Iterator[bytes]:
 
 def last_written(path: Path) -> datetime:
     """What year-less stamps of a file are near to: its last change. Rotation and compression leave that alone."""
+    if path == JOURNAL:
+        return datetime.now().astimezone()
     return datetime.fromtimestamp(path.stat().st_mtime).astimezone()
 
 
