@@ -3,6 +3,7 @@
 Debian 13 has no mail log. The agent runs here and calls the journalctl of the host, which reads the host's journal.
 """
 
+import json
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.bed.postfix import PostfixInstance
-from tests.bed.product import AgentProcess, write_reading_settings
+from tests.bed.product import AgentProcess, run_postward, write_reading_settings
 from tests.bed.waiting import wait_for
 from tests.hosts.host import Host
 
@@ -126,6 +127,15 @@ def test_every_line_of_the_journal_is_counted_once(mail: Mail) -> None:
         mail.await_all()
     assert mail.agent.value("postward_log_losses_total") == 0
     print(f"\n{_ROUNDS} rounds: {mail.sent + mail.foreign} lines of the journal, each counted once")  # noqa: T201
+
+
+def test_a_mail_is_traced_in_the_journal(mail: Mail) -> None:
+    """Commands that look back find what has no file."""
+    mail.write(3)
+    done = run_postward("trace", "u2@example.org", "journal", "--json")
+    (row,) = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert (row["event"], row["queue_id"]) == ("Delivery", "0000000002")
 
 
 def test_lines_that_journald_suppressed_are_losses(mail: Mail) -> None:
