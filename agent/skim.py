@@ -17,32 +17,9 @@ from typing import Final
 
 from agent.counting import STAGES, Counting
 from parsers import classify
-from parsers.blocks import ADDRESS, CLIENT, DELAYS, INSTANCE, PID, QUEUE_ID, TLS_SESSION, peer
+from parsers.blocks import PLAIN, RECEIVED, REMOVED, TLS_SESSION, block_pattern, delivery, queue_active
 
-_STAMP: Final = r"[A-Z][a-z]{2} [0-9 :]{11}|[0-9]{4}-[0-9][^ \n]++"
-# Lines that count for nothing else, and "removed", which is counted by how it ends: so none of the others may end so.
-_PLAIN: Final = (
-    rf"(?:smtpd{PID}(?:connect from {CLIENT}|disconnect from {CLIENT}(?: [a-z_0-9=/ ]*+|))"
-    rf"|cleanup{PID}{QUEUE_ID}: message-id=[^ \n]*+"
-    rf"|qmgr{PID}{QUEUE_ID}: (?:removed|from=<{ADDRESS}>, size=[0-9]++, nrcpt=[0-9]++ \(queue active\)))\n"
-)
-_REMOVED: Final = ": removed\n"
-# Lines that count for more. The last group of each is its name.
-_DELIVERY: Final = (
-    rf"smtp{PID}{QUEUE_ID}: to=<{ADDRESS}>(?:, orig_to=<{ADDRESS}>|), relay={peer('relay')}{DELAYS}"
-    r" \((?P<reason>.*+)(?<=\))\n"
-)
-_RECEIVED: Final = (
-    rf"smtpd{PID}{QUEUE_ID}: (?P<client>client)={CLIENT}\n"
-    rf"|pickup{PID}{QUEUE_ID}: (?P<uid>uid)=[0-9]++ from=<{ADDRESS}>\n"
-    rf"|bounce{PID}{QUEUE_ID}: sender (?P<bounce>non-delivery) notification: [0-9A-Za-z]++\n"
-)
-# The lines of a match are all of one host and instance.
-_BLOCK: Final = re.compile(
-    rf"(?P<stamp1>{_STAMP})(?P<origin> [^ \n]++ (?P<instance>{INSTANCE}))/"
-    rf"(?:{_PLAIN}(?P<stamp2>{_STAMP})(?P=origin)/)*+"
-    rf"(?:{_DELIVERY}|{_RECEIVED}|{TLS_SESSION}|{_PLAIN}|(?P<rest>.*)\n)|(?P<strange>.*)\n"
-)
+_BLOCK: Final = block_pattern(rf"{PLAIN}|{queue_active()}", delivery(), RECEIVED, TLS_SESSION)
 
 
 def _groups(*names: str) -> tuple[int, ...]:
@@ -101,7 +78,7 @@ def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> 
 
 
 def _count_removed(counting: Counting, instance: str, text: str, start: int, end: int) -> None:
-    if number := text.count(_REMOVED, start, end):
+    if number := text.count(REMOVED, start, end):
         counting.tally.add("postfix_messages_removed_total", (counting.instance(instance),), number)
 
 

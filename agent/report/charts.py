@@ -6,7 +6,6 @@ from typing import Final
 
 _WIDTH: Final = 900
 _HEIGHT: Final = 160
-_FOOT: Final = 18
 COLOURS: Final = {
     "sent": "#2e7d32",
     "deferred": "#f9a825",
@@ -38,14 +37,13 @@ def stacked_bars(title: str, labels: Sequence[str], series: Sequence[Series]) ->
                     f' fill="{COLOURS[name]}"/>'
                 )
         bars.append(f"<g><title>{escape(f'{label}: {words}')}</title>{''.join(parts)}</g>")
-    foot = (
-        f'<text x="0" y="{_HEIGHT + 14}">{escape(labels[0])}</text>'
-        f'<text x="{_WIDTH}" y="{_HEIGHT + 14}" text-anchor="end">{escape(labels[-1])}</text>'
-        f'<text x="4" y="12">{highest:,}</text>'
+    # Not in the picture, which shrinks with the window.
+    ends = (
+        f"<span>{escape(labels[0])}</span><span>highest: {highest:,}</span><span>{escape(labels[-1])}</span>"
     )
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + _FOOT}" role="img" aria-label="{escape(title)}">'
-        f'{"".join(bars)}<line x1="0" y1="{_HEIGHT}" x2="{_WIDTH}" y2="{_HEIGHT}" class="axis"/>{foot}</svg>'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 1}" role="img" aria-label="{escape(f"{title}, at most {highest:,} in one bar")}">'
+        f'{"".join(bars)}<line x1="0" y1="{_HEIGHT}" x2="{_WIDTH}" y2="{_HEIGHT}" class="axis"/></svg><p class="ends">{ends}</p>'
     )
 
 

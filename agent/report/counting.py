@@ -7,7 +7,6 @@ read before.
 Times are the log's own clock, as printed. A line whose stamp cannot be read counts all the same, at second 0.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -15,22 +14,17 @@ from typing import Any, Final
 from agent.relay_names import RelayNames
 from agent.report.delays import microseconds, seconds_of
 from agent.report.sample import Mail, key_of
-from agent.report.tally import Domain, ReportTally, Seen
+from agent.report.tally import Domain, ReportTally
 from parsers import Cause, Event, Record, cause_of, parse_stamp
 from parsers import events as ev
-from parsers.scrub import scrub
 
 STAGES: Final = ("", "before_queue_manager", "queue_manager", "connection_setup", "transmission")
 _STATUS: Final = {"sent": "sent", "deferred": "deferred", "bounced": "bounced", "SOFTBOUNCE": "deferred"}
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 -- the log's own clock
 _FORWARDED: Final = "forwarded as "
-_LONGEST_EXAMPLE: Final = 300  # characters
 _MOST_HOURS: Final = 4096  # remembered
 _PROTOCOLS: Final = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
 _TRUSTS: Final = frozenset({"Anonymous", "Untrusted", "Trusted", "Verified"})
-
-# What an address may look like inside a text: enough to hide every one, not to judge it.
-_ADDRESS: Final = re.compile(r"[^\s<>()\[\]\"',;:=]+@[^\s<>()\[\]\"',;:=]+")
 
 
 class HostNames(RelayNames):
@@ -116,10 +110,6 @@ class ReportCounting:
             self.tally.span(second, second)
         return second
 
-    def failed(self, relay: str, cause: str, status: str, second: int, reason: str, times: int) -> None:
-        """Count a failed attempt."""
-        self.tally.failed(relay, cause, status, Seen(times, second, second, (second, example(reason))))
-
     def tls_session(self, relay: str, protocol: str, trust: str, times: int) -> None:
         """Count TLS sessions with a relay."""
         relay = self.tally.relay(relay)
@@ -128,16 +118,8 @@ class ReportCounting:
 
     def _problem(self, record: Record, event: Event | None) -> None:
         second = self.clock.second(record.stamp)
-        seen = Seen(record.repeat, second, second, (second, example(record.text)))
-        self.tally.problem(record.daemon, record.severity, type(event).__name__, seen)
-
-
-def example(text: str) -> str:
-    """A text fit to be shown: without secrets and addresses, in one piece that can be read."""
-    text = _ADDRESS.sub("…@…", scrub(text))
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else "�" for char in text)
-    return text if len(text) <= _LONGEST_EXAMPLE else f"{text[:_LONGEST_EXAMPLE]}…"
+        kind = type(event).__name__
+        self.tally.problem(record.daemon, record.severity, kind, record.repeat, second, record.text)
 
 
 def domain_of(address: str) -> str:
@@ -162,7 +144,7 @@ def _delivery(counting: ReportCounting, record: Record, event: ev.Delivery) -> N
         failures = frozenset[tuple[str, str]]()
         if status != "sent":
             cause = (cause_of(event) or Cause.OTHER).value
-            counting.failed(relay, cause, status, second, event.reason or "", record.repeat)
+            tally.failed(relay, cause, status, record.repeat, second, second, (event.reason or "",))
             failures = frozenset({(relay, cause)})
         sent, deferred, bounced = (
             record.repeat * (status == name) for name in ("sent", "deferred", "bounced")

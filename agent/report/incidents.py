@@ -11,7 +11,8 @@ from typing import Any, Final
 from agent.incidents.catalogue import of_delivery, of_line
 from agent.incidents.diagnosis import filled
 from agent.incidents.symptom import Certainty, Effect, Symptom
-from agent.report.tally import ReportTally, Seen
+from agent.report.seen import Seen
+from agent.report.tally import ReportTally
 from agent.report.words import moment
 from config.lint.facts import HostFacts
 from parsers import Cause

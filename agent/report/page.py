@@ -14,8 +14,9 @@ _STYLE: Final = """
 :root{color-scheme:light dark}body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:1.5rem auto;padding:0 1rem}
 h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #8884}th:first-child,td:first-child{text-align:left}
-svg{width:100%;height:auto}svg text{font-size:11px;fill:currentColor}.axis{stroke:currentColor;stroke-width:.5}.bar{width:7rem;height:.5rem}
+svg{width:100%;height:auto}.ends{display:flex;justify-content:space-between;gap:.5rem;margin:0;font-size:.85rem}.axis{stroke:currentColor;stroke-width:.5}.bar{width:7rem;height:.5rem}
 .key{margin-right:1rem}.key i{display:inline-block;width:.7rem;height:.7rem;margin-right:.3rem}.wide{overflow-x:auto}
+.incident ul{margin:.4rem 0;padding-left:1.2rem;overflow-wrap:anywhere}
 .incident{border-left:.3rem solid #f9a825;padding:.1rem .8rem;margin:.8rem 0}.lost{border-color:#c62828}.refused,.note{border-color:#8888}
 code{font-size:.85em;overflow-wrap:anywhere}.dim{opacity:.75}
 """
@@ -96,9 +97,9 @@ def _incident(row: dict[str, Any]) -> str:
     where = f"{escape(row['relay'])}: " if row["relay"] else ""
     example = f"<code>{escape(row['example'])}</code>" if row["example"] else ""
     return (
-        f'<section class="incident {escape(row["effect"])}"><strong>{escape(row["effect"])}</strong> {where}{escape(row["title"])}'
+        f'<article class="incident {escape(row["effect"])}"><strong>{escape(row["effect"])}</strong> {where}{escape(row["title"])}'
         f"<br>{escape(row['first'] or '?')} – {escape(row['last'] or '?')}, {counted(row['attempts'])} times,"
-        f" {counted(row['bounced'])} bounced; {escape(row['certainty'])}<ul>{causes}</ul>{example}</section>"
+        f" {counted(row['bounced'])} bounced; {escape(row['certainty'])}<ul>{causes}</ul>{example}</article>"
     )
 
 

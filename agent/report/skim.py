@@ -12,47 +12,21 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from agent.report.counting import STAGES, ReportCounting, example
+from agent.report.counting import STAGES, ReportCounting
 from agent.report.delays import microseconds, seconds_of
-from agent.report.sample import Mail, key_of
-from agent.report.tally import Domain, Seen
+from agent.report.sample import Mail, key_of, of_rank, rank
+from agent.report.tally import Domain
 from parsers import classify
-from parsers.blocks import ADDRESS, CLIENT, DELAYS, INSTANCE, PID, QUEUE_ID, TLS_SESSION, peer
+from parsers.blocks import PLAIN, RECEIVED, REMOVED, TLS_SESSION, block_pattern, delivery, queue_active
 
-_STAMP: Final = r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[^ \n]*+"
-_LOCAL: Final = r'[^<>"\[\\\n@]*+'
-_DOMAIN: Final = r'[^<>"\[\\\n@]++'
-_HEADER: Final = rf"(?:{_STAMP}) [^ \n]++ {INSTANCE}/"
-# Lines that count for nothing else, and "removed", which is counted by how it ends: so none of the others may end so.
-_PLAIN: Final = (
-    rf"(?:smtpd{PID}(?:dis)?connect from {CLIENT}(?:(?: [a-z_]++=[0-9/]++)++)?"
-    rf"|cleanup{PID}{QUEUE_ID}: message-id=[^ \n]*+"
-    rf"|qmgr{PID}{QUEUE_ID}: removed)\n"
-)
-_REMOVED: Final = ": removed\n"
-# Lines that count for more. The last group of each is its name.
-_ACTIVE: Final = (
-    rf"qmgr{PID}(?P<active_id>{QUEUE_ID}): from=<(?:{_LOCAL}@(?P<sender>{_DOMAIN}))?>,"
-    r" size=(?P<size>[0-9]{1,18}), nrcpt=(?P<active>[0-9]++) \(queue active\)\n"
-)
-_DELIVERY: Final = (
-    rf"smtp{PID}(?P<queue_id>{QUEUE_ID}): to=<{_LOCAL}@(?P<domain>{_DOMAIN})>(?:, orig_to=<{ADDRESS}>)?,"
-    rf" relay={peer('relay')}{DELAYS}"
-    r" \((?!forwarded as )(?P<reason>[^\r\n]*+)(?<=\))\n"
-)
-_RECEIVED: Final = (
-    rf"smtpd{PID}(?P<client>{QUEUE_ID}): client={CLIENT}\n"
-    rf"|pickup{PID}(?P<uid>{QUEUE_ID}): uid=[0-9]++ from=<{ADDRESS}>\n"
-)
-
-
-def _counted_header(number: int) -> str:
-    return rf"(?P<stamp{number}>{_STAMP}) (?P<host{number}>[^ \n]++) {INSTANCE}/"
-
-
-_BLOCK: Final = re.compile(
-    rf"{_counted_header(1)}(?:{_PLAIN}{_counted_header(2)})*+"
-    rf"(?:{_ACTIVE}|{_DELIVERY}|{_RECEIVED}|{TLS_SESSION}|{_PLAIN}|(?P<rest>.*)\n)|(?P<strange>.*)\n"
+_LOCAL: Final = r'[^<>"\[\\ \n@]*+'
+_DOMAIN: Final = r'[^<>"\[\\ \n@]++'
+_BLOCK: Final = block_pattern(
+    PLAIN,
+    queue_active(rf"(?:{_LOCAL}@(?P<sender>{_DOMAIN})|)"),
+    delivery(rf"{_LOCAL}@(?P<domain>{_DOMAIN})"),
+    RECEIVED,
+    TLS_SESSION,
 )
 
 
@@ -60,17 +34,17 @@ def _groups(*names: str) -> tuple[int, ...]:
     return tuple(_BLOCK.groupindex[name] for name in names)
 
 
-_STAMP2: Final = _BLOCK.groupindex["stamp2"]
+_STAMP2, _ACTIVE_ID = _groups("stamp2", "active_id")
 _TO: Final = _groups("relay_host", "relay_port", "status")
 _OUTCOME: Final = _groups(
-    "stamp1", "stamp2", "host1", "host2", "queue_id", "domain", "dsn", "reason", "delay", "a", "b", "c", "d"
-)  # fmt: skip
+    "stamp1", "stamp2", "host", "queue_id", "domain", "dsn", "reason", "delay", "a", "b", "c", "d"
+)
 _ARRIVAL: Final = {
-    "client": _groups("stamp1", "stamp2", "host1", "host2", "client"),
-    "uid": _groups("stamp1", "stamp2", "host1", "host2", "uid"),
+    "client": _groups("stamp1", "stamp2", "host", "client"),
+    "uid": _groups("stamp1", "stamp2", "host", "uid"),
 }
-_VIA: Final = {"client": "received_smtp", "uid": "received_sendmail"}
-_MAIL: Final = _groups("host1", "host2", "active_id", "size", "sender")
+_RECEIVED_BY: Final = {"client": "received_smtp", "uid": "received_sendmail"}
+_MAIL: Final = _groups("host", "active_id", "size", "sender")
 _SESSION: Final = _groups("tls_host", "tls_port", "tls", "trust")
 
 _Id = tuple[str, str]  # host, queue ID
@@ -99,20 +73,22 @@ class Skimmer:
             return
         if not text.endswith("\n"):
             text += "\n"
-        found = _Found()
+        highest_rank = self._counting.tally.mails.highest_rank
+        found = _Found(highest_rank)
         unknown = removed = 0
         for line in found.walk(text):
             unknown += 1
-            removed += line.endswith(_REMOVED)
+            removed += line.endswith(REMOVED)
             self._count_line(line[:-1])
         counting = self._counting
         counting.tally.lines["event"] += text.count("\n") - unknown
-        counting.tally.totals["removed"] += text.count(_REMOVED) - removed
+        counting.tally.totals["removed"] += text.count(REMOVED) - removed
+        counting.tally.totals["notifications"] += found.notifications
         for (host, port, protocol, trust), number in Counter(found.sessions).items():
             counting.tls_session(counting.names.of_host(host, int(port)), protocol, trust, number)
-        mails = _Mails(found.active)
+        mails = _Mails(highest_rank, found.active)
         for kind, flat in found.arrivals.items():
-            _count_arrivals(counting, _VIA[kind], flat, mails)
+            _count_arrivals(counting, _RECEIVED_BY[kind], flat, mails)
         for (host, port, status), flat in found.deliveries.items():
             self._count_deliveries((host, port), status, _columns(flat, len(_OUTCOME)), mails)
         mails.settle(counting)
@@ -125,21 +101,22 @@ class Skimmer:
         for ((host, port), stage), column in self._delays.items():
             relay = tally.relay(self._counting.names.of_host(host, int(port)))
             for printed, times in column.items():
-                tally.delay(relay, stage, float(printed), times)
+                seconds = seconds_of(printed)
+                if seconds is not None:
+                    tally.delay(relay, stage, seconds, times)
         for name, (times, total, longest) in self._sent.items():
             tally.domain(name.lower(), Domain(sent=times, delay=total, longest=longest))
         self._delays.clear()
         self._sent.clear()
 
     def _count_deliveries(self, peer: _Peer, status: str, columns: list[list[str]], mails: "_Mails") -> None:
-        stamps1, stamps2, hosts1, hosts2, ids, domains, codes, reasons, *delays = columns
+        stamps1, stamps2, hosts, ids, domains, codes, reasons, *delays = columns
         counting, tally = self._counting, self._counting.tally
         stamps = _of_pair(stamps1, stamps2)
         _count_times(counting, status, stamps)
         relay = tally.relay(counting.names.of_host(peer[0], int(peer[1])))
         tally.deliveries[relay, status] += len(ids)
-        identities = list(zip(_of_pair(hosts1, hosts2), ids, strict=True))
-        mails.by_status[status].update(identities)
+        mails.by_status[status].update(of_rank(mails.highest_rank, hosts, ids))
         if status != "deferred":
             for stage, column in zip(STAGES, delays, strict=True):
                 self._delays[peer, stage].update(column)
@@ -152,8 +129,8 @@ class Skimmer:
             cause_of_failure(reason.removesuffix(")"), code)
             for reason, code in zip(reasons, codes, strict=True)
         ]
-        for identity, cause in zip(identities, causes, strict=True):
-            mails.failures[identity].add((relay, cause))
+        for host, queue_id, cause in zip(hosts, ids, causes, strict=True):
+            mails.failures[host, queue_id].add((relay, cause))
         _count_failures(counting, relay, status, stamps, causes, reasons)
 
     def _count_sent(self, domains: Iterable[str], delays: Iterable[str]) -> None:
@@ -177,7 +154,9 @@ class Skimmer:
 class _Found:
     """What the pattern finds in a block: the groups of all lines of a kind, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, highest_rank: int) -> None:
+        self._highest_rank = highest_rank
+        self.notifications = 0
         self.arrivals: dict[str, list[str]] = {"client": [], "uid": []}
         self.active: list[str] = []
         self.deliveries: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
@@ -188,22 +167,26 @@ class _Found:
         for match in _BLOCK.finditer(text):
             kind = match.lastgroup
             if kind == "active":
-                self.active.extend(match.group(*_MAIL))
+                if rank(match[_ACTIVE_ID]) <= self._highest_rank:
+                    self.active.extend(match.group(*_MAIL))
             elif kind == "reason":
                 self.deliveries[match.group(*_TO)].extend(match.group(*_OUTCOME))
             elif kind in _ARRIVAL:
                 self.arrivals[kind].extend(match.group(*_ARRIVAL[kind]))
             elif kind == "tls":
                 self.sessions.append(match.group(*_SESSION))
+            elif kind == "bounce":
+                self.notifications += 1
             elif kind in {"rest", "strange"}:
                 start = match.start(_STAMP2)  # behind the plain lines of this match, if there are any
                 yield text[match.start() if start < 0 else start : match.end()]
 
 
 class _Mails:
-    """What a block tells of each mail: joined here, so that the sample is asked once a mail."""
+    """What a block tells of each mail that the sample may take: joined here, so that the sample is asked once a mail."""
 
-    def __init__(self, flat: list[str]) -> None:
+    def __init__(self, highest_rank: int, flat: list[str]) -> None:
+        self.highest_rank = highest_rank
         self.received: set[_Id] = set()
         self.by_status: dict[str, Counter[_Id]] = {
             "sent": Counter(),
@@ -212,8 +195,7 @@ class _Mails:
         }
         self.failures: defaultdict[_Id, set[tuple[str, str]]] = defaultdict(set)
         self.active: dict[_Id, tuple[int, str]] = {}
-        hosts1, hosts2, ids, sizes, senders = _columns(flat, len(_MAIL))
-        for host, queue_id, size, sender in zip(_of_pair(hosts1, hosts2), ids, sizes, senders, strict=True):
+        for host, queue_id, size, sender in zip(*_columns(flat, len(_MAIL)), strict=True):
             facts = (int(size), sender.lower() if sender else "<>")
             known = self.active.get((host, queue_id))
             if known is None or known < facts:
@@ -225,9 +207,6 @@ class _Mails:
         active, received, failures = self.active, self.received, self.failures
         sent, deferred, bounced = (counter.get for counter in self.by_status.values())
         for mail in received.union(active, *self.by_status.values()):
-            key = key_of(*mail)
-            if not sample.takes(key):
-                continue
             size, sender = active.get(mail, _UNKNOWN)
             failed = failures.get(mail)
             row = (
@@ -239,7 +218,7 @@ class _Mails:
                 bounced(mail, 0),
                 frozenset((tally.relay(relay), cause) for relay, cause in failed) if failed else _NEVER,
             )
-            sample.add(key, _new(Mail, row))
+            sample.add(key_of(*mail), _new(Mail, row))
 
 
 _UNKNOWN: Final = (-1, "")
@@ -256,16 +235,23 @@ def _of_pair(first: list[str], second: list[str]) -> list[str]:
     return [after or before for before, after in zip(first, second, strict=True)]
 
 
-def _by_hour(stamps: list[str]) -> dict[str, list[str]]:
+def _hour(stamp: str) -> str:
+    return stamp[:13] if stamp[4] == "-" else stamp[:9]
+
+
+def _by_hour(stamps: list[str]) -> Iterable[list[str]]:
+    """Stamps alike but for minutes, seconds and what follows: of these the text has the order of time."""
+    if _hour(min(stamps)) == _hour(max(stamps)):  # what all texts in between begin with, too
+        return (stamps,)
     hours: defaultdict[str, list[str]] = defaultdict(list)
     for stamp in stamps:
-        hours[stamp[:13] if stamp[4] == "-" else stamp[:9]].append(stamp)
-    return hours
+        hours[_hour(stamp)].append(stamp)
+    return hours.values()
 
 
 def _count_times(counting: ReportCounting, what: str, stamps: list[str]) -> None:
     tally, clock = counting.tally, counting.clock
-    for alike in _by_hour(stamps).values():  # of these the text has the order of time
+    for alike in _by_hour(stamps):
         first, last = clock.second(min(alike)), clock.second(max(alike))
         if first and last - first < 3600 - first % 3600:
             tally.at(first, what, len(alike))
@@ -276,11 +262,11 @@ def _count_times(counting: ReportCounting, what: str, stamps: list[str]) -> None
 
 
 def _count_arrivals(counting: ReportCounting, via: str, flat: list[str], mails: _Mails) -> None:
-    stamps1, stamps2, hosts1, hosts2, ids = _columns(flat, len(_ARRIVAL["client"]))
+    stamps1, stamps2, hosts, ids = _columns(flat, len(_ARRIVAL["client"]))
     if ids:
         counting.tally.totals[via] += len(ids)
         _count_times(counting, "received", _of_pair(stamps1, stamps2))
-        mails.received.update(zip(_of_pair(hosts1, hosts2), ids, strict=True))
+        mails.received.update(of_rank(mails.highest_rank, hosts, ids))
 
 
 def _count_failures(
@@ -297,8 +283,8 @@ def _count_failures(
         groups[second // 3600, cause].append((second, reason))
     for (_, cause), rows in groups.items():
         first, last = min(rows)[0], max(rows)[0]
-        shown = min(example(reason.removesuffix(")")) for second, reason in rows if second == first)
-        counting.tally.failed(relay, cause, status, Seen(len(rows), first, last, (first, shown)))
+        reasons_then = (reason.removesuffix(")") for second, reason in rows if second == first)
+        counting.tally.failed(relay, cause, status, len(rows), first, last, reasons_then)
 
 
 _MOST_REMEMBERED: Final = 4096

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from agent.report.delays import Delays
 from agent.report.sample import KEPT, Mail, Sample
+from agent.report.seen import Seen, seen_again
 
 _WIDTHS: Final = (3600, 86400, 32 * 86400, 1024 * 86400, 1 << 62)  # seconds
 _RELAY_LEVELS: Final = 2
@@ -30,28 +31,6 @@ class Limits(NamedTuple):
     relays: int = 100
     domains: int = 50_000
     mails: int = KEPT
-
-
-# (seconds since 1970 by the log's own clock, text)
-Example = tuple[int, str]
-
-
-class Seen(NamedTuple):
-    """How often something occurred, when first and last (the log's clock), and the first text."""
-
-    times: int
-    first: int
-    last: int
-    example: Example
-
-    def joined(self, other: "Seen") -> "Seen":
-        """Both together."""
-        return Seen(
-            self.times + other.times,
-            min(self.first, other.first),
-            max(self.last, other.last),
-            min(self.example, other.example),
-        )
 
 
 class Domain(NamedTuple):
@@ -129,17 +108,17 @@ class ReportTally:
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
 
-    def failed(self, relay: str, cause: str, status: str, seen: Seen) -> None:
-        """Count failures of one hour."""
-        key = (self._start(seen.first), relay, cause, status)
-        known = self.failures.get(key)
-        self.failures[key] = seen if known is None else known.joined(seen)
+    def failed(
+        self, relay: str, cause: str, status: str, times: int, first: int, last: int, reasons: Iterable[str]
+    ) -> None:
+        """Count failures of one hour; as `seen_again`."""
+        key = (self._start(first), relay, cause, status)
+        self.failures[key] = seen_again(self.failures.get(key), times, first, last, reasons)
 
-    def problem(self, daemon: str, severity: str, kind: str, seen: Seen) -> None:
+    def problem(self, daemon: str, severity: str, kind: str, times: int, second: int, text: str) -> None:
         """Count lines that are labelled a warning or worse."""
         key = (daemon, severity, kind)
-        known = self.problems.get(key)
-        self.problems[key] = seen if known is None else known.joined(seen)
+        self.problems[key] = seen_again(self.problems.get(key), times, second, second, (text,))
 
     def delay(self, relay: str, stage: str, seconds: float, times: int = 1) -> None:
         """Observe a delay of a stage, or the whole ("")."""
@@ -186,8 +165,9 @@ class ReportTally:
         self.tls.update(other.tls)
         for relay_stage, delays in other.delays.items():
             self._add_delays(relay_stage, delays)
-        for (daemon, severity, kind), seen in other.problems.items():
-            self.problem(daemon, severity, kind, seen)
+        for problem, seen in other.problems.items():
+            known = self.problems.get(problem)
+            self.problems[problem] = seen if known is None else known.joined(seen)
         self._merge_domains(other)
         self.mails.merge(other.mails)
         self.first = _of_both(min, self.first, other.first)
