@@ -135,9 +135,22 @@ def _postmap(facts: HostFacts, parameter: str) -> str:
         return mend.postfix(facts, "reload")  # Postfix reads their text
     if tables:
         return " && ".join(mend.postmap(facts, table) for table in tables)
+    if parameter == "alias_maps":
+        return "newaliases"
     return f"postmap the table of {parameter}" if parameter != "smtp_sasl_password_maps" else (
         "postmap hash:/etc/postfix/sasl_passwd (the table of smtp_sasl_password_maps)"
     )  # fmt: skip
+
+
+def _of_instance(facts: HostFacts, command: str) -> str:
+    """A command of Postfix's for this instance."""
+    program, _, rest = command.partition(" ")
+    option = "" if facts.config_directory == "/etc/postfix" else f"-c {facts.config_directory} "
+    return f"{program} {option}{rest}"
+
+
+def _folder(facts: HostFacts, name: str) -> str:
+    return facts.expanded.get(name) or f'"$({_of_instance(facts, "postconf -hx")} {name})"'
 
 
 def _managed(facts: HostFacts, managed: str, otherwise: str) -> str:
@@ -158,15 +171,20 @@ _FILL: dict[str, Callable[[HostFacts, str], str]] = {
         facts, "postward apply", "postward apply (or edit main.cf and postfix reload)"
     ),
     "apply_login": lambda facts, _: _managed(
-        facts, "postward apply", "postward apply (or edit the password table, postmap it and postqueue -f)"
+        facts, "postward apply", "postward apply (or edit the password table, postmap it and {flush})"
     ),
     "set_login": lambda facts, _: _managed(
         facts,
         "postward apply",
         "write relay.host, relay.username and relay.password_file, then postward apply",
     ),
+    "flush": lambda facts, _: _of_instance(facts, "postqueue -f"),
+    "permissions": lambda facts, _: mend.postfix(facts, "set-permissions"),
+    "newaliases": lambda facts, _: _postmap(facts, "alias_maps"),
+    "queue": lambda facts, _: _folder(facts, "queue_directory"),
+    "data": lambda facts, _: _folder(facts, "data_directory"),
     "hold": lambda facts, _: (
-        "postconf -e 'defer_transports = smtp' keeps mail meanwhile instead of losing it"
+        f"{_set(facts, 'defer_transports=smtp')} keeps mail meanwhile instead of losing it"
     ),
 }
 

@@ -27,6 +27,8 @@ from parsers import events as ev
 from parsers.cause import DELIVERED, bare_reason
 from parsers.fields import split_peer
 
+_HERE = "this host"
+_SUSPENDED = "delivery temporarily suspended: "
 _LONGEST_PLACE = 255  # characters, as a host name has at most
 _MOST_SENDERS = 10_000  # mails in flight whose sender is known
 
@@ -162,14 +164,18 @@ class Incidents:
         cause, relay = cause_of(event) or Cause.OTHER, self._names.of_delivery(event)
         told = f"status={event.status} relay={relay} {bare_reason(event.reason or '')}"
         symptom = of_delivery(record.daemon, cause, told, [clue.text for clue in clues])
-        incident = self._consequence(symptom, record) or self._register.opened(
-            symptom, record.instance, self._place(event), self._time(record)
+        place = self._place(event)
+        incident = (
+            self._consequence(symptom, record)
+            or self._suspended_by(record, event, cause, place)
+            or self._register.opened(symptom, record.instance, place, self._time(record))
         )
         if incident is None:
             return
         sender = self._senders.get(event.queue_id)
         self._seen(incident, record)
-        incident.cause, incident.relay = cause.value, relay
+        incident.cause = cause.value
+        incident.relay = incident.relay if relay == "none" else relay
         incident.concerns(event.queue_id, sender, _domain(event.to))
         # The notice about a lost mail, which has no sender, is no further mail.
         if event.status == "bounced" and cause not in _OF_THE_MAIL and sender != "":
@@ -178,6 +184,18 @@ class Incidents:
             if symptom.clue is not None and symptom.clue.search(clue.text):
                 incident.show(clue.line)
         incident.show(line_of(record))
+
+    def _suspended_by(self, record: Record, event: ev.Delivery, cause: Cause, place: str) -> Incident | None:
+        """The one incident for which qmgr(8) does not even try: error(8) repeats the reason alone, not what was said before."""
+        if not (event.reason or "").startswith(_SUSPENDED):
+            return None
+        of_cause = [
+            i for i in self._register.going_on if (i.instance, i.cause) == (record.instance, cause.value)
+        ]
+        same = [
+            i for i in of_cause if place in {i.place, _HERE}
+        ]  # a reason without a host does not say where
+        return same[0] if len(same) == 1 else None
 
     def _passed_over(self, record: Record, event: ev.Delivery) -> None:
         """Mail that left by another host than the one that was tried first: a fallback, which will not do for ever."""
@@ -202,7 +220,7 @@ class Incidents:
             return label
         meant = relay_host_of(event)
         if meant is None:
-            return "this host" if label == "none" else label
+            return _HERE if label == "none" else label
         host, port = meant
         return harmless(f"{host}:{port}" if port else host)[:_LONGEST_PLACE]
 
@@ -276,7 +294,7 @@ class Incidents:
 
 def _subject(symptom: Symptom, record: Record) -> str:
     """The place of a complaint: a daemon dies alone; the rest is about the host."""
-    return record.daemon if symptom.proof is Proof.SENT and record.daemon else "this host"
+    return record.daemon if symptom.proof is Proof.SENT and record.daemon else _HERE
 
 
 def _domain(address: str) -> str:

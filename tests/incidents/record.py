@@ -32,6 +32,7 @@ from tests.incidents.stage import (
 
 LOGS = Path(__file__).parents[1] / "corpus" / "symptoms"
 
+_SUSPENDED = "delivery temporarily suspended"
 Action = Callable[[Stage], None]
 
 
@@ -47,6 +48,16 @@ def _broken(*lines: str) -> Action:
         stage.mail()
 
     return act
+
+
+def _mail_after_mail(stage: Stage) -> None:
+    """Mails until one is not tried any more."""
+
+    def another() -> bool:
+        stage.mail()
+        return any(_SUSPENDED in line for line in stage.syslog.lines)
+
+    wait_for(another, 20, "a mail that is not tried")
 
 
 def _answers_badly(stage: Stage) -> None:
@@ -115,6 +126,7 @@ class Staging:
         relay: the relay's attributes.
         act: what happens; by default a mail is sent.
         master: a further service of master.cf.
+        begins: what the first line says that is kept, as where a log was rotated.
     """
 
     causes: str
@@ -124,6 +136,7 @@ class Staging:
     relay: Mapping[str, Any] = field(default_factory=dict)
     act: Action = _send
     master: str = ""
+    begins: str = ""
 
 
 def _reply(causes: str, step: str, reply: str) -> Staging:
@@ -185,6 +198,19 @@ STAGINGS: Mapping[str, Staging] = {
         {"relayhost": f"[{RELAY}]:465"},
         relay={"tls": "implicit", "port": 465},
         fault=Fault(step="handshake", action="cut"),
+    ),
+    # Mails that are not even tried any more, in a log that was rotated after the first ones.
+    "tls-handshake": Staging(
+        "wrappermode-on-starttls",
+        _SUSPENDED,
+        {
+            "smtp_tls_wrappermode": "yes",
+            "smtp_destination_concurrency_failed_cohort_limit": "1",
+            "minimal_backoff_time": "60s",
+            "maximal_backoff_time": "60s",
+        },
+        act=_mail_after_mail,
+        begins=_SUSPENDED,
     ),
     # --- network
     "dns-no-answer-understood": Staging(
@@ -269,7 +295,8 @@ def record(name: str, folder: Path) -> list[str]:
             lambda: any(staging.until in line for line in syslog.lines), 20, f"{name}: {staging.until!r}"
         )
         seen = len(syslog.lines)
-    return [_shortened(line, folder) for line in syslog.lines[: max(seen, 1)]]
+    first = next(number for number, line in enumerate(syslog.lines) if staging.begins in line)
+    return [_shortened(line, folder) for line in syslog.lines[first:seen]]
 
 
 def _shortened(line: str, folder: Path) -> str:

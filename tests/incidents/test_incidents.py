@@ -125,6 +125,22 @@ def test_the_same_mail_sent_by_another_relay_is_a_proof() -> None:
     assert incidents.open == []
 
 
+def test_mail_that_is_not_tried_any_more_belongs_to_what_keeps_it_back() -> None:
+    """error(8) repeats the reason alone; what smtp(8) said before the first one tells why."""
+    expired = (
+        "server certificate verification failed for smtp.relay.test[192.0.2.1]:587: certificate has expired"
+    )
+    reason = "Server certificate not verified"
+    incidents = made()
+    tell(incidents, f"smtp: {expired}", attempt("A1B2C3D4E5", "deferred", reason))
+    suspended = attempt("B1B2C3D4E5", "deferred", f"delivery temporarily suspended: {reason}", "")
+    for _ in range(2):
+        tell(incidents, suspended.replace("smtp: ", "error: "))
+
+    (incident,) = incidents.open
+    assert (incident.symptom, incident.attempts, incident.relay) == ("certificate-expired", 3, "demo")
+
+
 def test_a_refused_sender_is_proved_by_that_sender_alone() -> None:
     """Others being sent says nothing of it."""
     incidents = made()

@@ -60,7 +60,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         "transport-deferred", "mail is kept back on purpose: its transport is deferred",
         (Candidate("defer-transports", "the transport stands in defer_transports", "main_cf.defer_transports", "defer_transports",
-                   "{remove defer_transports} && postqueue -f"),),
+                   "{remove defer_transports} && {flush}"),),
         cause=Cause.LOCAL_CONFIG, says=words("deferred transport"),
     ),
     Symptom(
@@ -80,7 +80,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     # --- tables
     Symptom(
         "alias-table", "the aliases cannot be looked up: mail for this host waits",
-        (Candidate("alias-index", "newaliases was never run, or the index is damaged", "/etc/aliases", "alias_maps", "newaliases"),),
+        (Candidate("alias-index", "newaliases was never run, or the index is damaged", "/etc/aliases", "alias_maps", "{newaliases}"),),
         cause=Cause.LOCAL_CONFIG, says=words("alias database unavailable"),
     ),
     _fatal("routing-table", "a table of relays by sender cannot be read: mail waits", r"sender_dependent_relayhost_maps (?:lookup|map)|"
@@ -196,7 +196,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         "chroot-copy-differs", "the chroot's copy of a file of /etc is out of date",
         (Candidate("chroot-copy", "daemons in the chroot read the old copy: names may not be found", "the host's files",
-                   "$queue_directory/etc", "copy the file anew (cp /etc/resolv.conf \"$(postconf -hx queue_directory)\"/etc/), then {reload}"),),
+                   "$queue_directory/etc", "copy the file anew (cp /etc/resolv.conf {queue}/etc/), then {reload}"),),
         daemon="postfix-script", says=words(r" and \S+ differ"), effect=_NOTE, proof=Proof.STARTED,
     ),
 )  # fmt: skip

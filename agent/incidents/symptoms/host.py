@@ -4,7 +4,7 @@ from agent.incidents.symptom import Candidate, Certainty, Effect, Proof, Symptom
 from parsers import Cause
 
 _OWNERS = Candidate("owners", "a restore, a chown -R or an image gave Postfix's files to somebody else", "the host's files",
-                    "the file in the line", "postfix set-permissions, and chown root the files of /etc/postfix; then postfix check")  # fmt: skip
+                    "the file in the line", "{permissions}, and chown root the files of /etc/postfix; then postfix check")  # fmt: skip
 
 
 def _condition(name: str, title: str, candidate: Candidate, effect: Effect = Effect.DELAYED,
@@ -25,7 +25,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         "queue-full", "the queue's file system is full: no mail can be submitted",
         (Candidate("disk-full", "no bytes, or no inodes, are left", "the host's disk", "queue_directory",
-                   "free space: df -h and df -i on \"$(postconf -hx queue_directory)\""),),
+                   "free space: df -h and df -i on {queue}"),),
         says=words("No space left on device|not enough free space|Insufficient system storage|Disk quota exceeded"), proof=Proof.SUBMITTED,
     ),
     Symptom(
@@ -38,23 +38,23 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "submission-forbidden", "programs cannot submit mail: the maildrop folder may not be written",
         (
             Candidate("postdrop-setgid", "postdrop has lost its set-gid bit", "the host's files", "/usr/sbin/postdrop",
-                      "postfix set-permissions", "ls -l /usr/sbin/postdrop must show root postdrop and r-xr-sr-x; does the program's "
+                      "{permissions}", "ls -l /usr/sbin/postdrop must show root postdrop and r-xr-sr-x; does the program's "
                       "unit set NoNewPrivileges?", ("postdrop-not-setgid",), ("postdrop-setgid",)),
             Candidate("maildrop-owner", "the maildrop folder has another group or mode", "the host's files", "$queue_directory/maildrop",
-                      "postfix set-permissions", "ls -ld \"$(postconf -hx queue_directory)\"/maildrop", ("queue-owner",), ("maildrop-group",)),
+                      "{permissions}", "ls -ld \"$(postconf -hx queue_directory)\"/maildrop", ("queue-owner",), ("maildrop-group",)),
         ),
         daemon="postdrop", says=words("maildrop/.*Permission denied"), proof=Proof.SUBMITTED,
     ),
     Symptom(
         "postdrop-setgid", "postdrop is not set-gid: only root can submit mail",
         (Candidate("postdrop-setgid", "an image build or a copy lost the bit", "the host's files", "/usr/sbin/postdrop",
-                   "postfix set-permissions"),),
+                   "{permissions}"),),
         daemon="postfix-script", says=words("not set-gid or not owner"), proof=Proof.STARTED,
     ),
     Symptom(
         "maildrop-group", "a part of the submission does not belong to the group postdrop",
         (Candidate("maildrop-owner", "a restore or a chown -R gave it to somebody else", "the host's files", "the file in the line",
-                   "postfix set-permissions"),),
+                   "{permissions}"),),
         daemon="postfix-script", says=words("not owned by group"), proof=Proof.STARTED,
     ),
     Symptom("owners", "files of Postfix belong to somebody else, or others may write them", (_OWNERS,), daemon="postfix-script",

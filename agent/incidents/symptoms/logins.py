@@ -62,16 +62,16 @@ _WRONG = Candidate(
 _TEXT = Candidate(
     "password-text", "the entry holds more or less than user:password: a comment, quotes, no colon, or a placeholder",
     "relay.password_file", _TABLE, "write one `key user:password` a line, without quotes and comments, then "
-    "{postmap smtp_sasl_password_maps}", "look at the entry's text",
+    "{postmap smtp_sasl_password_maps}", "the entry in the table's source: is it `key user:password`, and nothing else?",
     ("password-quoted", "password-with-comment", "password-without-colon", "password-empty", "password-placeholder"),
 )  # fmt: skip
 _STALE = Candidate(
     "index-stale", "the table was edited and postmap forgotten: the former password is in force", "relay.password_file",
-    _TABLE, "{postmap smtp_sasl_password_maps}", "is the .db (.lmdb) older than its source?", ("index-stale",),
+    _TABLE, "{postmap smtp_sasl_password_maps}", "ls -l --time-style=full-iso of the table and of its .db (.lmdb): is the index older?", ("index-stale",),
 )  # fmt: skip
 _DUPLICATE = Candidate(
     "password-twice", "the key stands twice in the table, and the first one holds", "relay.password_file", _TABLE,
-    "delete the old entry, then {postmap smtp_sasl_password_maps}", "grep the next hop in the table's source",
+    "delete the old entry, then {postmap smtp_sasl_password_maps}", "grep -nF the next hop in the table's source: does it stand there twice?",
     ("password-key-duplicate",),
 )  # fmt: skip
 _STRONGER = Candidate(

@@ -11,7 +11,7 @@ _RESOLVER = Candidate(
 _CHROOT = Candidate(
     "chroot-resolver", "smtp(8) runs in a chroot whose copy of resolv.conf is missing or old", "the host's files",
     "master.cf, $queue_directory/etc/resolv.conf",
-    "cp /etc/resolv.conf \"$(postconf -hx queue_directory)\"/etc/ && {reload}; or chroot n in master.cf",
+    "cp /etc/resolv.conf {queue}/etc/ && {reload}; or chroot n in master.cf",
     "postconf -F smtp/unix/chroot; does the host itself find the name?", ("chroot-without-resolver", "chroot-resolver-stale"),
     ("chroot-copy-differs",),
 )  # fmt: skip

@@ -95,7 +95,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                       "take the domain out of host.mydestination, then {apply}", "postconf -hx mydestination",
                       hints=("mydestination-swallows-domain",)),
             Candidate("no-such-user", "it is meant for this host, and there is no such user or alias", "/etc/aliases", "alias_maps",
-                      "add an alias to /etc/aliases, then newaliases", "is the recipient's domain this host's name?"),
+                      "add an alias to /etc/aliases, then {newaliases}", "is the recipient's domain this host's name?"),
         ),
         cause=Cause.RECIPIENT_REJECTED, daemon="local", effect=Effect.REFUSED,
     ),

@@ -41,6 +41,35 @@ _OTHER_NAME = Candidate(
     "write a name that the certificate holds into relay.host, then {apply}",
     "openssl s_client -starttls smtp -connect HOST:PORT shows its names",
 )  # fmt: skip
+_WRAPPERMODE = Candidate("wrappermode-on-starttls", "TLS from the first byte (wrappermode) on a port that starts with STARTTLS",
+                      "relay.tls, relay.port", "smtp_tls_wrappermode", "{set smtp_tls_wrappermode=no|smtp_tls_security_level=encrypt}"
+                      ", or port 465", "postconf -hx smtp_tls_wrappermode; and postconf -P for an override in master.cf",
+                      hints=("wrappermode-on-starttls-port",), needs=("smtp_tls_wrappermode",))  # fmt: skip
+_WRAPPERMODE_ROUTE = Candidate("wrappermode-on-other-route", "smtp_tls_wrappermode holds for all destinations, also for this one on a port "
+                      "with STARTTLS", "relay.tls", "smtp_tls_wrappermode", "give the relay on port 465 a service of its own in "
+                      "master.cf with -o smtp_tls_wrappermode=yes, and take it out of main.cf; then {reload}",
+                      "is this next hop one of transport_maps?", hints=("wrappermode-on-other-route",),
+                      needs=("transport_maps", "sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps"))  # fmt: skip
+_PROTOCOLS = Candidate("protocols", "smtp_tls_mandatory_protocols leaves out what the relay can do", "main_cf.smtp_tls_mandatory_protocols",
+                      "smtp_tls_mandatory_protocols", "{remove smtp_tls_mandatory_protocols}", "postconf -n smtp_tls_mandatory_protocols smtp_tls_protocols",
+                      host=_leaves_out_modern_versions)  # fmt: skip
+_CIPHERS = Candidate("ciphers", "cipher settings leave out what the relay can do", "main_cf.smtp_tls_mandatory_ciphers",
+                      "smtp_tls_mandatory_ciphers, smtp_tls_exclude_ciphers, tls_*_cipherlist",
+                      "take the cipher settings out of main.cf, then {reload}", "postconf -n | grep -i cipher",
+                      needs=("smtp_tls_mandatory_ciphers", "smtp_tls_ciphers", "smtp_tls_exclude_ciphers",
+                             "smtp_tls_mandatory_exclude_ciphers", "tls_high_cipherlist", "tls_medium_cipherlist"))  # fmt: skip
+_RELAY_OLD = Candidate(
+    "relay-old", "the relay only knows TLS versions or ciphers that this host forbids, or wants a client certificate", "relay.host", "-",
+    "the relay must be brought up to date", "openssl s_client -starttls smtp -connect HOST:PORT",
+)  # fmt: skip
+_RELAY_CLOSES = Candidate(
+    "relay-closes", "the relay, or its load balancer, ends it", "relay.host", "-", "ask the relay",
+    "does openssl s_client -starttls smtp -connect HOST:PORT work from another network?",
+)  # fmt: skip
+_MIDDLEBOX = Candidate(
+    "middlebox", "a firewall on the way looks into SMTP and ends it", "the network", "-", "exempt this host from SMTP inspection",
+    "does it work from another network?",
+)  # fmt: skip
 
 
 def _verify(
@@ -53,25 +82,13 @@ SYMPTOMS: tuple[Symptom, ...] = (
     # --- handshake
     Symptom(
         "tls-no-tls-there", "the relay answers in clear where TLS was to begin",
-        (
-            Candidate("wrappermode-on-starttls", "TLS from the first byte (wrappermode) on a port that starts with STARTTLS",
-                      "relay.tls, relay.port", "smtp_tls_wrappermode", "{set smtp_tls_wrappermode=no|smtp_tls_security_level=encrypt}"
-                      ", or port 465", "postconf -hx smtp_tls_wrappermode; and postconf -P for an override in master.cf",
-                      hints=("wrappermode-on-starttls-port",), needs=("smtp_tls_wrappermode",)),
-            Candidate("wrappermode-on-other-route", "smtp_tls_wrappermode holds for all destinations, also for this one on a port "
-                      "with STARTTLS", "relay.tls", "smtp_tls_wrappermode", "give the relay on port 465 a service of its own in "
-                      "master.cf with -o smtp_tls_wrappermode=yes, and take it out of main.cf; then {reload}",
-                      "is this next hop one of transport_maps?", hints=("wrappermode-on-other-route",),
-                      needs=("transport_maps", "sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")),
-        ),
+        (_WRAPPERMODE, _WRAPPERMODE_ROUTE),
         cause=Cause.TLS_HANDSHAKE, says=_HANDSHAKE, clue=words("wrong version number"),
     ),
     Symptom(
         "tls-protocol-version", "the two sides have no TLS version in common",
         (
-            Candidate("protocols", "smtp_tls_mandatory_protocols leaves out what the relay can do", "main_cf.smtp_tls_mandatory_protocols",
-                      "smtp_tls_mandatory_protocols", "{remove smtp_tls_mandatory_protocols}", "postconf -n smtp_tls_mandatory_protocols smtp_tls_protocols",
-                      host=_leaves_out_modern_versions),
+            _PROTOCOLS,
             Candidate("relay-old", "the relay only knows TLS versions that this host's OpenSSL or Postfix forbids", "relay.host", "-",
                       "the relay must be brought up to date", "openssl s_client -starttls smtp -connect HOST:PORT"),
         ),
@@ -80,11 +97,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         "tls-no-cipher", "the two sides have no cipher in common",
         (
-            Candidate("ciphers", "cipher settings leave out what the relay can do", "main_cf.smtp_tls_mandatory_ciphers",
-                      "smtp_tls_mandatory_ciphers, smtp_tls_exclude_ciphers, tls_*_cipherlist",
-                      "take the cipher settings out of main.cf, then {reload}", "postconf -n | grep -i cipher",
-                      needs=("smtp_tls_mandatory_ciphers", "smtp_tls_ciphers", "smtp_tls_exclude_ciphers",
-                             "smtp_tls_mandatory_exclude_ciphers", "tls_high_cipherlist", "tls_medium_cipherlist")),
+            _CIPHERS,
             Candidate("relay-old", "the relay only knows ciphers that this host forbids, or wants a client certificate", "relay.host", "-",
                       "ask the relay", "openssl s_client -starttls smtp -connect HOST:PORT"),
         ),
@@ -104,13 +117,12 @@ SYMPTOMS: tuple[Symptom, ...] = (
         cause=Cause.TLS_HANDSHAKE, clue=words("invalid .{0,20}cipher grade"),
     ),
     Symptom(
-        "tls-closed", "the connection ends during the TLS handshake",
-        (
-            Candidate("relay-closes", "the relay, or its load balancer, ends it", "relay.host", "-", "ask the relay",
-                      "does openssl s_client -starttls smtp -connect HOST:PORT work from another network?"),
-            Candidate("middlebox", "a firewall on the way looks into SMTP and ends it", "the network", "-",
-                      "exempt this host from SMTP inspection", "does it work from another network?"),
-        ),
+        "tls-closed", "the connection ends during the TLS handshake", (_RELAY_CLOSES, _MIDDLEBOX),
+        cause=Cause.TLS_HANDSHAKE, clue=words(r"SSL_connect error to .*(?:lost connection|Connection reset|timed out)"),
+    ),
+    Symptom(
+        "tls-handshake", "TLS does not come about, and the line that says why is not in what was read",
+        (_WRAPPERMODE, _WRAPPERMODE_ROUTE, _PROTOCOLS, _CIPHERS, _RELAY_OLD, _RELAY_CLOSES, _MIDDLEBOX),
         cause=Cause.TLS_HANDSHAKE,
     ),
     # --- offered, demanded
@@ -200,7 +212,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         "tls-prng", "tlsmgr(8) cannot start, and without it there is no TLS",
         (Candidate("data-directory-owner", "data_directory does not belong to Postfix's user", "the host's files", "data_directory",
-                   "chown -R postfix: \"$(postconf -hx data_directory)\" && {restart}"),),
+                   "chown -R postfix: {data} && {restart}"),),
         daemon="tlsmgr", says=words(r"cannot open PRNG exchange file"),
     ),
 )  # fmt: skip
