@@ -1,4 +1,4 @@
-"""The status as a page: made here, in one piece, readable on a phone and by a screen reader. Pure.
+"""The status as a page: made here, in one piece, readable on a phone and by a screen reader.
 
 Nothing is fetched from elsewhere, and whatever comes from a log is escaped. A few lines of script fetch the page anew every
 few seconds; without script it is a page that can be reloaded.
@@ -29,8 +29,10 @@ h1{font-size:1.3rem;margin:0}h2{font-size:1.1rem;margin:1.2rem 0 .5rem}h3{font-s
 dt{color:#4a5560}dd{margin:0}code,pre{font:.85rem/1.4 ui-monospace,monospace}
 pre{background:#f4f5f7;padding:.5rem;border-radius:.25rem;white-space:pre-wrap;margin:.4rem 0}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid #d0d5db}
+th,td{overflow-wrap:normal;vertical-align:top}th small{display:block;font-weight:400;overflow-wrap:anywhere}
+dl+dl{border-top:1px solid #d0d5db;padding-top:.4rem}.ends{display:flex;justify-content:space-between;margin:0;color:#4a5560}
 .scroll{overflow-x:auto}svg{width:100%;height:auto;display:block}a{color:#0b57d0}
-@media(max-width:30rem){dl{grid-template-columns:1fr}dt{font-weight:700}}
+@media(max-width:30rem){dl{grid-template-columns:1fr}dt{font-weight:700}th,td{font-size:.85rem;padding-right:.4rem}}
 """
 _SCRIPT = (
     "setInterval(async()=>{try{const r=await fetch(location.href,{cache:'no-store'});if(!r.ok)return;"
@@ -229,6 +231,7 @@ def _columns(day: dict[str, Any], words: str) -> str:
     return (
         f'<svg viewBox="0 0 288 62" role="img" aria-label="Attempts in pieces of ten minutes over the last 24 hours: {words}; '
         f'at most {top} in one piece"><path d="M0 61h288" stroke="#4a5560"/>{"".join(shapes)}</svg>'
+        f'<p class="ends"><span>24 hours ago</span><span>highest: {top} in ten minutes</span><span>now</span></p>'
     )
 
 
@@ -257,7 +260,12 @@ def _time(seconds: float | None) -> str:
     if not seconds:
         return "–"
     moment = datetime.fromtimestamp(seconds).astimezone()
-    return f'<time datetime="{moment.isoformat(timespec="seconds")}">{moment:%d %b %H:%M:%S}</time>'
+    words = (
+        f"{moment:%H:%M:%S}"
+        if moment.date() == datetime.now().astimezone().date()
+        else f"{moment:%d %b %H:%M}"
+    )
+    return f'<time datetime="{moment.isoformat(timespec="seconds")}">{words}</time>'
 
 
 def _span(seconds: float) -> str:
