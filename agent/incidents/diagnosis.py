@@ -142,6 +142,14 @@ def _postmap(facts: HostFacts, parameter: str) -> str:
     )  # fmt: skip
 
 
+def _rebuilt(facts: HostFacts, parameter: str) -> str:
+    """For daemons that go on with a table that they could not open: trivial-rewrite(8) lives long."""
+    build, reload = _postmap(facts, parameter), mend.postfix(facts, "reload")
+    if build == reload:
+        return reload
+    return f"{build} && {reload}" if facts.tables else f"{build}, then {reload}"
+
+
 def _of_instance(facts: HostFacts, command: str) -> str:
     """A command of Postfix's for this instance."""
     program, _, rest = command.partition(" ")
@@ -162,6 +170,7 @@ _FILL: dict[str, Callable[[HostFacts, str], str]] = {
     "set": _set,
     "remove": lambda facts, name: mend.remove(facts, name),
     "postmap": _postmap,
+    "rebuild": lambda facts, name: _rebuilt(facts, name),
     "reload": lambda facts, _: mend.postfix(facts, "reload"),
     "restart": lambda facts, _: mend.restart(facts),
     "ca_file": lambda facts, _: mend.ca_file(facts),

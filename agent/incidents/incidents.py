@@ -129,8 +129,6 @@ class Incidents:
         """
         self._register.note(symptom, place, words, now, instance)
 
-    # Survive a restart
-
     def as_json(self) -> dict[str, Any]:
         """For the checkpoint."""
         return self._register.as_json()

@@ -66,7 +66,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         "resolver-failed", "Postfix cannot find out where mail goes",
         (Candidate("routing-table", "a table of routes cannot be read", "main_cf.transport_maps", "transport_maps, "
-                   "sender_dependent_relayhost_maps", "postmap the table that trivial-rewrite(8) names",
+                   "sender_dependent_relayhost_maps", "postmap the table that trivial-rewrite(8) names, then {reload}",
                    "the warnings of trivial-rewrite(8) before this line name the table"),),
         Certainty.NEAR, Cause.LOCAL_CONFIG, says=words("address resolver (?:failure|loop)"),
     ),
@@ -86,7 +86,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     _fatal("routing-table", "a table of relays by sender cannot be read: mail waits", r"sender_dependent_relayhost_maps (?:lookup|map)|"
            r"(?:transport_maps|sender_dependent_default_transport_maps) lookup",
            Candidate("index-missing", "the table's index is missing or damaged", "relay.senders", "sender_dependent_relayhost_maps",
-                     "{postmap sender_dependent_relayhost_maps}"), daemon="trivial-rewrite", proof=Proof.LEFT),
+                     "{rebuild sender_dependent_relayhost_maps}"), daemon="trivial-rewrite", proof=Proof.LEFT),
     Symptom(
         "generic-table", "smtp(8) dies: smtp_generic_maps cannot be looked up",
         (Candidate("index-missing", "the table's index is missing or damaged", "host.rewrite_sender", "smtp_generic_maps",
