@@ -102,6 +102,9 @@ _PASSWORDS, _SENDERS = "smtp_sasl_password_maps", "sender_dependent_relayhost_ma
 
 FAULTS: Mapping[str, Fault] = {
     "wrapper mode on 587": _parameter("wrappermode-on-starttls", "smtp_tls_wrappermode", "yes"),
+    "wrapper mode on 587, no level": _parameter(
+        "wrappermode-on-starttls", "smtp_tls_wrappermode", "yes", smtp_tls_security_level=""
+    ),
     "wrapper mode by -o": Fault("wrappermode-on-starttls", "smtp_tls_wrappermode", damage=_override),
     "wrapper mode, no level": _parameter(
         "wrappermode-without-encryption", "smtp_tls_security_level", "may", smtp_tls_wrappermode="yes",

@@ -11,9 +11,15 @@ from agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of
 from agent.incidents.symptom import Certainty, Offer
 from tests.bed import require_postfix
 from tests.incidents.hosts import Trap, hosts, incidents_of, join
+from tests.incidents.traps import TRAPS, path_of, truths
 from tests.lint.host import Host
 
 HOSTS = hosts()
+MENDED = [
+    tuple(line.split("\t"))
+    for line in (TRAPS / "mended.tsv").read_text().splitlines()
+    if not line.startswith("#")
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +40,17 @@ def test_facts_tell_the_causes_apart(one_host: Host, log: str, trap: Trap) -> No
     assert joined.verdict == trap.verdict, joined.joined
     assert all(cause.mend for cause in joined.joined.causes)
     assert trap.verdict != "ambiguous" or all(cause.look for cause in joined.joined.causes)
+
+
+@pytest.mark.parametrize(("log", "mended", "what"), MENDED, ids=[row[0] for row in MENDED])
+def test_the_remedy_is_what_mended_the_fault(one_host: Host, log: str, mended: str, what: str) -> None:
+    """Where a log of the mended run exists: mail goes out in it, and the remedy at the fault's cause says what was changed."""
+    alone = diagnose(incidents_of(log)[0])
+    told = join(one_host, log, HOSTS[log].lines).joined if log in HOSTS else alone
+    (cause,) = (cause for cause in told.causes if cause.id in truths()[log])
+
+    assert "status=sent" in path_of(mended).read_text()
+    assert what in cause.mend
 
 
 def test_a_healthy_host_does_not_make_a_guess_sure(one_host: Host) -> None:

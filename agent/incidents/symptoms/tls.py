@@ -193,8 +193,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         "tls-wrapper-level", "Postfix does not even connect: wrappermode without a demand for TLS",
-        (Candidate("wrappermode-without-encryption", "smtp_tls_wrappermode = yes needs smtp_tls_security_level = encrypt", "relay.tls",
-                   "smtp_tls_security_level", "{set smtp_tls_security_level=encrypt}; and wrappermode only on port 465"),),
+        (_WRAPPERMODE,
+         Candidate("wrappermode-without-encryption", "smtp_tls_wrappermode = yes needs smtp_tls_security_level = encrypt", "relay.tls",
+                   "smtp_tls_security_level", "{set smtp_tls_security_level=encrypt}", "postconf -hx relayhost: is it port 465?",
+                   hints=("wrappermode-without-encryption",))),
         cause=Cause.LOCAL_CONFIG, clue=words(r"smtp_tls_wrappermode requires"),
     ),
     Symptom(
