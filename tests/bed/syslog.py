@@ -1,4 +1,4 @@
-"""A real rsyslog with a configuration of its own, that writes the lines of its socket's mail facility into one file.
+"""A real rsyslog with a configuration of its own, that writes the mail lines of its socket and its own into one file.
 
 How it fails: AssertionError if it does not come up. Nothing is left after stop().
 """
@@ -15,10 +15,10 @@ from tests.bed.waiting import wait_for
 
 _CONFIGURATION = """\
 module(load="imuxsock" SysSock.Use="off")
-input(type="imuxsock" Socket="{socket}" CreatePath="on" RateLimit.Interval="0")
-global(workDirectory="{folder}")
+input(type="imuxsock" Socket="{socket}" CreatePath="on" RateLimit.Interval="{interval}" RateLimit.Burst="{burst}")
+global(workDirectory="{folder}" processInternalMessages="on")
 {template}
-mail.* action(type="omfile" file="{log}"{options})
+mail.*;syslog.* action(type="omfile" file="{log}"{options})
 """
 
 
@@ -38,8 +38,13 @@ class Rsyslog:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, template: str = "") -> None:
-        """Start it; with a template, in that format instead of its default one."""
+    def start(self, template: str = "", burst: int = 0) -> None:
+        """Start it.
+
+        Args:
+            template: what it writes, instead of its default format.
+            burst: how many lines it takes of a process within a second; 0: all.
+        """
         configuration = self._folder / "rsyslog.conf"
         configuration.write_text(
             _CONFIGURATION.format(
@@ -48,6 +53,8 @@ class Rsyslog:
                 socket=self.socket,
                 template=f'template(name="own" type="string" string="{template}\\n")' if template else "",
                 options=' template="own"' if template else "",
+                interval=1 if burst else 0,
+                burst=burst or 200,
             )
         )
         self.pid_file.unlink(missing_ok=True)
@@ -67,9 +74,9 @@ class Rsyslog:
             self.socket.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def running(self, template: str = "") -> Iterator[None]:
+    def running(self, template: str = "", burst: int = 0) -> Iterator[None]:
         """Started, and stopped at the end."""
-        self.start(template)
+        self.start(template, burst)
         try:
             yield
         finally:

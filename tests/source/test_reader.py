@@ -1,6 +1,8 @@
 """Which log is read, several at once, standard input, and what the reader tells of losses and faults."""
 
 import os
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,9 @@ from agent.source.find import NoLogError, find_log, open_sources
 from agent.source.reader import LogReader
 from agent.source.standard_input import StandardInput
 from agent.tally import Tally
+from tests.bed.require import required
+from tests.bed.syslog import Rsyslog
+from tests.bed.waiting import wait_for
 
 
 class _Postfix(Postfix):
@@ -84,6 +89,42 @@ def test_losses_and_faults_are_counted(tmp_path: Path) -> None:
     while reader.read_slice():
         pass
     assert tally.counters["postward_log_losses_total"] == {(): 51}
+    reader.close()
+
+
+def test_what_rsyslog_drops_is_a_loss(tmp_path: Path) -> None:
+    """A real rsyslog under its rate limit: lines read and lines lost are the lines sent, exactly."""
+    required("rsyslogd", "rsyslog")
+    log, tally, read, sent, sent_at = tmp_path / "mail.log", Tally(), 0, 0, 0.0
+    rsyslog = Rsyslog(tmp_path, log, tmp_path / "log")
+
+    def feed(lines: bytes) -> None:
+        nonlocal read
+        read += lines.count(b"postfix/smtp[77]")
+
+    reader = LogReader(open_sources([str(log)], {}), feed, tally)
+    reader.read_slice()
+    with rsyslog.running(burst=100), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.connect(str(rsyslog.socket))
+
+        def send(count: int) -> None:
+            nonlocal sent, sent_at
+            for _ in range(count):
+                syslog.send(b"<22>postfix/smtp[77]: one of many")
+            sent, sent_at = sent + count, time.monotonic()
+
+        def all_told() -> bool:
+            while reader.read_slice():
+                pass
+            if read + tally.counters["postward_log_losses_total"][()] == sent:
+                return True
+            if time.monotonic() - sent_at > 1.5:
+                send(1)  # with the first line that it takes again, rsyslog tells how many it did not take
+            return False
+
+        send(1000)
+        wait_for(all_told, 20, "all lines to be read, or told to be lost")
+    assert tally.counters["postward_log_losses_total"][()] > 500
     reader.close()
 
 
