@@ -5,7 +5,7 @@ left alone is near-certain, and everything else is told as ambiguous, with what 
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,6 +19,13 @@ from config.lint.facts import HostFacts
 from config.lint.finding import Finding
 from config.settings import Settings
 
+# Names that may stand in a command that somebody copies: strangers choose some of them.
+_PLAIN = r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,254})"
+_SERVER = re.compile(rf"(?:relay=|connect to |to ){_PLAIN}\[([0-9a-fA-F.:]+)\]:(\d+)")
+_LOOKED_UP = re.compile(rf"(?:Name service error for name=|unable to look up host ){_PLAIN}(?![^\s:])")
+_DOMAIN = re.compile(_PLAIN)
+# Not in [HOST]:PORT, where the next hop is what was to be written, and not what was.
+_NAME = re.compile(r"(?<![\w\[])(?<!\]:)(?:HOST|ADDRESS|PORT|DOMAIN)(?![\w\]])")
 _PLACEHOLDER = re.compile(r"\{(\w+)(?: ([^{}]+))?\}")
 
 
@@ -77,12 +84,12 @@ def diagnose(
         (candidate, known.finding(candidate)) for candidate in symptom.candidates if known.proves(candidate)
     ]
     if proved:
-        causes = tuple(_explained(candidate, facts, finding) for candidate, finding in proved)
+        causes = tuple(_explained(candidate, facts, finding, incident) for candidate, finding in proved)
         return Diagnosis(
             Certainty.CERTAIN if len(causes) == 1 else Certainty.AMBIGUOUS, symptom.title, causes
         )
     left = known.not_ruled_out(symptom.candidates)
-    causes = tuple(_explained(candidate, facts, None) for candidate in left)
+    causes = tuple(_explained(candidate, facts, None, incident) for candidate in left)
     if len(symptom.candidates) == 1:
         return Diagnosis(symptom.certainty, symptom.title, causes)
     if len(left) == 1 and len(left) < len(symptom.candidates):
@@ -101,20 +108,42 @@ def proofs_of(settings: Settings | None, facts: HostFacts, source: str = "") -> 
     return [usual.get(finding.id) or replace(finding, mend="") for finding in everything]
 
 
-def _explained(candidate: Candidate, facts: HostFacts, finding: Finding | None) -> Explanation:
+def _explained(
+    candidate: Candidate, facts: HostFacts, finding: Finding | None, incident: Incident
+) -> Explanation:
+    names = server_of(incident)
     explanation = Explanation(
         candidate.id,
         candidate.what,
         candidate.setting,
         candidate.parameter,
-        filled(candidate.mend, facts),
-        candidate.look,
+        _with_names(filled(candidate.mend, facts), names),
+        _with_names(candidate.look, names),
     )
     if finding is None:
         return explanation
     return replace(
         explanation, mend=finding.mend or explanation.mend, look="", where=f"{finding.where} {finding.what}"
     )
+
+
+def server_of(incident: Incident) -> dict[str, str]:
+    """What HOST, ADDRESS, PORT and DOMAIN stand for in the catalogue's commands, as far as the incident's lines tell."""
+    for line in reversed(incident.evidence):
+        if match := _SERVER.search(line):
+            return {"HOST": match[1], "ADDRESS": match[2], "PORT": match[3]} | _domain(incident)
+        if match := _LOOKED_UP.search(line):
+            return {"HOST": match[1]} | _domain(incident)
+    return _domain(incident)
+
+
+def _domain(incident: Incident) -> dict[str, str]:
+    (domain,) = incident.domains if len(incident.domains) == 1 else ("",)
+    return {"DOMAIN": domain} if _DOMAIN.fullmatch(domain) else {}
+
+
+def _with_names(text: str, names: Mapping[str, str]) -> str:
+    return _NAME.sub(lambda match: names.get(match[0], match[0]), text)
 
 
 def filled(text: str, facts: HostFacts) -> str:

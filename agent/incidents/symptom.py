@@ -6,7 +6,7 @@ they are told as what they are: ambiguous. A wrong guess is worse than no guess.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -82,7 +82,8 @@ class Candidate:
         only_if: rules of lint whose silence, once looked, speaks against it, and whose finding proves nothing.
         needs: parameters of which main.cf or master.cf must set one; where none is set, it is not this.
         elsewhere: mail goes to another host than any relay of the configuration; proved or refuted by where it went.
-        host: what else of a host proves it (True), speaks against it (False), or says nothing (None).
+        host: what else of a host, and of the domains that the mail was for, proves it (True), speaks against it (False), or says
+            nothing (None).
         proved_by: what the relay offers that proves it.
         refuted_by: what the relay offers that speaks against it.
     """
@@ -99,7 +100,7 @@ class Candidate:
     only_if: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     elsewhere: bool = False
-    host: Callable[[HostFacts], bool | None] | None = None
+    host: Callable[[HostFacts, Collection[str]], bool | None] | None = None
     proved_by: Callable[[Offer], bool] | None = None
     refuted_by: Callable[[Offer], bool] | None = None
 

@@ -56,7 +56,7 @@ class Known:
             self.finding(candidate)
             or any(sign in self._signs for sign in candidate.signs)
             or (candidate.proved_by is not None and candidate.proved_by(self._offer))
-            or (candidate.host is not None and candidate.host(self._facts))
+            or (candidate.host is not None and candidate.host(self._facts, self._incident.domains))
             or (candidate.elsewhere and self._goes_elsewhere())
         )
 
@@ -91,7 +91,7 @@ class Known:
         return bool(
             (unset and self._looked)
             or (candidate.refuted_by is not None and candidate.refuted_by(self._offer))
-            or (candidate.host is not None and candidate.host(facts) is False)
+            or (candidate.host is not None and candidate.host(facts, self._incident.domains) is False)
             or (candidate.elsewhere and self._goes_elsewhere() is False)
         )
 

@@ -9,7 +9,7 @@ from agent.incidents import incidents
 from agent.incidents.catalogue import ROWS, SYMPTOMS, of_delivery, of_line
 from agent.incidents.diagnosis import diagnose, filled
 from agent.incidents.incident import Incident
-from agent.incidents.symptom import Certainty, Proof, Symptom
+from agent.incidents.symptom import Certainty, Effect, Proof, Symptom
 from config.lint import HOST_RULES, SETTINGS_RULES
 from config.lint.facts import HostFacts
 from parsers import Cause
@@ -111,6 +111,24 @@ def test_every_remedy_is_a_whole_sentence_for_a_host(row: object) -> None:
                     assert cause.what
                     assert cause.setting
                     assert cause.mend
+
+
+def test_commands_name_the_server_and_the_domain() -> None:
+    """To be copied as they are; a name that a stranger chose to do harm stays out."""
+    incident = Incident(
+        "connection-refused", "postfix", "x", "other", "smtp", "refused", Effect.DELAYED, 0.0, 0.0
+    )
+    incident.evidence = ["connect to smtp.relay.test[192.0.2.1]:2525: Connection refused"]
+    incident.domains = ["dest.test"]
+    looks = {cause.id: cause.look for cause in diagnose(incident).causes}
+    incident.evidence = ["connect to $(reboot)[192.0.2.1]:25: Connection refused"]
+    incident.domains = ["dest.test;reboot"]
+    harmless = " ".join(cause.look + cause.mend for cause in diagnose(incident).causes)
+
+    assert looks["relay-down"] == "nc -vz smtp.relay.test 2525 from another network"
+    assert looks["transport-overrides"] == 'postmap -q dest.test "$(postconf -h transport_maps)"'
+    assert "reboot" not in harmless
+    assert "nc -vz HOST PORT" in harmless
 
 
 def test_remedies_name_the_package_of_the_distribution() -> None:

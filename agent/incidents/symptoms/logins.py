@@ -1,6 +1,7 @@
 """Symptoms of logins: passwords, their table, SASL mechanisms."""
 
 import re
+from collections.abc import Collection
 
 from agent.incidents.symptom import LOGIN_TABLE, Candidate, Certainty, Effect, Offer, Proof, Symptom, words
 from config.lint.facts import HostFacts
@@ -12,7 +13,7 @@ _STRONG = re.compile(r"(?:CRAM|DIGEST)-MD5|NTLM|GSSAPI|GSS-SPNEGO|SCRAM-.*|OTP")
 _PASSWORDS = {"PLAIN", "LOGIN"}
 
 
-def _without_oauth(facts: HostFacts) -> bool | None:
+def _without_oauth(facts: HostFacts, _domains: Collection[str]) -> bool | None:
     """No plug-in for OAuth2 is installed: False."""
     return (
         False

@@ -5,7 +5,7 @@ from parsers import Cause
 
 _RESOLVER = Candidate(
     "resolver", "the name server fails, refuses or does not answer", "the host's resolver", "/etc/resolv.conf",
-    "put /etc/resolv.conf right; nothing in Postfix", "does getent ahosts RELAY work on this host?",
+    "put /etc/resolv.conf right; nothing in Postfix", "does getent ahosts HOST work on this host?",
     hints=("nameserver-missing",),
 )  # fmt: skip
 _CHROOT = Candidate(
@@ -17,7 +17,7 @@ _CHROOT = Candidate(
 )  # fmt: skip
 _NO_ADDRESS = Candidate(
     "address-family", "the name has addresses, but none of the kind that inet_protocols allows", "host.inet_protocols",
-    "inet_protocols", "{set inet_protocols=all}", "getent ahosts RELAY", hints=("relayhost-address-family",), needs=("inet_protocols",),
+    "inet_protocols", "{set inet_protocols=all}", "getent ahosts HOST", hints=("relayhost-address-family",), needs=("inet_protocols",),
 )  # fmt: skip
 _DOWN = Candidate("relay-down", "the relay, or this port of it, is out of service", "nothing in the settings: the relay", "-",
                   "wait, or ask the relay", "nc -vz HOST PORT from another network")  # fmt: skip
@@ -54,14 +54,14 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         "dns-no-address", "the relay's name has no address that Postfix may use",
         (_NO_ADDRESS, Candidate("dns-record", "the name exists and has no address at all", "relay.host", "relayhost",
-                                "write another name into relay.host, then {apply}", "dig A RELAY; dig AAAA RELAY")),
+                                "write another name into relay.host, then {apply}", "dig A HOST; dig AAAA HOST")),
         cause=Cause.DNS, says=words("no data record of requested type"),
     ),
     Symptom(
         "dns-unknown-native", "the relay's name is not known to this host",
         (
             Candidate("name-misspelt", "the name is misspelt or gone", "relay.host", "relayhost", "write the relay's name into "
-                      "relay.host, then {apply}", "getent ahosts RELAY"),
+                      "relay.host, then {apply}", "getent ahosts HOST"),
             Candidate("no-dns", "Postfix does not ask DNS here", "main_cf.smtp_dns_support_level", "smtp_dns_support_level, smtp_host_lookup",
                       "{remove smtp_dns_support_level}", "postconf -n smtp_dns_support_level smtp_host_lookup",
                       needs=("smtp_dns_support_level", "smtp_host_lookup", "disable_dns_lookups")),
@@ -72,9 +72,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "dns-unknown", "the relay's name does not exist in DNS",
         (
             Candidate("name-misspelt", "the name is misspelt or gone", "relay.host", "relayhost", "write the relay's name into "
-                      "relay.host, then {apply}", "dig RELAY"),
+                      "relay.host, then {apply}", "dig HOST"),
             Candidate("hosts-file", "the name stands in /etc/hosts alone, and Postfix asks DNS", "main_cf.smtp_host_lookup",
-                      "smtp_host_lookup", "{set smtp_host_lookup=dns, native}", "getent hosts RELAY", ("relayhost-only-in-hosts-file",)),
+                      "smtp_host_lookup", "{set smtp_host_lookup=dns, native}", "getent hosts HOST", ("relayhost-only-in-hosts-file",)),
         ),
         cause=Cause.DNS, says=words("Host not found"),
     ),
@@ -117,9 +117,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
                       "{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587",
                       "postconf -h relayhost; is it a port such as 465?", hints=("implicit-tls-port-without-wrappermode",)),
             Candidate("relay-hangs", "the relay takes connections and does not answer", "nothing in the settings: the relay", "-",
-                      "wait, or ask the relay", "nc HOST PORT"),
+                      "wait, or ask the relay", "nc -v HOST PORT: does a line come that begins with 220?"),
             Candidate("not-smtp", "another service listens there", "relay.host, relay.port", "relayhost",
-                      "write the relay's submission port, then {apply}", "nc HOST PORT"),
+                      "write the relay's submission port, then {apply}", "nc -v HOST PORT: does a line come that begins with 220?"),
         ),
         cause=Cause.TIMEOUT, says=words("receiving the initial server greeting"),
     ),
@@ -181,7 +181,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         "connection-lost", "the relay, or something on the way, hangs up in mid-conversation",
         (Candidate("relay-hangs-up", "the relay hangs up: overload, maintenance, or a limit of its own", "nothing in the settings: the relay",
-                   "-", "wait, or ask the relay", "postward relay shows at which step"),
+                   "-", "wait, or ask the relay", "postward relay: at which step does it hang up?"),
          Candidate("middlebox", "a firewall on the way ends the connection", "the network", "-", "exempt this host from SMTP inspection",
                    "does it happen from another network?")),
         cause=Cause.LOST,

@@ -1,10 +1,30 @@
 """Symptoms in the relay's answers: limits, senders, recipients, content."""
 
+from collections.abc import Collection
+
 from agent.incidents.symptom import Candidate, Certainty, Effect, Proof, Symptom, words
+from config.lint.facts import HostFacts
 from parsers import Cause
 
 _REWRITE = "host.rewrite_sender"
 _SENDER_MEND = "write an address that the relay allows into host.rewrite_sender, then {apply}"
+
+
+def _other_domain(facts: HostFacts, domains: Collection[str]) -> bool | None:
+    """Not if all of it was for this host's own name."""
+    return False if _of_this_host(facts, domains) == {True} else None
+
+
+def _own_name(facts: HostFacts, domains: Collection[str]) -> bool | None:
+    """Not if none of it was."""
+    return False if _of_this_host(facts, domains) == {False} else None
+
+
+def _of_this_host(facts: HostFacts, domains: Collection[str]) -> set[bool]:
+    if not facts.defaults or facts.fault:
+        return set()
+    names = {facts.value("myhostname").lower(), "localhost", f"localhost.{facts.value('mydomain').lower()}"}
+    return {domain in names for domain in domains}
 
 
 def _sender(
@@ -93,9 +113,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
         (
             Candidate("mydestination", "the domain stands in mydestination", "host.mydestination", "mydestination",
                       "take the domain out of host.mydestination, then {apply}", "postconf -hx mydestination",
-                      hints=("mydestination-swallows-domain",)),
+                      hints=("mydestination-swallows-domain",), host=_other_domain),
             Candidate("no-such-user", "it is meant for this host, and there is no such user or alias", "/etc/aliases", "alias_maps",
-                      "add an alias to /etc/aliases, then {newaliases}", "is the recipient's domain this host's name?"),
+                      "add an alias to /etc/aliases, then {newaliases}", "is the recipient's domain this host's name?", host=_own_name),
         ),
         cause=Cause.RECIPIENT_REJECTED, daemon="local", effect=Effect.REFUSED,
     ),

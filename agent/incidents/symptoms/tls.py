@@ -1,5 +1,7 @@
 """Symptoms of TLS: how it begins, certificates, protocols, levels."""
 
+from collections.abc import Collection
+
 from agent.incidents.symptom import Candidate, Certainty, Effect, Symptom, words
 from config.lint.facts import HostFacts
 from parsers import Cause
@@ -18,7 +20,7 @@ _OWN_ISSUER = Candidate(
 )  # fmt: skip
 
 
-def _leaves_out_modern_versions(facts: HostFacts) -> bool | None:
+def _leaves_out_modern_versions(facts: HostFacts, _domains: Collection[str]) -> bool | None:
     """TLS 1.2 or 1.3 is left out: then a relay that is up to date may have nothing in common with this host. False: both are there."""
     if not facts.defaults:
         return None
@@ -138,7 +140,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate("port-without-tls", "this port of the relay has no STARTTLS", "relay.port, relay.tls", "relayhost",
                       "write the relay's submission port, mostly 587", "which ports does the relay's documentation name?"),
             Candidate("middlebox", "a firewall on the way takes STARTTLS out (SMTP inspection)", "the network", "-",
-                      "exempt this host from SMTP inspection; do not lower relay.tls", "is STARTTLS there from another network?"),
+                      "exempt this host from SMTP inspection; do not lower relay.tls", "does openssl s_client -starttls smtp -connect HOST:PORT work from another network?"),
         ),
         cause=Cause.TLS_NOT_OFFERED,
     ),
@@ -159,9 +161,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate("relay-self-signed", "the relay itself has a self-signed certificate", "relay.ca_file", "smtp_tls_CAfile",
                       "get it from the relay in a safe way, and name it in relay.ca_file", "ask the relay"),
             Candidate("middlebox", "a firewall on the way opens TLS with a certificate of its own", "the network", "-",
-                      "exempt this host from TLS inspection", "is the certificate the same from another network?"),
+                      "exempt this host from TLS inspection", "is it another one in openssl s_client -starttls smtp -connect HOST:PORT from another network?"),
             Candidate("sni", "the relay shows a default certificate because no server name is sent", "main_cf.smtp_tls_servername",
-                      "smtp_tls_servername", "{set smtp_tls_servername=hostname}", "openssl s_client -servername HOST shows another?")),
+                      "smtp_tls_servername", "{set smtp_tls_servername=hostname}", "does openssl s_client -starttls smtp -connect HOST:PORT -servername HOST show another?")),
     _verify("certificate-issuer", "the relay's certificate cannot be verified: its issuer is not known",
             "untrusted issuer|unable to get (?:local )?issuer|self.signed certificate in", _NO_AUTHORITIES, _OWN_ISSUER),
     _verify("certificate-fingerprint", "the relay shows another certificate than the one that was agreed on",
