@@ -2,20 +2,27 @@
 or counted twice that anybody could have kept. Real Postfix, real rsyslog, real file systems.
 """
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.bed.mail import Mail
+from tests.bed.mail import PATIENCE, Mail
 from tests.bed.mounts import fill, own_devices, private_mounts, small_disk
+from tests.bed.postfix import PostfixInstance
+from tests.bed.product import AgentProcess, write_reading_settings
 from tests.bed.require import require_postfix, required
 from tests.bed.syslog import Rsyslog
 from tests.bed.waiting import wait_for
 
 _INTERVAL = 3  # seconds between test lines
 _FOREIGN = "%timegenerated:::date-unixtimestamp%|%hostname%|%programname%|%msg%"
+_SENT = (
+    "2024-06-01T10:00:00.000000+00:00 mail postfix/smtp[77]: {0:010X}: to=<u{0}@example.org>, relay=none, "
+    "delay=0.5, delays=0.1/0.1/0.1/0.2, dsn=2.0.0, status=sent (250 2.0.0 Ok)\n"
+)
 # Root is then held to the mode of the log, as the agent's user is on a host.
 _WITHOUT_ROOTS_EYES = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 
@@ -180,3 +187,28 @@ def test_a_full_disk_under_the_log(tmp_path: Path) -> None:
             mail.send()
             mail.await_all()
             assert mail.agent.value("postward_log_readable") == 1
+
+
+def test_standard_input_that_ends(tmp_path: Path) -> None:
+    """Lines from a pipe are counted as they come; when nobody writes any more that is told, and the counts stay."""
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    agent = AgentProcess(write_reading_settings(tmp_path, PostfixInstance(tmp_path), source="-"))
+    agent.launcher = ("/bin/sh", "-c", f'exec "$@" <{fifo}', "sh")
+    agent.launch()
+
+    def counts(sent: int) -> bool:
+        return agent.value("postfix_deliveries_total", status="sent") == sent
+
+    try:
+        with fifo.open("wb", buffering=0) as pipe:  # as soon as the agent's end is open
+            wait_for(agent.is_ready, 30, "the agent to be ready")
+            for number in range(50):
+                pipe.write(_SENT.format(number).encode())
+            wait_for(lambda: counts(50), PATIENCE, "the lines so far")
+            pipe.write(_SENT.format(50).encode().rstrip())
+        wait_for(lambda: counts(51), PATIENCE, "the last line, without an end")
+        assert agent.value("postward_log_readable") == 0
+    finally:
+        agent.stop()
+    assert "standard input has ended: nobody writes the log any more" in agent.output()
