@@ -136,6 +136,7 @@ def _with_postfix(
         map_types=frozenset(printed["-m"][0].split()),
         sasl_types=frozenset(printed["-A"][0].split()),
         distribution=reader.distribution(),
+        selinux=reader.selinux(),
         sasl_plugins=reader.sasl_plugins(),
         tables=tables,
         files=reader.files(postfix, expanded, tables, queue) | reader.wanted(wanted),
@@ -302,6 +303,11 @@ class _Reader:
             if family := _FAMILIES.get(word.partition("-")[0]):
                 return family
         return ""
+
+    def selinux(self) -> bool:
+        """SELinux enforces its policy (selinux(8): without SELinux there is no such file)."""
+        enforce = self.system / "sys/fs/selinux/enforce"
+        return enforce.exists() and (self.text(enforce) or "1").strip() == "1"
 
     def sasl_plugins(self) -> frozenset[str]:
         """The SASL mechanisms that have a plug-in, in its spelling."""

@@ -143,6 +143,7 @@ class HostFacts:
         map_types: `postconf -m`.
         sasl_types: `postconf -A`.
         distribution: "debian", "rhel", "suse", "alpine", or "".
+        selinux: SELinux enforces its policy; None if nobody looked.
         sasl_plugins: names of the SASL plug-ins on disk, as in "plain"; None if nobody looked.
         tables: the lookup tables that are files.
         files: path → what is known of it.
@@ -173,6 +174,7 @@ class HostFacts:
     map_types: frozenset[str] = frozenset()
     sasl_types: frozenset[str] = frozenset()
     distribution: str = ""
+    selinux: bool | None = None
     sasl_plugins: frozenset[str] | None = None
     tables: tuple[Table, ...] = ()
     files: Mapping[str, FileFacts] = field(default_factory=dict)

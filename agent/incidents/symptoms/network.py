@@ -151,7 +151,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "connect-forbidden", "this host forbids the connection",
         (
             Candidate("selinux", "SELinux does not let smtp(8) connect to this port", "relay.port", "semanage port",
-                      "semanage port -a -t smtp_port_t -p tcp PORT", "ausearch -m avc -ts recent -c smtp"),
+                      "semanage port -a -t smtp_port_t -p tcp PORT", "ausearch -m avc -ts recent -c smtp",
+                      host=lambda facts, _domains: False if facts.selinux is False else None),
             Candidate("local-rule", "a routing or firewall rule of this host prohibits it", "the network", "-", "remove the rule",
                       "ip route get ADDRESS; nft list ruleset"),
         ),
