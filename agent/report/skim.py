@@ -9,45 +9,19 @@ holds that. So each part of the pattern is narrower than the rule that it stands
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from agent.report.counting import STAGES, ReportCounting
 from agent.report.delays import microseconds, seconds_of
-from agent.report.sample import Mail, key_of, of_rank, rank
+from agent.report.found import ARRIVAL, OUTCOME, Found, columns
+from agent.report.mails import Mails
+from agent.report.sample import of_rank
 from agent.report.tally import Domain
 from parsers import classify
-from parsers.blocks import PLAIN, RECEIVED, REMOVED, TLS_SESSION, block_pattern, delivery, queue_active
+from parsers.blocks import REMOVED
 
-_LOCAL: Final = r'[^<>"\[\\ \n@]*+'
-_DOMAIN: Final = r'[^<>"\[\\ \n@]++'
-_BLOCK: Final = block_pattern(
-    PLAIN,
-    queue_active(rf"(?:{_LOCAL}@(?P<sender>{_DOMAIN})|)"),
-    delivery(rf"{_LOCAL}@(?P<domain>{_DOMAIN})"),
-    RECEIVED,
-    TLS_SESSION,
-)
-
-
-def _groups(*names: str) -> tuple[int, ...]:
-    return tuple(_BLOCK.groupindex[name] for name in names)
-
-
-_STAMP2, _ACTIVE_ID = _groups("stamp2", "active_id")
-_TO: Final = _groups("relay_host", "relay_port", "status")
-_OUTCOME: Final = _groups(
-    "stamp1", "stamp2", "host", "queue_id", "domain", "dsn", "reason", "delay", "a", "b", "c", "d"
-)
-_ARRIVAL: Final = {
-    "client": _groups("stamp1", "stamp2", "host", "client"),
-    "uid": _groups("stamp1", "stamp2", "host", "uid"),
-}
 _RECEIVED_BY: Final = {"client": "received_smtp", "uid": "received_sendmail"}
-_MAIL: Final = _groups("host", "active_id", "size", "sender")
-_SESSION: Final = _groups("tls_host", "tls_port", "tls", "trust")
-
-_Id = tuple[str, str]  # host, queue ID
 _Peer = tuple[str, str]  # host, port
 _MOST_PENDING: Final = 1 << 14
 
@@ -74,7 +48,7 @@ class Skimmer:
         if not text.endswith("\n"):
             text += "\n"
         highest_rank = self._counting.tally.mails.highest_rank
-        found = _Found(highest_rank)
+        found = Found(highest_rank)
         unknown = removed = 0
         for line in found.walk(text):
             unknown += 1
@@ -86,11 +60,11 @@ class Skimmer:
         counting.tally.totals["notifications"] += found.notifications
         for (host, port, protocol, trust), number in Counter(found.sessions).items():
             counting.tls_session(counting.names.of_host(host, int(port)), protocol, trust, number)
-        mails = _Mails(highest_rank, found.active)
+        mails = Mails(highest_rank, found.active)
         for kind, flat in found.arrivals.items():
             _count_arrivals(counting, _RECEIVED_BY[kind], flat, mails)
         for (host, port, status), flat in found.deliveries.items():
-            self._count_deliveries((host, port), status, _columns(flat, len(_OUTCOME)), mails)
+            self._count_deliveries((host, port), status, columns(flat, len(OUTCOME)), mails)
         mails.settle(counting)
         if len(self._sent) > _MOST_PENDING or sum(map(len, self._delays.values())) > _MOST_PENDING:
             self.settle()
@@ -109,7 +83,7 @@ class Skimmer:
         self._delays.clear()
         self._sent.clear()
 
-    def _count_deliveries(self, peer: _Peer, status: str, columns: list[list[str]], mails: "_Mails") -> None:
+    def _count_deliveries(self, peer: _Peer, status: str, columns: list[list[str]], mails: Mails) -> None:
         stamps1, stamps2, hosts, ids, domains, codes, reasons, *delays = columns
         counting, tally = self._counting, self._counting.tally
         stamps = _of_pair(stamps1, stamps2)
@@ -151,85 +125,6 @@ class Skimmer:
                     row[2] = delay
 
 
-class _Found:
-    """What the pattern finds in a block: the groups of all lines of a kind, one after the other."""
-
-    def __init__(self, highest_rank: int) -> None:
-        self._highest_rank = highest_rank
-        self.notifications = 0
-        self.arrivals: dict[str, list[str]] = {"client": [], "uid": []}
-        self.active: list[str] = []
-        self.deliveries: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-        self.sessions: list[tuple[str, ...]] = []
-
-    def walk(self, text: str) -> Iterator[str]:
-        """Gather, and hand out the lines that the pattern does not know."""
-        for match in _BLOCK.finditer(text):
-            kind = match.lastgroup
-            if kind == "active":
-                if rank(match[_ACTIVE_ID]) <= self._highest_rank:
-                    self.active.extend(match.group(*_MAIL))
-            elif kind == "reason":
-                self.deliveries[match.group(*_TO)].extend(match.group(*_OUTCOME))
-            elif kind in _ARRIVAL:
-                self.arrivals[kind].extend(match.group(*_ARRIVAL[kind]))
-            elif kind == "tls":
-                self.sessions.append(match.group(*_SESSION))
-            elif kind == "bounce":
-                self.notifications += 1
-            elif kind in {"rest", "strange"}:
-                start = match.start(_STAMP2)  # behind the plain lines of this match, if there are any
-                yield text[match.start() if start < 0 else start : match.end()]
-
-
-class _Mails:
-    """What a block tells of each mail that the sample may take: joined here, so that the sample is asked once a mail."""
-
-    def __init__(self, highest_rank: int, flat: list[str]) -> None:
-        self.highest_rank = highest_rank
-        self.received: set[_Id] = set()
-        self.by_status: dict[str, Counter[_Id]] = {
-            "sent": Counter(),
-            "deferred": Counter(),
-            "bounced": Counter(),
-        }
-        self.failures: defaultdict[_Id, set[tuple[str, str]]] = defaultdict(set)
-        self.active: dict[_Id, tuple[int, str]] = {}
-        for host, queue_id, size, sender in zip(*_columns(flat, len(_MAIL)), strict=True):
-            facts = (int(size), sender.lower() if sender else "<>")
-            known = self.active.get((host, queue_id))
-            if known is None or known < facts:
-                self.active[host, queue_id] = facts
-
-    def settle(self, counting: ReportCounting) -> None:
-        """Put it into the tally's sample."""
-        tally, sample = counting.tally, counting.tally.mails
-        active, received, failures = self.active, self.received, self.failures
-        sent, deferred, bounced = (counter.get for counter in self.by_status.values())
-        for mail in received.union(active, *self.by_status.values()):
-            size, sender = active.get(mail, _UNKNOWN)
-            failed = failures.get(mail)
-            row = (
-                size,
-                sender,
-                mail in received,
-                sent(mail, 0),
-                deferred(mail, 0),
-                bounced(mail, 0),
-                frozenset((tally.relay(relay), cause) for relay, cause in failed) if failed else _NEVER,
-            )
-            sample.add(key_of(*mail), _new(Mail, row))
-
-
-_UNKNOWN: Final = (-1, "")
-_NEVER: Final[frozenset[tuple[str, str]]] = frozenset()
-_new: Final = tuple.__new__
-
-
-def _columns(flat: list[str], width: int) -> list[list[str]]:
-    return [flat[start::width] for start in range(width)]
-
-
 def _of_pair(first: list[str], second: list[str]) -> list[str]:
     """Of a header before and one behind the plain lines, the one behind, if there is one."""
     return [after or before for before, after in zip(first, second, strict=True)]
@@ -261,8 +156,8 @@ def _count_times(counting: ReportCounting, what: str, stamps: list[str]) -> None
                 counting.moment(stamp, what, 1)
 
 
-def _count_arrivals(counting: ReportCounting, via: str, flat: list[str], mails: _Mails) -> None:
-    stamps1, stamps2, hosts, ids = _columns(flat, len(_ARRIVAL["client"]))
+def _count_arrivals(counting: ReportCounting, via: str, flat: list[str], mails: Mails) -> None:
+    stamps1, stamps2, hosts, ids = columns(flat, len(ARRIVAL["client"]))
     if ids:
         counting.tally.totals[via] += len(ids)
         _count_times(counting, "received", _of_pair(stamps1, stamps2))
