@@ -36,9 +36,9 @@ def as_page(report: dict[str, Any]) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body><main><h1>{escape(title)}</h1>\n"
+        f"<style>{_STYLE}</style></head><body><header><h1>{escape(title)}</h1></header><main>\n"
         + "\n".join(part for part in _parts(report) if part)
-        + "\n</main></body></html>\n"
+        + "\n</main><footer><p>postward report</p></footer></body></html>\n"
     )
 
 
@@ -79,7 +79,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     if not body:
         return ""
     titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
-    return f'<div class="wide"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide" tabindex="0"><table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _totals(totals: dict[str, Any]) -> Iterator[Sequence[str]]:
