@@ -30,7 +30,8 @@ dt{color:#4a5560}dd{margin:0}code,pre{font:.85rem/1.4 ui-monospace,monospace}
 pre{background:#f4f5f7;padding:.5rem;border-radius:.25rem;white-space:pre-wrap;margin:.4rem 0}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid #d0d5db}
 th,td{overflow-wrap:normal;vertical-align:top}th small{display:block;font-weight:400;font-size:.8rem;overflow-wrap:anywhere}
-dl+dl{border-top:1px solid #d0d5db;padding-top:.4rem}.ends{display:flex;justify-content:space-between;gap:.5rem;margin:0;color:#4a5560;overflow-wrap:normal}
+dl+dl{border-top:1px solid #d0d5db;padding-top:.4rem}
+.ends{display:flex;justify-content:space-between;gap:.5rem;margin:0;color:#4a5560;overflow-wrap:normal}
 .scroll{overflow-x:auto}svg{width:100%;height:auto;display:block}a{color:#0b57d0}
 @media(max-width:30rem){dl{grid-template-columns:1fr}dt{font-weight:700}th,td{font-size:.85rem;padding-right:.4rem}}
 """
