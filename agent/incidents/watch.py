@@ -136,7 +136,8 @@ class IncidentWatch:
         for row in (*data["open"], *data["closed"]):
             row["evidence"] = [masked(line) for line in row["evidence"]]
             row["senders"] = row["domains"] = []
-        return {**data, "relays": self._relays()}
+        offers = {name: {"mechanisms": seen.get("mechanisms")} for name, seen in self._relays().items()}
+        return {**data, "relays": offers}
 
     def gauges(self) -> dict[str, dict[tuple[str, ...], float]]:
         """What /metrics shows."""

@@ -45,6 +45,30 @@ def test_what_goes_on_survives_a_restart(made: Bed) -> None:
     assert after["attempts"] >= before["attempts"]
 
 
+def test_what_the_relay_offered_is_a_fact(made: Bed) -> None:
+    """PLAIN and LOGIN alone, and nothing wrong on the host: then a refused login is a wrong one, as the page and `why` say."""
+
+    def offered() -> object:
+        return json.loads(made.agent.get("/api/incidents")[1])["relays"]["first"]["mechanisms"]
+
+    wait_for(lambda: offered() == ["LOGIN", "PLAIN"], what="a conversation with the relay")
+    with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 no")):
+        made.mail(0)
+        wait_for(lambda: ("first", "login-refused") in made.open(), what="the incident")
+        why = json.loads(run_postward("why", "--config", str(made.agent.settings_file), "--json").stdout)
+        wait_for(
+            lambda: made.open()["first", "login-refused"]["certainty"] == "near-certain", what="the facts"
+        )
+    made.postfix.flush()
+    wait_for(lambda: not made.open(), what="the end of the incident")
+    (told,) = (row for row in why["incidents"] if row["closed"] is None)
+
+    assert (told["certainty"], [cause["id"] for cause in told["causes"]]) == (
+        "near-certain",
+        ["password-wrong"],
+    )
+
+
 def test_why_tells_cause_setting_and_remedy(made: Bed) -> None:
     """Live, from the agent; status 3 while mail waits, addresses masked unless asked for, and 0 after."""
     config = ("--config", str(made.agent.settings_file))
