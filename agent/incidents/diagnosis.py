@@ -171,6 +171,14 @@ def _postmap(facts: HostFacts, parameter: str) -> str:
     )  # fmt: skip
 
 
+def _anew(facts: HostFacts, parameter: str) -> str:
+    """postmap(1) opens an index that is there, and fails if it is damaged."""
+    indexes = [table.reference.index_path for table in facts.table_of(parameter)]
+    if not all(indexes) or not indexes:
+        return f"delete the index, then {_postmap(facts, parameter)}"
+    return f"rm -f {' '.join(map(str, indexes))} && {_postmap(facts, parameter)}"
+
+
 def _rebuilt(facts: HostFacts, parameter: str) -> str:
     """For daemons that go on with a table that they could not open: trivial-rewrite(8) lives long."""
     build, reload = _postmap(facts, parameter), mend.postfix(facts, "reload")
@@ -199,6 +207,7 @@ _FILL: dict[str, Callable[[HostFacts, str], str]] = {
     "set": _set,
     "remove": lambda facts, name: mend.remove(facts, name),
     "postmap": _postmap,
+    "anew": lambda facts, name: _anew(facts, name),
     "rebuild": lambda facts, name: _rebuilt(facts, name),
     "reload": lambda facts, _: mend.postfix(facts, "reload"),
     "restart": lambda facts, _: mend.restart(facts),

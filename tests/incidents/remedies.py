@@ -44,7 +44,7 @@ _SOON = 20.0  # seconds
 _THROTTLED = 90.0  # seconds: master(8) waits for one minute before it starts a daemon again that died
 # A remedy begins with its commands; what else could be done, and why, stands behind.
 _COMMANDS = re.compile(
-    r"(?:postconf|postmap|postalias|postfix|postqueue|cp) .*?(?=, or |; (?:or|and|ask|since) | \(|$)"
+    r"(?:postconf|postmap|postalias|postfix|postqueue|cp|rm) .*?(?=, or |; (?:or|and|ask|since) | \(|$)"
 )
 
 Damage = Callable[[PostfixInstance], object]

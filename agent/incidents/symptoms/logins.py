@@ -197,7 +197,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         "password-table-damaged", "the password table is damaged, or of another type",
         (Candidate("index-damaged", "the index is not of the type that main.cf names", "relay.password_file", _TABLE,
-                   "delete the index, then {postmap smtp_sasl_password_maps}"),),
+                   "{anew smtp_sasl_password_maps}"),),
         cause=Cause.LOCAL_CONFIG, says=words("local data error"), clue=words(r"Invalid argument|Inappropriate file type"),
     ),
     Symptom(
