@@ -63,6 +63,11 @@ class Mark:
         """Device and inode."""
         return self.device, self.inode
 
+    @property
+    def is_fragment(self) -> bool:
+        """True if the file holds but the beginning of a line: a stamp, for one, with which every log can begin."""
+        return not self.line_length and self.head_length < HEAD
+
     def as_json(self) -> dict[str, Any]:
         """For the checkpoint; `Mark(**data)` is the way back."""
         return asdict(self)
@@ -126,6 +131,9 @@ class Segment:
         """True if this is the file of that mark, under whatever name."""
         if mark.head_length == 0:
             return self.identity == mark.identity
+        if mark.is_fragment:  # the whole of it must be the same
+            is_it = self.compressed or self.identity == mark.identity
+            return is_it and _digest(self.first_bytes()) == mark.head
         head = self.first_bytes(mark.head_length)
         if len(head) == mark.head_length:
             return _digest(head) == mark.head

@@ -493,6 +493,26 @@ def test_two_truncations_between_two_looks(bed: Bed) -> None:
     assert drained(source) == "2\n3\n4\n"
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_beginning_of_a_line_is_not_read_again(bed: Bed, restarted: bool, packed: bool) -> None:
+    """A copy of a log that held no more, once its line was put together, is known: also packed."""
+    source = bed.source([])
+    bed.write("")
+    drained(source)
+    bed.write("2024-06-0")
+    drained(source)
+    bed.copytruncate()
+    bed.write("1 one\n")
+    assert drained(source) == "2024-06-01 one\n"
+    if packed:
+        bed.pack()
+    source = bed.restart(source) if restarted else source
+    bed.write("2024-06-02 two\n")
+    assert drained(source) == "2024-06-02 two\n"
+    assert source.losses == 0
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_line_cut_in_two_by_copytruncate(bed: Bed, restarted: bool) -> None:
     """Its beginning is the end of the copy, its end the beginning of the log; it is one line."""
@@ -506,6 +526,22 @@ def test_a_line_cut_in_two_by_copytruncate(bed: Bed, restarted: bool) -> None:
     bed.write("line>\n2\n")
     assert drained(source) == "<one line>\n2\n"
     assert drained(bed.restart(source)) == ""
+
+
+def test_the_beginning_of_a_line_is_the_sign_of_no_file(bed: Bed) -> None:
+    """A copy of a log that held no more than a stamp begins like every log; a later one is news all the same."""
+    source = bed.source([])
+    bed.write("")
+    drained(source)
+    bed.write("2024-06-0")
+    drained(source)
+    bed.copytruncate()
+    bed.write("1 one\n")
+    assert drained(source) == "2024-06-01 one\n"
+    bed.log.unlink()
+    bed.named(".1").rename(bed.named(".2"))
+    bed.write("2024-06-02 two\n", ".1")
+    assert drained(bed.restart(source)) == "2024-06-02 two\n"
 
 
 def test_truncation_without_a_copy_is_a_loss(bed: Bed) -> None:
