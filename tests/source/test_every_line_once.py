@@ -50,8 +50,8 @@ class Reader:
 
 
 def _line(number: int) -> str:
-    """Both ends of a line tell it from others, as stamps and queue IDs do."""
-    return f"<{number}>{'x' * (2 * LogWriter.LEAST + number * 37 % 200)}<{number}>"
+    """All begin alike, as by the same second, and both ends of a line tell it from others, as stamps and queue IDs do."""
+    return f"2024-06-01T10:00:00.<{number}>{'x' * (2 * LogWriter.LEAST + number * 37 % 200)}<{number}>"
 
 
 class World:
