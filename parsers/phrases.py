@@ -167,7 +167,7 @@ PHRASES: Final[tuple[Phrase, ...]] = (
     # What fails here is nearly always the lookup of the password, on the way to AUTH.
     Phrase(r"local data error while talking to ", Cause.LOCAL_CONFIG, "auth"),
     Phrase(r"message size \d+ exceeds size limit ", Cause.SIZE, "mail_from"),
-    Phrase(r"SMTPUTF8 is required, but ", Cause.CONTENT, "mail_from"),
+    Phrase(r"SMTPUTF8 is required, but |message requires SMTPUTF8, but ", Cause.CONTENT, "mail_from"),
     Phrase(r"unexpected server message", Cause.TLS_HANDSHAKE, "tls"),
     # smtp/smtp_proto.c and smtp/smtp_connect.c: TLS
     Phrase(r"Cannot start TLS: handshake failure", Cause.TLS_HANDSHAKE, "tls"),

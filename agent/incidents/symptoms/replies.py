@@ -129,7 +129,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "smtputf8", "an address with letters beyond ASCII, and the relay cannot take it",
         (Candidate("address", "the relay does not offer SMTPUTF8", "nothing in the settings: the recipient's address", "-",
                    "use an address in ASCII"),),
-        cause=Cause.CONTENT, says=words("SMTPUTF8 is required"), effect=Effect.REFUSED,
+        cause=Cause.CONTENT, says=words("SMTPUTF8 is required|requires SMTPUTF8"), effect=Effect.REFUSED,
     ),
     Symptom(
         "content", "the relay refuses mail for its content",
