@@ -11,7 +11,7 @@ import re
 from collections import OrderedDict
 from typing import Any, Final
 
-from agent.incidents.evidence import stamp_of
+from agent.clock import readable
 from parsers import Event, Record
 from parsers import events as ev
 
@@ -136,7 +136,7 @@ def step(record: Record, event: Event | None, text: str) -> dict[str, Any] | Non
     if event is None or queue_id is None:
         return None
     return {
-        "stamp": stamp_of(record),
+        "stamp": readable(record.stamp),
         "host": record.host,
         "daemon": record.daemon,
         "queue_id": queue_id,

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import click
 
+from agent.clock import readable
 from agent.source.logfiles import STANDARD_INPUT, LogFileError, blocks, progress_bar, quiet_pipe
 from parsers import Cause, Event, Record, as_fields, cause_of, parse_event, parse_record
 from parsers.scrub import scrub
@@ -201,7 +202,7 @@ def row_parts(row: Row) -> Parts:
     if "stamp" not in row:
         return [("foreign ", "dim"), (row["text"], "dim")]
     severity = row["severity"]
-    parts: Parts = [(f"{row['stamp']} ", "dim"), (f"{row['daemon']} ", "cyan")]
+    parts: Parts = [(f"{readable(row['stamp'])} ", "dim"), (f"{row['daemon']} ", "cyan")]
     if severity != "info":
         parts.append((f"{severity} ", _SEVERITY_STYLE.get(severity, "")))
     if row["event"] is None:
