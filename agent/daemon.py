@@ -83,6 +83,8 @@ class Agent:
         self._console = terminal()
         self._postfix = Postfix(Path(settings.postfix.config_directory))
         self._checkpoint_file = Path(settings.state.directory) / "checkpoint.json"
+        self._enforcement_file = enforcement_file(Path(settings.enforce.directory))
+        self._version = version("postward")  # looked up in files: not at every scrape
         self._queue_directory = _queue_directory(self._postfix)
         self._names = RelayNames.of_settings(settings)
 
@@ -247,9 +249,9 @@ class Agent:
         """What is true at this moment."""
         gauges: dict[str, dict[tuple[str, ...], float]] = {
             "postfix_up": {(): float(master_runs(self._queue_directory))},
-            "postward_build_info": {(version("postward"),): 1.0},
+            "postward_build_info": {(self._version,): 1.0},
         }
-        if enforcement := read_enforcement(enforcement_file(Path(self._settings.enforce.directory))):
+        if enforcement := read_enforcement(self._enforcement_file):
             gauges |= enforcement.gauges()
         return {
             **gauges, **self._reloading.gauges(), **self._reader.gauges(), **self._saving.gauges(), **self._own_line.gauges(),
@@ -267,7 +269,7 @@ class Agent:
             self._incidents.day.pieces(now),
             now=now,
             not_ready=self._not_ready(),
-            version=version("postward"),
+            version=self._version,
         )
 
 

@@ -52,7 +52,7 @@ class _Handler(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Runs in the observer's thread."""
-        names = [Path(str(path)).name for path in (event.src_path, event.dest_path) if path]
+        names = [str(path).rpartition("/")[2] for path in (event.src_path, event.dest_path) if path]
         if event.event_type not in _NO_CHANGE and any(self._concerns(name) for name in names):
             self._loop.call_soon_threadsafe(self._wake.set)
 
