@@ -11,8 +11,9 @@ from rich.text import Text
 from agent.commands.common import FAILED, echo_json, fail, json_option, load, settings_option, told
 from agent.console import cause_words, terminal
 from agent.probing.lockout import LoginGuard
-from agent.probing.relay_check import ALTERNATIVE_PORTS, RelayCheck, check_relay, on_port, target_of
+from agent.probing.relay_check import RelayCheck, check_relay
 from agent.probing.relay_watch import guarded_check
+from agent.probing.target import ALTERNATIVE_PORTS, on_port, target_of
 from config.relay import Relay
 from config.settings import Settings
 

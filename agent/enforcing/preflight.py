@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agent.probing.relay_check import RelayCheck, check_relay, target_of
+from agent.probing.relay_check import RelayCheck, check_relay
+from agent.probing.target import target_of
 from config.settings import Settings
 from parsers import Cause
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.probing.lockout import LoginGuard
-from agent.probing.relay_check import RelayCheck, check_relay, target_of
+from agent.probing.relay_check import RelayCheck, check_relay
+from agent.probing.target import target_of
 from agent.probing.watches import KINDS, Seen, look
 from agent.tally import Tally
 from agent.telling.collector import Gauges

@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from agent.probing.certificate import parse_certificate
-from agent.probing.relay_check import RelayCheck, Target, check_relay, on_port
+from agent.probing.relay_check import RelayCheck, check_relay
+from agent.probing.target import Target, on_port
 from agent.probing.watches import KINDS, Seen, look
 from agent.tally import Tally
 from tests.bed import CA, Fault, Relay
