@@ -81,7 +81,8 @@ class Candidate:
         hints: rules of lint whose finding proves it, and whose silence says nothing.
         only_if: rules of lint whose silence, once looked, speaks against it, and whose finding proves nothing.
         needs: parameters of which main.cf or master.cf must set one; where none is set, it is not this.
-        elsewhere: mail goes to another host than any relay of the configuration; proved or refuted by where it went.
+        elsewhere: mail goes to another host than any relay of the configuration: proved where that host stands in one of `needs`,
+            refuted where it went to a relay.
         host: what else of a host, and of the domains that the mail was for, proves it (True), speaks against it (False), or says
             nothing (None).
         proved_by: what the relay offers that proves it.

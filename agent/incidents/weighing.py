@@ -57,7 +57,7 @@ class Known:
             or any(sign in self._signs for sign in candidate.signs)
             or (candidate.proved_by is not None and candidate.proved_by(self._offer))
             or (candidate.host is not None and candidate.host(self._facts, self._incident.domains))
-            or (candidate.elsewhere and self._goes_elsewhere())
+            or (candidate.elsewhere and self._goes_elsewhere() and self._is_named_in(candidate.needs))
         )
 
     def not_ruled_out(self, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
@@ -103,7 +103,7 @@ class Known:
         )
 
     def _goes_elsewhere(self) -> bool | None:
-        """The mail went to a host that is no relay of the configuration; None if nobody can tell."""
+        """The mail went to a host that is no relay of the configuration now; None if nobody can tell."""
         if self._incident.relay not in {"other", "none"}:
             return False
         hops = [route.next_hop for route in self._facts.relay_routes]
@@ -112,3 +112,14 @@ class Known:
         if unknown or not self._looked:
             return None
         return self._incident.place.rpartition(":")[0].lower() not in names
+
+    def _is_named_in(self, parameters: Collection[str]) -> bool:
+        """Where it went stands in one of these parameters, or in a table of theirs."""
+        host = self._incident.place.rpartition(":")[0].lower()
+        texts = [self._facts.expanded.get(name, "") for name in parameters]
+        for name in parameters:
+            texts += [
+                entry.value or "" for table in self._facts.table_of(name) for entry in table.entries or ()
+            ]
+        here = re.compile(rf"(?<![\w.-]){re.escape(host)}(?![\w.-])")
+        return bool(host) and any(here.search(text.lower()) for text in texts)

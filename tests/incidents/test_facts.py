@@ -69,6 +69,30 @@ def test_a_healthy_host_does_not_make_a_guess_sure(one_host: Host) -> None:
     ]
 
 
+def test_a_route_is_proved_by_the_table_that_names_it(one_host: Host) -> None:
+    """In a file, which is read; what stands in main.cf itself (inline) may hold logins and is not."""
+    one_host.repair()
+    one_host.set("transport_maps = hash:$config_directory/transport")
+    one_host.table("transport", "dest.test smtp:[127.0.0.12]:20025\n")
+    facts = one_host.facts()
+    (refused, *_) = incidents_of("route-transport-override.log")
+    told = diagnose(refused, facts, proofs_of(None, facts))
+
+    assert (told.certainty, told.causes[0].id) == (Certainty.CERTAIN, "transport-overrides")
+
+
+def test_a_relay_that_was_exchanged_is_no_sign_of_another_route(one_host: Host) -> None:
+    """The incident is about the former one until mail goes out; a table of transports that does not name it is not to blame."""
+    one_host.repair()
+    one_host.set(
+        "relayhost = [smtp.new.test]:587", "transport_maps = inline:{other.test=smtp:[mx.other.test]:25}"
+    )
+    facts = one_host.facts()
+    (refused, *_) = incidents_of("net-refused.log")
+
+    assert diagnose(refused, facts, proofs_of(None, facts)).certainty is Certainty.AMBIGUOUS
+
+
 def test_what_the_relay_offers_speaks_too(one_host: Host) -> None:
     """Without a mechanism that goes before PLAIN, a refused login is a wrong one; what the agent never heard says nothing."""
     one_host.repair()

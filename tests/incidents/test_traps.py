@@ -4,14 +4,17 @@ import re
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.incidents import incidents
 from agent.incidents.catalogue import ROWS, SYMPTOMS, of_delivery, of_line
 from agent.incidents.diagnosis import diagnose, filled
 from agent.incidents.incident import Incident
-from agent.incidents.symptom import Certainty, Effect, Proof, Symptom
+from agent.incidents.symptom import Certainty, Effect, Offer, Proof, Symptom
 from config.lint import HOST_RULES, SETTINGS_RULES
 from config.lint.facts import HostFacts
+from config.lint.finding import Finding, Severity
 from parsers import Cause
 from tests.incidents.traps import SYMPTOM_LOGS, TRAPS, diagnosed, judge, path_of, truths
 
@@ -97,6 +100,32 @@ def test_rows_refer_to_rules_and_symptoms_that_exist() -> None:
         rule for candidate in candidates for rule in (*candidate.proofs, *candidate.hints, *candidate.only_if)
     } <= rules
     assert {sign for candidate in candidates for sign in candidate.signs} <= set(SYMPTOMS)
+
+
+_RULES = sorted({rule for row in ROWS for c in row.candidates for rule in (*c.proofs, *c.hints, *c.only_if)})
+
+
+@given(
+    row=st.sampled_from(ROWS),
+    rules=st.sets(st.sampled_from(_RULES), max_size=5),
+    explicit=st.sets(
+        st.sampled_from(sorted({name for row in ROWS for c in row.candidates for name in c.needs}))
+    ),
+    mechanisms=st.none() | st.frozensets(st.sampled_from(["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2"])),
+    looked=st.booleans(),
+)
+def test_whatever_is_known_one_cause_at_most_is_sure(
+    row: Symptom, rules: set[str], explicit: set[str], mechanisms: frozenset[str] | None, looked: bool
+) -> None:
+    """Some cause of the symptom is always told; several are never called sure."""
+    facts = HostFacts(defaults={"a": "b"} if looked else {}, explicit=dict.fromkeys(explicit, "x"))
+    findings = [Finding(rule, Severity.ERROR, "here", "wrong", "mend it", "why") for rule in rules]
+    incident = Incident(row.id, "postfix", "x:25", "other", "", None, row.effect, 0.0, 0.0)
+    told = diagnose(incident, facts, findings, offer=Offer(mechanisms))
+
+    assert {cause.id for cause in told.causes} <= {candidate.id for candidate in row.candidates}
+    assert told.causes
+    assert len(told.causes) == 1 or told.certainty is Certainty.AMBIGUOUS
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
