@@ -2,7 +2,7 @@
 
 A finding of lint proves a candidate; silence of the rules that would have found it takes it out. So does a parameter that
 nobody set, where the mail went, and what the relay itself offered when the agent last talked to it. Nothing is ever proved
-by being likely, and where something could not be read, its silence says nothing.
+by being likely. Where something could not be read, or was changed after the mail failed, its silence says nothing.
 """
 
 import re
@@ -16,6 +16,7 @@ from config.lint.facts import HostFacts
 # Tables that say where mail goes.
 _BY_SENDER = ("sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")
 _ROUTES = (*_BY_SENDER, "transport_maps")
+_SAME_MOMENT = 1.0  # seconds; stamps of the log have no more
 _BRACKETS = re.compile(r"\[([^\]]+)\]")
 
 
@@ -43,7 +44,12 @@ class Known:
         self._by_rule = {finding.id: finding for finding in reversed(findings)}
         self._signs = signs
         self._offer = offer or Offer()
-        self._looked = bool(facts.defaults) and not facts.fault
+        changed_since = any(
+            file.mtime > incident.last + _SAME_MOMENT
+            for path, file in facts.files.items()
+            if path.startswith(f"{facts.config_directory}/")
+        )
+        self._looked = bool(facts.defaults) and not facts.fault and not changed_since
 
     def finding(self, candidate: Candidate) -> Finding | None:
         """The finding that proves it."""
@@ -91,7 +97,11 @@ class Known:
         return bool(
             (unset and self._looked)
             or (candidate.refuted_by is not None and candidate.refuted_by(self._offer))
-            or (candidate.host is not None and candidate.host(facts, self._incident.domains) is False)
+            or (
+                self._looked
+                and candidate.host is not None
+                and candidate.host(facts, self._incident.domains) is False
+            )
             or (candidate.elsewhere and self._goes_elsewhere() is False)
         )
 

@@ -6,6 +6,7 @@ Postfix's, and read as `postward why` reads a host.
 
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,9 +110,12 @@ def join(host: Host, log: str, lines: list[str]) -> Joined:
 
 
 def incidents_of(log: str) -> list[Incident]:
-    """The incidents of a log, worst first."""
+    """The incidents of a log, worst first; seen last when its host was as it is now."""
     incidents = read_logs([path_of(log)], RelayNames(), NOW)
-    return [*incidents.open, *incidents.closed]
+    found = [*incidents.open, *incidents.closed]
+    for incident in found:
+        incident.last = time.time()
+    return found
 
 
 def main() -> None:

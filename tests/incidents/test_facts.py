@@ -69,6 +69,19 @@ def test_a_healthy_host_does_not_make_a_guess_sure(one_host: Host) -> None:
     ]
 
 
+def test_what_was_changed_since_says_nothing_of_then(one_host: Host) -> None:
+    """The key was put right after the mail was lost: that lint finds nothing now does not make another cause the likelier one."""
+    one_host.repair()
+    (refused, *_) = incidents_of("cred-wrong-password.log")
+    offer = Offer.of({"mechanisms": ["PLAIN"]})
+    now = diagnose(refused, one_host.facts(), offer=offer)
+    refused.last -= 3600
+    before = diagnose(refused, one_host.facts(), offer=offer)
+
+    assert [cause.id for cause in now.causes] == ["password-wrong"]
+    assert (before.certainty, len(before.causes)) == (Certainty.AMBIGUOUS, 4)
+
+
 def test_a_route_is_proved_by_the_table_that_names_it(one_host: Host) -> None:
     """In a file, which is read; what stands in main.cf itself (inline) may hold logins and is not."""
     one_host.repair()
