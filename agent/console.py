@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
-from agent.probing.tracker import ProbeResult
+from agent.probing.result import ProbeResult
 from agent.relay_names import RelayNames
 from parsers import Cause, Event, Record, cause_of
 from parsers.events import Delivery

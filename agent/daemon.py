@@ -25,8 +25,8 @@ from agent.postfix import Postfix, PostfixError, master_runs
 from agent.probing.identity import KeyFileError
 from agent.probing.lockout import LoginGuard
 from agent.probing.relay_watch import RelayWatch
+from agent.probing.result import ProbeResult
 from agent.probing.schedule import Probing
-from agent.probing.tracker import ProbeResult
 from agent.probing.traffic import UserCounting
 from agent.relay_names import RelayNames
 from agent.reloading import Reloading, first_of

@@ -10,7 +10,7 @@ from agent.console import diff_text, probe_text, terminal
 from agent.enforcing.enforcer import Enforcer
 from agent.postfix import Postfix
 from agent.probing.one_probe import one_probe
-from agent.probing.tracker import ProbeResult
+from agent.probing.result import ProbeResult
 from config.plan import diff
 from config.settings import Settings
 

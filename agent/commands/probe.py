@@ -11,7 +11,7 @@ from agent.commands.common import FAILED, echo_json, fail, json_option, load, se
 from agent.console import probe_text, terminal
 from agent.probing.identity import KeyFileError
 from agent.probing.one_probe import one_probe, probe_routes
-from agent.probing.tracker import ProbeResult
+from agent.probing.result import ProbeResult
 from config.settings import Settings
 
 # Outcome → exit status of a monitoring plug-in; everything else is CRITICAL.

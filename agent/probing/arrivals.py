@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from agent.probing.tracker import Arrival, ProbeTracker
+from agent.probing.result import Arrival
+from agent.probing.tracker import ProbeTracker
 
 _DEADLINE = 5.0  # seconds
 _LARGEST_ANSWER = 1 << 20  # bytes

@@ -14,7 +14,8 @@ from agent.postfix import Postfix
 from agent.probing.arrivals import ask_for_arrivals
 from agent.probing.probe import Prober, limits
 from agent.probing.refine import refined
-from agent.probing.tracker import ProbeResult, ProbeTracker, Route
+from agent.probing.result import ProbeResult, Route
+from agent.probing.tracker import ProbeTracker
 from agent.source import standard_input
 from agent.source.find import NoLogError, find_log, open_sources
 from agent.source.reader import LogReader

@@ -22,7 +22,8 @@ import aiosmtplib
 
 from agent.postfix import Postfix, PostfixError
 from agent.probing.identity import PROBE_HEADER, SEAL_HEADER, message_id_of, new_identifier, read_key, seal
-from agent.probing.tracker import Limits, ProbeResult, ProbeTracker, Route
+from agent.probing.result import ProbeResult, Route
+from agent.probing.tracker import Limits, ProbeTracker
 from config.fields import split_address
 from config.settings import Settings
 from parsers import Cause

@@ -9,8 +9,8 @@ Promise: never raises for what a relay does, and takes seconds at most; what it 
 from dataclasses import replace
 
 from agent.probing.relay_check import check_relay
+from agent.probing.result import ProbeResult
 from agent.probing.target import target_of
-from agent.probing.tracker import ProbeResult
 from config.settings import Settings
 
 _DEADLINE = 3.0  # seconds a step

@@ -19,7 +19,8 @@ from agent.probing.arrivals import ask_for_arrivals
 from agent.probing.lockout import LoginGuard
 from agent.probing.probe import Prober, limits
 from agent.probing.refine import is_unclear, refined
-from agent.probing.tracker import ProbeResult, ProbeTracker, Route
+from agent.probing.result import ProbeResult, Route
+from agent.probing.tracker import ProbeTracker
 from agent.relay_names import RelayNames
 from agent.source.watch import wake_up
 from agent.tally import Tally

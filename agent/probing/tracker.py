@@ -14,12 +14,13 @@ bounded.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
+from agent.probing.pending import Pending
+from agent.probing.result import Arrival, Mark, ProbeResult, Route
 from parsers import Cause, Event, Record, cause_of, parse_stamp, step_of
 from parsers import events as ev
 
@@ -28,41 +29,6 @@ _MOST_PENDING = 16  # of one route; the oldest is lost then
 _MOST_ROUTES = 1024  # remembered from a former run
 _BEHIND = 2.5  # seconds; a line older than that is told by its own stamp, which may lack fractions
 
-# What a probe still waits for when it is late: the step after the last one that was seen, and why it may hang there.
-_NEXT_STEP: Mapping[str, tuple[str, Cause | None, str]] = {
-    "": ("submit", Cause.LOCAL_RESOURCE, "sendmail or the listener did not take it; is the disk full?"),
-    "submitted": ("pickup", Cause.LOCAL_CONFIG, "Postfix did not take it from maildrop; does Postfix run?"),
-    "picked up": ("queue", Cause.LOCAL_CONFIG, "cleanup did not queue it"),
-    "queued": ("active", Cause.LOCAL_CONFIG, "qmgr did not take it from the queue; does qmgr run?"),
-    "active": ("delivery", Cause.TIMEOUT, "the delivery has not ended; does the relay hang?"),
-    "accepted": ("removal", Cause.LOCAL_RESOURCE, "qmgr has not removed it"),
-    "removed": ("arrival", None, "the relay took it, and it has not arrived"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A point of a probe's timeline: what happened, when (seconds since submission), and the words about it."""
-
-    step: str
-    seconds: float
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A way that is probed: a sender, and the relay that takes its mail.
-
-    Attributes:
-        relay: the relay's name in the settings.
-        sender: the envelope sender.
-        login: the relay wants a login.
-    """
-
-    relay: str
-    sender: str = ""
-    login: bool = True
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -70,159 +36,6 @@ class Limits:
 
     timeout: float = 60.0
     lost: float = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """What became of a probe.
-
-    Attributes:
-        relay: the relay's name in the settings.
-        outcome: accepted, failed, late, lost, duplicate or altered.
-        step: where it stopped, or what it still waits for; "" if it came through.
-        cause: why, as far as Postfix tells.
-        words: the relay's or Postfix's reply, or what is waited for.
-        timeline: how far it came.
-        queue_id: Postfix's name of the mail, once it has one.
-        sender: the envelope sender.
-        submitted: when it was submitted, in seconds since the epoch.
-    """
-
-    relay: str
-    outcome: str
-    step: str
-    cause: Cause | None
-    words: str
-    timeline: tuple[Mark, ...]
-    queue_id: str | None
-    sender: str = ""
-    submitted: float = 0.0
-
-    @property
-    def accepted(self) -> bool:
-        """True if it came through in time: accepted by the relay and, where that is watched, arrived."""
-        return self.outcome == "accepted"
-
-    @property
-    def relayed(self) -> bool:
-        """True if the relay took the mail, whatever became of it then."""
-        return any(mark.step == "accepted" for mark in self.timeline)
-
-    @property
-    def conclusive(self) -> bool:
-        """False if Postfix made no attempt of its own for this mail: qmgr(8) answered from an earlier failure."""
-        return not self.words.startswith("delivery temporarily suspended")
-
-    @property
-    def reached_auth(self) -> bool:
-        """True if the relay was asked to take the login, or may have been."""
-        return self.step in {"auth", "mail_from", "rcpt_to", "data", "delivery", "removal", "arrival", ""}
-
-    def durations(self) -> dict[str, float]:
-        """How long each step took since the one before."""
-        return {
-            mark.step.replace(" ", "_"): mark.seconds - before.seconds
-            for before, mark in pairwise(self.timeline)
-            if mark.step in STEPS
-        }
-
-
-# The steps of a timeline, a closed set: they are labels.
-STEPS = (
-    "submitted",
-    "picked up",
-    "queued",
-    "active",
-    "connecting",
-    "encrypted",
-    "authenticated",
-    "greeted",
-    "accepted",
-    "removed",
-    "arrived",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """What the receiving side knows of a probe: when each copy came (seconds since the epoch), and what was changed."""
-
-    at: tuple[float, ...]
-    altered: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Pending:
-    message_id: str
-    route: Route
-    submitted: float
-    arrives: bool
-    result: asyncio.Future[ProbeResult] | None = None
-    marks: list[Mark] = field(default_factory=list)
-    queue_id: str | None = None
-    handed: bool = False  # to Postfix
-    told: bool = False  # the verdict
-    relayed: bool = False
-    words: str = ""
-    arrival: Arrival | None = None
-
-    def mark(self, step: str, now: float, note: str = "") -> None:
-        """Time does not run backwards in a timeline, whatever clocks and stamps say."""
-        least = self.marks[-1].seconds if self.marks else 0.0
-        self.marks.append(Mark(step, max(least, now - self.submitted), note))
-
-    def as_result(
-        self, outcome: str, step: str = "", cause: Cause | None = None, words: str = ""
-    ) -> ProbeResult:
-        return ProbeResult(
-            self.route.relay,
-            outcome,
-            step,
-            cause,
-            words,
-            tuple(self.marks),
-            self.queue_id,
-            self.route.sender,
-            self.submitted,
-        )
-
-    def waiting(self, outcome: str) -> ProbeResult:
-        """The result of one that is not through: at the step after the last one seen."""
-        last = self.marks[-1].step
-        if last == "submitted" and not self.handed:
-            last = ""
-        return self.as_result(outcome, *_NEXT_STEP.get(last, _NEXT_STEP["active"]))
-
-    def as_json(self) -> dict[str, Any]:
-        data = {
-            name: getattr(self, name)
-            for name in (
-                "message_id",
-                "submitted",
-                "arrives",
-                "queue_id",
-                "handed",
-                "told",
-                "relayed",
-                "words",
-            )
-        }
-        return data | {
-            "route": asdict(self.route),
-            "marks": [[mark.step, mark.seconds, mark.note] for mark in self.marks],
-            "arrival": self.arrival and [self.arrival.at, self.arrival.altered],
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "_Pending":
-        data = dict(data)
-        route, marks, arrival = data.pop("route"), data.pop("marks"), data.pop("arrival")
-        return cls(
-            **data,
-            route=Route(**route),
-            marks=[Mark(*mark) for mark in marks] or [Mark("submitted", 0.0)],
-            arrival=Arrival(tuple(arrival[0]), tuple(arrival[1])) if arrival else None,
-        )
 
 
 def _ignore(_result: ProbeResult) -> None:
@@ -250,8 +63,8 @@ class ProbeTracker:
         self._limits = limits
         self._on_verdict = on_verdict
         self._on_final = on_final
-        self._by_message_id: dict[str, _Pending] = {}
-        self._by_queue_id: dict[str, _Pending] = {}
+        self._by_message_id: dict[str, Pending] = {}
+        self._by_queue_id: dict[str, Pending] = {}
         self._picked_up: dict[str, float] = {}
         self._tls: dict[int | None, tuple[float, ev.TlsEstablished]] = {}
         self._handlers: dict[Any, Callable[[Record, Any], None]] = {
@@ -278,7 +91,7 @@ class ProbeTracker:
         """
         result: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
         self._bound(route)
-        pending = _Pending(message_id, route, self._clock(), arrives, result)
+        pending = Pending(message_id, route, self._clock(), arrives, result)
         pending.marks.append(Mark("submitted", 0.0))
         self._by_message_id[message_id] = pending
         return result
@@ -342,7 +155,7 @@ class ProbeTracker:
         if pending.relayed:
             self._tell(pending, self._arrived_as(pending))
 
-    def _arrived_as(self, pending: _Pending) -> ProbeResult:
+    def _arrived_as(self, pending: Pending) -> ProbeResult:
         arrival = pending.arrival
         if arrival is None:
             return pending.waiting("late")
@@ -352,7 +165,7 @@ class ProbeTracker:
             return pending.as_result("duplicate", "arrival", None, f"{len(arrival.at)} copies arrived")
         return self._through(pending, min(arrival.at))
 
-    def _through(self, pending: _Pending, moment: float) -> ProbeResult:
+    def _through(self, pending: Pending, moment: float) -> ProbeResult:
         """It came through: in time, or late, and then the step that took longest is the one to look at."""
         age = moment - pending.submitted
         accepted = pending.as_result("accepted", words=pending.words)
@@ -436,7 +249,7 @@ class ProbeTracker:
 
     # --- verdict and final outcome
 
-    def _tell(self, pending: _Pending, result: ProbeResult) -> None:
+    def _tell(self, pending: Pending, result: ProbeResult) -> None:
         if pending.told:
             return
         pending.told = True
@@ -445,13 +258,13 @@ class ProbeTracker:
         else:
             self._on_verdict(result)
 
-    def _close(self, pending: _Pending, *, lost: bool = False) -> None:
+    def _close(self, pending: Pending, *, lost: bool = False) -> None:
         if pending.arrival is not None and pending.relayed:
             self._finish(pending, self._arrived_as(pending))
         elif lost:
             self._finish(pending, pending.waiting("lost"))
 
-    def _finish(self, pending: _Pending, result: ProbeResult) -> None:
+    def _finish(self, pending: Pending, result: ProbeResult) -> None:
         self._by_message_id.pop(pending.message_id, None)
         self._by_queue_id.pop(pending.queue_id or "", None)
         self._tell(pending, result)
@@ -467,7 +280,7 @@ class ProbeTracker:
         """Take up the probes of a former run. What does not have their form is left out."""
         for entry in list(data)[-_MOST_PENDING * _MOST_ROUTES :]:
             try:
-                pending = _Pending.from_json(entry)
+                pending = Pending.from_json(entry)
             except (TypeError, ValueError, KeyError, AttributeError, IndexError):
                 continue
             self._by_message_id[pending.message_id] = pending

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from agent.probing.tracker import ProbeResult, ProbeTracker, Route
+from agent.probing.result import ProbeResult, Route
+from agent.probing.tracker import ProbeTracker
 from parsers import parse
 
 PROBE = "<1.postward-probe@mx>"

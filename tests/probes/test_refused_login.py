@@ -7,8 +7,8 @@ from agent.pipeline import lines_of
 from agent.postfix import Postfix
 from agent.probing.lockout import LoginGuard
 from agent.probing.relay_watch import RelayWatch
+from agent.probing.result import ProbeResult
 from agent.probing.schedule import Probing
-from agent.probing.tracker import ProbeResult
 from agent.source.find import find_log, open_source
 from agent.tally import Tally
 from config.settings import Settings, load_settings

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.probing.one_probe import one_probe
-from agent.probing.tracker import ProbeResult
+from agent.probing.result import ProbeResult
 from config.settings import Settings, load_settings
 from tests.bed import CA, Fault, PostfixInstance, Relay, require_postfix, wait_for
 from tests.bed.postfix import free_port
