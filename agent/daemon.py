@@ -19,9 +19,10 @@ from agent.console import DeliveryRows, probe_text, terminal
 from agent.enforcing.enforcement import enforcement_file, read_enforcement
 from agent.enforcing.enforcer import Enforcer
 from agent.incidents.watch import IncidentWatch
+from agent.master_process import master_runs
 from agent.notify import notify
 from agent.pipeline import Pipeline
-from agent.postfix import Postfix, PostfixError, master_runs
+from agent.postfix import Postfix, PostfixError
 from agent.probing.identity import KeyFileError
 from agent.probing.lockout import LoginGuard
 from agent.probing.relay_watch import RelayWatch

@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.master_process import queue_manager_start
 from config.desired import PostfixFacts
 from parsers.postconf import parse_master, parse_parameters
 
@@ -94,9 +95,7 @@ class Postfix:
         A reload and a start make a new queue manager.
         """
         queue_directory = self.parameters(["queue_directory"])["queue_directory"]
-        masters = {entry.name for entry in _processes() if _is_master(entry, queue_directory)}
-        starts = [_start(entry) for entry in _processes() if _is_child(entry, "qmgr", masters)]
-        return max((start for start in starts if start is not None), default=None)
+        return queue_manager_start(queue_directory)
 
     def check(self) -> None:
         """Let Postfix judge its configuration. Raises PostfixError with its words."""
@@ -344,59 +343,3 @@ def _words(command: list[str]) -> str:
     """A command as messages show it: without the folder of the program, cut where a long edit would fill the screen."""
     text = " ".join([Path(command[0]).name, *command[1:]])
     return text if len(text) < 200 else f"{text[:200]}…"
-
-
-def master_runs(queue_directory: str) -> bool:
-    """True if the master process of this queue lives. Starts no program, and looks first at the one it found last time."""
-    last = _last_master.get(queue_directory)
-    if last is not None and _is_master(last, queue_directory):
-        return True
-    found = next((entry for entry in _processes() if _is_master(entry, queue_directory)), None)
-    _last_master[queue_directory] = found
-    return found is not None
-
-
-# master.pid is root's alone on most hosts, and going through all of /proc at every scrape is not for busy ones.
-_last_master: dict[str, Path | None] = {}
-
-
-def _processes() -> Iterator[Path]:
-    return (entry for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-
-
-def _is_master(process: Path, queue_directory: str) -> bool:
-    try:
-        if (process / "comm").read_text() != "master\n" or b"/master\0" not in (
-            process / "cmdline"
-        ).read_bytes():
-            return False
-    except OSError:
-        return False  # it has just ended
-    try:
-        return str((process / "cwd").readlink()) == queue_directory
-    except OSError:
-        return True  # not for us to see: on a host with one instance, a master is the master
-
-
-def _stat(process: Path) -> list[str]:
-    """The fields of proc(5)'s stat from the state on: the name before them may hold blanks."""
-    try:
-        return (process / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _is_child(process: Path, name: str, parents: set[str]) -> bool:
-    try:
-        return (process / "comm").read_text() == f"{name}\n" and _stat(process)[1] in parents
-    except (OSError, IndexError):
-        return False  # it has just ended
-
-
-def _start(process: Path) -> float | None:
-    """When a process was started, in seconds since the epoch."""
-    fields = _stat(process)
-    if len(fields) < 20:
-        return None
-    age = float(Path("/proc/uptime").read_text().split()[0]) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return time.time() - age

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from agent.postfix import Postfix, master_runs
+from agent.master_process import master_runs
+from agent.postfix import Postfix
 from agent.source.find import NoLogError, find_log
 from config.lint import HostFacts
 from config.settings import Settings
