@@ -19,11 +19,6 @@ from config.lint.facts import HostFacts
 from config.lint.finding import Finding
 from config.settings import Settings
 
-# Names that may stand in a command that somebody copies: strangers choose some of them.
-_PLAIN = r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,254})"
-_SERVER = re.compile(rf"(?:relay=|connect to |to ){_PLAIN}\[([0-9a-fA-F.:]+)\]:(\d+)")
-_LOOKED_UP = re.compile(rf"(?:Name service error for name=|unable to look up host ){_PLAIN}(?![^\s:])")
-_DOMAIN = re.compile(_PLAIN)
 # Not in [HOST]:PORT, where the next hop is what was to be written, and not what was.
 _NAME = re.compile(r"(?<![\w\[])(?<!\]:)(?:HOST|ADDRESS|PORT|DOMAIN)(?![\w\]])")
 _PLACEHOLDER = re.compile(r"\{(\w+)(?: ([^{}]+))?\}")
@@ -111,7 +106,7 @@ def proofs_of(settings: Settings | None, facts: HostFacts, source: str = "") -> 
 def _explained(
     candidate: Candidate, facts: HostFacts, finding: Finding | None, incident: Incident
 ) -> Explanation:
-    names = server_of(incident)
+    names = incident.server
     explanation = Explanation(
         candidate.id,
         candidate.what,
@@ -125,21 +120,6 @@ def _explained(
     return replace(
         explanation, mend=finding.mend or explanation.mend, look="", where=f"{finding.where} {finding.what}"
     )
-
-
-def server_of(incident: Incident) -> dict[str, str]:
-    """What HOST, ADDRESS, PORT and DOMAIN stand for in the catalogue's commands, as far as the incident's lines tell."""
-    for line in reversed(incident.evidence):
-        if match := _SERVER.search(line):
-            return {"HOST": match[1], "ADDRESS": match[2], "PORT": match[3]} | _domain(incident)
-        if match := _LOOKED_UP.search(line):
-            return {"HOST": match[1]} | _domain(incident)
-    return _domain(incident)
-
-
-def _domain(incident: Incident) -> dict[str, str]:
-    (domain,) = incident.domains if len(incident.domains) == 1 else ("",)
-    return {"DOMAIN": domain} if _DOMAIN.fullmatch(domain) else {}
 
 
 def _with_names(text: str, names: Mapping[str, str]) -> str:

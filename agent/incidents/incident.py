@@ -3,6 +3,7 @@
 Plain data that survives a restart as JSON. Bounded: evidence is a few lines, mails and envelopes are counted up to a limit.
 """
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +12,11 @@ from agent.incidents.symptom import Effect
 MOST_MAILS = 512  # queue IDs remembered; more are "512 or more"
 MOST_SENDERS = 64
 MOST_EVIDENCE = 5  # lines
+# Names that may stand in a command that somebody copies: strangers choose some of them.
+_PLAIN = r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,254})"
+_SERVER = re.compile(rf"(?:relay=|connect to |to ){_PLAIN}\[([0-9a-fA-F.:]+)\]:(\d+)")
+_LOOKED_UP = re.compile(rf"(?:Name service error for name=|unable to look up host ){_PLAIN}(?![^\s:])")
+_DOMAIN = re.compile(_PLAIN)
 
 
 @dataclass(slots=True)
@@ -70,6 +76,18 @@ class Incident:
     def rank(self) -> tuple[int, int, float]:
         """Worst first: mail that is lost above everything, then what concerns most attempts."""
         return list(Effect).index(self.worst), -self.attempts, self.first
+
+    @property
+    def server(self) -> dict[str, str]:
+        """HOST, ADDRESS and PORT of the server and the DOMAIN of the mail, as far as the lines tell."""
+        (domain,) = self.domains if len(self.domains) == 1 else ("",)
+        known = {"DOMAIN": domain} if _DOMAIN.fullmatch(domain) else {}
+        for line in reversed(self.evidence):
+            if match := _SERVER.search(line):
+                return known | {"HOST": match[1], "ADDRESS": match[2], "PORT": match[3]}
+            if match := _LOOKED_UP.search(line):
+                return known | {"HOST": match[1]}
+        return known
 
     def show(self, line: str) -> None:
         """Add a line of evidence: the first few, and the last one."""

@@ -41,7 +41,10 @@ class Known:
     ) -> None:
         self._incident = incident
         self._facts = facts
-        self._by_rule = {finding.id: finding for finding in reversed(findings)}
+        self._by_rule: dict[str, list[Finding]] = {}
+        for finding in findings:
+            self._by_rule.setdefault(finding.id, []).append(finding)
+        self._server = incident.server.get("HOST", "").lower()
         self._signs = signs
         self._offer = offer or Offer()
         changed_since = any(
@@ -53,8 +56,20 @@ class Known:
 
     def finding(self, candidate: Candidate) -> Finding | None:
         """The finding that proves it."""
-        rules = (*candidate.proofs, *candidate.hints)
-        return next((self._by_rule[rule] for rule in rules if rule in self._by_rule), None)
+        return self._first((*candidate.proofs, *candidate.hints))
+
+    def _first(self, rules: Collection[str]) -> Finding | None:
+        found = (finding for rule in rules for finding in self._by_rule.get(rule, ()))
+        return next((finding for finding in found if self._concerns(finding)), None)
+
+    def _concerns(self, finding: Finding) -> bool:
+        """Not if it names other next hops alone: with several relays, each has its own faults."""
+        _, goes_to, next_hop = finding.what.partition("mail goes to ")
+        named = {
+            name.lower()
+            for name in _BRACKETS.findall(next_hop if goes_to else f"{finding.where} {finding.what}")
+        }
+        return not named or not self._server or self._server in named
 
     def proves(self, candidate: Candidate) -> bool:
         """It is this."""
@@ -78,12 +93,7 @@ class Known:
     def _lint_knows_better(self, candidate: Candidate) -> bool:
         """Lint could have known, and did not speak."""
         rules = (*candidate.proofs, *candidate.only_if)
-        if (
-            not rules
-            or any(rule in self._by_rule for rule in rules)
-            or not self._looked
-            or self._facts.unread
-        ):
+        if not rules or self._first(rules) or not self._looked or self._facts.unread:
             return False
         read = ("smtp_sasl_password_maps",) if candidate.parameter == LOGIN_TABLE else _ROUTES
         return all(self._was_read(name) for name in read)

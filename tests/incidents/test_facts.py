@@ -82,6 +82,24 @@ def test_what_was_changed_since_says_nothing_of_then(one_host: Host) -> None:
     assert (before.certainty, len(before.causes)) == (Certainty.AMBIGUOUS, 4)
 
 
+def test_a_fault_of_another_relay_proves_nothing_of_this_one(one_host: Host) -> None:
+    """Each relay has its own key in the table of passwords; that one is missing says nothing of mail by the other."""
+    one_host.repair()
+    one_host.set("sender_dependent_relayhost_maps = hash:$config_directory/senders")
+    one_host.table("senders", "@b.test [smtp.b.test]:587\n")
+    facts = one_host.facts()
+    findings = proofs_of(None, facts)
+    (lost, *_) = incidents_of("cred-noentry.log")
+    of_the_other = [line.replace("smtp.relay.test", "smtp.b.test") for line in lost.evidence]
+    here = diagnose(lost, facts, findings)
+    lost.evidence = of_the_other
+    there = diagnose(lost, facts, findings)
+
+    assert "password-key-mismatch" in {finding.id for finding in findings}
+    assert here.certainty is Certainty.AMBIGUOUS, here
+    assert (there.certainty, there.causes[0].id) == (Certainty.CERTAIN, "password-key")
+
+
 def test_a_route_is_proved_by_the_table_that_names_it(one_host: Host) -> None:
     """In a file, which is read; what stands in main.cf itself (inline) may hold logins and is not."""
     one_host.repair()
