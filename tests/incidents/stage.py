@@ -6,7 +6,6 @@ a host. Nothing of the machine is touched. `run_apart` starts a module there; `p
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -25,6 +24,7 @@ USER, PASSWORD = "relay-user", "Gr33n-Fern-s3cret"
 LOGIN = f"{USER}:{PASSWORD}"
 NAMESERVER = "127.0.0.53"
 SENDER = "app@app.example.test"
+_FOLDER = "POSTWARD_STAGE"  # tells the inside where it may write
 _HOSTS = f"127.0.0.1 localhost client.example.test {RELAY}\n"
 _HEADER = re.compile(r"<\d+>(\w{3} [ \d]\d [\d:]{8}) (.*)", re.DOTALL)
 
@@ -32,20 +32,17 @@ _HEADER = re.compile(r"<\d+>(\w{3} [ \d]\d [\d:]{8}) (.*)", re.DOTALL)
 def run_apart(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a module in namespaces of its own; what it prints is the result's."""
     command = ["unshare", "--net", "--mount", sys.executable, "-m", module, *arguments]
-    return subprocess.run(
-        command,
-        check=False,
-        text=True,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-    )
+    # Removed from outside: what is mounted in it is gone only with the namespace.
+    with tempfile.TemporaryDirectory(prefix="stage-") as folder:
+        Path(folder).chmod(0o755)
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", _FOLDER: folder}
+        return subprocess.run(command, check=False, text=True, stdout=subprocess.PIPE, env=environment)
 
 
 @contextmanager
 def prepared() -> Iterator[Path]:
     """In the namespaces: loopback is up, 192.0.2.0/24 unreachable, and what the machine has is hidden. A folder for the stage."""
-    folder = Path(tempfile.mkdtemp(prefix="stage-"))
-    folder.chmod(0o755)
+    folder = Path(os.environ[_FOLDER])
     try:
         for command in (
             ["ip", "link", "set", "lo", "up"],
@@ -59,7 +56,6 @@ def prepared() -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "-l", "/dev"], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def put_over(path: Path, mine: Path, text: str) -> None:
