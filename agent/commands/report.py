@@ -56,8 +56,9 @@ def command(
     chunk: int,
     settings_file: Path | None,
 ) -> None:
-    """Report on logs (also .gz, .xz, .bz2, .zst; - is standard input): totals, incidents, relays, causes, delays, domains.
+    """Report on logs: totals, incidents, relays, causes, delays, domains.
 
+    FILE may be compressed (.gz, .xz, .bz2, .zst); - is standard input, journal the systemd journal.
     Nothing of the report depends on the order of the files.
     """
     job = Job(relays_of(settings_file))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 from agent.clock import local_now
-from agent.source.logfiles import BLOCK, STANDARD_INPUT, blocks, last_written, readable, unpacked
+from agent.source.logfiles import BLOCK, JOURNAL, STANDARD_INPUT, blocks, last_written, readable, unpacked
 
 CHUNK: Final = 16 << 20  # bytes
 LONGEST_LINE: Final = 1 << 20  # bytes
@@ -41,7 +41,7 @@ def chunks_of(paths: Sequence[Path], size: int = CHUNK) -> list[Chunk]:
     """
     found: list[Chunk] = []
     for path in dict.fromkeys(paths):
-        if path == STANDARD_INPUT:
+        if path in {STANDARD_INPUT, JOURNAL}:
             found.append(Chunk(str(path), 0, None, 0, local_now()))
             continue
         with readable(path):

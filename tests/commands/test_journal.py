@@ -97,6 +97,15 @@ def test_why_reads_the_journal_from_when_it_is_asked(journal: Path) -> None:
     assert told[0][0]["evidence"][0].startswith("2026-11-24T12:00:01+00:00 mail postfix/smtp[77]: A1B2C3D4E5")
 
 
+def test_a_report_on_the_journal(journal: Path) -> None:
+    """As on a file."""
+    run = run_postward("report", "journal", "--json")
+
+    assert run.returncode == 0, run
+    [row] = json.loads(run.stdout)["relays"]
+    assert row["deferred"] == 2
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
