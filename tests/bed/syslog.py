@@ -1,4 +1,4 @@
-"""A real rsyslog with a configuration of its own, that writes the mail lines of its socket and its own into one file.
+"""A real rsyslog with a configuration of its own, that writes the mail lines of its socket into one file.
 
 How it fails: AssertionError if it does not come up. Nothing is left after stop().
 """
@@ -18,7 +18,7 @@ module(load="imuxsock" SysSock.Use="off")
 input(type="imuxsock" Socket="{socket}" CreatePath="on" RateLimit.Interval="{interval}" RateLimit.Burst="{burst}")
 global(workDirectory="{folder}" processInternalMessages="on")
 {template}
-mail.*;syslog.* action(type="omfile" file="{log}"{options})
+mail.*{own_lines} action(type="omfile" file="{log}"{options})
 """
 
 
@@ -43,7 +43,7 @@ class Rsyslog:
 
         Args:
             template: what it writes, instead of its default format.
-            burst: how many lines it takes of a process within a second; 0: all.
+            burst: how many lines it takes of a process within a second, and what it tells of the others; 0: all.
         """
         configuration = self._folder / "rsyslog.conf"
         configuration.write_text(
@@ -55,6 +55,7 @@ class Rsyslog:
                 options=' template="own"' if template else "",
                 interval=1 if burst else 0,
                 burst=burst or 200,
+                own_lines=";syslog.*" if burst else "",
             )
         )
         self.pid_file.unlink(missing_ok=True)
