@@ -4,8 +4,7 @@
 sets (`relay` is a relay's name in the settings, or other, none, local), so that no log can make series grow.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -18,8 +17,7 @@ SIZE_BUCKETS = (1e3, 1e4, 1e5, 1e6, 1e7, 2.5e7, 5e7)
 RECIPIENT_BUCKETS = (1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 1000.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """One row of the table. `buckets` are upper bounds in the metric's unit, without infinity."""
 
     name: str

@@ -106,10 +106,14 @@ def _count_deliveries(counting: Counting, instance: str, relay: str, status: str
             counting.delays(relay, stage, column)
 
 
+_USUAL_STAMP: Final = re.compile(r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}")
+
+
 def _latest(stamps: set[str]) -> set[str]:
-    """Those that may be the last. Of stamps of one month by its name the text has the order of time."""
+    """Those that may be the last. Of year-less stamps of one month the text has the order of time."""
+    last = max(stamps)
     months = {stamp[:3] for stamp in stamps}
-    return {max(stamps)} if len(months) == 1 and months.pop().isalpha() else stamps
+    return {last} if len(months) == 1 and _USUAL_STAMP.fullmatch(last) else stamps
 
 
 _ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")

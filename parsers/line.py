@@ -4,29 +4,53 @@ Promises: linear time, and no exception whatever the line holds. The rules of a 
 once, because a label already tells which of them can match.
 """
 
+from collections.abc import Iterable, Iterator
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from parsers.daemons import TABLE
 from parsers.events import Event, Problem
 from parsers.record import Record, parse_record
-from parsers.rules import Severity, Spread
+from parsers.rules import Rule, Severity, Spread
 
 if TYPE_CHECKING:
     import re
 
-_Matchers = tuple[tuple[Any, type[Any], Spread | None], ...]
+_Matcher = tuple[Any, type[Any], Spread | None]
+
+
+class _Matchers:
+    """The rules of a severity and a daemon, each made ready when a line comes as far as it."""
+
+    __slots__ = ("_lock", "_rest", "ready")
+
+    def __init__(self, rules: Iterator[Rule]) -> None:
+        self.ready: list[_Matcher] = []
+        self._rest = rules
+        self._lock = Lock()
+
+    def more(self, place: int) -> Iterator[_Matcher]:
+        """Those from a place on; rules are made ready as far as they are asked for."""
+        while True:
+            with self._lock:
+                if place == len(self.ready):
+                    rule = next(self._rest, None)
+                    if rule is None:
+                        return
+                    self.ready.append((rule.pattern.fullmatch, rule.event, rule.spread))
+            yield self.ready[place]
+            place += 1
 
 
 class _ByDaemon(dict[str, _Matchers]):
-    """The rules of one severity, made ready for a daemon when its first line comes."""
+    """The rules of one severity."""
 
     def __init__(self, severity: Severity) -> None:
         super().__init__()
         self._severity = severity
 
     def __missing__(self, daemon: str) -> _Matchers:
-        rules = (rule for rule in TABLE[daemon] if rule.severity == self._severity)
-        matchers = self[daemon] = tuple((rule.pattern.fullmatch, rule.event, rule.spread) for rule in rules)
+        matchers = self[daemon] = _Matchers(rule for rule in TABLE[daemon] if rule.severity == self._severity)
         return matchers
 
 
@@ -39,11 +63,18 @@ def parse_event(record: Record) -> Event | None:
     """The event that a record's text tells of, or None where no rule knows it."""
     _, _, _, daemon, _, severity, text, _ = record
     if severity != "info":
-        return _first(_PROBLEM[daemon], text) or Problem(text)
+        event = _first(_PROBLEM[daemon], text)
+        return event if event is not None else Problem(text)
     return _first(_INFO[daemon], text)
 
 
 def _first(matchers: _Matchers, text: str) -> Event | None:
+    known = len(matchers.ready)
+    event = _first_of(matchers.ready, text)
+    return event if event is not None else _first_of(matchers.more(known), text)
+
+
+def _first_of(matchers: Iterable[_Matcher], text: str) -> Event | None:
     for fullmatch, event, spread in matchers:
         match: re.Match[str] | None = fullmatch(text)
         if match is not None:

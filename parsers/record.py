@@ -7,7 +7,6 @@ The daemon is the tag's last path part and everything before it is the instance,
 tag as ``$syslog_name/process`` (global/mail_task.c) and ``syslog_name`` may hold slashes of its own.
 """
 
-import json
 import re
 from typing import Final, NamedTuple
 
@@ -132,6 +131,8 @@ def _unfold(stamp: str, host: str, instance: str, daemon: str, pid: int | None, 
 
 
 def _json(line: str) -> Record | None:
+    import json  # most logs have no such line
+
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):

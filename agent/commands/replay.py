@@ -4,7 +4,6 @@ Memory does not grow with the logs. A file that cannot be read, or not to its en
 all the same, and the status is 1.
 """
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -86,6 +85,8 @@ def command(
         failed = replay.read(files)
         with quiet_pipe():
             if output == "json":
+                import json
+
                 click.echo(json.dumps(replay.tally.as_json()))
             else:
                 write_text(replay.tally, sys.stdout.write)

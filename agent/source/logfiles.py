@@ -16,7 +16,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
-from agent.source.journal_history import JournalError, read_journal
 from parsers import parse_record, parse_stamp
 
 BLOCK: Final = 1 << 19  # bytes; of twice as many the memory is given back and asked for again each time
@@ -85,6 +84,11 @@ def blocks(
 
 
 def _of_the_journal(since: datetime | None) -> Iterator[bytes]:
+    from agent.source.journal_history import (
+        JournalError,
+        read_journal,
+    )  # what starts programs is for it alone
+
     pieces = read_journal(since)
     try:
         yield from _whole_lines(lambda: next(pieces, b""))

@@ -5,7 +5,6 @@ cannot write a history without holding all of it. A test reads the text back wit
 """
 
 import os
-import tempfile
 from array import array
 from collections.abc import Callable, Iterator
 from itertools import accumulate, chain
@@ -39,6 +38,8 @@ class History:
         self._tally = tally
         self.interval = interval
         self._series: dict[str, dict[Labels, _Rows]] = {metric.name: {} for metric in METRICS}
+        import tempfile  # only a history needs it and all that it loads
+
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as this object
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ HEADERS = (
     "Nov 24 06:05:01 mx1 postfix/a/b/",
     "Nov 24 06:05:01 mx1 out/",
     "Nov : uid=12345 mx1 postfix/",
+    "Nov :0uid=12345 mx1 postfix/",
     "",
 )
 TLS = "TLS connection established to smtp.relay.test[192.0.2.9]:587"
