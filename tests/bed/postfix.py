@@ -6,6 +6,7 @@ Starting fails with PostfixError and the log. Nothing is left after stop(); shou
 guardian that waits on a pipe from it stops the instance.
 """
 
+import atexit
 import contextlib
 import errno
 import json
@@ -112,12 +113,19 @@ class PostfixInstance:
     def _short_folder(self) -> Path:
         # Postfix's own user must reach the data directory, which pytest's folders (mode 0700) forbid.
         self._own_folder = Path(tempfile.mkdtemp(prefix="postfix-"))
+        atexit.register(self._remove_unused)
         self._own_folder.chmod(0o755)
         if not _usable(self._own_folder):
             raise ValueError(
                 f"{self._own_folder}: too long for Postfix's sockets or not open to all: set TMPDIR"
             )
         return self._own_folder
+
+    def _remove_unused(self) -> None:
+        if (
+            self._guardian is None
+        ):  # only laid out: nobody else will do it; who guards a running one needs its folder
+            self._remove_own_folder()
 
     def _remove_own_folder(self) -> None:
         if self._own_folder is not None:
