@@ -61,7 +61,7 @@ def delivery(recipient: str = ADDRESS) -> str:
     return (
         rf"smtp{_PID}(?P<queue_id>{_QUEUE_ID}): to=<{recipient}>(?:, orig_to=<{ADDRESS}>|), relay={_peer('relay')}"
         rf"(?:, conn_use=[0-9]++|), delay=(?P<delay>{_SECONDS}), delays=(?P<a>{_SECONDS})/(?P<b>{_SECONDS})"
-        rf"/(?P<c>{_SECONDS})/(?P<d>{_SECONDS}), dsn=(?P<dsn>[0-9.]++), status=(?P<status>sent|deferred|bounced)"
+        rf"/(?P<c>{_SECONDS})/(?P<d>{_SECONDS})(?:, tls=[!-+.-~]++|), dsn=(?P<dsn>[0-9.]++), status=(?P<status>sent|deferred|bounced)"
         r" \((?!forwarded as )(?P<reason>.*+)(?<=\))\n"
     )
 

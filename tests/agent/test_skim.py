@@ -57,6 +57,8 @@ smtp[9]: 3C0: to=<a: uid=1@b>, relay=other.test[192.0.2.8]:25, delay=7, delays=1
 smtp[9]: Trusted {TLS}: TLSv1.3 with cipher X (256/256 bits) key-exchange X (: uid=1)
 cleanup[9]: 3C0: message-id=<: client=x>
 cleanup[9]: 3C0: message-id=<x: sender non-delivery notification: 3C1>
+smtp[9]: 3C0: to=<a@b>, relay=smtp.relay.test[192.0.2.9]:587, delay=1, delays=0/0/0/1, tls=secure, dsn=2.0.0, status=sent (250 2.0.0 Ok)
+smtp[9]: 3C0: to=<a@b>, relay=smtp.relay.test[192.0.2.9]:587, delay=1, delays=0/0/0/1, tls=a b, dsn=2.0.0, status=sent (250 2.0.0 Ok)
 smtp[9]: 3C0: to=<a@b>, relay=none, delay=1, delays=1/0/0/0, dsn=4.4.1, status=deferred (connect to smtp.relay.test[192.0.2.9]:587: Connection refused)
 """.strip().split("\n")  # noqa: E501
 )
