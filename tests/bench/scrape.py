@@ -31,6 +31,8 @@ _REST = """\
 myhostname = "mail.example.test"
 [postfix]
 config_directory = "{config_directory}"
+[probe]
+relay_interval_seconds = 3600
 [log]
 test_interval_seconds = 0
 [web]
