@@ -5,7 +5,6 @@ once, because a label already tells which of them can match.
 """
 
 from collections.abc import Iterable, Iterator
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from parsers.daemons import TABLE
@@ -20,26 +19,25 @@ _Matcher = tuple[Any, type[Any], Spread | None]
 
 
 class _Matchers:
-    """The rules of a severity and a daemon, each made ready when a line comes as far as it."""
+    """The rules of a severity and a daemon, each made ready when a line comes as far as it.
 
-    __slots__ = ("_lock", "_rest", "ready")
+    What is ready is always the first of them: a tuple that is exchanged, so that threads cannot disagree.
+    """
 
-    def __init__(self, rules: Iterator[Rule]) -> None:
-        self.ready: list[_Matcher] = []
-        self._rest = rules
-        self._lock = Lock()
+    __slots__ = ("_rules", "ready")
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self.ready: tuple[_Matcher, ...] = ()
+        self._rules = rules
 
     def more(self, place: int) -> Iterator[_Matcher]:
         """Those from a place on; rules are made ready as far as they are asked for."""
-        while True:
-            with self._lock:
-                if place == len(self.ready):
-                    rule = next(self._rest, None)
-                    if rule is None:
-                        return
-                    self.ready.append((rule.pattern.fullmatch, rule.event, rule.spread))
-            yield self.ready[place]
-            place += 1
+        for number, rule in enumerate(self._rules[place:], place):
+            matcher = rule.pattern.fullmatch, rule.event, rule.spread
+            ready = self.ready
+            if len(ready) == number:
+                self.ready = (*ready, matcher)
+            yield matcher
 
 
 class _ByDaemon(dict[str, _Matchers]):
@@ -50,7 +48,8 @@ class _ByDaemon(dict[str, _Matchers]):
         self._severity = severity
 
     def __missing__(self, daemon: str) -> _Matchers:
-        matchers = self[daemon] = _Matchers(rule for rule in TABLE[daemon] if rule.severity == self._severity)
+        rules = tuple(rule for rule in TABLE[daemon] if rule.severity == self._severity)
+        matchers = self[daemon] = _Matchers(rules)
         return matchers
 
 
@@ -69,9 +68,9 @@ def parse_event(record: Record) -> Event | None:
 
 
 def _first(matchers: _Matchers, text: str) -> Event | None:
-    known = len(matchers.ready)
-    event = _first_of(matchers.ready, text)
-    return event if event is not None else _first_of(matchers.more(known), text)
+    ready = matchers.ready
+    event = _first_of(ready, text)
+    return event if event is not None else _first_of(matchers.more(len(ready)), text)
 
 
 def _first_of(matchers: Iterable[_Matcher], text: str) -> Event | None:
