@@ -37,6 +37,12 @@ _SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"
 
 _HOT = 3.0  # seconds, a little more than Postfix waits
 
+_RELOAD_TAKES = (
+    5.0  # seconds at the most, until master has started the queue manager anew; milliseconds as a rule
+)
+_LOOK = 0.01  # seconds
+_SAME_START = 0.05  # seconds between what two looks say of the start of one process, at the most
+
 
 class PostfixError(Exception):
     """A Postfix program is missing, failed, or did not end in time."""
@@ -94,16 +100,29 @@ class Postfix:
 
         A reload and a start make a new queue manager.
         """
-        queue_directory = self.parameters(["queue_directory"])["queue_directory"]
-        return queue_manager_start(queue_directory)
+        return queue_manager_start(self._queue_directory())
+
+    def _queue_directory(self) -> str:
+        return self.parameters(["queue_directory"])["queue_directory"]
 
     def check(self) -> None:
         """Let Postfix judge its configuration. Raises PostfixError with its words."""
         self._run_in_terminal("check")
 
     def reload(self) -> None:
-        """Bring main.cf into force. Raises PostfixError."""
+        """Bring main.cf into force: done when a new queue manager runs, lest a look in between sees the old one.
+
+        Raises PostfixError.
+        """
+        queue_directory = self._queue_directory()
+        before = queue_manager_start(queue_directory)
         self._run_in_terminal("reload")
+        end = time.monotonic() + _RELOAD_TAKES
+        while before is not None and time.monotonic() < end:
+            start = queue_manager_start(queue_directory)
+            if start is not None and start > before + _SAME_START:
+                return
+            time.sleep(_LOOK)
 
     def restart(self) -> None:
         """Stop and start, for what a reload does not bring into force. Raises PostfixError.
