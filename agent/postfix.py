@@ -33,13 +33,8 @@ _PIECE = 65536  # bytes of a stream that are taken at a time
 _DEADLINE = 30.0  # seconds: `postqueue` and `sendmail` can hang for ever on a full disk
 # Debian and RHEL keep Postfix's commands where a service's or an ordinary user's PATH may not look.
 _SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
-
-
 _HOT = 3.0  # seconds, a little more than Postfix waits
-
-_RELOAD_TAKES = (
-    5.0  # seconds at the most, until master has started the queue manager anew; milliseconds as a rule
-)
+_RELOAD_TAKES = 5.0  # seconds at the most, until master has started the queue manager anew
 _LOOK = 0.01  # seconds
 _SAME_START = 0.05  # seconds between what two looks say of the start of one process, at the most
 

@@ -493,10 +493,8 @@ def test_two_truncations_between_two_looks(bed: Bed) -> None:
     assert drained(source) == "2\n3\n4\n"
 
 
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("restarted", [False, True])
-def test_the_beginning_of_a_line_is_not_read_again(bed: Bed, restarted: bool, packed: bool) -> None:
-    """A copy of a log that held no more, once its line was put together, is known: also packed."""
+def read_past_a_fragment(bed: Bed) -> FileSource:
+    """A source that has put a line together whose beginning, a part of its stamp, is all that the log's copy holds."""
     source = bed.source([])
     bed.write("")
     drained(source)
@@ -505,6 +503,14 @@ def test_the_beginning_of_a_line_is_not_read_again(bed: Bed, restarted: bool, pa
     bed.copytruncate()
     bed.write("1 one\n")
     assert drained(source) == "2024-06-01 one\n"
+    return source
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_beginning_of_a_line_is_not_read_again(bed: Bed, restarted: bool, packed: bool) -> None:
+    """A copy of a log that held no more, once its line was put together, is known: also packed."""
+    source = read_past_a_fragment(bed)
     if packed:
         bed.pack()
     source = bed.restart(source) if restarted else source
@@ -530,14 +536,7 @@ def test_a_line_cut_in_two_by_copytruncate(bed: Bed, restarted: bool) -> None:
 
 def test_the_beginning_of_a_line_is_the_sign_of_no_file(bed: Bed) -> None:
     """A copy of a log that held no more than a stamp begins like every log; a later one is news all the same."""
-    source = bed.source([])
-    bed.write("")
-    drained(source)
-    bed.write("2024-06-0")
-    drained(source)
-    bed.copytruncate()
-    bed.write("1 one\n")
-    assert drained(source) == "2024-06-01 one\n"
+    source = read_past_a_fragment(bed)
     bed.log.unlink()
     bed.named(".1").rename(bed.named(".2"))
     bed.write("2024-06-02 two\n", ".1")
