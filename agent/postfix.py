@@ -90,6 +90,16 @@ class Postfix:
         """Take services of type unix out of master.cf. Only fit for a copy."""
         _run(self.command("postconf", "-MX", *(f"{name}/unix" for name in names)))
 
+    def last_changed(self) -> float:
+        """When main.cf or master.cf was changed last (seconds since the epoch). Raises PostfixError.
+
+        The inode's time: the other one is set back where Postfix must not wait (`let_rest`).
+        """
+        return max(
+            _status(self.main_cf).st_ctime,
+            _status(self.config_directory / "master.cf").st_ctime,
+        )
+
     def last_read(self) -> float | None:
         """When the running Postfix read its configuration (seconds since the epoch); None if it does not run.
 
@@ -226,13 +236,7 @@ class Postfix:
     @contextmanager
     def _at_rest(self) -> Iterator["Postfix"]:
         """The same configuration, in a copy that looks older if it has just changed."""
-        try:
-            age = time.time() - self.main_cf.stat().st_mtime
-        except OSError as error:
-            raise PostfixError(
-                f"{self.main_cf}: {error.strerror}; is postfix.config_directory right, and Postfix installed?"
-            ) from error
-        if age > _HOT:
+        if time.time() - _status(self.main_cf).st_mtime > _HOT:
             yield self
             return
         with tempfile.TemporaryDirectory(prefix="postward-") as folder:
@@ -251,6 +255,16 @@ def _find(program: str) -> str:
     if path is None:
         raise PostfixError(f"{program} is not installed; install the package postfix")
     return path
+
+
+def _status(path: Path) -> os.stat_result:
+    """A configuration file's state. Raises PostfixError."""
+    try:
+        return path.stat()
+    except OSError as error:
+        raise PostfixError(
+            f"{path}: {error.strerror}; is postfix.config_directory right, and Postfix installed?"
+        ) from error
 
 
 def let_rest(path: Path) -> None:

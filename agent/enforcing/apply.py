@@ -60,19 +60,20 @@ def exclusively(directory: Path) -> Iterator[None]:
 
 
 def read_actual(postfix: Postfix, desired: DesiredState) -> ActualState:
-    """What Postfix has of what is desired. Raises PostfixError, OSError."""
+    """What Postfix has of what is desired. Raises PostfixError, OSError.
+
+    The files' times come first: an edit in the middle of this look is not taken for one that was looked at and only
+    lacks a reload, which would bring it into force. It is the next look's.
+    """
+    changed = postfix.last_changed()
     own = {name: line for name, line in postfix.services().items() if name.startswith(OWN_SERVICE)}
     tables = {table.name: read_table(postfix, table) for table in desired.tables}
-    return ActualState(postfix.parameters(desired.parameters), tables, own, _unloaded(postfix))
+    return ActualState(postfix.parameters(desired.parameters), tables, own, _unloaded(postfix, changed))
 
 
-def _unloaded(postfix: Postfix) -> str | None:
-    """When the files were changed, if that was after the running Postfix last read them.
-
-    The inode's time is looked at: the other one is set back where Postfix must not wait (`let_rest`).
-    """
+def _unloaded(postfix: Postfix, changed: float) -> str | None:
+    """When the files were changed, if that was after the running Postfix last read them."""
     read = postfix.last_read()
-    changed = max((postfix.config_directory / name).stat().st_ctime for name in ("main.cf", "master.cf"))
     if read is None or changed <= read + _TICK:
         return None
     return datetime.fromtimestamp(changed).astimezone().strftime("%H:%M:%S")

@@ -1,5 +1,7 @@
 """The enforcer's judgement: what it puts right, what it leaves alone, and what it says."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,32 @@ def test_a_change_that_the_running_postfix_has_not_read_is_a_drift(
         one.converge()
         assert not one.look()[0]
         assert "smtp_helo_timeout = 77s" in main_cf.read_text()
+
+
+@dataclass(frozen=True)
+class EditedMeanwhile(Postfix):
+    """A Postfix whose main.cf somebody edits between what a look reads first and what it reads last."""
+
+    instance: PostfixInstance
+
+    def parameters(self, names: Iterable[str]) -> dict[str, str]:
+        """As they were before the edit."""
+        found = Postfix.parameters(self, names)
+        if "relayhost" in found:
+            self.instance.set(smtp_tls_security_level="none")
+        return found
+
+
+def test_an_edit_in_the_middle_of_a_look_is_put_right_once(instance: PostfixInstance, tmp_path: Path) -> None:
+    """What was read before the edit says nothing of it, and a reload would bring it into force: the next look sees it."""
+    wanted = settings(instance, tmp_path)
+    with instance:
+        enforcer(instance, wanted).converge()
+        edited = Enforcer(wanted, EditedMeanwhile(instance.config_directory, instance), Clock())
+        assert not edited.look()[0]
+
+        after = enforcer(instance, wanted)
+        assert [drift.name for drift in after.look()[0].drifts] == ["smtp_tls_security_level"]
 
 
 def test_a_refused_candidate_goes_back_only_to_one_that_worked(
