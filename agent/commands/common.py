@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from agent.enforcing.apply import ApplyError
+from agent.enforcing.errors import ApplyError
 from agent.journal import JournalFields
 from agent.postfix import PostfixError
 from agent.source.find import NoLogError

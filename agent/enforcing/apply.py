@@ -1,7 +1,7 @@
 """A plan → the host. Everything that changes Postfix's configuration starts here.
 
-Promise: at every instant Postfix sees a whole configuration, the old or the new. The edit is made on a staged
-copy with Postfix's own tools, `postfix check` judges it, and what postconf reads back must be what was
+Promise: at every instant Postfix sees a whole configuration, the old or the new. The edit is made on a copy
+with Postfix's own tools, `postfix check` judges it (`candidate`), and what postconf reads back must be what was
 wanted; only then are files renamed into place, in an order in which none names what is not there. What was there
 before is kept as a generation. A failure before the first rename leaves everything as it was; after a kill at
 any point, `complete` and the next look bring the rest.
@@ -9,12 +9,13 @@ any point, `complete` and the next look bring the rest.
 
 import fcntl
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from agent.enforcing.candidate import Candidate
+from agent.enforcing.errors import ApplyError, RefusedError
 from agent.enforcing.generations import (
     NoGenerationError,
     choose_generation,
@@ -24,7 +25,7 @@ from agent.enforcing.generations import (
 )
 from agent.enforcing.tables import read_table, with_former_entries, write_table
 from agent.files import write_atomically
-from agent.postfix import Postfix, PostfixError, let_rest
+from agent.postfix import Postfix, PostfixError
 from config.desired import OWN_SERVICE, DesiredState
 from config.drift import ActualState
 from config.plan import Activation, Plan
@@ -32,14 +33,6 @@ from parsers.postconf import split_list
 
 _TICK = 0.02  # seconds to which the start of a process is known
 _PENDING = "pending"  # names the activation that files already moved, or about to be, still need
-
-
-class ApplyError(Exception):
-    """The configuration could not be changed; the text says why, and what is in force."""
-
-
-class RefusedError(ApplyError):
-    """Postfix itself judges the new configuration wrong: it would be so again."""
 
 
 @contextmanager
@@ -85,14 +78,15 @@ def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool) -> None:
     Args:
         plan: what to do.
         postfix: where.
-        directory: enforce.directory, where the candidate is staged and generations are kept.
+        directory: enforce.directory, where the copy is edited and generations are kept.
         keep: keep what is in force now as a generation, for `roll_back`.
 
     Raises:
         ApplyError: what went wrong; before anything was moved into place unless the text says otherwise.
     """
     try:
-        staged = _stage(postfix, directory, lambda candidate: _edit(candidate, plan))
+        folder = directory / "candidate"
+        candidate = Candidate(postfix, folder, lambda copy: _edit(copy, plan))
         if keep:
             keep_generation(plan, postfix, directory)
         write_atomically(directory / _PENDING, plan.activation.name.encode(), mode=0o600)
@@ -100,15 +94,13 @@ def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool) -> None:
             write_table(postfix, with_former_entries(postfix, table))
         # A service is there before main.cf names it, and goes when main.cf does not name it any more.
         if plan.services:
-            _move(staged, postfix, "master.cf")
+            candidate.move("master.cf")
         if plan.parameters:
-            _move(staged, postfix, "main.cf")
+            candidate.move("main.cf")
         if plan.stale_services:
-            staged = _stage(
-                postfix, directory, lambda candidate: candidate.remove_services(plan.stale_services)
-            )
-            _move(staged, postfix, "master.cf")
-        shutil.rmtree(directory / "candidate")
+            candidate = Candidate(postfix, folder, lambda copy: copy.remove_services(plan.stale_services))
+            candidate.move("master.cf")
+        candidate.discard()
     except (PostfixError, OSError) as error:
         raise ApplyError(f"{error}; the configuration in force was left as it is") from error
     complete(postfix, directory)
@@ -127,37 +119,18 @@ def _drop_former_entries(plan: Plan, postfix: Postfix) -> None:
         ) from error
 
 
-def _stage(postfix: Postfix, directory: Path, edit: Callable[[Postfix], None]) -> Path:
-    """Edit a copy and let Postfix judge it. The folder of the copy."""
-    folder = directory / "candidate"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700, parents=True)
-    for name in ("main.cf", "master.cf"):
-        content = (postfix.config_directory / name).read_bytes()
-        # postconf(1) appends to a last line that has no end, and so loses what it should add.
-        (folder / name).write_bytes(content if content.endswith(b"\n") else content + b"\n")
-    candidate = Postfix(folder)
-    edit(candidate)
-    let_rest(candidate.main_cf)
-    try:
-        candidate.check()
-    except PostfixError as error:
-        raise RefusedError(str(error)) from error
-    return folder
-
-
-def _edit(candidate: Postfix, plan: Plan) -> None:
+def _edit(copy: Postfix, plan: Plan) -> None:
     if plan.services:
-        candidate.set_services(plan.services)
+        copy.set_services(plan.services)
     if plan.parameters:
-        candidate.set_parameters(plan.parameters)
-    _read_back(candidate, plan)
+        copy.set_parameters(plan.parameters)
+    _read_back(copy, plan)
 
 
-def _read_back(candidate: Postfix, plan: Plan) -> None:
+def _read_back(copy: Postfix, plan: Plan) -> None:
     """Postconf takes any value and joins lines: what it reads back must be what was written."""
-    _compare(plan.parameters, candidate.parameters(plan.parameters) if plan.parameters else {})
-    _compare(plan.services, candidate.services() if plan.services else {})
+    _compare(plan.parameters, copy.parameters(plan.parameters) if plan.parameters else {})
+    _compare(plan.services, copy.services() if plan.services else {})
 
 
 def _compare(written: Mapping[str, str], read: Mapping[str, str]) -> None:
@@ -166,16 +139,6 @@ def _compare(written: Mapping[str, str], read: Mapping[str, str]) -> None:
             raise RefusedError(
                 f"{name} = {value} is read back as {read.get(name, 'nothing')}; write it as Postfix has it"
             )
-
-
-def _move(staged: Path, postfix: Postfix, name: str) -> None:
-    """Move an edited copy into place with the owner and mode that the file has (postconf would reset them)."""
-    target = postfix.config_directory / name
-    status = target.stat()
-    owner = (status.st_uid, status.st_gid)
-    write_atomically(target, (staged / name).read_bytes(), mode=status.st_mode & 0o7777, owner=owner)
-    if name == "main.cf":
-        let_rest(target)
 
 
 def complete(postfix: Postfix, directory: Path) -> None:

@@ -16,16 +16,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from agent.enforcing.apply import (
-    ApplyError,
-    RefusedError,
-    apply,
-    complete,
-    exclusively,
-    read_actual,
-    roll_back,
-)
+from agent.enforcing.apply import apply, complete, exclusively, read_actual, roll_back
 from agent.enforcing.enforcement import Enforcement, enforcement_file, read_enforcement, write_enforcement
+from agent.enforcing.errors import ApplyError, RefusedError
 from agent.enforcing.last_good import keep_last_good, mend_unreadable
 from agent.enforcing.preflight import preflight
 from agent.enforcing.verdicts import Verdicts

@@ -1,19 +1,22 @@
 """Changing Postfix's configuration: the old or the new is in force at every instant, whatever goes wrong."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from agent.enforcing.apply import ApplyError, apply, exclusively, read_actual, roll_back
+from agent.enforcing.apply import apply, exclusively, read_actual, roll_back
+from agent.enforcing.errors import ApplyError
 from agent.postfix import Postfix, PostfixError
 from config.desired import DesiredState, desired_state
 from config.drift import drift, unknown_parameters
 from config.plan import Activation, Plan, plan
 from config.settings import parse_settings
-from tests.bed import PostfixInstance, require_postfix
+from tests.bed import PostfixInstance, require_postfix, wait_for
 
 PASSWORD = "s3cret-Gr33n-Fern"
 RAW = {
@@ -103,6 +106,21 @@ def test_what_postfix_check_refuses_is_not_put_into_force(postfix: Postfix, stat
         apply(planned(postfix, desired(postfix, message_size_limit="10MB")), postfix, state, keep=True)
 
     assert before == content(postfix)
+
+
+def test_a_main_cf_full_of_unused_parameters_is_no_hindrance(postfix: Postfix, state: Path) -> None:
+    """`postfix check` warns of each again and again, far more than a terminal holds; why it refuses is still told."""
+    unused = "".join(f"site_parameter_{number} = set\n" for number in range(100))
+    postfix.main_cf.write_text(postfix.main_cf.read_text() + unused)
+    with pytest.raises(
+        ApplyError, match=r"check: \S+ fatal: bad numerical configuration: message_size_limit"
+    ):
+        apply(planned(postfix, desired(postfix, message_size_limit="10MB")), postfix, state, keep=False)
+    wanted = desired(postfix)
+    apply(planned(postfix, wanted), postfix, state, keep=False)
+
+    assert unused in postfix.main_cf.read_text()
+    assert not planned(postfix, wanted)
 
 
 def test_a_missing_postmap_leaves_the_old_configuration(
@@ -222,3 +240,70 @@ def test_a_running_postfix_takes_a_change(instance: PostfixInstance, postfix: Po
         again = instance.master_pid()
         apply(planned(postfix, desired(postfix, smtp_helo_timeout="60s")), postfix, state, keep=True)
         assert again == instance.master_pid()
+
+
+def test_an_edit_while_the_copy_is_judged_is_kept(
+    instance: PostfixInstance, postfix: Postfix, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody saves main.cf after the copy was made: another copy is made, and both changes are there."""
+    judge = Postfix.check
+
+    def check(copy: Postfix) -> None:
+        judge(copy)
+        if instance.postconf("smtp_helo_timeout") != {"smtp_helo_timeout": "77s"}:
+            instance.set(smtp_helo_timeout="77s")
+
+    monkeypatch.setattr(Postfix, "check", check)
+    wanted = desired(postfix)
+    apply(planned(postfix, wanted), postfix, state, keep=True)
+
+    assert instance.postconf("smtp_helo_timeout") == {"smtp_helo_timeout": "77s"}
+    assert not planned(postfix, wanted)
+    assert len(list((state / "generations").iterdir())) == 1
+
+
+def test_a_file_that_changes_all_the_time_is_left_alone(
+    instance: PostfixInstance, postfix: Postfix, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told in words, instead of trying for ever or undoing what somebody writes."""
+    edits: list[str] = []
+
+    def check(_: Postfix) -> None:
+        edits.append(f"{len(edits) + 1}s")
+        instance.set(smtp_helo_timeout=edits[-1])
+
+    monkeypatch.setattr(Postfix, "check", check)
+    with pytest.raises(ApplyError, match=r"main\.cf changes all the time; stop what edits it"):
+        apply(planned(postfix, desired(postfix)), postfix, state, keep=True)
+
+    assert instance.postconf("smtp_helo_timeout") == {"smtp_helo_timeout": edits[-1]}
+
+
+def test_no_edit_of_postconf_is_lost_beside_repairs(
+    instance: PostfixInstance, postfix: Postfix, state: Path
+) -> None:
+    """A script sets one parameter after the other while a managed one is broken and put right again and again."""
+    wanted = desired(postfix)
+    apply(planned(postfix, wanted), postfix, state, keep=False)
+    repairs = 0
+
+    def put_right(times: int) -> None:
+        wait_for(lambda: repairs == times, what="the level to be put right")
+
+    def script() -> None:
+        for batch in range(5):
+            instance.set(smtp_tls_security_level="none")
+            for number in range(8):
+                instance.set(**{f"site_parameter_{batch}_{number}": "set"})
+            put_right(batch + 1)
+
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(script)
+        while not running.done():
+            if departures := planned(postfix, wanted):
+                apply(departures, postfix, state, keep=False)
+                repairs += 1
+        running.result()
+
+    assert len(re.findall(r"^site_parameter_\d_\d = set$", postfix.main_cf.read_text(), re.MULTILINE)) == 40
+    assert not planned(postfix, wanted)

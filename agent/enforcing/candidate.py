@@ -1,0 +1,119 @@
+"""The new main.cf and master.cf: edited on a copy, judged there by Postfix, then moved into place.
+
+Promise: what somebody else edits in the meantime is not lost. postconf(1) edits under a lock on NAME.tmp
+(util/edit_file.c), which is held here from the last look at the file to its rename; and a file that is no longer the
+one the copy was made of gives another copy, edited and judged anew. Only an editor that knows no lock, and saves
+between that look and the rename, can lose its change.
+"""
+
+import fcntl
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from agent.enforcing.errors import RefusedError
+from agent.files import write_atomically
+from agent.postfix import Postfix, PostfixError, let_rest
+
+_NAMES = ("main.cf", "master.cf")
+_TIMES = 10  # copies that are made of files that change all the time
+_LOCK_TAKES = 5.0  # seconds at the most: postconf(1) holds it for milliseconds
+_LOOK = 0.01  # seconds
+
+
+class Candidate:
+    """An edited copy that Postfix has judged good.
+
+    Args:
+        postfix: whose configuration it will be.
+        folder: where the copy is made.
+        edit: edits a copy; it may be called again, with another one.
+
+    Raises:
+        RefusedError, PostfixError, OSError: there is no good copy.
+    """
+
+    def __init__(self, postfix: Postfix, folder: Path, edit: Callable[[Postfix], None]) -> None:
+        self._postfix = postfix
+        self._folder = folder
+        self._edit = edit
+        self._made_of: dict[str, bytes] = {}
+        self._make()
+
+    def move(self, name: str) -> None:
+        """Move one of the files into place, with the owner and mode that the file has (postconf would reset them).
+
+        Raises:
+            RefusedError, PostfixError, OSError: it is not in place.
+        """
+        target = self._postfix.config_directory / name
+        for _ in range(_TIMES):
+            with _locked(target):
+                if target.read_bytes() == self._made_of[name]:
+                    self._put(target)
+                    return
+            self._make()
+        raise PostfixError(f"{target} changes all the time; stop what edits it")
+
+    def discard(self) -> None:
+        """Remove the copy. Raises OSError."""
+        shutil.rmtree(self._folder)
+
+    def _make(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(mode=0o700, parents=True)
+        for name in _NAMES:
+            content = (self._postfix.config_directory / name).read_bytes()
+            self._made_of[name] = content
+            # postconf(1) appends to a last line that has no end, and so loses what it should add.
+            (self._folder / name).write_bytes(content if content.endswith(b"\n") else content + b"\n")
+        copy = Postfix(self._folder)
+        self._edit(copy)
+        let_rest(copy.main_cf)
+        try:
+            copy.check()
+        except PostfixError as error:
+            raise RefusedError(str(error)) from error
+
+    def _put(self, target: Path) -> None:
+        status = target.stat()
+        owner = (status.st_uid, status.st_gid)
+        content = (self._folder / target.name).read_bytes()
+        write_atomically(target, content, mode=stat.S_IMODE(status.st_mode), owner=owner)
+        if target == self._postfix.main_cf:
+            let_rest(target)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock under which postconf(1) edits a file. Raises PostfixError, OSError."""
+    beside = path.with_name(f"{path.name}.tmp")
+    end = time.monotonic() + _LOCK_TAKES
+    while (descriptor := _lock(beside)) is None:
+        if time.monotonic() > end:
+            raise PostfixError(f"{path} is being edited (postconf holds {beside.name}) for too long")
+        time.sleep(_LOOK)
+    try:
+        yield
+    finally:
+        beside.unlink(
+            missing_ok=True
+        )  # before the lock goes: who waits for it sees that, and makes a new one
+        os.close(descriptor)
+
+
+def _lock(path: Path) -> int | None:
+    """An open file with the lock; None if somebody else has it, or the file went while its lock came."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None
