@@ -15,11 +15,13 @@ import asyncio
 import contextlib
 import os
 import pty
+import select
 import shutil
 import stat
 import subprocess
 import tempfile
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ from config.desired import PostfixFacts
 from parsers.postconf import parse_master, parse_parameters
 
 _PIECE = 65536  # bytes of a stream that are taken at a time
+_LAST_LINES = 20  # of what a command prints on a terminal; what it dies of comes last
+_REPEATED = b": unused parameter: "  # a warning that says nothing of why a command fails
 _DEADLINE = 30.0  # seconds: `postqueue` and `sendmail` can hang for ever on a full disk
 # Debian and RHEL keep Postfix's commands where a service's or an ordinary user's PATH may not look.
 _SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
@@ -336,21 +340,20 @@ def _both_outputs(command: list[str]) -> tuple[str, str]:
 
 
 def _run_in_terminal(command: list[str]) -> None:
-    """Run a command whose words can only be had on a terminal. What it prints is far less than a terminal buffers."""
+    """Run a command whose words can only be had on a terminal. Raises PostfixError with the last of them."""
     terminal, child = pty.openpty()
+    os.set_blocking(terminal, False)
     try:
-        # Daemons that the command starts keep its output open: only the terminal that is left behind is read.
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=child, stderr=child, start_new_session=True
         )
-        try:
-            status = process.wait(_DEADLINE)
-        except subprocess.TimeoutExpired:
+        printed = _take_words(process, terminal)
+        if process.poll() is None:
             process.kill()
             process.wait()
-            raise PostfixError(f"{_words(command)} did not end within {_DEADLINE:.0f} s") from None
-        if status:
-            raise PostfixError(f"{_words(command)}: {_printed(terminal) or f'exit status {status}'}")
+            raise PostfixError(f"{_words(command)} did not end within {_DEADLINE:.0f} s")
+        if process.returncode:
+            raise PostfixError(f"{_words(command)}: {printed or f'exit status {process.returncode}'}")
     except OSError as error:
         raise PostfixError(f"{_words(command)}: {error.strerror}") from None
     finally:
@@ -358,13 +361,25 @@ def _run_in_terminal(command: list[str]) -> None:
         os.close(terminal)
 
 
-def _printed(terminal: int) -> str:
-    os.set_blocking(terminal, False)
-    try:
-        data = os.read(terminal, 65536)
-    except BlockingIOError:
-        return ""
-    return " ".join(data.decode(errors="replace").split())
+def _take_words(process: subprocess.Popen[bytes], terminal: int) -> str:
+    """The last of what a command prints, until it ends or its time does.
+
+    The end of the output cannot be waited for: daemons that the command starts keep their terminal open. What is
+    printed must be taken: `postfix check` tells each unused parameter again and again, and a full terminal stops it.
+    """
+    end = time.monotonic() + _DEADLINE
+    poll = select.poll()
+    poll.register(terminal, select.POLLIN)
+    lines: deque[bytes] = deque([b""], maxlen=_LAST_LINES)
+    running = True
+    while running and time.monotonic() < end:
+        poll.poll(1000 * _LOOK)
+        running = process.poll() is None  # asked before the last words are taken
+        with contextlib.suppress(BlockingIOError):
+            while piece := os.read(terminal, _PIECE):
+                lines.extend((lines.pop() + piece).split(b"\n"))
+    told = [line.decode(errors="replace") for line in lines if _REPEATED not in line]
+    return " ".join(" ".join(told).split())
 
 
 def _words(command: list[str]) -> str:
