@@ -2,7 +2,8 @@
 
 Promise: slow and hostile clients cost the log reading nothing. There are never more than `_MOST` connections, so that
 descriptors remain for logs; one more is closed at once. A connection that has not brought a whole request within
-`_PATIENCE` seconds, or does not take its answer in that time, is cut off; so is a TLS handshake.
+`_PATIENCE` seconds, or does not take its answer in that time, is cut off; so is a TLS handshake. Who has come in before
+the end is answered, if that takes no longer than `_FAREWELL`: other settings are no reason to miss a scrape.
 
 How it fails: an address that cannot be bound is an OSError on construction. When descriptors run out, accepting
 pauses and goes on.
@@ -13,6 +14,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +28,8 @@ from config.fields import split_address
 
 _MOST = 64
 _PATIENCE = 10.0  # seconds
+_FAREWELL = 1.0  # seconds
+_LOOK = 0.01  # seconds
 _KEEP_ALIVE = 75  # seconds; longer than a scrape interval
 _PAUSE = 1.0  # seconds until accepting is tried again
 
@@ -83,6 +87,7 @@ class _Connection(H11Protocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _between_requests = False
+    _retiring = False
     server_of: "HttpServer"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -96,6 +101,20 @@ class _Connection(H11Protocol):
             self._between_requests = False
             self._expect()
         super().data_received(data)
+        if self._retiring:
+            self._say_goodbye()
+
+    def retire(self) -> None:
+        """Answer the request that is under way, or the first one, then close."""
+        self._retiring = True
+        if self._between_requests:
+            self.transport.close()
+        else:
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -165,7 +184,7 @@ class HttpServer:
                 for listener in self._listeners:
                     group.create_task(self._accept(listener))
         finally:
-            self._close()
+            await self._close()
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -203,9 +222,15 @@ class HttpServer:
         connection.server_of = self
         return connection
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
         for listener in self._listeners:
             listener.close()
+        end = time.monotonic() + _FAREWELL
+        while (self._opening or self._state.connections) and time.monotonic() < end:
+            for connection in list(self._state.connections):
+                if isinstance(connection, _Connection):
+                    connection.retire()
+            await asyncio.sleep(_LOOK)
         for task in self._opening:
             task.cancel()
         for connection in list(self._state.connections):

@@ -1,12 +1,18 @@
 """What the endpoint answers, in which format, and that no client can hold it up."""
 
+import asyncio
 import contextlib
 import gzip
 import socket
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from agent.telling import http_server
+from agent.telling.http_server import HttpServer, listen
+from agent.telling.web import Answers, application
+from agent.telling.web_config import WebAccess
+from tests.bed.postfix import free_port
 from tests.bed.waiting import wait_for
 from tests.web.serving import exchange, serving
 
@@ -103,6 +109,58 @@ def test_who_does_not_take_the_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch
             wait_for(lambda: endpoint.server.refused, timeout=10, what="the connection to be cut")
 
         assert endpoint.ask("GET /-/healthy")[0] == 200
+
+
+def test_who_has_come_in_is_answered_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request under way and one that only follows are answered, a resting connection is closed, nobody else comes in."""
+    monkeypatch.setattr(http_server, "_FAREWELL", 30.0)
+
+    async def scenario() -> tuple[bytes, bytes, bytes]:
+        asked, go_on = asyncio.Event(), asyncio.Event()
+
+        async def refresh() -> None:
+            asked.set()
+            await go_on.wait()
+
+        port = free_port()
+        access = WebAccess(None)
+        app = application(CollectorRegistry(), Answers(lambda: None, refresh), access)
+        serving = asyncio.create_task(HttpServer(app, [listen(f"127.0.0.1:{port}")], access).serve())
+        clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        (resting, ask_resting), (waiting, ask_waiting), (late, ask_late) = clients
+        ask_resting.write(b"GET /-/healthy HTTP/1.1\r\nHost: test\r\n\r\n")
+        await resting.readuntil(b"healthy.\n")
+        ask_waiting.write(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n")
+        await asked.wait()
+
+        serving.cancel()
+        left = await resting.read()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        ask_late.write(b"GET /-/healthy HTTP/1.1\r\nHost: test\r\n\r\n")
+        second = await late.read()
+        go_on.set()
+        first = await waiting.read()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        for _, writer in clients:
+            writer.close()
+        return left, first, second
+
+    left, first, second = asyncio.run(scenario())
+    assert left == b""
+    assert first.startswith(b"HTTP/1.1 200 OK")
+    assert second.endswith(b"Postward is healthy.\n")
+
+
+def test_who_only_holds_a_connection_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time for farewells the connection is cut."""
+    monkeypatch.setattr(http_server, "_FAREWELL", 0.1)
+    with serving() as endpoint:
+        client = socket.create_connection(("127.0.0.1", endpoint.port), 10)
+        assert endpoint.ask("GET /-/healthy")[0] == 200  # accepted after the other one
+    with client, contextlib.suppress(ConnectionResetError):
+        assert client.recv(1) == b""
 
 
 def test_a_crowd_leaves_the_loop_free() -> None:
