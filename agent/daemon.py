@@ -125,7 +125,6 @@ class Agent:
 
         # settings → Postfix, and the proof that it works
         self._enforcer = Enforcer(settings, self._postfix) if options.enforce else None
-        self._applied_at = 0.0
 
     async def run(self, stop: asyncio.Event) -> Settings | None:
         """Run until `stop`, or until there are other settings, which are handed back."""
@@ -195,7 +194,6 @@ class Agent:
             watcher.watch(folder, names.__contains__, wake)
         while True:
             if await asyncio.to_thread(enforcer.converge):
-                self._applied_at = time.time()
                 self._probing.probe_now()
             await wake_up(wake, self._settings.enforce.interval_seconds)
             await asyncio.sleep(_SETTLE)
@@ -220,14 +218,16 @@ class Agent:
 
     async def _judge(self, result: ProbeResult) -> None:
         """New settings are kept or not by the probes that were sent after they came into force."""
-        if not (self._enforcer and self._enforcer.unconfirmed and result.submitted >= self._applied_at):
+        enforcer = self._enforcer
+        if enforcer is None or not enforcer.unconfirmed or result.submitted < enforcer.applied_at:
             return
-        verdict = self._probing.verdict_since(self._applied_at)
+        applied_at = enforcer.applied_at
+        verdict = self._probing.verdict_since(applied_at)
         if verdict or (verdict is False and not result.relayed):
             reason = (
                 f"probe {result.outcome} at step {result.step}: {result.words or result.cause or 'no answer'}"
             )
-            await asyncio.to_thread(self._enforcer.confirm, accepted=verdict, reason=reason)
+            await asyncio.to_thread(enforcer.confirm, accepted=verdict, reason=reason, applied_at=applied_at)
             if verdict:
                 self._probing.note_confirmed()
 

@@ -351,7 +351,7 @@ def test_the_demo_shows_a_probe_in_fifteen_seconds_and_leaves_nothing(tmp_path: 
         text = screen.read_text()
         folder = Path(text.partition("Settings: ")[2].split()[0]).parent
         assert folder.is_dir()
-        for words in ("/metrics", "put right relayhost", "removed", "echo other >"):
+        for words in ("/metrics", "set relayhost", "removed", "echo other >"):
             assert words in text
     finally:
         os.killpg(demo.pid, signal.SIGINT)  # what Ctrl-C does: the whole foreground group

@@ -12,16 +12,27 @@ from agent.enforcing.generations import list_generations
 @settings_option
 @json_option
 def command(settings_file: Path, as_json: bool) -> None:
-    """List the former configurations, newest first: number, when it was replaced, files."""
+    """List the former configurations, newest first: number, when it was replaced, whether a probe was accepted with it, files."""
     need_root()
     with told():
         kept = list_generations(Path(load(settings_file).enforce.directory))
     if as_json:
         echo_json(
-            [{"number": one.number, "replaced": one.replaced.isoformat(), "files": one.files} for one in kept]
+            [
+                {
+                    "number": one.number,
+                    "replaced": one.replaced.isoformat(),
+                    "proven": bool(one.proven),
+                    "files": one.files,
+                }
+                for one in kept
+            ]
         )
         return
     for one in kept:
-        click.echo(f"{one.number:4}  {one.replaced.astimezone():%Y-%m-%d %H:%M:%S}  {' '.join(one.files)}")
+        proven = "proven  " if one.proven else "unproven"
+        click.echo(
+            f"{one.number:4}  {one.replaced.astimezone():%Y-%m-%d %H:%M:%S}  {proven}  {' '.join(one.files)}"
+        )
     if not kept:
         click.echo("there is no former configuration")

@@ -6,6 +6,7 @@ import click
 
 from agent.commands.common import load, need_root, settings_option, told
 from agent.enforcing.apply import exclusively, roll_back
+from agent.enforcing.verdicts import Verdicts
 from agent.postfix import Postfix
 
 
@@ -19,5 +20,6 @@ def command(settings_file: Path, number: int | None) -> None:
         settings = load(settings_file)
         directory = Path(settings.enforce.directory)
         with exclusively(directory):
-            number = roll_back(Postfix(Path(settings.postfix.config_directory)), directory, number)
-    click.echo(f"generation {number} is back in force")
+            former = roll_back(Postfix(Path(settings.postfix.config_directory)), directory, number)
+            Verdicts(directory / "verdicts.json").brought_back(former.proven)
+    click.echo(f"generation {former.number} is back in force")

@@ -17,6 +17,7 @@ from pathlib import Path
 from agent.enforcing.candidate import Candidate
 from agent.enforcing.errors import ApplyError, RefusedError
 from agent.enforcing.generations import (
+    Generation,
     NoGenerationError,
     choose_generation,
     forget_generation,
@@ -72,7 +73,7 @@ def _unloaded(postfix: Postfix, changed: float) -> str | None:
     return datetime.fromtimestamp(changed).astimezone().strftime("%H:%M:%S")
 
 
-def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool) -> None:
+def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool, proven: str = "") -> None:
     """Carry out a plan. The caller holds the lock.
 
     Args:
@@ -80,6 +81,7 @@ def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool) -> None:
         postfix: where.
         directory: enforce.directory, where the copy is edited and generations are kept.
         keep: keep what is in force now as a generation, for `roll_back`.
+        proven: the name of the state in force, if a probe was accepted with it.
 
     Raises:
         ApplyError: what went wrong; before anything was moved into place unless the text says otherwise.
@@ -88,7 +90,7 @@ def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool) -> None:
         folder = directory / "candidate"
         candidate = Candidate(postfix, folder, lambda copy: _edit(copy, plan))
         if keep:
-            keep_generation(plan, postfix, directory)
+            keep_generation(plan, postfix, directory, proven)
         write_atomically(directory / _PENDING, plan.activation.name.encode(), mode=0o600)
         for table in plan.tables:
             write_table(postfix, with_former_entries(postfix, table))
@@ -167,11 +169,8 @@ def _activate(activation: Activation, postfix: Postfix) -> None:
     postfix.flush()
 
 
-def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> int:
+def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> Generation:
     """Put a kept generation (the newest for None) back and bring it into force. The caller holds the lock.
-
-    Returns:
-        its number.
 
     Raises:
         ApplyError: there is none, or it cannot be put back.
@@ -179,9 +178,9 @@ def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> i
     try:
         chosen, activation = choose_generation(directory, number)
         write_atomically(directory / _PENDING, activation.name.encode(), mode=0o600)
-        restore_generation(postfix, directory, chosen)
+        restore_generation(postfix, directory, chosen.number)
     except (NoGenerationError, OSError) as error:
         raise ApplyError(str(error)) from error
     complete(postfix, directory)
-    forget_generation(directory, chosen)
+    forget_generation(directory, chosen.number)
     return chosen

@@ -19,6 +19,7 @@ from pathlib import Path
 from agent.enforcing.apply import apply, complete, exclusively, read_actual, roll_back
 from agent.enforcing.enforcement import Enforcement, enforcement_file, read_enforcement, write_enforcement
 from agent.enforcing.errors import ApplyError, RefusedError
+from agent.enforcing.generations import newest_proven
 from agent.enforcing.last_good import keep_last_good, mend_unreadable
 from agent.enforcing.preflight import preflight
 from agent.enforcing.verdicts import Verdicts
@@ -43,7 +44,7 @@ class Enforcer:
 
     Attributes:
         state: what is known, as the agent exports it.
-        unconfirmed: the configuration in force waits for a probe's word (`confirm`).
+        applied_at: when these settings came into force; 0 if they were when this started.
     """
 
     def __init__(self, settings: Settings, postfix: Postfix, clock: Callable[[], float] = time.time) -> None:
@@ -52,9 +53,10 @@ class Enforcer:
         self._clock = clock
         self._directory = Path(settings.enforce.directory)
         self._facts: PostfixFacts | None = None
-        self._verdicts = Verdicts(self._directory / "verdicts.json")
+        self._verdicts = self._read_verdicts()
+        self._in_force: DesiredState | None = None  # what this has seen to be so
         self.state = read_enforcement(enforcement_file(self._directory)) or Enforcement()
-        self.unconfirmed = False
+        self.applied_at = 0.0
         self._at_work = threading.Lock()  # looking and confirming come from different tasks of one process
 
     def look(self) -> tuple[Plan, list[str]]:
@@ -75,10 +77,22 @@ class Enforcer:
             return self._converge()
         return False
 
-    def confirm(self, *, accepted: bool, reason: str = "") -> None:
-        """Take a probe's word on the configuration in force: keep it, or go back to one that worked."""
+    @property
+    def unconfirmed(self) -> bool:
+        """True if the configuration in force waits for a probe's word (`confirm`)."""
+        return self._in_force is not None and not self._verdicts.is_confirmed(self._in_force)
+
+    def confirm(self, *, accepted: bool, reason: str = "", applied_at: float | None = None) -> None:
+        """Take a probe's word on the configuration in force: keep it, or go back to one that worked.
+
+        Args:
+            accepted: its word.
+            reason: why not.
+            applied_at: `applied_at` when it was sent, if others may have come into force since: then it says nothing of them.
+        """
         with self._exclusively():
-            self._confirm(accepted, reason)
+            if applied_at in (None, self.applied_at):
+                self._confirm(accepted, reason)
 
     def try_again(self) -> None:
         """Let refused settings, and what another tool fought over, be tried again."""
@@ -91,6 +105,7 @@ class Enforcer:
         with self._at_work:
             try:
                 with exclusively(self._directory):
+                    self._verdicts = self._read_verdicts()  # `postward apply` writes them as well
                     yield
             except (ApplyError, PostfixError, SettingsError, UnsupportedMapTypeError, OSError) as error:
                 self._failed(str(error))
@@ -105,7 +120,7 @@ class Enforcer:
         self._note(desired, actual, planned)
         if not planned:
             self.state.problem = None
-            self.unconfirmed = not self._verdicts.is_confirmed(desired)
+            self._note_in_force(desired)
             keep_last_good(self._postfix, self._directory)
         elif reason := self._hindrance(desired):
             self._tell_once(reason)
@@ -169,27 +184,38 @@ class Enforcer:
         try:
             if new and self._settings.enforce.preflight:
                 self._preflight()
-            apply(planned, self._postfix, self._directory, keep=new)
+            apply(planned, self._postfix, self._directory, keep=new, proven=self._verdicts.proven)
         except RefusedError as error:
             self._verdicts.refuse(desired, str(error))
             self.state.count("refused")
             self._tell_once(f"these settings are not applied: {error}")
             return False
-        self._verdicts.applied(desired)
+        self._note_in_force(desired)
         self.state.count("applied")
-        self.state.count_repairs(self.state.drift, self._clock())
+        if new:  # the settings have changed, and not what another tool may fight over
+            self.applied_at = self._clock()
+        else:
+            self.state.count_repairs(self.state.drift, self._clock())
         self.state.in_sync, self.state.drift, self.state.problem = True, [], None
-        self.unconfirmed = not self._verdicts.is_confirmed(desired)
         keep_last_good(self._postfix, self._directory)
         for departure in planned.drifts:
-            _log.warning(
-                "put right %s: %s -> %s",
+            _log.log(
+                logging.INFO if new else logging.WARNING,
+                "%s %s: %s -> %s",
+                "set" if new else "put right",
                 departure.name,
                 departure.actual or "empty",
                 departure.desired or "empty",
             )
         _log.info("the configuration is what the settings say (%s)", planned.activation.value)
         return new
+
+    def _note_in_force(self, desired: DesiredState) -> None:
+        self._in_force = desired
+        self._verdicts.applied(desired)
+
+    def _read_verdicts(self) -> Verdicts:
+        return Verdicts(self._directory / "verdicts.json")
 
     def _preflight(self) -> None:
         """Try new settings on the relays. Raises RefusedError, or ApplyError for what may pass."""
@@ -201,17 +227,19 @@ class Enforcer:
         raise RefusedError(fault.words)
 
     def _confirm(self, accepted: bool, reason: str) -> None:
-        desired = self._desired()
-        self.unconfirmed = False
-        if self._verdicts.is_confirmed(desired) or self._verdicts.refusal(desired):
+        """The word is on what is in force, which the settings may have left behind: a password file changes at any time."""
+        tried = self._in_force
+        if tried is None or not self.unconfirmed:
             return
         if accepted:
-            self._verdicts.confirm(desired)
+            self._verdicts.confirm(tried)
             self.state.count("confirmed")
             _log.info("confirmed by a probe: the configuration works")
-        elif self._verdicts.any_confirmed():
-            number = roll_back(self._postfix, self._directory)
-            self._verdicts.refuse(desired, f"no probe was accepted with them ({reason})")
+        elif (number := newest_proven(self._directory)) is not None:
+            former = roll_back(self._postfix, self._directory, number)
+            self._in_force = None
+            self._verdicts.brought_back(former.proven)
+            self._verdicts.refuse(tried, f"no probe was accepted with them ({reason})")
             self.state.count("rolled_back")
             self.state.in_sync = False
             self.state.problem = f"rolled back to generation {number}: {reason}"
@@ -221,8 +249,7 @@ class Enforcer:
                 reason,
                 number,
             )
-        else:
-            self.unconfirmed = True  # nothing better is known, and a later probe may still be accepted
+        # else nothing better is known, and a later probe may still be accepted
 
     def _desired(self) -> DesiredState:
         if self._facts is None:

@@ -1,7 +1,8 @@
 """Former configurations, kept before a new one is put into force, so that it can be taken back.
 
 A generation is a folder with main.cf, master.cf and the tables that the change replaced. Tables hold secrets, so
-all of it is for root alone. Folders are numbered; the highest number is the newest.
+all of it is for root alone. Folders are numbered; the highest number is the newest. One with which a probe was accepted
+says so: it is what a failed change goes back to.
 """
 
 import shutil
@@ -15,6 +16,8 @@ from config.plan import Activation, Plan
 
 _MOST = 10
 _ACTIVATION = "activation"  # what the change needed, and so what its return needs
+_PROVEN = "proven"  # the name of the state (`verdicts`), if a probe was accepted with it
+_NOTES = (_ACTIVATION, _PROVEN)
 _ROOT = (0, 0)
 # Read last: the tables and services that they name are there when Postfix reads them.
 _READ_LAST = ("master.cf", "main.cf")
@@ -26,11 +29,12 @@ class NoGenerationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A former configuration: its number, when it was replaced, and its files."""
+    """A former configuration: its number, when it was replaced, its files, and its state's name if that was proven."""
 
     number: int
     replaced: datetime
     files: tuple[str, ...]
+    proven: str
 
 
 def list_generations(directory: Path) -> list[Generation]:
@@ -43,13 +47,15 @@ def list_generations(directory: Path) -> list[Generation]:
 
 
 def _describe(generation: Path) -> Generation:
-    files = tuple(sorted(path.name for path in generation.iterdir() if path.name != _ACTIVATION))
+    names = sorted(path.name for path in generation.iterdir())
+    files = tuple(name for name in names if name not in _NOTES)
     replaced = datetime.fromtimestamp(generation.stat().st_mtime, UTC)
-    return Generation(int(generation.name), replaced, files)
+    proven = (generation / _PROVEN).read_text() if _PROVEN in names else ""
+    return Generation(int(generation.name), replaced, files, proven)
 
 
-def keep_generation(plan: Plan, postfix: Postfix, directory: Path) -> None:
-    """Keep what is in force now. Raises OSError."""
+def keep_generation(plan: Plan, postfix: Postfix, directory: Path, proven: str) -> None:
+    """Keep what is in force now: of the state that is known by `proven`, or not proven if that is empty. Raises OSError."""
     folder = directory / "generations"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept = list_generations(directory)
@@ -64,27 +70,36 @@ def keep_generation(plan: Plan, postfix: Postfix, directory: Path) -> None:
         if path.exists():
             write_new(beside / name, path.read_bytes(), mode=0o600, owner=_ROOT)
     write_new(beside / _ACTIVATION, plan.activation.name.encode(), mode=0o600, owner=_ROOT)
+    if proven:
+        write_new(beside / _PROVEN, proven.encode(), mode=0o600, owner=_ROOT)
     beside.rename(generation)
+    last_proven = None if proven else newest_proven(directory)
     for old in kept[_MOST - 1 :]:
-        shutil.rmtree(folder / str(old.number))
+        if old.number != last_proven:
+            shutil.rmtree(folder / str(old.number))
 
 
-def choose_generation(directory: Path, number: int | None) -> tuple[int, Activation]:
+def newest_proven(directory: Path) -> int | None:
+    """The number of the last configuration with which a probe was accepted."""
+    return next((one.number for one in list_generations(directory) if one.proven), None)
+
+
+def choose_generation(directory: Path, number: int | None) -> tuple[Generation, Activation]:
     """The generation of this number (the newest for None), and what its return needs to come into force.
 
     Raises:
         NoGenerationError: it is not there, or not whole.
     """
-    kept = [generation.number for generation in list_generations(directory)]
+    kept = {generation.number: generation for generation in list_generations(directory)}
     if not kept:
         raise NoGenerationError(
             f"there is no former configuration in {directory}/generations; nothing was changed"
         )
-    number = kept[0] if number is None else number
+    number = max(kept) if number is None else number
     if number not in kept:
         raise NoGenerationError(f"there is no generation {number}; there are: {', '.join(map(str, kept))}")
     try:
-        return number, Activation[(directory / "generations" / str(number) / _ACTIVATION).read_text()]
+        return kept[number], Activation[(directory / "generations" / str(number) / _ACTIVATION).read_text()]
     except (OSError, KeyError):
         raise NoGenerationError(
             f"generation {number} is damaged; choose another: postward generations"
@@ -94,7 +109,7 @@ def choose_generation(directory: Path, number: int | None) -> tuple[int, Activat
 def restore_generation(postfix: Postfix, directory: Path, number: int) -> None:
     """Put the files of a generation back in place. Raises OSError."""
     generation = directory / "generations" / str(number)
-    tables = sorted(path.name for path in generation.iterdir() if path.name not in (*_READ_LAST, _ACTIVATION))
+    tables = sorted(path.name for path in generation.iterdir() if path.name not in (*_READ_LAST, *_NOTES))
     for name in [*tables, *_READ_LAST]:
         target = postfix.config_directory / name
         mode = target.stat().st_mode & 0o7777 if target.exists() else 0o600

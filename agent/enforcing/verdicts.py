@@ -1,4 +1,4 @@
-"""Which desired states were applied, confirmed by a probe, or refused, across restarts.
+"""Which desired state is in force, was last confirmed by a probe, or refused, across restarts.
 
 A desired state is known by a keyed hash, for root alone: it covers passwords, which must not be guessed from it.
 """
@@ -26,8 +26,13 @@ class Verdicts:
             self._data = {"key": self._key.hex(), "applied": "", "confirmed": "", "refused": "", "reason": ""}
 
     def is_applied(self, desired: DesiredState) -> bool:
-        """True if this is what was last applied."""
+        """True if this is what was last brought into force."""
         return self._is("applied", desired)
+
+    @property
+    def proven(self) -> str:
+        """By what name the state in force is known, if a probe was accepted with it; else empty."""
+        return str(self._data["applied"]) if self._data["applied"] == self._data["confirmed"] else ""
 
     def is_confirmed(self, desired: DesiredState) -> bool:
         """True if a probe was accepted with this."""
@@ -37,13 +42,14 @@ class Verdicts:
         """Why this must not be applied; None if it may."""
         return str(self._data["reason"]) if self._is("refused", desired) else None
 
-    def any_confirmed(self) -> bool:
-        """True if there is a configuration that worked."""
-        return bool(self._data["confirmed"])
-
     def applied(self, desired: DesiredState) -> None:
-        """Remember that this was applied."""
-        self._set(applied=self._digest(desired))
+        """Remember that this is in force."""
+        if not self.is_applied(desired):
+            self._set(applied=self._digest(desired))
+
+    def brought_back(self, proven: str) -> None:
+        """Remember that a former state is in force again, one that was `proven` or, for an empty name, was not."""
+        self._set(applied=proven, **({"confirmed": proven} if proven else {}))
 
     def confirm(self, desired: DesiredState) -> None:
         """Remember that a probe was accepted with this."""

@@ -183,9 +183,9 @@ def test_rolling_back_brings_the_former_files_back(postfix: Postfix, state: Path
         state,
         keep=True,
     )
-    number = roll_back(postfix, state)
+    former = roll_back(postfix, state)
 
-    assert number == 2
+    assert former.number == 2
     assert before == content(postfix)
     assert not planned(postfix, desired(postfix))
 

@@ -36,15 +36,15 @@ def settings(
     tmp_path: Path,
     *,
     password: str = PASSWORD,
+    password_file: str = "",
     mode: str = "enforce",
     **main_cf: str,
 ) -> Settings:
     """Settings for one relay."""
+    secret = {"password_file": password_file} if password_file else {"password": password}
     raw = {
         "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
-        "relay": [
-            {"name": "demo", "host": "127.0.0.1", "port": 2525, "username": "user", "password": password}
-        ],
+        "relay": [{"name": "demo", "host": "127.0.0.1", "port": 2525, "username": "user", **secret}],
         "main_cf": main_cf,
         "postfix": {"config_directory": str(instance.config_directory)},
         "enforce": {
@@ -88,11 +88,11 @@ def test_observing_names_and_changes_nothing(instance: PostfixInstance, tmp_path
 
 
 def test_a_drift_that_comes_back_is_another_tool(instance: PostfixInstance, tmp_path: Path) -> None:
-    """After three repairs within an hour it is left alone and told; an hour later it is tried again."""
+    """After three repairs within an hour, the first change not being one, it is left alone and told; an hour later it is tried again."""
     clock = Clock()
     one = enforcer(instance, settings(instance, tmp_path), clock)
     one.converge()
-    for _ in range(2):
+    for _ in range(3):
         instance.set(relayhost="[other.test]:25")
         one.converge()
         clock.now += 60
@@ -206,6 +206,55 @@ def test_a_refused_candidate_goes_back_only_to_one_that_worked(
     )
     assert not first.converge()
     assert first.state.in_sync
+
+
+def test_a_chain_of_changes_that_fail_goes_back_to_the_one_that_worked(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """Not to the one before the last, which no probe has confirmed either; also after many of them, and again and again."""
+    good = settings(instance, tmp_path)
+    first = enforcer(instance, good)
+    first.converge()
+    first.confirm(accepted=True)
+    for number in range(12):
+        enforcer(instance, settings(instance, tmp_path, password=f"wrong-{number}")).converge()
+    for last in ("wrong-at-last", "wrong-once-more"):
+        one = enforcer(instance, settings(instance, tmp_path, password=last))
+        one.converge()
+        one.confirm(accepted=False, reason="auth")
+        assert f"user:{PASSWORD}\n" in (instance.config_directory / "sasl_passwd").read_text()
+
+    back = enforcer(instance, good)
+    assert not back.converge()
+    assert (back.state.in_sync, back.state.applies["rolled_back"], back.unconfirmed) == (True, 2, False)
+
+
+def test_a_word_on_former_settings_is_not_one_on_those_that_follow(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """The password file changes while the probe is under way: what failed is the old password, and the new one is tried."""
+    first = enforcer(instance, settings(instance, tmp_path))
+    first.converge()
+    first.confirm(accepted=True)
+    file = tmp_path / "password"
+    file.write_text("old")
+    wanted = settings(instance, tmp_path, password_file=str(file))
+    clock = Clock()
+    one = enforcer(instance, wanted, clock)
+    one.converge()
+    sent = one.applied_at
+
+    file.write_text("new")
+    one.confirm(accepted=False, reason="auth", applied_at=sent)
+    assert f"user:{PASSWORD}\n" in (instance.config_directory / "sasl_passwd").read_text()
+    clock.now += 60
+    assert one.converge()
+    assert "user:new\n" in (instance.config_directory / "sasl_passwd").read_text()
+
+    one.confirm(accepted=False, reason="auth", applied_at=sent)
+    assert one.unconfirmed
+    one.confirm(accepted=True, applied_at=one.applied_at)
+    assert (one.unconfirmed, one.state.applies["confirmed"]) == (False, 2)
 
 
 def test_a_failure_that_repeats_is_one_failure(instance: PostfixInstance, tmp_path: Path) -> None:
