@@ -9,6 +9,7 @@ any point, `complete` and the next look bring the rest.
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -33,24 +34,36 @@ from config.plan import Activation, Plan
 from parsers.postconf import split_list
 
 _TICK = 0.02  # seconds to which the start of a process is known
+_LOCK_TAKES = 30.0  # seconds at the most; a change takes a few
+_LOOK = 0.02  # seconds
 _PENDING = "pending"  # names the activation that files already moved, or about to be, still need
 
 
 @contextmanager
 def exclusively(directory: Path) -> Iterator[None]:
-    """Hold the lock of the configuration: two processes never change it at once. Raises ApplyError."""
+    """Hold the lock of the configuration, which is waited for: two processes never change it at once. Raises ApplyError."""
     directory.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(directory / "apply.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ApplyError(
-                "another Postward process is changing the configuration; wait for it, or stop it"
-            ) from None
+        end = time.monotonic() + _LOCK_TAKES
+        while not _lock(descriptor):
+            if time.monotonic() > end:
+                raise ApplyError(
+                    f"another Postward process has been changing the configuration for {_LOCK_TAKES:.0f} s; "
+                    "wait for it, or stop it"
+                )
+            time.sleep(_LOOK)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def read_actual(postfix: Postfix, desired: DesiredState) -> ActualState:

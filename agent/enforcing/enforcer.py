@@ -11,10 +11,10 @@ stays. Settings that Postfix itself refuses are not tried again until they chang
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from agent.enforcing.apply import apply, complete, exclusively, read_actual, roll_back
 from agent.enforcing.enforcement import Enforcement, enforcement_file, read_enforcement, write_enforcement
@@ -30,6 +30,8 @@ from config.errors import SettingsError
 from config.plan import Plan, plan
 from config.relay import read_passwords
 from config.settings import Settings
+
+T = TypeVar("T")
 
 _log = logging.getLogger("postward.enforce")
 
@@ -55,7 +57,9 @@ class Enforcer:
         self._facts: PostfixFacts | None = None
         self._verdicts = self._read_verdicts()
         self._in_force: DesiredState | None = None  # what this has seen to be so
-        self.state = read_enforcement(enforcement_file(self._directory)) or Enforcement()
+        self._file = enforcement_file(self._directory)
+        self.state = read_enforcement(self._file) or Enforcement()
+        self._written = True  # on a full disk the file is older than what is known here
         self.applied_at = 0.0
         self._at_work = threading.Lock()  # looking and confirming come from different tasks of one process
 
@@ -73,9 +77,7 @@ class Enforcer:
 
     def converge(self) -> bool:
         """Look, and put right what differs. True if that brought other settings into force than before."""
-        with self._exclusively():
-            return self._converge()
-        return False
+        return bool(self._exclusively(self._converge))
 
     @property
     def unconfirmed(self) -> bool:
@@ -90,27 +92,40 @@ class Enforcer:
             reason: why not.
             applied_at: `applied_at` when it was sent, if others may have come into force since: then it says nothing of them.
         """
-        with self._exclusively():
+
+        def take() -> None:
             if applied_at in (None, self.applied_at):
                 self._confirm(accepted, reason)
 
+        self._exclusively(take)
+
     def try_again(self) -> None:
         """Let refused settings, and what another tool fought over, be tried again."""
-        self._verdicts.forget_refusal()
-        self.state.repaired_at.clear()
 
-    @contextmanager
-    def _exclusively(self) -> Iterator[None]:
-        """Alone, here and among processes; what goes wrong becomes a state, and the state is told."""
-        with self._at_work:
-            try:
-                with exclusively(self._directory):
-                    self._verdicts = self._read_verdicts()  # `postward apply` writes them as well
-                    yield
-            except (ApplyError, PostfixError, SettingsError, UnsupportedMapTypeError, OSError) as error:
-                self._failed(str(error))
-            finally:
-                self._write_state()
+        def forget() -> None:
+            self._verdicts.forget_refusal()
+            self.state.repaired_at.clear()
+
+        self._exclusively(forget)
+
+    def _exclusively(self, job: Callable[[], T]) -> T | None:
+        """Do a job alone, here and among processes; what goes wrong becomes a state, and the state is told."""
+        try:
+            with self._at_work, exclusively(self._directory):
+                # `postward apply` and a running enforcer write the same files.
+                self._verdicts = self._read_verdicts()
+                if self._written:
+                    self.state = read_enforcement(self._file) or self.state
+                try:
+                    return job()
+                except (ApplyError, PostfixError, SettingsError, UnsupportedMapTypeError, OSError) as error:
+                    self._failed(str(error))
+                finally:
+                    self._write_state()
+        except (ApplyError, OSError) as error:  # the lock cannot be had: the file is its holder's
+            self._tell_once(str(error))
+            self.state.in_sync = False
+        return None
 
     def _converge(self) -> bool:
         complete(self._postfix, self._directory)  # of a process that was killed half-way
@@ -270,6 +285,8 @@ class Enforcer:
 
     def _write_state(self) -> None:
         try:
-            write_enforcement(enforcement_file(self._directory), self.state)
+            write_enforcement(self._file, self.state)
+            self._written = True
         except OSError as error:
+            self._written = False
             _log.error("%s: %s; the state of enforcement is not told", self._directory, error.strerror)

@@ -43,9 +43,9 @@ class Verdicts:
         return str(self._data["reason"]) if self._is("refused", desired) else None
 
     def applied(self, desired: DesiredState) -> None:
-        """Remember that this is in force."""
-        if not self.is_applied(desired):
-            self._set(applied=self._digest(desired))
+        """Remember that this is in force. Other settings that were refused may be tried again when somebody returns to them."""
+        if not self.is_applied(desired) or self._data["refused"]:
+            self._set(applied=self._digest(desired), refused="", reason="")
 
     def brought_back(self, proven: str) -> None:
         """Remember that a former state is in force again, one that was `proven` or, for an empty name, was not."""

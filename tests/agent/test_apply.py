@@ -208,11 +208,12 @@ def test_generations_are_bounded(postfix: Postfix, state: Path) -> None:
     assert list(range(3, 13)) == kept
 
 
-def test_two_processes_never_change_it_at_once(tmp_path: Path) -> None:
-    """The second is told to wait."""
+def test_two_processes_never_change_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second waits, and is told so when that takes too long."""
+    monkeypatch.setattr("agent.enforcing.apply._LOCK_TAKES", 0.1)
     with (
         exclusively(tmp_path / "state"),
-        pytest.raises(ApplyError, match="another Postward process is changing the configuration"),
+        pytest.raises(ApplyError, match="another Postward process has been changing the configuration"),
         exclusively(tmp_path / "state"),
     ):
         pass

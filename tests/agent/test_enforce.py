@@ -1,11 +1,14 @@
 """The enforcer's judgement: what it puts right, what it leaves alone, and what it says."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from agent.enforcing.apply import exclusively
+from agent.enforcing.enforcement import read_enforcement
 from agent.enforcing.enforcer import Enforcer
 from agent.postfix import Postfix
 from config.settings import Settings, parse_settings
@@ -227,6 +230,7 @@ def test_a_chain_of_changes_that_fail_goes_back_to_the_one_that_worked(
     back = enforcer(instance, good)
     assert not back.converge()
     assert (back.state.in_sync, back.state.applies["rolled_back"], back.unconfirmed) == (True, 2, False)
+    assert enforcer(instance, settings(instance, tmp_path, password="wrong-once-more")).converge()
 
 
 def test_a_word_on_former_settings_is_not_one_on_those_that_follow(
@@ -255,6 +259,48 @@ def test_a_word_on_former_settings_is_not_one_on_those_that_follow(
     assert one.unconfirmed
     one.confirm(accepted=True, applied_at=one.applied_at)
     assert (one.unconfirmed, one.state.applies["confirmed"]) == (False, 2)
+
+
+def test_a_process_that_holds_the_lock_is_waited_for(
+    instance: PostfixInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`postward apply` beside the agent: its look is late, or told and left out, and comes to no harm."""
+    one = enforcer(instance, settings(instance, tmp_path))
+    with ThreadPoolExecutor(1) as threads:
+        with exclusively(tmp_path / "enforce"):
+            waiting = threads.submit(one.converge)
+            assert not wait([waiting], timeout=0.3).done
+        assert waiting.result()
+
+    monkeypatch.setattr("agent.enforcing.apply._LOCK_TAKES", 0.1)
+    with exclusively(tmp_path / "enforce"):
+        assert not one.converge()
+    assert "another Postward process has been changing the configuration" in caplog.text
+    assert (one.state.in_sync, one.state.applies["failed"]) == (False, 0)
+    told = read_enforcement(tmp_path / "enforce" / "enforcement.json")
+    assert told is not None
+    assert told.in_sync
+
+
+def test_apply_ends_a_fight_for_the_running_enforcer_too(instance: PostfixInstance, tmp_path: Path) -> None:
+    """What one process forgets, and counts, the other knows."""
+    running = enforcer(instance, settings(instance, tmp_path))
+    running.converge()
+    for _ in range(4):
+        instance.set(relayhost="[other.test]:25")
+        running.converge()
+    assert running.state.fights == ["relayhost"]
+
+    by_hand = enforcer(instance, settings(instance, tmp_path))
+    by_hand.try_again()
+    by_hand.converge()
+    instance.set(relayhost="[other.test]:25")
+    running.converge()
+    assert instance.postconf("relayhost") == {"relayhost": "[127.0.0.1]:2525"}
+    assert (running.state.fights, running.state.repairs["relayhost"]) == ([], 5)
 
 
 def test_a_failure_that_repeats_is_one_failure(instance: PostfixInstance, tmp_path: Path) -> None:
