@@ -46,7 +46,8 @@ class Enforcer:
 
     Attributes:
         state: what is known, as the agent exports it.
-        applied_at: when these settings came into force; 0 if they were when this started.
+        applied_at: when these settings came into force, or were put right before they were confirmed; 0 if they were in
+            force when this started.
     """
 
     def __init__(self, settings: Settings, postfix: Postfix, clock: Callable[[], float] = time.time) -> None:
@@ -76,7 +77,9 @@ class Enforcer:
         return plan(drift(desired, actual)), unknown_parameters(desired, actual)
 
     def converge(self) -> bool:
-        """Look, and put right what differs. True if that brought other settings into force than before."""
+        """Look, and put right what differs. True if a probe is to say how that works: other settings came into force, or
+        those that still wait for a probe's word were put right.
+        """
         return bool(self._exclusively(self._converge))
 
     @property
@@ -207,10 +210,10 @@ class Enforcer:
             return False
         self._note_in_force(desired)
         self.state.count("applied")
-        if new:  # the settings have changed, and not what another tool may fight over
-            self.applied_at = self._clock()
-        else:
+        if not new:  # else the settings have changed, and not what another tool may fight over
             self.state.count_repairs(self.state.drift, self._clock())
+        if to_prove := new or self.unconfirmed:
+            self.applied_at = self._clock()
         self.state.in_sync, self.state.drift, self.state.problem = True, [], None
         keep_last_good(self._postfix, self._directory)
         for departure in planned.drifts:
@@ -223,7 +226,7 @@ class Enforcer:
                 departure.desired or "empty",
             )
         _log.info("the configuration is what the settings say (%s)", planned.activation.value)
-        return new
+        return to_prove
 
     def _note_in_force(self, desired: DesiredState) -> None:
         self._in_force = desired
@@ -250,6 +253,8 @@ class Enforcer:
             self._verdicts.confirm(tried)
             self.state.count("confirmed")
             _log.info("confirmed by a probe: the configuration works")
+        elif drift(tried, read_actual(self._postfix, tried)):
+            _log.info("the probe failed while Postfix had not what the settings say: it says nothing of them")
         elif (number := newest_proven(self._directory)) is not None:
             former = roll_back(self._postfix, self._directory, number)
             self._in_force = None

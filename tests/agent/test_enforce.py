@@ -303,6 +303,30 @@ def test_apply_ends_a_fight_for_the_running_enforcer_too(instance: PostfixInstan
     assert (running.state.fights, running.state.repairs["relayhost"]) == ([], 5)
 
 
+def test_a_probe_that_failed_for_a_departure_is_no_word_on_the_settings(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """New settings, and somebody deletes the index before they are proven: it is built, and they are probed again."""
+    first = enforcer(instance, settings(instance, tmp_path))
+    first.converge()
+    first.confirm(accepted=True)
+    clock = Clock()
+    one = enforcer(instance, settings(instance, tmp_path, smtp_helo_timeout="77s"), clock)
+    assert one.converge()
+    sent = one.applied_at
+    clock.now += 1
+    (instance.config_directory / "sasl_passwd.db").unlink()
+
+    one.confirm(accepted=False, reason="local_config", applied_at=sent)
+    assert one.converge()
+    one.confirm(accepted=False, reason="local_config", applied_at=sent)
+    assert one.state.applies["rolled_back"] == 0
+    assert instance.postconf("smtp_helo_timeout") == {"smtp_helo_timeout": "77s"}
+
+    one.confirm(accepted=False, reason="relay_down", applied_at=one.applied_at)
+    assert one.state.applies["rolled_back"] == 1
+
+
 def test_a_failure_that_repeats_is_one_failure(instance: PostfixInstance, tmp_path: Path) -> None:
     """A password file that is gone is told once and counted once."""
     wanted = settings(instance, tmp_path)
