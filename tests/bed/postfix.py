@@ -278,6 +278,10 @@ class PostfixInstance:
         self._run("postconf", "-c", str(self.config_directory), "-e", *edits)
         self.settle()
 
+    def set_service(self, name: str, value: str) -> None:
+        """Give a service of master.cf a parameter of its own by postconf -P, as an admin would; no reload."""
+        self._run("postconf", "-c", str(self.config_directory), "-P", f"{name}={value}")
+
     def settle(self) -> None:
         """Make main.cf look some seconds old.
 

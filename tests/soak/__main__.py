@@ -1,4 +1,4 @@
-"""`python -m tests.soak --rounds 300 --seed 1`: the soak in full. Prints what it proved, or the seed and steps that failed."""
+"""`python -m tests.soak log --rounds 300 --seed 1`: a soak in full. Prints what it proved, or the seed and steps that failed."""
 
 import argparse
 import random
@@ -7,35 +7,38 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.soak.soak import Soak
+from tests.soak.edit_soak import EditSoak
+from tests.soak.log_soak import LogSoak
 
 
 def main() -> int:
     """Run the rounds; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak")
+    parser.add_argument(
+        "what", choices=("log", "edits"), help="what is abused: the log, or the configuration"
+    )
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument("--burst", type=int, default=20_000, help="the most lines written at once")
+    parser.add_argument("--burst", type=int, default=20_000, help="the most lines written at once to a log")
     options = parser.parse_args()
     say(f"seed {options.seed}, {options.rounds} rounds")
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        Path(folder).chmod(0o755)
-        soak = Soak(Path(folder), options.seed, options.burst)
+    with tempfile.TemporaryDirectory(prefix="soak-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        log = options.what == "log"
+        soak = LogSoak(folder, options.seed, options.burst) if log else EditSoak(folder, options.seed)
         try:
             for number in range(1, options.rounds + 1):
                 soak.round()
                 if number % 10 == 0:
-                    say(f"round {number}: {len(soak.writer.written)} lines, {soak.kills} kills")
+                    say(f"round {number}: {soak.summary()}")
         except AssertionError as error:
             say(f"seed {options.seed}, round {number}: {error}\nits steps: {' '.join(soak.steps)}")
             return 1
         finally:
             soak.close()
-    say(
-        f"{options.rounds} rounds: {len(soak.writer.written)} lines written and counted, {soak.kills} kills, "
-        f"{time.monotonic() - started:.0f} s"
-    )
+    say(f"{options.rounds} rounds: {soak.summary()}, {time.monotonic() - started:.0f} s")
     return 0
 
 

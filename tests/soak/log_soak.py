@@ -38,7 +38,7 @@ class Counts(NamedTuple):
     sent: int
 
 
-class Soak:
+class LogSoak:
     """One log, its writer and an agent, for as many rounds as wanted."""
 
     def __init__(self, folder: Path, seed: int, burst: int) -> None:
@@ -61,6 +61,10 @@ class Soak:
         if self.running:
             self._end(signal.SIGKILL)
         self.writer.close()
+
+    def summary(self) -> str:
+        """What was done."""
+        return f"{len(self.writer.written)} lines counted, {self.kills} kills"
 
     # The agent
 
