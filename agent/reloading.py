@@ -45,7 +45,7 @@ class Reloading:
         self._path = path
         self._refused: Settings | None = None
         self._asked = asyncio.Event()
-        self._state = _state_of(path)
+        self._state: tuple[int, int, int] | None = None  # of the file when it was read last by this
 
     def listen(self, then: Callable[[], object] | None = None) -> None:
         """Take SIGHUP from now on; `then` is called as well."""
@@ -65,6 +65,7 @@ class Reloading:
         assert self._path is not None  # noqa: S101 - see above
         name = self._path.name
         watcher.watch(self._path.resolve().parent, lambda changed: changed == name, self._asked)
+        self._asked.set()  # nobody watched since the settings were read, or since these were handed out
         self._tell()
         while True:
             await wake_up(self._asked, _LOOK_AGAIN)

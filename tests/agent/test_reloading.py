@@ -52,6 +52,21 @@ def test_other_settings_are_handed_out(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_a_change_that_nobody_watched_is_seen_at_once(tmp_path: Path) -> None:
+    """The file changes while the agent is put together: after it was read, and again after other settings were handed out."""
+    path = _write(tmp_path / "postward.toml", _GOOD.format(seconds=5))
+
+    async def run() -> None:
+        old = load_settings(path)
+        _write(path, _GOOD.format(seconds=6))
+        reloading = Reloading(path, old)
+        assert (await _changed(reloading)).probe.interval_seconds == 6
+        _write(path, _GOOD.format(seconds=7))
+        assert (await _changed(reloading)).probe.interval_seconds == 7
+
+    asyncio.run(run())
+
+
 def test_bad_settings_leave_the_old_ones(tmp_path: Path) -> None:
     """And say why; good ones come through afterwards."""
     path = _write(tmp_path / "postward.toml", _GOOD.format(seconds=5))
