@@ -6,6 +6,7 @@ How it fails: AssertionError with the seed, the round and its steps.
 """
 
 import random
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,8 @@ class LogSoak:
         self._burst = burst
         self._seen = Counts(0, 0)
         postfix = PostfixInstance(folder)
-        self.agent = AgentProcess(write_reading_settings(folder, postfix))
+        self._settings = write_reading_settings(folder, postfix)
+        self.agent = AgentProcess(self._settings)
         self.agent.patience = _DEADLINE
         self.running = False
         self._cut = False
@@ -85,6 +87,15 @@ class LogSoak:
     def _kill(self) -> None:
         self.kills += self.running
         self._end(signal.SIGKILL)
+
+    def _change_settings(self) -> None:
+        """Another agent takes over within the process."""
+        text = re.sub(
+            r'username = ".*"', f'username = "user{self._random.randrange(1000)}"', self._settings.read_text()
+        )
+        beside = self._settings.with_suffix(".new")
+        beside.write_text(text)
+        beside.replace(self._settings)
 
     def _kill_at_start(self) -> None:
         """While it catches up, if there is something to catch up with."""
@@ -195,6 +206,7 @@ class LogSoak:
             (6, self._start),
             (2, self._stop),
             (4, self._kill),
+            (3, self._change_settings),
             (1, self._kill_at_start),
         ]
         del self.steps[:-200]
