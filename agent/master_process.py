@@ -1,4 +1,7 @@
-"""Postfix's master process and its queue manager, found in proc(5): without a program, and without being root."""
+"""Postfix's master process and its queue manager, found in proc(5): without a program, and without being root.
+
+Every user of the host names processes, with whatever bytes: names are compared as bytes.
+"""
 
 import os
 import time
@@ -21,8 +24,8 @@ def master_runs(queue_directory: str) -> bool:
 
 def queue_manager_start(queue_directory: str) -> float | None:
     """When the queue manager of this queue was started (seconds since the epoch); None if none runs."""
-    masters = {entry.name for entry in _processes() if _is_master(entry, queue_directory)}
-    starts = [_start(entry) for entry in _processes() if _is_child(entry, "qmgr", masters)]
+    masters = {entry.name.encode() for entry in _processes() if _is_master(entry, queue_directory)}
+    starts = [_start(entry) for entry in _processes() if _is_child(entry, b"qmgr", masters)]
     return max((start for start in starts if start is not None), default=None)
 
 
@@ -32,7 +35,7 @@ def _processes() -> Iterator[Path]:
 
 def _is_master(process: Path, queue_directory: str) -> bool:
     try:
-        if (process / "comm").read_text() != "master\n" or b"/master\0" not in (
+        if (process / "comm").read_bytes() != b"master\n" or b"/master\0" not in (
             process / "cmdline"
         ).read_bytes():
             return False
@@ -44,17 +47,17 @@ def _is_master(process: Path, queue_directory: str) -> bool:
         return True  # not for us to see: on a host with one instance, a master is the master
 
 
-def _stat(process: Path) -> list[str]:
+def _stat(process: Path) -> list[bytes]:
     """The fields of proc(5)'s stat from the state on: the name before them may hold blanks."""
     try:
-        return (process / "stat").read_text().rpartition(")")[2].split()
+        return (process / "stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return []
 
 
-def _is_child(process: Path, name: str, parents: set[str]) -> bool:
+def _is_child(process: Path, name: bytes, parents: set[bytes]) -> bool:
     try:
-        return (process / "comm").read_text() == f"{name}\n" and _stat(process)[1] in parents
+        return (process / "comm").read_bytes() == name + b"\n" and _stat(process)[1] in parents
     except (OSError, IndexError):
         return False  # it has just ended
 
