@@ -93,7 +93,7 @@ class Agent:
         sources, self._tally, parts = self._resume()
         guard = self._guard()
         self._probing = self._set_up_probing(guard)
-        self._relay_watch = RelayWatch(settings, self._tally, guard)
+        self._relay_watch = RelayWatch(settings, self._tally, guard, self._written)
         self._telling = self._set_up_telling(listeners)
         self._incidents = IncidentWatch(
             settings,
@@ -101,11 +101,16 @@ class Agent:
             self._names,
             self._telling.all_gauges,
             self._telling.refresh,
+            self._written,
             self._relay_watch.as_json,
         )
         self._telling.on_status, self._telling.on_incidents = self._status, self._incidents.public
         self._own_line = OwnLine(
-            self._postfix, self._tally, settings.log.test_interval_seconds, lambda: self._reader.has_backlog
+            self._postfix,
+            self._tally,
+            settings.log.test_interval_seconds,
+            lambda: self._reader.has_backlog,
+            self._written,
         )
         observers = [
             self._probing.observe,
@@ -185,6 +190,9 @@ class Agent:
         }
         return Checkpoint(self._reader.positions(), self._tally, parts)
 
+    async def _written(self) -> None:
+        await self._saving.written()
+
     async def _enforce(self, watcher: Watcher, enforcer: Enforcer) -> None:
         wake = watcher.watch(self._postfix.config_directory, lambda name: not name.startswith("."))
         passwords = [Path(relay.password_file) for relay in self._settings.relay if relay.password_file]
@@ -212,7 +220,9 @@ class Agent:
     def _set_up_probing(self, guard: LoginGuard) -> Probing:
         settings = self._settings
         try:
-            return Probing(settings, self._postfix, self._tally, self._show_probe, self._judge, guard)
+            return Probing(
+                settings, self._postfix, self._tally, self._show_probe, self._judge, guard, self._written
+            )
         except KeyFileError as error:
             raise StartError(f"probe.key_file: {error}") from error
 

@@ -1,7 +1,8 @@
-"""Saving position and counts: soon after the start, every few seconds, and last of all.
+"""Saving position and counts: soon after the start, every few seconds, when somebody asks for it, and last of all.
 
 Promise: nothing was shown before the first checkpoint (`saved` tells), so that a crash at any moment goes back to
-counts no higher than the next ones. The log is made safe before the position that refers to it.
+counts no higher than the next ones. The log is made safe before the position that refers to it. What no line of the log
+would bring back after a crash (`written`) is saved at once.
 
 How it fails: a full disk is told once for each time, counted, and tried again; the agent goes on.
 """
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent.checkpoint import Checkpoint, write_checkpoint
+from agent.source.watch import wake_up
 from agent.tally import Tally
 from agent.telling.collector import Gauges
 
@@ -43,6 +45,8 @@ class Saving:
         self._tally = tally
         self._checkpoint = checkpoint
         self._keeper = keeper
+        self._asked = asyncio.Event()
+        self._next = asyncio.Event()  # the save that begins next is done
         self._saved_at: float | None = None
         self._failing = False
         tally.add("postward_checkpoint_errors_total", (), 0)
@@ -51,10 +55,18 @@ class Saving:
         """Save until cancelled, first when the sources have been looked at."""
         await looked.wait()
         while True:
+            done, self._next = self._next, asyncio.Event()
             # Both are of this moment; only what takes long is done elsewhere.
             content, keep = self._checkpoint().to_json(), self._keeper()
             self._note(await asyncio.to_thread(self._write, content, keep))
-            await asyncio.sleep(INTERVAL)
+            done.set()
+            await wake_up(self._asked, INTERVAL)
+
+    async def written(self) -> None:
+        """Have what is true now saved at once. Done when it is, or cannot be."""
+        done = self._next
+        self._asked.set()
+        await done.wait()
 
     def save(self) -> None:
         """Save now, and wait for it."""

@@ -52,6 +52,7 @@ class IncidentWatch:
         names: the relays.
         gauges: what is true at the moment.
         refresh: lists the queue anew.
+        written: awaited when incidents were counted: a crash must not forget those that the log does not show.
         relays: what is remembered of each relay's offers, by name.
     """
 
@@ -62,12 +63,14 @@ class IncidentWatch:
         names: RelayNames,
         gauges: Callable[[], Gauges],
         refresh: Callable[[], Awaitable[None]],
+        written: Callable[[], Awaitable[None]],
         relays: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self._settings = settings
         self._postfix = postfix
         self._gauges = gauges
         self._refresh = refresh
+        self._written = written
         self._relays = relays
         self.incidents = Incidents(names, local_now)
         self.day = Day(local_now)
@@ -97,7 +100,8 @@ class IncidentWatch:
         explained = {incident.relay for incident in self.incidents.open if incident.cause is not None}
         for symptom, place, words in (*conditions(gauges), *probes(gauges, explained)):
             self.incidents.note(symptom, place, words, now)
-        changes = self.incidents.take_changes()
+        if changes := self.incidents.take_changes():
+            await self._written()
         if changes or (self.incidents.open and time.monotonic() - self._known.read > _FACTS_LAST):
             await self._read_facts()
         for change in changes:

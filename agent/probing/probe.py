@@ -12,6 +12,7 @@ import contextlib
 import os
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -32,6 +33,10 @@ _LISTENER_DEADLINE = 10.0  # seconds that a listener of this host may take for a
 _SUBMITTERS = 16  # sendmail can hang for its whole deadline; so many may, before a submission waits
 
 
+async def _not_written() -> None:
+    """Who probes once remembers nothing."""
+
+
 class Prober:
     """Sends probes and waits for their verdicts.
 
@@ -39,15 +44,23 @@ class Prober:
         settings: where probes go, and how.
         postfix: who takes them.
         tracker: who sees what becomes of them.
+        written: awaited before a probe is submitted: a crash does not forget it then.
 
     Raises:
         KeyFileError: probe.key_file cannot be used.
     """
 
-    def __init__(self, settings: Settings, postfix: Postfix, tracker: ProbeTracker) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        postfix: Postfix,
+        tracker: ProbeTracker,
+        written: Callable[[], Awaitable[None]] = _not_written,
+    ) -> None:
         self._settings = settings
         self._postfix = postfix
         self._tracker = tracker
+        self._written = written
         self._key = read_key(Path(settings.probe.key_file)) if settings.probe.key_file else None
         self._threads = ThreadPoolExecutor(_SUBMITTERS, "probe")
         self.routes = routes(settings)
@@ -60,6 +73,7 @@ class Prober:
         verdict = self._tracker.expect(message_id, route, arrives=bool(self._settings.probe.arrivals))
         try:
             async with asyncio.timeout(self._settings.probe.timeout_seconds):
+                await self._written()
                 await self._submit(message, route.sender)
                 self._tracker.submitted(message_id)
                 return await asyncio.shield(verdict)

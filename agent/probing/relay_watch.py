@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from agent.probing.lockout import LoginGuard
@@ -34,10 +34,14 @@ class RelayWatch:
         settings: the relays, and how often.
         tally: where changes are counted.
         guard: of the logins.
+        written: awaited when changes were counted: a crash must not forget them.
     """
 
-    def __init__(self, settings: Settings, tally: Tally, guard: LoginGuard) -> None:
+    def __init__(
+        self, settings: Settings, tally: Tally, guard: LoginGuard, written: Callable[[], Awaitable[None]]
+    ) -> None:
         self._settings = settings
+        self._written = written
         self._tally = tally
         self._guard = guard
         self._seen = {relay.name: Seen() for relay in settings.relay}
@@ -65,16 +69,18 @@ class RelayWatch:
     async def check(self, relay: Relay) -> RelayCheck:
         """Talk to a relay once, and take in what that shows."""
         check = await guarded_check(relay, self._settings, self._guard)
-        self.take(check, time.time())
+        if self.take(check, time.time()):
+            await self._written()
         return check
 
-    def take(self, check: RelayCheck, now: float) -> None:
-        """Take in what a conversation showed."""
+    def take(self, check: RelayCheck, now: float) -> bool:
+        """Take in what a conversation showed. True if something has changed."""
         before = self._last.get(check.relay)
         self._last[check.relay] = now, check
         if check.auth != "untried":
             self._auth[check.relay] = check.auth == "accepted"
-        for change in look(self._seen[check.relay], check, now):
+        changes = look(self._seen[check.relay], check, now)
+        for change in changes:
             self._tally.add("postward_relay_changes_total", (change.relay, change.kind))
             level = logging.WARNING if change.alarm else logging.INFO
             _log.log(level, "relay %s: %s: %s", change.relay, change.kind, change.words)
@@ -87,6 +93,7 @@ class RelayWatch:
                 if check.ok
                 else f"stopped at {check.step}: {check.cause}: {check.words}",
             )
+        return bool(changes)
 
     def gauges(self) -> Gauges:
         """What /metrics shows of the last conversations."""

@@ -48,6 +48,7 @@ class Probing:
         show: shows a verdict to whoever watches.
         judge: awaited with each verdict of a probe; new settings are confirmed or refused there.
         guard: of the logins.
+        written: awaited where a crash must not forget: before a probe is submitted, and when it was counted.
 
     Raises:
         KeyFileError: probe.key_file cannot be used.
@@ -61,15 +62,17 @@ class Probing:
         show: Callable[[ProbeResult], None],
         judge: Verdict,
         guard: LoginGuard,
+        written: Callable[[], Awaitable[None]],
     ) -> None:
         self._settings = settings
         self._tally = tally
         self._show = show
         self._judge = judge
         self._guard = guard
+        self._written = written
         self._names = RelayNames.of_settings(settings)
         self._tracker = ProbeTracker(limits=limits(settings), on_verdict=self._take, on_final=self._count)
-        self._prober = Prober(settings, postfix, self._tracker)
+        self._prober = Prober(settings, postfix, self._tracker, written)
         self._last: dict[Route, ProbeResult] = {}
         self._confirmed: dict[str, str] = {}  # the relays' settings that probes have confirmed, as hashes
         self._concerned: tuple[float, set[str]] | None = None  # since when, and whose settings are new
@@ -118,6 +121,8 @@ class Probing:
                     group.create_task(self._probe(route, number * _APART, first))
         finally:
             self._prober.close()
+            for job in self._jobs:  # what they have not done yet is saved as such
+                job.cancel()
 
     async def _probe(self, route: Route, head_start: float, first: float | None) -> None:
         wake = self._wakes[route]
@@ -187,6 +192,7 @@ class Probing:
     async def _finish(self, result: ProbeResult) -> None:
         if result in self._uncounted:
             self._count_as(result, await self._refined(result))
+        await self._written()
         if result.outcome in {"failed", "lost"}:
             await self._prober.withdraw(result)
 

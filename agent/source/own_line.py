@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from agent.postfix import Postfix, PostfixError
 from agent.tally import Tally
@@ -33,6 +33,7 @@ class OwnLine:
         tally: what became of lines is counted here.
         interval: seconds between two; 0: never.
         has_backlog: true as long as a backlog is read: a line in it is late, not lost.
+        written: awaited when a line was counted: a crash must not forget it.
         clock: monotonic seconds.
     """
 
@@ -42,12 +43,14 @@ class OwnLine:
         tally: Tally,
         interval: float,
         has_backlog: Callable[[], bool],
+        written: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._postfix = postfix
         self._tally = tally
         self._interval = interval
         self._has_backlog = has_backlog
+        self._written = written
         self._clock = clock
         self._token = ""
         self._arrived = asyncio.Event()
@@ -65,6 +68,7 @@ class OwnLine:
         while True:
             started = self._clock()
             await self.send()
+            await self._written()
             await asyncio.sleep(max(self._interval - (self._clock() - started), 1.0))
 
     async def send(self) -> None:

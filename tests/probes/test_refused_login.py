@@ -36,14 +36,19 @@ class Run:
         guard = LoginGuard(Path(settings.state.directory) / "logins.json", settings.relay, MOST, clock)
         tally = Tally()
         self.verdicts: list[ProbeResult] = []
-        self.probing = Probing(settings, postfix, tally, self.verdicts.append, self._judge, guard)
-        self.watch = RelayWatch(settings, tally, guard)
+        self.probing = Probing(
+            settings, postfix, tally, self.verdicts.append, self._judge, guard, self._written
+        )
+        self.watch = RelayWatch(settings, tally, guard, self._written)
         self._relay = settings.relay[0]
         self._source = open_source(find_log(settings.log.source, postfix)[0][0])
         self._source.read()
 
     async def _judge(self, _result: ProbeResult) -> None:
         """Nothing is new."""
+
+    async def _written(self) -> None:
+        """There is no checkpoint."""
 
     async def _follow(self) -> None:
         while True:

@@ -18,9 +18,13 @@ from tests.bed.postfix import PostfixInstance
 from tests.bed.require import require_postfix
 
 
+async def _written() -> None:
+    """There is no checkpoint."""
+
+
 async def _send(postfix: PostfixInstance, tally: Tally) -> dict[str, float]:
     """One line, while the log is read; what is shown then."""
-    line = OwnLine(Postfix(postfix.config_directory), tally, 60, lambda: False)
+    line = OwnLine(Postfix(postfix.config_directory), tally, 60, lambda: False, _written)
 
     def feed(lines: bytes) -> None:
         for text in lines_of(lines):
