@@ -10,7 +10,7 @@ Promise: everything is bounded whatever the log holds; `as_json` and `restore` c
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -128,6 +128,13 @@ class Incidents:
             instance: Postfix's instance.
         """
         self._register.note(symptom, place, words, now, instance)
+
+    def keep_relays(self, known: Collection[str], now: float) -> None:
+        """Close what concerns other relays than these: the settings no longer have them, and no mail will prove anything."""
+        for incident in self._register.going_on:
+            relay = incident.place if incident.symptom == "probe-late" else incident.relay
+            if relay not in known:
+                self._register.close(incident, now, "the settings no longer have this relay")
 
     def as_json(self) -> dict[str, Any]:
         """For the checkpoint."""

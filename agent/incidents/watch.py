@@ -145,7 +145,7 @@ class IncidentWatch:
 
     def gauges(self) -> dict[str, dict[tuple[str, ...], float]]:
         """What /metrics shows."""
-        known = {*self._names(), "other", "none", "local"}
+        known = self._labels()
         going_on: dict[tuple[str, ...], float] = {}
         for incident in self.incidents.open:
             relay = incident.relay if incident.relay in known else "other"
@@ -159,8 +159,8 @@ class IncidentWatch:
             },
         }
 
-    def _names(self) -> list[str]:
-        return [relay.name for relay in self._settings.relay]
+    def _labels(self) -> set[str]:
+        return {relay.name for relay in self._settings.relay} | {"other", "none", "local"}
 
     # Across restarts
 
@@ -171,6 +171,7 @@ class IncidentWatch:
     def restore(self, data: Mapping[str, Any]) -> None:
         """Take over what a former run knew."""
         self.incidents.restore(data)
+        self.incidents.keep_relays(self._labels(), time.time())
         self.day.restore(data.get("day", {}))
 
 

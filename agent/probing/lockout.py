@@ -114,7 +114,9 @@ class LoginGuard:
                 entry["tries"].pop()
 
     def note_refused(self, relay: str) -> None:
-        """A try that looked undecided turned out to be refused."""
+        """A try that looked undecided turned out to be refused. The relay may be gone from the settings since."""
+        if relay not in self._relays:
+            return
         with self._file(write=True):
             entry = self._entry(relay)
             if not entry["refused"]:

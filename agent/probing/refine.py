@@ -29,9 +29,11 @@ def is_unclear(result: ProbeResult) -> bool:
 
 async def refined(result: ProbeResult, settings: Settings) -> ProbeResult:
     """The result, with the step and cause that a conversation shows where the log shows none."""
-    if not is_unclear(result):
+    relay = next((relay for relay in settings.relay if relay.name == result.relay), None)
+    if relay is None or not is_unclear(
+        result
+    ):  # the settings may have lost the relay since the probe was sent
         return result
-    relay = next(relay for relay in settings.relay if relay.name == result.relay)
     target = target_of(relay, settings.host.myhostname, settings.host.inet_protocols, None)
     check = await check_relay(replace(target, deadline=_DEADLINE))
     if check.step not in _BETTER[result.outcome, result.step]:

@@ -138,6 +138,7 @@ class Probing:
 
     async def _probe_once(self, route: Route) -> None:
         if route.login and not self._guard.begin(route.relay):
+            self._failing.add(route.relay)  # as far as anybody knows: mail that goes out tells otherwise
             return
         accepted = None
         try:

@@ -274,6 +274,20 @@ def test_a_restart_anywhere_changes_nothing_that_is_known(logs: list[Path], cut:
     assert all(len(incident.evidence) <= 5 for incident in incidents.open)
 
 
+def test_a_relay_that_the_settings_lost_takes_its_incidents_with_it() -> None:
+    """No mail will take it and prove them to be over; what concerns others goes on."""
+    incidents = made()
+    tell(incidents, attempt("A1B2C3D4E5", "deferred", REFUSED))
+    tell(incidents, attempt("B1B2C3D4E5", "deferred", REFUSED, host="smtp.other.test"))
+    for relay in ("demo", "other-relay"):
+        incidents.note("probe-late", relay, "the last probe was not accepted", _NOW.timestamp())
+    incidents.keep_relays({"demo", "other", "none", "local"}, _NOW.timestamp())
+
+    assert [incident.place for incident in incidents.open] == ["demo", "demo"]
+    assert {incident.closed_by for incident in incidents.closed} == {"the settings no longer have this relay"}
+    assert len(incidents.closed) == 2
+
+
 def test_what_a_former_release_saved_is_taken_over_as_far_as_it_is_known() -> None:
     """An unknown symptom, or a row that is none, is left out; the rest stays."""
     incidents = made()

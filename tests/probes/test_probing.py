@@ -1,0 +1,134 @@
+"""The agent's probes where settings change under them, and where a former run left a refused login."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from agent.postfix import Postfix
+from agent.probing.lockout import LoginGuard
+from agent.probing.result import Route
+from agent.probing.schedule import Probing
+from agent.probing.tracker import ProbeTracker
+from agent.tally import Tally
+from config.settings import Settings, parse_settings
+from parsers import parse
+
+PROBE = "<1.postward-probe@mx.example.test>"
+REFUSED = "SASL authentication failed; server old.test[192.0.2.1] said: 535 5.7.8 no"
+
+
+def settings(folder: Path) -> Settings:
+    """One relay with a login."""
+    relay = {"name": "demo", "host": "relay.test", "username": "u", "password": "s3cret-Green"}
+    raw: dict[str, Any] = {
+        "host": {"myhostname": "mx.example.test"},
+        "relay": [relay],
+        "probe": {"recipient": "probe@relay.test"},
+        "state": {"directory": str(folder)},
+    }
+    return parse_settings(raw, "test")
+
+
+class Run:
+    """The probes of one run of the agent."""
+
+    def __init__(self, folder: Path) -> None:
+        given = settings(folder)
+        self.guard = LoginGuard(folder / "logins.json", given.relay, 2)
+        self.tally = Tally()
+        self.verdicts: list[str] = []
+        self.probing = Probing(
+            given,
+            Postfix(folder),
+            self.tally,
+            lambda result: self.verdicts.append(result.relay),
+            self._nothing,
+            self.guard,
+            self._nothing,
+        )
+
+    async def _nothing(self, *_: object) -> None:
+        """Nothing is new, and nothing is written down."""
+
+    def say(self, text: str) -> None:
+        """A line of the log."""
+        record, event = parse(f"Nov 24 09:00:00 mx postfix/{text}")
+        assert record is not None
+        assert event is not None
+        self.probing.observe(record, event)
+
+    def outcomes(self) -> dict[tuple[str, ...], float]:
+        """What was counted."""
+        return {labels: n for labels, n in self.tally.counters["postward_probes_total"].items() if n}
+
+
+def in_loop(scenario: Callable[[], Awaitable[None]]) -> None:
+    """Run it to its end, what it left in the background included."""
+
+    async def whole() -> None:
+        await scenario()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others)
+
+    asyncio.run(whole())
+
+
+async def sent_to_a_relay_that_is_gone() -> list[dict[str, Any]]:
+    """What a former run, whose settings had another relay, saved of its probe."""
+    former = ProbeTracker()
+    former.expect(PROBE, Route("old", "postward@old.test"))
+    former.submitted(PROBE)
+    return former.as_json()
+
+
+def test_a_login_refused_by_a_relay_that_the_settings_lost_meanwhile_is_counted(tmp_path: Path) -> None:
+    """Nothing is left to guard."""
+    run = Run(tmp_path)
+
+    async def scenario() -> None:
+        run.probing.restore({"pending": await sent_to_a_relay_that_is_gone()})
+        run.say(f"cleanup[4]: 4F2A91C0B3: message-id={PROBE}")
+        run.say(
+            "smtp[7]: 4F2A91C0B3: to=<p@r.test>, relay=old.test[192.0.2.1]:587, delay=1, delays=0/0/1/0, dsn=4.7.8, "
+            f"status=deferred ({REFUSED})"
+        )
+
+    in_loop(scenario)
+
+    assert run.outcomes() == {("old", "failed", "auth"): 1}
+    assert run.verdicts == ["old"]
+
+
+def test_a_refused_greeting_of_such_a_relay_is_counted(tmp_path: Path) -> None:
+    """With nobody to talk to, it stays what the log says."""
+    run = Run(tmp_path)
+
+    async def scenario() -> None:
+        run.probing.restore({"pending": await sent_to_a_relay_that_is_gone()})
+        run.say(f"cleanup[4]: 4F2A91C0B3: message-id={PROBE}")
+        run.say(
+            "smtp[7]: 4F2A91C0B3: to=<p@r.test>, relay=old.test[192.0.2.1]:587, delay=1, delays=0/0/1/0, dsn=4.3.2, "
+            "status=deferred (host old.test[192.0.2.1] refused to talk to me: 421 4.3.2 later)"
+        )
+
+    in_loop(scenario)
+
+    assert run.outcomes() == {("old", "failed", "greeting"): 1}
+
+
+def test_mail_that_goes_out_ends_a_refusal_of_a_former_run(tmp_path: Path) -> None:
+    """The guard holds probes back at first; users' mail through the relay says that it takes the login again."""
+    former = Run(tmp_path)
+    for _ in range(2):
+        former.guard.begin("demo")
+        former.guard.end("demo", accepted=False)
+    run = Run(tmp_path)
+    in_loop(lambda: run.probing._probe_once(run.probing._prober.routes[0]))
+    assert not run.guard.admits("demo")
+    run.say(
+        "smtp[7]: 4F2A91C0B4: to=<bob@dest.test>, relay=relay.test[192.0.2.1]:587, delay=1, delays=0/0/1/0, dsn=2.0.0, "
+        "status=sent (250 ok)"
+    )
+
+    assert run.guard.admits("demo")
