@@ -50,16 +50,35 @@ def _indented_parameter(facts: Facts) -> Iterator[Fault]:
         )
 
 
-def _duplicate_parameter(facts: Facts) -> Iterator[Fault]:
+def _duplicates(facts: Facts) -> Iterator[tuple[Line, Line]]:
+    """(former, this) lines of one parameter."""
     seen: dict[str, Line] = {}
     for line in facts.main_cf:
         if line.name and line.name in seen:
-            yield Fault(
-                _place(facts, line),
-                f"is set in line {seen[line.name].number} already; this one holds",
-                mend.edit(facts, "remove one of the two lines"),
-            )
+            yield seen[line.name], line
         seen[line.name] = line
+
+
+def _duplicate_parameter(facts: Facts) -> Iterator[Fault]:
+    for former, line in _duplicates(facts):
+        yield Fault(
+            _place(facts, line),
+            f"is set in line {former.number} already; this one holds",
+            mend.edit(facts, "remove one of the two lines"),
+        )
+
+
+def _duplicate_hangs(facts: Facts) -> Iterator[Fault]:
+    """postlogd(8) warns of a duplicate as it starts, before it takes lines itself (postlogd/postlogd.c: pre_jail_init)."""
+    names = dict.fromkeys(line.name for _, line in _duplicates(facts))
+    if names and facts.value("maillog_file"):
+        yield Fault(
+            facts.where("maillog_file"),
+            f"is set, and {', '.join(names)} more than once: a busy moment after a reload can stop all of Postfix",
+            mend.edit(
+                facts, "remove the double lines; if Postfix stands still already, kill -9 its postlogd then"
+            ),
+        )
 
 
 def _warned(facts: Facts, kind: str) -> Iterator[tuple[str, str]]:
@@ -278,6 +297,13 @@ RULES: tuple[Rule[HostFacts], ...] = (
         W,
         _duplicate_parameter,
         "The last one holds, and edits of the other do nothing.",
+    ),
+    Rule(
+        "duplicate-parameter-hangs",
+        E,
+        _duplicate_hangs,
+        "Each daemon warns of the double line as it starts, postlogd too, into its own socket: if ten lines wait there already, it "
+        "waits for itself, and everything that logs waits for it.",
     ),
     Rule(
         "unknown-parameter", W, _unknown_parameter, "Postfix ignores unknown names without a word in the log."

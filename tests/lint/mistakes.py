@@ -476,7 +476,11 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         lambda h: h.set("relayhost =", f"smtp_tls_loglevel = 1\n  relayhost = {RELAY}"),
         {"indented-parameter"},
     ),
-    ("a parameter twice", lambda h: h.append(f"relayhost = {RELAY}"), {"duplicate-parameter"}),
+    (
+        "a parameter twice",
+        lambda h: h.append(f"relayhost = {RELAY}"),
+        {"duplicate-parameter", "duplicate-parameter-hangs"},
+    ),
     (
         "a misspelt parameter",
         lambda h: h.append("smtp_sasl_passwd_maps = hash:/etc/postfix/sasl_passwd"),
