@@ -221,7 +221,14 @@ class Agent:
         settings = self._settings
         try:
             return Probing(
-                settings, self._postfix, self._tally, self._show_probe, self._judge, guard, self._written
+                settings,
+                self._postfix,
+                self._tally,
+                self._show_probe,
+                self._judge,
+                guard,
+                self._written,
+                lambda: self._reader.behind or self._reader.has_backlog,
             )
         except KeyFileError as error:
             raise StartError(f"probe.key_file: {error}") from error

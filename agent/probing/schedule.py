@@ -49,6 +49,7 @@ class Probing:
         judge: awaited with each verdict of a probe; new settings are confirmed or refused there.
         guard: of the logins.
         written: awaited where a crash must not forget: before a probe is submitted, and when it was counted.
+        has_backlog: true as long as the log tells of the past: what it has not said of a probe yet, it may still say.
 
     Raises:
         KeyFileError: probe.key_file cannot be used.
@@ -63,6 +64,7 @@ class Probing:
         judge: Verdict,
         guard: LoginGuard,
         written: Callable[[], Awaitable[None]],
+        has_backlog: Callable[[], bool],
     ) -> None:
         self._settings = settings
         self._tally = tally
@@ -70,6 +72,7 @@ class Probing:
         self._judge = judge
         self._guard = guard
         self._written = written
+        self._has_backlog = has_backlog
         self._names = RelayNames.of_settings(settings)
         self._tracker = ProbeTracker(limits=limits(settings), on_verdict=self._take, on_final=self._count)
         self._prober = Prober(settings, postfix, self._tracker, written)
@@ -154,7 +157,8 @@ class Probing:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK)
-            self._tracker.tick()
+            if not self._has_backlog():
+                self._tracker.tick()
 
     async def _ask(self) -> None:
         while True:

@@ -1,11 +1,15 @@
 """The agent's probes where settings change under them, and where a former run left a refused login."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from agent.postfix import Postfix
+from agent.probing import schedule
 from agent.probing.lockout import LoginGuard
 from agent.probing.result import Route
 from agent.probing.schedule import Probing
@@ -38,6 +42,7 @@ class Run:
         self.guard = LoginGuard(folder / "logins.json", given.relay, 2)
         self.tally = Tally()
         self.verdicts: list[str] = []
+        self.has_backlog = False
         self.probing = Probing(
             given,
             Postfix(folder),
@@ -46,6 +51,7 @@ class Run:
             self._nothing,
             self.guard,
             self._nothing,
+            lambda: self.has_backlog,
         )
 
     async def _nothing(self, *_: object) -> None:
@@ -69,9 +75,18 @@ def in_loop(scenario: Callable[[], Awaitable[None]]) -> None:
     async def whole() -> None:
         await scenario()
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*others)
+        async with asyncio.timeout(5):
+            await asyncio.gather(*others)
 
     asyncio.run(whole())
+
+
+async def sent_long_ago() -> list[dict[str, Any]]:
+    """What a former run saved of its probe, three hours before this one."""
+    former = ProbeTracker(lambda: time.time() - 3 * 3600)
+    former.expect(PROBE, Route("demo", "postward@example.test"))
+    former.submitted(PROBE)
+    return former.as_json()
 
 
 async def sent_to_a_relay_that_is_gone() -> list[dict[str, Any]]:
@@ -132,3 +147,45 @@ def test_mail_that_goes_out_ends_a_refusal_of_a_former_run(tmp_path: Path) -> No
     )
 
     assert run.guard.admits("demo")
+
+
+def test_a_probe_of_a_former_run_is_not_lost_before_the_log_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time is up long since; what became of it stands in the lines that are still to come."""
+    monkeypatch.setattr(schedule, "_TICK", 0.0)
+    run = Run(tmp_path)
+    run.has_backlog = True
+
+    async def scenario() -> None:
+        run.probing.restore({"pending": await sent_long_ago()})
+        ticking = asyncio.create_task(run.probing._tick())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        run.say(f"cleanup[4]: 4F2A91C0B3: message-id={PROBE}")
+        run.say(
+            "smtp[7]: 4F2A91C0B3: to=<p@r.test>, relay=relay.test[192.0.2.1]:587, delay=1, delays=0/0/1/0, dsn=4.3.2, "
+            "status=deferred (host relay.test[192.0.2.1] said: 451 4.3.2 later (in reply to MAIL FROM command))"
+        )
+        ticking.cancel()
+        await asyncio.gather(ticking, return_exceptions=True)
+
+    in_loop(scenario)
+
+    assert run.outcomes() == {("demo", "failed", "mail_from"): 1}
+    assert run.verdicts == ["demo"]
+
+
+def test_what_became_of_a_probe_is_left_to_the_next_run_where_this_one_ends(tmp_path: Path) -> None:
+    """Nothing goes on in the background that the checkpoint would not know of."""
+    run = Run(tmp_path)
+
+    async def scenario() -> None:
+        run.probing.restore({"pending": await sent_long_ago()})
+        running = asyncio.create_task(run.probing.run(3600.0))
+        await asyncio.sleep(0)
+        run.probing._in_background(asyncio.sleep(3600))  # the relay is asked, say
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    in_loop(scenario)  # ends

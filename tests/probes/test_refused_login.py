@@ -37,7 +37,14 @@ class Run:
         tally = Tally()
         self.verdicts: list[ProbeResult] = []
         self.probing = Probing(
-            settings, postfix, tally, self.verdicts.append, self._judge, guard, self._written
+            settings,
+            postfix,
+            tally,
+            self.verdicts.append,
+            self._judge,
+            guard,
+            self._written,
+            lambda: False,
         )
         self.watch = RelayWatch(settings, tally, guard, self._written)
         self._relay = settings.relay[0]
