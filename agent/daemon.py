@@ -209,7 +209,6 @@ class Agent:
     async def _probe(self) -> None:
         if not self._settings.probe.recipient:
             _log.warning("probe.recipient is not set: no probes are sent, and new settings are kept unproven")
-            return
         await self._probing.run(self._settings.enforce.interval_seconds if self._enforcer else None)
 
     def _guard(self) -> LoginGuard:

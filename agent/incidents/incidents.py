@@ -129,12 +129,20 @@ class Incidents:
         """
         self._register.note(symptom, place, words, now, instance)
 
-    def keep_relays(self, known: Collection[str], now: float) -> None:
-        """Close what concerns other relays than these: the settings no longer have them, and no mail will prove anything."""
+    def keep(self, relays: Collection[str], untold: Mapping[str, str], now: float) -> None:
+        """Close what nothing will ever prove to be over, because the settings are others.
+
+        Args:
+            relays: those that there are; no mail takes another.
+            untold: symptom → why nobody tells of it any more.
+            now: seconds since the epoch.
+        """
         for incident in self._register.going_on:
             relay = incident.place if incident.symptom == "probe-late" else incident.relay
-            if relay not in known:
+            if relay not in relays:
                 self._register.close(incident, now, "the settings no longer have this relay")
+            elif incident.symptom in untold:
+                self._register.close(incident, now, untold[incident.symptom])
 
     def as_json(self) -> dict[str, Any]:
         """For the checkpoint."""

@@ -162,6 +162,15 @@ class IncidentWatch:
     def _labels(self) -> set[str]:
         return {relay.name for relay in self._settings.relay} | {"other", "none", "local"}
 
+    def _untold(self) -> dict[str, str]:
+        """Conditions that these settings leave nobody to tell of, and why."""
+        untold: dict[str, str] = {}
+        if not self._settings.probe.recipient:
+            untold["probe-late"] = "no probes are sent any more"
+        if not self._settings.queue.enabled:
+            untold |= dict.fromkeys(("not-picked-up", "silent-delay"), "the queue is not listed any more")
+        return untold
+
     # Across restarts
 
     def as_json(self) -> dict[str, Any]:
@@ -171,7 +180,7 @@ class IncidentWatch:
     def restore(self, data: Mapping[str, Any]) -> None:
         """Take over what a former run knew."""
         self.incidents.restore(data)
-        self.incidents.keep_relays(self._labels(), time.time())
+        self.incidents.keep(self._labels(), self._untold(), time.time())
         self.day.restore(data.get("day", {}))
 
 

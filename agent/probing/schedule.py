@@ -110,7 +110,7 @@ class Probing:
     # --- the schedule
 
     async def run(self, first: float | None = None) -> None:
-        """Probe until cancelled.
+        """Probe until cancelled. Without a recipient only what was sent before is seen to its end.
 
         Args:
             first: seconds until the first probe, unless `probe_now` calls for it; None: at once.
@@ -120,7 +120,7 @@ class Probing:
                 group.create_task(self._tick())
                 if self._settings.probe.arrivals:
                     group.create_task(self._ask())
-                for number, route in enumerate(self._prober.routes):
+                for number, route in enumerate(self._prober.routes if self._settings.probe.recipient else ()):
                     group.create_task(self._probe(route, number * _APART, first))
         finally:
             self._prober.close()

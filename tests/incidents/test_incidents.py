@@ -281,11 +281,22 @@ def test_a_relay_that_the_settings_lost_takes_its_incidents_with_it() -> None:
     tell(incidents, attempt("B1B2C3D4E5", "deferred", REFUSED, host="smtp.other.test"))
     for relay in ("demo", "other-relay"):
         incidents.note("probe-late", relay, "the last probe was not accepted", _NOW.timestamp())
-    incidents.keep_relays({"demo", "other", "none", "local"}, _NOW.timestamp())
+    incidents.keep({"demo", "other", "none", "local"}, {}, _NOW.timestamp())
 
     assert [incident.place for incident in incidents.open] == ["demo", "demo"]
     assert {incident.closed_by for incident in incidents.closed} == {"the settings no longer have this relay"}
     assert len(incidents.closed) == 2
+
+
+def test_what_nobody_tells_of_any_more_is_over() -> None:
+    """Probes that are switched off never come through; what the log tells goes on."""
+    incidents = made()
+    tell(incidents, attempt("A1B2C3D4E5", "deferred", REFUSED))
+    incidents.note("probe-late", "demo", "the last probe was not accepted", _NOW.timestamp())
+    incidents.keep({"demo"}, {"probe-late": "no probes are sent any more"}, _NOW.timestamp())
+
+    assert symptoms(incidents.open) == ["login-refused"]
+    assert [incident.closed_by for incident in incidents.closed] == ["no probes are sent any more"]
 
 
 def test_what_a_former_release_saved_is_taken_over_as_far_as_it_is_known() -> None:

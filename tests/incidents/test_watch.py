@@ -1,9 +1,15 @@
 """What the log does not show: conditions of the moment, as the gauges tell them."""
 
+from pathlib import Path
+from typing import Any
+
 from agent.incidents.catalogue import SYMPTOMS
 from agent.incidents.symptom import Proof
-from agent.incidents.watch import conditions, probes
+from agent.incidents.watch import IncidentWatch, conditions, probes
+from agent.postfix import Postfix
+from agent.relay_names import RelayNames
 from agent.telling.collector import Gauges
+from config.settings import parse_settings
 
 _WELL: Gauges = {
     "postfix_up": {(): 1.0},
@@ -56,3 +62,31 @@ def test_a_probe_is_told_of_where_nothing_else_explains_it() -> None:
         ("probe-late", "first", "the last probe was not accepted, and no delivery failed"),
         ("probe-late", "third", None),
     ]
+
+
+def test_settings_without_probes_end_what_probes_told_of(tmp_path: Path) -> None:
+    """And those without a relay what concerned it; where they are as before, it goes on."""
+    raw: dict[str, Any] = {
+        "host": {"myhostname": "mx.example.test"},
+        "relay": [{"name": "demo", "host": "relay.test"}],
+        "state": {"directory": str(tmp_path)},
+    }
+
+    async def nothing() -> None:
+        """Nothing to list or to write."""
+
+    def watch(**more: Any) -> IncidentWatch:
+        settings = parse_settings(raw | more, "test")
+        names = RelayNames.of_settings(settings)
+        return IncidentWatch(settings, Postfix(tmp_path), names, dict, nothing, nothing)
+
+    probing = {"probe": {"recipient": "probe@relay.test"}}
+    former = watch(**probing)
+    for relay in ("demo", "gone"):
+        former.incidents.note("probe-late", relay, "the last probe was not accepted", 0.0)
+    same, without = watch(**probing), watch()
+    same.restore(former.as_json())
+    without.restore(former.as_json())
+
+    assert [incident.place for incident in same.incidents.open] == ["demo"]
+    assert without.incidents.open == []

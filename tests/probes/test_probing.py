@@ -22,13 +22,13 @@ PROBE = "<1.postward-probe@mx.example.test>"
 REFUSED = "SASL authentication failed; server old.test[192.0.2.1] said: 535 5.7.8 no"
 
 
-def settings(folder: Path) -> Settings:
+def settings(folder: Path, recipient: str) -> Settings:
     """One relay with a login."""
     relay = {"name": "demo", "host": "relay.test", "username": "u", "password": "s3cret-Green"}
     raw: dict[str, Any] = {
         "host": {"myhostname": "mx.example.test"},
         "relay": [relay],
-        "probe": {"recipient": "probe@relay.test"},
+        "probe": {"recipient": recipient},
         "state": {"directory": str(folder)},
     }
     return parse_settings(raw, "test")
@@ -37,8 +37,8 @@ def settings(folder: Path) -> Settings:
 class Run:
     """The probes of one run of the agent."""
 
-    def __init__(self, folder: Path) -> None:
-        given = settings(folder)
+    def __init__(self, folder: Path, recipient: str = "probe@relay.test") -> None:
+        given = settings(folder, recipient)
         self.guard = LoginGuard(folder / "logins.json", given.relay, 2)
         self.tally = Tally()
         self.verdicts: list[str] = []
@@ -189,3 +189,24 @@ def test_what_became_of_a_probe_is_left_to_the_next_run_where_this_one_ends(tmp_
         await asyncio.gather(running, return_exceptions=True)
 
     in_loop(scenario)  # ends
+
+
+def test_a_probe_is_seen_to_its_end_although_no_more_are_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without probe.recipient nothing new is sent, and nothing is left waiting."""
+    monkeypatch.setattr(schedule, "_TICK", 0.0)
+    run = Run(tmp_path, recipient="")
+
+    async def scenario() -> None:
+        run.probing.restore({"pending": await sent_long_ago()})
+        running = asyncio.create_task(run.probing.run())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    in_loop(scenario)
+
+    assert run.outcomes() == {("demo", "lost", "pickup"): 1}
+    assert run.probing.as_json()["pending"] == []
