@@ -123,7 +123,9 @@ class LoginGuard:
                 entry["refused"], entry["tries"] = True, [*self._recent(entry), self._clock()]
 
     def forgive(self, relay: str) -> None:
-        """Mail went through this relay: it takes the login."""
+        """Mail went through this relay: it takes the login. The relay may be gone from the settings since."""
+        if relay not in self._relays:
+            return
         with self._file(write=True):
             entry = self._entry(relay)
             entry["tries"], entry["refused"] = [], False

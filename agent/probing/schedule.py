@@ -74,7 +74,7 @@ class Probing:
         self._written = written
         self._has_backlog = has_backlog
         self._names = RelayNames.of_settings(settings)
-        self._tracker = ProbeTracker(limits=limits(settings), on_verdict=self._take, on_final=self._count)
+        self._tracker = ProbeTracker(limits=limits(settings), on_verdict=self._take_up, on_final=self._count)
         self._prober = Prober(settings, postfix, self._tracker, written)
         self._last: dict[Route, ProbeResult] = {}
         self._confirmed: dict[str, str] = {}  # the relays' settings that probes have confirmed, as hashes
@@ -184,6 +184,12 @@ class Probing:
             self._tally.latest("postward_probe_last_success_timestamp_seconds", (result.relay,), moment)
         else:
             self._failing.add(result.relay)
+
+    def _take_up(self, result: ProbeResult) -> None:
+        """A verdict of a probe of a former run, which may have ended before it knew what came of its login."""
+        if _login_accepted(result):
+            self._guard.forgive(result.relay)
+        self._take(result)
 
     def _count(self, result: ProbeResult) -> None:
         """A final outcome. Until its step is clear it is saved as uncounted."""

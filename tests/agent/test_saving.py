@@ -54,10 +54,7 @@ def test_a_probe_that_was_sent_just_before_a_crash_is_counted(tmp_path: Path) ->
         ) as postfix,
     ):
         relay.auth_required = False
-        settings = write_settings(tmp_path, relay, postfix, password=PASSWORD)
-        # A crash in the middle of a login counts as a refusal.
-        settings.write_text(settings.read_text().replace("[probe]\n", "[probe]\nauth_tries_per_hour = 60\n"))
-        agent = AgentProcess(settings)
+        agent = AgentProcess(write_settings(tmp_path, relay, postfix, password=PASSWORD))
         agent.launch()
         wait_for(lambda: relay.messages, what="a probe at the relay")
         agent.stop(signal.SIGKILL)

@@ -210,3 +210,27 @@ def test_a_probe_is_seen_to_its_end_although_no_more_are_sent(
 
     assert run.outcomes() == {("demo", "lost", "pickup"): 1}
     assert run.probing.as_json()["pending"] == []
+
+
+def test_a_crash_in_a_login_that_was_accepted_holds_nothing_back(tmp_path: Path) -> None:
+    """A try without an outcome counts as refused, until the log tells what came of the probe."""
+    former = Run(tmp_path)
+    for _ in range(2):
+        former.guard.begin("demo")
+    with former.guard._file(write=True):
+        former.guard._entry("demo")["process"] = 2**30  # no such process: it died
+    run = Run(tmp_path)
+
+    async def scenario() -> None:
+        run.probing.restore({"pending": await sent_long_ago()})
+        assert not run.guard.begin("demo")
+        run.say(f"cleanup[4]: 4F2A91C0B3: message-id={PROBE}")
+        run.say(
+            "smtp[7]: 4F2A91C0B3: to=<p@r.test>, relay=relay.test[192.0.2.1]:587, delay=1, delays=0/0/1/0, dsn=2.0.0, "
+            "status=sent (250 ok)"
+        )
+        run.say("qmgr[5]: 4F2A91C0B3: removed")
+
+    in_loop(scenario)
+
+    assert run.guard.begin("demo")
