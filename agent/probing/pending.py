@@ -45,6 +45,11 @@ class Pending:
     words: str = ""
     arrival: Arrival | None = None
 
+    @property
+    def doubtful(self) -> bool:
+        """True if it may never have been submitted: the run that was about to has ended, and the log knows nothing of it."""
+        return self.result is None and not self.handed and self.queue_id is None
+
     def mark(self, step: str, now: float, note: str = "") -> None:
         """Time does not run backwards in a timeline, whatever clocks and stamps say."""
         least = self.marks[-1].seconds if self.marks else 0.0

@@ -8,8 +8,8 @@ A probe gets a *verdict* once, at the latest after `Limits.timeout` seconds ("la
 and a *final outcome* once, which is what is counted: accepted, failed at a step, late (it came after its time), lost (it
 never came), and where arrivals are told also duplicate and altered.
 
-Promise: one verdict and one final outcome a probe, also across restarts (`as_json`, `restore`); all that is kept is
-bounded.
+Promise: one verdict and one final outcome a probe, also across restarts (`as_json`, `restore`), and none for what a run
+that crashed may never have submitted; all that is kept is bounded.
 """
 
 import asyncio
@@ -130,7 +130,10 @@ class ProbeTracker:
         now = self._clock()
         for pending in list(self._by_message_id.values()):
             age = now - pending.submitted
-            if age >= self._limits.lost:
+            if pending.doubtful:
+                if age >= self._limits.lost:
+                    del self._by_message_id[pending.message_id]
+            elif age >= self._limits.lost:
                 self._close(pending, lost=True)
             elif age >= self._limits.timeout:
                 if pending.arrival is not None and pending.relayed:

@@ -183,3 +183,29 @@ def test_what_is_kept_is_bounded() -> None:
         return await first
 
     assert run(flood()).outcome == "lost"
+
+
+def test_a_probe_that_a_crash_kept_from_being_submitted_is_not_lost() -> None:
+    """The run that was about to hand it over has ended; one that the log knows of is followed to its end."""
+    told: list[ProbeResult] = []
+    clock = Clock()
+
+    async def scenario() -> None:
+        former = ProbeTracker(clock)
+        former.expect(PROBE, Route("demo"))
+        saved = former.as_json()
+        unknown, known = ProbeTracker(clock, on_final=told.append), ProbeTracker(clock, on_final=told.append)
+        unknown.restore(saved)
+        known.restore(saved)
+        record, event = parse(f"Nov 24 09:00:00 mx {QUEUED}")
+        assert record is not None
+        assert event is not None
+        known.observe(record, event)
+        clock.now += 4000
+        for tracker in (unknown, known):
+            tracker.tick()
+            assert tracker.as_json() == []
+
+    asyncio.run(scenario())
+
+    assert [(result.outcome, result.step) for result in told] == [("lost", "active")]
