@@ -10,6 +10,9 @@ from parsers import events as ev
 
 _CHECK_TAKES = 30.0  # seconds between postfix-script's complaints and the start that follows
 
+# The daemons that deliver. The others deliver nothing themselves, and nothing leaves without those that mail has to pass.
+_DELIVER = frozenset({"smtp", "lmtp", "local", "virtual", "pipe", "discard", "error", "retry"})
+
 # Lines that prove something by themselves.
 OF_LINES: Mapping[Any, Proof] = {
     ev.PickedUp: Proof.SUBMITTED,
@@ -54,10 +57,10 @@ def proves(success: Success, incident: Incident) -> bool:
     if success.mail in incident.mails:
         return True
     same_sender = success.left and success.sender is not None and success.sender in incident.senders
-    if proof is Proof.SAME_SENDER or incident.opened > 2:
+    if proof is Proof.SAME_SENDER or (incident.opened > 2 and incident.senders):
         return same_sender
-    if incident.cause is None:
-        return incident.place == success.daemon
+    if incident.cause is None:  # a daemon's complaint
+        return incident.place == success.daemon if incident.place in _DELIVER else success.left
     # A next hop that was put right is another place; mail of the same sender to the same domain is the proof then.
     same_way = same_sender and success.domain in incident.domains and incident.relay in {"none", "other"}
     return success.place == incident.place or same_way

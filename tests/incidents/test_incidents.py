@@ -274,6 +274,27 @@ def test_a_restart_anywhere_changes_nothing_that_is_known(logs: list[Path], cut:
     assert all(len(incident.evidence) <= 5 for incident in incidents.open)
 
 
+def test_an_error_of_a_daemon_that_delivers_nothing_is_over_when_mail_leaves() -> None:
+    """However often it came back: no mail concerns postqueue or qmgr, and each that leaves has passed the latter."""
+    incidents = made()
+    for number in range(4):
+        tell(incidents, "postqueue: fatal: malformed showq server response", "qmgr: fatal: out of luck")
+        assert [incident.place for incident in incidents.open] == ["postqueue", "qmgr"]
+        tell(incidents, sent(f"A{number:09}"))
+        assert incidents.open == []
+
+
+def test_a_delivering_daemon_that_dies_again_and_again_is_well_when_it_delivers() -> None:
+    """No mail and no sender is known of a line: what another daemon delivers proves nothing, what it delivers itself does."""
+    incidents = made()
+    for number in range(4):
+        tell(incidents, "lmtp: fatal: out of luck")
+        tell(incidents, sent(f"A{number:09}"))
+        assert [incident.place for incident in incidents.open] == ["lmtp"]
+        tell(incidents, sent(f"B{number:09}").replace("smtp: ", "lmtp: ", 1))
+        assert incidents.open == []
+
+
 def test_a_relay_that_the_settings_lost_takes_its_incidents_with_it() -> None:
     """No mail will take it and prove them to be over; what concerns others goes on."""
     incidents = made()
