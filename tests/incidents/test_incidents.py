@@ -275,11 +275,11 @@ def test_a_restart_anywhere_changes_nothing_that_is_known(logs: list[Path], cut:
 
 
 def test_an_error_of_a_daemon_that_delivers_nothing_is_over_when_mail_leaves() -> None:
-    """However often it came back: no mail concerns postqueue or qmgr, and each that leaves has passed the latter."""
+    """However often it came back: no mail concerns it, and each that leaves has passed it."""
     incidents = made()
     for number in range(4):
-        tell(incidents, "postqueue: fatal: malformed showq server response", "qmgr: fatal: out of luck")
-        assert [incident.place for incident in incidents.open] == ["postqueue", "qmgr"]
+        tell(incidents, "cleanup: fatal: out of luck", "qmgr: fatal: out of luck")
+        assert [incident.place for incident in incidents.open] == ["cleanup", "qmgr"]
         tell(incidents, sent(f"A{number:09}"))
         assert incidents.open == []
 

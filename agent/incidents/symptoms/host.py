@@ -113,6 +113,12 @@ SYMPTOMS: tuple[Symptom, ...] = (
         Certainty.AMBIGUOUS, daemon="postfix-script", says=words("mail system startup failed"), proof=Proof.STARTED,
     ),
     Symptom(
+        "command-failed", "a command that looks at Postfix's queue or log failed",
+        (Candidate("command", "Postfix was just stopping or starting, or the line says why; no mail waits for such a command",
+                   "nothing in the settings", "-", "call it again", "read the line"),),
+        Certainty.NEAR, daemon="postqueue|postcat|postlog", says=words(r"\A(?:fatal|panic): "), effect=Effect.NOTE, proof=Proof.LEFT,
+    ),
+    Symptom(
         "daemon-fatal", "a daemon of Postfix ends with an error",
         (Candidate("fatal", "the line's own words are all that is known", "main_cf", "the parameter or file in the line",
                    "correct what the line names, then {reload}", "read the line"),),
