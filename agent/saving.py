@@ -2,7 +2,7 @@
 
 Promise: nothing was shown before the first checkpoint (`saved` tells), so that a crash at any moment goes back to
 counts no higher than the next ones. The log is made safe before the position that refers to it. What no line of the log
-would bring back after a crash (`written`) is saved at once.
+would bring back after a crash is saved at once (`soon`, `written`).
 
 How it fails: a full disk is told once for each time, counted, and tried again; the agent goes on.
 """
@@ -65,8 +65,12 @@ class Saving:
     async def written(self) -> None:
         """Have what is true now saved at once. Done when it is, or cannot be."""
         done = self._next
-        self._asked.set()
+        self.soon()
         await done.wait()
+
+    def soon(self) -> None:
+        """Have it saved at once, without waiting for that."""
+        self._asked.set()
 
     def save(self) -> None:
         """Save now, and wait for it."""

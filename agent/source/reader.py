@@ -35,6 +35,10 @@ _DROPPED = re.compile(rb"\b(\d{1,9}) messages lost due to rate-limiting")
 _log = logging.getLogger("postward")
 
 
+def _nothing_to_save() -> None:
+    """Who reads for one probe keeps no counts."""
+
+
 class LogReader:
     """Reads sources and feeds what they hand out.
 
@@ -42,12 +46,20 @@ class LogReader:
         sources: opened.
         feed: takes whole lines.
         tally: losses and read errors are counted here.
+        save: called when some were: no line would bring them back after a crash.
     """
 
-    def __init__(self, sources: Sequence[Source], feed: Callable[[bytes], None], tally: Tally) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        feed: Callable[[bytes], None],
+        tally: Tally,
+        save: Callable[[], None] = _nothing_to_save,
+    ) -> None:
         self.sources = sources
         self._feed = feed
         self._tally = tally
+        self._save = save
         self._watchdog = Watchdog()
         self._limit = _MOST
         self._worked = 0.0  # seconds of slices since the start
@@ -150,12 +162,14 @@ class LogReader:
         if lost := source.losses - self._losses.get(name, 0):
             self._losses[name] = source.losses
             self._tally.add("postward_log_losses_total", (), lost)
+            self._save()
             _log.error("log: %s: %d gaps, or lines that were suppressed", name, lost)
         if source.problem == self._problems.get(name):
             return
         self._problems[name] = source.problem
         if source.problem:
             self._tally.add("postward_log_read_errors_total", (), 1)
+            self._save()
             _log.error("log: %s", source.problem)
         else:
             _log.info("log: %s can be read again", name)

@@ -73,10 +73,12 @@ def test_standard_input(tmp_path: Path) -> None:
 def test_losses_and_faults_are_counted(tmp_path: Path) -> None:
     """A log that cannot be read, its return, a truncation, and rsyslog's word on lines that it dropped."""
     log, tally = tmp_path / "mail.log", Tally()
-    reader = LogReader(open_sources([str(log)], {}), lambda _: None, tally)
+    saves: list[None] = []
+    reader = LogReader(open_sources([str(log)], {}), lambda _: None, tally, lambda: saves.append(None))
     reader.read_slice()
     assert reader.gauges()["postward_log_readable"] == {(): 0.0}
     assert tally.counters["postward_log_read_errors_total"] == {(): 1}
+    assert len(saves) == 1
     dropped = (
         "Nov 24 06:12:00 mx1 rsyslogd: imjournal: 50 messages lost due to rate-limiting (20000 allowed)\n"
     )
