@@ -180,28 +180,36 @@ class HttpServer:
     async def serve(self) -> None:
         """Serve until cancelled."""
         try:
-            async with asyncio.TaskGroup() as group:
-                for listener in self._listeners:
-                    group.create_task(self._accept(listener))
+            for listener in self._listeners:
+                self._listen(listener)
+            await asyncio.get_running_loop().create_future()
         finally:
             await self._close()
 
-    async def _accept(self, listener: socket.socket) -> None:
+    def _listen(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            # Not sock_accept(): cancelled at the wrong moment, it loses a connection that has been accepted.
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                accepted, _ = await loop.sock_accept(listener)
-            except OSError as error:  # descriptors ran out, or the client is gone already
-                _log.error("web.listen: no connection could be accepted: %s", error.strerror)
-                await asyncio.sleep(_PAUSE)
-                continue
-            if len(self._state.connections) + len(self._opening) >= _MOST:
-                self.refused += 1
-                accepted.close()
-                continue
-            task = loop.create_task(self._open(accepted))
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+        try:
+            accepted, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # the client is gone already, or another loop has it
+        except OSError as error:  # descriptors ran out
+            _log.error("web.listen: no connection could be accepted: %s", error.strerror)
+            loop.remove_reader(listener)
+            loop.call_later(_PAUSE, self._listen, listener)
+            return
+        accepted.setblocking(False)
+        if len(self._state.connections) + len(self._opening) >= _MOST:
+            self.refused += 1
+            accepted.close()
+            return
+        task = loop.create_task(self._open(accepted))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
 
     async def _open(self, accepted: socket.socket) -> None:
         context = self._access.context()
@@ -224,6 +232,7 @@ class HttpServer:
 
     async def _close(self) -> None:
         for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener)
             listener.close()
         end = time.monotonic() + _FAREWELL
         while (self._opening or self._state.connections) and time.monotonic() < end:

@@ -1,13 +1,16 @@
 """The whole agent: queue, former names, events, a second address and a reload, on a real Postfix."""
 
 import json
+import re
 import signal
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.bed import CA, PostfixInstance, Relay, require_postfix, wait_for
 from tests.bed.postfix import free_port
-from tests.bed.product import AgentProcess, run_postward, write_settings
+from tests.bed.product import AgentProcess, run_postward, write_reading_settings, write_settings
 from tests.bed.require import required
 
 PASSWORD = "s3cret-Gr33n-Fern"
@@ -63,3 +66,33 @@ def test_the_agent_tells_of_queue_events_and_former_names(tmp_path: Path) -> Non
             )
             agent._address = f"127.0.0.1:{second}"
             assert agent.is_ready()
+
+
+def test_no_scrape_is_broken_off_by_other_settings(tmp_path: Path) -> None:
+    """Three clients ask without a pause while the settings change six times: each gets an answer, each time."""
+    require_postfix()
+    over = threading.Event()
+    with PostfixInstance(tmp_path / "postfix") as postfix:
+        settings = write_reading_settings(tmp_path, postfix)
+        with AgentProcess(settings) as agent:
+
+            def ask() -> int:
+                answers = 0
+                while not over.is_set():
+                    assert agent.get("/-/healthy")[0] == 200
+                    answers += 1
+                return answers
+
+            def change(number: int) -> None:
+                text = settings.read_text()
+                settings.write_text(re.sub('username = ".*"', f'username = "user{number}"', text))
+                wait_for(lambda: agent.output().count("read anew") == number, what="the settings to be read")
+
+            with ThreadPoolExecutor(3) as clients:
+                asking = [clients.submit(ask) for _ in range(3)]
+                try:
+                    for number in range(1, 7):
+                        change(number)
+                finally:
+                    over.set()
+                assert all(client.result() for client in asking)
