@@ -17,7 +17,7 @@ from agent.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from agent.clock import local_now
 from agent.console import DeliveryRows, probe_text, terminal
 from agent.enforcing.enforcement import enforcement_file, read_enforcement
-from agent.enforcing.enforcer import Enforcer
+from agent.enforcing.enforcer import Enforcer, concerns_enforcement
 from agent.incidents.watch import IncidentWatch
 from agent.master_process import master_runs
 from agent.notify import notify
@@ -43,8 +43,6 @@ from agent.telling.http_server import Listeners
 from agent.telling.status import Status, status_of
 from agent.telling.telling import Telling, TellingError
 from config.settings import Settings
-
-_SETTLE = 0.2  # seconds that a change in Postfix's folder may take: editors write in several steps
 
 _log = logging.getLogger("postward")
 
@@ -196,17 +194,20 @@ class Agent:
         await self._saving.written()
 
     async def _enforce(self, watcher: Watcher, enforcer: Enforcer) -> None:
-        wake = watcher.watch(self._postfix.config_directory, lambda name: not name.startswith("."))
+        wake = watcher.watch(self._postfix.config_directory, concerns_enforcement)
         passwords = [Path(relay.password_file) for relay in self._settings.relay if relay.password_file]
         for folder in {path.parent for path in passwords}:
             # One for each folder: every read of a password calls all that watch there.
             names = frozenset(path.name for path in passwords if path.parent == folder)
             watcher.watch(folder, names.__contains__, wake)
-        while True:
-            if await asyncio.to_thread(enforcer.converge):
-                self._probing.probe_now()
-            await wake_up(wake, self._settings.enforce.interval_seconds)
-            await asyncio.sleep(_SETTLE)
+        try:
+            while True:
+                if await asyncio.to_thread(enforcer.converge):
+                    self._probing.probe_now()
+                await wake_up(wake, self._settings.enforce.interval_seconds)
+                await asyncio.sleep(enforcer.pause)
+        finally:
+            enforcer.retire()
 
     async def _probe(self) -> None:
         if not self._settings.probe.recipient:
@@ -246,7 +247,7 @@ class Agent:
                 f"probe {result.outcome} at step {result.step}: {result.words or result.cause or 'no answer'}"
             )
             await asyncio.to_thread(enforcer.confirm, accepted=verdict, reason=reason, applied_at=applied_at)
-            if verdict:
+            if verdict and not enforcer.unconfirmed:
                 self._probing.note_confirmed()
 
     def _show_probe(self, result: ProbeResult) -> None:

@@ -5,8 +5,13 @@ content is, so that a secret is never readable for longer than its file will be.
 """
 
 import contextlib
+import fcntl
 import os
+import time
 from pathlib import Path
+
+_WRITING_TAKES = 3.0  # seconds
+_LOOK = 0.01  # seconds
 
 
 def write_atomically(
@@ -46,6 +51,26 @@ def write_new(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | No
         file.write(data)
         file.flush()
         os.fsync(descriptor)
+
+
+def wait_for_writers(path: Path) -> None:
+    """Wait until nobody has a file open for writing, but no longer than a writer may reasonably take."""
+    end = time.monotonic() + _WRITING_TAKES
+    while _is_being_written(path) and time.monotonic() < end:
+        time.sleep(_LOOK)
+
+
+def _is_being_written(path: Path) -> bool:
+    """True if no lease for readers can be had (fcntl(2), F_SETLEASE). False also where leases are unknown or not for us."""
+    try:
+        with path.open("rb") as file:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def sync_directory(directory: Path) -> None:

@@ -77,6 +77,15 @@ class Postfix:
         _run(self.command("postconf", "-e", *(f"{name}={value}" for name, value in parameters.items())))
         let_rest(self.main_cf)
 
+    def explicit(self) -> dict[str, str]:
+        """The parameters that main.cf sets, with its values (`postconf -n`)."""
+        return parse_parameters(self._read("postconf", "-n"))
+
+    def remove_parameters(self, names: Iterable[str]) -> None:
+        """Take parameters out of main.cf. Only fit for a copy, as `set_parameters`."""
+        _run(self.command("postconf", "-X", *names))
+        let_rest(self.main_cf)
+
     def services(self) -> dict[str, str]:
         """The services of master.cf of type unix: name → line, its words separated by one blank (`postconf -M`)."""
         services = parse_master(self._read("postconf", "-M")).services.values()
@@ -114,9 +123,13 @@ class Postfix:
     def _queue_directory(self) -> str:
         return self.parameters(["queue_directory"])["queue_directory"]
 
-    def check(self) -> None:
-        """Let Postfix judge its configuration. Raises PostfixError with its words."""
-        self._run_in_terminal("check")
+    def check(self) -> str:
+        """What Postfix has against its configuration, in its words; empty if it is good.
+
+        Raises PostfixError if it cannot be asked.
+        """
+        status, words = _run_in_terminal(self.command("postfix", "check"))
+        return (words or f"exit status {status}") if status else ""
 
     def reload(self) -> None:
         """Bring main.cf into force: done when a new queue manager runs, lest a look in between sees the old one.
@@ -235,7 +248,12 @@ class Postfix:
     def _read(self, program: str, *arguments: str, stdin: str = "", statuses: tuple[int, ...] = (0,)) -> str:
         """Run a program that reads the configuration and leaves it alone."""
         with self._at_rest() as still:
-            return _run(still.command(program, *arguments), stdin=stdin, statuses=statuses)
+            try:
+                return _run(still.command(program, *arguments), stdin=stdin, statuses=statuses)
+            except PostfixError as error:
+                # The copy's name says nothing to anybody, and is another one at the next look.
+                here, there = str(self.config_directory), str(still.config_directory)
+                raise PostfixError(str(error).replace(there, here)) from None
 
     @contextmanager
     def _at_rest(self) -> Iterator["Postfix"]:
@@ -250,8 +268,11 @@ class Postfix:
             let_rest(still.main_cf)
             yield still
 
-    def _run_in_terminal(self, command: str) -> None:
-        _run_in_terminal(self.command("postfix", command))
+    def _run_in_terminal(self, name: str) -> None:
+        command = self.command("postfix", name)
+        status, words = _run_in_terminal(command)
+        if status:
+            raise PostfixError(f"{_words(command)}: {words or f'exit status {status}'}")
 
 
 def _find(program: str) -> str:
@@ -339,8 +360,8 @@ def _both_outputs(command: list[str]) -> tuple[str, str]:
     return done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
-def _run_in_terminal(command: list[str]) -> None:
-    """Run a command whose words can only be had on a terminal. Raises PostfixError with the last of them."""
+def _run_in_terminal(command: list[str]) -> tuple[int, str]:
+    """Exit status and last words of a command whose words can only be had on a terminal. Raises PostfixError."""
     terminal, child = pty.openpty()
     os.set_blocking(terminal, False)
     try:
@@ -348,14 +369,14 @@ def _run_in_terminal(command: list[str]) -> None:
             command, stdin=subprocess.DEVNULL, stdout=child, stderr=child, start_new_session=True
         )
         printed = _take_words(process, terminal)
+    except OSError as error:
+        raise PostfixError(f"{_words(command)}: {error.strerror}") from None
+    else:
         if process.poll() is None:
             process.kill()
             process.wait()
             raise PostfixError(f"{_words(command)} did not end within {_DEADLINE:.0f} s")
-        if process.returncode:
-            raise PostfixError(f"{_words(command)}: {printed or f'exit status {process.returncode}'}")
-    except OSError as error:
-        raise PostfixError(f"{_words(command)}: {error.strerror}") from None
+        return process.returncode, printed
     finally:
         os.close(child)
         os.close(terminal)

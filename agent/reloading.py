@@ -45,7 +45,7 @@ class Reloading:
         self._path = path
         self._refused: Settings | None = None
         self._asked = asyncio.Event()
-        self._state: tuple[int, int, int] | None = None  # of the file when it was read last by this
+        self._state: tuple[int, int, int, int] | None = None  # of the file when it was read last by this
 
     def listen(self, then: Callable[[], object] | None = None) -> None:
         """Take SIGHUP from now on; `then` is called as well."""
@@ -135,10 +135,10 @@ async def first_of(*waits: Coroutine[Any, Any, Any]) -> Any:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _state_of(path: Path | None) -> tuple[int, int, int] | None:
+def _state_of(path: Path | None) -> tuple[int, int, int, int] | None:
     """What changes when a file does; None if it is not there."""
     try:
         status = path.stat() if path else None
     except OSError:
         return None
-    return (status.st_ino, status.st_size, status.st_mtime_ns) if status else None
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns) if status else None

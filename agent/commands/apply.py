@@ -49,10 +49,11 @@ def put_into_force(settings: Settings, enforcer: Enforcer, *, verify: bool) -> P
 
 
 def _verify(settings: Settings, enforcer: Enforcer) -> ProbeResult:
+    applied_at = enforcer.applied_at
     result = asyncio.run(one_probe(settings))
     terminal().print(probe_text(result))
     reason = f"probe {result.outcome} at step {result.step}: {result.words}"
-    enforcer.confirm(accepted=result.accepted, reason=reason)
+    enforcer.confirm(accepted=result.accepted, reason=reason, applied_at=applied_at)
     if not result.accepted and enforcer.state.in_sync:
         fail(
             "the settings are in force, but no mail goes out with them, and there is no former configuration that did better"

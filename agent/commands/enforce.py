@@ -1,21 +1,31 @@
 """`postward enforce`: the enforcer on its own."""
 
 import asyncio
+import logging
 import signal
 import sys
+import time
 from pathlib import Path
 
 import click
 
 from agent.commands.common import FAILED, load, log_to_stderr, need_root, settings_option, told
-from agent.enforcing.enforcer import Enforcer
+from agent.enforcing.enforcer import Enforcer, concerns_enforcement
 from agent.notify import notify
-from agent.postfix import Postfix
+from agent.postfix import Postfix, PostfixError
+from agent.probing.identity import KeyFileError
 from agent.probing.one_probe import one_probe
 from agent.reloading import Reloading, first_of
 from agent.source.find import NoLogError
 from agent.source.watch import Watcher, wake_up
 from config.settings import Settings
+
+_PROOF_AGAIN = (
+    60.0  # seconds until another probe is sent for what no probe has confirmed yet; then twice as long
+)
+_LONGEST_PAUSE = 3600.0  # seconds
+
+_log = logging.getLogger("postward.enforce")
 
 
 @click.command("enforce")
@@ -36,7 +46,8 @@ def command(settings_file: Path, once: bool) -> None:
 
 async def _once(settings: Settings) -> bool:
     enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
-    await _converge(settings, enforcer)
+    if await _converge(enforcer) or enforcer.unconfirmed:
+        await _prove(settings, enforcer)
     return bool(enforcer.state.in_sync)
 
 
@@ -61,22 +72,38 @@ async def _enforce(settings: Settings, settings_file: Path) -> None:
 
 async def _keep(settings: Settings, enforcer: Enforcer, watcher: Watcher) -> None:
     """Look again and again, at once when something changes in Postfix's folder or among the passwords."""
-    wake = watcher.watch(Path(settings.postfix.config_directory), lambda name: not name.startswith("."))
+    wake = watcher.watch(Path(settings.postfix.config_directory), concerns_enforcement)
     for folder in {Path(relay.password_file).parent for relay in settings.relay if relay.password_file}:
         names = {Path(relay.password_file).name for relay in settings.relay if relay.password_file}
         watcher.watch(folder, names.__contains__, wake)
-    while True:
-        await _converge(settings, enforcer)
-        await wake_up(wake, settings.enforce.interval_seconds)
+    proof_at, pause = 0.0, _PROOF_AGAIN
+    try:
+        while True:
+            new = await _converge(enforcer)
+            if enforcer.unconfirmed and (new or time.monotonic() >= proof_at):
+                pause = _PROOF_AGAIN if new else min(2 * pause, _LONGEST_PAUSE)
+                await _prove(settings, enforcer)
+                proof_at = time.monotonic() + pause
+            await wake_up(wake, settings.enforce.interval_seconds)
+            await asyncio.sleep(enforcer.pause)
+    finally:
+        enforcer.retire()
 
 
-async def _converge(settings: Settings, enforcer: Enforcer) -> None:
+async def _converge(enforcer: Enforcer) -> bool:
     # A change that has begun is not left half-way, whatever else happens.
-    new = await asyncio.shield(asyncio.to_thread(enforcer.converge))
-    if new and enforcer.unconfirmed and settings.probe.recipient:
-        try:
-            result = await one_probe(settings)
-        except NoLogError:
-            return  # nobody can tell what becomes of a probe; the settings stay unconfirmed
-        reason = f"probe {result.outcome} at step {result.step}: {result.words}"
-        await asyncio.to_thread(enforcer.confirm, accepted=result.accepted, reason=reason)
+    return await asyncio.shield(asyncio.to_thread(enforcer.converge))
+
+
+async def _prove(settings: Settings, enforcer: Enforcer) -> None:
+    """Let a probe say whether what is in force works. Where none can be sent, it stays unconfirmed."""
+    if not settings.probe.recipient:
+        return
+    applied_at = enforcer.applied_at
+    try:
+        result = await one_probe(settings)
+    except (NoLogError, KeyFileError, PostfixError, OSError) as error:
+        _log.error("new settings cannot be proven by a probe: %s", error)
+        return
+    reason = f"probe {result.outcome} at step {result.step}: {result.words}"
+    await asyncio.to_thread(enforcer.confirm, accepted=result.accepted, reason=reason, applied_at=applied_at)

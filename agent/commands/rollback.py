@@ -6,6 +6,7 @@ import click
 
 from agent.commands.common import load, need_root, settings_option, told
 from agent.enforcing.apply import exclusively, roll_back
+from agent.enforcing.generations import forget_generation
 from agent.enforcing.verdicts import Verdicts
 from agent.postfix import Postfix
 
@@ -22,4 +23,5 @@ def command(settings_file: Path, number: int | None) -> None:
         with exclusively(directory):
             former = roll_back(Postfix(Path(settings.postfix.config_directory)), directory, number)
             Verdicts(directory / "verdicts.json").brought_back(former.proven)
+            forget_generation(directory, former.number)
     click.echo(f"generation {former.number} is back in force")

@@ -7,23 +7,25 @@ before is kept as a generation. A failure before the first rename leaves everyth
 any point, `complete` and the next look bring the rest.
 """
 
+import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from agent.enforcing.candidate import Candidate
-from agent.enforcing.errors import ApplyError, RefusedError
+from agent.enforcing.errors import ApplyError, HalfDoneError, RefusedError
 from agent.enforcing.generations import (
     Generation,
     NoGenerationError,
     choose_generation,
-    forget_generation,
+    edit_back,
+    folder_of,
     keep_generation,
-    restore_generation,
+    restore_tables,
 )
 from agent.enforcing.tables import read_table, with_former_entries, write_table
 from agent.files import write_atomically
@@ -86,7 +88,9 @@ def _unloaded(postfix: Postfix, changed: float) -> str | None:
     return datetime.fromtimestamp(changed).astimezone().strftime("%H:%M:%S")
 
 
-def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool, proven: str = "") -> None:
+def apply(
+    plan: Plan, postfix: Postfix, directory: Path, *, keep: bool, proven: str = "", half_done: bool = False
+) -> None:
     """Carry out a plan. The caller holds the lock.
 
     Args:
@@ -95,31 +99,58 @@ def apply(plan: Plan, postfix: Postfix, directory: Path, *, keep: bool, proven: 
         directory: enforce.directory, where the copy is edited and generations are kept.
         keep: keep what is in force now as a generation, for `roll_back`.
         proven: the name of the state in force, if a probe was accepted with it.
+        half_done: a change was begun and not ended.
 
     Raises:
-        ApplyError: what went wrong; before anything was moved into place unless the text says otherwise.
+        RefusedError: Postfix judges it wrong; nothing was changed.
+        HalfDoneError: it went wrong when files had been changed.
+        ApplyError: it went wrong before.
     """
+    moved = False
     try:
-        folder = directory / "candidate"
-        candidate = Candidate(postfix, folder, lambda copy: _edit(copy, plan))
+        candidate = Candidate(postfix, directory / "candidate", lambda copy: _edit(copy, plan))
         if keep:
-            keep_generation(plan, postfix, directory, proven)
-        write_atomically(directory / _PENDING, plan.activation.name.encode(), mode=0o600)
+            keep_generation(plan, postfix, directory, proven=proven, half_done=half_done)
+        _note_pending(directory, plan.activation)
         for table in plan.tables:
+            moved = True
             write_table(postfix, with_former_entries(postfix, table))
         # A service is there before main.cf names it, and goes when main.cf does not name it any more.
         if plan.services:
             candidate.move("master.cf")
+            moved = True
         if plan.parameters:
             candidate.move("main.cf")
+            moved = True
         if plan.stale_services:
-            candidate = Candidate(postfix, folder, lambda copy: copy.remove_services(plan.stale_services))
-            candidate.move("master.cf")
+            _remove_services(plan.stale_services, postfix, directory)
         candidate.discard()
     except (PostfixError, OSError) as error:
-        raise ApplyError(f"{error}; the configuration in force was left as it is") from error
+        raise _not_applied(error, postfix, directory, moved=moved) from error
     complete(postfix, directory)
     _drop_former_entries(plan, postfix)
+
+
+def _note_pending(directory: Path, activation: Activation) -> None:
+    write_atomically(directory / _PENDING, activation.name.encode(), mode=0o600)
+
+
+def _not_applied(error: Exception, postfix: Postfix, directory: Path, *, moved: bool) -> ApplyError:
+    """What to tell. While main.cf and master.cf are what Postfix has read, there is nothing to bring into force."""
+    with contextlib.suppress(PostfixError, OSError):
+        if not moved or _unloaded(postfix, postfix.last_changed()) is None:
+            (directory / _PENDING).unlink(missing_ok=True)
+    if moved:
+        return HalfDoneError(f"{error}; some files are changed already: the next look goes on")
+    return ApplyError(f"{error}; the configuration in force was left as it is")
+
+
+def _remove_services(names: Iterable[str], postfix: Postfix, directory: Path) -> None:
+    try:
+        candidate = Candidate(postfix, directory / "candidate", lambda copy: copy.remove_services(names))
+    except RefusedError as error:
+        raise PostfixError(str(error)) from error
+    candidate.move("master.cf")
 
 
 def _drop_former_entries(plan: Plan, postfix: Postfix) -> None:
@@ -129,7 +160,7 @@ def _drop_former_entries(plan: Plan, postfix: Postfix) -> None:
             if with_former_entries(postfix, table) != table:
                 write_table(postfix, table)
     except (PostfixError, OSError) as error:
-        raise ApplyError(
+        raise HalfDoneError(
             f"{error}; the new configuration is in force, former entries are still in the tables"
         ) from error
 
@@ -157,7 +188,7 @@ def _compare(written: Mapping[str, str], read: Mapping[str, str]) -> None:
 
 
 def complete(postfix: Postfix, directory: Path) -> None:
-    """Bring changed files into force; also those of a process that was killed before it could. Raises ApplyError.
+    """Bring changed files into force; also those of a process that was killed before it could. Raises HalfDoneError.
 
     A Postfix that does not run reads them when it is started. The queue is flushed: qmgr(8) forgets which destinations
     failed under the former configuration, and mail that waited for this change goes out at once.
@@ -171,7 +202,7 @@ def complete(postfix: Postfix, directory: Path) -> None:
             _activate(activation, postfix)
         pending.unlink()
     except (PostfixError, OSError) as error:
-        raise ApplyError(f"the files are changed, but Postfix did not take them: {error}") from error
+        raise HalfDoneError(f"the files are changed, but Postfix did not take them: {error}") from error
 
 
 def _activate(activation: Activation, postfix: Postfix) -> None:
@@ -185,15 +216,25 @@ def _activate(activation: Activation, postfix: Postfix) -> None:
 def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> Generation:
     """Put a kept generation (the newest for None) back and bring it into force. The caller holds the lock.
 
+    What was changed since is as it was then; what others have edited since stays. The generation is still kept.
+
     Raises:
         ApplyError: there is none, or it cannot be put back.
     """
+    moved = False
     try:
-        chosen, activation = choose_generation(directory, number)
-        write_atomically(directory / _PENDING, activation.name.encode(), mode=0o600)
-        restore_generation(postfix, directory, chosen.number)
-    except (NoGenerationError, OSError) as error:
+        chosen = choose_generation(directory, number)
+        former = Postfix(folder_of(directory, chosen.number))
+        candidate = Candidate(postfix, directory / "candidate", lambda copy: edit_back(copy, former, chosen))
+        _note_pending(directory, chosen.activation)
+        moved = True
+        restore_tables(postfix, directory, chosen)
+        for name in ("master.cf", "main.cf"):
+            candidate.move(name)
+        candidate.discard()
+    except NoGenerationError as error:
         raise ApplyError(str(error)) from error
+    except (PostfixError, OSError) as error:
+        raise _not_applied(error, postfix, directory, moved=moved) from error
     complete(postfix, directory)
-    forget_generation(directory, chosen.number)
     return chosen

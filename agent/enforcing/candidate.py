@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.enforcing.errors import RefusedError
-from agent.files import write_atomically
+from agent.files import wait_for_writers, write_atomically
 from agent.postfix import Postfix, PostfixError, let_rest
 
 _NAMES = ("main.cf", "master.cf")
@@ -34,7 +34,8 @@ class Candidate:
         edit: edits a copy; it may be called again, with another one.
 
     Raises:
-        RefusedError, PostfixError, OSError: there is no good copy.
+        RefusedError: Postfix judges the edit wrong.
+        PostfixError, OSError: there is no good copy for another reason.
     """
 
     def __init__(self, postfix: Postfix, folder: Path, edit: Callable[[Postfix], None]) -> None:
@@ -48,7 +49,7 @@ class Candidate:
         """Move one of the files into place, with the owner and mode that the file has (postconf would reset them).
 
         Raises:
-            RefusedError, PostfixError, OSError: it is not in place.
+            PostfixError, OSError: it is not in place.
         """
         target = self._postfix.config_directory / name
         for _ in range(_TIMES):
@@ -56,7 +57,10 @@ class Candidate:
                 if target.read_bytes() == self._made_of[name]:
                     self._put(target)
                     return
-            self._make()
+            try:
+                self._make()
+            except RefusedError as error:  # somebody is half-way through another change
+                raise PostfixError(f"{target} was changed meanwhile, and now: {error}") from error
         raise PostfixError(f"{target} changes all the time; stop what edits it")
 
     def discard(self) -> None:
@@ -64,20 +68,28 @@ class Candidate:
         shutil.rmtree(self._folder)
 
     def _make(self) -> None:
+        copy = self._copy()
+        self._edit(copy)
+        if words := self._judge(copy):
+            if former := self._judge(self._copy()):
+                raise PostfixError(f"Postfix refuses its configuration as it is, before any change: {former}")
+            raise RefusedError(f"postfix check: {words}")
+
+    def _copy(self) -> Postfix:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(mode=0o700, parents=True)
         for name in _NAMES:
-            content = (self._postfix.config_directory / name).read_bytes()
+            path = self._postfix.config_directory / name
+            wait_for_writers(path)
+            content = path.read_bytes()
             self._made_of[name] = content
             # postconf(1) appends to a last line that has no end, and so loses what it should add.
             (self._folder / name).write_bytes(content if content.endswith(b"\n") else content + b"\n")
-        copy = Postfix(self._folder)
-        self._edit(copy)
+        return Postfix(self._folder)
+
+    def _judge(self, copy: Postfix) -> str:
         let_rest(copy.main_cf)
-        try:
-            copy.check()
-        except PostfixError as error:
-            raise RefusedError(str(error)) from error
+        return copy.check().replace(str(self._folder), str(self._postfix.config_directory))
 
     def _put(self, target: Path) -> None:
         status = target.stat()

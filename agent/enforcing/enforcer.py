@@ -18,11 +18,12 @@ from typing import TypeVar
 
 from agent.enforcing.apply import apply, complete, exclusively, read_actual, roll_back
 from agent.enforcing.enforcement import Enforcement, enforcement_file, read_enforcement, write_enforcement
-from agent.enforcing.errors import ApplyError, RefusedError
-from agent.enforcing.generations import newest_proven
+from agent.enforcing.errors import ApplyError, HalfDoneError, RefusedError
+from agent.enforcing.generations import forget_generation, newest_proven
 from agent.enforcing.last_good import keep_last_good, mend_unreadable
 from agent.enforcing.preflight import preflight
 from agent.enforcing.verdicts import Verdicts
+from agent.files import wait_for_writers
 from agent.postfix import Postfix, PostfixError
 from config.desired import DesiredState, PostfixFacts, UnsupportedMapTypeError, desired_state
 from config.drift import ActualState, drift, unknown_parameters
@@ -33,7 +34,15 @@ from config.settings import Settings
 
 T = TypeVar("T")
 
+_SETTLE = 0.2  # seconds that a change in Postfix's folder may take: editors write in several steps
+_AFTER_FAILURE = 5.0  # seconds: what failed may have changed files by itself, and is not tried again at once
+
 _log = logging.getLogger("postward.enforce")
+
+
+def concerns_enforcement(name: str) -> bool:
+    """True if the change of a file of this name in Postfix's folder calls for a look: files on their way do not."""
+    return not name.startswith(".") and not name.endswith(".tmp")
 
 
 class Enforcer:
@@ -46,8 +55,9 @@ class Enforcer:
 
     Attributes:
         state: what is known, as the agent exports it.
-        applied_at: when these settings came into force, or were put right before they were confirmed; 0 if they were in
-            force when this started.
+        applied_at: when what is in force came into force, or was put right before it was confirmed; 0 if it was in force
+            when this started.
+        failed: the last look or change did not work for a reason that may pass.
     """
 
     def __init__(self, settings: Settings, postfix: Postfix, clock: Callable[[], float] = time.time) -> None:
@@ -62,6 +72,8 @@ class Enforcer:
         self.state = read_enforcement(self._file) or Enforcement()
         self._written = True  # on a full disk the file is older than what is known here
         self.applied_at = 0.0
+        self.failed = False
+        self._retired = False
         self._at_work = threading.Lock()  # looking and confirming come from different tasks of one process
 
     def look(self) -> tuple[Plan, list[str]]:
@@ -85,7 +97,17 @@ class Enforcer:
     @property
     def unconfirmed(self) -> bool:
         """True if the configuration in force waits for a probe's word (`confirm`)."""
-        return self._in_force is not None and not self._verdicts.is_confirmed(self._in_force)
+        in_force = self._in_force  # another thread may be at work
+        return in_force is not None and not self._verdicts.is_confirmed(in_force)
+
+    @property
+    def pause(self) -> float:
+        """Seconds from a change in Postfix's folder to the next look."""
+        return _AFTER_FAILURE if self.failed else _SETTLE
+
+    def retire(self) -> None:
+        """Another one takes over: what still waits here for its turn is not done any more."""
+        self._retired = True
 
     def confirm(self, *, accepted: bool, reason: str = "", applied_at: float | None = None) -> None:
         """Take a probe's word on the configuration in force: keep it, or go back to one that worked.
@@ -115,6 +137,9 @@ class Enforcer:
         """Do a job alone, here and among processes; what goes wrong becomes a state, and the state is told."""
         try:
             with self._at_work, exclusively(self._directory):
+                if self._retired:
+                    return None
+                self.failed = False
                 # `postward apply` and a running enforcer write the same files.
                 self._verdicts = self._read_verdicts()
                 if self._written:
@@ -128,30 +153,42 @@ class Enforcer:
         except (ApplyError, OSError) as error:  # the lock cannot be had: the file is its holder's
             self._tell_once(str(error))
             self.state.in_sync = False
+            self.failed = True
         return None
 
     def _converge(self) -> bool:
-        complete(self._postfix, self._directory)  # of a process that was killed half-way
+        if not self._only_observes:
+            complete(self._postfix, self._directory)  # of a process that was killed half-way
         desired = self._desired()
         actual = self._read_actual(desired)
         planned = plan(drift(desired, actual))
+        in_sync_before = bool(self.state.in_sync)
+        # What another tool fought over was left as it was: such files were not what a probe was accepted with.
+        proven = "" if self.state.fights else self._verdicts.proven
         self._note(desired, actual, planned)
         if not planned:
             self.state.problem = None
             self._note_in_force(desired)
+            if in_sync_before and proven:  # other settings, the same files
+                self._verdicts.confirm(desired)
             keep_last_good(self._postfix, self._directory)
         elif reason := self._hindrance(desired):
             self._tell_once(reason)
         else:
-            return self._put_right(planned, desired)
+            return self._put_right(planned, desired, proven)
         return False
+
+    @property
+    def _only_observes(self) -> bool:
+        return self._settings.enforce.mode == "observe"
 
     def _read_actual(self, desired: DesiredState) -> ActualState:
         """What Postfix has. Where its files cannot even be read, the last ones that could are put back first."""
+        wait_for_writers(self._postfix.main_cf)
         try:
             return read_actual(self._postfix, desired)
         except PostfixError as error:
-            if self._settings.enforce.mode == "observe":
+            if self._only_observes:
                 raise
             aside = mend_unreadable(self._postfix, self._directory)
             if aside is None:
@@ -177,7 +214,7 @@ class Enforcer:
     def _hindrance(self, desired: DesiredState) -> str | None:
         """Why departures are left as they are."""
         names = ", ".join(self.state.drift)
-        if self._settings.enforce.mode == "observe":
+        if self._only_observes:
             return f"differs from the settings: {names}; mode = observe, so nothing is changed"
         if reason := self._verdicts.refusal(desired):
             return (
@@ -196,14 +233,16 @@ class Enforcer:
             "stop that tool (cron, configuration management), then: postward apply"
         )
 
-    def _put_right(self, planned: Plan, desired: DesiredState) -> bool:
+    def _put_right(self, planned: Plan, desired: DesiredState, proven: str) -> bool:
         """Apply. A repair keeps no generation: what it replaces is the departure, not a former configuration."""
         new = not self._verdicts.is_applied(desired)
         try:
             if new and self._settings.enforce.preflight:
                 self._preflight()
-            apply(planned, self._postfix, self._directory, keep=new, proven=self._verdicts.proven)
+            self._apply(planned, keep=new, proven=proven)
         except RefusedError as error:
+            if not new:
+                raise ApplyError(f"a departure cannot be put right: {error}") from error
             self._verdicts.refuse(desired, str(error))
             self.state.count("refused")
             self._tell_once(f"these settings are not applied: {error}")
@@ -228,7 +267,21 @@ class Enforcer:
         _log.info("the configuration is what the settings say (%s)", planned.activation.value)
         return to_prove
 
+    def _apply(self, planned: Plan, *, keep: bool, proven: str) -> None:
+        """Raises RefusedError, HalfDoneError, ApplyError."""
+        former = self._verdicts.changing()
+        try:
+            half_done = not former
+            apply(planned, self._postfix, self._directory, keep=keep, proven=proven, half_done=half_done)
+        except HalfDoneError:
+            raise
+        except ApplyError:
+            self._verdicts.unchanged(former)
+            raise
+
     def _note_in_force(self, desired: DesiredState) -> None:
+        if self._in_force not in (None, desired):
+            self.applied_at = self._clock()
         self._in_force = desired
         self._verdicts.applied(desired)
 
@@ -247,29 +300,38 @@ class Enforcer:
     def _confirm(self, accepted: bool, reason: str) -> None:
         """The word is on what is in force, which the settings may have left behind: a password file changes at any time."""
         tried = self._in_force
-        if tried is None or not self.unconfirmed:
+        if tried is None or not self.unconfirmed or self._only_observes:
             return
-        if accepted:
+        if self._departures(tried):
+            _log.info(
+                "a probe came back while Postfix had not what the settings say: it says nothing of them"
+            )
+        elif accepted:
             self._verdicts.confirm(tried)
             self.state.count("confirmed")
             _log.info("confirmed by a probe: the configuration works")
-        elif drift(tried, read_actual(self._postfix, tried)):
-            _log.info("the probe failed while Postfix had not what the settings say: it says nothing of them")
         elif (number := newest_proven(self._directory)) is not None:
-            former = roll_back(self._postfix, self._directory, number)
-            self._in_force = None
-            self._verdicts.brought_back(former.proven)
-            self._verdicts.refuse(tried, f"no probe was accepted with them ({reason})")
-            self.state.count("rolled_back")
-            self.state.in_sync = False
-            self.state.problem = f"rolled back to generation {number}: {reason}"
-            keep_last_good(self._postfix, self._directory)
-            _log.error(
-                "no probe was accepted with the new settings (%s): generation %d is back in force",
-                reason,
-                number,
-            )
+            self._roll_back(number, tried, reason)
         # else nothing better is known, and a later probe may still be accepted
+
+    def _departures(self, tried: DesiredState) -> list[str]:
+        """What is not as it was to be tried, but for what another tool does not let be."""
+        departures = drift(tried, read_actual(self._postfix, tried))
+        return [departure.name for departure in departures if departure.name not in self.state.fights]
+
+    def _roll_back(self, number: int, tried: DesiredState, reason: str) -> None:
+        former = roll_back(self._postfix, self._directory, number)
+        self._in_force = None
+        self._verdicts.brought_back(former.proven)
+        self._verdicts.refuse(tried, f"no probe was accepted with them ({reason})")
+        forget_generation(self._directory, number)
+        self.state.count("rolled_back")
+        self.state.in_sync = False
+        self.state.problem = f"rolled back to generation {number}: {reason}"
+        keep_last_good(self._postfix, self._directory)
+        _log.error(
+            "no probe was accepted with the new settings (%s): generation %d is back in force", reason, number
+        )
 
     def _desired(self) -> DesiredState:
         if self._facts is None:
@@ -278,6 +340,7 @@ class Enforcer:
 
     def _failed(self, problem: str) -> None:
         """A failure that repeats itself is one failure."""
+        self.failed = True
         if problem != self.state.problem:
             self.state.count("failed")
         self._tell_once(problem)

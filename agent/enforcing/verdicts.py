@@ -42,6 +42,16 @@ class Verdicts:
         """Why this must not be applied; None if it may."""
         return str(self._data["reason"]) if self._is("refused", desired) else None
 
+    def changing(self) -> str:
+        """Nobody knows what is in force while files are moved. The name of what was, for `unchanged`."""
+        former = str(self._data["applied"])
+        self._set(applied="")
+        return former
+
+    def unchanged(self, former: str) -> None:
+        """What was in force still is."""
+        self._set(applied=former)
+
     def applied(self, desired: DesiredState) -> None:
         """Remember that this is in force. Other settings that were refused may be tried again when somebody returns to them."""
         if not self.is_applied(desired) or self._data["refused"]:
@@ -53,7 +63,8 @@ class Verdicts:
 
     def confirm(self, desired: DesiredState) -> None:
         """Remember that a probe was accepted with this."""
-        self._set(confirmed=self._digest(desired))
+        if not self.is_confirmed(desired):
+            self._set(confirmed=self._digest(desired))
 
     def refuse(self, desired: DesiredState, reason: str) -> None:
         """Remember that this must not be applied, and why."""

@@ -52,6 +52,8 @@ class _Handler(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Runs in the observer's thread."""
+        if event.is_directory:  # the one that is watched, as a rule: what changed in it is told besides
+            return
         names = [str(path).rpartition("/")[2] for path in (event.src_path, event.dest_path) if path]
         if event.event_type not in _NO_CHANGE and any(self._concerns(name) for name in names):
             self._loop.call_soon_threadsafe(self._wake.set)

@@ -16,7 +16,7 @@ from config.desired import DesiredState, desired_state
 from config.drift import drift, unknown_parameters
 from config.plan import Activation, Plan, plan
 from config.settings import parse_settings
-from tests.bed import PostfixInstance, require_postfix, wait_for
+from tests.bed import PostfixInstance, wait_for
 
 PASSWORD = "s3cret-Gr33n-Fern"
 RAW = {
@@ -25,13 +25,6 @@ RAW = {
         {"name": "demo", "host": "127.0.0.1", "port": 587, "username": "API_USER", "password": PASSWORD}
     ],
 }
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> PostfixInstance:
-    """A private Postfix that is laid out, not started."""
-    require_postfix()
-    return PostfixInstance(tmp_path / "postfix")
 
 
 @pytest.fixture
@@ -249,10 +242,11 @@ def test_an_edit_while_the_copy_is_judged_is_kept(
     """Somebody saves main.cf after the copy was made: another copy is made, and both changes are there."""
     judge = Postfix.check
 
-    def check(copy: Postfix) -> None:
-        judge(copy)
+    def check(copy: Postfix) -> str:
+        words = judge(copy)
         if instance.postconf("smtp_helo_timeout") != {"smtp_helo_timeout": "77s"}:
             instance.set(smtp_helo_timeout="77s")
+        return words
 
     monkeypatch.setattr(Postfix, "check", check)
     wanted = desired(postfix)
@@ -269,9 +263,10 @@ def test_a_file_that_changes_all_the_time_is_left_alone(
     """Told in words, instead of trying for ever or undoing what somebody writes."""
     edits: list[str] = []
 
-    def check(_: Postfix) -> None:
+    def check(_: Postfix) -> str:
         edits.append(f"{len(edits) + 1}s")
         instance.set(smtp_helo_timeout=edits[-1])
+        return ""
 
     monkeypatch.setattr(Postfix, "check", check)
     with pytest.raises(ApplyError, match=r"main\.cf changes all the time; stop what edits it"):

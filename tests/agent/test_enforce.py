@@ -11,58 +11,8 @@ from agent.enforcing.apply import exclusively
 from agent.enforcing.enforcement import read_enforcement
 from agent.enforcing.enforcer import Enforcer
 from agent.postfix import Postfix
-from config.settings import Settings, parse_settings
-from tests.bed import PostfixInstance, require_postfix
-
-PASSWORD = "s3cret"
-
-
-class Clock:
-    """Seconds that pass when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1_795_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> PostfixInstance:
-    """A private Postfix that is laid out, not started."""
-    require_postfix()
-    return PostfixInstance(tmp_path / "postfix")
-
-
-def settings(
-    instance: PostfixInstance,
-    tmp_path: Path,
-    *,
-    password: str = PASSWORD,
-    password_file: str = "",
-    mode: str = "enforce",
-    **main_cf: str,
-) -> Settings:
-    """Settings for one relay."""
-    secret = {"password_file": password_file} if password_file else {"password": password}
-    raw = {
-        "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
-        "relay": [{"name": "demo", "host": "127.0.0.1", "port": 2525, "username": "user", **secret}],
-        "main_cf": main_cf,
-        "postfix": {"config_directory": str(instance.config_directory)},
-        "enforce": {
-            "directory": str(tmp_path / "enforce"),
-            "most_repairs_an_hour": 3,
-            "mode": mode,
-            "preflight": False,
-        },
-    }
-    return parse_settings(raw, "test")
-
-
-def enforcer(instance: PostfixInstance, settings: Settings, clock: Clock | None = None) -> Enforcer:
-    """The enforcer of an instance."""
-    return Enforcer(settings, Postfix(instance.config_directory), clock or Clock())
+from tests.agent.enforcing import Clock, enforcer, settings
+from tests.bed import PostfixInstance
 
 
 def test_new_settings_are_applied_and_wait_for_a_probe(instance: PostfixInstance, tmp_path: Path) -> None:
@@ -188,79 +138,6 @@ def test_an_edit_in_the_middle_of_a_look_is_put_right_once(instance: PostfixInst
         assert [drift.name for drift in after.look()[0].drifts] == ["smtp_tls_security_level"]
 
 
-def test_a_refused_candidate_goes_back_only_to_one_that_worked(
-    instance: PostfixInstance, tmp_path: Path
-) -> None:
-    """Without a confirmed configuration a failed probe changes nothing; with one, it comes back."""
-    first = enforcer(instance, settings(instance, tmp_path))
-    first.converge()
-    first.confirm(accepted=False, reason="auth")
-    assert (first.state.in_sync, first.state.applies["rolled_back"]) == (True, 0)
-    first.confirm(accepted=True)
-
-    second = enforcer(instance, settings(instance, tmp_path, password="another"))
-    second.converge()
-    second.confirm(accepted=False, reason="auth")
-    assert second.state.applies["rolled_back"] == 1
-    assert "user:s3cret" in (instance.config_directory / "sasl_passwd").read_text()
-    assert not second.converge()
-    assert "these settings are not applied: no probe was accepted with them (auth)" in (
-        second.state.problem or ""
-    )
-    assert not first.converge()
-    assert first.state.in_sync
-
-
-def test_a_chain_of_changes_that_fail_goes_back_to_the_one_that_worked(
-    instance: PostfixInstance, tmp_path: Path
-) -> None:
-    """Not to the one before the last, which no probe has confirmed either; also after many of them, and again and again."""
-    good = settings(instance, tmp_path)
-    first = enforcer(instance, good)
-    first.converge()
-    first.confirm(accepted=True)
-    for number in range(12):
-        enforcer(instance, settings(instance, tmp_path, password=f"wrong-{number}")).converge()
-    for last in ("wrong-at-last", "wrong-once-more"):
-        one = enforcer(instance, settings(instance, tmp_path, password=last))
-        one.converge()
-        one.confirm(accepted=False, reason="auth")
-        assert f"user:{PASSWORD}\n" in (instance.config_directory / "sasl_passwd").read_text()
-
-    back = enforcer(instance, good)
-    assert not back.converge()
-    assert (back.state.in_sync, back.state.applies["rolled_back"], back.unconfirmed) == (True, 2, False)
-    assert enforcer(instance, settings(instance, tmp_path, password="wrong-once-more")).converge()
-
-
-def test_a_word_on_former_settings_is_not_one_on_those_that_follow(
-    instance: PostfixInstance, tmp_path: Path
-) -> None:
-    """The password file changes while the probe is under way: what failed is the old password, and the new one is tried."""
-    first = enforcer(instance, settings(instance, tmp_path))
-    first.converge()
-    first.confirm(accepted=True)
-    file = tmp_path / "password"
-    file.write_text("old")
-    wanted = settings(instance, tmp_path, password_file=str(file))
-    clock = Clock()
-    one = enforcer(instance, wanted, clock)
-    one.converge()
-    sent = one.applied_at
-
-    file.write_text("new")
-    one.confirm(accepted=False, reason="auth", applied_at=sent)
-    assert f"user:{PASSWORD}\n" in (instance.config_directory / "sasl_passwd").read_text()
-    clock.now += 60
-    assert one.converge()
-    assert "user:new\n" in (instance.config_directory / "sasl_passwd").read_text()
-
-    one.confirm(accepted=False, reason="auth", applied_at=sent)
-    assert one.unconfirmed
-    one.confirm(accepted=True, applied_at=one.applied_at)
-    assert (one.unconfirmed, one.state.applies["confirmed"]) == (False, 2)
-
-
 def test_a_process_that_holds_the_lock_is_waited_for(
     instance: PostfixInstance,
     tmp_path: Path,
@@ -301,30 +178,6 @@ def test_apply_ends_a_fight_for_the_running_enforcer_too(instance: PostfixInstan
     running.converge()
     assert instance.postconf("relayhost") == {"relayhost": "[127.0.0.1]:2525"}
     assert (running.state.fights, running.state.repairs["relayhost"]) == ([], 5)
-
-
-def test_a_probe_that_failed_for_a_departure_is_no_word_on_the_settings(
-    instance: PostfixInstance, tmp_path: Path
-) -> None:
-    """New settings, and somebody deletes the index before they are proven: it is built, and they are probed again."""
-    first = enforcer(instance, settings(instance, tmp_path))
-    first.converge()
-    first.confirm(accepted=True)
-    clock = Clock()
-    one = enforcer(instance, settings(instance, tmp_path, smtp_helo_timeout="77s"), clock)
-    assert one.converge()
-    sent = one.applied_at
-    clock.now += 1
-    (instance.config_directory / "sasl_passwd.db").unlink()
-
-    one.confirm(accepted=False, reason="local_config", applied_at=sent)
-    assert one.converge()
-    one.confirm(accepted=False, reason="local_config", applied_at=sent)
-    assert one.state.applies["rolled_back"] == 0
-    assert instance.postconf("smtp_helo_timeout") == {"smtp_helo_timeout": "77s"}
-
-    one.confirm(accepted=False, reason="relay_down", applied_at=one.applied_at)
-    assert one.state.applies["rolled_back"] == 1
 
 
 def test_a_failure_that_repeats_is_one_failure(instance: PostfixInstance, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Postfix, Path
     """A Postfix that has the old settings, its state folder, and the old and the new desired state."""
     require_postfix()
     # Two of Postfix's scripts, which change nothing and take most of the time; other tests run them.
-    monkeypatch.setattr(Postfix, "check", lambda _: None)
+    monkeypatch.setattr(Postfix, "check", lambda _: "")
     monkeypatch.setattr(Postfix, "is_running", lambda _: False)
     instance = PostfixInstance(tmp_path / "postfix")
     postfix, state = Postfix(instance.config_directory), tmp_path / "state"
