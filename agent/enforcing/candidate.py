@@ -112,9 +112,8 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        beside.unlink(
-            missing_ok=True
-        )  # before the lock goes: who waits for it sees that, and makes a new one
+        # Before the lock goes: who waits for it sees that, and makes a new one.
+        beside.unlink(missing_ok=True)
         os.close(descriptor)
 
 
