@@ -1,7 +1,7 @@
 # make run     the demo: a private Postfix, a relay, and Postward between them
 # make test    everything that must hold
 # make bench   figures: time and memory of the hot paths
-# make soak    three hundred rounds against a log, and against a configuration, that everything happens to
+# make soak    three hundred rounds against a log, a configuration, and a relay that everything happens to
 # make lint    style and types
 # make docs    what is made from tables: references, alert rules, dashboards
 # make drill   eighteen hosts with a fault each before Prometheus and Alertmanager; a quarter of an hour
@@ -52,6 +52,7 @@ soak:
 	@.ci/setup $(RUN_PACKAGES)
 	$(BIN)/python -m tests.soak log --rounds 300
 	$(BIN)/python -m tests.soak edits --rounds 300
+	$(BIN)/python -m tests.soak relay --rounds 300
 
 package:
 	@.ci/setup rpm

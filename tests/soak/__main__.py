@@ -9,13 +9,16 @@ from pathlib import Path
 
 from tests.soak.edit_soak import EditSoak
 from tests.soak.log_soak import LogSoak
+from tests.soak.relay_soak import RelaySoak
 
 
 def main() -> int:
     """Run the rounds; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak")
     parser.add_argument(
-        "what", choices=("log", "edits"), help="what is abused: the log, or the configuration"
+        "what",
+        choices=("log", "edits", "relay"),
+        help="what is abused: the log, the configuration, or the relay and all around it",
     )
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
@@ -26,8 +29,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        log = options.what == "log"
-        soak = LogSoak(folder, options.seed, options.burst) if log else EditSoak(folder, options.seed)
+        soak: LogSoak | EditSoak | RelaySoak
+        match options.what:
+            case "log":
+                soak = LogSoak(folder, options.seed, options.burst)
+            case "edits":
+                soak = EditSoak(folder, options.seed)
+            case _:
+                soak = RelaySoak(folder, options.seed)
         try:
             for number in range(1, options.rounds + 1):
                 soak.round()
