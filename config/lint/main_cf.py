@@ -76,7 +76,8 @@ def _duplicate_hangs(facts: Facts) -> Iterator[Fault]:
             facts.where("maillog_file"),
             f"is set, and {', '.join(names)} more than once: a busy moment after a reload can stop all of Postfix",
             mend.edit(
-                facts, "remove the double lines; a Postfix that stands still must be killed, master first, and started"
+                facts,
+                "remove the double lines; a Postfix that stands still must be killed, master first, and started",
             ),
         )
 
