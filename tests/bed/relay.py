@@ -24,6 +24,7 @@ from tests.bed.fault import Fault
 
 _MESSAGE_ID = re.compile(rb"^message-id:[ \t\r\n]*(\S+)", re.IGNORECASE | re.MULTILINE)
 _PATIENCE = 10.0  # seconds that another thread may take to answer
+_TURNS = 5  # of the loop, until an accepted connection is a conversation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +194,12 @@ class Relay:
 
     async def _unlisten(self) -> None:
         if self._server is not None:
+            assert self._loop is not None
+            for listener in self._server.sockets:
+                self._loop.remove_reader(listener.fileno())
+            # asyncio loses a connection that has been accepted, and is no transport yet, when its server is closed.
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             self._server.close()
             self._server = None
         if self._placeholder is not None:
