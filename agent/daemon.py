@@ -243,10 +243,9 @@ class Agent:
         applied_at = enforcer.applied_at
         verdict = self._probing.verdict_since(applied_at)
         if verdict or (verdict is False and not result.relayed):
-            reason = (
-                f"probe {result.outcome} at step {result.step}: {result.words or result.cause or 'no answer'}"
+            await asyncio.to_thread(
+                enforcer.confirm, accepted=verdict, reason=result.reason, applied_at=applied_at
             )
-            await asyncio.to_thread(enforcer.confirm, accepted=verdict, reason=reason, applied_at=applied_at)
             if verdict and not enforcer.unconfirmed:
                 self._probing.note_confirmed()
 

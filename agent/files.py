@@ -7,11 +7,11 @@ content is, so that a secret is never readable for longer than its file will be.
 import contextlib
 import fcntl
 import os
-import time
 from pathlib import Path
 
+from agent.waiting import wait_until
+
 _WRITING_TAKES = 3.0  # seconds
-_LOOK = 0.01  # seconds
 
 
 def write_atomically(
@@ -55,9 +55,7 @@ def write_new(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | No
 
 def wait_for_writers(path: Path) -> None:
     """Wait until nobody has a file open for writing, but no longer than a writer may reasonably take."""
-    end = time.monotonic() + _WRITING_TAKES
-    while _is_being_written(path) and time.monotonic() < end:
-        time.sleep(_LOOK)
+    wait_until(lambda: not _is_being_written(path), _WRITING_TAKES)
 
 
 def _is_being_written(path: Path) -> bool:

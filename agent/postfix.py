@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.master_process import queue_manager_start
+from agent.waiting import wait_until
 from config.desired import PostfixFacts
 from parsers.postconf import parse_master, parse_parameters
 
@@ -139,12 +140,9 @@ class Postfix:
         queue_directory = self._queue_directory()
         before = queue_manager_start(queue_directory)
         self._run_in_terminal("reload")
-        end = time.monotonic() + _RELOAD_TAKES
-        while before is not None and time.monotonic() < end:
-            start = queue_manager_start(queue_directory)
-            if start is not None and start > before + _SAME_START:
-                return
-            time.sleep(_LOOK)
+        if before is not None:
+            newest = before + _SAME_START
+            wait_until(lambda: (queue_manager_start(queue_directory) or 0.0) > newest, _RELOAD_TAKES)
 
     def restart(self) -> None:
         """Stop and start, for what a reload does not bring into force. Raises PostfixError.

@@ -52,8 +52,7 @@ def _verify(settings: Settings, enforcer: Enforcer) -> ProbeResult:
     applied_at = enforcer.applied_at
     result = asyncio.run(one_probe(settings))
     terminal().print(probe_text(result))
-    reason = f"probe {result.outcome} at step {result.step}: {result.words}"
-    enforcer.confirm(accepted=result.accepted, reason=reason, applied_at=applied_at)
+    enforcer.confirm(accepted=result.accepted, reason=result.reason, applied_at=applied_at)
     if not result.accepted and enforcer.state.in_sync:
         fail(
             "the settings are in force, but no mail goes out with them, and there is no former configuration that did better"

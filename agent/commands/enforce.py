@@ -20,9 +20,7 @@ from agent.source.find import NoLogError
 from agent.source.watch import Watcher, wake_up
 from config.settings import Settings
 
-_PROOF_AGAIN = (
-    60.0  # seconds until another probe is sent for what no probe has confirmed yet; then twice as long
-)
+_PROOF_AGAIN = 60.0  # seconds to the next probe of what none has confirmed yet; then twice as long
 _LONGEST_PAUSE = 3600.0  # seconds
 
 _log = logging.getLogger("postward.enforce")
@@ -105,5 +103,6 @@ async def _prove(settings: Settings, enforcer: Enforcer) -> None:
     except (NoLogError, KeyFileError, PostfixError, OSError) as error:
         _log.error("new settings cannot be proven by a probe: %s", error)
         return
-    reason = f"probe {result.outcome} at step {result.step}: {result.words}"
-    await asyncio.to_thread(enforcer.confirm, accepted=result.accepted, reason=reason, applied_at=applied_at)
+    await asyncio.to_thread(
+        enforcer.confirm, accepted=result.accepted, reason=result.reason, applied_at=applied_at
+    )

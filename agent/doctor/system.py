@@ -4,7 +4,6 @@ Promise: nothing is changed, every program has a deadline, and no secret is read
 What cannot be told here is None, and rules are silent about it.
 """
 
-import grp
 import os
 import platform
 import pwd
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from agent.host_files import gid
 from agent.master_process import master_runs
 from agent.postfix import Postfix
 from agent.source.find import NoLogError, find_log
@@ -112,7 +112,7 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
         units=units,
         uid=uid,
         gids=gids,
-        missing_groups=tuple(name for name in GROUPS if _group(name) is None),
+        missing_groups=tuple(name for name in GROUPS if gid(name) is None),
         files={str(path): owned for path in paths if (owned := _owned(path)) is not None},
         passwords=passwords,
         logs=logs,
@@ -167,15 +167,8 @@ def _user() -> tuple[int | None, frozenset[int]]:
         entry = pwd.getpwnam(USER)
     except KeyError:
         return None, frozenset()
-    extra = {gid for name in GROUPS if (gid := _group(name)) is not None}
+    extra = {number for name in GROUPS if (number := gid(name)) is not None}
     return entry.pw_uid, frozenset({entry.pw_gid, *os.getgrouplist(USER, entry.pw_gid), *extra})
-
-
-def _group(name: str) -> int | None:
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
 
 
 def _owned(path: Path) -> Owned | None:

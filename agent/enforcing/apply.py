@@ -10,7 +10,6 @@ any point, `complete` and the next look bring the rest.
 import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -30,6 +29,7 @@ from agent.enforcing.generations import (
 from agent.enforcing.tables import read_table, with_former_entries, write_table
 from agent.files import write_atomically
 from agent.postfix import Postfix, PostfixError
+from agent.waiting import wait_until
 from config.desired import OWN_SERVICE, DesiredState
 from config.drift import ActualState
 from config.plan import Activation, Plan
@@ -37,7 +37,6 @@ from parsers.postconf import split_list
 
 _TICK = 0.02  # seconds to which the start of a process is known
 _LOCK_TAKES = 30.0  # seconds at the most; a change takes a few
-_LOOK = 0.02  # seconds
 _PENDING = "pending"  # names the activation that files already moved, or about to be, still need
 
 
@@ -47,14 +46,11 @@ def exclusively(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(directory / "apply.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        end = time.monotonic() + _LOCK_TAKES
-        while not _lock(descriptor):
-            if time.monotonic() > end:
-                raise ApplyError(
-                    f"another Postward process has been changing the configuration for {_LOCK_TAKES:.0f} s; "
-                    "wait for it, or stop it"
-                )
-            time.sleep(_LOOK)
+        if not wait_until(lambda: _lock(descriptor), _LOCK_TAKES):
+            raise ApplyError(
+                f"another Postward process has been changing the configuration for {_LOCK_TAKES:.0f} s; "
+                "wait for it, or stop it"
+            )
         yield
     finally:
         os.close(descriptor)

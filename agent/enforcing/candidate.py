@@ -10,19 +10,19 @@ import fcntl
 import os
 import shutil
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from agent.enforcing.errors import RefusedError
 from agent.files import wait_for_writers, write_atomically
 from agent.postfix import Postfix, PostfixError, let_rest
+from agent.waiting import wait_until
 
 _NAMES = ("main.cf", "master.cf")
 _TIMES = 10  # copies that are made of files that change all the time
 _LOCK_TAKES = 5.0  # seconds at the most: postconf(1) holds it for milliseconds
-_LOOK = 0.01  # seconds
 
 
 class Candidate:
@@ -104,27 +104,25 @@ class Candidate:
 def _locked(path: Path) -> Iterator[None]:
     """Hold the lock under which postconf(1) edits a file. Raises PostfixError, OSError."""
     beside = path.with_name(f"{path.name}.tmp")
-    end = time.monotonic() + _LOCK_TAKES
-    while (descriptor := _lock(beside)) is None:
-        if time.monotonic() > end:
-            raise PostfixError(f"{path} is being edited (postconf holds {beside.name}) for too long")
-        time.sleep(_LOOK)
-    try:
-        yield
-    finally:
-        # Before the lock goes: who waits for it sees that, and makes a new one.
-        beside.unlink(missing_ok=True)
-        os.close(descriptor)
+    lock = wait_until(lambda: _lock(beside), _LOCK_TAKES)
+    if lock is None:
+        raise PostfixError(f"{path} is being edited (postconf holds {beside.name}) for too long")
+    with lock:
+        try:
+            yield
+        finally:
+            # Before the lock goes: who waits for it sees that, and makes a new one.
+            beside.unlink(missing_ok=True)
 
 
-def _lock(path: Path) -> int | None:
+def _lock(path: Path) -> BinaryIO | None:
     """An open file with the lock; None if somebody else has it, or the file went while its lock came."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "rb+")
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
     except (BlockingIOError, FileNotFoundError):
         pass
-    os.close(descriptor)
+    file.close()
     return None

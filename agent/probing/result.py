@@ -57,6 +57,11 @@ class ProbeResult:
     submitted: float = 0.0
 
     @property
+    def reason(self) -> str:
+        """Why it did not come through, in a line."""
+        return f"probe {self.outcome} at step {self.step}: {self.words or self.cause or 'no answer'}"
+
+    @property
     def accepted(self) -> bool:
         """True if it came through in time: accepted by the relay and, where that is watched, arrived."""
         return self.outcome == "accepted"

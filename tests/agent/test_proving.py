@@ -21,6 +21,13 @@ def table(instance: PostfixInstance) -> str:
     return (instance.config_directory / "sasl_passwd").read_text()
 
 
+def work(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Bring a configuration into force, and have it confirmed by a probe."""
+    one = enforcer(instance, settings(instance, tmp_path))
+    one.converge()
+    one.confirm(accepted=True)
+
+
 def test_a_refused_candidate_goes_back_only_to_one_that_worked(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
@@ -70,9 +77,7 @@ def test_a_word_on_former_settings_is_not_one_on_those_that_follow(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
     """The password file changes while the probe is under way: what failed is the old password, and the new one is tried."""
-    first = enforcer(instance, settings(instance, tmp_path))
-    first.converge()
-    first.confirm(accepted=True)
+    work(instance, tmp_path)
     file = tmp_path / "password"
     file.write_text("old")
     wanted = settings(instance, tmp_path, password_file=str(file))
@@ -98,9 +103,7 @@ def test_a_probe_that_failed_for_a_departure_is_no_word_on_the_settings(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
     """New settings, and somebody deletes the index before they are proven: it is built, and they are probed again."""
-    first = enforcer(instance, settings(instance, tmp_path))
-    first.converge()
-    first.confirm(accepted=True)
+    work(instance, tmp_path)
     clock = Clock()
     one = enforcer(instance, settings(instance, tmp_path, smtp_helo_timeout="77s"), clock)
     assert one.converge()
@@ -137,9 +140,7 @@ def test_settings_that_change_no_file_are_as_good_as_the_former(
 
 def test_what_others_edited_survives_a_rollback(instance: PostfixInstance, tmp_path: Path) -> None:
     """Only what the failed settings changed is as it was: a parameter set, one added, the table."""
-    first = enforcer(instance, settings(instance, tmp_path))
-    first.converge()
-    first.confirm(accepted=True)
+    work(instance, tmp_path)
     before = instance.postconf("smtp_helo_timeout", "relayhost")
     failing = enforcer(
         instance, settings(instance, tmp_path, password="wrong", smtp_helo_timeout="77s", relay_port=2526)
@@ -180,9 +181,7 @@ def test_a_word_sent_before_another_process_applied_is_no_word(
 
 def test_observing_takes_nothing_back(instance: PostfixInstance, tmp_path: Path) -> None:
     """Mode = observe changes nothing, whatever probes say."""
-    first = enforcer(instance, settings(instance, tmp_path))
-    first.converge()
-    first.confirm(accepted=True)
+    work(instance, tmp_path)
     enforcer(instance, settings(instance, tmp_path, password="wrong")).converge()
     observing = enforcer(instance, settings(instance, tmp_path, password="wrong", mode="observe"))
     observing.converge()
@@ -195,9 +194,7 @@ def test_a_mixture_is_not_what_worked(
     instance: PostfixInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tables are new and main.cf is not: the second try keeps that, and a failed probe does not go back to it."""
-    first = enforcer(instance, settings(instance, tmp_path))
-    first.converge()
-    first.confirm(accepted=True)
+    work(instance, tmp_path)
     one = enforcer(instance, settings(instance, tmp_path, password="wrong", smtp_helo_timeout="77s"))
     with monkeypatch.context() as full:
         full.setattr(Candidate, "move", _no_space)
@@ -238,9 +235,7 @@ def test_what_another_tool_fights_over_is_no_reason_to_keep_what_fails(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
     """A departure that is left alone says nothing for or against the settings; nor is it kept as what worked."""
-    first = enforcer(instance, settings(instance, tmp_path))
-    first.converge()
-    first.confirm(accepted=True)
+    work(instance, tmp_path)
     failing = enforcer(instance, settings(instance, tmp_path, password="wrong"))
     failing.converge()
     for _ in range(4):
