@@ -54,7 +54,8 @@ class Kind(Enum):
     """What a departure is about."""
 
     PARAMETER = "a parameter of main.cf"
-    TABLE = "a lookup table's source or index"
+    TABLE = "a lookup table's source, or who may read it"
+    INDEX = "an index that is missing, or does not answer as its source does"
     SERVICE = "a service of master.cf"
     STALE_SERVICE = "a service of Postward's that is no longer wanted"
     UNLOADED = "files that the running Postfix has not read"
@@ -121,7 +122,9 @@ def _table_drift(table: LookupTable, state: TableState) -> Iterator[Drift]:
         yield Drift(table.name, ", ".join(faults), access, table, Kind.TABLE)
     if table.index_name and (faults := list(_index_faults(table, state))):
         built = f"{access}, built from {table.name}"
-        yield Drift(table.index_name, ", ".join(faults), built, table, Kind.TABLE)
+        answers = state.index_mode is not None and (state.text != table.text or state.index_current)
+        kind = Kind.TABLE if answers else Kind.INDEX
+        yield Drift(table.index_name, ", ".join(faults), built, table, kind)
 
 
 def _source_faults(table: LookupTable, state: TableState) -> Iterator[str]:

@@ -61,7 +61,11 @@ def plan(drifts: list[Drift]) -> Plan:
 def _activation(drifts: list[Drift]) -> Activation:
     if any(drift.kind is Kind.PARAMETER and drift.name in _RESTART_PARAMETERS for drift in drifts):
         return Activation.RESTART
-    seen_by_itself = all(drift.table is not None and drift.table.index_name is not None for drift in drifts)
+    # A daemon that could not open an index gets along without it for the rest of its life (util/dict_surrogate.c).
+    seen_by_itself = all(
+        drift.kind is Kind.TABLE and drift.table is not None and drift.table.index_name is not None
+        for drift in drifts
+    )
     return Activation.NONE if seen_by_itself else Activation.RELOAD
 
 

@@ -11,8 +11,8 @@ from agent.enforcing.apply import exclusively
 from agent.enforcing.enforcement import read_enforcement
 from agent.enforcing.enforcer import Enforcer
 from agent.postfix import Postfix
-from tests.agent.enforcing import Clock, enforcer, settings
-from tests.bed import PostfixInstance
+from tests.agent.enforcing import PASSWORD, Clock, enforcer, settings
+from tests.bed import CA, PostfixInstance, Relay, wait_for
 
 
 def test_new_settings_are_applied_and_wait_for_a_probe(instance: PostfixInstance, tmp_path: Path) -> None:
@@ -178,6 +178,23 @@ def test_apply_ends_a_fight_for_the_running_enforcer_too(instance: PostfixInstan
     running.converge()
     assert instance.postconf("relayhost") == {"relayhost": "[127.0.0.1]:2525"}
     assert (running.state.fights, running.state.repairs["relayhost"]) == ([], 5)
+
+
+def test_an_index_that_was_missing_is_there_for_all_that_sends(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """A client of SMTP that has met no index keeps failing as long as it lives: it is gone after the repair."""
+    with Relay(CA(), users={"user": PASSWORD}) as relay, instance:
+        one = enforcer(instance, settings(instance, tmp_path, relay_port=relay.port))
+        one.converge()
+        (instance.config_directory / "sasl_passwd.db").unlink()
+        instance.sendmail("bob@dest.test")
+        wait_for(lambda: instance.log_lines("maps lookup error"), what="mail to fail for the missing index")
+        one.converge()
+        failures = len(instance.log_lines("maps lookup error"))
+        wait_for(lambda: relay.messages, what="mail to go out")
+
+        assert len(instance.log_lines("maps lookup error")) == failures
 
 
 def test_a_failure_that_repeats_is_one_failure(instance: PostfixInstance, tmp_path: Path) -> None:
