@@ -19,7 +19,7 @@ TEST_PACKAGES := $(RUN_PACKAGES) prometheus prometheus-alertmanager rsyslog logr
 
 run:
 	@.ci/setup $(RUN_PACKAGES)
-	@$(BIN)/python -m tests.bed.demo
+	@$(BIN)/python -m tools.demo
 
 test:
 	@.ci/setup $(TEST_PACKAGES)
@@ -30,13 +30,13 @@ test:
 
 docs:
 	@.ci/setup
-	$(BIN)/python -m agent.metrics_reference > docs/metrics.md
-	$(BIN)/python -m config.lint.reference > docs/lint.md
+	$(BIN)/python -m postward.agent.metrics.reference > docs/metrics.md
+	$(BIN)/python -m postward.config.lint.reference > docs/lint.md
 	$(BIN)/python -m grafana
 
 drill:
 	@.ci/setup $(TEST_PACKAGES)
-	$(BIN)/python -m tests.drill
+	$(BIN)/python -m tools.drill
 
 lint:
 	@.ci/setup
@@ -46,13 +46,13 @@ lint:
 
 bench:
 	@.ci/setup $(RUN_PACKAGES)
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tools.bench
 
 soak:
 	@.ci/setup $(RUN_PACKAGES)
-	$(BIN)/python -m tests.soak log --rounds 300
-	$(BIN)/python -m tests.soak edits --rounds 300
-	$(BIN)/python -m tests.soak relay --rounds 300
+	$(BIN)/python -m tools.soak log --rounds 300
+	$(BIN)/python -m tools.soak edits --rounds 300
+	$(BIN)/python -m tools.soak relay --rounds 300
 
 package:
 	@.ci/setup rpm
@@ -60,7 +60,7 @@ package:
 
 host-test:
 	@.ci/setup debootstrap systemd-container $(TEST_PACKAGES)
-	$(BIN)/python -m pytest -s tests/hosts $(if $(HOSTS),-k "$(HOSTS)")
+	$(BIN)/python -m pytest -s tools/hosts $(if $(HOSTS),-k "$(HOSTS)")
 
 lock:
 	@.ci/setup

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from agent.files import write_atomically
-from agent.tally import Tally
+from postward.agent.fsutil import write_atomically
+from postward.agent.metrics.tally import Tally
 
 VERSION = 2
 _log = logging.getLogger("postward.checkpoint")
@@ -35,7 +35,7 @@ class Checkpoint:
     """What was counted, and the positions in the sources of the log up to which it was.
 
     Attributes:
-        positions: name of a source → its position, as `agent.source.source` has it.
+        positions: name of a source → its position, as `postward.agent.logs.source` has it.
         tally: the counts.
         parts: what other parts of the agent keep in step with the counts, by name: what may go into JSON.
     """

@@ -44,7 +44,9 @@ class Commands(click.Group):
         """The command, or None if there is none of this name."""
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"agent.commands.{COMMANDS[name][0]}").command
+        command: click.Command = importlib.import_module(
+            f"postward.agent.commands.{COMMANDS[name][0]}"
+        ).command
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:

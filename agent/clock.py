@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from parsers import parse_stamp
+from postward.parsers import parse_stamp
 
 _NEAR_TO = datetime(2000, 1, 1, tzinfo=UTC)  # a stamp of the journal has its year
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
-from agent.probing.result import ProbeResult
-from agent.relay_names import RelayNames
-from parsers import Cause, Event, Record, cause_of
-from parsers.events import Delivery
+from postward.agent.metrics.labels import RelayNames
+from postward.agent.probe.result import ProbeResult
+from postward.parsers import Cause, Event, Record, cause_of
+from postward.parsers.events import Delivery
 
 _STATUS_STYLE = {"sent": "green", "deferred": "yellow", "SOFTBOUNCE": "yellow", "bounced": "red"}
 _OUTCOME_STYLE = {

@@ -13,36 +13,36 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent.checkpoint import Checkpoint, CheckpointError, read_checkpoint
-from agent.clock import local_now
-from agent.console import DeliveryRows, probe_text, terminal
-from agent.enforcing.enforcement import enforcement_file, read_enforcement
-from agent.enforcing.enforcer import Enforcer, concerns_enforcement
-from agent.incidents.watch import IncidentWatch
-from agent.master_process import master_runs
-from agent.notify import notify
-from agent.pipeline import Pipeline
-from agent.postfix import Postfix, PostfixError
-from agent.probing.identity import KeyFileError
-from agent.probing.lockout import LoginGuard
-from agent.probing.relay_watch import RelayWatch
-from agent.probing.result import ProbeResult
-from agent.probing.schedule import Probing
-from agent.probing.traffic import UserCounting
-from agent.relay_names import RelayNames
-from agent.reloading import Reloading, first_of
-from agent.saving import Saving
-from agent.source.find import NoLogError, find_log, open_sources
-from agent.source.own_line import OwnLine
-from agent.source.reader import LogReader
-from agent.source.source import Source
-from agent.source.watch import Watcher, wake_up
-from agent.tally import Tally
-from agent.telling.collector import Gauges
-from agent.telling.http_server import Listeners
-from agent.telling.status import Status, status_of
-from agent.telling.telling import Telling, TellingError
-from config.settings import Settings
+from postward.agent.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from postward.agent.clock import local_now
+from postward.agent.console import DeliveryRows, probe_text, terminal
+from postward.agent.enforce.enforcer import Enforcer, concerns_enforcement
+from postward.agent.enforce.state import enforcement_file, read_enforcement
+from postward.agent.http.exporter import Telling, TellingError
+from postward.agent.http.server import Listeners
+from postward.agent.incidents.monitor import IncidentWatch
+from postward.agent.logs.canary import OwnLine
+from postward.agent.logs.discover import NoLogError, find_log, open_sources
+from postward.agent.logs.reader import LogReader
+from postward.agent.logs.source import Source
+from postward.agent.logs.watcher import Watcher, wake_up
+from postward.agent.metrics.collector import Gauges
+from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.probe_traffic import UserCounting
+from postward.agent.metrics.tally import Tally
+from postward.agent.pipeline import Pipeline
+from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.agent.postfix.process import master_runs
+from postward.agent.probe.message import KeyFileError
+from postward.agent.probe.result import ProbeResult
+from postward.agent.probe.scheduler import Probing
+from postward.agent.relay.login_throttle import LoginGuard
+from postward.agent.relay.monitor import RelayWatch
+from postward.agent.reload import Reloading, first_of
+from postward.agent.saving import Saving
+from postward.agent.status.model import Status, status_of
+from postward.agent.systemd import notify
+from postward.config.settings import Settings
 
 _log = logging.getLogger("postward")
 

@@ -5,9 +5,9 @@ The hot path: every line of a log passes here once, whether live or replayed.
 
 from collections.abc import Callable, Sequence
 
-from agent.counting import Counting
-from agent.skim import skim
-from parsers import Event, Record, parse, parse_record
+from postward.agent.metrics.deliveries import Counting
+from postward.agent.metrics.fast_path import skim
+from postward.parsers import Event, Record, parse, parse_record
 
 Observer = Callable[[Record, Event], None]
 

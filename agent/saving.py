@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.checkpoint import Checkpoint, write_checkpoint
-from agent.source.watch import wake_up
-from agent.tally import Tally
-from agent.telling.collector import Gauges
+from postward.agent.checkpoint import Checkpoint, write_checkpoint
+from postward.agent.logs.watcher import wake_up
+from postward.agent.metrics.collector import Gauges
+from postward.agent.metrics.tally import Tally
 
 INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log
 

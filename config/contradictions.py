@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from config.errors import Loc
-from config.fields import is_address, is_host_name, quoted, words_of
-from config.host import Host, speaks
-from config.parameters import LOGIN_IN_MAIN_CF, references
-from config.providers import with_provider
-from config.relay import with_port_and_tls
+from postward.config.errors import Loc
+from postward.config.fields import is_address, is_host_name, quoted, words_of
+from postward.config.host import Host, speaks
+from postward.config.parameters import LOGIN_IN_MAIN_CF, references
+from postward.config.providers import with_provider
+from postward.config.relay import with_port_and_tls
 
 Problem = tuple[Loc, str]
 

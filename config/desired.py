@@ -7,10 +7,10 @@ relay's `tls` is in `_TLS_LEVEL`; an administrator never writes `smtp_tls_wrappe
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from config.host import Host
-from config.providers import PROVIDERS
-from config.relay import Relay
-from config.settings import Settings
+from postward.config.host import Host
+from postward.config.providers import PROVIDERS
+from postward.config.relay import Relay
+from postward.config.settings import Settings
 
 # relay.tls → smtp_tls_security_level (postconf(5)); with relay.verify, "encrypt" becomes "secure".
 _TLS_LEVEL = {"starttls": "encrypt", "implicit": "encrypt", "opportunistic": "may", "none": "none"}

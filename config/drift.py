@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from config.desired import DesiredState, LookupTable
-from parsers.postconf import split_list
+from postward.config.desired import DesiredState, LookupTable
+from postward.parsers.postconf import split_list
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from typing import Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
-from config.errors import Loc
-from config.fields import Section
+from postward.config.errors import Loc
+from postward.config.fields import Section
 
 _PREFIX = "POSTWARD_"
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

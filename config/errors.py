@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from config.parameters import DERIVED_PARAMETERS
+from postward.config.parameters import DERIVED_PARAMETERS
 
 Loc = tuple[int | str, ...]
 

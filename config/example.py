@@ -8,9 +8,9 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from config.fields import Section
-from config.relay import Relay
-from config.settings import Settings
+from postward.config.fields import Section
+from postward.config.relay import Relay
+from postward.config.settings import Settings
 
 
 def example() -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from config.fields import (
+from postward.config.fields import (
     MailAddress,
     PostfixList,
     Section,

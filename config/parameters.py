@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
-from config.fields import joined, plain_text
+from postward.config.fields import joined, plain_text
 
 # The main.cf parameters that Postward derives, and the setting that each comes from.
 DERIVED_PARAMETERS = {

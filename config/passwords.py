@@ -9,7 +9,7 @@ Read only when needed, by who may read them. No message repeats a password, nor 
 import os
 from pathlib import Path
 
-from config.errors import SettingsError
+from postward.config.errors import SettingsError
 
 
 def password_fault(password: str) -> str | None:

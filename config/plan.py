@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from config.desired import LookupTable
-from config.drift import Drift, Kind
+from postward.config.desired import LookupTable
+from postward.config.drift import Drift, Kind
 
 # Parameters that `postfix reload` does not bring into force (postconf(5); master(8) warns "stop and start Postfix").
 _RESTART_PARAMETERS = frozenset(

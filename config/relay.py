@@ -11,10 +11,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from config.errors import SettingsError
-from config.fields import Section, Text, host_name_meant, is_address, is_host_name, plain_text, quoted
-from config.passwords import password_fault, password_from_credential, password_from_file
-from config.providers import PROVIDERS, with_provider
+from postward.config.errors import SettingsError
+from postward.config.fields import (
+    Section,
+    Text,
+    host_name_meant,
+    is_address,
+    is_host_name,
+    plain_text,
+    quoted,
+)
+from postward.config.passwords import password_fault, password_from_credential, password_from_file
+from postward.config.providers import PROVIDERS, with_provider
 
 TlsMode = Literal["starttls", "implicit", "opportunistic", "none"]
 IMPLICIT_TLS_PORTS = frozenset({443, 465, 2465, 8465})

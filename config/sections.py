@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, SecretStr, ValidationInfo, field_validator
 
-from config.fields import AbsolutePath, MailAddress, Section, Text, plain_text, quoted, split_address
+from postward.config.fields import AbsolutePath, MailAddress, Section, Text, plain_text, quoted, split_address
 
 MapType = Literal["auto", "hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash"]
 

@@ -4,7 +4,7 @@ Promise: a `Settings` value is complete and free of contradictions; everything w
 once, each with file, key and remedy (`SettingsError`). Unknown keys are errors. Passwords stay in their files
 until `Relay.read_password()` is called, so that a process without the right to read them can load the rest.
 
-Overrides from the environment stand in front of the file (`config.environment`).
+Overrides from the environment stand in front of the file (`postward.config.environment`).
 """
 
 import os
@@ -21,13 +21,13 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from config.contradictions import contradictions
-from config.environment import Environment, models_of, read_overrides
-from config.errors import Origin, SettingsError, describe, unknown
-from config.host import Host
-from config.parameters import MainCfValue, ParameterName
-from config.relay import Relay
-from config.sections import Enforce, Events, Log, Notify, Postfix, Probe, Queue, State, Web
+from postward.config.contradictions import contradictions
+from postward.config.environment import Environment, models_of, read_overrides
+from postward.config.errors import Origin, SettingsError, describe, unknown
+from postward.config.host import Host
+from postward.config.parameters import MainCfValue, ParameterName
+from postward.config.relay import Relay
+from postward.config.sections import Enforce, Events, Log, Notify, Postfix, Probe, Queue, State, Web
 
 DEFAULT_FILE = Path("/etc/postward/postward.toml")
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-from grafana.alert_table import ALERTS, RECORDS, WHY, Alert
+from grafana.alerts_table import ALERTS, RECORDS, WHY, Alert
 
 _TIME = re.compile(r"\b(\d+)([smhd])\b")
 _WINDOW = re.compile(r"(?<=\[)(\d+)([smhd])(?=\])|(?<=offset )(\d+)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_HEAD = "# Made from the table in grafana/alert_table.py by `make docs`; change it there.\n"
+_HEAD = "# Made from the table in grafana/alerts_table.py by `make docs`; change it there.\n"
 
 
 def recording_rules(pace: int = 1) -> str:

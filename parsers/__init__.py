@@ -5,14 +5,14 @@ Postfix's that no rule knows, ``(record, event)`` one that was understood. Nothi
 reads a clock or logs, and no line makes it raise.
 """
 
-from parsers.cause import Cause, cause_of, classify, relay_host_of, step_of
-from parsers.events import Event
-from parsers.fields import as_fields, split_peer
-from parsers.line import parse, parse_event
-from parsers.lines import LineBuffer
-from parsers.postconf import Master, Service, parse_master, parse_parameters, split_list
-from parsers.record import Record, parse_record
-from parsers.stamp import parse_stamp
+from postward.parsers.cause import Cause, cause_of, classify, relay_host_of, step_of
+from postward.parsers.events import Event
+from postward.parsers.fields import as_fields, split_peer
+from postward.parsers.line import parse, parse_event
+from postward.parsers.lines import LineBuffer
+from postward.parsers.postconf import Master, Service, parse_master, parse_parameters, split_list
+from postward.parsers.record import Record, parse_record
+from postward.parsers.stamp import parse_stamp
 
 __all__ = [
     "Cause",

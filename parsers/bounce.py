@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from parsers.events import Notification, NotificationFailed, QueueNote
-from parsers.grammar import QUEUE_ID
-from parsers.rules import Rule, problem, rule
+from postward.parsers.events import Notification, NotificationFailed, QueueNote
+from postward.parsers.grammar import QUEUE_ID
+from postward.parsers.rules import Rule, problem, rule
 
 RULES: Final[tuple[Rule, ...]] = (
     rule(

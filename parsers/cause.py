@@ -1,18 +1,18 @@
 """Why an attempt to deliver failed, at which step, and on the way to which host.
 
-Decided in this order: Postfix's own phrase (``parsers.phrases``); the enhanced status code with the command
-it replied to; the reply code (both ``parsers.reply``). Everything is pure and total: a reason that nothing fits is
+Decided in this order: Postfix's own phrase (``postward.parsers.phrases``); the enhanced status code with the command
+it replied to; the reply code (both ``postward.parsers.reply``). Everything is pure and total: a reason that nothing fits is
 ``Cause.OTHER``, and an event that tells of no failure has no cause.
 """
 
 import re
 from typing import Any, Final
 
-from parsers import events
-from parsers.causes import Cause
-from parsers.events import Attempt, ConnectFailed, Delivery, Event
-from parsers.fields import split_peer
-from parsers.phrases import PHRASES, Phrase, system_error_cause
+from postward.parsers import events
+from postward.parsers.causes import Cause
+from postward.parsers.events import Attempt, ConnectFailed, Delivery, Event
+from postward.parsers.fields import split_peer
+from postward.parsers.phrases import PHRASES, Phrase, system_error_cause
 
 __all__ = ["DELIVERED", "Cause", "bare_reason", "cause_of", "classify", "relay_host_of", "step_of"]
 

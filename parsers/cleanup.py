@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from parsers.delivery import DELIVERY
-from parsers.events import (
+from postward.parsers.delivery import DELIVERY
+from postward.parsers.events import (
     ClientVerdict,
     ContentAction,
     LookupFailed,
@@ -12,8 +12,8 @@ from parsers.events import (
     QueueNote,
     Removed,
 )
-from parsers.grammar import AFTER_TEXT, ENVELOPE, QUEUE_ID, until
-from parsers.rules import Rule, problem, rule
+from postward.parsers.grammar import AFTER_TEXT, ENVELOPE, QUEUE_ID, until
+from postward.parsers.rules import Rule, problem, rule
 
 RULES: Final[tuple[Rule, ...]] = (
     # A stranger chooses the value, so everything to the end of the line belongs to it.

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from parsers.events import (
+from postward.parsers.events import (
     CompatibilityNotice,
     ConfigurationProblem,
     MailSystem,
@@ -13,8 +13,8 @@ from parsers.events import (
     ServiceUnavailable,
     SubmissionFailed,
 )
-from parsers.grammar import QUEUE_ID
-from parsers.rules import Rule, problem, rule
+from postward.parsers.grammar import QUEUE_ID
+from postward.parsers.rules import Rule, problem, rule
 
 SCRIPT: Final[tuple[Rule, ...]] = (
     rule(
@@ -52,7 +52,7 @@ POSTFIX: Final[tuple[Rule, ...]] = (
     ),
 )
 
-# What is printed is what postlog was handed, here by agent/source/own_line.py.
+# What is printed is what postlog was handed, here by agent/logs/canary.py.
 POSTLOG: Final[tuple[Rule, ...]] = (
     rule(r"postward test line (?P<token>[0-9a-f]{16})", OwnTestLine, "postlog/postlog.c"),
 )

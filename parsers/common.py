@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from parsers.events import (
+from postward.parsers.events import (
     BadParameter,
     ClockProblem,
     CompatibilityNotice,
@@ -17,7 +17,7 @@ from parsers.events import (
     TableProblem,
     TableUnavailable,
 )
-from parsers.rules import Rule, problem, rule
+from postward.parsers.rules import Rule, problem, rule
 
 # The types of table that Postfix can be built with (util/dict_open.c), so that "HOST: text" passes for no table.
 _TABLE: Final = (

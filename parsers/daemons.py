@@ -5,14 +5,26 @@ A daemon that is missing here has no lines of its own beyond those that any Post
 
 from typing import Final
 
-from parsers import bounce, cleanup, commands, local, master, pickup, postscreen, qmgr, rewrite, smtp, smtpd
-from parsers.common import COMMON
-from parsers.delivery import DELIVERY
-from parsers.grammar import DAEMONS
-from parsers.milter import MILTER
-from parsers.rules import Rule
-from parsers.tls import ESTABLISHED, TLS
-from parsers.verbose import VERBOSE
+from postward.parsers import (
+    bounce,
+    cleanup,
+    commands,
+    local,
+    master,
+    pickup,
+    postscreen,
+    qmgr,
+    rewrite,
+    smtp,
+    smtpd,
+)
+from postward.parsers.common import COMMON
+from postward.parsers.delivery import DELIVERY
+from postward.parsers.grammar import DAEMONS
+from postward.parsers.milter import MILTER
+from postward.parsers.rules import Rule
+from postward.parsers.tls import ESTABLISHED, TLS
+from postward.parsers.verbose import VERBOSE
 
 _CLIENT: Final = (DELIVERY[0], ESTABLISHED, *smtp.RULES[1:], *TLS[1:], *COMMON, smtp.ATTEMPT)
 _SERVER: Final = (*smtpd.RULES, *TLS, *MILTER, *COMMON)

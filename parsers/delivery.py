@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from parsers.events import Delivery, PassedOn, StatusNotWritten
-from parsers.grammar import ADDRESS, QUEUE_ID, REASON, until
-from parsers.rules import Rule, problem, rule
+from postward.parsers.events import Delivery, PassedOn, StatusNotWritten
+from postward.parsers.grammar import ADDRESS, QUEUE_ID, REASON, until
+from postward.parsers.rules import Rule, problem, rule
 
 _NEXT: Final = ", (?:orig_to=<|relay=)"
 _REST: Final = (

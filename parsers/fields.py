@@ -8,7 +8,7 @@ none stays text; nothing raises.
 import re
 from typing import Final
 
-from parsers.events import Event
+from postward.parsers.events import Event
 
 _INTEGERS: Final = frozenset({
     "conn_use", "status", "size", "nrcpt", "uid", "number", "limit", "used", "child", "signal",

@@ -7,10 +7,10 @@ once, because a label already tells which of them can match.
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from parsers.daemons import TABLE
-from parsers.events import Event, Problem
-from parsers.record import Record, parse_record
-from parsers.rules import Rule, Severity, Spread
+from postward.parsers.daemons import TABLE
+from postward.parsers.events import Event, Problem
+from postward.parsers.record import Record, parse_record
+from postward.parsers.rules import Rule, Severity, Spread
 
 if TYPE_CHECKING:
     import re

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from parsers.delivery import DELIVERY
-from parsers.events import ConfigurationProblem
-from parsers.rules import Rule, problem
+from postward.parsers.delivery import DELIVERY
+from postward.parsers.events import ConfigurationProblem
+from postward.parsers.rules import Rule, problem
 
 RULES: Final[tuple[Rule, ...]] = (
     *DELIVERY,

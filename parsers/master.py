@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from parsers.events import (
+from postward.parsers.events import (
     ConfigurationProblem,
     MailSystem,
     MasterReloaded,
@@ -12,7 +12,7 @@ from parsers.events import (
     ProcessLimit,
     Throttled,
 )
-from parsers.rules import Rule, problem, rule
+from postward.parsers.rules import Rule, problem, rule
 
 RULES: Final[tuple[Rule, ...]] = (
     rule(

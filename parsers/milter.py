@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from parsers.events import MilterProblem
-from parsers.rules import Rule, problem
+from postward.parsers.events import MilterProblem
+from postward.parsers.rules import Rule, problem
 
 MILTER: Final[tuple[Rule, ...]] = (
     problem(r"connect to Milter service (?P<milter>\S+): (?P<reason>.*)", MilterProblem, "milter/milter8.c"),

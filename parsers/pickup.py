@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from parsers.events import PickedUp
-from parsers.grammar import ADDRESS, QUEUE_ID
-from parsers.rules import Rule, rule
+from postward.parsers.events import PickedUp
+from postward.parsers.grammar import ADDRESS, QUEUE_ID
+from postward.parsers.rules import Rule, rule
 
 RULES: Final[tuple[Rule, ...]] = (
     rule(

@@ -2,9 +2,16 @@
 
 from typing import Final
 
-from parsers.events import ClientNote, ClientVerdict, DnsListed, NameLookupProblem, ProxyConnection, Screened
-from parsers.grammar import QUEUE_ID, until
-from parsers.rules import Rule, problem, rule
+from postward.parsers.events import (
+    ClientNote,
+    ClientVerdict,
+    DnsListed,
+    NameLookupProblem,
+    ProxyConnection,
+    Screened,
+)
+from postward.parsers.grammar import QUEUE_ID, until
+from postward.parsers.rules import Rule, problem, rule
 
 _CLIENT: Final = r"(?P<client>\[[^\]\s]*+\](?::[0-9]++)?)"
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from parsers.delivery import DELIVERY
-from parsers.events import (
+from postward.parsers.delivery import DELIVERY
+from postward.parsers.events import (
     Backlog,
     Expired,
     MessageRefused,
@@ -16,8 +16,8 @@ from parsers.events import (
     TransportFailed,
     TransportUnavailable,
 )
-from parsers.grammar import ADDRESS, QUEUE_ID
-from parsers.rules import Rule, problem, rule
+from postward.parsers.grammar import ADDRESS, QUEUE_ID
+from postward.parsers.rules import Rule, problem, rule
 
 RULES: Final[tuple[Rule, ...]] = (
     rule(

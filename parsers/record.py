@@ -10,7 +10,7 @@ tag as ``$syslog_name/process`` (global/mail_task.c) and ``syslog_name`` may hol
 import re
 from typing import Final, NamedTuple
 
-from parsers.grammar import DAEMONS
+from postward.parsers.grammar import DAEMONS
 
 
 class Record(NamedTuple):

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from parsers.events import ConfigurationProblem, LookupFailed
-from parsers.rules import Rule, problem
+from postward.parsers.events import ConfigurationProblem, LookupFailed
+from postward.parsers.rules import Rule, problem
 
 RULES: Final[tuple[Rule, ...]] = (
     problem(r"(?P<table>\w+) lookup failure", LookupFailed, "trivial-rewrite/resolve.c"),

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from parsers.delivery import DELIVERY
-from parsers.events import (
+from postward.parsers.delivery import DELIVERY
+from postward.parsers.events import (
     Attempt,
     BadDestination,
     ConfigurationProblem,
@@ -20,8 +20,8 @@ from parsers.events import (
     StartTlsOffered,
     WrapperModeNeeded,
 )
-from parsers.grammar import PEER, QUEUE_ID, STRICT_QUEUE_ID
-from parsers.rules import Rule, problem, rule
+from postward.parsers.grammar import PEER, QUEUE_ID, STRICT_QUEUE_ID
+from postward.parsers.rules import Rule, problem, rule
 
 RULES: Final[tuple[Rule, ...]] = (
     *DELIVERY,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from parsers.events import (
+from postward.parsers.events import (
     ClientAccepted,
     ClientConnected,
     ClientDisconnected,
@@ -20,8 +20,8 @@ from parsers.events import (
     ServiceUnavailable,
     TlsAcceptFailed,
 )
-from parsers.grammar import AFTER_TEXT, CLIENT, ENVELOPE, QUEUE_ID, SASL_FIELDS, until
-from parsers.rules import Rule, problem, rule
+from postward.parsers.grammar import AFTER_TEXT, CLIENT, ENVELOPE, QUEUE_ID, SASL_FIELDS, until
+from postward.parsers.rules import Rule, problem, rule
 
 _FIELD: Final = r" (?:sasl_sender|orig_queue_id|orig_client)="
 _QUOTING: Final = rf'[^";]*+(?:(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|;(?!{AFTER_TEXT}))[^";]*+)*+'

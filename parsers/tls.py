@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from parsers.events import (
+from postward.parsers.events import (
     CertificateNotVerified,
     TlsAcceptFailed,
     TlsDisabled,
@@ -12,8 +12,8 @@ from parsers.events import (
     TlsNote,
     TlsReport,
 )
-from parsers.grammar import PEER
-from parsers.rules import Rule, problem, rule
+from postward.parsers.grammar import PEER
+from postward.parsers.rules import Rule, problem, rule
 
 # tls/tls_misc.c, tls_log_summary: a name, and in parentheses its group, curve or bits; any part may be missing.
 _ALGORITHM: Final = r"[^\s(]++(?: \([^()]*+\))?"

@@ -6,9 +6,9 @@ look like one whose log is not understood. Function names are told by their unde
 
 from typing import Final
 
-from parsers.events import Verbose
-from parsers.grammar import STRICT_QUEUE_ID
-from parsers.rules import Rule, rule
+from postward.parsers.events import Verbose
+from postward.parsers.grammar import STRICT_QUEUE_ID
+from postward.parsers.rules import Rule, rule
 
 _FUNCTION: Final = r"[A-Za-z0-9]*+_\w++(?=[:\[ (]|\Z)|myflock\("
 # How the lines begin that name no function.

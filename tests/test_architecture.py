@@ -83,16 +83,16 @@ def test_product_does_not_import_tests_nor_smtplib() -> None:
         if name in {"tests", "smtplib", "aiosmtpd", "trustme", "pytest"}
     }
 
-    assert found == {"agent/probing/sink.py imports aiosmtpd"}, (
+    assert found == {"agent/sink/server.py imports aiosmtpd"}, (
         "only the sink receives mail, and only it needs that extra"
     )
 
 
 # What starts child processes, and why it may.
 RUNNERS = {
-    "agent/postfix.py": "Postfix's programs, all of them",
-    "agent/source/journal.py": "journalctl, which is a log source",
-    "agent/source/journal_history.py": "journalctl, for commands that look back",
+    "agent/postfix/commands.py": "Postfix's programs, all of them",
+    "agent/logs/journal.py": "journalctl, which is a log source",
+    "agent/logs/journal_history.py": "journalctl, for commands that look back",
     "agent/doctor/system.py": "asks systemd and the package manager how the host is",
     "agent/commands/init.py": "starts the services",
 }

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bed import CA, PostfixInstance, Relay, free_port, require_postfix, wait_for
-from tests.bed.product import AgentProcess, run_postward, write_settings
+from tests.support import CA, PostfixInstance, Relay, free_port, require_postfix, wait_for
+from tests.support.product import AgentProcess, run_postward, write_settings
 
 USER, PASSWORD, NEW_PASSWORD = "API_USER", "s3cret-Gr33n-Fern", "s3cret-Bl8e-Moss"
 
@@ -339,7 +339,7 @@ def test_the_demo_shows_a_probe_in_fifteen_seconds_and_leaves_nothing(tmp_path: 
     screen = tmp_path / "screen"
     with screen.open("wb") as output:
         demo = subprocess.Popen(
-            [sys.executable, "-m", "tests.bed.demo"],
+            [sys.executable, "-m", "tools.demo"],
             stdout=output,
             stderr=output,
             start_new_session=True,

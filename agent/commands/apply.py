@@ -5,14 +5,14 @@ from pathlib import Path
 
 import click
 
-from agent.commands.common import fail, load, log_to_stderr, need_root, settings_option, told
-from agent.console import diff_text, probe_text, terminal
-from agent.enforcing.enforcer import Enforcer
-from agent.postfix import Postfix
-from agent.probing.one_probe import one_probe
-from agent.probing.result import ProbeResult
-from config.plan import diff
-from config.settings import Settings
+from postward.agent.commands.common import fail, load, log_to_stderr, need_root, settings_option, told
+from postward.agent.console import diff_text, probe_text, terminal
+from postward.agent.enforce.enforcer import Enforcer
+from postward.agent.postfix.commands import Postfix
+from postward.agent.probe.once import one_probe
+from postward.agent.probe.result import ProbeResult
+from postward.config.plan import diff
+from postward.config.settings import Settings
 
 
 @click.command("apply")

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from agent.commands.common import DRIFT, echo_json, json_option, load, settings_option, told
-from agent.host_facts import read_host_facts, unread_of
-from agent.postfix import Postfix
-from config.example import example
-from config.lint import Finding, HostFacts, Severity, lint
-from config.settings import Settings
+from postward.agent.commands.common import DRIFT, echo_json, json_option, load, settings_option, told
+from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.facts import read_host_facts, unread_of
+from postward.config.example import example
+from postward.config.lint import Finding, HostFacts, Severity, lint
+from postward.config.settings import Settings
 
 _STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 

@@ -11,13 +11,13 @@ from typing import Any, NoReturn
 
 import click
 
-from agent.enforcing.errors import ApplyError
-from agent.journal import JournalFields
-from agent.postfix import PostfixError
-from agent.source.find import NoLogError
-from config.desired import UnsupportedMapTypeError
-from config.errors import SettingsError
-from config.settings import DEFAULT_FILE, Settings, load_settings
+from postward.agent.enforce.errors import ApplyError
+from postward.agent.journal_fields import JournalFields
+from postward.agent.logs.discover import NoLogError
+from postward.agent.postfix.commands import PostfixError
+from postward.config.desired import UnsupportedMapTypeError
+from postward.config.errors import SettingsError
+from postward.config.settings import DEFAULT_FILE, Settings, load_settings
 
 FAILED, DRIFT, BAD_SETTINGS = 1, 3, 78
 

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import click
 
-from agent.commands.check import show_finding
-from agent.commands.common import BAD_SETTINGS, DRIFT, echo_json, json_option, settings_option, told
-from agent.commands.relay import login_guard
-from agent.doctor.relays import relay_findings
-from agent.doctor.rules import doctor_findings
-from agent.doctor.system import SystemFacts, read_system
-from agent.host_facts import read_host_facts, unread_of
-from agent.postfix import Postfix
-from agent.probing.lockout import LoginGuard
-from agent.probing.relay_check import RelayCheck
-from agent.probing.relay_watch import guarded_check
-from config.errors import SettingsError
-from config.lint import Finding, HostFacts, Severity, lint
-from config.settings import Settings, load_settings
+from postward.agent.commands.check import show_finding
+from postward.agent.commands.common import BAD_SETTINGS, DRIFT, echo_json, json_option, settings_option, told
+from postward.agent.commands.relay import login_guard
+from postward.agent.doctor.relays import relay_findings
+from postward.agent.doctor.rules import doctor_findings
+from postward.agent.doctor.system import SystemFacts, read_system
+from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.facts import read_host_facts, unread_of
+from postward.agent.relay.check import RelayCheck
+from postward.agent.relay.login_throttle import LoginGuard
+from postward.agent.relay.monitor import guarded_check
+from postward.config.errors import SettingsError
+from postward.config.lint import Finding, HostFacts, Severity, lint
+from postward.config.settings import Settings, load_settings
 
 
 @click.command("doctor")

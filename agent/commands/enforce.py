@@ -9,16 +9,16 @@ from pathlib import Path
 
 import click
 
-from agent.commands.common import FAILED, load, log_to_stderr, need_root, settings_option, told
-from agent.enforcing.enforcer import Enforcer, concerns_enforcement
-from agent.notify import notify
-from agent.postfix import Postfix, PostfixError
-from agent.probing.identity import KeyFileError
-from agent.probing.one_probe import one_probe
-from agent.reloading import Reloading, first_of
-from agent.source.find import NoLogError
-from agent.source.watch import Watcher, wake_up
-from config.settings import Settings
+from postward.agent.commands.common import FAILED, load, log_to_stderr, need_root, settings_option, told
+from postward.agent.enforce.enforcer import Enforcer, concerns_enforcement
+from postward.agent.logs.discover import NoLogError
+from postward.agent.logs.watcher import Watcher, wake_up
+from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.agent.probe.message import KeyFileError
+from postward.agent.probe.once import one_probe
+from postward.agent.reload import Reloading, first_of
+from postward.agent.systemd import notify
+from postward.config.settings import Settings
 
 _PROOF_AGAIN = 60.0  # seconds to the next probe of what none has confirmed yet; then twice as long
 _LONGEST_PAUSE = 3600.0  # seconds

@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from agent.clock import local_now
-from agent.commands.common import FAILED, fail
-from agent.source.logfiles import STANDARD_INPUT, LogFileError, blocks, last_written, progress_bar
+from postward.agent.clock import local_now
+from postward.agent.commands.common import FAILED, fail
+from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, last_written, progress_bar
 
 
 @click.command("export")
@@ -36,11 +36,11 @@ from agent.source.logfiles import STANDARD_INPUT, LogFileError, blocks, last_wri
 def command(files: tuple[Path, ...], target: Path, mask: bool, settings_file: Path | None) -> None:
     """Write the events of logs (also .gz, .xz, .bz2, .zst; - is standard input) as Parquet."""
     try:
-        from agent.report.parquet import EventFile
+        from postward.agent.export.parquet import EventFile
     except ImportError as error:
         fail(f"export needs the extra: pip install 'postward[parquet]': {error}")
-    from agent.commands.report import relays_of
-    from agent.report.counting import HostNames
+    from postward.agent.commands.report import relays_of
+    from postward.agent.report.counter import HostNames
 
     failed = False
     # Both are at their places when everything went well, or not at all.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from agent.commands.common import echo_json, json_option, load, need_root, settings_option, told
-from agent.enforcing.generations import list_generations
+from postward.agent.commands.common import echo_json, json_option, load, need_root, settings_option, told
+from postward.agent.enforce.history import list_generations
 
 
 @click.command("generations")

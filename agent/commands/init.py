@@ -17,21 +17,21 @@ from typing import Any
 
 import click
 
-from agent.commands.apply import put_into_force
-from agent.commands.check import show_finding
-from agent.commands.common import echo_json, fail, json_option, need_root, settings_option, told
-from agent.console import diff_text, terminal
-from agent.enforcing.enforcer import Enforcer
-from agent.enforcing.preflight import preflight
-from agent.files import write_atomically
-from agent.host_facts import read_host_facts
-from agent.postfix import Postfix
-from config.first_settings import Answers, first_settings
-from config.lint import Finding, Severity, lint
-from config.passwords import password_fault
-from config.plan import Plan, diff
-from config.providers import PROVIDERS
-from config.settings import Settings, parse_settings
+from postward.agent.commands.apply import put_into_force
+from postward.agent.commands.check import show_finding
+from postward.agent.commands.common import echo_json, fail, json_option, need_root, settings_option, told
+from postward.agent.console import diff_text, terminal
+from postward.agent.enforce.enforcer import Enforcer
+from postward.agent.enforce.preflight import preflight
+from postward.agent.fsutil import write_atomically
+from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.facts import read_host_facts
+from postward.config.first_settings import Answers, first_settings
+from postward.config.lint import Finding, Severity, lint
+from postward.config.passwords import password_fault
+from postward.config.plan import Plan, diff
+from postward.config.providers import PROVIDERS
+from postward.config.settings import Settings, parse_settings
 
 _UNITS = ("postward-enforce.service", "postward.service")
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 import click
 
-from agent.clock import readable
-from agent.source.logfiles import STANDARD_INPUT, LogFileError, blocks, progress_bar, quiet_pipe
-from parsers import Cause, Event, Record, as_fields, cause_of, parse_event, parse_record
-from parsers.scrub import scrub
+from postward.agent.clock import readable
+from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, progress_bar, quiet_pipe
+from postward.parsers import Cause, Event, Record, as_fields, cause_of, parse_event, parse_record
+from postward.parsers.scrub import scrub
 
 OUTCOMES: Final = ("event", "unrecognised", "foreign")
 _MOST_KINDS: Final = 15  # rows of the summary: it fits on a screen
@@ -245,7 +245,7 @@ def _writer(*, as_json: bool) -> Callable[[Iterable[Row]], None]:
     if not as_json and sys.stdout.isatty():
         from rich.text import Text  # loaded for a terminal only
 
-        from agent.console import terminal
+        from postward.agent.console import terminal
 
         console = terminal()
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from agent.commands.common import DRIFT, echo_json, json_option, load, settings_option, told
-from agent.console import diff_text, terminal
-from agent.enforcing.enforcer import Enforcer
-from agent.postfix import Postfix
-from config.plan import diff
+from postward.agent.commands.common import DRIFT, echo_json, json_option, load, settings_option, told
+from postward.agent.console import diff_text, terminal
+from postward.agent.enforce.enforcer import Enforcer
+from postward.agent.postfix.commands import Postfix
+from postward.config.plan import diff
 
 
 @click.command("plan")

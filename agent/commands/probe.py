@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
-from agent.commands.common import FAILED, echo_json, fail, json_option, load, settings_option, told
-from agent.console import probe_text, terminal
-from agent.probing.identity import KeyFileError
-from agent.probing.one_probe import one_probe, probe_routes
-from agent.probing.result import ProbeResult
-from config.settings import Settings
+from postward.agent.commands.common import FAILED, echo_json, fail, json_option, load, settings_option, told
+from postward.agent.console import probe_text, terminal
+from postward.agent.probe.message import KeyFileError
+from postward.agent.probe.once import one_probe, probe_routes
+from postward.agent.probe.result import ProbeResult
+from postward.config.settings import Settings
 
 # Outcome → exit status of a monitoring plug-in; everything else is CRITICAL.
 _PLUGIN_STATUS = {"accepted": 0, "late": 1, "duplicate": 1, "altered": 1}

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from agent.commands.common import FAILED, echo_json, fail, json_option, load, settings_option, told
-from agent.console import cause_words, terminal
-from agent.probing.lockout import LoginGuard
-from agent.probing.relay_check import RelayCheck, check_relay
-from agent.probing.relay_watch import guarded_check
-from agent.probing.target import ALTERNATIVE_PORTS, on_port, target_of
-from config.relay import Relay
-from config.settings import Settings
+from postward.agent.commands.common import FAILED, echo_json, fail, json_option, load, settings_option, told
+from postward.agent.console import cause_words, terminal
+from postward.agent.relay.check import RelayCheck, check_relay
+from postward.agent.relay.login_throttle import LoginGuard
+from postward.agent.relay.monitor import guarded_check
+from postward.agent.relay.target import ALTERNATIVE_PORTS, on_port, target_of
+from postward.config.relay import Relay
+from postward.config.settings import Settings
 
 
 @click.command("relay")

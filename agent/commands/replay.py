@@ -12,11 +12,8 @@ from pathlib import Path
 
 import click
 
-from agent.clock import local_now
-from agent.counting import Counting
-from agent.pipeline import Observer, Pipeline
-from agent.relay_names import RelayNames
-from agent.source.logfiles import (
+from postward.agent.clock import local_now
+from postward.agent.logs.archive import (
     STANDARD_INPUT,
     LogFileError,
     blocks,
@@ -25,9 +22,12 @@ from agent.source.logfiles import (
     progress_bar,
     quiet_pipe,
 )
-from agent.tally import Tally
-from agent.telling.exposition import History, write_text
-from parsers import parse_record, parse_stamp
+from postward.agent.metrics.deliveries import Counting
+from postward.agent.metrics.exposition import History, write_text
+from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.tally import Tally
+from postward.agent.pipeline import Observer, Pipeline
+from postward.parsers import parse_record, parse_stamp
 
 _LONGEST_GAP = (
     86400  # seconds without a line that are still filled with samples; beyond, the history has a gap
@@ -96,7 +96,7 @@ def command(
 def _names(settings_file: Path | None) -> RelayNames:
     if settings_file is None:
         return RelayNames()
-    from agent.commands.common import load, told  # only settings need all that
+    from postward.agent.commands.common import load, told  # only settings need all that
 
     with told():
         return RelayNames.of_settings(load(settings_file))
@@ -118,14 +118,14 @@ class Replay:
         observers: list[Observer] = []
         kind = Counting
         if everything:
-            from agent.details import Details
-            from agent.probing.traffic import UserCounting
-            from agent.telling.exemplars import Exemplars
+            from postward.agent.metrics.daemons import Details
+            from postward.agent.metrics.exemplars import Exemplars
+            from postward.agent.metrics.probe_traffic import UserCounting
 
             kind = UserCounting
             observers.append(Details(self.tally, names, Exemplars()).observe)
         if deliveries:
-            from agent.console import DeliveryRows, terminal
+            from postward.agent.console import DeliveryRows, terminal
 
             observers.append(DeliveryRows(terminal(error=True), names).observe)
         counting = kind(self.tally, names, lambda: self._written)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 
-from agent.report.cut import CHUNK, chunks_of
-from agent.report.work import Counted, Job, Progress, count_on_all_cores
-from agent.source.logfiles import LogFileError, quiet_pipe
+from postward.agent.logs.archive import LogFileError, quiet_pipe
+from postward.agent.report.chunks import CHUNK, chunks_of
+from postward.agent.report.workers import Counted, Job, Progress, count_on_all_cores
 
 _WORTH_A_BAR = 8 << 20  # bytes on disk
 
@@ -65,18 +65,18 @@ def command(
     counted = _on_dask(dask, job, files, chunk) if dask else _here(job, files, chunk, jobs or _cores())
     for words in counted.errors:
         click.echo(f"postward: {words}", err=True)
-    from agent.report.summary import summarise
+    from postward.agent.report.summary import summarise
 
     report = summarise(counted.tally, top=top, mask=mask)
     with quiet_pipe():
         if html is not None:
-            from agent.report.page import as_page
+            from postward.agent.report.html import as_page
 
             html.write_text(as_page(report), encoding="utf-8")
         if as_json:
             click.echo(json.dumps(report, ensure_ascii=False))
         elif html is None:
-            from agent.report.text import as_text
+            from postward.agent.report.text import as_text
 
             click.echo(as_text(report), nl=False)
     sys.exit(1 if counted.errors else 0)
@@ -100,7 +100,7 @@ def _here(job: Job, files: tuple[str, ...], chunk: int, jobs: int) -> Counted:
 
 def _on_dask(address: str, job: Job, files: tuple[str, ...], chunk: int) -> Counted:
     try:
-        from agent.report.on_dask import ClusterError, count_on_dask
+        from postward.agent.report.dask import ClusterError, count_on_dask
     except ImportError as error:
         click.echo(
             f"postward: --dask needs the extra: pip install 'postward[dask]' (here and on the workers): {error}",
@@ -123,7 +123,7 @@ def relays_of(settings_file: Path | None) -> tuple[tuple[str, int, str], ...]:
     """(host, port, name) of each relay of the settings; none without settings."""
     if settings_file is None:
         return ()
-    from agent.commands.common import load, told  # only settings need all that
+    from postward.agent.commands.common import load, told  # only settings need all that
 
     with told():
         return tuple((relay.host, relay.port, relay.name) for relay in load(settings_file).relay)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import click
 
-from agent.commands.common import load, need_root, settings_option, told
-from agent.enforcing.apply import exclusively, roll_back
-from agent.enforcing.generations import forget_generation
-from agent.enforcing.verdicts import Verdicts
-from agent.postfix import Postfix
+from postward.agent.commands.common import load, need_root, settings_option, told
+from postward.agent.enforce.apply import exclusively, roll_back
+from postward.agent.enforce.history import forget_generation
+from postward.agent.enforce.verdicts import Verdicts
+from postward.agent.postfix.commands import Postfix
 
 
 @click.command("rollback")

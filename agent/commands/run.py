@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from agent.commands.common import fail, load, log_to_stderr, need_root, settings_option, told
-from agent.daemon import Options, StartError, serve
+from postward.agent.commands.common import fail, load, log_to_stderr, need_root, settings_option, told
+from postward.agent.daemon import Options, StartError, serve
 
 # Seconds. Threads read the facts of the host; beside one that computes, each of the loop's turns, of which a scrape takes
 # many, would else wait for Python's usual five milliseconds.

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from agent.commands.common import fail, log_to_stderr, told
-from agent.notify import notify
-from agent.probing.identity import KeyFileError, read_key
-from agent.tally import Tally
-from config.fields import split_address
+from postward.agent.commands.common import fail, log_to_stderr, told
+from postward.agent.metrics.tally import Tally
+from postward.agent.probe.message import KeyFileError, read_key
+from postward.agent.systemd import notify
+from postward.config.fields import split_address
 
 try:
-    from agent.probing.sink import Arrivals, Endpoint, application, listen
+    from postward.agent.sink.server import Arrivals, Endpoint, application, listen
 except ModuleNotFoundError as _missing:  # the extra is not installed
     if _missing.name != "aiosmtpd":
         raise

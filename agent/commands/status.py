@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from agent.commands.common import DRIFT, echo_json, fail, json_option, load, settings_option, told
-from agent.incidents.live import LiveError, ask, read_live
-from agent.incidents.words import Shown, lines_of_incident, moment
-from config.settings import Settings
+from postward.agent.commands.common import DRIFT, echo_json, fail, json_option, load, settings_option, told
+from postward.agent.incidents.render import Shown, lines_of_incident, moment
+from postward.agent.status.client import LiveError, ask, read_live
+from postward.config.settings import Settings
 
 _EVERY = 2.0  # seconds
 _STYLE = {
@@ -90,7 +90,7 @@ def _watch(settings: Settings, settings_file: Path) -> None:
 def _show(status: dict[str, Any]) -> None:
     from rich.text import Text
 
-    from agent.console import terminal
+    from postward.agent.console import terminal
 
     console = terminal()
     for parts in screen(status):

@@ -11,11 +11,10 @@ from typing import Any
 
 import click
 
-from agent.clock import local_now
-from agent.commands.common import fail, json_option, load, settings_option, told
-from agent.commands.parse import harmless
-from agent.pipeline import lines_of
-from agent.source.logfiles import (
+from postward.agent.clock import local_now
+from postward.agent.commands.common import fail, json_option, load, settings_option, told
+from postward.agent.commands.parse import harmless
+from postward.agent.logs.archive import (
     JOURNAL,
     STANDARD_INPUT,
     LogFileError,
@@ -25,9 +24,10 @@ from agent.source.logfiles import (
     progress_bar,
     quiet_pipe,
 )
-from agent.trace import Links, step
-from parsers import parse, parse_record
-from parsers.scrub import scrub
+from postward.agent.pipeline import lines_of
+from postward.agent.report.trace import Links, step
+from postward.parsers import parse, parse_record
+from postward.parsers.scrub import scrub
 
 _AS_BYTES = '"MESSAGE":['  # how the journal prints text that is not UTF-8
 
@@ -113,10 +113,10 @@ def _in_order(files: tuple[Path, ...]) -> list[Path]:
 
 
 def _of_this_host(settings_file: Path) -> list[Path]:
-    from agent.postfix import Postfix
-    from agent.source import journal
-    from agent.source.find import find_log
-    from agent.source.generations import generations
+    from postward.agent.logs import journal
+    from postward.agent.logs.discover import find_log
+    from postward.agent.logs.rotation import generations
+    from postward.agent.postfix.commands import Postfix
 
     settings = load(settings_file)
     names, _ = find_log(settings.log.source, Postfix(Path(settings.postfix.config_directory)))

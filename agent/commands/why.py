@@ -13,16 +13,25 @@ from typing import Any
 
 import click
 
-from agent.clock import local_now
-from agent.commands.common import DRIFT, FAILED, echo_json, fail, json_option, load, settings_option, told
-from agent.console import terminal
-from agent.incidents import Incident
-from agent.incidents.diagnosis import as_shown, diagnose
-from agent.incidents.live import LiveError, read_live
-from agent.incidents.reading import read_logs
-from agent.incidents.words import heading, lines_of_incident
-from agent.relay_names import RelayNames
-from agent.source.logfiles import LogFileError, progress_bar, quiet_pipe
+from postward.agent.clock import local_now
+from postward.agent.commands.common import (
+    DRIFT,
+    FAILED,
+    echo_json,
+    fail,
+    json_option,
+    load,
+    settings_option,
+    told,
+)
+from postward.agent.console import terminal
+from postward.agent.incidents import Incident
+from postward.agent.incidents.diagnosis import as_shown, diagnose
+from postward.agent.incidents.render import heading, lines_of_incident
+from postward.agent.incidents.replay import read_logs
+from postward.agent.logs.archive import LogFileError, progress_bar, quiet_pipe
+from postward.agent.metrics.labels import RelayNames
+from postward.agent.status.client import LiveError, read_live
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

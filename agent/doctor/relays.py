@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from agent.console import cause_words
-from agent.probing.relay_check import RelayCheck
-from config.lint.finding import Finding, Severity
-from parsers import Cause
+from postward.agent.console import cause_words
+from postward.agent.relay.check import RelayCheck
+from postward.config.lint.finding import Finding, Severity
+from postward.parsers import Cause
 
 # What to do first about a cause; the conversation itself shows the rest.
 _MEND = {

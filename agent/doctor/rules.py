@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from agent.doctor.system import AGENT, GROUPS, USER, SystemFacts
-from config.lint.finding import Fault, Finding, Rule, Severity
+from postward.agent.doctor.system import AGENT, GROUPS, USER, SystemFacts
+from postward.config.lint.finding import Fault, Finding, Rule, Severity
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 _PROPER_SYSTEMD = 252  # LoadCredential= of a folder, and all that the units ask for

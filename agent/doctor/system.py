@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from agent.host_files import gid
-from agent.master_process import master_runs
-from agent.postfix import Postfix
-from agent.source.find import NoLogError, find_log
-from config.lint import HostFacts
-from config.settings import Settings
+from postward.agent.logs.discover import NoLogError, find_log
+from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.host_files import gid
+from postward.agent.postfix.process import master_runs
+from postward.config.lint import HostFacts
+from postward.config.settings import Settings
 
 AGENT, ENFORCER = "postward.service", "postward-enforce.service"
 USER = "postward"

@@ -5,7 +5,7 @@ events, probes, queue, drift ─▶ Incidents (a state machine) ─▶ Incident 
 catalogue: symptom → candidates          host facts, lint ──────────────┘
 """
 
-from agent.incidents.incident import Change, Incident
-from agent.incidents.incidents import Incidents
+from postward.agent.incidents.model import Change, Incident
+from postward.agent.incidents.tracker import Incidents
 
 __all__ = ["Change", "Incident", "Incidents"]

@@ -9,15 +9,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from agent.incidents.catalogue import SYMPTOMS
-from agent.incidents.evidence import masked
-from agent.incidents.incident import Incident
-from agent.incidents.symptom import Candidate, Certainty, Offer
-from agent.incidents.weighing import Known
-from config.lint import lint, mend
-from config.lint.facts import HostFacts
-from config.lint.finding import Finding
-from config.settings import Settings
+from postward.agent.incidents.catalog.table import SYMPTOMS
+from postward.agent.incidents.evidence import masked
+from postward.agent.incidents.model import Incident
+from postward.agent.incidents.symptom import Candidate, Certainty, Offer
+from postward.agent.incidents.weighing import Known
+from postward.config.lint import lint, remedies
+from postward.config.lint.facts import HostFacts
+from postward.config.lint.finding import Finding
+from postward.config.settings import Settings
 
 # Not in [HOST]:PORT, where the next hop is what was to be written, and not what was.
 _NAME = re.compile(r"(?<![\w\[])(?<!\]:)(?:HOST|ADDRESS|PORT|DOMAIN)(?![\w\]])")
@@ -135,15 +135,15 @@ def filled(text: str, facts: HostFacts) -> str:
 
 def _set(facts: HostFacts, text: str) -> str:
     names = [tuple(item.split("=", 1)) for item in text.split("|")]
-    return mend.assign(facts, *((name, value) for name, value in names))
+    return remedies.assign(facts, *((name, value) for name, value in names))
 
 
 def _postmap(facts: HostFacts, parameter: str) -> str:
     tables = list(facts.table_of(parameter))
     if tables and not any(table.reference.index_path for table in tables):
-        return mend.postfix(facts, "reload")  # Postfix reads their text
+        return remedies.postfix(facts, "reload")  # Postfix reads their text
     if tables:
-        return " && ".join(mend.postmap(facts, table) for table in tables)
+        return " && ".join(remedies.postmap(facts, table) for table in tables)
     if parameter == "alias_maps":
         return "newaliases"
     return f"postmap the table of {parameter}" if parameter != "smtp_sasl_password_maps" else (
@@ -161,7 +161,7 @@ def _anew(facts: HostFacts, parameter: str) -> str:
 
 def _rebuilt(facts: HostFacts, parameter: str) -> str:
     """For daemons that go on with a table that they could not open: trivial-rewrite(8) lives long."""
-    build, reload = _postmap(facts, parameter), mend.postfix(facts, "reload")
+    build, reload = _postmap(facts, parameter), remedies.postfix(facts, "reload")
     if build == reload:
         return reload
     return f"{build} && {reload}" if facts.tables else f"{build}, then {reload}"
@@ -185,15 +185,15 @@ def _managed(facts: HostFacts, managed: str, otherwise: str) -> str:
 # Placeholder → what holds on this host.
 _FILL: dict[str, Callable[[HostFacts, str], str]] = {
     "set": _set,
-    "remove": lambda facts, name: mend.remove(facts, name),
+    "remove": lambda facts, name: remedies.remove(facts, name),
     "postmap": _postmap,
     "anew": lambda facts, name: _anew(facts, name),
     "rebuild": lambda facts, name: _rebuilt(facts, name),
-    "reload": lambda facts, _: mend.postfix(facts, "reload"),
-    "restart": lambda facts, _: mend.restart(facts),
-    "ca_file": lambda facts, _: mend.ca_file(facts),
-    "install_sasl": lambda facts, _: mend.install(facts, "sasl"),
-    "install_map": lambda facts, _: mend.install(facts, "map", type="lmdb"),
+    "reload": lambda facts, _: remedies.postfix(facts, "reload"),
+    "restart": lambda facts, _: remedies.restart(facts),
+    "ca_file": lambda facts, _: remedies.ca_file(facts),
+    "install_sasl": lambda facts, _: remedies.install(facts, "sasl"),
+    "install_map": lambda facts, _: remedies.install(facts, "map", type="lmdb"),
     "apply": lambda facts, _: _managed(
         facts, "postward apply", "postward apply (or edit main.cf and postfix reload)"
     ),
@@ -206,7 +206,7 @@ _FILL: dict[str, Callable[[HostFacts, str], str]] = {
         "write relay.host, relay.username and relay.password_file, then postward apply",
     ),
     "flush": lambda facts, _: _of_instance(facts, "postqueue -f"),
-    "permissions": lambda facts, _: mend.postfix(facts, "set-permissions"),
+    "permissions": lambda facts, _: remedies.postfix(facts, "set-permissions"),
     "newaliases": lambda facts, _: _postmap(facts, "alias_maps"),
     "queue": lambda facts, _: _folder(facts, "queue_directory"),
     "data": lambda facts, _: _folder(facts, "data_directory"),

@@ -2,9 +2,9 @@
 
 import re
 
-from agent.clock import readable
-from parsers import Record
-from parsers.scrub import scrub
+from postward.agent.clock import readable
+from postward.parsers import Record
+from postward.parsers.scrub import scrub
 
 _LONGEST = 600  # characters; Postfix cuts its own text at 2000
 _BRACKETED = re.compile(r"<[^<>]*@(?=[^<>@\s]*>)")

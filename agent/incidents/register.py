@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agent.incidents.catalogue import SYMPTOMS
-from agent.incidents.incident import Change, Incident, key_of
-from agent.incidents.symptom import Effect, Symptom
+from postward.agent.incidents.catalog.table import SYMPTOMS
+from postward.agent.incidents.model import Change, Incident, key_of
+from postward.agent.incidents.symptom import Effect, Symptom
 
 _MOST_OPEN = 64
 MOST_CLOSED = 200

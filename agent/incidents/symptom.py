@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from config.lint.facts import HostFacts
-from parsers import Cause
+from postward.config.lint.facts import HostFacts
+from postward.parsers import Cause
 
 
 class Certainty(StrEnum):

@@ -8,10 +8,10 @@ by being likely. Where something could not be read, or was changed after the mai
 import re
 from collections.abc import Collection, Sequence
 
-from agent.incidents.incident import Incident
-from agent.incidents.symptom import LOGIN_TABLE, Candidate, Offer
-from config.lint import Finding
-from config.lint.facts import HostFacts
+from postward.agent.incidents.model import Incident
+from postward.agent.incidents.symptom import LOGIN_TABLE, Candidate, Offer
+from postward.config.lint import Finding
+from postward.config.lint.facts import HostFacts
 
 # Tables that say where mail goes.
 _BY_SENDER = ("sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")

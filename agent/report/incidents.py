@@ -8,14 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 
-from agent.incidents.catalogue import of_delivery, of_line
-from agent.incidents.diagnosis import filled
-from agent.incidents.symptom import Certainty, Effect, Symptom
-from agent.report.seen import Seen
-from agent.report.tally import ReportTally
-from agent.report.words import moment
-from config.lint.facts import HostFacts
-from parsers import Cause
+from postward.agent.incidents.catalog.table import of_delivery, of_line
+from postward.agent.incidents.diagnosis import filled
+from postward.agent.incidents.symptom import Certainty, Effect, Symptom
+from postward.agent.report.occurrences import Seen
+from postward.agent.report.tally import ReportTally
+from postward.agent.report.words import moment
+from postward.config.lint.facts import HostFacts
+from postward.parsers import Cause
 
 _NO_FACTS: Final = HostFacts()
 _ORDER: Final = [effect.value for effect in Effect]

@@ -3,9 +3,9 @@
 from collections import Counter, defaultdict
 from typing import Final
 
-from agent.report.counting import ReportCounting
-from agent.report.found import MAIL, columns
-from agent.report.sample import Mail, key_of
+from postward.agent.report.block_scan import MAIL, columns
+from postward.agent.report.counter import ReportCounting
+from postward.agent.report.sample import Mail, key_of
 
 _Id = tuple[str, str]  # host, queue ID
 

@@ -6,11 +6,11 @@ Promise: the same tally gives the same report, in the same order; ties are order
 from collections import Counter, defaultdict
 from typing import Any, Final
 
-from agent.report.counting import STAGES
-from agent.report.incidents import incidents_of
-from agent.report.sample import Mail
-from agent.report.tally import Domain, ReportTally
-from agent.report.words import hour_of_day, moment
+from postward.agent.report.counter import STAGES
+from postward.agent.report.incidents import incidents_of
+from postward.agent.report.sample import Mail
+from postward.agent.report.tally import Domain, ReportTally
+from postward.agent.report.words import hour_of_day, moment
 
 PERCENTS: Final = (50, 90, 95, 99)
 _PER_TIME: Final = (

@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from agent.report.delays import Delays
-from agent.report.sample import KEPT, Mail, Sample
-from agent.report.seen import Seen, seen_again
+from postward.agent.report.delays import Delays
+from postward.agent.report.occurrences import Seen, seen_again
+from postward.agent.report.sample import KEPT, Mail, Sample
 
 _WIDTHS: Final = (3600, 86400, 32 * 86400, 1024 * 86400, 1 << 62)  # seconds
 _RELAY_LEVELS: Final = 2

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from agent.report.words import counted, seconds, size
+from postward.agent.report.words import counted, seconds, size
 
 _TOTALS: Final = (
     ("received", "received"),

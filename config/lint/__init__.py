@@ -6,7 +6,7 @@ has a mistake in the tests that it finds. A rule is silent about what is not kno
 
 from collections.abc import Iterator
 
-from config.lint import (
+from postward.config.lint import (
     identity,
     main_cf,
     maps,
@@ -20,10 +20,10 @@ from config.lint import (
     system,
     tls,
 )
-from config.lint.facts import HostFacts
-from config.lint.finding import Finding, Rule, Severity
-from config.lint.settings_rules import Case
-from config.settings import Settings
+from postward.config.lint.facts import HostFacts
+from postward.config.lint.finding import Finding, Rule, Severity
+from postward.config.lint.settings_rules import Case
+from postward.config.settings import Settings
 
 # What the rules are about → the rules, in the order of docs/lint.md.
 HOST_RULES: tuple[tuple[str, tuple[Rule[HostFacts], ...]], ...] = (

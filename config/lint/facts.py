@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from config.lint.text import Entry, Line, ServiceLine
-from parsers.postconf import Master, split_list
+from postward.config.lint.text import Entry, Line, ServiceLine
+from postward.parsers.postconf import Master, split_list
 
 # Types of lookup tables that are files, and the end of the file that postmap(1) makes; "" where the source is read.
 TABLE_SUFFIX: Mapping[str, str] = {

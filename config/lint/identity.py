@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from config.fields import is_host_name
-from config.lint import mend
-from config.lint.facts import HostFacts
-from config.lint.finding import Fault, Rule, Severity
+from postward.config.fields import is_host_name
+from postward.config.lint import remedies
+from postward.config.lint.facts import HostFacts
+from postward.config.lint.finding import Fault, Rule, Severity
 
 Facts = HostFacts
 
@@ -20,21 +20,21 @@ def _short_name(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("myhostname"),
             f"is {name}, without a domain",
-            mend.assign(facts, ("myhostname", f"{name}.example.com")),
+            remedies.assign(facts, ("myhostname", f"{name}.example.com")),
         )
 
 
 def _made_up_name(facts: Facts) -> Iterator[Fault]:
     name = facts.value("myhostname").lower()
     if "." in name and re.fullmatch(r".*\.(localdomain|localhost)", name):
-        yield Fault(facts.where("myhostname"), f"is {name}", mend.assign(facts, ("myhostname", _EXAMPLE)))
+        yield Fault(facts.where("myhostname"), f"is {name}", remedies.assign(facts, ("myhostname", _EXAMPLE)))
 
 
 def _no_name(facts: Facts) -> Iterator[Fault]:
     for name in ("myhostname", "mydomain"):
         value = facts.value(name)
         if name in facts.explicit and "$" not in value and not is_host_name(value):
-            yield Fault(facts.where(name), f'is "{value}"', mend.assign(facts, (name, _EXAMPLE)))
+            yield Fault(facts.where(name), f'is "{value}"', remedies.assign(facts, (name, _EXAMPLE)))
 
 
 def _origin_file(facts: Facts) -> Iterator[Fault]:
@@ -70,7 +70,7 @@ def _origin_not_full(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("myorigin"),
             f"makes {origin} the domain of senders",
-            mend.assign(facts, ("myorigin", "$mydomain")),
+            remedies.assign(facts, ("myorigin", "$mydomain")),
         )
 
 
@@ -88,7 +88,7 @@ def _top_level_domain(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("mydomain"),
             f"is {domain}, and {users[0].name} uses it",
-            mend.assign(facts, ("mydomain", facts.value("myhostname"))),
+            remedies.assign(facts, ("mydomain", facts.value("myhostname"))),
         )
 
 
@@ -98,7 +98,7 @@ def _helo_name(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("smtp_helo_name"),
             f'is "{name}"' if name else "is empty",
-            mend.remove(facts, "smtp_helo_name"),
+            remedies.remove(facts, "smtp_helo_name"),
         )
 
 

@@ -4,10 +4,10 @@ import difflib
 import re
 from collections.abc import Iterator
 
-from config.lint import mend
-from config.lint.facts import HostFacts, meant
-from config.lint.finding import Fault, Rule, Severity
-from config.lint.text import Line
+from postward.config.lint import remedies
+from postward.config.lint.facts import HostFacts, meant
+from postward.config.lint.finding import Fault, Rule, Severity
+from postward.config.lint.text import Line
 
 Facts = HostFacts
 
@@ -23,7 +23,7 @@ def _missing_equals(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, line),
                 f'the line that begins with "{_start(line)}" has no "="',
-                mend.edit(facts, 'write it as "name = value", or put a # in front', "check"),
+                remedies.edit(facts, 'write it as "name = value", or put a # in front', "check"),
             )
 
 
@@ -46,7 +46,7 @@ def _indented_parameter(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             f"{facts.config_directory}/main.cf:{number}: {name}",
             f"is indented, and so part of the value of {line.name} in line {line.number}",
-            mend.edit(facts, "remove the white space in front of it"),
+            remedies.edit(facts, "remove the white space in front of it"),
         )
 
 
@@ -64,7 +64,7 @@ def _duplicate_parameter(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             _place(facts, line),
             f"is set in line {former.number} already; this one holds",
-            mend.edit(facts, "remove one of the two lines"),
+            remedies.edit(facts, "remove one of the two lines"),
         )
 
 
@@ -75,7 +75,7 @@ def _duplicate_hangs(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("maillog_file"),
             f"is set, and {', '.join(names)} more than once: a busy moment after a reload can stop all of Postfix",
-            mend.edit(
+            remedies.edit(
                 facts,
                 "remove the double lines; a Postfix that stands still must be killed, master first, and started",
             ),
@@ -99,7 +99,9 @@ def _unknown_parameter(facts: Facts) -> Iterator[Fault]:
             else f"remove it, or correct its name (postconf -d | grep {name[:8]})"
         )
         place = facts.where(name) if file.endswith("main.cf") else f"{file}: {name}"
-        yield Fault(place, "is no parameter of this Postfix, and nothing uses it", mend.edit(facts, right))
+        yield Fault(
+            place, "is no parameter of this Postfix, and nothing uses it", remedies.edit(facts, right)
+        )
 
 
 def _undefined_reference(facts: Facts) -> Iterator[Fault]:
@@ -109,7 +111,9 @@ def _undefined_reference(facts: Facts) -> Iterator[Fault]:
         close = difflib.get_close_matches(name, facts.defaults, 1, 0.8)
         right = f'write "${close[0]}"' if close else "correct the name, or define it"
         yield Fault(
-            place, f"refers to ${name}, which does not exist and is taken as empty", mend.edit(facts, right)
+            place,
+            f"refers to ${name}, which does not exist and is taken as empty",
+            remedies.edit(facts, right),
         )
 
 
@@ -135,8 +139,8 @@ def _inline_comment(facts: Facts) -> Iterator[Fault]:
 def _as_meant(facts: Facts, line: Line, words: str) -> str:
     """Set what was meant; a masked value only its owner can write."""
     if "********" in line.value:
-        return mend.edit(facts, words)
-    return mend.assign(facts, (line.name, meant(line.value)))
+        return remedies.edit(facts, words)
+    return remedies.assign(facts, (line.name, meant(line.value)))
 
 
 def _quoted_value(facts: Facts) -> Iterator[Fault]:
@@ -172,7 +176,7 @@ def _pasted_characters(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 f"{facts.config_directory}/main.cf:{line.number}",
                 f"has {found[0]}, as text copied from a web page does",
-                mend.edit(facts, "type the line anew"),
+                remedies.edit(facts, "type the line anew"),
             )
 
 
@@ -206,7 +210,11 @@ def _bad_boolean(facts: Facts) -> Iterator[Fault]:
             right = "yes" if value.lower() in {"true", "on", "1", "enable", "enabled", "y"} else "no"
             name = place.rpartition(": ")[2]
             override = " -o " in name
-            remedy = mend.edit(facts, f'write "{right}"') if override else mend.assign(facts, (name, right))
+            remedy = (
+                remedies.edit(facts, f'write "{right}"')
+                if override
+                else remedies.assign(facts, (name, right))
+            )
             yield Fault(place, f'is "{value}"; Postfix knows yes and no', remedy)
 
 
@@ -215,11 +223,11 @@ def _bad_number(facts: Facts) -> Iterator[Fault]:
         number, time = _NUMBER.fullmatch(default), _TIME.fullmatch(default)
         if number and not _NUMBER.fullmatch(value):
             yield Fault(
-                place, f'is "{value}"; a number is digits alone', mend.edit(facts, "write it in digits")
+                place, f'is "{value}"; a number is digits alone', remedies.edit(facts, "write it in digits")
             )
         elif time and not number and not _TIME.fullmatch(value):
             right = "write digits and one of s, m, h, d, w, as in 5m"
-            yield Fault(place, f'is "{value}", which is no time', mend.edit(facts, right))
+            yield Fault(place, f'is "{value}", which is no time', remedies.edit(facts, right))
 
 
 def _macro_loop(facts: Facts) -> Iterator[Fault]:
@@ -227,7 +235,7 @@ def _macro_loop(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where(match[1]),
             f"refers to itself by ${match[1]}",
-            mend.edit(facts, "write the value out", "check"),
+            remedies.edit(facts, "write the value out", "check"),
         )
 
 
@@ -236,7 +244,7 @@ def _refused(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             f"{facts.config_directory}/main.cf",
             f"Postfix says: {facts.fault}",
-            mend.edit(facts, "put right what Postfix names", "check"),
+            remedies.edit(facts, "put right what Postfix names", "check"),
         )
 
 
@@ -246,7 +254,7 @@ def _level_missing(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("compatibility_level"),
             "is not set, so that Postfix keeps the defaults of old releases",
-            mend.assign(facts, ("compatibility_level", level)),
+            remedies.assign(facts, ("compatibility_level", level)),
         )
 
 
@@ -259,7 +267,7 @@ def _level_too_high(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("compatibility_level"),
             f"is {value}, and this is Postfix {facts.version[0]}.{facts.version[1]}",
-            mend.assign(facts, ("compatibility_level", right)),
+            remedies.assign(facts, ("compatibility_level", right)),
         )
 
 
@@ -268,13 +276,13 @@ def _obsolete_tls(facts: Facts) -> Iterator[Fault]:
         if name not in facts.explicit or facts.value(name).lower() in {"no", ""}:
             continue
         if "smtp_tls_security_level" in facts.explicit:
-            yield Fault(facts.where(name), "is obsolete, and ignored", mend.remove(facts, name))
+            yield Fault(facts.where(name), "is obsolete, and ignored", remedies.remove(facts, name))
             continue
         level = "may" if name == "smtp_use_tls" and not facts.sends_by_login else "encrypt"
         yield Fault(
             facts.where(name),
             f"is obsolete; smtp_tls_security_level = {level} takes its place",
-            f"{mend.assign(facts, ('smtp_tls_security_level', level))}; {mend.remove(facts, name)}",
+            f"{remedies.assign(facts, ('smtp_tls_security_level', level))}; {remedies.remove(facts, name)}",
         )
 
 

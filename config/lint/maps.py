@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from config.lint import mend
-from config.lint.facts import MISSING, FileFacts, HostFacts, Table
-from config.lint.finding import Fault, Rule, Severity
+from postward.config.lint import remedies
+from postward.config.lint.facts import MISSING, FileFacts, HostFacts, Table
+from postward.config.lint.finding import Fault, Rule, Severity
 
 Facts = HostFacts
 
@@ -25,7 +25,7 @@ def _without_type(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.where(name),
                 f"is {paths[0]}, without the type of the table",
-                mend.assign(facts, (name, f"{kind}:{paths[0]}")),
+                remedies.assign(facts, (name, f"{kind}:{paths[0]}")),
             )
 
 
@@ -43,12 +43,12 @@ def _unsupported(facts: Facts) -> Iterator[Fault]:
 def _other_type(facts: Facts, name: str, kind: str) -> str:
     own = facts.value("default_database_type") or "hash"
     if kind not in _BUILT_IN and own in facts.map_types and facts.distribution:
-        return mend.install(facts, "map", type=kind)
+        return remedies.install(facts, "map", type=kind)
     words = facts.value(name).replace(f"{kind}:/", f"{own}:/")
     files = " && ".join(
         f"postmap {own}:{path}" for path in re.findall(rf"\b{kind}:(/[^\s,]+)", facts.value(name))
     )
-    return f"{files} && {mend.assign(facts, (name, words))}"
+    return f"{files} && {remedies.assign(facts, (name, words))}"
 
 
 def _indexed(facts: Facts) -> Iterator[tuple[Table, FileFacts, FileFacts]]:
@@ -75,7 +75,7 @@ def _missing(facts: Facts) -> Iterator[Fault]:
                 _place(facts, table),
                 f"names {table.reference.path}, which does not exist",
                 f"write {table.reference.path}"
-                + (f", then {mend.postmap(facts, table)}" if table.reference.index_path else ""),
+                + (f", then {remedies.postmap(facts, table)}" if table.reference.index_path else ""),
             )
 
 
@@ -85,7 +85,7 @@ def _no_index(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, table),
                 f"names {table.reference.path}, and {table.reference.index_path} does not exist",
-                mend.postmap(facts, table),
+                remedies.postmap(facts, table),
             )
 
 
@@ -95,7 +95,7 @@ def _stale(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 f"{table.reference.index_path}",
                 f"is older than {table.reference.path}",
-                mend.postmap(facts, table),
+                remedies.postmap(facts, table),
             )
 
 
@@ -106,7 +106,7 @@ def _damaged(facts: Facts) -> Iterator[Fault]:
             shown = f"is no {kind} table" + (
                 f", but {table.index_type}" if table.index_type != "damaged" else ", or damaged"
             )
-            remedy = f"rm {table.reference.index_path} && {mend.postmap(facts, table)}"
+            remedy = f"rm {table.reference.index_path} && {remedies.postmap(facts, table)}"
             yield Fault(f"{table.reference.index_path}", shown, remedy)
 
 
@@ -119,7 +119,7 @@ def _deprecated(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, table),
                 f"has the table type {table.reference.type}; this Postfix prefers {own}",
-                mend.edit(facts, f"postmap {own}:{table.reference.path}, and write {own}: instead"),
+                remedies.edit(facts, f"postmap {own}:{table.reference.path}, and write {own}: instead"),
             )
 
 

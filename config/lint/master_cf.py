@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from itertools import takewhile
 
-from config.lint import mend
-from config.lint.facts import HostFacts
-from config.lint.finding import Fault, Rule, Severity
-from config.lint.text import ServiceLine
-from config.lint.tls import level
+from postward.config.lint import remedies
+from postward.config.lint.facts import HostFacts
+from postward.config.lint.finding import Fault, Rule, Severity
+from postward.config.lint.text import ServiceLine
+from postward.config.lint.tls import level
 
 Facts = HostFacts
 
@@ -41,7 +41,7 @@ def _field_count(facts: Facts) -> Iterator[Fault]:
         else:
             continue
         right = "write name, type, private, unpriv, chroot, wakeup, maxproc and command"
-        yield Fault(_place(facts, line), what, mend.edit(facts, right, "check"))
+        yield Fault(_place(facts, line), what, remedies.edit(facts, right, "check"))
 
 
 def _indented_service(facts: Facts) -> Iterator[Fault]:
@@ -51,7 +51,7 @@ def _indented_service(facts: Facts) -> Iterator[Fault]:
                 yield Fault(
                     f"{facts.config_directory}/master.cf:{number}: {words[0]}/{words[1]}",
                     f"is indented, and so part of {line.key} in line {line.number}",
-                    mend.edit(facts, "remove the white space in front of it"),
+                    remedies.edit(facts, "remove the white space in front of it"),
                 )
 
 
@@ -67,7 +67,7 @@ def _spaces_in_option(facts: Facts) -> Iterator[Fault]:
                 yield Fault(
                     _place(facts, line),
                     f"has -o {name} with white space around the =",
-                    mend.edit(facts, f'write "-o {name}=value" without blanks'),
+                    remedies.edit(facts, f'write "-o {name}=value" without blanks'),
                 )
 
 
@@ -78,7 +78,7 @@ def _duplicate(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, line),
                 f"stands in line {seen[line.key]} already; this one holds",
-                mend.edit(facts, "remove one of the two"),
+                remedies.edit(facts, "remove one of the two"),
             )
         seen[line.key] = line.number
 
@@ -93,7 +93,7 @@ def _override(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 f"{facts.master_where(f'{service}/{kind}')} -o {name}",
                 f"is {value or 'empty'}, and in main.cf it is {facts.value(name) or 'empty'}",
-                mend.remove_override(facts, service, name),
+                remedies.remove_override(facts, service, name),
             )
 
 
@@ -110,7 +110,7 @@ def _no_service(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 f"{facts.config_directory}/master.cf",
                 f"has no service {name}",
-                mend.edit(facts, f"take the line of {name} from master.cf.proto or a fresh package"),
+                remedies.edit(facts, f"take the line of {name} from master.cf.proto or a fresh package"),
             )
 
 
@@ -121,7 +121,7 @@ def _no_daemon(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.master_where(key),
                 f"runs {daemon}, which is not in {facts.value('daemon_directory')}",
-                mend.edit(facts, "correct the command, or install the package that has it"),
+                remedies.edit(facts, "correct the command, or install the package that has it"),
             )
 
 
@@ -131,7 +131,7 @@ def _no_postlog(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("maillog_file"),
             "is set, and master.cf has no service postlog",
-            mend.edit(facts, 'add "postlog unix-dgram n - n - 1 postlogd" to master.cf'),
+            remedies.edit(facts, 'add "postlog unix-dgram n - n - 1 postlogd" to master.cf'),
         )
 
 

@@ -4,11 +4,11 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from config.fields import is_address
-from config.lint import mend
-from config.lint.facts import HostFacts
-from config.lint.finding import Fault, Rule, Severity
-from config.lint.relayhost import parsed
+from postward.config.fields import is_address
+from postward.config.lint import remedies
+from postward.config.lint.facts import HostFacts
+from postward.config.lint.finding import Fault, Rule, Severity
+from postward.config.lint.relayhost import parsed
 
 Facts = HostFacts
 
@@ -23,7 +23,7 @@ def _interface_name(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.where("inet_interfaces"),
                 f"has {word}, which is neither an address nor a name with one",
-                mend.edit(facts, 'write "loopback-only", "all" or an address', "start"),
+                remedies.edit(facts, 'write "loopback-only", "all" or an address', "start"),
             )
 
 
@@ -33,7 +33,7 @@ def _interface_not_local(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.where("inet_interfaces"),
                 f"has {word}, which is no address of this host",
-                mend.edit(facts, 'write "loopback-only", "all" or an address of this host', "start"),
+                remedies.edit(facts, 'write "loopback-only", "all" or an address of this host', "start"),
             )
 
 
@@ -42,7 +42,7 @@ def _no_ipv6(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("inet_interfaces"),
             "has localhost, which is ::1 in /etc/hosts, and IPv6 is off in the kernel",
-            mend.edit(facts, 'write "inet_protocols = ipv4" into main.cf', "start"),
+            remedies.edit(facts, 'write "inet_protocols = ipv4" into main.cf', "start"),
         )
 
 
@@ -52,7 +52,7 @@ def _protocols(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("inet_protocols"),
             f'has "{wrong[0]}"',
-            mend.edit(facts, 'write "all", "ipv4" or "ipv6"', "start"),
+            remedies.edit(facts, 'write "all", "ipv4" or "ipv6"', "start"),
         )
 
 
@@ -89,7 +89,7 @@ def _host_bits(facts: Facts) -> Iterator[Fault]:
 def _replaced(facts: Facts, word: str, right: str) -> str:
     """One item of mynetworks for another."""
     items = [right if item == word else item for item in facts.words("mynetworks")]
-    return mend.assign(facts, ("mynetworks", ", ".join(items)))
+    return remedies.assign(facts, ("mynetworks", ", ".join(items)))
 
 
 def _everyone(facts: Facts) -> Iterator[Fault]:
@@ -98,7 +98,7 @@ def _everyone(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.where("mynetworks"),
                 f"has {word}, which is everyone",
-                mend.assign(facts, ("mynetworks", "127.0.0.0/8, [::1]/128")),
+                remedies.assign(facts, ("mynetworks", "127.0.0.0/8, [::1]/128")),
             )
 
 
@@ -118,7 +118,7 @@ def _no_network(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.where("mynetworks"),
                 f"has {word}, which is no network",
-                mend.edit(facts, 'write it as in "10.0.0.0/8"'),
+                remedies.edit(facts, 'write it as in "10.0.0.0/8"'),
             )
 
 
@@ -131,14 +131,16 @@ def _no_loopback(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("mynetworks"),
             "is without 127.0.0.0/8",
-            mend.assign(facts, ("mynetworks", f"127.0.0.0/8, [::1]/128, {facts.value('mynetworks')}")),
+            remedies.assign(facts, ("mynetworks", f"127.0.0.0/8, [::1]/128, {facts.value('mynetworks')}")),
         )
 
 
 def _bind_address(facts: Facts) -> Iterator[Fault]:
     for name in ("smtp_bind_address", "smtp_bind_address6"):
         if (address := facts.value(name).strip("[]")) in facts.not_local and address:
-            yield Fault(facts.where(name), f"is {address}, no address of this host", mend.remove(facts, name))
+            yield Fault(
+                facts.where(name), f"is {address}, no address of this host", remedies.remove(facts, name)
+            )
 
 
 def _bound_to_loopback(facts: Facts) -> Iterator[Fault]:
@@ -146,7 +148,7 @@ def _bound_to_loopback(facts: Facts) -> Iterator[Fault]:
         address = facts.value(name).strip("[]")
         away = [route for route, hop in parsed(facts.relay_routes) if not hop.on_this_host]
         if is_address(address) and ipaddress.ip_address(address).is_loopback and away:
-            yield Fault(facts.where(name), f"is {address}", mend.remove(facts, name))
+            yield Fault(facts.where(name), f"is {address}", remedies.remove(facts, name))
 
 
 def _no_nameserver(facts: Facts) -> Iterator[Fault]:

@@ -4,8 +4,8 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-from config.fields import is_address, is_host_name
-from config.relay import IMPLICIT_TLS_PORTS, STARTTLS_PORTS
+from postward.config.fields import is_address, is_host_name
+from postward.config.relay import IMPLICIT_TLS_PORTS, STARTTLS_PORTS
 
 # known_tcp_ports (postconf(5)), and services(5) before 3.6.
 PORT_NAMES = {"smtp": 25, "lmtp": 24, "submission": 587, "smtps": 465, "submissions": 465}

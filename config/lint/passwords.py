@@ -3,19 +3,21 @@
 from collections.abc import Iterator
 from functools import partial
 
-from config.lint import mend, text
-from config.lint.facts import HostFacts, Table, holds_logins
-from config.lint.finding import Fault, Rule, Severity
-from config.lint.next_hop import parse_next_hop
-from config.lint.sasl import login_routes
-from config.lint.text import Entry
+from postward.config.lint import remedies, text
+from postward.config.lint.facts import HostFacts, Table, holds_logins
+from postward.config.lint.finding import Fault, Rule, Severity
+from postward.config.lint.next_hop import parse_next_hop
+from postward.config.lint.sasl import login_routes
+from postward.config.lint.text import Entry
 
 Facts = HostFacts
 
 
 def _rebuild(facts: Facts, table: Table, what: str) -> str:
     return (
-        f"{what}, then {mend.postmap(facts, table)}" if table.reference.index_path else mend.edit(facts, what)
+        f"{what}, then {remedies.postmap(facts, table)}"
+        if table.reference.index_path
+        else remedies.edit(facts, what)
     )
 
 
@@ -112,7 +114,7 @@ def _senders_unused(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(table, entry),
                 "is a sender, and smtp_sender_dependent_authentication is no",
-                mend.assign(facts, ("smtp_sender_dependent_authentication", "yes")),
+                remedies.assign(facts, ("smtp_sender_dependent_authentication", "yes")),
             )
 
 
@@ -135,7 +137,9 @@ def _in_main_cf(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 f"{facts.config_directory}/main.cf:{line.number}: {line.name}",
                 "holds a login",
-                mend.edit(facts, "move it to a table for root alone, and set a new password at the relay"),
+                remedies.edit(
+                    facts, "move it to a table for root alone, and set a new password at the relay"
+                ),
             )
 
 
@@ -147,7 +151,7 @@ def _proxied(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.where("smtp_sasl_password_maps"),
                 f"is proxy:{table.reference.name}, a file for root alone",
-                mend.assign(facts, ("smtp_sasl_password_maps", table.reference.name)),
+                remedies.assign(facts, ("smtp_sasl_password_maps", table.reference.name)),
             )
 
 

@@ -1,11 +1,11 @@
-"""docs/lint.md, made from the tables of rules: `python -m config.lint.reference > docs/lint.md`."""
+"""docs/lint.md, made from the tables of rules: `python -m postward.config.lint.reference > docs/lint.md`."""
 
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from config.lint import HOST_RULES, SETTINGS_RULES, Severity
-from config.lint.finding import Rule
+from postward.config.lint import HOST_RULES, SETTINGS_RULES, Severity
+from postward.config.lint.finding import Rule
 
 _SEVERITIES = {
     Severity.ERROR: "mail does not leave, is lost, or Postfix does not run",

@@ -4,13 +4,13 @@ import ipaddress
 from collections.abc import Iterator
 from functools import partial
 
-from config.fields import is_address
-from config.lint import mend
-from config.lint.facts import HostFacts, Route
-from config.lint.finding import Fault, Rule, Severity
-from config.lint.main_cf import swallowed
-from config.lint.next_hop import NextHop, mended, parse_next_hop, slip
-from config.providers import PROVIDERS, Provider
+from postward.config.fields import is_address
+from postward.config.lint import remedies
+from postward.config.lint.facts import HostFacts, Route
+from postward.config.lint.finding import Fault, Rule, Severity
+from postward.config.lint.main_cf import swallowed
+from postward.config.lint.next_hop import NextHop, mended, parse_next_hop, slip
+from postward.config.providers import PROVIDERS, Provider
 
 Facts = HostFacts
 
@@ -28,9 +28,9 @@ def _slipped(facts: Facts, kind: str) -> Iterator[Fault]:
             right = mended(route.next_hop)
             shown = f"has {route.next_hop}"
             if route.where == facts.where("relayhost"):
-                yield Fault(route.where, shown, mend.assign(facts, ("relayhost", right)))
+                yield Fault(route.where, shown, remedies.assign(facts, ("relayhost", right)))
             else:
-                yield Fault(route.where, shown, mend.edit(facts, f'write "{right}"'))
+                yield Fault(route.where, shown, remedies.edit(facts, f'write "{right}"'))
 
 
 def _without_brackets(facts: Facts) -> Iterator[Fault]:
@@ -41,9 +41,9 @@ def _without_brackets(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             route.where,
             f"is {route.next_hop}, without brackets",
-            mend.assign(facts, ("relayhost", right))
+            remedies.assign(facts, ("relayhost", right))
             if route.where == facts.where("relayhost")
-            else mend.edit(facts, f'write "{right}"'),
+            else remedies.edit(facts, f'write "{right}"'),
         )
 
 
@@ -53,7 +53,7 @@ def _unknown_port_name(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 route.where,
                 f'has the port name "{hop.port_name}"',
-                mend.edit(facts, "write the port's number"),
+                remedies.edit(facts, "write the port's number"),
             )
 
 
@@ -61,7 +61,9 @@ def _this_host(facts: Facts) -> Iterator[Fault]:
     own = {facts.value(name).lower() for name in ("myhostname", "proxy_interfaces")} - {""}
     for route, hop in parsed(facts.relay_routes):
         if hop.host.lower() in own and hop.port == 25:
-            yield Fault(route.where, f"is {hop.host}, this host itself", mend.edit(facts, "name the relay"))
+            yield Fault(
+                route.where, f"is {hop.host}, this host itself", remedies.edit(facts, "name the relay")
+            )
 
 
 def _wrong_family(facts: Facts) -> Iterator[Fault]:
@@ -74,7 +76,7 @@ def _wrong_family(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 route.where,
                 f"is an {family.replace('ipv', 'IPv')} address, and inet_protocols is {facts.value('inet_protocols')}",
-                mend.assign(facts, ("inet_protocols", "all")),
+                remedies.assign(facts, ("inet_protocols", "all")),
             )
 
 
@@ -86,7 +88,7 @@ def _only_in_hosts_file(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 route.where,
                 f"{hop.host} stands in /etc/hosts, and smtp_host_lookup is {facts.value('smtp_host_lookup')}",
-                mend.assign(facts, ("smtp_host_lookup", "dns, native")),
+                remedies.assign(facts, ("smtp_host_lookup", "dns, native")),
             )
 
 
@@ -102,7 +104,7 @@ def _single_label(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 route.where,
                 f"{hop.host} has no domain",
-                mend.edit(facts, f'write the full name, as in "{right}"'),
+                remedies.edit(facts, f'write the full name, as in "{right}"'),
             )
 
 
@@ -136,7 +138,7 @@ def _provider_port(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 route.where,
                 f"is {route.next_hop}; {why}",
-                mend.edit(facts, f'write "[{hop.host}]:{port}", also in sasl_passwd'),
+                remedies.edit(facts, f'write "[{hop.host}]:{port}", also in sasl_passwd'),
             )
 
 
@@ -146,7 +148,7 @@ def _no_relay(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("relayhost"),
             "is empty, and smtp_sasl_password_maps has a login",
-            mend.assign(facts, ("relayhost", "[smtp.example.net]:587")),
+            remedies.assign(facts, ("relayhost", "[smtp.example.net]:587")),
         )
 
 

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from config.lint import mend
-from config.lint.facts import HostFacts
-from config.lint.finding import Fault, Rule, Severity
+from postward.config.lint import remedies
+from postward.config.lint.facts import HostFacts
+from postward.config.lint.finding import Fault, Rule, Severity
 
 Facts = HostFacts
 
@@ -43,7 +43,7 @@ def _swallowed_domain(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.where("mydestination"),
                 f"has {word}",
-                mend.assign(facts, ("mydestination", ", ".join(kept))),
+                remedies.assign(facts, ("mydestination", ", ".join(kept))),
             )
 
 
@@ -64,7 +64,7 @@ def _unknown_transport(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 place,
                 f'has the transport "{transport}", which is no service of master.cf',
-                mend.edit(facts, "correct the name, or add the service to master.cf"),
+                remedies.edit(facts, "correct the name, or add the service to master.cf"),
             )
 
 
@@ -72,7 +72,7 @@ def _dead_end(facts: Facts) -> Iterator[Fault]:
     for name in ("default_transport", "relay_transport"):
         transport = facts.value(name).partition(":")[0]
         if transport in _DEAD_ENDS:
-            yield Fault(facts.where(name), f"is {transport}", mend.remove(facts, name))
+            yield Fault(facts.where(name), f"is {transport}", remedies.remove(facts, name))
 
 
 def _deferred(facts: Facts) -> Iterator[Fault]:
@@ -84,7 +84,9 @@ def _deferred(facts: Facts) -> Iterator[Fault]:
             if word.partition("/")[0] in {"smtp", "relay", facts.default_service, "unix"}
         ]
         if held and (name == "defer_transports" or not held[0].endswith("/inet")):
-            yield Fault(facts.where(name), f"has {held[0]}", f"{mend.remove(facts, name)} && postqueue -f")
+            yield Fault(
+                facts.where(name), f"has {held[0]}", f"{remedies.remove(facts, name)} && postqueue -f"
+            )
 
 
 def _past_the_relay(facts: Facts) -> Iterator[Fault]:
@@ -96,7 +98,7 @@ def _past_the_relay(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("default_transport"),
             f"has the next hop {hop}, and relayhost is {facts.value('relayhost')}",
-            mend.remove(facts, "default_transport"),
+            remedies.remove(facts, "default_transport"),
         )
     for table in facts.table_of("transport_maps"):
         for entry in table.entries or ():
@@ -106,13 +108,13 @@ def _past_the_relay(facts: Facts) -> Iterator[Fault]:
                 yield Fault(
                     f"{table.reference.path}:{entry.number}: *",
                     f"takes all mail and {shown}, and relayhost is {facts.value('relayhost')}",
-                    f"remove the line, then {mend.postmap(facts, table)}",
+                    f"remove the line, then {remedies.postmap(facts, table)}",
                 )
 
 
 def _soft_bounce(facts: Facts) -> Iterator[Fault]:
     if facts.yes("soft_bounce"):
-        yield Fault(facts.where("soft_bounce"), "is yes", mend.remove(facts, "soft_bounce"))
+        yield Fault(facts.where("soft_bounce"), "is yes", remedies.remove(facts, "soft_bounce"))
 
 
 def _mailbox_too_small(facts: Facts) -> Iterator[Fault]:
@@ -123,7 +125,7 @@ def _mailbox_too_small(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("mailbox_size_limit"),
             f"is {mailbox}, and message_size_limit is {message}",
-            mend.assign(facts, ("mailbox_size_limit", "0")),
+            remedies.assign(facts, ("mailbox_size_limit", "0")),
         )
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from config.lint import mend
-from config.lint.facts import HostFacts, Route
-from config.lint.finding import Fault, Rule, Severity
-from config.lint.relayhost import parsed
-from config.lint.tls import level_for
+from postward.config.lint import remedies
+from postward.config.lint.facts import HostFacts, Route
+from postward.config.lint.finding import Fault, Rule, Severity
+from postward.config.lint.relayhost import parsed
+from postward.config.lint.tls import level_for
 
 Facts = HostFacts
 
@@ -52,7 +52,7 @@ def _no_passwords(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("smtp_sasl_auth_enable"),
             "is yes, and smtp_sasl_password_maps is empty",
-            mend.assign(facts, ("smtp_sasl_password_maps", table)),
+            remedies.assign(facts, ("smtp_sasl_password_maps", table)),
         )
 
 
@@ -63,7 +63,7 @@ def _switched_off(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("smtp_sasl_auth_enable"),
             "is no, and smtp_sasl_password_maps is set",
-            mend.assign(facts, ("smtp_sasl_auth_enable", "yes")),
+            remedies.assign(facts, ("smtp_sasl_auth_enable", "yes")),
         )
 
 
@@ -75,7 +75,7 @@ def _no_plugin(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("smtp_sasl_auth_enable"),
             f"is yes, and no SASL plug-in for {' or '.join(word.upper() for word in known)} is installed",
-            mend.install(facts, "sasl"),
+            remedies.install(facts, "sasl"),
         )
 
 
@@ -91,7 +91,7 @@ def _no_plaintext(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.where(name),
                 f"is {', '.join(facts.words(name, route.service))}, which forbids PLAIN and LOGIN",
-                mend.assign(facts, (name, "noanonymous")),
+                remedies.assign(facts, (name, "noanonymous")),
             )
 
 
@@ -99,7 +99,7 @@ def _unknown_option(facts: Facts) -> Iterator[Fault]:
     for name in ("smtp_sasl_security_options", "smtp_sasl_tls_security_options"):
         wrong = [word for word in facts.words(name) if word.lower() not in _OPTIONS]
         if wrong and name in facts.explicit:
-            yield Fault(facts.where(name), f'has "{wrong[0]}"', mend.assign(facts, (name, "noanonymous")))
+            yield Fault(facts.where(name), f'has "{wrong[0]}"', remedies.assign(facts, (name, "noanonymous")))
 
 
 def _unknown_mechanism(facts: Facts) -> Iterator[Fault]:
@@ -108,7 +108,7 @@ def _unknown_mechanism(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("smtp_sasl_mechanism_filter"),
             f'has "{wrong[0]}", which is no mechanism',
-            mend.assign(facts, ("smtp_sasl_mechanism_filter", "plain, login")),
+            remedies.assign(facts, ("smtp_sasl_mechanism_filter", "plain, login")),
         )
 
 
@@ -118,7 +118,7 @@ def _wrong_type(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("smtp_sasl_type"),
             f"is {kind}; this Postfix can use {', '.join(sorted(facts.sasl_types))} to log in",
-            mend.remove(facts, "smtp_sasl_type"),
+            remedies.remove(facts, "smtp_sasl_type"),
         )
 
 
@@ -127,7 +127,7 @@ def _hard_bounce(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("smtp_sasl_auth_soft_bounce"),
             "is no",
-            mend.remove(facts, "smtp_sasl_auth_soft_bounce"),
+            remedies.remove(facts, "smtp_sasl_auth_soft_bounce"),
         )
 
 
@@ -139,7 +139,7 @@ def _without_tls(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.where("smtp_tls_security_level"),
                 f"is {word or 'empty'}, and {route.next_hop} wants a login",
-                mend.assign(facts, ("smtp_tls_security_level", "encrypt")),
+                remedies.assign(facts, ("smtp_tls_security_level", "encrypt")),
             )
 
 
@@ -151,14 +151,16 @@ def _in_clear(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 facts.where("smtp_tls_security_level"),
                 f"is {level_for(facts, route)}, and {route.next_hop} gets a login",
-                mend.assign(facts, ("smtp_tls_security_level", "encrypt")),
+                remedies.assign(facts, ("smtp_tls_security_level", "encrypt")),
             )
 
 
 def _unlogged(facts: Facts) -> Iterator[Fault]:
     levels = {level_for(facts, route) for route in login_routes(facts)}
     if "may" in levels and facts.value("smtp_tls_loglevel") in {"0", "none"}:
-        yield Fault(facts.where("smtp_tls_loglevel"), "is 0", mend.assign(facts, ("smtp_tls_loglevel", "1")))
+        yield Fault(
+            facts.where("smtp_tls_loglevel"), "is 0", remedies.assign(facts, ("smtp_tls_loglevel", "1"))
+        )
 
 
 E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE

@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from config.lint import mend
-from config.lint.facts import FileFacts, HostFacts
-from config.lint.finding import Fault, Rule, Severity
-from config.lint.main_cf import WORDS_TOO
-from config.lint.relayhost import provider_of, wrong_provider_port
-from config.settings import Settings
+from postward.config.lint import remedies
+from postward.config.lint.facts import FileFacts, HostFacts
+from postward.config.lint.finding import Fault, Rule, Severity
+from postward.config.lint.main_cf import WORDS_TOO
+from postward.config.lint.relayhost import provider_of, wrong_provider_port
+from postward.config.settings import Settings
 
 
 class Case(NamedTuple):
@@ -135,8 +135,10 @@ def _ca_file(case: Case) -> Iterator[Fault]:
         if known is None or (known.exists and not known.directory and known.certificates is not False):
             continue
         what = "holds no certificate" if known.exists else "does not exist"
-        bundle = mend.ca_file(case.facts)
-        right = f'write ca_file = "{bundle}"' if bundle != relay.ca_file else mend.install(case.facts, "ca")
+        bundle = remedies.ca_file(case.facts)
+        right = (
+            f'write ca_file = "{bundle}"' if bundle != relay.ca_file else remedies.install(case.facts, "ca")
+        )
         yield Fault(f"relay.{relay.name}.ca_file", f"is {relay.ca_file}, which {what}", right)
 
 
@@ -146,7 +148,7 @@ def _map_type(case: Case) -> Iterator[Fault]:
         yield Fault(
             "postfix.map_type",
             f"is {wanted}, which this Postfix cannot build",
-            f'write map_type = "auto", or {mend.install(case.facts, "map", type=wanted)}',
+            f'write map_type = "auto", or {remedies.install(case.facts, "map", type=wanted)}',
         )
 
 

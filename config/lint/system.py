@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from config.lint import mend
-from config.lint.facts import FileFacts, HostFacts
-from config.lint.finding import Fault, Rule, Severity
-from config.lint.relayhost import parsed
+from postward.config.lint import remedies
+from postward.config.lint.facts import FileFacts, HostFacts
+from postward.config.lint.finding import Fault, Rule, Severity
+from postward.config.lint.relayhost import parsed
 
 Facts = HostFacts
 
@@ -16,7 +16,7 @@ def _chrooted(facts: Facts) -> bool:
 
 def _copy(facts: Facts, name: str) -> str:
     inside = f"{facts.value('queue_directory')}/etc"
-    return f"mkdir -p {inside} && cp -L /etc/{name} {inside}/ && {mend.postfix(facts, 'reload')}"
+    return f"mkdir -p {inside} && cp -L /etc/{name} {inside}/ && {remedies.postfix(facts, 'reload')}"
 
 
 def _no_resolver(facts: Facts) -> Iterator[Fault]:
@@ -79,12 +79,12 @@ def _no_queue(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("queue_directory"),
             f"is {facts.value('queue_directory')}, which does not exist",
-            mend.edit(facts, "correct it, or make the folder", "check"),
+            remedies.edit(facts, "correct it, or make the folder", "check"),
         )
 
 
 def _queue_owner(facts: Facts) -> Iterator[Fault]:
-    repair = mend.postfix(facts, "set-permissions")
+    repair = remedies.postfix(facts, "set-permissions")
     for name in ("incoming", "active", "deferred", "maildrop"):
         known = _queue_folder(facts, name)
         if known and known.exists and facts.mail_uid is not None and known.owner != facts.mail_uid:
@@ -100,7 +100,7 @@ def _data_owner(facts: Facts) -> Iterator[Fault]:
     if known and facts.mail_uid is not None and (not known.exists or known.owner != facts.mail_uid):
         shown = f"is owned by uid {known.owner}" if known.exists else "does not exist"
         owner = facts.value("mail_owner")
-        yield Fault(path, shown, f"install -d -o {owner} -m 0700 {path} && {mend.restart(facts)}")
+        yield Fault(path, shown, f"install -d -o {owner} -m 0700 {path} && {remedies.restart(facts)}")
 
 
 def _postdrop(facts: Facts) -> Iterator[Fault]:
@@ -110,7 +110,7 @@ def _postdrop(facts: Facts) -> Iterator[Fault]:
         return
     if not known.exists or not known.mode & 0o2000 or known.group != facts.setgid_gid:
         shown = f"has mode {known.mode:04o} and group {known.group}" if known.exists else "does not exist"
-        yield Fault(path, shown, mend.postfix(facts, "set-permissions"))
+        yield Fault(path, shown, remedies.postfix(facts, "set-permissions"))
 
 
 def _disk_full(facts: Facts) -> Iterator[Fault]:
@@ -148,7 +148,7 @@ def _log_prefix(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("maillog_file"),
             f"is {path}, and maillog_file_prefixes allows {', '.join(prefixes)}",
-            mend.edit(facts, "write a path below /var", "start"),
+            remedies.edit(facts, "write a path below /var", "start"),
         )
 
 

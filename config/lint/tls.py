@@ -4,11 +4,11 @@ import difflib
 import re
 from collections.abc import Iterator
 
-from config.lint import mend
-from config.lint.facts import HostFacts, Route
-from config.lint.finding import Fault, Rule, Severity
-from config.lint.next_hop import NextHop
-from config.lint.relayhost import parsed
+from postward.config.lint import remedies
+from postward.config.lint.facts import HostFacts, Route
+from postward.config.lint.finding import Fault, Rule, Severity
+from postward.config.lint.next_hop import NextHop
+from postward.config.lint.relayhost import parsed
 
 Facts = HostFacts
 
@@ -59,11 +59,11 @@ def _setting(facts: Facts, route: Route, name: str) -> str:
 
 def _unwrap(facts: Facts, route: Route, hop: NextHop) -> str:
     if hop.starttls and f"{route.service}/unix/smtp_tls_wrappermode" in facts.master.overrides:
-        return mend.remove_override(facts, route.service, "smtp_tls_wrappermode")
+        return remedies.remove_override(facts, route.service, "smtp_tls_wrappermode")
     more = (
         [] if level(facts, route.service) not in _WEAK - {"may"} else [("smtp_tls_security_level", "encrypt")]
     )
-    return mend.assign(facts, ("smtp_tls_wrappermode", "no"), *more)
+    return remedies.assign(facts, ("smtp_tls_wrappermode", "no"), *more)
 
 
 def _wrapper_on_starttls_port(facts: Facts) -> Iterator[Fault]:
@@ -82,7 +82,7 @@ def _wrapper_on_other_route(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 route.where,
                 f"goes to {route.next_hop} by {route.service}, which has smtp_tls_wrappermode = yes",
-                mend.edit(
+                remedies.edit(
                     facts,
                     f"give {route.next_hop} a service of its own in master.cf with -o smtp_tls_wrappermode=no",
                 ),
@@ -98,7 +98,7 @@ def _wrapper_without_level(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _setting(facts, route, "smtp_tls_wrappermode"),
                 f"is yes, and the security level is {shown}",
-                mend.assign(facts, ("smtp_tls_security_level", "encrypt")),
+                remedies.assign(facts, ("smtp_tls_security_level", "encrypt")),
             )
 
 
@@ -108,7 +108,9 @@ def _implicit_port_without_wrapper(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 route.where,
                 f"is {route.next_hop}, a port for TLS from the first byte, and smtp_tls_wrappermode is no",
-                mend.assign(facts, ("smtp_tls_wrappermode", "yes"), ("smtp_tls_security_level", "encrypt")),
+                remedies.assign(
+                    facts, ("smtp_tls_wrappermode", "yes"), ("smtp_tls_security_level", "encrypt")
+                ),
             )
 
 
@@ -123,8 +125,8 @@ def _rewrite(facts: Facts, place: str, value: str) -> str:
     """Another value, at a place of `_everywhere`."""
     name = place.rpartition(": ")[2]
     if " -o " in name:
-        return mend.edit(facts, f'write "{value}"')
-    return mend.assign(facts, (name, value))
+        return remedies.edit(facts, f'write "{value}"')
+    return remedies.assign(facts, (name, value))
 
 
 def _everywhere(facts: Facts, *names: str) -> Iterator[tuple[str, str]]:
@@ -142,7 +144,7 @@ def _unknown_policy(facts: Facts) -> Iterator[Fault]:
     for place, _, word in policies(facts):
         if word not in LEVELS:
             right = f"write one of: {', '.join(LEVELS)}; then postmap the file"
-            yield Fault(place, f'has the level "{word}"', mend.edit(facts, right))
+            yield Fault(place, f'has the level "{word}"', remedies.edit(facts, right))
 
 
 def _unknown_protocols(facts: Facts) -> Iterator[Fault]:
@@ -176,7 +178,7 @@ def _no_authorities(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             place,
             f"is {word}, and neither smtp_tls_CAfile nor smtp_tls_CApath is set",
-            mend.assign(facts, ("smtp_tls_CAfile", mend.ca_file(facts))),
+            remedies.assign(facts, ("smtp_tls_CAfile", remedies.ca_file(facts))),
         )
 
 
@@ -192,11 +194,11 @@ def _file_missing(facts: Facts, name: str) -> Iterator[Fault]:
     value = facts.value(name)
     known = facts.files.get(value)
     if value and known and not known.exists:
-        bundle = mend.ca_file(facts)
+        bundle = remedies.ca_file(facts)
         right = (
-            mend.install(facts, "ca")
+            remedies.install(facts, "ca")
             if value == bundle
-            else f"{mend.remove(facts, name)}; {mend.assign(facts, ('smtp_tls_CAfile', bundle))}"
+            else f"{remedies.remove(facts, name)}; {remedies.assign(facts, ('smtp_tls_CAfile', bundle))}"
         )
         yield Fault(facts.where(name), f"is {value}, which does not exist", right)
 
@@ -209,7 +211,7 @@ def _ca_file_empty(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("smtp_tls_CAfile"),
             f"is {value}, which is {what}",
-            mend.assign(facts, ("smtp_tls_CAfile", mend.ca_file(facts))),
+            remedies.assign(facts, ("smtp_tls_CAfile", remedies.ca_file(facts))),
         )
 
 
@@ -222,7 +224,7 @@ def _ca_path_outside_chroot(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 place,
                 f"is {word}, and {path} is not inside the chroot of smtp(8)",
-                mend.assign(facts, ("smtp_tls_CAfile", mend.ca_file(facts))),
+                remedies.assign(facts, ("smtp_tls_CAfile", remedies.ca_file(facts))),
             )
 
 
@@ -231,7 +233,7 @@ def _client_key_missing(facts: Facts) -> Iterator[Fault]:
         value = facts.value(name)
         known = facts.files.get(value)
         if value and known and not known.exists:
-            yield Fault(facts.where(name), f"is {value}, which does not exist", mend.remove(facts, name))
+            yield Fault(facts.where(name), f"is {value}, which does not exist", remedies.remove(facts, name))
 
 
 def _dane_without_dnssec(facts: Facts) -> Iterator[Fault]:
@@ -239,7 +241,7 @@ def _dane_without_dnssec(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("smtp_tls_security_level"),
             f"is {level(facts)}, and smtp_dns_support_level is not dnssec",
-            mend.assign(facts, ("smtp_dns_support_level", "dnssec")),
+            remedies.assign(facts, ("smtp_dns_support_level", "dnssec")),
         )
 
 
@@ -248,7 +250,7 @@ def _no_fingerprint(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("smtp_tls_security_level"),
             "is fingerprint, and smtp_tls_fingerprint_cert_match is empty",
-            mend.assign(facts, ("smtp_tls_security_level", "encrypt")),
+            remedies.assign(facts, ("smtp_tls_security_level", "encrypt")),
         )
 
 

@@ -8,7 +8,7 @@ Nothing here fails.
 
 from typing import TypeAlias
 
-from parsers.events.client import (
+from postward.parsers.events.client import (
     BadDestination,
     CertificateNotVerified,
     ConnectFailed,
@@ -30,7 +30,7 @@ from parsers.events.client import (
     TlsReport,
     WrapperModeNeeded,
 )
-from parsers.events.host import (
+from postward.parsers.events.host import (
     BadParameter,
     ClockProblem,
     CompatibilityNotice,
@@ -57,7 +57,7 @@ from parsers.events.host import (
     TransportUnavailable,
     Verbose,
 )
-from parsers.events.message import (
+from postward.parsers.events.message import (
     Attempt,
     Backlog,
     ClientAccepted,
@@ -80,7 +80,7 @@ from parsers.events.message import (
     StatusNotWritten,
     SubmissionFailed,
 )
-from parsers.events.server import (
+from postward.parsers.events.server import (
     ClientConnected,
     ClientDisconnected,
     ClientLimit,

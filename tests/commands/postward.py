@@ -1,6 +1,6 @@
 """`postward` as a program of its own, from these sources: `python -m tests.commands.postward COMMAND …`."""
 
-from agent.cli import main
+from postward.agent.cli import main
 
 if __name__ == "__main__":
     main(prog_name="postward")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bed.postfix import PostfixInstance
-from tests.bed.product import run_postward, write_reading_settings
+from tests.support.postfix import PostfixInstance
+from tests.support.product import run_postward, write_reading_settings
 
 # Prints what was recorded since the moment asked for; then its last words, and their status.
 _JOURNALCTL = f"""#!{sys.executable}

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from agent.cli import main
-from parsers.scrub import SCRUBBED
+from postward.agent.cli import main
+from postward.parsers.scrub import SCRUBBED
 
 HEAD = "2026-11-24T06:05:01+00:00 mx1 postfix"
 PEER = "smtp.relay.test[192.0.2.9]:587"

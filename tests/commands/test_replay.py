@@ -17,14 +17,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.registry import CollectorRegistry
 
-from agent.cli import main
-from agent.commands.replay import Replay
-from agent.relay_names import RelayNames
-from agent.tally import Tally
-from agent.telling.collector import PostwardCollector
-from agent.telling.exposition import History
-from tests.bed.require import required
-from tests.bench.lines import log_lines
+from postward.agent.cli import main
+from postward.agent.commands.replay import Replay
+from postward.agent.metrics.collector import PostwardCollector
+from postward.agent.metrics.exposition import History
+from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.tally import Tally
+from tests.support.require import required
+from tools.bench.lines import log_lines
 
 PEER = "smtp.relay.test[192.0.2.9]:587"
 SENT = '{postfix_instance="postfix",relay="other",status="sent"}'

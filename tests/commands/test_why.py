@@ -5,7 +5,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.bed.product import POSTWARD, run_postward
+from tests.support.product import POSTWARD, run_postward
 
 TRAPS = Path(__file__).parents[1] / "corpus" / "traps"
 

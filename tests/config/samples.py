@@ -3,7 +3,7 @@
 import re
 import tomllib
 
-from config.settings import Settings, parse_settings
+from postward.config.settings import Settings, parse_settings
 
 HOST = {"myhostname": 'myhostname = "mail.example.com"'}
 RELAY = {"name": 'name = "a"', "host": 'host = "smtp.example.net"'}

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pytest
 
-from config.errors import SettingsError
-from config.settings import load_settings
+from postward.config.errors import SettingsError
+from postward.config.settings import load_settings
 from tests.config.samples import load, toml
 
 

@@ -4,8 +4,8 @@ from itertools import product
 
 import pytest
 
-from config.desired import PostfixFacts, UnsupportedMapTypeError, desired_state
-from config.providers import PROVIDERS
+from postward.config.desired import PostfixFacts, UnsupportedMapTypeError, desired_state
+from postward.config.providers import PROVIDERS
 from tests.config.samples import SECRET, load, toml
 
 TYPES = frozenset({"hash", "btree", "lmdb", "cdb", "texthash", "static", "regexp", "proxy"})

@@ -2,8 +2,8 @@
 
 import pytest
 
-from config.errors import SettingsError
-from config.settings import Settings
+from postward.config.errors import SettingsError
+from postward.config.settings import Settings
 from tests.config.samples import load, toml
 
 TWO_RELAYS = toml(

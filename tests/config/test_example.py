@@ -6,9 +6,9 @@ import tomllib
 
 import pytest
 
-from config.environment import models_of
-from config.example import example
-from config.settings import Settings, known_keys
+from postward.config.environment import models_of
+from postward.config.example import example
+from postward.config.settings import Settings, known_keys
 from tests.config.samples import load
 
 

@@ -4,9 +4,9 @@ import tomllib
 
 import pytest
 
-from config.first_settings import Answers, first_settings
-from config.providers import PROVIDERS
-from config.settings import parse_settings
+from postward.config.first_settings import Answers, first_settings
+from postward.config.providers import PROVIDERS
+from postward.config.settings import parse_settings
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from config.desired import PostfixFacts, desired_state
-from config.errors import SettingsError
+from postward.config.desired import PostfixFacts, desired_state
+from postward.config.errors import SettingsError
 from tests.config.samples import load
 
 FACTS = PostfixFacts("/etc/postfix", "hash", frozenset({"hash", "btree", "texthash", "static", "regexp"}))

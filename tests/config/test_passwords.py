@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from config.desired import PostfixFacts, desired_state
-from config.drift import ActualState, TableState, drift
-from config.environment import models_of, read_overrides
-from config.errors import SettingsError
-from config.plan import diff, plan
-from config.relay import Relay, read_passwords
-from config.settings import Settings, load_settings, parse_settings
+from postward.config.desired import PostfixFacts, desired_state
+from postward.config.drift import ActualState, TableState, drift
+from postward.config.environment import models_of, read_overrides
+from postward.config.errors import SettingsError
+from postward.config.plan import diff, plan
+from postward.config.relay import Relay, read_passwords
+from postward.config.settings import Settings, load_settings, parse_settings
 from tests.config.samples import SECRET, load, toml
 
 FACTS = PostfixFacts("/etc/postfix", "hash", frozenset({"hash"}))
@@ -253,7 +253,7 @@ def _as_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Pat
         path.parent.mkdir()
         path.write_text(SECRET)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(copy.parent))
-    monkeypatch.setattr("config.passwords.os.access", lambda path, _mode: path != file)
+    monkeypatch.setattr("postward.config.passwords.os.access", lambda path, _mode: path != file)
     return file, copy
 
 

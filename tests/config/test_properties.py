@@ -5,11 +5,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from config.desired import PostfixFacts, desired_state
-from config.errors import SettingsError
-from config.fields import is_address, is_host_name, split_address
-from config.relay import read_passwords
-from config.settings import Settings, known_keys, parse_settings
+from postward.config.desired import PostfixFacts, desired_state
+from postward.config.errors import SettingsError
+from postward.config.fields import is_address, is_host_name, split_address
+from postward.config.relay import read_passwords
+from postward.config.settings import Settings, known_keys, parse_settings
 
 SECRET = "Tr0ub4dor&3"
 FACTS = PostfixFacts("/etc/postfix", "hash", frozenset({"hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash"}))  # fmt: skip

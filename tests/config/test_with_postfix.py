@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from config.desired import LookupTable
-from config.errors import SettingsError
-from config.fields import is_address, is_host_name
-from tests.bed import require_postfix
+from postward.config.desired import LookupTable
+from postward.config.errors import SettingsError
+from postward.config.fields import is_address, is_host_name
 from tests.config.samples import SECRET, load, toml
+from tests.support import require_postfix
 
 PASSWORDS = [SECRET, "#x", "a:b:c", "a  b", '"quoted"', "'", "\\n", "$x ${y}", "пароль", "x" * 3000, "="]
 

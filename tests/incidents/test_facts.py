@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of
-from agent.incidents.symptom import Certainty, Offer
-from tests.bed import require_postfix
-from tests.incidents.hosts import Trap, hosts, incidents_of, join
-from tests.incidents.traps import TRAPS, path_of, truths
-from tests.lint.host import Host
+from postward.agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of
+from postward.agent.incidents.symptom import Certainty, Offer
+from tests.config.lint.host import Host
+from tests.support import require_postfix
+from tools.incidents.hosts import Trap, hosts, incidents_of, join
+from tools.incidents.traps import TRAPS, path_of, truths
 
 HOSTS = hosts()
 MENDED = [

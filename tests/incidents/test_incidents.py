@@ -7,12 +7,12 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.incidents import Incident, Incidents
-from agent.incidents.day import PIECES, Day
-from agent.incidents.evidence import masked
-from agent.incidents.symptom import Effect
-from agent.relay_names import RelayNames
-from parsers import parse
+from postward.agent.incidents import Incident, Incidents
+from postward.agent.incidents.evidence import masked
+from postward.agent.incidents.history import PIECES, Day
+from postward.agent.incidents.symptom import Effect
+from postward.agent.metrics.labels import RelayNames
+from postward.parsers import parse
 
 _NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 _RELAYS = RelayNames([("smtp.relay.test", 587, "demo"), ("smtp.other.test", 587, "other-relay")])

@@ -4,10 +4,10 @@ import subprocess
 
 import pytest
 
-from agent.incidents.catalogue import ROWS
-from tests.bed import require_postfix
-from tests.bed.require import demand, required
-from tests.incidents.remedies import FAULTS, Outcome, outcomes, shown
+from postward.agent.incidents.catalog.table import ROWS
+from tests.support import require_postfix
+from tests.support.require import demand, required
+from tools.incidents.remedies import FAULTS, Outcome, outcomes, shown
 
 # Those that smtp(8) does not die of: after that master(8) would wait for a minute.
 QUICK = (

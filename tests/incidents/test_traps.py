@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.incidents import incidents
-from agent.incidents.catalogue import ROWS, SYMPTOMS, of_delivery, of_line
-from agent.incidents.diagnosis import diagnose, filled
-from agent.incidents.incident import Incident
-from agent.incidents.symptom import Certainty, Effect, Offer, Proof, Symptom
-from config.lint import HOST_RULES, SETTINGS_RULES
-from config.lint.facts import HostFacts
-from config.lint.finding import Finding, Severity
-from parsers import Cause
-from tests.incidents.traps import SYMPTOM_LOGS, TRAPS, diagnosed, judge, path_of, truths
+from postward.agent.incidents import tracker
+from postward.agent.incidents.catalog.table import ROWS, SYMPTOMS, of_delivery, of_line
+from postward.agent.incidents.diagnosis import diagnose, filled
+from postward.agent.incidents.model import Incident
+from postward.agent.incidents.symptom import Certainty, Effect, Offer, Proof, Symptom
+from postward.config.lint import HOST_RULES, SETTINGS_RULES
+from postward.config.lint.facts import HostFacts
+from postward.config.lint.finding import Finding, Severity
+from postward.parsers import Cause
+from tools.incidents.traps import SYMPTOM_LOGS, TRAPS, diagnosed, judge, path_of, truths
 
 TRUTHS = truths()
 
@@ -47,8 +47,8 @@ def shown() -> set[int]:
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(incidents, "of_delivery", noted(of_delivery))
-        patch.setattr(incidents, "of_line", noted(of_line))
+        patch.setattr(tracker, "of_delivery", noted(of_delivery))
+        patch.setattr(tracker, "of_line", noted(of_line))
         opened = [symptom for log in TRUTHS for symptom, _, _ in diagnosed(path_of(log))]
     # What is looked up by its name alone: nothing else opens it.
     named = [SYMPTOMS[symptom] for symptom in opened if symptom == "fallback"]

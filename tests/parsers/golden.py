@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from parsers import LineBuffer, as_fields, cause_of, parse, relay_host_of, step_of
+from postward.parsers import LineBuffer, as_fields, cause_of, parse, relay_host_of, step_of
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from parsers import Cause, Event, cause_of, classify, relay_host_of, step_of
-from parsers.events import Attempt, ConnectFailed, Delivery, MessageId, Removed, TlsFailed
+from postward.parsers import Cause, Event, cause_of, classify, relay_host_of, step_of
+from postward.parsers.events import Attempt, ConnectFailed, Delivery, MessageId, Removed, TlsFailed
 from tests.parsers.golden import CORPUS
 
 _HOST = "smtp.relay.example[192.0.2.10]"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from parsers import cause_of, parse
-from parsers.daemons import TABLE
-from parsers.events import Delivery, Problem
-from parsers.rules import Rule
+from postward.parsers import cause_of, parse
+from postward.parsers.daemons import TABLE
+from postward.parsers.events import Delivery, Problem
+from postward.parsers.rules import Rule
 from tests.parsers.golden import CORPUS, logs, meaning, read_lines
 
 _TRAPS = sorted((CORPUS / "traps").glob("*.log"))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from parsers import as_fields, split_peer
-from parsers.events import ClientConnected, Delivery, PickedUp
+from postward.parsers import as_fields, split_peer
+from postward.parsers.events import ClientConnected, Delivery, PickedUp
 
 
 @pytest.mark.parametrize(

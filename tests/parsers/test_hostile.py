@@ -5,7 +5,7 @@ import json
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from parsers import (
+from postward.parsers import (
     as_fields,
     cause_of,
     parse,
@@ -15,7 +15,7 @@ from parsers import (
     split_peer,
     step_of,
 )
-from parsers.events import (
+from postward.parsers.events import (
     ClientAccepted,
     ClientVerdict,
     ContentAction,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers import LineBuffer
+from postward.parsers import LineBuffer
 
 
 def test_a_line_ends_at_lf_and_nowhere_else() -> None:

@@ -1,6 +1,6 @@
 """The output of postconf."""
 
-from parsers import Service, parse_master, parse_parameters, split_list
+from postward.parsers import Service, parse_master, parse_parameters, split_list
 
 
 def test_parameters_are_names_and_values() -> None:

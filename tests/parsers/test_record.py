@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from parsers import parse, parse_record
-from parsers import record as record_module
-from parsers.record import split_tag
+from postward.parsers import parse, parse_record
+from postward.parsers import record as record_module
+from postward.parsers.record import split_tag
 from tests.parsers.golden import logs, read_lines
 
 _PLAIN = "Nov 24 06:05:01 mx1 {tag}[123]: {text}"

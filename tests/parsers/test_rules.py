@@ -2,10 +2,10 @@
 
 import pytest
 
-from parsers.daemons import TABLE
-from parsers.events import Attempt, Problem, Removed
-from parsers.grammar import DAEMONS
-from parsers.rules import rule
+from postward.parsers.daemons import TABLE
+from postward.parsers.events import Attempt, Problem, Removed
+from postward.parsers.grammar import DAEMONS
+from postward.parsers.rules import rule
 
 
 def test_groups_must_be_fields() -> None:

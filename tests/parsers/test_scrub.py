@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from parsers.scrub import SCRUBBED, scrub
+from postward.parsers.scrub import SCRUBBED, scrub
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 SECRET = "tr0ub4dor&3 ' = `x"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers import parse_stamp
+from postward.parsers import parse_stamp
 
 _BERLIN = ZoneInfo("Europe/Berlin")
 _NOW = datetime(2025, 11, 24, 6, 5, 1, tzinfo=_BERLIN)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from agent.commands.report import command
-from tests.bed import wait_for
-from tests.bench.lines import log_lines
+from postward.agent.commands.report import command
+from tests.support import wait_for
+from tools.bench.lines import log_lines
 
 pytest.importorskip("distributed") if not os.environ.get("CI") else None
 ROOT = Path(__file__).parents[2]
@@ -97,7 +97,7 @@ def test_the_same_bytes_also_when_a_worker_is_killed(tmp_path: Path, monkeypatch
         def bar(_size: int | None) -> Iterator[object]:
             yield kill_half_way
 
-        monkeypatch.setattr("agent.commands.report._bar", bar)
+        monkeypatch.setattr("postward.agent.commands.report._bar", bar)
         assert report("--dask", address, "--chunk", "50021", url) == whole
         assert killed == [-signal.SIGKILL]
 
@@ -105,7 +105,7 @@ def test_the_same_bytes_also_when_a_worker_is_killed(tmp_path: Path, monkeypatch
 def test_no_scheduler_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In words, with status 1."""
     (tmp_path / "mail.log").write_text("x\n")
-    monkeypatch.setattr("agent.report.on_dask._PATIENCE", 0.5)
+    monkeypatch.setattr("postward.agent.report.dask._PATIENCE", 0.5)
 
     result = CliRunner().invoke(command, ["--dask", "tcp://127.0.0.1:1", str(tmp_path / "mail.log")])
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from agent.report.cut import chunks_of
-from agent.report.summary import summarise
-from agent.report.work import Job, count
-from tests.bed.require import required
-from tests.bench.lines import log_lines
+from postward.agent.report.chunks import chunks_of
+from postward.agent.report.summary import summarise
+from postward.agent.report.workers import Job, count
+from tests.support.require import required
+from tools.bench.lines import log_lines
 
 RELEASES = sorted((Path(__file__).parents[1] / "corpus" / "releases").glob("*.log"))
 

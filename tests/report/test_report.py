@@ -12,13 +12,13 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.clock import local_now
-from agent.commands.report import command
-from agent.report import cut
-from agent.report.cut import Chunk, blocks_of, chunks_of
-from agent.report.tally import Limits
-from agent.report.work import Job, count, count_on_all_cores
-from tests.bench.lines import log_lines
+from postward.agent.clock import local_now
+from postward.agent.commands.report import command
+from postward.agent.report import chunks
+from postward.agent.report.chunks import Chunk, blocks_of, chunks_of
+from postward.agent.report.tally import Limits
+from postward.agent.report.workers import Job, count, count_on_all_cores
+from tools.bench.lines import log_lines
 
 OUTAGE = "".join(
     f"Nov 24 {hour:02}:{minute:02}:00 mx1 postfix/smtp[1]: {hour:02}{minute:02}A: to=<a@b.example>, relay=smtp.example.net[192.0.2.1]:587,"
@@ -54,7 +54,7 @@ def test_the_same_report_however_it_is_counted(logs: list[Path], monkeypatch: py
     whole = run("--json", "--jobs", 1, *logs)
     assert whole.exit_code == 0
     assert run("--json", "--jobs", 1, "--chunk", 10_007, *reversed(logs)).stdout == whole.stdout
-    monkeypatch.setattr("agent.report.work._WORTH_PROCESSES", 0)
+    monkeypatch.setattr("postward.agent.report.workers._WORTH_PROCESSES", 0)
     assert run("--json", "--jobs", 2, "--chunk", 30_011, *logs).stdout == whole.stdout
 
 
@@ -73,7 +73,7 @@ def test_a_file_that_cannot_be_read_is_named(logs: list[Path], tmp_path: Path) -
 
 def test_a_process_that_ends_is_told(logs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that dies makes an error, not a smaller report."""
-    monkeypatch.setattr("agent.report.work._WORTH_PROCESSES", 0)
+    monkeypatch.setattr("postward.agent.report.workers._WORTH_PROCESSES", 0)
     chunks = [chunk._replace(written=_Deadly()) for chunk in chunks_of(logs)]  # type: ignore[arg-type]
 
     with pytest.raises(ChildProcessError, match="--jobs 1"):
@@ -131,7 +131,7 @@ def test_the_page_stands_alone(logs: list[Path], tmp_path: Path) -> None:
 def test_estimates_are_marked(logs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """With more mails than the sample holds, numbers that rest on it have a ~; counts of lines have none."""
     assert "~" not in run(*logs).stdout
-    monkeypatch.setattr("agent.commands.report.Job", lambda relays: Job(relays, Limits(mails=64)))
+    monkeypatch.setattr("postward.agent.commands.report.Job", lambda relays: Job(relays, Limits(mails=64)))
 
     text = run(*logs).stdout
 
@@ -160,20 +160,20 @@ def test_every_line_is_in_one_chunk(parts: list[bytes], size: int) -> None:
     def open_file() -> BytesIO:
         return BytesIO(data)
 
-    chunks = cut.cut("name", open_file, len(data), local_now(), size)
+    pieces = chunks.cut("name", open_file, len(data), local_now(), size)
 
-    assert b"".join(b"".join(blocks_of(chunk, open_file)) for chunk in chunks) == data
+    assert b"".join(b"".join(blocks_of(chunk, open_file)) for chunk in pieces) == data
 
 
 def test_a_line_without_end_is_cut_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a line longer than the limit its beginning is taken, wherever chunks begin."""
-    monkeypatch.setattr(cut, "LONGEST_LINE", 1000)
-    monkeypatch.setattr(cut, "BLOCK", 300)
+    monkeypatch.setattr(chunks, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(chunks, "BLOCK", 300)
     data = b"one\n" + b"x" * 5000 + b"\ntwo\n" + b"y" * 999 + b"\n" + b"z" * 3000
 
     def lines(size: int) -> bytes:
-        chunks = cut.cut("name", lambda: BytesIO(data), len(data), local_now(), size)
-        return b"".join(b"".join(blocks_of(chunk, lambda: BytesIO(data))) for chunk in chunks)
+        pieces = chunks.cut("name", lambda: BytesIO(data), len(data), local_now(), size)
+        return b"".join(b"".join(blocks_of(chunk, lambda: BytesIO(data))) for chunk in pieces)
 
     expected = b"one\n" + b"x" * 1000 + b"\ntwo\n" + b"y" * 999 + b"\n" + b"z" * 1000
     assert {lines(size).removesuffix(b"\n") for size in (7, 500, 1001, 4096, 100_000)} == {expected}

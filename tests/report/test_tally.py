@@ -9,12 +9,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.report.counting import HostNames, ReportCounting
-from agent.report.skim import Skimmer
-from agent.report.tally import Limits, ReportTally
-from parsers import parse
-from tests.agent.test_skim import HEADERS, TEXTS
-from tests.bench.lines import log_lines
+from postward.agent.report.counter import HostNames, ReportCounting
+from postward.agent.report.fast_path import Skimmer
+from postward.agent.report.tally import Limits, ReportTally
+from postward.parsers import parse
+from tests.metrics.test_fast_path import HEADERS, TEXTS
+from tools.bench.lines import log_lines
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from agent.commands.trace import command
+from postward.agent.commands.trace import command
 
 # A client's mail, through a content filter that hands it back, forwarded, bounced; and strangers' mail beside it.
 LOG = """\
@@ -96,7 +96,7 @@ def test_standard_input_cannot_be_read_twice() -> None:
 def test_the_log_of_the_settings_with_what_rotation_made_of_it(logs: list[Path], tmp_path: Path) -> None:
     """Without files: log.source, and its rotated ones."""
     settings = tmp_path / "postward.toml"
-    sample = (Path(__file__).parents[1] / "bed" / "sample.toml").read_text()
+    sample = (Path(__file__).parents[2] / "tools" / "demo" / "sample.toml").read_text()
     settings.write_text(sample + f'\n[log]\nsource = "{logs[0]}"\n')
 
     result = trace("--json", "--config", settings, "BBBBB2")

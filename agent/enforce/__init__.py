@@ -1,0 +1,1 @@
+"""Keeping Postfix's configuration equal to the settings."""

@@ -1,0 +1,1 @@
+"""Events written out: JSON lines and Parquet."""

@@ -1,0 +1,153 @@
+"""Events as Parquet: one row for each line of Postfix's, in columns that analytical databases read.
+
+Needs the extra `parquet`. `SCHEMA` is the schema; docs/report.md tells it to users. A number that is none, or is not
+there, is null.
+"""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from postward.agent.commands.parse import of_record
+from postward.agent.incidents.evidence import masked
+from postward.agent.metrics.labels import RelayNames
+from postward.parsers import parse_event, parse_record, parse_stamp
+from postward.parsers.events import Delivery
+from postward.parsers.scrub import scrub
+
+_GROUP: Final = 50_000  # rows that are in memory at a time
+_MOST: Final = 2**31
+
+SCHEMA: Final = pa.schema([
+    pa.field("time", pa.timestamp("us", tz="UTC")),  # null where the stamp cannot be read
+    pa.field("stamp", pa.string()),  # as printed
+    pa.field("host", pa.string()),
+    pa.field("instance", pa.string()),
+    pa.field("daemon", pa.string()),
+    pa.field("pid", pa.int64()),
+    pa.field("severity", pa.string()),
+    pa.field("repeat", pa.int32(), nullable=False),  # how often syslogd says that the line was repeated, at least 1
+    pa.field("event", pa.string()),  # the kind of message; null where no rule knows it
+    pa.field("queue_id", pa.string()),
+    pa.field("message_id", pa.string()),
+    pa.field("from", pa.string()),
+    pa.field("to", pa.string()),
+    pa.field("orig_to", pa.string()),
+    pa.field("size", pa.int64()),  # bytes
+    pa.field("nrcpt", pa.int64()),
+    pa.field("relay", pa.string()),  # as printed
+    pa.field("relay_name", pa.string()),  # of the settings, else the host; deliveries only
+    pa.field("relay_host", pa.string()),
+    pa.field("relay_addr", pa.string()),
+    pa.field("relay_port", pa.int64()),
+    pa.field("delay", pa.float64()),  # seconds
+    pa.field("delay_before_queue_manager", pa.float64()),
+    pa.field("delay_queue_manager", pa.float64()),
+    pa.field("delay_connection_setup", pa.float64()),
+    pa.field("delay_transmission", pa.float64()),
+    pa.field("dsn", pa.string()),
+    pa.field("status", pa.string()),
+    pa.field("cause", pa.string()),
+    pa.field("reason", pa.string()),
+    pa.field("client", pa.string()),
+    pa.field("protocol", pa.string()),
+    pa.field("cipher", pa.string()),
+    pa.field("trust", pa.string()),
+    pa.field("fields", pa.string()),  # all that the event says, as JSON; of an unknown message its text
+])  # fmt: skip
+_STAGES: Final = (
+    "delay_before_queue_manager", "delay_queue_manager", "delay_connection_setup", "delay_transmission",
+)  # fmt: skip
+_HEADER: Final = frozenset(
+    {"stamp", "host", "instance", "daemon", "pid", "severity", "repeat", "event", "outcome"}
+)
+_NUMBERS: Final = {
+    field.name: float if pa.types.is_floating(field.type) else int
+    for field in SCHEMA
+    if pa.types.is_primitive(field.type)
+}
+
+
+class EventFile:
+    """A Parquet file that is being written.
+
+    Args:
+        path: of the file.
+        names: of the relays.
+        mask: write domains in the place of mail addresses.
+    """
+
+    def __init__(self, path: Path, names: RelayNames, *, mask: bool = False) -> None:
+        self.rows = 0
+        self._names = names
+        self._mask = mask
+        self._pending: list[dict[str, Any]] = []
+        self._file = path.open("wb")
+        self._writer = pq.ParquetWriter(self._file, SCHEMA, compression="zstd")
+
+    def feed(self, block: bytes, reference: datetime) -> None:
+        """Take whole lines; the reference is what year-less stamps are near to."""
+        for line in block.decode("utf-8", "replace").split("\n"):
+            row = self._row(line.removesuffix("\r"), reference)
+            if row is not None:
+                self._pending.append(row)
+        if len(self._pending) >= _GROUP:
+            self._flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write what is pending, and the end of the file."""
+        try:
+            self._flush()
+        finally:
+            self._writer.close()
+            self._file.close()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._writer.write_table(pa.Table.from_pylist(self._pending, SCHEMA))
+            self.rows += len(self._pending)
+            self._pending.clear()
+
+    def _row(self, line: str, reference: datetime) -> dict[str, Any] | None:
+        record = parse_record(line)
+        if record is None:
+            return None
+        record = record._replace(text=scrub(record.text))
+        event = parse_event(record)
+        row = of_record(record, event)
+        if self._mask:
+            row = {key: _without_addresses(value) for key, value in row.items()}
+        fields = {key: value for key, value in row.items() if key not in _HEADER}
+        delays = row.pop("delays", None)
+        if isinstance(delays, list):
+            row.update(zip(_STAGES, delays, strict=False))
+        row["fields"] = json.dumps(fields, ensure_ascii=False)
+        row["time"] = parse_stamp(record.stamp, reference)
+        row["repeat"] = record.repeat
+        if isinstance(event, Delivery):
+            row["relay_name"] = self._names.of_delivery(event)
+        return {name: _fit(name, row.get(name)) for name in SCHEMA.names}
+
+
+def _fit(name: str, value: Any) -> Any:
+    if name == "time" or value is None:
+        return value
+    kind = _NUMBERS.get(name)
+    if kind is None:
+        return str(value)
+    return kind(value) if isinstance(value, int | float) and abs(value) < _MOST else None
+
+
+def _without_addresses(value: Any) -> Any:
+    """The domains of addresses, in fields of their own and within texts."""
+    return masked(value) if isinstance(value, str) else value

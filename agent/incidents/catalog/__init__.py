@@ -1,0 +1,1 @@
+"""Symptoms and their candidate causes, as tables."""

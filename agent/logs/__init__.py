@@ -1,0 +1,1 @@
+"""Log sources: files, the journal, standard input."""

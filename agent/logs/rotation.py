@@ -1,0 +1,121 @@
+"""The files that a log has become by rotation, oldest first, the log itself last.
+
+Promise: the list is one that the folder had at one moment, not one seen while files were being renamed. The
+order is read from the names: numbers count down, dates count up; names of both kinds together are ordered by
+their last change, and beside them `.old` is the oldest. A compressed file whose plain one is still there is left out: it is being written.
+
+How it fails: OSError if the folder cannot be searched, or never holds still.
+"""
+
+import errno
+import re
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from postward.agent.logs.segment import COMPRESSED
+
+_ROTATED = re.compile(r"(?:[.-]([0-9][0-9T.:_-]*?)|\.old)(?:\.(?:gz|xz|bz2))?")
+_OLD = "old"
+_LOOKS = 20  # a rotation renames a handful of files within a millisecond
+
+
+class Entry(NamedTuple):
+    """A file of the list."""
+
+    path: Path
+    device: int
+    inode: int
+    changed: int
+    size: int
+
+    @property
+    def key(self) -> tuple[Path, int, int]:
+        """Which file it is, under which name."""
+        return self.path, self.device, self.inode
+
+    @property
+    def is_packed(self) -> bool:
+        """True for a compressed file, whose size says nothing."""
+        return self.path.suffix in COMPRESSED
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode."""
+        return self.device, self.inode
+
+
+def generations(log: Path) -> list[Entry]:
+    """The log's files; none if there is no such folder."""
+    before: dict[Path, tuple[int, int]] | None = None
+    for _ in range(_LOOKS):
+        entries = _look(log)
+        # readdir can miss a file that is renamed meanwhile; that it misses the same one twice would take two renames.
+        now = {entry.path: entry.identity for entry in entries}
+        if now == before:
+            return _ordered(log, _without_unfinished(entries))
+        before = now
+    raise BlockingIOError(errno.EAGAIN, "is being rotated without end", str(log))
+
+
+def _look(log: Path) -> list[Entry]:
+    entries = []
+    for path in _names(log):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            if path == log:
+                raise
+            continue
+        if path == log or stat.S_ISREG(status.st_mode):
+            entries.append(Entry(path, status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
+    return entries
+
+
+def _names(log: Path) -> list[Path]:
+    try:
+        paths = list(log.parent.iterdir())
+    except FileNotFoundError:
+        return []
+    except PermissionError:
+        return [log]  # a folder that may be searched, not listed
+    return sorted(path for path in paths if path == log or _rotation(log, path) is not None)
+
+
+def _rotation(log: Path, path: Path) -> str | None:
+    """What rotation appended to the name, without the dot; None if it is another file."""
+    if not path.name.startswith(log.name):
+        return None
+    match = _ROTATED.fullmatch(path.name, len(log.name))
+    return match and (match[1] or _OLD)
+
+
+def _without_unfinished(entries: list[Entry]) -> list[Entry]:
+    paths = {entry.path for entry in entries}
+    return [entry for entry in entries if not (entry.is_packed and entry.path.with_suffix("") in paths)]
+
+
+def _ordered(log: Path, entries: list[Entry]) -> list[Entry]:
+    rotated = {entry: _rotation(log, entry.path) or "" for entry in entries if entry.path != log}
+    old = [entry for entry, text in rotated.items() if text == _OLD]
+    numbered = {entry: text for entry, text in rotated.items() if text != _OLD}
+    ordered = [
+        *old,
+        *sorted(numbered, key=_order(numbered)),
+        *(entry for entry in entries if entry.path == log),
+    ]
+    newest = {
+        entry.identity: entry for entry in ordered
+    }  # a link to another of the files is no file of its own
+    return [entry for entry in ordered if newest[entry.identity] is entry]
+
+
+def _order(rotated: Mapping[Entry, str]) -> Callable[[Entry], Any]:
+    if all(text.isdigit() and len(text) <= 3 for text in rotated.values()):
+        return lambda entry: -int(rotated[entry])
+    if all(re.match(r"(?:19|20)[0-9]{2}", text) for text in rotated.values()):
+        return lambda entry: re.sub(r"\D", "", rotated[entry])
+    return lambda entry: entry.changed

@@ -1,0 +1,80 @@
+"""The table of metrics and the current values → Prometheus families. One custom collector renders everything.
+
+Built anew at each scrape: nothing is kept between two, so that concurrent scrapes get the same answer.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.core import (
+    Metric as Family,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
+
+from postward.agent.metrics.catalog import METRICS, Metric
+from postward.agent.metrics.exemplars import Example, Exemplars
+from postward.agent.metrics.tally import Labels, Tally
+
+# Gauges that are read when they are asked for: metric name → values by labels.
+Gauges = Mapping[str, Mapping[Labels, float]]
+
+
+class PostwardCollector(Collector):
+    """Renders the tally and the gauges of the moment.
+
+    Args:
+        tally: what was counted.
+        gauges: called at each scrape.
+        exemplars: mails that stand for a series, shown in OpenMetrics.
+    """
+
+    def __init__(
+        self, tally: Tally, gauges: Callable[[], Gauges], exemplars: Exemplars | None = None
+    ) -> None:
+        self._tally = tally
+        self._gauges = gauges
+        self._exemplars = exemplars or Exemplars()
+
+    def collect(self) -> Iterable[Family]:
+        """All families of the table, in its order."""
+        gauges = self._gauges()
+        for metric in METRICS:
+            yield self._family(metric, gauges)
+
+    def _family(self, metric: Metric, gauges: Gauges) -> Family:
+        if metric.kind == "histogram":
+            return self._histogram(metric)
+        if metric.kind == "counter":
+            counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels, value in _merged(self._tally.counters[metric.name], gauges.get(metric.name)):
+                counter.add_metric(labels, value, exemplar=_exemplar(self._exemplars.of(metric.name, labels)))
+            return counter
+        gauge = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+        for labels, value in _merged(self._tally.times.get(metric.name), gauges.get(metric.name)):
+            gauge.add_metric(labels, value)
+        return gauge
+
+    def _histogram(self, metric: Metric) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+        bounds = [*map(str, metric.buckets), "+Inf"]
+        for labels, (*counts, total) in self._tally.histograms[metric.name].items():
+            buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+            for index, (bound, count) in enumerate(zip(bounds, accumulate(counts), strict=True)):
+                exemplar = _exemplar(self._exemplars.of(metric.name, labels, index))
+                buckets.append((bound, count, exemplar) if exemplar else (bound, count))
+            family.add_metric(labels, buckets=buckets, sum_value=total)
+        return family
+
+
+def _exemplar(example: Example | None) -> Exemplar | None:
+    return None if example is None else Exemplar({"queue_id": example.queue_id}, example.value)
+
+
+def _merged(*groups: Mapping[Labels, float] | None) -> list[tuple[Labels, float]]:
+    return [item for group in groups if group for item in group.items()]

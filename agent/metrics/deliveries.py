@@ -1,0 +1,214 @@
+"""Records and events → counts: what is counted for each kind of message.
+
+Promise: labels are bounded whatever the log holds, and a line is counted as often as it says it was repeated.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.tally import Tally
+from postward.parsers import Cause, Event, Record, cause_of, parse_stamp
+from postward.parsers import events as ev
+
+_STATUS = {"sent": "sent", "deferred": "deferred", "bounced": "bounced", "SOFTBOUNCE": "deferred"}
+STAGES = ("before_queue_manager", "queue_manager", "connection_setup", "transmission")
+_PROTOCOLS = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
+# tls/tls_misc.c: what Postfix prints of a certificate.
+_TRUSTS = frozenset({"Anonymous", "Untrusted", "Trusted", "Verified"})
+_FOREVER = 1e9  # seconds; no mail waits for thirty years
+_MOST_DELAYS = 1 << 14
+_NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
+_MOST_INSTANCES = 32  # a host has a handful; a hostile log must not make more
+
+
+class Counting:
+    """Counts lines into a tally.
+
+    Args:
+        tally: where to; every series that the settings make known is there from the start, at zero.
+        names: the relays of the settings.
+        clock: the time that year-less stamps are near to.
+    """
+
+    def __init__(self, tally: Tally, names: RelayNames, clock: Callable[[], datetime]) -> None:
+        self.tally = tally
+        self.names = names
+        self._clock = clock
+        self._lines = tally.counters["postward_log_lines_total"]
+        self._instances = {"postfix": "postfix"}
+        self._stamps: dict[tuple[str, tuple[str, ...]], dict[tuple[str, str, int], str]] = {}
+        self._delays: defaultdict[tuple[str, str | None], Counter[str]] = defaultdict(Counter)
+        self._zero()
+
+    def _zero(self) -> None:
+        """A series that begins with its first failure shows no increase: Prometheus needs the zero before it."""
+        for outcome in ("event", "unrecognised", "foreign"):
+            self.tally.add("postward_log_lines_total", (outcome,), 0)
+        for relay in self.names.known:
+            for status in ("sent", "deferred", "bounced"):
+                self.tally.add("postfix_deliveries_total", ("postfix", relay, status), 0)
+            for cause in Cause:
+                self.tally.add("postfix_delivery_failures_total", ("postfix", relay, cause.value), 0)
+        for metric in ("postfix_messages_removed_total", "postfix_messages_expired_total"):
+            self.tally.add(metric, ("postfix",), 0)
+
+    def count(self, record: Record | None, event: Event | None) -> None:
+        """Count one line, as `parsers.parse` gives it."""
+        if record is None:
+            self._lines[("foreign",)] += 1
+            return
+        self._lines[("unrecognised",) if event is None else ("event",)] += record.repeat
+        if record.severity != "info":
+            self.tally.add("postfix_daemon_problems_total", (record.daemon, record.severity), record.repeat)
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, record, event)
+
+    def note_last_line(self, record: Record) -> None:
+        """Remember when this, the newest line, was written."""
+        self.note_time("postward_log_last_line_timestamp_seconds", (), record.stamp)
+
+    def note_time(self, metric: str, labels: tuple[str, ...], stamp: str) -> None:
+        """Remember the moment of a line, by its own stamp; `settle` puts it into the tally.
+
+        Reading a stamp takes longer than parsing a line, so only the last of those that are alike is read: same
+        month's name, same offset, same length. Of these the text has the order of time.
+        """
+        last = self._stamps.setdefault((metric, labels), {})
+        offset = stamp[-6:] if stamp[-6:-5] in {"+", "-"} else ""
+        alike = (stamp.translate(_NO_DIGITS), offset, len(stamp))
+        if stamp > last.get(alike, ""):
+            last[alike] = stamp
+
+    def delays(self, relay: str, stage: str | None, printed: Iterable[str]) -> None:
+        """Observe many delays, as `delay` does, at the next `settle`: printed with two digits, most occur often."""
+        column = self._delays[relay, stage]
+        column.update(printed)
+        if len(column) > _MOST_DELAYS:
+            self.settle()
+
+    def settle(self) -> None:
+        """Bring the tally up to date after a batch of lines."""
+        for (relay, stage), column in self._delays.items():
+            for seconds, times in column.items():
+                self.delay(relay, stage, seconds, times)
+        self._delays.clear()
+        for (metric, labels), last in self._stamps.items():
+            for stamp in last.values():
+                moment = parse_stamp(stamp, self._clock())
+                if moment is not None:
+                    self.tally.latest(metric, labels, moment.timestamp())
+        self._stamps.clear()
+
+    def sent(self, instance: str, relay: str, stamps: Iterable[str], times: int) -> None:
+        """Count deliveries that succeeded, at these times."""
+        self.tally.add("postfix_deliveries_total", (instance, relay, "sent"), times)
+        for stamp in stamps:
+            self.note_time("postfix_delivery_last_success_timestamp_seconds", (relay,), stamp)
+
+    def failed(
+        self, instance: str, relay: str, status: str, stamps: Iterable[str], causes: Mapping[str, int]
+    ) -> None:
+        """Count deliveries that failed, so many of each cause."""
+        self.tally.add("postfix_deliveries_total", (instance, relay, status), sum(causes.values()))
+        for cause, times in causes.items():
+            self.tally.add("postfix_delivery_failures_total", (instance, relay, cause), times)
+        for stamp in stamps:
+            self.note_time("postfix_delivery_last_failure_timestamp_seconds", (relay,), stamp)
+
+    def delay(self, relay: str, stage: str | None, seconds: str, times: int) -> None:
+        """Observe a whole delay (stage None) or a stage's, as printed. What is no number of seconds is left out."""
+        try:
+            value = float(seconds)
+        except ValueError:
+            return
+        if not 0 <= value < _FOREVER:  # also "nan"
+            return
+        if stage is None:
+            self.tally.observe("postfix_delivery_delay_seconds", (relay,), value, times)
+        else:
+            self.tally.observe("postfix_delivery_stage_delay_seconds", (relay, stage), value, times)
+
+    def tls_session(self, relay: str, protocol: str, trust: str, times: int) -> None:
+        """Count TLS sessions with a relay."""
+        protocol = protocol if protocol in _PROTOCOLS else "other"
+        trust = trust.lower() if trust in _TRUSTS else "unknown"
+        self.tally.add("postfix_tls_connections_total", (relay, protocol, trust), times)
+
+    def instance(self, name: str) -> str:
+        """The `postfix_instance` label, bounded."""
+        known = self._instances.get(name)
+        if known is None:
+            if len(self._instances) >= _MOST_INSTANCES:
+                return "other"
+            known = self._instances[name] = name
+        return known
+
+
+def _delivery(counting: Counting, record: Record, event: ev.Delivery) -> None:
+    status = _STATUS.get(event.status, "other")
+    relay = counting.names.of_delivery(event)
+    instance = counting.instance(record.instance)
+    if status == "sent":
+        counting.sent(instance, relay, (record.stamp,), record.repeat)
+    elif status == "other":
+        counting.tally.add("postfix_deliveries_total", (instance, relay, status), record.repeat)
+    else:
+        cause = cause_of(event) or Cause.OTHER
+        counting.failed(instance, relay, status, (record.stamp,), {cause.value: record.repeat})
+    if status in {"sent", "bounced"}:
+        _delays(counting, relay, event, record.repeat)
+
+
+def _delays(counting: Counting, relay: str, event: ev.Delivery, times: int) -> None:
+    """Only a final status tells how long a mail took: retries would count the same waiting again and again."""
+    counting.delay(relay, None, event.delay, times)
+    for stage, seconds in zip(STAGES, (event.delays or "").split("/"), strict=False):
+        counting.delay(relay, stage, seconds, times)
+
+
+def _expired(counting: Counting, record: Record, event: ev.Expired) -> None:
+    instance = counting.instance(record.instance)
+    counting.tally.add("postfix_messages_expired_total", (instance,), record.repeat)
+    counting.tally.add("postfix_deliveries_total", (instance, "none", "expired"), record.repeat)
+
+
+def _connect_failed(counting: Counting, record: Record, event: ev.ConnectFailed) -> None:
+    cause = cause_of(event) or Cause.OTHER
+    labels = (counting.names.of_peer(event.peer), cause.value)
+    counting.tally.add("postfix_connection_failures_total", labels, record.repeat)
+
+
+def _tls_established(counting: Counting, record: Record, event: ev.TlsEstablished) -> None:
+    if event.direction == "to":
+        relay = counting.names.of_peer(event.peer)
+        counting.tls_session(relay, event.protocol, event.trust or "", record.repeat)
+
+
+def _received(via: str) -> Callable[[Counting, Record, Any], None]:
+    def handle(counting: Counting, record: Record, _event: Any) -> None:
+        counting.tally.add(
+            "postfix_messages_received_total", (counting.instance(record.instance), via), record.repeat
+        )
+
+    return handle
+
+
+def _removed(counting: Counting, record: Record, _event: ev.Removed) -> None:
+    counting.tally.add("postfix_messages_removed_total", (counting.instance(record.instance),), record.repeat)
+
+
+# What is counted for a kind of message, besides the line itself.
+_HANDLERS: Mapping[Any, Callable[[Counting, Record, Any], None]] = {
+    ev.Delivery: _delivery,
+    ev.Expired: _expired,
+    ev.ConnectFailed: _connect_failed,
+    ev.TlsEstablished: _tls_established,
+    ev.PickedUp: _received("sendmail"),
+    ev.ClientAccepted: _received("smtp"),
+    ev.Notification: _received("notification"),
+    ev.Removed: _removed,
+}

@@ -1,0 +1,148 @@
+"""A tally as text: the Prometheus text format, and OpenMetrics with the time of each sample.
+
+Written here, because prometheus-client takes as long to load as a log of fifty thousand lines takes to count, and
+cannot write a history without holding all of it. A test reads the text back with that library and compares.
+"""
+
+import os
+from array import array
+from collections.abc import Callable, Iterator
+from itertools import accumulate, chain
+from typing import Final
+
+from postward.agent.metrics.catalog import METRICS, Metric
+from postward.agent.metrics.tally import Labels, Tally
+
+Write = Callable[[str], object]
+
+_ROWS_IN_MEMORY: Final = 64  # of each series; the others wait in a temporary file
+
+
+def write_text(tally: Tally, write: Write) -> None:
+    """The counts as they are now, in the text format."""
+    for metric in METRICS:
+        write(f"# HELP {metric.name} {_escaped(metric.help)}\n# TYPE {metric.name} {metric.kind}\n")
+        for labels, values in _points(metric, tally):
+            for name, value in zip(_sample_names(metric, labels), values, strict=True):
+                write(f"{name} {_number(value)}\n")
+
+
+class History:
+    """Samples of a tally at rising moments, written series by series as OpenMetrics demands.
+
+    A counter that appears is given a zero one interval before, so that its first increase is one. Samples wait in
+    a temporary file, which `close` removes.
+    """
+
+    def __init__(self, tally: Tally, interval: int) -> None:
+        self._tally = tally
+        self.interval = interval
+        self._series: dict[str, dict[Labels, _Rows]] = {metric.name: {} for metric in METRICS}
+        import tempfile  # only a history needs it and all that it loads
+
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as this object
+
+    def close(self) -> None:
+        """Let the temporary file go."""
+        self._file.close()
+
+    def sample(self, moment: int) -> None:
+        """Keep the counts as they were at this moment (seconds since the epoch)."""
+        for metric in METRICS:
+            series = self._series[metric.name]
+            for labels, values in _points(metric, self._tally):
+                rows = series.get(labels)
+                if rows is None:
+                    rows = series[labels] = _Rows(self._file.fileno(), len(values) + 1)
+                    if metric.kind != "gauge":
+                        rows.add([moment - self.interval, *[0.0] * len(values)])
+                rows.add([moment, *values])
+
+    def write(self, write: Write) -> None:
+        """All samples, and the end mark."""
+        for metric in METRICS:
+            series = self._series[metric.name]
+            if not series:
+                continue
+            family = metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
+            write(f"# HELP {family} {_escaped(metric.help)}\n# TYPE {family} {metric.kind}\n")
+            for labels, rows in series.items():
+                names = _sample_names(metric, labels)
+                for moment, *values in rows:
+                    for name, value in zip(names, values, strict=True):
+                        write(f"{name} {_number(value)} {int(moment)}\n")
+        write("# EOF\n")
+
+
+class _Rows:
+    """Rows of numbers of one width: the last ones here, the others in a file that many share."""
+
+    def __init__(self, file: int, width: int) -> None:
+        self._file = file
+        self._width = width
+        self._last = array("d")
+        self._offsets = array("Q")
+
+    def add(self, row: list[float]) -> None:
+        self._last.extend(row)
+        if len(self._last) >= self._width * _ROWS_IN_MEMORY:
+            self._offsets.append(_append(self._file, self._last.tobytes()))
+            self._last = array("d")
+
+    def __iter__(self) -> "Iterator[array[float]]":
+        size = self._width * _ROWS_IN_MEMORY * self._last.itemsize
+        written = (array("d", _read(self._file, size, offset)) for offset in self._offsets)
+        for rows in chain(written, (self._last,)):
+            for start in range(0, len(rows), self._width):
+                yield rows[start : start + self._width]
+
+
+def _append(file: int, data: bytes) -> int:
+    offset = os.lseek(file, 0, os.SEEK_END)
+    os.write(file, data)
+    return offset
+
+
+def _read(file: int, size: int, offset: int) -> bytes:
+    return os.pread(file, size, offset)
+
+
+def _points(metric: Metric, tally: Tally) -> Iterator[tuple[Labels, list[float]]]:
+    """Each series of a metric; of a histogram its cumulated buckets, its sum and its count."""
+    if metric.kind == "histogram":
+        for labels, (*counts, total) in tally.histograms[metric.name].items():
+            buckets = list(accumulate(counts))
+            yield labels, [*buckets, buckets[-1], total]
+    else:
+        group = tally.counters if metric.kind == "counter" else tally.times
+        for labels, value in group.get(metric.name, {}).items():
+            yield labels, [value]
+
+
+def _sample_names(metric: Metric, labels: Labels) -> list[str]:
+    """The names, with labels, of the values that `_points` gives."""
+    pairs = [f'{name}="{_quoted(value)}"' for name, value in zip(metric.labels, labels, strict=True)]
+    if metric.kind != "histogram":
+        return [_named(metric.name, pairs)]
+    bounds = [*map(str, metric.buckets), "+Inf"]
+    return [
+        *(_named(f"{metric.name}_bucket", [*pairs, f'le="{bound}"']) for bound in bounds),
+        _named(f"{metric.name}_count", pairs),
+        _named(f"{metric.name}_sum", pairs),
+    ]
+
+
+def _named(name: str, pairs: list[str]) -> str:
+    return f"{name}{{{','.join(pairs)}}}" if pairs else name
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n")
+
+
+def _quoted(text: str) -> str:
+    return _escaped(text).replace('"', r"\"")

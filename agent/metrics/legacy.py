@@ -1,0 +1,132 @@
+"""The metric names of prometheus-postfix-exporter, made from our counts, so that its dashboards live on.
+
+Off by default (`web.legacy_metrics`). Each name means what its help said there, with its two well-known faults mended:
+the delay's `stage` label is filled, and a mail's size counts once and not at each retry. Deliveries of all agents are
+counted under `smtp`. Left out is what cannot be had without unbounded series (cipher, sasl_username) or was never
+counted there either. `postfix_up` is ours: 1 if the master runs.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
+
+from postward.agent.metrics.catalog import BY_NAME
+from postward.agent.metrics.queue import AGE_BUCKETS, SIZE_BUCKETS, QueueCounts, histograms
+from postward.agent.metrics.tally import Labels, Tally
+
+# Their counter → (help, ours, the labels kept: theirs by ours). Counts are summed over all labels that are not kept.
+COUNTERS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
+    ("postfix_cleanup_messages_processed_total", "Messages processed by cleanup.", "postfix_messages_received_total", {}),
+    ("postfix_cleanup_messages_rejected_total", "Messages rejected by cleanup.", "postfix_messages_refused_total", {}),
+    ("postfix_qmgr_messages_removed_total", "Messages removed from the queue.", "postfix_messages_removed_total", {}),
+    ("postfix_qmgr_messages_expired_total", "Messages expired.", "postfix_messages_expired_total", {}),
+    ("postfix_smtp_messages_processed_total", "Deliveries by status.", "postfix_deliveries_total", {"status": "status"}),
+    ("postfix_smtp_tls_connections_total", "Outgoing TLS connections.", "postfix_tls_connections_total",
+     {"protocol": "protocol", "trust": "trust"}),
+    ("postfix_smtp_connection_timed_out_total", "Connections that timed out.", "postfix_connection_failures_total",
+     {"cause": "timeout"}),
+    ("postfix_smtpd_connects_total", "Connections of clients.", "postfix_smtpd_connections_total", {}),
+    ("postfix_smtpd_connections_lost_total", "Connections of clients that were lost.",
+     "postfix_smtpd_lost_connections_total", {"after": "after_stage"}),
+    ("postfix_smtpd_messages_rejected_total", "Commands of clients that were refused.", "postfix_smtpd_verdicts_total",
+     {"reply": "code"}),
+    ("postfix_smtpd_sasl_authentication_failures_total", "Logins of clients that failed.",
+     "postfix_smtpd_sasl_failures_total", {}),
+    ("postfix_smtpd_tls_connections_total", "Incoming TLS connections.", "postfix_smtpd_tls_connections_total",
+     {"protocol": "protocol", "trust": "trust"}),
+    ("postfix_bounce_non_delivery_notification_total", "Non-delivery notifications.", "postfix_notifications_total", {}),
+)  # fmt: skip
+# Their histogram → (help, ours, theirs by ours).
+HISTOGRAMS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
+    ("postfix_smtp_delivery_delay_seconds", "Delay by stage.", "postfix_delivery_stage_delay_seconds",
+     {"delay_stage": "stage"}),
+    ("postfix_qmgr_messages_inserted_size_bytes", "Size of messages.", "postfix_message_size_bytes", {}),
+    # Their spelling, which dashboards have.
+    ("postfix_qmgr_messages_inserted_receipients", "Recipients of messages.", "postfix_message_recipients", {}),
+)  # fmt: skip
+
+
+class LegacyCollector(Collector):
+    """Renders the tally and the last listing of the queue under those names.
+
+    Args:
+        tally: what was counted.
+        queue: the last listing, if there is one.
+    """
+
+    def __init__(self, tally: Tally, queue: Callable[[], QueueCounts | None]) -> None:
+        self._tally = tally
+        self._queue = queue
+
+    def collect(self) -> Iterable[Family]:
+        """All families."""
+        for name, help_text, ours, kept in COUNTERS:
+            if name not in BY_NAME:  # where both use a name, ours stands
+                yield self._counter(name, help_text, ours, kept)
+        deferred = GaugeMetricFamily("postfix_smtp_status_deferred", "Deliveries that were deferred.")
+        deferred.add_metric(
+            (), self._sum("postfix_deliveries_total", {"status": "status"}).get(("deferred",), 0.0)
+        )
+        yield deferred
+        for name, help_text, ours, kept in HISTOGRAMS:
+            yield self._histogram(name, help_text, ours, kept)
+        counts = self._queue()
+        if counts is not None:
+            yield from _showq(counts)
+
+    def _counter(self, name: str, help_text: str, ours: str, kept: dict[str, str]) -> Family:
+        # A name of a label that BY_NAME does not have picks one value instead: {"cause": "timeout"}.
+        only = {label: value for label, value in kept.items() if ours.startswith("postfix_connection")}
+        labels = {} if only else kept
+        family = CounterMetricFamily(name, help_text, labels=tuple(labels.values()))
+        for values, total in self._sum(ours, labels, only).items():
+            family.add_metric(values, total)
+        return family
+
+    def _sum(
+        self, ours: str, kept: dict[str, str], only: dict[str, str] | None = None
+    ) -> dict[Labels, float]:
+        """Our counts, summed over the labels that are not kept."""
+        names = BY_NAME[ours].labels
+        sums: dict[Labels, float] = {} if kept else {(): 0.0}
+        for labels, count in self._tally.counters[ours].items():
+            row = dict(zip(names, labels, strict=True))
+            if all(row[label] == value for label, value in (only or {}).items()):
+                key = tuple(row[label] for label in kept)
+                sums[key] = sums.get(key, 0.0) + count
+        return sums
+
+    def _histogram(self, name: str, help_text: str, ours: str, kept: dict[str, str]) -> Family:
+        metric = BY_NAME[ours]
+        sums: dict[Labels, list[float]] = {}
+        for labels, row in self._tally.histograms[ours].items():
+            named = dict(zip(metric.labels, labels, strict=True))
+            key = tuple(named[label] for label in kept)
+            sums[key] = [a + b for a, b in zip(sums.get(key) or [0.0] * len(row), row, strict=True)]
+        family = HistogramMetricFamily(name, help_text, labels=tuple(kept.values()))
+        for key, row in sums.items():
+            family.add_metric(key, *_buckets(metric.buckets, row))
+        return family
+
+
+def _buckets(bounds: tuple[float, ...], row: list[float]) -> tuple[list[tuple[str, float]], float]:
+    *counts, total = row
+    return list(zip([*map(str, bounds), "+Inf"], accumulate(counts), strict=True)), total
+
+
+def _showq(counts: QueueCounts) -> Iterator[Family]:
+    """Of the listing's moment, as there: gauges in the form of histograms, not to be put into rate()."""
+    tables = histograms(counts)
+    for kind, unit, bounds in (("size", "bytes", SIZE_BUCKETS), ("age", "seconds", AGE_BUCKETS)):
+        name = f"postfix_showq_message_{kind}_{unit}"
+        family = HistogramMetricFamily(name, f"Messages in the queue by {kind}.", labels=("queue",))
+        for queue, row in tables[kind].items():
+            family.add_metric((queue,), *_buckets(bounds, row))
+        yield family
+    depth = GaugeMetricFamily("postfix_showq_queue_depth", "Messages in the queue.", labels=("queue",))
+    for queue, row in tables["age"].items():
+        depth.add_metric((queue,), sum(row[:-1]))
+    yield depth

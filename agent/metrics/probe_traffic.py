@@ -1,0 +1,100 @@
+"""Probe mails are not the users': they are kept out of the counts of mail, line by line counted all the same.
+
+Postfix says that a message came in (pickup, smtpd) before cleanup prints the Message-ID that tells a probe, so an
+arrival is held until then. A queue ID that was a probe's stays one until it is removed; a bounce of a probe is
+probe traffic too.
+
+Promise: exact for every mail whose Message-ID was logged, also across restarts (`as_json` is saved with the counts);
+what is held is bounded, and what falls out counts as a user's.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from postward.agent.metrics.deliveries import Counting
+from postward.agent.probe.message import is_probe
+from postward.parsers import Event, Record
+from postward.parsers import events as ev
+
+_MOST_HELD = 4096  # arrivals under way; cleanup names each within the same second
+_MOST_PROBES = 4096
+
+_VIA: Final[Mapping[Any, str]] = {ev.PickedUp: "sendmail", ev.ClientAccepted: "smtp"}
+# Messages that count a mail and name its queue ID.
+_COUNTED: Final = frozenset({ev.Delivery, ev.Expired, ev.Removed, ev.Notification})
+# What stands in for an event whose line counts, but whose mail does not.
+_NOTHING: Final = ev.Skipped("")
+
+
+class UserCounting(Counting):
+    """Counts as `Counting` does, without the mail of probes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._held: dict[str, tuple[str, str]] = {}  # queue ID → instance, via
+        self._probes: dict[str, None] = {}
+
+    def count(self, record: Record | None, event: Event | None) -> None:
+        """Count one line, as `parsers.parse` gives it."""
+        kind = type(event)
+        if record is None or event is None or record.repeat != 1:
+            super().count(record, event)
+        elif kind in _VIA:
+            super().count(record, _NOTHING)
+            self._hold(record, event)
+        elif isinstance(event, ev.MessageId):
+            super().count(record, event)
+            self._name(event)
+        elif kind in _COUNTED and self._is_probes(event):
+            super().count(record, _NOTHING)
+        else:
+            super().count(record, event)
+
+    def _hold(self, record: Record, event: Any) -> None:
+        # A queue ID that comes in anew is another mail than the one that had it before.
+        self._probes.pop(event.queue_id, None)
+        self._held[event.queue_id] = (record.instance, _VIA[type(event)])
+        if len(self._held) > _MOST_HELD:
+            self._arrive(next(iter(self._held)))
+
+    def _name(self, event: ev.MessageId) -> None:
+        if not is_probe(event.message_id):
+            self._arrive(event.queue_id)
+            return
+        self._held.pop(event.queue_id, None)
+        self._remember(event.queue_id)
+
+    def _arrive(self, queue_id: str) -> None:
+        held = self._held.pop(queue_id, None)
+        if held is not None:
+            labels = (self.instance(held[0]), held[1])
+            self.tally.add("postfix_messages_received_total", labels)
+
+    def _is_probes(self, event: Any) -> bool:
+        queue_id = event.queue_id
+        if queue_id not in self._probes:
+            # Gone before cleanup gave it a name: nothing tells that it was a probe.
+            self._arrive(queue_id)
+            return False
+        if isinstance(event, ev.Removed):
+            del self._probes[queue_id]
+        elif isinstance(event, ev.Notification):
+            self._remember(event.notification_id)
+        return True
+
+    def _remember(self, queue_id: str) -> None:
+        self._probes[queue_id] = None
+        if len(self._probes) > _MOST_PROBES:
+            del self._probes[next(iter(self._probes))]
+
+    def as_json(self) -> dict[str, Any]:
+        """What must be saved with the counts."""
+        return {"held": self._held, "probes": list(self._probes)}
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Take what `as_json` made. What it does not have the form of is left out."""
+        held, probes = data.get("held"), data.get("probes")
+        if isinstance(held, dict):
+            self._held = {str(key): (str(value[0]), str(value[1])) for key, value in held.items()}
+        if isinstance(probes, list):
+            self._probes = dict.fromkeys(map(str, probes))

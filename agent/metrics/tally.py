@@ -1,0 +1,87 @@
+"""What has been counted, as plain data: quick to bump, saved with the log position, rendered by one collector.
+
+Promise: `merge` is associative and commutative, and `from_json(as_json())` gives the same tally. Which series
+there are is decided by the table of metrics and by who counts; nothing here reads a clock.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from typing import Any
+
+from postward.agent.metrics.catalog import BY_NAME, METRICS
+
+Labels = tuple[str, ...]
+Counts = dict[Labels, float]
+# One row an observed series: a count for each bucket, one for what lies above them all, and the sum.
+Histogram = dict[Labels, list[float]]
+
+
+class Tally:
+    """Counters, times (gauges that keep the latest) and histograms, by metric name and labels."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, Counts] = {metric.name: {} for metric in METRICS if metric.kind == "counter"}
+        self.times: dict[str, Counts] = {}
+        self.histograms: dict[str, Histogram] = {
+            metric.name: {} for metric in METRICS if metric.kind == "histogram"
+        }
+
+    def add(self, metric: str, labels: Labels, amount: float = 1) -> None:
+        """Bump a counter. KeyError for a name that the table does not have."""
+        counts = self.counters[metric]
+        counts[labels] = counts.get(labels, 0) + amount
+
+    def latest(self, metric: str, labels: Labels, moment: float) -> None:
+        """Remember the latest of moments (seconds since the epoch)."""
+        series = self.times.setdefault(metric, {})
+        series[labels] = max(series.get(labels, 0.0), moment)
+
+    def observe(self, metric: str, labels: Labels, value: float, times: int = 1) -> None:
+        """Add an observation (seconds) to a histogram, as often as it was made."""
+        rows, buckets = self.histograms[metric], BY_NAME[metric].buckets
+        row = rows.get(labels)
+        if row is None:
+            row = rows[labels] = [0.0] * (len(buckets) + 2)
+        row[bisect_left(buckets, value)] += times
+        row[-1] += value * times
+
+    def merge(self, other: "Tally") -> None:
+        """Add what another tally counted: counts and observations add up, of times the later stays."""
+        for metric, counts in other.counters.items():
+            for labels, amount in counts.items():
+                self.add(metric, labels, amount)
+        for metric, moments in other.times.items():
+            for labels, moment in moments.items():
+                self.latest(metric, labels, moment)
+        for metric, rows in other.histograms.items():
+            mine = self.histograms[metric]
+            for labels, row in rows.items():
+                mine[labels] = [a + b for a, b in zip(mine.get(labels) or [0.0] * len(row), row, strict=True)]
+
+    def as_json(self) -> dict[str, Any]:
+        """The tally as JSON can hold it: for each metric, pairs of labels and value."""
+        return {
+            kind: {metric: _pairs(series) for metric, series in group.items()}
+            for kind, group in self._groups().items()
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Tally":
+        """What `as_json` made. Metrics that the table no longer has are dropped.
+
+        Raises:
+            KeyError, TypeError, ValueError: this is something else.
+        """
+        tally = cls()
+        for kind, group in tally._groups().items():
+            for metric, pairs in data[kind].items():
+                if metric in BY_NAME:
+                    group[metric] = {tuple(labels): value for labels, value in pairs}
+        return tally
+
+    def _groups(self) -> dict[str, dict[str, Any]]:
+        return {"counters": self.counters, "times": self.times, "histograms": self.histograms}
+
+
+def _pairs(series: Mapping[Labels, Any]) -> list[list[Any]]:
+    return [[list(labels), value] for labels, value in series.items()]

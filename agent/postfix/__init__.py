@@ -1,0 +1,1 @@
+"""Everything that runs Postfix's programs or reads its files."""

@@ -1,0 +1,256 @@
+"""Reads what lint wants to know of this host: a `HostFacts` value.
+
+Promise: nothing is changed, and no program is run but postconf(1). Logins are forgotten as soon as their form has
+been judged (`postward.config.lint.text`). What may not be read is named in `HostFacts.unread`; nothing is guessed in its place.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.agent.postfix.host_files import (
+    HostFiles,
+    can_bind,
+    disk,
+    gid,
+    index_type,
+    names_in,
+    nameservers,
+    uid,
+)
+from postward.config.fields import is_address
+from postward.config.lint.facts import (
+    TABLE_SUFFIX,
+    FileFacts,
+    HostFacts,
+    Table,
+    TableReference,
+    expand,
+    holds_logins,
+    table_references,
+    wants_values,
+)
+from postward.config.lint.text import parse_main_cf, parse_master_cf, parse_table, without_secrets
+from postward.config.parameters import DERIVED_PARAMETERS
+from postward.config.settings import Settings
+from postward.parsers.postconf import Master, parse_master, parse_parameters, split_list
+
+_OPTIONS = ("-d", "-n", "-x", "-M", "-P", "-m", "-A")
+# What a chrooted smtp(8) needs of the host, by its name under etc/.
+_CHROOTED = ("resolv.conf", "hosts", "services", "nsswitch.conf")
+_FILE_PARAMETERS = ("smtp_tls_CAfile", "smtp_tls_cert_file", "smtp_tls_key_file", "smtp_tls_CApath")
+
+
+def read_host_facts(
+    postfix: Postfix, settings: Settings | None, settings_file: Path | None, system: Path = Path("/")
+) -> HostFacts:
+    """What is known of this host. `system` is where its own files are: the distribution's, not Postfix's."""
+    reader = HostFiles(system)
+    wanted = {Path(name): True for name in _authorities(settings)} | {
+        Path(relay.password_file): False
+        for relay in (settings.relay if settings else ())
+        if relay.password_file
+    }
+    # A password can come from the environment as well; then nothing in the file is secret.
+    if settings_file and re.search(r"^\s*password\s*=", reader.text(settings_file) or "", re.MULTILINE):
+        wanted[settings_file] = False
+    try:
+        # postconf would call it a fault of the configuration if it is only not for us to read.
+        unreadable = [
+            path for path in (postfix.main_cf, postfix.config_directory / "master.cf") if not _for_us(path)
+        ]
+        printed = postfix.inspect(_OPTIONS)
+        # Compiled-in values need no configuration, but postconf wants one that it can read.
+        compiled_in = printed["-d"][0] or postfix.compiled_in()
+    except (PostfixError, OSError) as error:
+        return _bare(postfix, reader, wanted, str(error))
+    if unreadable:
+        return _bare(postfix, reader, wanted, *(f"{path}: Permission denied" for path in unreadable))
+    facts = _with_postfix(postfix, printed, compiled_in, reader, wanted)
+    if settings is None:
+        return facts
+    return replace(
+        facts,
+        managed=frozenset(DERIVED_PARAMETERS),
+        clear_on_purpose=frozenset(relay.next_hop for relay in settings.relay if relay.cleartext_password),
+    )
+
+
+def _for_us(path: Path) -> bool:
+    return not path.exists() or os.access(path, os.R_OK)
+
+
+def _bare(postfix: Postfix, reader: HostFiles, wanted: Mapping[Path, bool], *unread: str) -> HostFacts:
+    """What is known without Postfix's configuration."""
+    files = reader.wanted(wanted)
+    return HostFacts(
+        config_directory=str(postfix.config_directory), files=files, unread=(*unread, *reader.unread)
+    )
+
+
+def _with_postfix(
+    postfix: Postfix,
+    printed: Mapping[str, tuple[str, str]],
+    compiled_in: str,
+    reader: HostFiles,
+    wanted: Mapping[Path, bool],
+) -> HostFacts:
+    main_cf = parse_main_cf(reader.text(postfix.main_cf) or "")
+    master_text = reader.text(postfix.config_directory / "master.cf") or ""
+    fault = _fault(printed["-n"][1])
+    defaults = _parameters(compiled_in)
+    explicit = (
+        {line.name: line.value for line in main_cf if line.name} if fault else _parameters(printed["-n"][0])
+    )
+    here = {"config_directory": str(postfix.config_directory)}
+    expanded = expand(defaults | explicit | here) if fault else _parameters(printed["-x"][0])
+    master = _master(printed)
+    values = expanded | {key.rpartition("/")[2]: value for key, value in master.overrides.items()}
+    tables = tuple(_tables(reader, values, explicit, master))
+    queue = Path(expanded.get("queue_directory", "/var/spool/postfix"))
+    return HostFacts(
+        config_directory=str(postfix.config_directory),
+        main_cf=main_cf,
+        master_cf=parse_master_cf(master_text),
+        explicit=explicit,
+        defaults=defaults,
+        expanded=expanded,
+        warnings=tuple(dict.fromkeys(_warnings(printed["-n"][1]))),
+        fault=fault,
+        master=master,
+        map_types=frozenset(printed["-m"][0].split()),
+        sasl_types=frozenset(printed["-A"][0].split()),
+        distribution=reader.distribution(),
+        selinux=reader.selinux(),
+        sasl_plugins=reader.sasl_plugins(),
+        tables=tables,
+        files=_files(reader, postfix, expanded, tables, queue) | reader.wanted(wanted),
+        chrooted={name: reader.compared(name, queue) for name in _CHROOTED},
+        nameservers=nameservers(reader.system / "etc/resolv.conf"),
+        chroot_nameservers=nameservers(queue / "etc/resolv.conf"),
+        hosts=reader.hosts(),
+        port_names=reader.port_names(),
+        not_local=frozenset(_not_local(expanded)),
+        daemons=names_in(Path(expanded.get("daemon_directory", ""))),
+        disk=disk(queue),
+        mail_uid=uid(expanded.get("mail_owner", "")),
+        setgid_gid=gid(expanded.get("setgid_group", "")),
+        unread=tuple(dict.fromkeys(reader.unread)),
+    )
+
+
+# What postconf says
+
+
+def _parameters(text: str) -> dict[str, str]:
+    return {name: without_secrets(name, value) for name, value in parse_parameters(text).items()}
+
+
+def _master(printed: Mapping[str, tuple[str, str]]) -> Master:
+    master = parse_master(printed["-M"][0] + printed["-P"][0])
+    overrides = {
+        key: without_secrets(key.rpartition("/")[2], value) for key, value in master.overrides.items()
+    }
+    services = {
+        key: service._replace(command=service.command.split()[0]) for key, service in master.services.items()
+    }
+    return Master(services, overrides)
+
+
+def _fault(errors: str) -> str:
+    """Why postconf gave up. A value that it repeats may be a login."""
+    lines = errors.split("\n")
+    fatal = [line for line in lines if ": fatal: " in line]
+    if not fatal:
+        return ""
+    # A circle is named in a warning before.
+    line = next((line for line in lines if "macro call nesting" in line), fatal[0])
+    words = re.sub(r'(attribute name: ").*(")', r"\1…\2", line.partition(": ")[2])
+    return without_secrets("", words)
+
+
+def _warnings(errors: str) -> Iterator[str]:
+    """The names that postconf warns of; values are left out, because a misspelt parameter can hold a login."""
+    for line in errors.split("\n"):
+        if match := re.search(r"(/[^ ]+): (unused|undefined) parameter: ([^=]+)", line):
+            yield f"{match[1]}: {match[2]} parameter: {match[3]}"
+
+
+# The files and tables that it names
+
+
+def _files(
+    reader: HostFiles,
+    postfix: Postfix,
+    expanded: Mapping[str, str],
+    tables: tuple[Table, ...],
+    queue: Path,
+) -> dict[str, FileFacts]:
+    """The files that rules ask about."""
+    directory = postfix.config_directory
+    plain = [
+        *(directory / name for name in ("", "main.cf", "master.cf", "dynamicmaps.cf")),
+        *(queue / name for name in ("", "incoming", "active", "deferred", "maildrop", "public")),
+        Path(expanded.get("data_directory", "/var/lib/postfix")),
+        Path(expanded.get("command_directory", "/usr/sbin"), "postdrop"),
+        Path(expanded.get("daemon_directory", "")),
+        *(Path(table.reference.path) for table in tables),
+        *(Path(path) for table in tables if (path := table.reference.index_path)),
+    ]
+    known = {str(path): reader.file(path) for path in plain}
+    for name in _FILE_PARAMETERS:
+        if (value := expanded.get(name, "")).startswith("/"):
+            # A private key is not read.
+            authorities = name.startswith("smtp_tls_CA")
+            inside = queue / value.lstrip("/")
+            known[value] = reader.file(Path(value), certificates=authorities)
+            known[str(inside)] = reader.file(inside, certificates=authorities)
+    if (origin := expanded.get("myorigin", "")).startswith("/"):
+        known[origin] = reader.file(Path(origin), word=True)
+    return known
+
+
+def _tables(
+    reader: HostFiles, values: Mapping[str, str], explicit: Mapping[str, str], master: Master
+) -> Iterator[Table]:
+    """The tables in files that the configuration names. Those of compiled-in values are the distribution's matter."""
+    named = set(explicit) | {key.rpartition("/")[2] for key in master.overrides}
+    users: dict[TableReference, list[str]] = {}
+    for name, reference in table_references({name: values[name] for name in named if name in values}):
+        users.setdefault(reference, []).append(name)
+    for reference, names in users.items():
+        yield _table(reader, reference, tuple(sorted(names)))
+
+
+def _table(reader: HostFiles, reference: TableReference, names: tuple[str, ...]) -> Table:
+    keyed = TABLE_SUFFIX[reference.type] or reference.type == "texthash"
+    # An alias file has another syntax (aliases(5)), and a cache has no source.
+    text = (
+        reader.text(Path(reference.path)) if keyed and not names[0].startswith(("alias_", "local_")) else None
+    )
+    entries = None
+    if text is not None:
+        entries = parse_table(text, secret=holds_logins(names), values=wants_values(names))
+    index = reference.index_path
+    return Table(reference, names, entries, index_type(Path(index)) if index else None)
+
+
+def _authorities(settings: Settings | None) -> Iterator[str]:
+    yield from (relay.ca_file for relay in (settings.relay if settings else ()) if relay.ca_file)
+
+
+def _not_local(expanded: Mapping[str, str]) -> Iterator[str]:
+    """Addresses to bind to that this host does not have."""
+    names = ("smtp_bind_address", "smtp_bind_address6", "inet_interfaces")
+    for word in (word.strip("[]") for name in names for word in split_list(expanded.get(name, ""))):
+        if is_address(word) and not can_bind(word):
+            yield word
+
+
+def unread_of(facts: HostFacts) -> Iterable[str]:
+    """What could not be read, in words for the admin."""
+    hint = "" if os.geteuid() == 0 else "; call this with sudo to have it looked at"
+    return [f"{words}{hint}" for words in facts.unread]

@@ -1,0 +1,1 @@
+"""Probe mails: sent, followed through the log, judged."""

@@ -1,0 +1,1 @@
+"""SMTP conversations with relays that send no mail."""

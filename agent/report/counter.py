@@ -1,0 +1,226 @@
+"""Records and events → the tally of a report: what each kind of line counts for.
+
+This is the definition; `skim.py` does the same for frequent lines, a block at a time. Every fact is counted from the line
+that carries it; what takes two lines of a mail meets in the tally's sample of mails. So no count depends on which lines were
+read before.
+
+Times are the log's own clock, as printed. A line whose stamp cannot be read counts all the same, at second 0.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from postward.agent.metrics.labels import RelayNames
+from postward.agent.report.delays import microseconds, seconds_of
+from postward.agent.report.sample import Mail, key_of
+from postward.agent.report.tally import Domain, ReportTally
+from postward.parsers import Cause, Event, Record, cause_of, parse_stamp
+from postward.parsers import events as ev
+
+STAGES: Final = ("", "before_queue_manager", "queue_manager", "connection_setup", "transmission")
+_STATUS: Final = {"sent": "sent", "deferred": "deferred", "bounced": "bounced", "SOFTBOUNCE": "deferred"}
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 -- the log's own clock
+_FORWARDED: Final = "forwarded as "
+_MOST_HOURS: Final = 4096  # remembered
+_PROTOCOLS: Final = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
+_TRUSTS: Final = frozenset({"Anonymous", "Untrusted", "Trusted", "Verified"})
+
+
+class HostNames(RelayNames):
+    """A relay's name in the settings or, where the settings do not know it, its host in small letters."""
+
+    def of_host(self, host: str, port: int | None) -> str:
+        """The name of a relay."""
+        name = super().of_host(host, port)
+        return host.lower() if name == "other" and host else name
+
+
+class LogClock:
+    """Stamps → seconds since 1970 by the log's own clock.
+
+    Args:
+        reference: what year-less stamps are near to.
+    """
+
+    def __init__(self, reference: datetime) -> None:
+        self._reference = reference
+        self._hours: dict[str, int] = {}
+
+    def second(self, stamp: str) -> int:
+        """0 where the stamp cannot be read."""
+        if stamp[4:5] == "-":
+            hour, minutes = stamp[:13], stamp[14:19]
+        else:
+            hour, minutes = stamp[:9], stamp[10:15]
+        start = self.hour(hour)
+        if start and minutes[2:3] == ":" and minutes[:2].isdecimal() and minutes[3:].isdecimal():
+            return start + int(minutes[:2]) * 60 + int(minutes[3:])
+        return self._whole(stamp)
+
+    def hour(self, prefix: str) -> int:
+        """The second at which an hour starts, by a stamp's part up to it; 0 if it is none."""
+        start = self._hours.get(prefix)
+        if start is None:
+            if len(self._hours) >= _MOST_HOURS:
+                self._hours.clear()
+            start = self._hours[prefix] = self._whole(f"{prefix}:00:00")
+        return start
+
+    def _whole(self, stamp: str) -> int:
+        moment = parse_stamp(stamp, self._reference)
+        if moment is None:
+            return 0
+        if stamp.isdecimal():  # the journal's microseconds: no clock was printed
+            moment = moment.astimezone(self._reference.tzinfo)
+        return max(0, int((moment.replace(tzinfo=None) - _EPOCH).total_seconds()))
+
+
+class ReportCounting:
+    """Counts lines into a report's tally.
+
+    Args:
+        tally: where to.
+        names: the relays of the settings.
+        reference: what year-less stamps are near to: when the file was last written.
+    """
+
+    def __init__(self, tally: ReportTally, names: RelayNames, reference: datetime) -> None:
+        self.tally = tally
+        self.names = names
+        self.clock = LogClock(reference)
+
+    def count(self, record: Record | None, event: Event | None) -> None:
+        """Count one line, as `parsers.parse` gives it."""
+        if record is None:
+            self.tally.lines["foreign"] += 1
+            return
+        self.tally.lines["unrecognised" if event is None else "event"] += record.repeat
+        if record.severity != "info":
+            self._problem(record, event)
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, record, event)
+
+    def moment(self, stamp: str, what: str, times: int) -> int:
+        """Count something at a stamp, and give its second."""
+        second = self.clock.second(stamp)
+        self.tally.at(second, what, times)
+        if second:
+            self.tally.span(second, second)
+        return second
+
+    def tls_session(self, relay: str, protocol: str, trust: str, times: int) -> None:
+        """Count TLS sessions with a relay."""
+        relay = self.tally.relay(relay)
+        protocol = protocol if protocol in _PROTOCOLS else "other"
+        self.tally.tls[relay, protocol, trust.lower() if trust in _TRUSTS else "unknown"] += times
+
+    def _problem(self, record: Record, event: Event | None) -> None:
+        second = self.clock.second(record.stamp)
+        kind = type(event).__name__
+        self.tally.problem(record.daemon, record.severity, kind, record.repeat, second, record.text)
+
+
+def domain_of(address: str) -> str:
+    """The domain of an address in small letters."""
+    if not address:
+        return "<>"
+    _, at, domain = address.rpartition("@")
+    return domain.lower() if at else "(no domain)"
+
+
+def _delivery(counting: ReportCounting, record: Record, event: ev.Delivery) -> None:
+    tally = counting.tally
+    status = _STATUS.get(event.status, "other")
+    if status == "sent" and (event.reason or "").startswith(_FORWARDED):
+        status = "forwarded"
+    second = counting.moment(record.stamp, status, record.repeat)
+    relay = tally.relay(counting.names.of_delivery(event))
+    tally.deliveries[relay, status] += record.repeat
+    if status in {"sent", "bounced"}:
+        _delays(tally, relay, event, record.repeat)
+    if status in {"sent", "deferred", "bounced"}:
+        failures = frozenset[tuple[str, str]]()
+        if status != "sent":
+            cause = (cause_of(event) or Cause.OTHER).value
+            tally.failed(relay, cause, status, record.repeat, second, second, (event.reason or "",))
+            failures = frozenset({(relay, cause)})
+        sent, deferred, bounced = (
+            record.repeat * (status == name) for name in ("sent", "deferred", "bounced")
+        )
+        mail = Mail(sent=sent, deferred=deferred, bounced=bounced, failures=failures)
+        tally.mail(key_of(record.host, event.queue_id), mail)
+        delay = microseconds(seconds_of(event.delay) or 0.0) if sent else 0
+        tally.domain(domain_of(event.to), Domain(sent, deferred, bounced, delay * record.repeat, delay))
+
+
+def _delays(tally: ReportTally, relay: str, event: ev.Delivery, times: int) -> None:
+    """Only a final status tells how long a mail took: retries would count the same waiting again and again."""
+    printed = (event.delay, *(event.delays or "").split("/"))
+    for stage, text in zip(STAGES, printed, strict=False):
+        seconds = seconds_of(text)
+        if seconds is not None:
+            tally.delay(relay, stage, seconds, times)
+
+
+def _received(via: str) -> Callable[[ReportCounting, Record, Any], None]:
+    def handle(counting: ReportCounting, record: Record, event: Any) -> None:
+        counting.moment(record.stamp, "received", record.repeat)
+        counting.tally.totals[via] += record.repeat
+        counting.tally.mail(key_of(record.host, event.queue_id), Mail(received=True))
+
+    return handle
+
+
+def _queue_active(counting: ReportCounting, record: Record, event: ev.QueueActive) -> None:
+    size = int(event.size) if event.size.isascii() and event.size.isdigit() and len(event.size) <= 18 else -1
+    counting.tally.mail(key_of(record.host, event.queue_id), Mail(size=size, sender=domain_of(event.from_)))
+
+
+def _counted(what: str) -> Callable[[ReportCounting, Record, Any], None]:
+    def handle(counting: ReportCounting, record: Record, _event: Any) -> None:
+        counting.tally.totals[what] += record.repeat
+
+    return handle
+
+
+# smtpd/smtpd_check.c, cleanup/cleanup_milter.c, cleanup/cleanup_message.c: what became of mail at the door.
+_VERDICTS: Final[Mapping[str, str]] = {
+    "reject": "rejected",
+    "milter-reject": "rejected",
+    "proxy-reject": "rejected",
+    "reject_warning": "reject_warnings",
+    "warning": "reject_warnings",
+    "warn": "reject_warnings",
+    "hold": "held",
+    "milter-hold": "held",
+    "discard": "discarded",
+    "milter-discard": "discarded",
+}
+
+
+def _verdict(counting: ReportCounting, record: Record, event: ev.ClientVerdict | ev.ContentAction) -> None:
+    what = _VERDICTS.get(event.action)
+    if what is not None:
+        counting.moment(record.stamp, what, record.repeat)
+
+
+def _tls_established(counting: ReportCounting, record: Record, event: ev.TlsEstablished) -> None:
+    if event.direction == "to":
+        relay = counting.names.of_peer(event.peer)
+        counting.tls_session(relay, event.protocol, event.trust or "", record.repeat)
+
+
+_HANDLERS: Final[Mapping[Any, Callable[[ReportCounting, Record, Any], None]]] = {
+    ev.Delivery: _delivery,
+    ev.ClientAccepted: _received("received_smtp"),
+    ev.PickedUp: _received("received_sendmail"),
+    ev.QueueActive: _queue_active,
+    ev.Notification: _counted("notifications"),
+    ev.Removed: _counted("removed"),
+    ev.Expired: _counted("expired"),
+    ev.ClientVerdict: _verdict,
+    ev.ContentAction: _verdict,
+    ev.TlsEstablished: _tls_established,
+}

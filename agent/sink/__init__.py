@@ -1,0 +1,1 @@
+"""The sink that receives probe mails, and its client."""

@@ -1,0 +1,1 @@
+"""How the host is: the status model, its page and its client."""

@@ -1,0 +1,134 @@
+"""`postward check` on a host: findings with their remedies, and its status."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from postward.agent.commands import check
+from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.facts import read_host_facts
+from postward.config.lint import HostFacts, lint
+from tests.config.lint.healthy import write_desired
+from tests.config.lint.host import SECRETS, Host
+from tests.config.samples import load
+from tests.support.product import run_postward
+
+_SETTINGS = (
+    '[host]\nmyhostname = "client.example.test"\n[[relay]]\nname = "a"\nhost = "smtp.relay.test"\n'
+    'username = "relay-user"\npassword = "Gr33n-Fern-s3cret"\n[postfix]\nconfig_directory = "{etc}"\n'
+)
+
+
+def _settings(host: Host, folder: Path) -> Path:
+    text = _SETTINGS.format(etc=host.etc)
+    write_desired(host, text)
+    path = folder / "postward.toml"
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def test_findings_are_told_and_end_with_3(host: Host, tmp_path: Path) -> None:
+    """The how-to's mistake, with place, reason and remedy."""
+    path = _settings(host, tmp_path)
+    host.set("smtp_tls_wrappermode = yes")
+    done = run_postward("check", "--config", str(path))
+    line = host.main_cf.splitlines().index("smtp_tls_wrappermode = yes") + 1
+
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == f"{path}: 1 error"
+    assert (
+        "error   wrappermode-on-starttls-port\n"
+        f"  {host.etc}/main.cf:{line}: smtp_tls_wrappermode is yes, and [smtp.relay.test]:587 greets in clear text and offers STARTTLS\n"
+        "  why:  Postfix begins with TLS, the relay with a greeting in clear text: no mail leaves "
+        "(wrong version number, Cannot start TLS).\n"
+        "  mend: postward apply\n"
+    ) in done.stdout
+    assert all(secret not in done.stdout + done.stderr for secret in SECRETS)
+
+
+def test_json_has_settings_findings_and_what_was_not_read(host: Host, tmp_path: Path) -> None:
+    """One object; and --no-host looks at no host."""
+    path = _settings(host, tmp_path)
+    host.set("soft_bounce = yes")
+    done = run_postward("check", "--json", "--config", str(path))
+    alone = run_postward("check", "--json", "--no-host", "--config", str(path))
+    told = json.loads(done.stdout)
+
+    assert set(told) == {"settings", "findings", "unread"}
+    assert [finding["id"] for finding in told["findings"]] == ["soft-bounce"]
+    assert set(told["findings"][0]) == {"id", "severity", "where", "what", "why", "mend"}
+    assert (done.returncode, alone.returncode, json.loads(alone.stdout)["findings"]) == (3, 0, [])
+    assert all(secret not in done.stdout for secret in SECRETS)
+
+
+def test_notes_alone_are_no_failure() -> None:
+    """What is only worth knowing does not end a script."""
+    assert check._summary([]) == "no problem found"
+
+
+def _as_nobody(host: Host) -> subprocess.CompletedProcess[str]:
+    """The findings, and what was not read, of a user without any right."""
+    program = (
+        "import os; from pathlib import Path\n"
+        "from postward.agent.postfix.facts import read_host_facts, unread_of; from postward.agent.postfix.commands import Postfix\n"
+        "from postward.config.lint import lint\n"
+        "os.setgid(65534); os.setgroups([]); os.setuid(65534)\n"
+        f"facts = read_host_facts(Postfix(Path({str(host.etc)!r})), None, None, Path({str(host.system)!r}))\n"
+        "print([finding.id for finding in lint(None, facts)], *unread_of(facts), sep='\\n')\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+@pytest.mark.parametrize("name", ["sasl_passwd", "main.cf", "master.cf"])
+def test_without_root_what_cannot_be_read_is_told(host: Host, name: str) -> None:
+    """And nothing is guessed: what only root may read makes no finding."""
+    (host.etc / name).chmod(0o600)
+    done = _as_nobody(host)
+
+    assert done.stdout.splitlines() == [
+        "[]",
+        f"{host.etc}/{name}: Permission denied; call this with sudo to have it looked at",
+    ], done.stderr
+
+
+def test_without_postfix_the_settings_are_looked_at(tmp_path: Path) -> None:
+    """The folder that is not there is named."""
+    facts = read_host_facts(Postfix(tmp_path / "nowhere"), None, None)
+
+    assert facts.defaults == {}
+    assert len(facts.unread) == 1
+    assert "is postfix.config_directory right" in facts.unread[0]
+    assert lint(load('[host]\nmyhostname = "a.test"\n[[relay]]\nname = "a"\nhost = "b.test"\n'), facts) == []
+
+
+@pytest.mark.parametrize(
+    ("release", "package"),
+    [
+        ('ID=ubuntu\nID_LIKE="debian"\n', "apt-get install libsasl2-modules"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "dnf install cyrus-sasl-plain"),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"\n', "zypper install cyrus-sasl-plain"),
+        ("ID=alpine\n", "apk add cyrus-sasl cyrus-sasl-login"),
+        ("ID=void\n", "install the package libsasl2-modules or cyrus-sasl-plain"),
+    ],
+)
+def test_remedies_are_those_of_the_distribution(host: Host, release: str, package: str) -> None:
+    """The package that brings PLAIN."""
+    host.write("etc/os-release", release).remove("usr/lib/sasl2/libplain.so.2", "usr/lib/sasl2/liblogin.so.2")
+    (finding,) = host.findings()
+
+    assert finding.mend.startswith(package)
+
+
+def test_the_empty_value_knows_nothing() -> None:
+    """It is what --no-host uses."""
+    assert (HostFacts().version, HostFacts().routes, HostFacts().level) == ((0, 0), (), (0, 0))

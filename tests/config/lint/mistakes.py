@@ -1,0 +1,597 @@
+"""Mistakes that people make, and what lint finds: exactly these, and nothing else."""
+
+import os
+from collections.abc import Callable
+
+from tests.config.lint.host import LOGIN, RELAY, Host
+
+Damage = Callable[[Host], object]
+
+_SENDER_MAPS = "sender_dependent_relayhost_maps = hash:$config_directory/sender_relay"
+
+# what is done, how, and the identifiers of the findings
+MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
+    # Next hops
+    (
+        "a bracket is missing",
+        lambda h: h.set("relayhost = [smtp.relay.test:587"),
+        {"relayhost-bracket-unbalanced"},
+    ),
+    ("a URL as relayhost", lambda h: h.set("relayhost = smtp://smtp.relay.test:587"), {"relayhost-as-url"}),
+    (
+        "a transport in relayhost",
+        lambda h: h.set("relayhost = smtp:[smtp.relay.test]:587"),
+        {"relayhost-with-transport"},
+    ),
+    (
+        "the port inside the brackets",
+        lambda h: h.set("relayhost = [smtp.relay.test:587]"),
+        {"relayhost-port-in-brackets"},
+    ),
+    (
+        "a login in relayhost",
+        lambda h: h.set(f"relayhost = {LOGIN}@smtp.relay.test"),
+        {"relayhost-with-login"},
+    ),
+    ("no host in relayhost", lambda h: h.set("relayhost = [smtp_relay..test]:587"), {"relayhost-no-host"}),
+    (
+        "brackets forgotten",
+        lambda h: (h.set("relayhost = smtp.relay.test:587"), h.passwords(f"smtp.relay.test:587 {LOGIN}\n")),
+        {"relayhost-without-brackets"},
+    ),
+    (
+        "an unknown port name",
+        lambda h: (
+            h.set("relayhost = [smtp.relay.test]:urd"),
+            h.passwords(f"[smtp.relay.test]:urd {LOGIN}\n"),
+        ),
+        {"relayhost-port-name-unknown"},
+    ),
+    (
+        "this host as its own relay",
+        lambda h: (
+            h.set("relayhost = [client.example.test]"),
+            h.passwords(f"[client.example.test] {LOGIN}\n"),
+        ),
+        {"relayhost-is-this-host"},
+    ),
+    (
+        "an IPv6 relay with IPv4 alone",
+        lambda h: (h.set("relayhost = [2001:db8::1]:587"), h.passwords(f"[2001:db8::1]:587 {LOGIN}\n")),
+        {"relayhost-address-family"},
+    ),
+    (
+        "a relay that only /etc/hosts knows",
+        lambda h: (h.set("relayhost = [lan.relay.test]:587"), h.passwords(f"[lan.relay.test]:587 {LOGIN}\n")),
+        {"relayhost-only-in-hosts-file"},
+    ),
+    (
+        "a relay's name without its domain",
+        lambda h: (h.set("relayhost = [mailhub]:587"), h.passwords(f"[mailhub]:587 {LOGIN}\n")),
+        {"relayhost-without-domain"},
+    ),
+    (
+        "port 465 of a provider that has none",
+        lambda h: (
+            h.set("relayhost = [smtp.office365.com]:465", "smtp_tls_wrappermode = yes"),
+            h.passwords(f"[smtp.office365.com]:465 {LOGIN}\n"),
+        ),
+        {"relayhost-provider-port"},
+    ),
+    ("no relayhost", lambda h: h.set("relayhost ="), {"relayhost-missing"}),
+    (
+        "a slip in the table of senders' relays",
+        lambda h: (h.set(_SENDER_MAPS), h.table("sender_relay", "@b.test [smtp.b.test:587\n")),
+        {"relayhost-bracket-unbalanced"},
+    ),
+    # TLS
+    (
+        "the how-to: wrapper mode on 587",
+        lambda h: h.set("smtp_tls_wrappermode = yes"),
+        {"wrappermode-on-starttls-port"},
+    ),
+    (
+        "wrapper mode on 587, and no level",
+        lambda h: h.set("smtp_tls_wrappermode = yes", "smtp_tls_security_level ="),
+        {"wrappermode-on-starttls-port"},
+    ),
+    (
+        "wrapper mode by -o",
+        lambda h: h.option("smtp_tls_wrappermode=yes"),
+        {"wrappermode-on-starttls-port", "master-override"},
+    ),
+    (
+        "wrapper mode for a route to another port",
+        lambda h: (
+            h.set("relayhost = [smtp.relay.test]:465", "smtp_tls_wrappermode = yes"),
+            h.passwords(f"[smtp.relay.test]:465 {LOGIN}\n"),
+            h.set("transport_maps = hash:$config_directory/transport"),
+            h.table("transport", "b.test smtp:[mx.b.test]:25\n"),
+        ),
+        {"wrappermode-on-other-route"},
+    ),
+    (
+        "wrapper mode without a mandatory level",
+        lambda h: (
+            h.set("relayhost = [smtp.relay.test]:465", "smtp_tls_wrappermode = yes"),
+            h.set("smtp_tls_security_level = may", "smtp_sasl_security_options = noplaintext, noanonymous"),
+            h.passwords(f"[smtp.relay.test]:465 {LOGIN}\n"),
+        ),
+        {"wrappermode-without-encryption"},
+    ),
+    (
+        "port 465 without wrapper mode",
+        lambda h: (
+            h.set("relayhost = [smtp.relay.test]:465"),
+            h.passwords(f"[smtp.relay.test]:465 {LOGIN}\n"),
+        ),
+        {"implicit-tls-port-without-wrappermode"},
+    ),
+    ("a misspelt level", lambda h: h.set("smtp_tls_security_level = encrpyt"), {"tls-level-unknown"}),
+    (
+        "a misspelt level in the policy",
+        lambda h: (
+            h.set("smtp_tls_policy_maps = hash:$config_directory/tls_policy"),
+            h.table("tls_policy", "b.test encypt\n"),
+        ),
+        {"tls-policy-level-unknown"},
+    ),
+    (
+        "a protocol that does not exist",
+        lambda h: h.set("smtp_tls_mandatory_protocols = TLSv1.2+"),
+        {"tls-protocols-unknown"},
+    ),
+    (
+        "a cipher grade that does not exist",
+        lambda h: h.set("smtp_tls_mandatory_ciphers = strong"),
+        {"tls-cipher-grade-unknown"},
+    ),
+    (
+        "verify without authorities",
+        lambda h: h.set("smtp_tls_security_level = verify"),
+        {"verify-without-authorities"},
+    ),
+    (
+        "an authorities' file that is not there",
+        lambda h: h.set("smtp_tls_CAfile = /nowhere/ca.crt"),
+        {"ca-file-missing"},
+    ),
+    (
+        "an authorities' file without certificates",
+        lambda h: (h.write("empty.crt", "\n"), h.set(f"smtp_tls_CAfile = {h.system}/empty.crt")),
+        {"ca-file-without-certificate"},
+    ),
+    (
+        "an authorities' folder that is not there",
+        lambda h: h.set("smtp_tls_CApath = /nowhere/certs"),
+        {"ca-path-missing"},
+    ),
+    (
+        "an authorities' folder outside the chroot",
+        lambda h: (
+            h.set("smtp_tls_security_level = secure", f"smtp_tls_CApath = {h.system}/etc"),
+            h.master(chroot=True),
+            h.in_chroot("resolv.conf", "nameserver 192.0.2.53\n"),
+        ),
+        {"ca-path-outside-chroot"},
+    ),
+    (
+        "a client certificate that is not there",
+        lambda h: h.set("smtp_tls_cert_file = /nowhere/c.pem"),
+        {"tls-client-certificate-missing"},
+    ),
+    ("DANE without DNSSEC", lambda h: h.set("smtp_tls_security_level = dane-only"), {"dane-without-dnssec"}),
+    (
+        "fingerprint without one",
+        lambda h: h.set("smtp_tls_security_level = fingerprint"),
+        {"fingerprint-missing"},
+    ),
+    # Logins
+    ("logins without a table", lambda h: h.set("smtp_sasl_password_maps ="), {"sasl-without-passwords"}),
+    ("logins switched off", lambda h: h.set("smtp_sasl_auth_enable = no"), {"sasl-switched-off"}),
+    (
+        "no SASL plug-ins",
+        lambda h: h.remove("usr/lib/sasl2/libplain.so.2", "usr/lib/sasl2/liblogin.so.2"),
+        {"sasl-plugin-missing"},
+    ),
+    (
+        "PLAIN forbidden",
+        lambda h: h.set("smtp_sasl_tls_security_options = noplaintext"),
+        {"sasl-forbids-plain"},
+    ),
+    (
+        "PLAIN forbidden by default",
+        lambda h: h.set(
+            "smtp_sasl_tls_security_options = $smtp_sasl_security_options",
+            "smtp_sasl_security_options = noplaintext, noanonymous",
+        ),
+        {"sasl-forbids-plain"},
+    ),
+    (
+        "a misspelt SASL option",
+        lambda h: h.set("smtp_sasl_security_options = noanonymus"),
+        {"sasl-option-unknown"},
+    ),
+    (
+        "plug-in names in the filter",
+        lambda h: h.set("smtp_sasl_mechanism_filter = plain, sasl2"),
+        {"sasl-mechanism-unknown"},
+    ),
+    ("dovecot as client", lambda h: h.set("smtp_sasl_type = dovecot"), {"sasl-type-not-for-clients"}),
+    ("refused logins bounce", lambda h: h.set("smtp_sasl_auth_soft_bounce = no"), {"sasl-hard-bounce"}),
+    ("no TLS for a login", lambda h: h.set("smtp_tls_security_level = none"), {"password-without-tls"}),
+    ("no level for a login", lambda h: h.set("smtp_tls_security_level ="), {"password-without-tls"}),
+    (
+        "opportunistic TLS for a login",
+        lambda h: h.set("smtp_tls_security_level = may"),
+        {"password-in-clear"},
+    ),
+    (
+        "opportunistic TLS that nobody logs",
+        lambda h: h.set("smtp_tls_security_level = may", "smtp_tls_loglevel = 0"),
+        {"password-in-clear", "tls-unlogged"},
+    ),
+    # Tables of passwords
+    (
+        "the key of another port",
+        lambda h: h.passwords(f"[smtp.relay.test]:465 {LOGIN}\n"),
+        {"password-key-mismatch"},
+    ),
+    (
+        "the key without brackets",
+        lambda h: h.passwords(f"smtp.relay.test:587 {LOGIN}\n"),
+        {"password-key-mismatch"},
+    ),
+    (
+        "the key without the port",
+        lambda h: h.passwords(f"[smtp.relay.test] {LOGIN}\n"),
+        {"password-key-mismatch"},
+    ),
+    (
+        "no key for a sender's relay",
+        lambda h: (h.set(_SENDER_MAPS), h.table("sender_relay", "@b.test [smtp.b.test]:587\n")),
+        {"password-key-mismatch"},
+    ),
+    (
+        "an indented entry",
+        lambda h: h.passwords(f"[old.test]:587 {LOGIN}\n  {RELAY} {LOGIN}\n"),
+        {"password-line-indented"},
+    ),
+    (
+        "all of it indented",
+        lambda h: h.passwords(f"# relay\n  {RELAY} {LOGIN}\n"),
+        {"password-line-indented"},
+    ),
+    ("= in sasl_passwd", lambda h: h.passwords(f"{RELAY}={LOGIN}\n"), {"password-line-with-equals"}),
+    ("a login without its key", lambda h: h.passwords(f"{LOGIN}\n"), {"password-line-without-login"}),
+    (
+        "a blank for the colon",
+        lambda h: h.passwords(f"{RELAY} relay-user Gr33n-Fern-s3cret\n"),
+        {"password-without-colon"},
+    ),
+    ("no user", lambda h: h.passwords(f"{RELAY} :Gr33n-Fern-s3cret\n"), {"password-user-empty"}),
+    ("no password", lambda h: h.passwords(f"{RELAY} relay-user:\n"), {"password-empty"}),
+    ("quotes around the login", lambda h: h.passwords(f'{RELAY} "{LOGIN}"\n'), {"password-quoted"}),
+    (
+        "a comment behind the login",
+        lambda h: h.passwords(f"{RELAY} {LOGIN} # new\n"),
+        {"password-with-comment"},
+    ),
+    (
+        "the how-to's password",
+        lambda h: h.passwords(f"{RELAY} username:xxxxxxxx\n"),
+        {"password-placeholder"},
+    ),
+    (
+        "the new password below the old",
+        lambda h: h.passwords(f"{RELAY} relay-user:old\n{RELAY} {LOGIN}\n"),
+        {"password-key-duplicate"},
+    ),
+    (
+        "logins by sender, and none for bounces",
+        lambda h: (
+            h.set("smtp_sender_dependent_authentication = yes"),
+            h.passwords(f"app@client.example.test {LOGIN}\n"),
+        ),
+        {"password-missing-for-bounces"},
+    ),
+    (
+        "logins by sender, and the parameter forgotten",
+        lambda h: h.passwords(f"{RELAY} {LOGIN}\napp@client.example.test {LOGIN}\n"),
+        {"password-of-sender-unused"},
+    ),
+    (
+        "passwords that all can read",
+        lambda h: (h.etc / "sasl_passwd").chmod(0o644),
+        {"password-file-readable"},
+    ),
+    (
+        "an index that all can read",
+        lambda h: (h.etc / "sasl_passwd.db").chmod(0o644),
+        {"password-file-readable"},
+    ),
+    (
+        "the login in main.cf",
+        lambda h: h.set(f"smtp_sasl_password_maps = static:{LOGIN}"),
+        {"password-in-main-cf"},
+    ),
+    (
+        "passwords by proxymap",
+        lambda h: h.set("smtp_sasl_password_maps = proxy:hash:$config_directory/sasl_passwd"),
+        {"password-table-proxied"},
+    ),
+    # Lookup tables
+    (
+        "a table without its type",
+        lambda h: h.set(f"smtp_sasl_password_maps = {h.etc}/sasl_passwd"),
+        {"map-without-type"},
+    ),
+    (
+        "a table type of another host",
+        lambda h: h.set("smtp_generic_maps = nosuchdb:$config_directory/generic"),
+        {"map-type-unsupported"},
+    ),
+    (
+        "a table that is not there",
+        lambda h: h.set("smtp_generic_maps = hash:$config_directory/generic"),
+        {"map-file-missing"},
+    ),
+    (
+        "checks that are not there",
+        lambda h: h.set("smtp_header_checks = regexp:$config_directory/checks"),
+        {"map-file-missing"},
+    ),
+    ("postmap forgotten", lambda h: (h.etc / "sasl_passwd.db").unlink(), {"index-missing"}),
+    (
+        "postmap forgotten for senders' relays",
+        lambda h: (h.set(_SENDER_MAPS), h.table("sender_relay", f"@b.test {RELAY}\n", index=False)),
+        {"index-missing"},
+    ),
+    ("postmap forgotten after an edit", lambda h: h.earlier("sasl_passwd.db"), {"index-stale"}),
+    (
+        "a damaged index",
+        lambda h: _overwrite(h, b"no database at all, but long enough for its head"),
+        {"index-damaged"},
+    ),
+    (
+        "an index of another type",
+        lambda h: h.table("sasl_passwd", f"{RELAY} {LOGIN}\n", mode=0o600, kind="btree"),
+        {"index-damaged"},
+    ),
+    # Routing
+    (
+        "the domain in mydestination",
+        lambda h: h.set("mydestination = $myhostname, localhost, $mydomain"),
+        {"mydestination-swallows-domain"},
+    ),
+    (
+        "the senders' domain in mydestination",
+        lambda h: h.set("myorigin = b.test", "mydestination = $myhostname, b.test"),
+        {"mydestination-swallows-domain"},
+    ),
+    (
+        "a transport that is not there",
+        lambda h: h.set("relay_transport = relay-smtps"),
+        {"transport-unknown"},
+    ),
+    (
+        "a transport that is not there in the table",
+        lambda h: (
+            h.set("transport_maps = hash:$config_directory/transport"),
+            h.table("transport", "b.test smtps:[mx.b.test]:465\n"),
+        ),
+        {"transport-unknown", "implicit-tls-port-without-wrappermode"},
+    ),
+    (
+        "a cloud image's default_transport",
+        lambda h: h.set("default_transport = error"),
+        {"default-transport-dead-end"},
+    ),
+    ("deferred transports", lambda h: h.set("defer_transports = smtp"), {"transport-deferred"}),
+    (
+        "a wildcard in transport_maps",
+        lambda h: (
+            h.set("transport_maps = hash:$config_directory/transport"),
+            h.table("transport", "* smtp:[mx.b.test]\n"),
+        ),
+        {"relayhost-overruled"},
+    ),
+    ("soft_bounce", lambda h: h.set("soft_bounce = yes"), {"soft-bounce"}),
+    (
+        "a mailbox smaller than a mail",
+        lambda h: h.set("mailbox_size_limit = 1000"),
+        {"mailbox-limit-below-message-limit"},
+    ),
+    # Names
+    (
+        "a host without a domain",
+        lambda h: h.set("myhostname = app1", "mydomain = example.test"),
+        {"myhostname-without-domain"},
+    ),
+    ("a name that Postfix made up", lambda h: h.set("myhostname = vm.localdomain"), {"myhostname-made-up"}),
+    ("a name that is none", lambda h: h.set("myhostname = a..b"), {"name-invalid"}),
+    ("no /etc/mailname", lambda h: h.set(f"myorigin = {h.system}/etc/mailname"), {"myorigin-file-missing"}),
+    (
+        "an empty /etc/mailname",
+        lambda h: (h.write("etc/mailname", ""), h.set(f"myorigin = {h.system}/etc/mailname")),
+        {"myorigin-file-empty"},
+    ),
+    (
+        "a short /etc/mailname",
+        lambda h: (h.write("etc/mailname", "vm\n"), h.set(f"myorigin = {h.system}/etc/mailname")),
+        {"myorigin-without-domain"},
+    ),
+    ("senders at localhost", lambda h: h.set("myorigin = localhost"), {"myorigin-without-domain"}),
+    (
+        "a domain that is a top-level domain",
+        lambda h: h.set("myhostname = example.test", "myorigin = $mydomain"),
+        {"mydomain-top-level"},
+    ),
+    ("a short HELO name", lambda h: h.set("smtp_helo_name = app1"), {"helo-name-without-domain"}),
+    (
+        "an undefined HELO name",
+        lambda h: h.set("smtp_helo_name = $my_name"),
+        {"helo-name-without-domain", "undefined-reference"},
+    ),
+    # Addresses
+    ("a network interface", lambda h: h.set("inet_interfaces = eth0"), {"inet-interfaces-name"}),
+    (
+        "another host's address",
+        lambda h: h.set("inet_interfaces = 192.0.2.177"),
+        {"inet-interfaces-not-local"},
+    ),
+    ("misspelt inet_protocols", lambda h: h.set("inet_protocols = ip4"), {"inet-protocols-unknown"}),
+    (
+        "host bits in mynetworks",
+        lambda h: h.set("mynetworks = 127.0.0.0/8, 10.0.0.5/24"),
+        {"mynetworks-host-bits"},
+    ),
+    ("everyone in mynetworks", lambda h: h.set("mynetworks = 0.0.0.0/0"), {"mynetworks-everyone"}),
+    (
+        "IPv6 without brackets",
+        lambda h: h.set("mynetworks = 127.0.0.0/8, ::1/128"),
+        {"mynetworks-ipv6-without-brackets"},
+    ),
+    (
+        "a slip in mynetworks",
+        lambda h: h.set("mynetworks = 127.0.0.0/8, 10.0.0.0/33"),
+        {"mynetworks-not-a-network"},
+    ),
+    (
+        "mynetworks without this host",
+        lambda h: h.set("mynetworks = 10.0.0.0/8"),
+        {"mynetworks-without-loopback"},
+    ),
+    (
+        "another host's address to send from",
+        lambda h: h.set("smtp_bind_address = 192.0.2.177"),
+        {"bind-address-not-local"},
+    ),
+    ("loopback to send from", lambda h: h.set("smtp_bind_address = 127.0.0.1"), {"bind-address-loopback"}),
+    ("no name server", lambda h: h.write("etc/resolv.conf", "# none\n"), {"nameserver-missing"}),
+    # main.cf
+    ("a line without =", lambda h: h.append("relayhost [smtp.relay.test]:587"), {"missing-equals"}),
+    (
+        "relayhost indented",
+        lambda h: h.set("relayhost =", f"smtp_tls_loglevel = 1\n  relayhost = {RELAY}"),
+        {"indented-parameter"},
+    ),
+    (
+        "a parameter twice",
+        lambda h: h.append(f"relayhost = {RELAY}"),
+        {"duplicate-parameter", "duplicate-parameter-hangs"},
+    ),
+    (
+        "a misspelt parameter",
+        lambda h: h.append("smtp_sasl_passwd_maps = hash:/etc/postfix/sasl_passwd"),
+        {"unknown-parameter"},
+    ),
+    (
+        "the password as a parameter",
+        lambda h: h.append("smtp_sasl_password = Gr33n-Fern-s3cret"),
+        {"unknown-parameter", "password-in-main-cf"},
+    ),
+    (
+        "an undefined reference",
+        lambda h: h.set("mydestination = $myhostname, $my_names"),
+        {"undefined-reference"},
+    ),
+    ("a comment behind relayhost", lambda h: h.set(f"relayhost = {RELAY} # the relay"), {"inline-comment"}),
+    (
+        "a comment behind a boolean",
+        lambda h: h.set("smtp_sasl_auth_enable = yes # log in"),
+        {"inline-comment"},
+    ),
+    ("quotes around relayhost", lambda h: h.set(f'relayhost = "{RELAY}"'), {"quoted-value"}),
+    ("a no-break space from a web page", lambda h: h.append("smtp_tls_note\u00a0= x"), {"pasted-characters"}),
+    ("true", lambda h: h.set("smtp_sasl_auth_soft_bounce = true"), {"bad-boolean"}),
+    ("true by -o", lambda h: h.option("smtp_send_xforward_command=true"), {"bad-boolean"}),
+    ("10MB", lambda h: h.set("message_size_limit = 10MB"), {"bad-number"}),
+    ("five minutes in words", lambda h: h.set("queue_run_delay = 5min"), {"bad-number"}),
+    ("a parameter that refers to itself", lambda h: h.set("mydomain = $mydomain"), {"macro-loop"}),
+    ("no compatibility_level", lambda h: _without(h, "compatibility_level"), {"compatibility-level-missing"}),
+    (
+        "the level of a newer release",
+        lambda h: h.set("compatibility_level = 99.1"),
+        {"compatibility-level-too-high"},
+    ),
+    ("smtp_use_tls", lambda h: h.set("smtp_use_tls = yes"), {"obsolete-tls-setting"}),
+    (
+        "smtp_use_tls instead of a level",
+        lambda h: (_without(h, "smtp_tls_security_level"), h.set("smtp_use_tls = yes")),
+        {"obsolete-tls-setting", "password-in-clear"},
+    ),
+    # master.cf
+    ("a column less", lambda h: h.master("relay-smtps unix - - n - smtp"), {"master-field-count"}),
+    (
+        "an indented service",
+        lambda h: h.master("  relay-smtps unix - - n - - smtp"),
+        {"master-service-indented"},
+    ),
+    ("blanks around =", lambda h: h.option("smtp_tls_wrappermode = yes"), {"master-option-with-blanks"}),
+    ("a service twice", lambda h: h.master("smtp unix - - n - - smtp"), {"master-service-duplicate"}),
+    (
+        "no TLS by -o",
+        lambda h: h.option("smtp_tls_security_level=none"),
+        {"master-override", "password-without-tls"},
+    ),
+    ("no logins by -o", lambda h: h.option("smtp_sasl_auth_enable=no"), {"master-override"}),
+    ("a service removed", lambda h: h.master(without="cleanup"), {"master-service-missing"}),
+    ("no tlsmgr", lambda h: h.master(without="tlsmgr"), {"master-service-missing"}),
+    (
+        "a daemon that is not there",
+        lambda h: h.master("policy unix - n n - - nosuchd"),
+        {"master-daemon-missing"},
+    ),
+    ("maillog_file without postlog", lambda h: h.master(without="postlog"), {"postlog-service-missing"}),
+    # Chroot, files and disk
+    ("a chroot without resolv.conf", lambda h: h.master(chroot=True), {"chroot-without-resolver"}),
+    (
+        "a chroot with the former resolv.conf",
+        lambda h: (h.master(chroot=True), h.in_chroot("resolv.conf", "nameserver 198.51.100.53\n")),
+        {"chroot-resolver-stale"},
+    ),
+    (
+        "a chroot without the host's names",
+        lambda h: (
+            h.master(chroot=True),
+            h.set("smtp_host_lookup = native", "relayhost = [lan.relay.test]:587"),
+            h.passwords(f"[lan.relay.test]:587 {LOGIN}\n"),
+        ),
+        {"chroot-hosts-stale"},
+    ),
+    ("main.cf that all can write", lambda h: (h.etc / "main.cf").chmod(0o666), {"config-writable"}),
+    ("main.cf of a deploy user", lambda h: os.chown(h.etc / "main.cf", 1000, 0), {"config-writable"}),
+    (
+        "a queue that is not there",
+        lambda h: h.set("queue_directory = /nowhere/queue"),
+        {"queue-directory-missing"},
+    ),
+    ("a queue of root's", lambda h: (h.instance.queue_directory / "incoming").mkdir(), {"queue-owner"}),
+    ("data of root's", lambda h: os.chown(h.instance.data_directory, 0, 0), {"data-directory-owner"}),
+    (
+        "postdrop without its group",
+        lambda h: (h.write("sbin/postdrop", ""), h.set(f"command_directory = {h.system}/sbin")),
+        {"postdrop-not-setgid"},
+    ),
+    (
+        "a disk with less than it should have",
+        lambda h: h.set("queue_minfree = 9000000000000000"),
+        {"queue-disk-full"},
+    ),
+    (
+        "maillog_file elsewhere",
+        lambda h: h.set("maillog_file = /nowhere/mail.log"),
+        {"maillog-file-outside-prefixes"},
+    ),
+)
+
+
+def _overwrite(host: Host, data: bytes) -> int:
+    return (host.etc / "sasl_passwd.db").write_bytes(data)
+
+
+def _without(host: Host, name: str) -> Host:
+    lines = [line for line in host.main_cf.splitlines(keepends=True) if not line.startswith(f"{name} ")]
+    host._write("main.cf", "".join(lines))
+    return host

@@ -1,0 +1,114 @@
+"""Mistakes in settings that are well-formed, and what lint finds: exactly these, and nothing else."""
+
+from collections.abc import Callable
+
+from tests.config.lint.host import Host
+
+_HOST = '[host]\nmyhostname = "client.example.test"\n'
+
+
+def _relay(host: str, username: str = "relay-user", more: str = "") -> str:
+    return f'{_HOST}[[relay]]\nname = "a"\nhost = "{host}"\nusername = "{username}"\npassword = "Gr33n-Fern-s3cret"\n{more}\n'
+
+
+def _file(name: str, mode: int, text: str = "") -> Callable[[Host], object]:
+    def make(host: Host) -> None:
+        host.write(name, text)
+        (host.system / name).chmod(mode)
+
+    return make
+
+
+_GOOD = _relay("smtp.relay.test")
+_PASSWORD_FILE = _GOOD.replace('password = "Gr33n-Fern-s3cret"', 'password_file = "SYSTEM/password"')
+
+
+def _nothing(_: Host) -> None:
+    pass
+
+
+# what is wrong, the settings, what is done to the host, and the identifiers
+SETTINGS_MISTAKES: tuple[tuple[str, str, Callable[[Host], object], set[str]], ...] = (
+    ("nothing", _GOOD, _nothing, set()),
+    (
+        "probes from another domain",
+        f'{_GOOD}[probe]\nrecipient = "probe@b.test"\nsender = "probe@c.test"\n',
+        _nothing,
+        {"settings-sender-domain"},
+    ),
+    (
+        "port 465 of a provider without it",
+        _relay("smtp.office365.com", "app@example.test", "port = 465"),
+        _nothing,
+        {"settings-provider-port"},
+    ),
+    (
+        "SendGrid with a name of one's own",
+        _relay("smtp.sendgrid.net"),
+        _nothing,
+        {"settings-provider-login"},
+    ),
+    ("Gmail without an address", _relay("smtp.gmail.com"), _nothing, {"settings-provider-login"}),
+    (
+        "SES with a user of the console",
+        _relay("email-smtp.eu-west-1.amazonaws.com"),
+        _nothing,
+        {"settings-ses-login"},
+    ),
+    (
+        "a provider that takes its login's mail alone",
+        _relay("smtp.exmail.qq.com", "app@example.test", "port = 465"),
+        _nothing,
+        {"settings-provider-sender"},
+    ),
+    (
+        "probes to a domain of this host",
+        f'{_GOOD}[probe]\nrecipient = "probe@b.test"\n',
+        lambda h: h.set("virtual_alias_domains = b.test"),
+        {"settings-probe-stays-here"},
+    ),
+    ("a password file that is not there", _PASSWORD_FILE, _nothing, {"settings-password-file-missing"}),
+    (
+        "a password file that all can read",
+        _PASSWORD_FILE,
+        _file("password", 0o644),
+        {"settings-password-readable"},
+    ),
+    (
+        "authorities that are not there",
+        _GOOD.replace("username", 'ca_file = "/nowhere/ca.crt"\nusername'),
+        _nothing,
+        {"settings-ca-file"},
+    ),
+    (
+        "authorities without a certificate",
+        _GOOD.replace("username", 'ca_file = "SYSTEM/ca"\nusername'),
+        _file("ca", 0o644, "none\n"),
+        {"settings-ca-file"},
+    ),
+    (
+        "a table type that this Postfix has not",
+        f'{_GOOD}[postfix]\nmap_type = "dbm"\n',
+        _nothing,
+        {"settings-map-type"},
+    ),
+    (
+        "a number in words",
+        f'{_GOOD}[main_cf]\nmessage_size_limit = "10MB"\n',
+        _nothing,
+        {"settings-main-cf-value"},
+    ),
+    ("a boolean in words", f'{_GOOD}[main_cf]\nsoft_bounce = "on"\n', _nothing, {"settings-main-cf-value"}),
+    (
+        "a time in words",
+        f'{_GOOD}[main_cf]\nqueue_run_delay = "5 min"\n',
+        _nothing,
+        {"settings-main-cf-value"},
+    ),
+    (
+        "a misspelt parameter",
+        f"{_GOOD}[main_cf]\nmesage_size_limit = 1\n",
+        _nothing,
+        {"settings-main-cf-name"},
+    ),
+)

@@ -1,0 +1,34 @@
+"""Each seeded mistake is found, exactly it, in a real configuration directory read by the real postconf.
+
+And where the remedies are commands, they mend it.
+"""
+
+import pytest
+
+from postward.config.lint import lint
+from tests.config.lint.host import SECRETS, Host, ids
+from tests.config.lint.mistakes import MISTAKES, Damage
+from tests.config.lint.remedies import carry_out, commands
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"), [row[1:] for row in MISTAKES], ids=[row[0] for row in MISTAKES]
+)
+def test_a_mistake_is_found(host: Host, damage: Damage, expected: set[str]) -> None:
+    """Exactly the findings of this mistake, each with a place and a remedy, and none with a password."""
+    damage(host)
+    facts = host.facts()
+    findings = lint(None, facts)
+
+    assert ids(findings) == expected, [(finding.where, finding.what) for finding in findings]
+    assert all(finding.where and finding.what and finding.mend for finding in findings)
+    for secret in SECRETS:
+        assert secret not in repr(findings)
+        assert secret not in repr(facts) + repr([table.entries for table in facts.tables])
+    assert facts.unread == ()
+    todo = [commands(finding.mend) for finding in findings]
+    if all(todo):
+        for command in todo:
+            carry_out(host, command or [])
+        # A relay under another name wants another key, and only a person has the password to it.
+        assert ids(host.findings()) <= {"password-key-mismatch"}

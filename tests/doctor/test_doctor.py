@@ -1,0 +1,114 @@
+"""Each rule of `postward doctor`: what it finds, and the command that mends it."""
+
+from dataclasses import replace
+
+import pytest
+
+from postward.agent.doctor.rules import RULES, doctor_findings
+from postward.agent.doctor.system import AGENT, ENFORCER, Owned, SystemFacts, Unit, parse_unit
+
+_RUNS = Unit(loaded=True, active="active", enabled=True, status="settings of today are in force")
+_HEALTHY = SystemFacts(
+    distribution="debian",
+    settings_file="/etc/postward/postward.toml",
+    units={AGENT: _RUNS, ENFORCER: _RUNS},
+    uid=997,
+    gids=frozenset({997, 4}),
+    files={
+        "/etc/postward/postward.toml": Owned(0o644, 0, 0),
+        "/etc/postward/passwords/demo": Owned(0o600, 0, 0),
+        "/var/lib/postward": Owned(0o755, 997, 997),
+        "/var/log/mail.log": Owned(0o640, 0, 4),
+    },
+    passwords=("/etc/postward/passwords/demo",),
+    logs=("/var/log/mail.log",),
+    postfix_runs=True,
+    endpoint="",
+    clock_right=True,
+    versions={"postfix": "3.7.11", "systemd": "252"},
+)
+
+
+def _file(path: str, owned: Owned) -> SystemFacts:
+    return replace(_HEALTHY, files={**_HEALTHY.files, path: owned})
+
+
+def _agent(unit: Unit) -> SystemFacts:
+    return replace(_HEALTHY, units={AGENT: unit, ENFORCER: _RUNS})
+
+
+# rule → a host that breaks it, and what mends that.
+_BROKEN = {
+    "postfix-stopped": (replace(_HEALTHY, postfix_runs=False), "systemctl start postfix"),
+    "service-missing": (
+        _agent(Unit()),
+        "install the package postward, or copy systemd/*.service of the source",
+    ),
+    "service-failed": (
+        _agent(replace(_RUNS, active="failed", result="exit-code")),
+        "journalctl -u postward.service -n 20, then systemctl restart postward.service",
+    ),
+    "service-stopped": (
+        _agent(replace(_RUNS, active="inactive")),
+        "systemctl enable --now postward.service",
+    ),
+    "service-disabled": (_agent(replace(_RUNS, enabled=False)), "systemctl enable postward.service"),
+    "settings-not-in-force": (
+        _agent(replace(_RUNS, status="/etc/postward/postward.toml is NOT in force, but …")),
+        "postward check",
+    ),
+    "user-missing": (replace(_HEALTHY, uid=None), "systemd-sysusers postward.conf"),
+    "group-missing": (
+        replace(_HEALTHY, missing_groups=("postdrop",)),
+        "printf '[Service]\\nSupplementaryGroups=\\nSupplementaryGroups=adm systemd-journal\\n'",
+    ),
+    "settings-unreadable": (
+        _file("/etc/postward/postward.toml", Owned(0o600, 0, 0)),
+        "chgrp postward /etc/postward/postward.toml && chmod 0640 /etc/postward/postward.toml",
+    ),
+    "log-missing": (replace(_HEALTHY, log_problem="log.source: none"), "apt-get install rsyslog"),
+    "log-unreadable": (
+        _file("/var/log/mail.log", Owned(0o600, 0, 0)),
+        "setfacl -m u:postward:r /var/log/mail.log",
+    ),
+    "state-not-ours": (
+        _file("/var/lib/postward", Owned(0o755, 0, 0)),
+        "chown -R postward:postward /var/lib/postward",
+    ),
+    "endpoint-silent": (
+        replace(_HEALTHY, endpoint="Connection refused"),
+        "systemctl restart postward.service",
+    ),
+    "clock": (replace(_HEALTHY, clock_right=False), "apt-get install systemd-timesyncd"),
+    "version": (
+        replace(_HEALTHY, versions={"postfix": "3.4.1"}),
+        "upgrade to a release with Postfix 3.5 or later",
+    ),
+}
+
+
+def test_every_rule_is_shown_to_work() -> None:
+    """A new rule needs a host that breaks it."""
+    assert set(_BROKEN) == {rule.id for rule in RULES}
+
+
+def test_nothing_is_wrong_with_a_healthy_host_or_an_unknown_one() -> None:
+    """What could not be told is no finding."""
+    assert doctor_findings(_HEALTHY) == []
+    assert doctor_findings(SystemFacts()) == []
+
+
+@pytest.mark.parametrize("rule", _BROKEN)
+def test_a_fault_is_found_with_its_remedy(rule: str) -> None:
+    """That one, and no other."""
+    facts, mend = _BROKEN[rule]
+    (finding,) = doctor_findings(facts)
+    assert finding.id == rule
+    assert finding.mend.startswith(mend)
+
+
+def test_what_systemctl_prints() -> None:
+    """One property a line; a status may hold an equals sign."""
+    printed = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nResult=success\nNRestarts=3\nStatusText=a=b\n"
+    assert parse_unit(printed) == Unit(True, "active", True, "success", 3, "a=b")
+    assert parse_unit("") == Unit()

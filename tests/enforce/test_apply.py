@@ -1,0 +1,305 @@
+"""Changing Postfix's configuration: the old or the new is in force at every instant, whatever goes wrong."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from postward.agent.enforce.apply import apply, exclusively, read_actual, roll_back
+from postward.agent.enforce.errors import ApplyError
+from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.config.desired import DesiredState, desired_state
+from postward.config.drift import drift, unknown_parameters
+from postward.config.plan import Activation, Plan, plan
+from postward.config.settings import parse_settings
+from tests.support import PostfixInstance, wait_for
+
+PASSWORD = "s3cret-Gr33n-Fern"
+RAW = {
+    "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
+    "relay": [
+        {"name": "demo", "host": "127.0.0.1", "port": 587, "username": "API_USER", "password": PASSWORD}
+    ],
+}
+
+
+@pytest.fixture
+def postfix(instance: PostfixInstance) -> Postfix:
+    """It, as the product sees it."""
+    return Postfix(instance.config_directory)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    """A state directory with the lock held."""
+    with exclusively(tmp_path / "state"):
+        yield tmp_path / "state"
+
+
+def desired(postfix: Postfix, password: str = PASSWORD, **main_cf: str) -> DesiredState:
+    """The desired state of the settings above."""
+    return desired_state(
+        parse_settings({**RAW, "main_cf": main_cf}, "test"), postfix.facts(), {"demo": password}
+    )
+
+
+def planned(postfix: Postfix, wanted: DesiredState) -> Plan:
+    """What would bring Postfix there."""
+    return plan(drift(wanted, read_actual(postfix, wanted)))
+
+
+def content(postfix: Postfix) -> dict[str, bytes]:
+    """Every file of the configuration directory."""
+    return {path.name: path.read_bytes() for path in postfix.config_directory.iterdir() if path.is_file()}
+
+
+def test_applied_is_in_sync_and_applied_again_is_nothing(postfix: Postfix, state: Path) -> None:
+    """After apply nothing differs, and no file is touched by looking."""
+    wanted = desired(postfix)
+    first = planned(postfix, wanted)
+    apply(first, postfix, state, keep=True)
+    before = content(postfix)
+
+    assert first
+    assert not planned(postfix, wanted)
+    assert before == content(postfix)
+
+
+def test_a_symbolic_link_stays_one(postfix: Postfix, state: Path, tmp_path: Path) -> None:
+    """main.cf may be a link into somebody's repository: what it points at is replaced, the link stays."""
+    target = tmp_path / "main.cf"
+    target.write_bytes(postfix.main_cf.read_bytes())
+    postfix.main_cf.unlink()
+    postfix.main_cf.symlink_to(target)
+    wanted = desired(postfix)
+    apply(planned(postfix, wanted), postfix, state, keep=True)
+
+    assert postfix.main_cf.is_symlink()
+    assert b"relayhost = [127.0.0.1]:587" in target.read_bytes()
+
+
+def test_an_unknown_parameter_is_told_and_not_written(postfix: Postfix, state: Path) -> None:
+    """Whatever postconf would write, Postward writes no name that this release does not know."""
+    wanted = desired(postfix, smtp_tls_securty_level="may")
+    apply(planned(postfix, wanted), postfix, state, keep=True)
+
+    assert unknown_parameters(wanted, read_actual(postfix, wanted)) == ["smtp_tls_securty_level"]
+    assert "securty" not in postfix.main_cf.read_text()
+    assert not planned(postfix, wanted)
+
+
+def test_what_postfix_check_refuses_is_not_put_into_force(postfix: Postfix, state: Path) -> None:
+    """A value that would stop every Postfix command is judged on the copy, in Postfix's own words."""
+    before = content(postfix)
+    with pytest.raises(ApplyError, match=r"bad numerical configuration: message_size_limit = 10MB"):
+        apply(planned(postfix, desired(postfix, message_size_limit="10MB")), postfix, state, keep=True)
+
+    assert before == content(postfix)
+
+
+def test_a_main_cf_full_of_unused_parameters_is_no_hindrance(postfix: Postfix, state: Path) -> None:
+    """`postfix check` warns of each again and again, far more than a terminal holds; why it refuses is still told."""
+    unused = "".join(f"site_parameter_{number} = set\n" for number in range(100))
+    postfix.main_cf.write_text(postfix.main_cf.read_text() + unused)
+    with pytest.raises(
+        ApplyError, match=r"check: \S+ fatal: bad numerical configuration: message_size_limit"
+    ):
+        apply(planned(postfix, desired(postfix, message_size_limit="10MB")), postfix, state, keep=False)
+    wanted = desired(postfix)
+    apply(planned(postfix, wanted), postfix, state, keep=False)
+
+    assert unused in postfix.main_cf.read_text()
+    assert not planned(postfix, wanted)
+
+
+def test_a_missing_postmap_leaves_the_old_configuration(
+    postfix: Postfix, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No half-made table, no main.cf that names a table that is not there."""
+    before = content(postfix)
+    todo = planned(postfix, desired(postfix))
+
+    def vanished(*_: object) -> None:
+        raise PostfixError("postmap is not installed; install the package postfix")
+
+    monkeypatch.setattr(Postfix, "build_index", vanished)
+    with pytest.raises(ApplyError, match="postmap is not installed"):
+        apply(todo, postfix, state, keep=True)
+    after = content(postfix)
+
+    assert before == {name: data for name, data in after.items() if not name.startswith(".")}
+
+
+def test_secrets_are_for_root_alone_from_their_first_byte(
+    postfix: Postfix, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with a wide umask, no file that holds the password is ever readable by others."""
+    opened: list[tuple[str, int]] = []
+    original = os.open
+
+    def spy(path: str | Path, flags: int, mode: int = 0o777, **more: int) -> int:
+        descriptor = original(path, flags, mode, **more)
+        if flags & os.O_CREAT:
+            opened.append((str(path), stat.S_IMODE(os.fstat(descriptor).st_mode)))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", spy)
+    former = os.umask(0)
+    try:
+        apply(planned(postfix, desired(postfix)), postfix, state, keep=True)
+    finally:
+        os.umask(former)
+    written = [mode for path, mode in opened if "sasl_passwd" in path]
+
+    assert written
+    assert {0o600} == set(written)
+    exposed = [
+        path
+        for folder in (postfix.config_directory, state)
+        for path in folder.rglob("*")
+        if path.is_file() and PASSWORD.encode() in path.read_bytes() and path.stat().st_mode & 0o077
+    ]
+    assert exposed == []
+
+
+def test_rolling_back_brings_the_former_files_back(postfix: Postfix, state: Path) -> None:
+    """main.cf and tables, byte by byte; the generation is used up."""
+    apply(planned(postfix, desired(postfix)), postfix, state, keep=True)
+    before = content(postfix)
+    apply(
+        planned(postfix, desired(postfix, "another", relay_destination_rate_delay="1s")),
+        postfix,
+        state,
+        keep=True,
+    )
+    former = roll_back(postfix, state)
+
+    assert former.number == 2
+    assert before == content(postfix)
+    assert not planned(postfix, desired(postfix))
+
+
+def test_without_a_generation_there_is_nothing_to_roll_back(postfix: Postfix, state: Path) -> None:
+    """Told in words, and nothing changes."""
+    before = content(postfix)
+    with pytest.raises(ApplyError, match="there is no former configuration"):
+        roll_back(postfix, state)
+
+    assert before == content(postfix)
+
+
+def test_generations_are_bounded(postfix: Postfix, state: Path) -> None:
+    """The last ten are kept."""
+    for number in range(12):
+        apply(planned(postfix, desired(postfix, f"password-{number}")), postfix, state, keep=True)
+    kept = sorted(int(path.name) for path in (state / "generations").iterdir())
+
+    assert list(range(3, 13)) == kept
+
+
+def test_two_processes_never_change_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second waits, and is told so when that takes too long."""
+    monkeypatch.setattr("postward.agent.enforce.apply._LOCK_TAKES", 0.1)
+    with (
+        exclusively(tmp_path / "state"),
+        pytest.raises(ApplyError, match="another Postward process has been changing the configuration"),
+        exclusively(tmp_path / "state"),
+    ):
+        pass
+
+
+def test_only_listeners_need_a_restart(postfix: Postfix, state: Path) -> None:
+    """inet_interfaces needs stop and start, other parameters a reload, tables nothing."""
+    apply(planned(postfix, desired(postfix)), postfix, state, keep=True)
+    assert Activation.RELOAD is planned(postfix, desired(postfix, smtp_helo_timeout="60s")).activation
+    assert Activation.NONE is planned(postfix, desired(postfix, "another")).activation
+    changed = {**RAW, "host": {**RAW["host"], "inet_interfaces": "127.0.0.1"}}  # type: ignore[dict-item]
+    wanted = desired_state(parse_settings(changed, "test"), postfix.facts(), {"demo": PASSWORD})
+
+    assert Activation.RESTART is planned(postfix, wanted).activation
+
+
+def test_a_running_postfix_takes_a_change(instance: PostfixInstance, postfix: Postfix, state: Path) -> None:
+    """After apply the listener is where the settings say: restart where a reload would not do."""
+    with instance:
+        master = instance.master_pid()
+        apply(planned(postfix, desired(postfix)), postfix, state, keep=True)
+
+        assert instance.is_running()
+        assert master != instance.master_pid()
+        again = instance.master_pid()
+        apply(planned(postfix, desired(postfix, smtp_helo_timeout="60s")), postfix, state, keep=True)
+        assert again == instance.master_pid()
+
+
+def test_an_edit_while_the_copy_is_judged_is_kept(
+    instance: PostfixInstance, postfix: Postfix, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody saves main.cf after the copy was made: another copy is made, and both changes are there."""
+    judge = Postfix.check
+
+    def check(copy: Postfix) -> str:
+        words = judge(copy)
+        if instance.postconf("smtp_helo_timeout") != {"smtp_helo_timeout": "77s"}:
+            instance.set(smtp_helo_timeout="77s")
+        return words
+
+    monkeypatch.setattr(Postfix, "check", check)
+    wanted = desired(postfix)
+    apply(planned(postfix, wanted), postfix, state, keep=True)
+
+    assert instance.postconf("smtp_helo_timeout") == {"smtp_helo_timeout": "77s"}
+    assert not planned(postfix, wanted)
+    assert len(list((state / "generations").iterdir())) == 1
+
+
+def test_a_file_that_changes_all_the_time_is_left_alone(
+    instance: PostfixInstance, postfix: Postfix, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told in words, instead of trying for ever or undoing what somebody writes."""
+    edits: list[str] = []
+
+    def check(_: Postfix) -> str:
+        edits.append(f"{len(edits) + 1}s")
+        instance.set(smtp_helo_timeout=edits[-1])
+        return ""
+
+    monkeypatch.setattr(Postfix, "check", check)
+    with pytest.raises(ApplyError, match=r"main\.cf changes all the time; stop what edits it"):
+        apply(planned(postfix, desired(postfix)), postfix, state, keep=True)
+
+    assert instance.postconf("smtp_helo_timeout") == {"smtp_helo_timeout": edits[-1]}
+
+
+def test_no_edit_of_postconf_is_lost_beside_repairs(
+    instance: PostfixInstance, postfix: Postfix, state: Path
+) -> None:
+    """A script sets one parameter after the other while a managed one is broken and put right again and again."""
+    wanted = desired(postfix)
+    apply(planned(postfix, wanted), postfix, state, keep=False)
+    repairs = 0
+
+    def put_right(times: int) -> None:
+        wait_for(lambda: repairs == times, what="the level to be put right")
+
+    def script() -> None:
+        for batch in range(5):
+            instance.set(smtp_tls_security_level="none")
+            for number in range(8):
+                instance.set(**{f"site_parameter_{batch}_{number}": "set"})
+            put_right(batch + 1)
+
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(script)
+        while not running.done():
+            if departures := planned(postfix, wanted):
+                apply(departures, postfix, state, keep=False)
+                repairs += 1
+        running.result()
+
+    assert len(re.findall(r"^site_parameter_\d_\d = set$", postfix.main_cf.read_text(), re.MULTILINE)) == 40
+    assert not planned(postfix, wanted)

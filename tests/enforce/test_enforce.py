@@ -1,0 +1,221 @@
+"""The enforcer's judgement: what it puts right, what it leaves alone, and what it says."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from postward.agent.enforce.apply import exclusively
+from postward.agent.enforce.enforcer import Enforcer
+from postward.agent.enforce.state import read_enforcement
+from postward.agent.postfix.commands import Postfix
+from tests.enforce.enforcing import PASSWORD, Clock, enforcer, settings
+from tests.support import CA, PostfixInstance, Relay, wait_for
+
+
+def test_new_settings_are_applied_and_wait_for_a_probe(instance: PostfixInstance, tmp_path: Path) -> None:
+    """The first converge changes, the second finds nothing; the configuration is unconfirmed until a probe's word."""
+    one = enforcer(instance, settings(instance, tmp_path))
+
+    assert one.converge()
+    assert not one.converge()
+    assert (one.state.in_sync, one.state.drift, one.state.applies["applied"]) == (True, [], 1)
+    assert one.unconfirmed
+    one.confirm(accepted=True)
+    assert not one.unconfirmed
+    assert one.state.applies["confirmed"] == 1
+
+
+def test_observing_names_and_changes_nothing(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Mode = observe."""
+    before = (instance.config_directory / "main.cf").read_bytes()
+    one = enforcer(instance, settings(instance, tmp_path, mode="observe"))
+
+    assert not one.converge()
+    assert before == (instance.config_directory / "main.cf").read_bytes()
+    assert "relayhost" in one.state.drift
+    assert one.state.in_sync is False
+    assert "mode = observe, so nothing is changed" in (one.state.problem or "")
+
+
+def test_a_drift_that_comes_back_is_another_tool(instance: PostfixInstance, tmp_path: Path) -> None:
+    """After three repairs within an hour, the first change not being one, it is left alone and told; an hour later it is tried again."""
+    clock = Clock()
+    one = enforcer(instance, settings(instance, tmp_path), clock)
+    one.converge()
+    for _ in range(3):
+        instance.set(relayhost="[other.test]:25")
+        one.converge()
+        clock.now += 60
+    assert instance.postconf("relayhost")["relayhost"] == "[127.0.0.1]:2525"
+
+    instance.set(relayhost="[other.test]:25")
+    one.converge()
+    assert instance.postconf("relayhost")["relayhost"] == "[other.test]:25"
+    assert one.state.fights == ["relayhost"]
+    assert "another tool keeps changing relayhost" in (one.state.problem or "")
+    assert one.state.gauges()["postward_config_fight"] == {("relayhost",): 1.0}
+
+    clock.now += 3600
+    one.converge()
+    assert instance.postconf("relayhost")["relayhost"] == "[127.0.0.1]:2525"
+    assert one.state.fights == []
+
+
+def test_a_main_cf_that_postfix_cannot_read_gives_way(instance: PostfixInstance, tmp_path: Path) -> None:
+    """A line without `=` stops every Postfix command; the last good file comes back, the broken one is kept."""
+    one = enforcer(instance, settings(instance, tmp_path))
+    one.converge()
+    main_cf = instance.config_directory / "main.cf"
+    good = main_cf.read_bytes()
+    broken = good + b"relayhost [smtp.relay.test]:587\n"
+    main_cf.write_bytes(broken)
+    one.converge()
+
+    assert main_cf.read_bytes() == good
+    assert (tmp_path / "enforce" / "main.cf.unreadable").read_bytes() == broken
+    assert one.state.in_sync
+    assert one.state.repairs["main.cf.unreadable"] == 1
+
+
+def test_settings_that_postfix_refuses_are_not_tried_again(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Told with Postfix's words, counted once, until they change."""
+    one = enforcer(instance, settings(instance, tmp_path, message_size_limit="10MB"))
+    for _ in range(3):
+        one.converge()
+
+    assert one.state.applies["refused"] == 1
+    assert "bad numerical configuration: message_size_limit = 10MB" in (one.state.problem or "")
+    assert not (instance.config_directory / "sasl_passwd").exists()
+    assert enforcer(instance, settings(instance, tmp_path)).converge()
+
+
+def test_a_change_that_the_running_postfix_has_not_read_is_a_drift(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """An edit without a reload is in force for some processes and not for others: named, and reloaded."""
+    one = enforcer(instance, settings(instance, tmp_path))
+    with instance:
+        one.converge()
+        assert not one.look()[0]
+        main_cf = instance.config_directory / "main.cf"
+        main_cf.write_text(main_cf.read_text() + "smtp_helo_timeout = 77s\n")
+        instance.settle()
+        planned, _ = one.look()
+        assert [drift.name for drift in planned.drifts] == ["main.cf"]
+        assert "not read by the running Postfix" in planned.drifts[0].actual
+
+        one.converge()
+        assert not one.look()[0]
+        assert "smtp_helo_timeout = 77s" in main_cf.read_text()
+
+
+@dataclass(frozen=True)
+class EditedMeanwhile(Postfix):
+    """A Postfix whose main.cf somebody edits between what a look reads first and what it reads last."""
+
+    instance: PostfixInstance
+
+    def parameters(self, names: Iterable[str]) -> dict[str, str]:
+        """As they were before the edit."""
+        found = Postfix.parameters(self, names)
+        if "relayhost" in found:
+            self.instance.set(smtp_tls_security_level="none")
+        return found
+
+
+def test_an_edit_in_the_middle_of_a_look_is_put_right_once(instance: PostfixInstance, tmp_path: Path) -> None:
+    """What was read before the edit says nothing of it, and a reload would bring it into force: the next look sees it."""
+    wanted = settings(instance, tmp_path)
+    with instance:
+        enforcer(instance, wanted).converge()
+        edited = Enforcer(wanted, EditedMeanwhile(instance.config_directory, instance), Clock())
+        assert not edited.look()[0]
+
+        after = enforcer(instance, wanted)
+        assert [drift.name for drift in after.look()[0].drifts] == ["smtp_tls_security_level"]
+
+
+def test_a_process_that_holds_the_lock_is_waited_for(
+    instance: PostfixInstance,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`postward apply` beside the agent: its look is late, or told and left out, and comes to no harm."""
+    one = enforcer(instance, settings(instance, tmp_path))
+    with ThreadPoolExecutor(1) as threads:
+        with exclusively(tmp_path / "enforce"):
+            waiting = threads.submit(one.converge)
+            assert not wait([waiting], timeout=0.3).done
+        assert waiting.result()
+
+    monkeypatch.setattr("postward.agent.enforce.apply._LOCK_TAKES", 0.1)
+    with exclusively(tmp_path / "enforce"):
+        assert not one.converge()
+    assert "another Postward process has been changing the configuration" in caplog.text
+    assert (one.state.in_sync, one.state.applies["failed"]) == (False, 0)
+    told = read_enforcement(tmp_path / "enforce" / "enforcement.json")
+    assert told is not None
+    assert told.in_sync
+
+
+def test_apply_ends_a_fight_for_the_running_enforcer_too(instance: PostfixInstance, tmp_path: Path) -> None:
+    """What one process forgets, and counts, the other knows."""
+    running = enforcer(instance, settings(instance, tmp_path))
+    running.converge()
+    for _ in range(4):
+        instance.set(relayhost="[other.test]:25")
+        running.converge()
+    assert running.state.fights == ["relayhost"]
+
+    by_hand = enforcer(instance, settings(instance, tmp_path))
+    by_hand.try_again()
+    by_hand.converge()
+    instance.set(relayhost="[other.test]:25")
+    running.converge()
+    assert instance.postconf("relayhost") == {"relayhost": "[127.0.0.1]:2525"}
+    assert (running.state.fights, running.state.repairs["relayhost"]) == ([], 5)
+
+
+def test_an_index_that_was_missing_is_there_for_all_that_sends(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """A client of SMTP that has met no index keeps failing as long as it lives: it is gone after the repair."""
+    with Relay(CA(), users={"user": PASSWORD}) as relay, instance:
+        one = enforcer(instance, settings(instance, tmp_path, relay_port=relay.port))
+        one.converge()
+        (instance.config_directory / "sasl_passwd.db").unlink()
+        instance.sendmail("bob@dest.test")
+        wait_for(lambda: instance.log_lines("maps lookup error"), what="mail to fail for the missing index")
+        one.converge()
+        failures = len(instance.log_lines("maps lookup error"))
+        wait_for(lambda: relay.messages, what="mail to go out")
+
+        assert len(instance.log_lines("maps lookup error")) == failures
+
+
+def test_a_failure_that_repeats_is_one_failure(instance: PostfixInstance, tmp_path: Path) -> None:
+    """A password file that is gone is told once and counted once."""
+    wanted = settings(instance, tmp_path)
+    relay = wanted.relay[0].model_copy(update={"password": None, "password_file": "/nonexistent/password"})
+    one = enforcer(instance, wanted.model_copy(update={"relay": [relay]}))
+    for _ in range(3):
+        one.converge()
+
+    assert one.state.applies["failed"] == 1
+    assert "/nonexistent/password" in (one.state.problem or "")
+
+
+def test_the_state_survives_a_restart(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Counts go on, and everybody may read the file while the folder's secrets are root's."""
+    enforcer(instance, settings(instance, tmp_path)).converge()
+    again = enforcer(instance, settings(instance, tmp_path))
+
+    assert again.state.applies["applied"] == 1
+    assert (tmp_path / "enforce" / "enforcement.json").stat().st_mode & 0o777 == 0o644
+    for name in ("generations", "last-good"):
+        assert (tmp_path / "enforce" / name).stat().st_mode & 0o077 == 0
+    assert (tmp_path / "enforce" / "verdicts.json").stat().st_mode & 0o077 == 0

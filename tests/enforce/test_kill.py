@@ -1,0 +1,144 @@
+"""Killed at any point, the configuration is exactly the old or the new, and the next start brings the rest.
+
+A child process applies a change and is ended, without any clean-up, at its Nth call into the file system; N runs
+through all of them.
+"""
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from postward.agent.enforce.apply import read_actual
+from postward.agent.postfix.commands import Postfix
+from postward.config.desired import DesiredState
+from postward.config.drift import drift
+from postward.config.plan import plan
+from tests.enforce.killing import KILLED, converge, killed_at, wanted
+from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Postfix, Path, DesiredState, DesiredState]:
+    """A Postfix that has the old settings, its state folder, and the old and the new desired state."""
+    require_postfix()
+    # Two of Postfix's scripts, which change nothing and take most of the time; other tests run them.
+    monkeypatch.setattr(Postfix, "check", lambda _: "")
+    monkeypatch.setattr(Postfix, "is_running", lambda _: False)
+    instance = PostfixInstance(tmp_path / "postfix")
+    postfix, state = Postfix(instance.config_directory), tmp_path / "state"
+    old, new = wanted(postfix, 587, "old-password"), wanted(postfix, 2525, "new-password")
+    converge(postfix, state, old)
+    return postfix, state, old, new
+
+
+def test_every_call_of_apply_killed_once(
+    host: tuple[Postfix, Path, DesiredState, DesiredState], tmp_path: Path
+) -> None:
+    """Whatever the call: Postfix can read what is there, it is the old or the new, and the next look completes it."""
+    postfix, state, old, new = host
+    backup = tmp_path / "backup"
+    shutil.copytree(postfix.config_directory, backup / "etc")
+    shutil.copytree(state, backup / "state")
+    seen = {"old": 0, "new": 0}
+    number = 0
+    while True:
+        number += 1
+        if not killed_at(number, lambda: converge(postfix, state, new)):
+            break
+        relayhost = postfix.parameters(["relayhost"])["relayhost"]
+        seen["old" if relayhost == old.parameters["relayhost"] else "new"] += 1
+        assert relayhost in {old.parameters["relayhost"], new.parameters["relayhost"]}
+        # The login for the next hop in force is there, whichever that is.
+        hop = {old.parameters["relayhost"]: "old-password", new.parameters["relayhost"]: "new-password"}
+        login = postfix.look_up("hash", postfix.config_directory / "sasl_passwd", [relayhost])
+        assert login == {relayhost: f"user:{hop[relayhost]}"}, f"killed at call {number}"
+
+        converge(postfix, state, new)
+        assert not plan(drift(new, read_actual(postfix, new))), f"killed at call {number}"
+        assert not (state / "pending").exists()
+        strays = [path.name for path in postfix.config_directory.iterdir() if path.name.endswith(".postward")]
+        assert strays == [], f"killed at call {number}"
+
+        for folder, kept in ((postfix.config_directory, backup / "etc"), (state, backup / "state")):
+            shutil.rmtree(folder)
+            shutil.copytree(kept, folder)
+
+    assert number > 40
+    assert seen["old"] > 0
+    assert seen["new"] > 0
+
+
+@contextmanager
+def sending(postfix: PostfixInstance) -> Iterator[Counter[str]]:
+    """Somebody sends all the time, by SMTP and by sendmail; gives the recipients of what Postfix has accepted."""
+    accepted: Counter[str] = Counter()
+    over = threading.Event()
+    problems: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            while not over.is_set():
+                recipient = f"user{accepted.total()}@dest.test"
+                if accepted.total() % 2:
+                    postfix.sendmail(recipient)
+                else:
+                    postfix.inject([recipient])
+                accepted[recipient] += 1
+        except BaseException as problem:
+            problems.append(problem)
+            raise
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield accepted
+    finally:
+        over.set()
+        thread.join()
+    assert problems == []
+
+
+def test_a_running_postfix_loses_no_mail_whenever_apply_is_killed(tmp_path: Path) -> None:
+    """Two relays, changed to and fro, each change killed at another call: all mail is accepted, and each arrives once."""
+    require_postfix()
+    users = {"user": "old-password"}, {"user": "new-password"}
+    with (
+        Relay(CA(), users=users[0]) as old,
+        Relay(CA(), users=users[1]) as new,
+        PostfixInstance(tmp_path / "postfix") as instance,
+    ):
+        postfix, state = Postfix(instance.config_directory), tmp_path / "state"
+        sides = [(relay.port, login["user"]) for relay, login in zip((old, new), users, strict=True)]
+        converge(postfix, state, wanted(postfix, *sides[0]))
+        killed = 0
+        with sending(instance) as accepted:
+            for turn, number in enumerate(range(3, 60, 6), 1):
+                port, password = sides[turn % 2]
+                child = [
+                    sys.executable,
+                    "-m",
+                    "tests.enforce.killing",
+                    str(instance.config_directory),
+                    str(state),
+                ]
+                done = subprocess.run([*child, str(port), password, str(number)], check=False)
+                killed += done.returncode == KILLED
+                converge(postfix, state, wanted(postfix, port, password))
+        instance.sendmail("last@dest.test")  # pickup(8) then looks at all of maildrop
+        accepted["last@dest.test"] += 1
+
+        def arrived() -> Counter[str]:
+            return Counter(mail.rcpt_tos[0] for relay in (old, new) for mail in relay.messages)
+
+        wait_for(lambda: not accepted - arrived(), what="all mail at the relays")
+        assert accepted == arrived()
+        assert killed > 5
+        assert {bool(relay.messages) for relay in (old, new)} == {True}
+        assert [line for line in instance.log_lines() if "status=bounced" in line] == []

@@ -1,0 +1,265 @@
+"""Hosts in every state that an alert is about, as series on one time line: a minute a sample, faults begin at minute 10.
+
+Each host has all that a healthy idle one shows, and its own fault. What must fire is the whole set: an alert that is
+not named must be silent. The series also fill a real Prometheus, on which every expression of rules and dashboards is run.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from postward.agent.metrics.catalog import BY_NAME
+
+MINUTES: Final = 500
+Series = dict[str, str]
+_RELAY: Final = 'relay="demo"'
+
+
+def steady(value: str) -> str:
+    """The same value all the time."""
+    return f"{value}x{MINUTES}"
+
+
+def since(before: str, step: str) -> str:
+    """A value that stays until minute 10 and then changes by a step each minute."""
+    return f"{before}x9 {before}{step}x{MINUTES - 10}"
+
+
+def becomes(before: str, after: str) -> str:
+    """One value until minute 10, another one after."""
+    if before == "_":
+        return f"_x10 {after}x{MINUTES - 10}"
+    return f"{before}x9 {after}x{MINUTES - 10}"
+
+
+def failures(cause: str) -> str:
+    """The name of a counter of failures."""
+    return f'postfix_delivery_failures_total{{postfix_instance="postfix",{_RELAY},cause="{cause}"}}'
+
+
+def deliveries(status: str, relay: str = "demo") -> str:
+    """The name of a counter of deliveries."""
+    return f'postfix_deliveries_total{{postfix_instance="postfix",relay="{relay}",status="{status}"}}'
+
+
+def later(step: int) -> str:
+    """A counter that moves from minute 400 on: what is judged by its own history needs one."""
+    return f"0x399 0+{step}x{MINUTES - 400}"
+
+
+def buckets(per_minute: float, slow: float) -> Series:
+    """The delay histogram of so many mails a minute, of which so many take half an hour."""
+    name, rows = "postfix_delivery_delay_seconds", {}
+    for bound in (*BY_NAME[name].buckets, float("inf")):
+        count = per_minute if bound > 300 else (per_minute - slow if bound >= 1 else 0)
+        le = "+Inf" if bound == float("inf") else str(bound)
+        rows[f'{name}_bucket{{{_RELAY},le="{le}"}}'] = f"0+{count}x{MINUTES}"
+    rows[f"{name}_count{{{_RELAY}}}"] = f"0+{per_minute}x{MINUTES}"
+    rows[f"{name}_sum{{{_RELAY}}}"] = f"0+{per_minute}x{MINUTES}"
+    return rows
+
+
+# A host on which nothing happens but its probes.
+IDLE: Final[Series] = {
+    "up": steady("1"),
+    "postward_log_readable": steady("1"),
+    "postward_log_unread_bytes": steady("0"),
+    "postward_log_last_line_timestamp_seconds": f"0+60x{MINUTES}",
+    'postward_log_lines_total{outcome="event"}': f"0+4x{MINUTES}",
+    'postward_log_lines_total{outcome="unrecognised"}': steady("3"),
+    "postward_log_losses_total": steady("1"),
+    "postward_checkpoint_errors_total": steady("1"),
+    "postward_queue_readable": steady("1"),
+    "postward_web_config_last_reload_successful": steady("1"),
+    "postward_events_dropped_total": steady("0"),
+    "postfix_up": steady("1"),
+    'postfix_daemon_throttled_total{daemon="smtp"}': steady("1"),
+    'postfix_daemon_exits_total{daemon="smtp"}': steady("2"),
+    "postfix_resource_problems_total": steady("0"),
+    'postfix_table_problems_total{kind="outdated"}': steady("0"),
+    failures("auth_rejected"): steady("0"),
+    failures("auth_required"): steady("3"),
+    failures("tls_verify"): steady("0"),
+    deliveries("sent"): steady("0"),
+    deliveries("deferred"): steady("0"),
+    deliveries("bounced"): steady("0"),
+    f"postward_relay_certificate_expiry_timestamp_seconds{{{_RELAY}}}": steady("9000000"),
+    f"postward_relay_starttls_offered{{{_RELAY}}}": steady("1"),
+    f"postward_relay_is_fallback{{{_RELAY}}}": steady("0"),
+    "postward_config_in_sync": steady("1"),
+    'postward_config_applies_total{result="failed"}': steady("1"),
+    'postward_config_applies_total{result="rolled_back"}': steady("0"),
+    'postward_config_repairs_total{parameter="relayhost"}': steady("1"),
+    'postfix_queue_messages{queue="deferred",cause="refused"}': steady("0"),
+    'postfix_queue_oldest_age_seconds{queue="deferred"}': steady("0"),
+    f"postward_probe_success{{{_RELAY}}}": steady("1"),
+    f'postward_probe_step_duration_seconds{{{_RELAY},step="queued"}}': steady("0.1"),
+    f'postward_probes_total{{{_RELAY},outcome="accepted",step=""}}': f"0+0.2x{MINUTES}",
+    f'postward_probes_total{{{_RELAY},outcome="failed",step="auth"}}': steady("1"),
+    f'postward_probes_total{{{_RELAY},outcome="lost",step="pickup"}}': steady("0"),
+    f'postward_probes_total{{{_RELAY},outcome="late",step="active"}}': steady("1"),
+}
+# A host that works, with the little that always goes wrong.
+BUSY: Final[Series] = {
+    deliveries("sent"): f"0+100x{MINUTES}",
+    deliveries("deferred"): f"0+5x{MINUTES}",
+    deliveries("bounced"): f"0+0.2x{MINUTES}",
+    failures("greylisted"): f"0+5x{MINUTES}",
+    failures("recipient_rejected"): f"0+0.2x{MINUTES}",
+    failures("timeout"): f"0+1x{MINUTES}",
+    f"postfix_delivery_last_success_timestamp_seconds{{{_RELAY}}}": f"0+60x{MINUTES}",
+    f"postfix_delivery_last_failure_timestamp_seconds{{{_RELAY}}}": f"0+60x{MINUTES}",
+    'postfix_queue_messages{queue="deferred",cause="greylisted"}': steady("40"),
+    'postfix_queue_messages{queue="active",cause="none"}': steady("3"),
+    'postfix_queue_oldest_age_seconds{queue="deferred"}': steady("2400"),
+    'postward_log_lines_total{outcome="event"}': f"0+400x{MINUTES}",
+    'postward_log_lines_total{outcome="unrecognised"}': f"0+2x{MINUTES}",
+    **buckets(100, 0.5),
+}
+_GAP: Final = 200  # minutes
+
+
+@dataclass(frozen=True)
+class Case:
+    """A host: its series besides those of an idle one, and all that must fire an hour after the fault began."""
+
+    series: Series
+    fires: frozenset[str] = frozenset()
+    missing: frozenset[str] = field(default_factory=frozenset)
+
+
+def case(fires: str, series: Series) -> Case:
+    """A host with a fault."""
+    return Case(series, frozenset(fires.split()))
+
+
+def restarted(values: str) -> str:
+    """The same series with an agent that was away for a minute; counters and gauges go on where they were."""
+    if values.startswith("0+"):
+        step = float(values[2:].partition("x")[0])
+        return f"{values[: -len(str(MINUTES))]}{_GAP} _ {step * (_GAP + 1)}+{step}x{MINUTES - _GAP - 2}"
+    value = values.partition("x")[0]
+    return f"{value}x{_GAP} _ {value}x{MINUTES - _GAP - 2}"
+
+
+SILENT: Final[dict[str, Case]] = {
+    "idle": case("", {}),
+    "busy": case("", BUSY),
+    "restarted": case(
+        "",
+        {name: restarted(values) for name, values in (IDLE | BUSY).items()}
+        | {"up": f"1x{_GAP} 0 1x{MINUTES - _GAP - 2}", "postfix_up": f"1x{_GAP} 0 1x{MINUTES - _GAP - 2}"},
+    ),
+}
+
+_TLS: Final = 'postfix_tls_connections_total{relay="demo",protocol="TLSv1.3",trust="verified"}'
+FAULTS: Final[dict[str, Case]] = {
+    "down": case("PostwardDown", {"up": becomes("1", "0")}),
+    "blind": case("PostwardLogNotRead", {"postward_log_readable": becomes("1", "0")}),
+    "test-line": case("PostwardTestLineLost", {"postward_log_test_line_success": becomes("1", "0")}),
+    "log-stopped": case(
+        "PostwardLogSilent PostwardProbeFailing",
+        {
+            "postward_log_last_line_timestamp_seconds": f"0+60x9 540x{MINUTES - 10}",
+            f"postward_probe_success{{{_RELAY}}}": becomes("1", "0"),
+            f'postward_probe_step_duration_seconds{{{_RELAY},step="queued"}}': f"0.1x9 _x{MINUTES - 10}",
+        },
+    ),
+    "behind": case("PostwardLogBehind", {"postward_log_unread_bytes": becomes("0", "50000000")}),
+    "foreign-words": case(
+        "PostwardLogNotUnderstood", {'postward_log_lines_total{outcome="unrecognised"}': since("0", "+2")}
+    ),
+    "losses": case("PostwardLogLosses", {"postward_log_losses_total": since("0", "+7")}),
+    "state-disk": case("PostwardCheckpointNotSaved", {"postward_checkpoint_errors_total": since("0", "+12")}),
+    "no-queue": case("PostwardQueueUnreadable", {"postward_queue_readable": becomes("1", "0")}),
+    "web": case("PostwardWebConfigBad", {"postward_web_config_last_reload_successful": becomes("1", "0")}),
+    "events": case("PostwardEventsDropped", {"postward_events_dropped_total": since("0", "+9")}),
+    "stopped": case("PostfixDown", {"postfix_up": becomes("1", "0")}),
+    "throttled": case("PostfixDaemonThrottled", {'postfix_daemon_throttled_total{daemon="smtp"}': since("1", "+1")}),
+    "dying": case("PostfixDaemonDying", {'postfix_daemon_exits_total{daemon="smtp"}': since("2", "+1")}),
+    "full": case("PostfixResourcesExhausted", {"postfix_resource_problems_total": since("0", "+1")}),
+    "table": case("PostfixTableBroken", {'postfix_table_problems_total{kind="outdated"}': since("0", "+1")}),
+    "password": case("PostfixRelayAuthRejected", {failures("auth_rejected"): since("0", "+2")}),
+    "no-login": case("PostfixRelayMailLost", {failures("auth_required"): since("3", "+2")}),
+    "plugin": case("PostfixRelayAuthImpossible", {failures("auth_mechanism"): since("0", "+2")}),
+    "certificate": case("PostfixRelayTlsBroken", {failures("tls_verify"): since("0", "+2")}),
+    "dns": case("PostfixRelayUnreachable", {failures("dns"): since("0", "+2")}),
+    "greeting": case("PostfixRelayRefusesHost", {failures("greeting_refused"): since("0", "+2")}),
+    "throttle": case("PostfixRelayRateLimited", {failures("rate_limit"): since("0", "+2"), deliveries("sent"): f"0+9x{MINUTES}"}),
+    "quota": case("PostfixRelayQuotaUsedUp", {failures("quota"): since("0", "+2")}),
+    "sender": case("PostfixRelaySenderRejected", {failures("sender_rejected"): since("0", "+1")}),
+    "policy": case("PostfixRelayMailRefused", {failures("policy"): since("0", "+1")}),
+    "local": case("PostfixLocalFault", {failures("local_config"): since("0", "+1")}),
+    "fallback": case(
+        "PostfixRelayFallbackInUse",
+        {deliveries("sent", "spare"): since("0", "+2"), 'postward_relay_is_fallback{relay="spare"}': steady("1")},
+    ),
+    "other-way": case("PostfixRelayFallbackInUse", {deliveries("sent", "other"): since("0", "+2")}),
+    "certificate-ends": case(
+        "PostfixRelayCertificateEnds",
+        {f"postward_relay_certificate_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "500000")},
+    ),
+    "certificate-ended": case(
+        "PostfixRelayCertificateEnded",
+        {f"postward_relay_certificate_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "100")},
+    ),
+    "starttls-gone": case(
+        "PostfixRelayStarttlsGone", {f"postward_relay_starttls_offered{{{_RELAY}}}": becomes("1", "0")}
+    ),
+    "drift": case(
+        "PostwardConfigDrift",
+        {
+            "postward_config_in_sync": becomes("1", "0"),
+            'postward_config_drift{parameter="relayhost"}': becomes("_", "1"),
+        },
+    ),
+    "apply-failed": case("PostwardConfigApplyFailed", {'postward_config_applies_total{result="failed"}': since("1", "+0.2")}),
+    "rolled-back": case("PostwardConfigRolledBack", {'postward_config_applies_total{result="rolled_back"}': since("0", "+0.2")}),
+    "fight": case("PostwardConfigFight", {'postward_config_repairs_total{parameter="relayhost"}': since("1", "+0.2")}),
+    "fight-left": case("PostwardConfigFight", {'postward_config_fight{parameter="relayhost"}': becomes("_", "1")}),
+    "no-success": case(
+        "PostfixRelayNoSuccess",
+        {deliveries("deferred"): later(4), failures("remote_temporary"): later(4)},
+    ),
+    "deferrals": case(
+        "PostfixDeferralRatioHigh", {deliveries("sent"): f"0+20x{MINUTES}", deliveries("deferred"): later(20)}
+    ),
+    "growing": case(
+        "PostfixQueueGrowing", {'postfix_queue_messages{queue="deferred",cause="remote_temporary"}': since("0", "+5")}
+    ),
+    "old": case(
+        "PostfixQueueOldMail",
+        {
+            'postfix_queue_messages{queue="deferred",cause="refused"}': becomes("0", "4"),
+            'postfix_queue_oldest_age_seconds{queue="deferred"}': becomes("0", "20000"),
+        },
+    ),
+    "bounces": case(
+        "PostfixBounceRatioHigh PostfixSloDeliveredFast PostfixSloDeliveredSlow",
+        {deliveries("sent"): f"0+9x{MINUTES}", deliveries("bounced"): since("0", "+2")},
+    ),
+    "probe": case(
+        "PostwardProbeFailing",
+        {
+            f"postward_probe_success{{{_RELAY}}}": becomes("1", "0"),
+            f'postward_probes_total{{{_RELAY},outcome="failed",step="auth"}}': since("1", "+0.2"),
+        },
+    ),
+    "probe-lost": case("PostwardProbeLost", {f'postward_probes_total{{{_RELAY},outcome="lost",step="pickup"}}': since("0", "+0.2")}),
+    "probe-late": case("PostwardProbeLate", {f'postward_probes_total{{{_RELAY},outcome="late",step="active"}}': since("1", "+0.2")}),
+    "losing-slowly": case(
+        "PostfixSloDeliveredSlow",
+        {deliveries("sent"): f"0+95x{MINUTES}", deliveries("bounced"): since("0", "+5")},
+    ),
+    "slow": case("PostfixSloTimeFast PostfixSloTimeSlow", buckets(100, 90)),
+    "slowish": case("PostfixSloTimeSlow", buckets(100, 50)),
+}  # fmt: skip
+
+
+def series_of(name: str, host: Case) -> Series:
+    """All series of a host, labelled as Prometheus labels a target."""
+    target = f'job="postward",instance="{name}"'
+    labelled = {}
+    for key, values in (IDLE | {_TLS: f"0+1x{MINUTES}"} | host.series).items():
+        metric, _, labels = key.partition("{")
+        labelled[f"{metric}{{{target}{',' + labels if labels else '}'}"] = values
+    return labelled

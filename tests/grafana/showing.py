@@ -1,0 +1,56 @@
+"""What the panels show on a Prometheus: each query, with its variables put in, and its result."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from grafana.dashboards import ANNOTATIONS, SHEETS, queries
+from tools.drill.monitoring import Prometheus, fetch
+
+# Marks on graphs, which are empty while nothing happens, and what only a host with a fault of that kind has.
+_MAY_BE_EMPTY = {name for name, _, _ in ANNOTATIONS}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A query's result."""
+
+    panel: str
+    query: str
+    rows: list[dict[str, Any]]
+
+    @property
+    def empty(self) -> bool:
+        """True if it should show something and does not."""
+        return not self.rows and self.panel not in _MAY_BE_EMPTY
+
+    def __str__(self) -> str:
+        first = self.rows[0] if self.rows else None
+        labels = {key: value for key, value in first["metric"].items() if key != "job"} if first else {}
+        text = f"{float(first['value'][1]):g} {labels}" if first else "nothing"
+        return f"{self.panel:55} {len(self.rows):4} series, first: {text}"[:180]
+
+
+def put_in(query: str, window: str) -> str:
+    """A query as Grafana sends it."""
+    for variable, value in (
+        ("$__rate_interval", window),
+        ("$job", "postward"),
+        ("$instance", ".+"),
+        ("$relay", ".+"),
+    ):
+        query = query.replace(variable, value)
+    return query
+
+
+def shown_by(prometheus: Prometheus, window: str = "1m") -> list[Shown]:
+    """All panels and marks."""
+    pairs = [pair for sheet in SHEETS for pair in queries(sheet)] + [
+        (name, query) for name, query, _ in ANNOTATIONS
+    ]
+    return [Shown(panel, query, prometheus.query(put_in(query, window))) for panel, query in pairs]
+
+
+def rules_of(prometheus: Prometheus) -> list[dict[str, Any]]:
+    """All rules, with their health and last error."""
+    groups = fetch(f"{prometheus.url}/api/v1/rules")["data"]["groups"]
+    return [rule for group in groups for rule in group["rules"]]

@@ -1,0 +1,98 @@
+"""The whole agent: queue, former names, events, a second address and a reload, on a real Postfix."""
+
+import json
+import re
+import signal
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
+from tests.support.postfix import free_port
+from tests.support.product import AgentProcess, run_postward, write_reading_settings, write_settings
+from tests.support.require import required
+
+PASSWORD = "s3cret-Gr33n-Fern"
+
+
+def test_the_agent_tells_of_queue_events_and_former_names(tmp_path: Path) -> None:
+    """Waiting mail by cause, JSON lines without addresses, both sets of names without a fault that promtool finds in ours."""
+    require_postfix()
+    promtool = required("promtool", "prometheus")
+    second, events = free_port(), tmp_path / "events.json"
+    with (
+        Relay(CA(), "relay.example.test", users={"API_USER": PASSWORD}) as relay,
+        PostfixInstance(tmp_path / "postfix") as postfix,
+    ):
+        settings = write_settings(
+            tmp_path, relay, postfix, password=PASSWORD, probe_recipient="", preflight=False
+        )
+        text = settings.read_text()
+        web = f'[web]\nalso_listen = ["127.0.0.1:{second}"]\nlegacy_metrics = true\nreload = true\n'
+        settings.write_text(text.replace("[web]\n", web) + f'\n[events]\ntarget = "{events}"\n')
+        assert run_postward("apply", "--config", str(settings)).returncode == 0
+        with AgentProcess(settings) as agent:
+            relay.refuse = True
+            postfix.inject([f"user{number}@dest.test" for number in range(3)])
+            wait_for(
+                lambda: agent.value("postfix_queue_messages", queue="deferred", cause="refused") == 3,
+                timeout=20,
+                what="the queue by cause",
+            )
+            assert agent.value("postfix_smtp_status_deferred") >= 3
+            assert agent.value("postfix_showq_queue_depth", queue="deferred") == 3
+            checked = subprocess.run(
+                [promtool, "check", "metrics"],
+                input=agent.get("/metrics")[1],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            faults = [
+                line for line in checked.stderr.splitlines() if "postfix_smtp_status_deferred" not in line
+            ]
+            assert [line for line in faults if "postfix_qmgr_messages_inserted" not in line] == []
+            wait_for(lambda: '"cause": "refused"' in events.read_text(), what="the event")
+            assert "@" not in events.read_text()
+            assert all(json.loads(line)["schema"] == 1 for line in events.read_text().splitlines())
+
+            events.rename(tmp_path / "events.1")
+            subprocess.run(["/bin/kill", f"-{signal.SIGHUP.value}", str(agent.pid)], check=True)
+            relay.refuse = False
+            postfix.flush()
+            wait_for(
+                lambda: events.exists() and '"sent"' in events.read_text(), timeout=20, what="the new file"
+            )
+            agent._address = f"127.0.0.1:{second}"
+            assert agent.is_ready()
+
+
+def test_no_scrape_is_broken_off_by_other_settings(tmp_path: Path) -> None:
+    """Three clients ask without a pause while the settings change six times: each gets an answer, each time."""
+    require_postfix()
+    over = threading.Event()
+    with PostfixInstance(tmp_path / "postfix") as postfix:
+        settings = write_reading_settings(tmp_path, postfix)
+        with AgentProcess(settings) as agent:
+
+            def ask() -> int:
+                answers = 0
+                while not over.is_set():
+                    assert agent.get("/-/healthy")[0] == 200
+                    answers += 1
+                return answers
+
+            def change(number: int) -> None:
+                text = settings.read_text()
+                settings.write_text(re.sub('username = ".*"', f'username = "user{number}"', text))
+                wait_for(lambda: agent.output().count("read anew") == number, what="the settings to be read")
+
+            with ThreadPoolExecutor(3) as clients:
+                asking = [clients.submit(ask) for _ in range(3)]
+                try:
+                    for number in range(1, 7):
+                        change(number)
+                finally:
+                    over.set()
+                assert all(client.result() for client in asking)

@@ -1,0 +1,52 @@
+"""A page of metrics is what the library writes, although most of it is taken over from the page before."""
+
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from postward.agent.clock import local_now
+from postward.agent.http.app import Pages
+from postward.agent.metrics.collector import PostwardCollector
+from postward.agent.metrics.deliveries import Counting
+from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.tally import Tally
+
+FORMATS = (
+    "",
+    "application/openmetrics-text; version=1.0.0",
+    "text/plain; version=1.0.0; escaping=allow-utf-8",
+)
+
+
+@pytest.mark.parametrize("accept", FORMATS)
+def test_a_page_is_what_the_library_writes(accept: str) -> None:
+    """At first, after nothing happened, after a change, after a series appeared, after one went."""
+    tally = Tally()
+    gauges: dict[str, dict[tuple[str, ...], float]] = {
+        "postfix_up": {(): 1.0},
+        "postward_relay_reachable": {("main",): float("nan")},
+    }
+    Counting(tally, RelayNames((("smtp.relay.test", 587, "main"),)), local_now)
+    registry = CollectorRegistry()
+    registry.register(PostwardCollector(tally, lambda: gauges))
+    pages = Pages(registry, clock=(8.0**number for number in count()).__next__)
+    encode, _ = choose_encoder(accept)
+    different = set()
+
+    changes: list[Callable[[], object]] = [
+        lambda: None,
+        lambda: None,
+        lambda: tally.add("postfix_deliveries_total", ("postfix", "main", "sent"), 3),
+        lambda: tally.observe("postfix_delivery_delay_seconds", ("main",), 0.3),
+        lambda: gauges.pop("postward_relay_reachable"),
+    ]
+    for change in changes:
+        change()
+        page, _ = pages.page(accept, compressed=False)
+        assert page == encode(registry)
+        different.add(page)
+
+    assert len(different) == 4

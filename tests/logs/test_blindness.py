@@ -1,0 +1,214 @@
+"""An agent that cannot see says so at once, each cause by a metric of its own, and recovers by itself: nothing is lost
+or counted twice that anybody could have kept. Real Postfix, real rsyslog, real file systems.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.mail import PATIENCE, Mail
+from tests.support.mounts import fill, own_devices, private_mounts, small_disk
+from tests.support.postfix import PostfixInstance
+from tests.support.product import AgentProcess, write_reading_settings
+from tests.support.require import require_postfix, required
+from tests.support.syslog import Rsyslog
+from tests.support.waiting import wait_for
+
+_INTERVAL = 3  # seconds between test lines
+_FOREIGN = "%timegenerated:::date-unixtimestamp%|%hostname%|%programname%|%msg%"
+_SENT = (
+    "2024-06-01T10:00:00.000000+00:00 mail postfix/smtp[77]: {0:010X}: to=<u{0}@example.org>, relay=none, "
+    "delay=0.5, delays=0.1/0.1/0.1/0.2, dsn=2.0.0, status=sent (250 2.0.0 Ok)\n"
+)
+# Root is then held to the mode of the log, as the agent's user is on a host.
+_WITHOUT_ROOTS_EYES = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+
+
+@pytest.fixture(autouse=True)
+def _required() -> None:
+    require_postfix(sasl=False)
+
+
+@pytest.fixture
+def behind_rsyslog(tmp_path: Path) -> Iterator[tuple[Mail, Rsyslog]]:
+    """Postfix logs to syslog, rsyslog writes the file, and the agent reads that."""
+    required("rsyslogd", "rsyslog")
+    tmp_path.chmod(0o755)
+    log = tmp_path / "syslog.log"
+    with private_mounts():
+        own_devices(tmp_path / "dev")
+        rsyslog = Rsyslog(tmp_path, log, Path("/dev/log"))
+        mail = Mail(tmp_path, log, syslog=True, test_interval=_INTERVAL)
+        with rsyslog.running(), mail.postfix, mail.agent:
+            yield mail, rsyslog
+
+
+def test_logging_that_stops_or_changes_its_format(behind_rsyslog: tuple[Mail, Rsyslog]) -> None:
+    """The log can be read, and holds nothing new, or nothing known: only a line of one's own tells that from a quiet night."""
+    mail, rsyslog = behind_rsyslog
+    mail.await_value(1, "postward_log_test_line_success", timeout=60)
+    mail.send()
+    mail.await_all()
+    rsyslog.stop()
+    mail.await_value(0, "postward_log_test_line_success")
+    assert mail.agent.value("postward_log_readable") == 1
+    assert mail.agent.value("postward_log_test_lines_total", result="lost") > 0
+    rsyslog.start(_FOREIGN)
+    foreign = mail.agent.value("postward_log_lines_total", outcome="foreign")
+    mail.postfix.inject(f"u{number}@example.org" for number in range(20))
+    wait_for(
+        lambda: mail.agent.value("postward_log_lines_total", outcome="foreign") >= foreign + 20,
+        what="foreign lines",
+    )
+    assert mail.agent.value("postward_log_test_line_success") == 0
+    mail.await_all()  # those before, none of these
+    rsyslog.stop()
+    rsyslog.start()
+    mail.await_value(1, "postward_log_test_line_success")
+    mail.send()
+    mail.await_all()
+    assert "did not come back: Postfix logs elsewhere, or its lines get lost" in mail.agent.output()
+
+
+def test_strangers_in_the_log(tmp_path: Path) -> None:
+    """Other programs' lines and rubbish between Postfix's own: each is counted as what it is, the mails exactly."""
+    strangers = [
+        b"2024-06-01T10:00:00.000000+00:00 mail CRON[78]: (root) CMD (true)\n",
+        b"Jun  1 10:00:00 mail dovecot: imap-login: Login: user=<postfix/smtp[77]:>\n",
+        b"\xff\xfe\x80 \x1b[31m\r\n",
+        b"\0\0\0\0 a hole\n",
+        b"\n",
+        b'{"message": "status=sent"}\n',
+        b"x" * 300_000 + b"\n",
+    ]
+    unknown = b"2024-06-01T10:00:00.000000+00:00 mail postfix/smtp[77]: what no release has ever said\n"
+    mail = Mail(tmp_path)
+    with mail.postfix, mail.agent:
+        for _ in range(5):
+            mail.send()
+            for line in [*strangers, unknown]:
+                with mail.log.open("ab", buffering=0) as log:
+                    log.write(line)
+        mail.await_all()
+        mail.await_value(5 * len(strangers), "postward_log_lines_total", outcome="foreign")
+        mail.await_value(5, "postward_log_lines_total", outcome="unrecognised")
+        mail.send()
+        mail.await_all()
+        assert mail.agent.value("postward_log_losses_total") == 0
+        assert mail.agent.value("postward_log_lines_total", outcome="foreign") == 5 * len(strangers)
+
+
+def test_a_log_that_may_not_be_read(tmp_path: Path) -> None:
+    """By a rotation that creates it for root alone, and from the start: it is told, and nothing is lost meanwhile."""
+    mail = Mail(tmp_path)
+    mail.agent.launcher = _WITHOUT_ROOTS_EYES
+
+    def hide() -> None:
+        mail.log.rename(mail.log.with_name(f"{mail.log.name}.1"))
+        mail.log.touch(mode=0)
+        mail.send()  # into the renamed file
+        mail.postfix.reload()
+
+    def mend() -> None:
+        mail.log.chmod(0o640)
+        mail.await_value(1, "postward_log_readable")
+        mail.await_all()
+
+    with mail.postfix, mail.agent:
+        mail.send()
+        mail.await_all()
+        hide()
+        mail.send()
+        mail.await_value(0, "postward_log_readable")
+        assert mail.agent.value("postward_log_read_errors_total") > 0
+        mend()
+        mail.agent.stop(signal.SIGKILL)
+        mail.log.chmod(0)
+        mail.send()
+        mail.agent.start()
+        mail.await_value(0, "postward_log_readable")
+        mail.send()
+        mend()
+        assert mail.agent.value("postward_log_losses_total") == 0
+    said = mail.agent.output()
+    assert said.count(f"{mail.log}: Permission denied") == 2
+    assert said.count(f"{mail.log} can be read again") == 2
+
+
+def test_a_full_disk_under_the_state(tmp_path: Path) -> None:
+    """Counting goes on without a checkpoint, also after a kill; once there is room it is written, and nothing was lost."""
+    mail = Mail(tmp_path)
+    state = tmp_path / "state"
+    with private_mounts():
+        small_disk(state, "256k")
+        with mail.postfix, mail.agent:
+            filler = fill(state)
+            mail.send()
+            mail.await_all()
+            mail.grows("postward_checkpoint_errors_total")
+            mail.agent.stop(signal.SIGKILL)
+            mail.send()
+            mail.agent.start()
+            mail.await_all()
+            mail.grows("postward_checkpoint_errors_total")
+            filler.unlink()
+            wait_for(lambda: mail.agent.output().endswith("can be written again\n"), 15, "a checkpoint")
+            mail.agent.stop(signal.SIGKILL)
+            mail.send()
+            mail.agent.start()
+            mail.await_all()
+            assert mail.agent.value("postward_log_losses_total") == 0
+    assert "No space left on device; after a crash lines would be counted again" in mail.agent.output()
+
+
+def test_a_full_disk_under_the_log(tmp_path: Path) -> None:
+    """Postfix's lines get lost, and nothing but the test line and the room that is left tells; both recover."""
+    log = tmp_path / "log" / "mail.log"
+    mail = Mail(tmp_path, log, test_interval=_INTERVAL)
+    with private_mounts():
+        small_disk(log.parent, "256k")
+        with mail.postfix, mail.agent:
+            mail.await_value(1, "postward_log_test_line_success", timeout=60)
+            filler = fill(log.parent)
+            mail.send()  # into what room the log's last block has; the last line ends where that does
+            mail.await_value(0, "postward_log_test_line_success")
+            assert mail.agent.value("postward_log_disk_free_bytes") == 0
+            assert mail.agent.value("postward_log_unread_bytes") > 0
+            filler.unlink()
+            mail.postfix.reload()  # postlogd tries no file again that it could not write to
+            mail.await_value(1, "postward_log_test_line_success")
+            assert mail.agent.value("postward_log_disk_free_bytes") > 0
+            counted = mail.agent.value("postfix_deliveries_total", status="sent")
+            assert counted < mail.sent
+            mail.sent = int(counted)
+            mail.send()
+            mail.await_all()
+            assert mail.agent.value("postward_log_readable") == 1
+
+
+def test_standard_input_that_ends(tmp_path: Path) -> None:
+    """Lines from a pipe are counted as they come; when nobody writes any more that is told, and the counts stay."""
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    agent = AgentProcess(write_reading_settings(tmp_path, PostfixInstance(tmp_path), source="-"))
+    agent.launcher = ("/bin/sh", "-c", f'exec "$@" <{fifo}', "sh")
+    agent.launch()
+
+    def counts(sent: int) -> bool:
+        return agent.value("postfix_deliveries_total", status="sent") == sent
+
+    try:
+        with fifo.open("wb", buffering=0) as pipe:  # as soon as the agent's end is open
+            wait_for(agent.is_ready, 30, "the agent to be ready")
+            for number in range(50):
+                pipe.write(_SENT.format(number).encode())
+            wait_for(lambda: counts(50), PATIENCE, "the lines so far")
+            pipe.write(_SENT.format(50).encode().rstrip())
+        wait_for(lambda: counts(51), PATIENCE, "the last line, without an end")
+        assert agent.value("postward_log_readable") == 0
+    finally:
+        agent.stop()
+    assert "standard input has ended: nobody writes the log any more" in agent.output()

@@ -1,0 +1,69 @@
+"""The agent's own test line, through a real Postfix's logging: it comes back, is lost and told, or cannot be sent."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from postward.agent.logs import canary
+from postward.agent.logs.canary import OwnLine
+from postward.agent.logs.discover import open_sources
+from postward.agent.logs.reader import LogReader
+from postward.agent.logs.watcher import Watcher
+from postward.agent.metrics.tally import Tally
+from postward.agent.pipeline import lines_of
+from postward.agent.postfix.commands import Postfix
+from postward.parsers import parse
+from tests.support.postfix import PostfixInstance
+from tests.support.require import require_postfix
+
+
+async def _written() -> None:
+    """There is no checkpoint."""
+
+
+async def _send(postfix: PostfixInstance, tally: Tally) -> dict[str, float]:
+    """One line, while the log is read; what is shown then."""
+    line = OwnLine(Postfix(postfix.config_directory), tally, 60, lambda: False, _written)
+
+    def feed(lines: bytes) -> None:
+        for text in lines_of(lines):
+            record, event = parse(text)
+            if record is not None and event is not None:
+                line.observe(record, event)
+
+    reader = LogReader(open_sources([str(postfix.maillog)], {}), feed, tally)
+    with Watcher() as watcher:
+        reading = asyncio.create_task(reader.run(watcher))
+        await reader.looked.wait()
+        await line.send()
+        reading.cancel()
+    reader.close()
+    return {name: value for name, values in line.gauges().items() for value in values.values()}
+
+
+def test_a_line_comes_back_is_lost_or_cannot_be_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each has its own count; where nothing can be sent, nothing is concluded."""
+    require_postfix(sasl=False)
+    monkeypatch.setattr(canary, "_PATIENCE", 2.0)
+    tally = Tally()
+    with PostfixInstance(tmp_path) as postfix:
+        shown = asyncio.run(_send(postfix, tally))
+        assert shown["postward_log_test_line_success"] == 1
+        assert 0 < shown["postward_log_test_line_latency_seconds"] < 30
+        moved = postfix.maillog.with_name("elsewhere.log")
+        main_cf = postfix.config_directory / "main.cf"
+        with main_cf.open("a") as file:
+            file.write(f"maillog_file = {moved}\nmaillog_file_prefixes = {tmp_path}, {postfix.folder}\n")
+        postfix.stop()
+        postfix.start()
+        assert asyncio.run(_send(postfix, tally)) == {"postward_log_test_line_success": 0}
+        assert "postward test line" in moved.read_text()
+        assert "did not come back: Postfix logs elsewhere" in caplog.text
+        postfix.stop()
+        (postfix.queue_directory / "public" / "postlog").unlink(missing_ok=True)
+        assert asyncio.run(_send(postfix, tally)) == {}
+        assert "no test line can be sent" in caplog.text
+    assert tally.counters["postward_log_test_lines_total"] == {("arrived",): 1, ("lost",): 1, ("unsent",): 1}

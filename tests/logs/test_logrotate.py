@@ -1,0 +1,172 @@
+"""Real rsyslog, real logrotate with the configurations that distributions ship, and lines all the while: exact.
+
+Needs rsyslog and logrotate. With copytruncate the sender pauses while logrotate runs: what is written between its
+copy and its truncation is lost to everybody, as logrotate's manual says.
+"""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from postward.agent.logs.tail import FileSource
+from tests.support.mail import Mail
+from tests.support.mounts import own_devices, private_mounts
+from tests.support.require import demand, require_postfix, required
+from tests.support.syslog import Rsyslog
+from tests.support.waiting import wait_for
+from tools.soak.rotation import CONFIGURATIONS, Rotation
+
+_ROTATIONS = 6
+_WEEK = 7 * 86400.0  # seconds
+
+
+@pytest.fixture(autouse=True)
+def _required() -> None:
+    if os.geteuid() != 0:
+        demand("logrotate wants root's own configuration: run the tests as root (a container will do)")
+    required("rsyslogd", "rsyslog")
+    required("logrotate", "logrotate")
+
+
+class Sender:
+    """Sends numbered lines to rsyslog as fast as it takes them, in a thread of its own."""
+
+    def __init__(self, address: Path) -> None:
+        self.sent = 0
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.connect(str(address))
+        self._go = threading.Event()
+        self._paused = threading.Event()
+        self._over = False
+        self._thread = threading.Thread(target=self._send)
+        self._thread.start()
+        self.resume()
+
+    def _send(self) -> None:
+        while not self._over:
+            if not self._go.is_set():
+                self._paused.set()
+                self._go.wait()
+                continue
+            self._socket.send(b"<22>postfix/smtp[77]: <%d>" % self.sent)
+            self.sent += 1
+
+    def pause(self) -> None:
+        """Wait until it rests."""
+        self._paused.clear()
+        self._go.clear()
+        self._paused.wait()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._go.set()
+
+    def wait_for(self, count: int) -> None:
+        """Until so many have been sent."""
+        wait_for(lambda: self.sent >= count, timeout=60, what=f"{count} lines to be sent")
+
+    def stop(self) -> None:
+        """For good."""
+        self._over = True
+        self._go.set()
+        self._thread.join()
+        self._socket.close()
+
+
+class Reader:
+    """Reads in a thread of its own, and is started anew now and then."""
+
+    def __init__(self, log: Path) -> None:
+        self.counted: Counter[bytes] = Counter()
+        self._weeks = 0
+        self._log = log
+        self.source = FileSource(log, [], self._clock)
+
+    def _clock(self) -> float:
+        return time.monotonic() + self._weeks * _WEEK
+
+    def let_a_week_pass(self) -> None:
+        """As far as the source can tell."""
+        self._weeks += 1
+
+    def read_all(self) -> None:
+        """What is there."""
+        while lines := self.source.read():
+            self.counted.update(line.rpartition(b" ")[2] for line in lines.splitlines())
+
+    def wait_for(self, count: int) -> None:
+        """Until at least so many have been read."""
+
+        def enough() -> bool:
+            self.read_all()
+            return self.counted.total() >= count
+
+        wait_for(enough, timeout=60, what=f"{count} lines to be read")
+
+    def restart(self) -> None:
+        """From its position."""
+        marks = self.source.marks()
+        self.source.close()
+        self.source = FileSource(self._log, marks, self._clock)
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_rotation_under_continuous_mail(name: str, tmp_path: Path) -> None:
+    """Every line that was sent is counted once, over rotations that are seen, and some that come while nobody reads."""
+    log = tmp_path / CONFIGURATIONS[name].log
+    rsyslog = Rsyslog(tmp_path, log, tmp_path / "log")
+    rotation = Rotation(tmp_path, CONFIGURATIONS[name], rsyslog.pid_file)
+    reader = Reader(log)
+    with rsyslog.running():
+        sender = Sender(rsyslog.socket)
+        try:
+            for number in range(_ROTATIONS):
+                sender.wait_for(sender.sent + 2000)
+                if number % 3:
+                    reader.read_all()
+                if name == "copytruncate":
+                    sender.pause()
+                    reader.wait_for(sender.sent)
+                reader.let_a_week_pass()
+                rotation.rotate()
+                sender.resume()
+                if number % 2:
+                    reader.restart()
+        finally:
+            sender.stop()
+        reader.wait_for(sender.sent)
+    reader.read_all()
+    reader.source.close()
+    expected = Counter(b"<%d>" % number for number in range(sender.sent))
+    lost, double = expected - reader.counted, reader.counted - expected
+    assert (lost, double) == (Counter(), Counter())
+    assert reader.source.losses == 0
+
+
+@pytest.mark.parametrize("name", ["debian", "rhel"])
+def test_an_agent_over_rotations(name: str, tmp_path: Path) -> None:
+    """Postfix, rsyslog, logrotate and the agent, all real, mails all the while, and kills: as many deliveries as mails."""
+    require_postfix(sasl=False)
+    tmp_path.chmod(0o755)
+    log = tmp_path / CONFIGURATIONS[name].log
+    with private_mounts():
+        own_devices(tmp_path / "dev")
+        rsyslog = Rsyslog(tmp_path, log, Path("/dev/log"))
+        rotation = Rotation(tmp_path, CONFIGURATIONS[name], rsyslog.pid_file)
+        mail = Mail(tmp_path, log, syslog=True)
+        with rsyslog.running(), mail.postfix, mail.agent:
+            for _ in range(2):  # files older than four weeks would be deleted
+                with mail.sent_meanwhile():
+                    rotation.rotate()
+                    mail.agent.stop(signal.SIGKILL)
+                    rotation.rotate()
+                    mail.agent.start()
+            assert len(list(tmp_path.glob(f"{log.name}?*"))) == 4
+            mail.await_all()
+            assert mail.agent.value("postward_log_losses_total") == 0

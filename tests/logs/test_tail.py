@@ -1,0 +1,923 @@
+"""A log's life, one way of losing or doubling lines a test. Real files; the clock is the test's."""
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from postward.agent.logs.rotation import generations
+from postward.agent.logs.segment import HEAD, LONGEST_LINE, DamagedError, Mark, Segment
+from postward.agent.logs.tail import FileSource
+
+
+class Bed:
+    """A folder with a log, and sources of it that are closed in the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "mail.log"
+        self.now = 0.0
+        self.sources: list[FileSource] = []
+
+    def source(self, marks: list[Mark] | None = None) -> FileSource:
+        """A new source; None: for the first time."""
+        source = FileSource(self.log, marks, clock=lambda: self.now)
+        self.sources.append(source)
+        return source
+
+    def restart(self, source: FileSource) -> FileSource:
+        """What a clean stop and a start do."""
+        marks = source.marks()
+        source.close()
+        return self.source(None if marks is None else [Mark(**mark.as_json()) for mark in marks])
+
+    def named(self, suffix: str) -> Path:
+        """A file beside the log."""
+        return self.log.with_name(self.log.name + suffix)
+
+    def write(self, text: str, suffix: str = "") -> None:
+        """Append, as a syslog daemon does."""
+        with self.named(suffix).open("a") as file:
+            file.write(text)
+
+    def rotate(self) -> None:
+        """Rotation by logrotate with `create`; the numbers count up."""
+        numbers = sorted(
+            (int(path.name.split(".")[2]) for path in self.log.parent.glob("mail.log.[0-9]*")), reverse=True
+        )
+        for number in numbers:
+            for packed in ("", ".gz"):
+                if (path := self.named(f".{number}{packed}")).exists():
+                    path.rename(self.named(f".{number + 1}{packed}"))
+        self.log.rename(self.named(".1"))
+        self.log.touch()
+
+    def pack(self, suffix: str = ".1") -> None:
+        """What gzip does."""
+        path = self.named(suffix)
+        self.named(f"{suffix}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+
+    def copytruncate(self) -> None:
+        """Rotation by logrotate with copytruncate."""
+        shutil.copyfile(self.log, self.named(".1"))
+        os.truncate(self.log, 0)
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Iterator[Bed]:
+    bed = Bed(tmp_path)
+    yield bed
+    for source in bed.sources:
+        source.close()
+
+
+@contextlib.contextmanager
+def not_root() -> Iterator[None]:
+    """Permissions mean nothing to root."""
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+    else:
+        yield
+
+
+def drained(source: FileSource) -> str:
+    """All that there is to read now."""
+    parts = []
+    while data := source.read():
+        parts.append(data)
+    return b"".join(parts).decode()
+
+
+def read_all(segment: Segment) -> None:
+    """To the end."""
+    while segment.read_lines(1000, finished=True):
+        pass
+
+
+def open_files(folder: Path) -> int:
+    """How many descriptors of this process point into the folder."""
+    count = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            count += str(descriptor.readlink()).startswith(str(folder))
+    return count
+
+
+# The beginning
+
+
+def test_what_was_there_before_the_first_start_is_history(bed: Bed) -> None:
+    """Lines before the first start are not counted, those after it are, also in the file that was rotated before."""
+    bed.write("old 1\n", ".1")
+    bed.write("old 2\n")
+    source = bed.source()
+    assert drained(source) == ""
+    bed.write("late\n", ".1")
+    bed.write("new\n")
+    source = bed.restart(source)
+    assert sorted(drained(source).split()) == ["late", "new"]
+
+
+def test_a_line_that_is_being_written_at_the_first_start_is_news(bed: Bed) -> None:
+    """It is handed out whole when it ends."""
+    bed.write("old\nhalf a ")
+    source = bed.source()
+    assert drained(source) == ""
+    bed.write("line\n")
+    assert drained(source) == "half a line\n"
+
+
+def test_a_long_unfinished_line_at_the_first_start(bed: Bed) -> None:
+    """Its beginning is found however far back it is."""
+    long = "x" * 200_000
+    bed.write(f"old\n{long}")
+    source = bed.source()
+    assert drained(source) == ""
+    bed.write("\n")
+    assert drained(source) == f"{long}\n"
+
+
+def test_a_log_that_appears_later_holds_nothing_but_news(bed: Bed) -> None:
+    """Absent is a problem that is told, not an error, and passes."""
+    source = bed.source()
+    assert drained(source) == ""
+    assert source.problem == f"{bed.log}: No such file or directory"
+    bed.write("first\n")
+    assert drained(source) == "first\n"
+    assert source.problem is None
+
+
+def test_an_absent_folder_is_an_absent_log(tmp_path: Path) -> None:
+    """The folder can come later, too."""
+    source = FileSource(tmp_path / "later" / "mail.log")
+    assert source.read() == b""
+    assert source.problem is not None
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "mail.log").write_text("first\n")
+    assert drained(source) == "first\n"
+    source.close()
+
+
+def test_absent_at_first_and_rotated_before_anybody_looked(bed: Bed) -> None:
+    """Everything of a log that did not exist at the first look is news, whatever became of it."""
+    source = bed.source()
+    drained(source)
+    source = bed.restart(source)
+    bed.write("1\n")
+    bed.rotate()
+    bed.write("2\n")
+    bed.pack()
+    assert drained(source) == "1\n2\n"
+
+
+def test_unreadable_at_first(bed: Bed) -> None:
+    """Lines written while the log may not be read are counted once it may, those before the first look are not."""
+    bed.log.parent.chmod(0o755)
+    for folder in bed.log.parent.parents:
+        if folder.stat().st_mode & 0o001 == 0 and os.geteuid() == 0:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    bed.write("old\n")
+    bed.log.chmod(0o000)
+    source = bed.source()
+    with not_root():
+        assert drained(source) == ""
+        assert source.problem == f"{bed.log}: Permission denied"
+        source = bed.restart(source)
+        assert drained(source) == ""
+    bed.log.chmod(0o644)
+    bed.write("new\n")
+    with not_root():
+        assert drained(source) == "new\n"
+        assert source.problem is None
+
+
+def test_a_log_that_becomes_unreadable_by_rotation(bed: Bed) -> None:
+    """The old file is drained meanwhile, and nothing is missed when the new one is given back."""
+    for folder in (bed.log.parent, *bed.log.parent.parents):
+        if folder.stat().st_mode & 0o005 != 0o005 and os.geteuid() == 0:
+            folder.chmod(folder.stat().st_mode | 0o055)
+    bed.write("")
+    source = bed.source()
+    bed.write("1\n")
+    with not_root():
+        assert drained(source) == ""
+    bed.write("2\n")
+    with not_root():
+        assert drained(source) == "2\n"
+    bed.rotate()
+    bed.log.chmod(0o000)
+    bed.write("3\n", ".1")
+    bed.write("4\n")
+    with not_root():
+        assert drained(source) == "3\n"
+        assert source.problem == f"{bed.log}: Permission denied"
+    bed.write("late\n", ".1")
+    with not_root():
+        assert source.read() == b"late\n"
+        assert source.problem == f"{bed.log}: Permission denied"
+    bed.log.chmod(0o644)
+    with not_root():
+        assert drained(source) == "4\n"
+        assert source.problem is None
+
+
+def test_it_is_known_when_all_has_been_handed_out(bed: Bed) -> None:
+    """Counts from before a crash must not be shown as long as lines of then wait, but a problem does not hide them long."""
+    bed.write("1\n")
+    source = bed.source([])
+    assert source.read() == b"1\n"
+    assert source.behind
+    assert source.read() == b""
+    assert not source.behind
+    marks = source.marks()
+    bed.log.unlink()
+    source = bed.source(marks)
+    source.read()
+    assert source.behind
+    bed.now += 11
+    assert not source.behind
+
+
+# Lines
+
+
+def test_only_whole_lines_are_handed_out(bed: Bed) -> None:
+    """A partial last line waits for its end."""
+    source = bed.source([])
+    bed.write("1\n2")
+    assert drained(source) == "1\n"
+    bed.write("2\n")
+    assert drained(source) == "22\n"
+
+
+def test_a_line_longer_than_a_batch(bed: Bed) -> None:
+    """It is handed out whole."""
+    source = bed.source([])
+    bed.write("a\n" + "x" * 5000 + "\nb\n")
+    assert source.read(100) + source.read(100) + source.read(100) == f"a\n{'x' * 5000}\nb\n".encode()
+
+
+def test_bytes_without_line_ends_cost_bounded_memory(bed: Bed) -> None:
+    """What is no line after a megabyte is handed out in pieces."""
+    source = bed.source([])
+    bed.write("x" * (LONGEST_LINE + 5) + "\n")
+    assert len(source.read()) == LONGEST_LINE
+    assert source.read() == b"xxxxx\n"
+
+
+def test_a_hole_is_no_line(bed: Bed) -> None:
+    """The NULs before the place at which a writer without O_APPEND goes on after a truncation are skipped."""
+    source = bed.source([])
+    bed.write("1\n" * 3000)
+    drained(source)
+    bed.copytruncate()
+    with bed.log.open("r+b") as file:
+        file.seek(400_000)
+        file.write(b"2\n")
+    assert drained(source) == "2\n"
+
+
+# Rotation by renaming
+
+
+def test_late_lines_of_a_renamed_file(bed: Bed) -> None:
+    """A writer that was not told to reopen goes on in the old file: both are drained."""
+    source = bed.source([])
+    bed.write("1\n")
+    assert drained(source) == "1\n"
+    bed.rotate()
+    bed.write("3\n")
+    bed.write("2\n", ".1")
+    assert drained(source) == "2\n3\n"
+    bed.now = 100_000
+    bed.write("4\n", ".1")
+    assert drained(source) == "4\n"
+
+
+def test_rotation_of_a_log_that_was_never_read(bed: Bed) -> None:
+    """An empty log, rotated before anything was read of it, is no gap."""
+    bed.write("")
+    source = bed.source()
+    drained(source)
+    bed.write("1\n")
+    bed.rotate()
+    bed.write("2\n")
+    assert drained(source) == "1\n2\n"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_several_rotations_between_two_looks(bed: Bed, packed: bool) -> None:
+    """All that came between is read, in order, though the newest name stands for a file never seen."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    for number in range(2, 6):
+        bed.write(f"{number}\n")
+        bed.rotate()
+        if packed:
+            bed.pack()
+    bed.write("6\n")
+    assert drained(source) == "2\n3\n4\n5\n6\n"
+    assert source.losses == 0
+
+
+def test_without_create_the_name_is_absent_for_a_while(bed: Bed) -> None:
+    """The renamed file is read on."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.log.rename(bed.named(".1"))
+    bed.write("2\n", ".1")
+    assert drained(source) == "2\n"
+    bed.write("3\n")
+    assert drained(source) == "3\n"
+    assert source.problem is None
+
+
+def test_names_with_dates(bed: Bed) -> None:
+    """dateext: the latest date is the newest, whatever was touched last."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.write("2\n")
+    bed.log.rename(bed.named("-20240102"))
+    bed.write("3\n")
+    bed.log.rename(bed.named("-20240103"))
+    bed.write("4\n")
+    os.utime(bed.named("-20240102"))
+    assert drained(source) == "2\n3\n4\n"
+
+
+def test_an_old_file_that_changes_is_not_newer(bed: Bed) -> None:
+    """Late lines make the older of two rotated files the one that changed last; the names say better."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.rotate()
+    bed.write("3\n")
+    bed.rotate()
+    bed.write("2\n", ".2")
+    os.utime(bed.named(".1"), (1, 1))
+    bed.write("4\n")
+    assert drained(source) == "2\n3\n4\n"
+
+
+def test_a_file_is_let_go_in_time(bed: Bed) -> None:
+    """One without a name holds room on the disk, an older one a descriptor; the youngest stays while it has a name."""
+    source = bed.source([])
+    for number in range(4):
+        bed.write(f"{number}\n")
+        drained(source)
+        bed.rotate()
+        drained(source)
+    assert open_files(bed.log.parent) == 5
+    bed.now += 4000
+    drained(source)
+    assert open_files(bed.log.parent) == 2
+    bed.named(".1").unlink()
+    bed.now += 61
+    drained(source)
+    assert open_files(bed.log.parent) == 1
+
+
+def test_a_file_that_was_let_go_and_then_grew(bed: Bed) -> None:
+    """Its late lines are found at the next start, and nothing of it is counted twice."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.rotate()
+    drained(source)
+    bed.rotate()
+    drained(source)
+    bed.now += 4000
+    drained(source)
+    bed.write("2\n", ".2")
+    source = bed.restart(source)
+    assert drained(source) == "2\n"
+    assert drained(bed.restart(source)) == ""
+
+
+def test_the_last_line_of_a_dead_writer(bed: Bed) -> None:
+    """A line that never ended is a line once nothing more can come."""
+    source = bed.source([])
+    bed.write("1\n2")
+    drained(source)
+    bed.rotate()
+    bed.pack()
+    source = bed.restart(source)
+    assert drained(source) == "2\n"
+
+
+# Rotation by copying
+
+
+def test_copytruncate(bed: Bed) -> None:
+    """What was not read before the truncation is read in the copy."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.write("2\n")
+    bed.copytruncate()
+    bed.write("3\n")
+    assert drained(source) == "2\n3\n"
+    assert source.losses == 0
+
+
+def test_copytruncate_of_a_log_that_was_never_read(bed: Bed) -> None:
+    """Nothing in the log itself tells that it was emptied; the copy does."""
+    bed.write("")
+    source = bed.source()
+    drained(source)
+    bed.write("1\n")
+    bed.copytruncate()
+    bed.write("2\n")
+    assert drained(source) == "1\n2\n"
+
+
+def test_a_copy_that_is_not_followed_by_a_truncation_yet(bed: Bed) -> None:
+    """It is the same log twice, and is read once, by name: also by one that starts just then, or half of it only."""
+    source = bed.source([])
+    bed.write("1\n2\n")
+    drained(source)
+    shutil.copyfile(bed.log, bed.named(".1"))
+    bed.write("3\n")
+    assert drained(source) == "3\n"
+    source = bed.restart(source)
+    bed.write("4\n")
+    assert drained(source) == "4\n"
+    os.truncate(bed.log, 0)
+    bed.write("5\n")
+    assert drained(source) == "5\n"
+
+
+def test_a_copy_that_has_only_begun(bed: Bed) -> None:
+    """An empty or partial copy of a log of which nothing was read is not taken for news."""
+    bed.write("")
+    source = bed.source()
+    drained(source)
+    bed.named(".1").touch()
+    assert drained(source) == ""
+    bed.write("1\n")
+    bed.named(".1").write_text("1")
+    assert drained(source) == "1\n"
+    bed.named(".1").write_text("1\n")
+    bed.write("2\n")
+    assert drained(source) == "2\n"
+    os.truncate(bed.log, 0)
+    bed.write("3\n")
+    assert drained(source) == "3\n"
+
+
+def test_two_truncations_between_two_looks(bed: Bed) -> None:
+    """Both copies are read."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.write("2\n")
+    bed.copytruncate()
+    bed.named(".1").rename(bed.named(".2"))
+    bed.write("3\n")
+    bed.copytruncate()
+    bed.write("4\n")
+    assert drained(source) == "2\n3\n4\n"
+
+
+def read_past_a_fragment(bed: Bed) -> FileSource:
+    """A source that has put a line together whose beginning, a part of its stamp, is all that the log's copy holds."""
+    source = bed.source([])
+    bed.write("")
+    drained(source)
+    bed.write("2024-06-0")
+    drained(source)
+    bed.copytruncate()
+    bed.write("1 one\n")
+    assert drained(source) == "2024-06-01 one\n"
+    return source
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_beginning_of_a_line_is_not_read_again(bed: Bed, restarted: bool, packed: bool) -> None:
+    """A copy of a log that held no more, once its line was put together, is known: also packed."""
+    source = read_past_a_fragment(bed)
+    if packed:
+        bed.pack()
+    source = bed.restart(source) if restarted else source
+    bed.write("2024-06-02 two\n")
+    assert drained(source) == "2024-06-02 two\n"
+    assert source.losses == 0
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_line_cut_in_two_by_copytruncate(bed: Bed, restarted: bool) -> None:
+    """Its beginning is the end of the copy, its end the beginning of the log; it is one line."""
+    source = bed.source([])
+    bed.write("1\n<one ")
+    drained(source)
+    bed.copytruncate()
+    drained(source)
+    if restarted:
+        source = bed.restart(source)
+    bed.write("line>\n2\n")
+    assert drained(source) == "<one line>\n2\n"
+    assert drained(bed.restart(source)) == ""
+
+
+def test_the_beginning_of_a_line_is_the_sign_of_no_file(bed: Bed) -> None:
+    """A copy of a log that held no more than a stamp begins like every log; a later one is news all the same."""
+    source = read_past_a_fragment(bed)
+    bed.log.unlink()
+    bed.named(".1").rename(bed.named(".2"))
+    bed.write("2024-06-02 two\n", ".1")
+    assert drained(bed.restart(source)) == "2024-06-02 two\n"
+
+
+def test_truncation_without_a_copy_is_a_loss(bed: Bed) -> None:
+    """It is counted, and what comes after it is read."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.write("2\n")
+    os.truncate(bed.log, 0)
+    bed.write("3\n")
+    assert drained(source) == "3\n"
+    assert source.losses == 1
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_emptied_and_renamed_within_one_look(bed: Bed, monkeypatch: pytest.MonkeyPatch, copies: int) -> None:
+    """Between the question whether the log was emptied and the one whether it was renamed, both can happen."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    has_the_name = FileSource._has_the_name
+
+    def meanwhile(self: FileSource, segment: Segment) -> bool:
+        monkeypatch.undo()
+        for number in range(copies):
+            bed.write(f"2{number}\n")
+            if number:
+                bed.named(".1").rename(bed.named(".2"))
+            bed.copytruncate()
+        bed.rotate()
+        bed.write("3\n", ".1")
+        bed.write("4\n")
+        return has_the_name(self, segment)
+
+    monkeypatch.setattr(FileSource, "_has_the_name", meanwhile)
+    assert drained(source).split() == [*["20", "21"][:copies], "3", "4"]
+    assert source.losses == 0
+
+
+def test_truncated_and_grown_beyond_the_old_size(bed: Bed) -> None:
+    """The size does not tell, the beginning does."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.copytruncate()
+    bed.write("2\n3\n4\n")
+    assert drained(source) == "2\n3\n4\n"
+
+
+def test_a_truncation_while_the_log_is_read(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes read at the old place of a log that was rewritten meanwhile are not handed out."""
+    source = bed.source([])
+    bed.write("1 aaaaaaaaaa\n")
+    drained(source)
+    bed.write("2\n")
+    read_at = Segment._read_at
+
+    def truncate_first(segment: Segment, offset: int, size: int) -> bytes:
+        if offset:
+            monkeypatch.undo()
+            bed.copytruncate()
+            bed.write("3 bbbbbbbbbbbbb\n4\n")
+        return read_at(segment, offset, size)
+
+    monkeypatch.setattr(Segment, "_read_at", truncate_first)
+    assert drained(source) == "2\n3 bbbbbbbbbbbbb\n4\n"
+
+
+# Compression
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+)
+def test_rotated_and_compressed_while_down(bed: Bed, suffix: str, pack: object) -> None:
+    """The rest of the packed file is read, from where the plain one was left."""
+    assert callable(pack)
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.write("2\n")
+    bed.rotate()
+    bed.named(f".1{suffix}").write_bytes(pack(bed.named(".1").read_bytes()))
+    bed.named(".1").unlink()
+    bed.write("3\n")
+    source = bed.restart(source)
+    assert drained(source) == "2\n3\n"
+    assert source.losses == 0
+
+
+def test_compression_in_progress(bed: Bed) -> None:
+    """A packed file whose plain one is still there is not looked at, whatever it holds already."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.write("2\n")
+    bed.rotate()
+    bed.write("3\n")
+    bed.named(".1.gz").write_bytes(gzip.compress(bed.named(".1").read_bytes())[:15])
+    source = bed.restart(source)
+    assert drained(source) == "2\n3\n"
+
+
+def test_compressed_while_it_is_drained(bed: Bed) -> None:
+    """The plain file is read to its end though it has no name any more, and the packed one is not read as well."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.rotate()
+    bed.write("2\n", ".1")
+    bed.pack()
+    bed.write("3\n")
+    assert drained(source) == "2\n3\n"
+    bed.rotate()
+    bed.write("4\n")
+    assert drained(source) == "4\n"
+
+
+def test_a_damaged_compressed_file(bed: Bed) -> None:
+    """What can be unpacked of it is counted, the rest is a loss, once, and the log is read on."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    lines = "".join(f"{number} {os.urandom(20).hex()}\n" for number in range(5000))
+    bed.write(lines)
+    bed.rotate()
+    bed.pack()
+    whole = bed.named(".1.gz").read_bytes()
+    bed.named(".1.gz").write_bytes(whole[: len(whole) // 2])
+    bed.write("last\n")
+    source = bed.restart(source)
+    text = drained(source)
+    assert text.endswith("last\n")
+    assert lines.startswith(text.removesuffix("last\n")[: len(lines) // 4])
+    drained(source)
+    assert source.losses == 1
+
+
+def test_a_damaged_file_raises_one_kind_of_error(tmp_path: Path) -> None:
+    """Whatever the packer, after what can be unpacked; an empty file is just empty."""
+    for suffix, pack in ((".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)):
+        path = tmp_path / f"log{suffix}"
+        path.write_bytes(pack(b"line\n" * 1000)[:-9])
+        segment = Segment(path)
+        with pytest.raises(DamagedError, match="is cut short or damaged"):
+            read_all(segment)
+        segment.close()
+
+
+def test_many_compressed_files_at_a_start(bed: Bed) -> None:
+    """A long absence: all are read, in order, and let go."""
+    source = bed.source([])
+    bed.write("0\n")
+    drained(source)
+    for number in range(1, 40):
+        bed.write(f"{number}\n")
+        bed.rotate()
+        bed.pack()
+    source = bed.restart(source)
+    assert drained(source).split() == [str(number) for number in range(1, 40)]
+    drained(source)
+    assert open_files(bed.log.parent) == 1
+    assert len(source.marks() or []) <= 17
+
+
+# What is not rotation
+
+
+def test_deleted_and_recreated(bed: Bed) -> None:
+    """The rest of the deleted file and all of the new one; older files are not dug out."""
+    bed.write("old\n", ".1")
+    bed.write("")
+    source = bed.source()
+    drained(source)
+    bed.write("1\n")
+    drained(source)
+    with bed.log.open("a") as writer:
+        bed.log.unlink()
+        writer.write("2\n")
+    bed.write("3\n")
+    assert drained(source) == "2\n3\n"
+
+
+def test_an_inode_that_is_used_again(bed: Bed) -> None:
+    """A mark that names the device and inode of quite another file does not fit it."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    [mark] = source.marks() or []
+    bed.log.write_text("other 1\nother 2\n")
+    status = bed.log.stat()
+    marks = [Mark(status.st_dev, status.st_ino, mark.head_length, mark.head, mark.offset)]
+    source = bed.source(marks)
+    assert drained(source) == "other 1\nother 2\n"
+    assert source.losses == 1
+
+
+def test_an_inode_that_is_used_again_by_a_copy(bed: Bed) -> None:
+    """A copy of the log that has the inode of an earlier log, compressed since, is still a copy."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.rotate()
+    bed.write("2\n")
+    drained(source)
+    marks = source.marks() or []
+    bed.pack()
+    shutil.copyfile(bed.log, bed.named(".old"))
+    status = bed.named(".old").stat()
+    marks[0] = replace(marks[0], device=status.st_dev, inode=status.st_ino)
+    bed.write("3\n")
+    assert drained(bed.source(marks)) == "3\n"
+
+
+def test_a_marked_file_that_vanished(bed: Bed) -> None:
+    """It is a loss; the log is read from its beginning."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.log.unlink()
+    bed.write("2\n")
+    source = bed.restart(source)
+    assert drained(source) == "2\n"
+    assert source.losses == 1
+
+
+def test_an_admins_copy_is_no_second_log(bed: Bed) -> None:
+    """Under whatever name that looks rotated, before and after the log itself is rotated, and across restarts."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    for suffix in (".0", ".9", ".old", "-20240101"):
+        shutil.copyfile(bed.log, bed.named(suffix))
+    bed.write("2\n")
+    bed.log.rename(bed.named(".1"))
+    bed.write("3\n")
+    source = bed.restart(source)
+    assert drained(source) == "2\n3\n"
+    assert drained(bed.restart(source)) == ""
+
+
+def test_moved_to_another_disk_and_replaced_by_a_link(bed: Bed, tmp_path: Path) -> None:
+    """The same content in another file is read on at the same place."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.write("2\n")
+    (tmp_path / "big").mkdir()
+    shutil.copyfile(bed.log, tmp_path / "big" / "log")
+    bed.log.unlink()
+    bed.log.symlink_to(tmp_path / "big" / "log")
+    bed.write("3\n")
+    assert drained(source) == "2\n3\n"
+    bed.write("4\n")
+    assert drained(bed.restart(source)) == "4\n"
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "loop"])
+def test_something_else_of_that_name(bed: Bed, kind: str) -> None:
+    """It is a problem in plain words, no exception and no wait, and passes."""
+    source = bed.source([])
+    if kind == "folder":
+        bed.log.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(bed.log)
+    else:
+        bed.log.symlink_to(bed.log)
+    assert source.read() == b""
+    assert source.problem in {
+        f"{bed.log}: is no regular file",
+        f"{bed.log}: Too many levels of symbolic links",
+    }
+    (bed.log.rmdir if kind == "folder" else bed.log.unlink)()
+    bed.write("1\n")
+    assert drained(source) == "1\n"
+    assert source.problem is None
+    assert open_files(bed.log.parent) == 1
+
+
+def test_a_log_that_lost_its_end(bed: Bed) -> None:
+    """After a power cut the position can lie beyond the end: nothing is counted again, and the loss is told."""
+    source = bed.source([])
+    bed.write("1\n2\n3\n")
+    drained(source)
+    marks = source.marks()
+    os.truncate(bed.log, 5)
+    source = bed.source(marks)
+    assert drained(source) == ""
+    assert source.losses == 1
+    os.truncate(bed.log, 4)
+    bed.write("4\n")
+    assert drained(source) == "4\n"
+
+
+def test_the_log_is_on_disk_before_its_position_is(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keeper flushes what is open, even if it was closed meanwhile, and leaves no descriptor."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+    keep = source.keeper()
+    source.close()
+    keep()
+    assert flushed == [bed.log.stat().st_ino]
+    assert open_files(bed.log.parent) == 0
+
+
+def test_a_rename_between_the_list_and_the_opening(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is no longer what the list said is not taken for another: the folder is looked at again."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.write("2\n")
+    bed.rotate()
+    bed.write("3\n")
+
+    def rotate_after(log: Path) -> object:
+        monkeypatch.undo()
+        entries = generations(log)
+        bed.rotate()
+        bed.write("4\n")
+        return entries
+
+    monkeypatch.setattr("postward.agent.logs.recovery.generations", rotate_after)
+    assert drained(source) == "2\n3\n4\n"
+
+
+def test_no_descriptor_is_left_when_a_look_fails(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were opened before the failure are closed."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    for number in range(2, 5):
+        bed.write(f"{number}\n")
+        bed.rotate()
+    opened = open_files(bed.log.parent)
+
+    def fail(*_: object) -> bool:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Segment, "starts_like", fail)
+    assert source.read() == b"2\n"
+    assert source.read() == b""
+    assert source.problem == f"{bed.log}: Input/output error"
+    assert open_files(bed.log.parent) == opened
+    monkeypatch.undo()
+    assert drained(source) == "3\n4\n"
+
+
+def test_nothing_seen_yet_is_not_nothing_there(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop before the first look succeeded must not make history news."""
+    bed.write("old\n")
+    source = bed.source()
+
+    def fail(_: Path) -> list[Mark]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("postward.agent.logs.tail.first_look", fail)
+    assert source.read() == b""
+    assert source.marks() is None
+    monkeypatch.undo()
+    assert drained(bed.restart(source)) == ""
+
+
+def test_a_mark_knows_its_file_by_its_head_only(tmp_path: Path) -> None:
+    """Heads of up to a kilobyte, however the file is packed."""
+    data = b"".join(b"line %d\n" % number for number in range(1000))
+    plain, packed = tmp_path / "log", tmp_path / "log.1.gz"
+    plain.write_bytes(data)
+    packed.write_bytes(gzip.compress(data))
+    one, other = Segment(plain), Segment(packed)
+    one.go_to(5000)
+    mark = one.mark()
+    assert mark.head_length == HEAD
+    assert other.is_continued_by(mark)
+    other.continue_from(mark)
+    assert other.read_lines(1 << 20) == data[5000:]
+    one.close()
+    other.close()

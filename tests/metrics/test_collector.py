@@ -1,0 +1,79 @@
+"""Exposition: what the table promises is what /metrics shows, and Prometheus's own tool finds no fault with it."""
+
+import subprocess
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import choose_encoder
+
+from postward.agent.clock import local_now
+from postward.agent.metrics.catalog import METRICS
+from postward.agent.metrics.collector import Gauges, PostwardCollector
+from postward.agent.metrics.deliveries import Counting
+from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.reference import reference
+from postward.agent.metrics.tally import Tally
+from tests.support.require import required
+from tests.test_architecture import ROOT
+
+
+def registry(gauges: Gauges | None = None) -> tuple[CollectorRegistry, Tally]:
+    """A registry as the agent has it, over an empty log."""
+    tally = Tally()
+    Counting(tally, RelayNames([("smtp.relay.test", 587, "demo")]), local_now)
+    registry = CollectorRegistry()
+    registry.register(PostwardCollector(tally, lambda: gauges or {}))
+    return registry, tally
+
+
+def test_every_metric_of_the_table_is_shown() -> None:
+    """Each with its help and type, whether it has series yet or not."""
+    page = generate_latest(registry()[0]).decode()
+
+    for metric in METRICS:
+        assert f"# TYPE {metric.name} {metric.kind}" in page
+        assert f"# HELP {metric.name} {metric.help}" in page
+
+
+def test_histograms_are_cumulative() -> None:
+    """A bucket counts all that is at most its bound, and +Inf counts everything."""
+    shown, tally = registry()
+    for seconds in (0.2, 3.0, 10**7):
+        tally.observe("postfix_delivery_delay_seconds", ("demo",), seconds)
+    bucket = {"relay": "demo", "le": "5.0"}
+
+    assert shown.get_sample_value("postfix_delivery_delay_seconds_bucket", bucket) == 2
+    assert shown.get_sample_value("postfix_delivery_delay_seconds_bucket", bucket | {"le": "+Inf"}) == 3
+    assert shown.get_sample_value("postfix_delivery_delay_seconds_count", {"relay": "demo"}) == 3
+    assert shown.get_sample_value("postfix_delivery_delay_seconds_sum", {"relay": "demo"}) == 10**7 + 3.2
+
+
+def test_promtool_finds_no_fault() -> None:
+    """`promtool check metrics` is clean, and the OpenMetrics form can be made as well."""
+    shown, tally = registry({"postfix_up": {(): 1.0}, "postward_probe_success": {("demo",): 1.0}})
+    tally.observe("postfix_delivery_delay_seconds", ("demo",), 1)
+    promtool = required("promtool", "prometheus")
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=generate_latest(shown), capture_output=True, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    encode, _ = choose_encoder("application/openmetrics-text")
+    assert encode(shown).endswith(b"# EOF\n")
+
+
+def test_the_reference_is_made_from_the_table() -> None:
+    """docs/metrics.md says what the table says; `make docs` writes it."""
+    assert reference() == (ROOT / "docs" / "metrics.md").read_text()
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_names_follow_the_conventions(metric: object) -> None:
+    """Prefix, unit and suffix as Prometheus asks for; no label that collides with a target's."""
+    row = next(row for row in METRICS if row is metric)
+
+    assert row.name.startswith(("postfix_", "postward_"))
+    assert row.name.endswith("_total") == (row.kind == "counter")
+    assert not {"service", "stage", "instance", "job"} & set(row.labels)
+    assert row.help.endswith(".")
+    assert (row.kind == "histogram") == bool(row.buckets)

@@ -1,0 +1,135 @@
+"""Counting in blocks gives what counting line by line gives, whatever the lines hold."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postward.agent.metrics.deliveries import Counting
+from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.tally import Tally
+from postward.agent.pipeline import Pipeline
+from tools.bench.lines import log_lines
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
+NAMES = (("smtp.relay.test", 587, "main"), ("smtp.example.net", 587, "net"))
+
+HEADERS = (
+    "Nov 24 06:05:01 mx1 postfix/",
+    "Dec  1 06:05:01 mx1 postfix/",
+    "2026-11-24T06:05:01.123456+01:00 mx1 postfix/submission/",
+    "2026-11-24T06:05:01+02:00 mx1 postfix-out/",
+    "2026-11-24T06:05:02Z mx1 cyrus/",
+    "Nov 24 06:05:01 mx1 postfix/a/b/",
+    "Nov 24 06:05:01 mx1 out/",
+    "Nov : uid=12345 mx1 postfix/",
+    "Nov :0uid=12345 mx1 postfix/",
+    "",
+)
+TLS = "TLS connection established to smtp.relay.test[192.0.2.9]:587"
+TEXTS = tuple(
+    f"""
+qmgr[9]: 3C0: removed
+smtp[9]: 3C0: to=<a@b>, relay=smtp.relay.test[192.0.2.9]:587, delay=1.3, delays=0.02/0.01/0.84/0.43, dsn=2.0.0, status=sent (250 2.0.0 Ok)
+qmgr[9]: warning: removed
+qmgr[9]: 3C0: from=<a@b>, size=4021, nrcpt=1 (queue active)
+cleanup[9]: 3C0: message-id=<x@y>
+cleanup[9]: 4VKq: removed
+smtpd[9]: connect from a[192.0.2.7]
+smtpd[9]: disconnect from a[192.0.2.7] ehlo=1 quit=1 commands=2
+smtpd[9]: 3C0: client=a[192.0.2.7]
+smtpd[9]: 3C0: client=a[192.0.2.7], sasl_method=PLAIN, sasl_username=u
+pickup[9]: 3C0: uid=33 from=<www-data>
+bounce[9]: 3C0: sender non-delivery notification: 3C1
+cron[9]: (root) CMD (true)
+smtp[9]: Trusted {TLS}: TLSv1.3 with cipher X (256/256 bits)
+smtp[9]: Odd {TLS}: TLSv1.2 with cipher X (256/256 bits) key-exchange X25519 server-signature RSA-PSS (2048 bits) server-digest SHA256
+smtp[9]: 3C0: to=<a@b>, orig_to=<c>, relay=smtp.example.net[2001:db8::9]:587, conn_use=2, delay=12, delays=1/2/3/6, dsn=4.7.0, status=deferred (host smtp.example.net[2001:db8::9] said: 421 4.7.0 later (in reply to MAIL FROM command))
+smtp[9]: 3C0: to=<a@b>, relay=other.test[192.0.2.8]:25, delay=1.2e+05, delays=1/2/3/6, dsn=5.1.1, status=bounced (x
+smtp[9]: 3C0: to=<a@b>, relay=other.test[192.0.2.8]:25, delay=7, delays=1/2/3/1, dsn=5.7.8, status=bounced (SASL authentication failed; server other.test[192.0.2.8] said: 535 5.7.8 no)
+smtp[9]: 3C0: to=<a@b>, relay=other.test[192.0.2.8]:25, delay=7., delays=1/2/3/1, dsn=5.1.1, status=bounced (host said: 550: client=x: uid=1 : removed)
+smtp[9]: 3C0: to=<a: uid=1@b>, relay=other.test[192.0.2.8]:25, delay=7, delays=1/2/3/1, dsn=2.0.0, status=sent (250 : client=x)
+smtp[9]: Trusted {TLS}: TLSv1.3 with cipher X (256/256 bits) key-exchange X (: uid=1)
+cleanup[9]: 3C0: message-id=<: client=x>
+cleanup[9]: 3C0: message-id=<x: sender non-delivery notification: 3C1>
+smtp[9]: 3C0: to=<a@b>, relay=smtp.relay.test[192.0.2.9]:587, delay=1, delays=0/0/0/1, tls=secure, dsn=2.0.0, status=sent (250 2.0.0 Ok)
+smtp[9]: 3C0: to=<a@b>, relay=smtp.relay.test[192.0.2.9]:587, delay=1, delays=0/0/0/1, tls=a b, dsn=2.0.0, status=sent (250 2.0.0 Ok)
+smtp[9]: 3C0: to=<a@b>, relay=none, delay=1, delays=1/0/0/0, dsn=4.4.1, status=deferred (connect to smtp.relay.test[192.0.2.9]:587: Connection refused)
+""".strip().split("\n")  # noqa: E501
+)
+
+
+def counted(blocks: Sequence[bytes], *, skimming: bool) -> dict[str, Any]:
+    """The tally of blocks, as plain data."""
+    tally = Tally()
+    pipeline = Pipeline(Counting(tally, RelayNames(NAMES), lambda: NOW), skimming=skimming)
+    for block in blocks:
+        pipeline.feed(block)
+    pipeline.settle()
+    histograms = {
+        name: {labels: [round(number, 6) for number in row] for labels, row in rows.items()}
+        for name, rows in tally.histograms.items()
+    }
+    return {"counters": tally.counters, "times": tally.times, "histograms": histograms}
+
+
+def same(*blocks: bytes) -> None:
+    """Both ways give the same counts."""
+    assert counted(blocks, skimming=True) == counted(blocks, skimming=False)
+
+
+def test_the_corpus_counts_the_same() -> None:
+    """Every kind of line there is."""
+    for file in sorted(CORPUS.rglob("*.log")):
+        same(file.read_bytes())
+
+
+def test_a_busy_host_counts_the_same() -> None:
+    """Most lines are skimmed here, across several blocks."""
+    data = "".join(log_lines(6000)).encode()
+
+    same(*(b"".join(data.splitlines(keepends=True)[start : start + 999]) for start in range(0, 6000, 999)))
+
+
+LINES = st.builds(
+    lambda header, text, junk, end: f"{header}{text}{junk}{end}",
+    st.sampled_from(HEADERS),
+    st.sampled_from(TEXTS),
+    st.sampled_from(
+        ("", "", "", " ", "\u2028", ")", "\x0b", ", status=sent (250)", "[", "\x00", ": client=", ": removed")
+    ),
+    st.sampled_from(("\n", "\n", "\n", "\r\n")),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(LINES, max_size=12), st.booleans())
+def test_lines_of_all_sorts_count_the_same(lines: list[str], ended: bool) -> None:
+    """Mixed, with foreign instances, junk, CR and a missing end."""
+    same(("".join(lines) if ended else "".join(lines).removesuffix("\n")).encode())
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(HEADERS[:-1]),
+    st.sampled_from(TEXTS),
+    st.lists(st.tuples(st.integers(0, 200), st.characters(codec="utf-8")), min_size=1, max_size=3),
+)
+def test_a_damaged_line_counts_the_same(header: str, text: str, damage: list[tuple[int, str]]) -> None:
+    """Any character put anywhere into a line, between two good ones."""
+    line = header + text
+    for place, char in damage:
+        line = f"{line[:place]}{char}{line[place + 1 :]}"
+
+    same(f"{HEADERS[0]}{TEXTS[0]}\n{line}\n{HEADERS[0]}{TEXTS[1]}\n".encode())
+
+
+def test_observers_need_events() -> None:
+    """Skimming makes none, so that the two do not go together."""
+    with pytest.raises(ValueError, match="observers"):
+        Pipeline(Counting(Tally(), RelayNames(), lambda: NOW), [lambda _record, _event: None], skimming=True)

@@ -1,0 +1,211 @@
+"""From log lines to a probe's result: the step, the cause, and the relay's words."""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from postward.agent.probe.result import ProbeResult, Route
+from postward.agent.probe.tracker import ProbeTracker
+from postward.parsers import parse
+
+PROBE = "<1.postward-probe@mx>"
+PICKED_UP = "postfix/pickup[3]: 4F2A91C0B3: uid=0 from=<postward@mx>"
+QUEUED = f"postfix/cleanup[4]: 4F2A91C0B3: message-id={PROBE}"
+ACTIVE = "postfix/qmgr[5]: 4F2A91C0B3: from=<postward@mx>, size=500, nrcpt=1 (queue active)"
+TLS = "postfix/smtp[7]: Untrusted TLS connection established to r.test[192.0.2.1]:587: TLSv1.3 with cipher C (256/256 bits)"
+REMOVED = "postfix/qmgr[5]: 4F2A91C0B3: removed"
+
+
+def delivery(status: str, reason: str, dsn: str = "4.0.0") -> str:
+    """A delivery record of the probe."""
+    return (
+        "postfix/smtp[7]: 4F2A91C0B3: to=<p@r.test>, relay=r.test[192.0.2.1]:587, delay=1, delays=0/0/1/0, "
+        f"dsn={dsn}, status={status} ({reason})"
+    )
+
+
+class Clock:
+    """A tenth of a second a look, on the day of the log."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 24, 9).astimezone().timestamp()
+
+    def __call__(self) -> float:
+        self.now += 0.1
+        return self.now
+
+
+def run(job: Coroutine[Any, Any, ProbeResult]) -> ProbeResult:
+    """A job in a loop of its own."""
+    return asyncio.run(job)
+
+
+async def probed(*lines: str, give_up: bool = False) -> ProbeResult:
+    """The result of a probe whose log is these lines."""
+    tracker = ProbeTracker(Clock())
+    result = tracker.expect(PROBE, Route("demo"))
+    tracker.submitted(PROBE)
+    for line in lines:
+        record, event = parse(f"Nov 24 09:00:00 mx {line}")
+        assert record is not None
+        assert event is not None
+        tracker.observe(record, event)
+    if give_up:
+        tracker.give_up(PROBE)
+    async with asyncio.timeout(1):
+        return await result
+
+
+def test_an_accepted_probe_has_its_whole_timeline() -> None:
+    """Every step that the log shows, in order, with the relay's reply and the queue ID."""
+    sent = delivery("sent", "250 2.0.0 Ok: queued as X")
+    result = run(probed(PICKED_UP, QUEUED, ACTIVE, TLS, sent, REMOVED))
+
+    assert [mark.step for mark in result.timeline] == [
+        "submitted",
+        "picked up",
+        "queued",
+        "active",
+        "connecting",
+        "encrypted",
+        "authenticated",
+        "accepted",
+        "removed",
+    ]
+    assert sorted(mark.seconds for mark in result.timeline) == [mark.seconds for mark in result.timeline]
+    assert (
+        result.outcome,
+        result.step,
+        result.cause,
+        result.queue_id,
+    ) == ("accepted", "", None, "4F2A91C0B3")
+    assert result.words == "250 2.0.0 Ok: queued as X"
+
+
+@pytest.mark.parametrize(
+    ("reason", "dsn", "step", "cause"),
+    [
+        ("connect to r.test[192.0.2.1]:587: Connection refused", "4.4.1", "connect", "refused"),
+        (
+            "Host or domain name not found. Name service error for name=r.test type=A: Host not found",
+            "4.3.5",
+            "dns",
+            "dns",
+        ),
+        (
+            "host r.test[192.0.2.1] refused to talk to me: 421 4.7.0 later",
+            "4.7.0",
+            "greeting",
+            "greeting_refused",
+        ),
+        ("TLS is required, but was not offered by host r.test[192.0.2.1]", "4.7.4", "tls", "tls_not_offered"),
+        ("Cannot start TLS: handshake failure", "4.7.5", "tls", "tls_handshake"),
+        (
+            "SASL authentication failed; server r.test[192.0.2.1] said: 535 5.7.8 no",
+            "4.7.8",
+            "auth",
+            "auth_rejected",
+        ),
+        (
+            "host r.test[192.0.2.1] said: 530 5.7.0 login first (in reply to MAIL FROM command)",
+            "5.7.0",
+            "mail_from",
+            "auth_required",
+        ),
+        (
+            "host r.test[192.0.2.1] said: 550 5.1.1 unknown (in reply to RCPT TO command)",
+            "5.1.1",
+            "rcpt_to",
+            "recipient_rejected",
+        ),
+        (
+            "host r.test[192.0.2.1] said: 554 5.7.1 spam (in reply to end of DATA command)",
+            "5.7.1",
+            "data",
+            "content",
+        ),
+    ],
+)
+def test_a_failed_probe_names_step_and_cause(reason: str, dsn: str, step: str, cause: str) -> None:
+    """Where it stopped, why, and the words that say so."""
+    result = run(probed(PICKED_UP, QUEUED, ACTIVE, delivery("deferred", reason, dsn)))
+
+    assert ("failed", step, cause, reason) == (result.outcome, result.step, result.cause, result.words)
+    assert result.conclusive
+
+
+@pytest.mark.parametrize(
+    ("lines", "step"),
+    [((), "pickup"), ((PICKED_UP,), "pickup"), ((QUEUED,), "active"), ((QUEUED, ACTIVE), "delivery")],
+)
+def test_a_lost_probe_names_what_it_waits_for(lines: tuple[str, ...], step: str) -> None:
+    """The step after the last one that the log shows."""
+    result = run(probed(*lines, give_up=True))
+
+    assert ("lost", step) == (result.outcome, result.step)
+
+
+def test_a_suspended_destination_is_no_evidence() -> None:
+    """Qmgr answers from an earlier failure, so such a result proves nothing about new settings."""
+    reason = "delivery temporarily suspended: SASL authentication failed; server r.test[192.0.2.1] said: 535 5.7.8 no"
+    result = run(probed(QUEUED, ACTIVE, delivery("deferred", reason)))
+
+    assert result.cause == "auth_rejected"
+    assert not result.conclusive
+
+
+def test_mail_of_others_is_not_mistaken_for_a_probe() -> None:
+    """Only our own Message-ID joins a queue ID to a probe."""
+    other = QUEUED.replace(PROBE, "<2.postward-probe@mx>")
+    result = run(probed(other, ACTIVE, delivery("sent", "250 ok"), REMOVED, give_up=True))
+
+    assert (result.outcome, result.queue_id) == ("lost", None)
+
+
+def test_what_is_kept_is_bounded() -> None:
+    """Thousands of other mails and many unanswered probes leave a bounded memory."""
+
+    async def flood() -> ProbeResult:
+        tracker = ProbeTracker(Clock())
+        first = tracker.expect(PROBE, Route("demo"))
+        for number in range(3000):
+            record, event = parse(f"Nov 24 09:00:00 mx postfix/pickup[3]: {number:X}AAAAA: uid=0 from=<a>")
+            assert record is not None
+            assert event is not None
+            tracker.observe(record, event)
+        for number in range(100):
+            tracker.expect(f"<{number}>", Route("demo"))
+        assert len(tracker._picked_up) < 1000
+        assert len(tracker._by_message_id) < 100
+        return await first
+
+    assert run(flood()).outcome == "lost"
+
+
+def test_a_probe_that_a_crash_kept_from_being_submitted_is_not_lost() -> None:
+    """The run that was about to hand it over has ended; one that the log knows of is followed to its end."""
+    told: list[ProbeResult] = []
+    clock = Clock()
+
+    async def scenario() -> None:
+        former = ProbeTracker(clock)
+        former.expect(PROBE, Route("demo"))
+        saved = former.as_json()
+        unknown, known = ProbeTracker(clock, on_final=told.append), ProbeTracker(clock, on_final=told.append)
+        unknown.restore(saved)
+        known.restore(saved)
+        record, event = parse(f"Nov 24 09:00:00 mx {QUEUED}")
+        assert record is not None
+        assert event is not None
+        known.observe(record, event)
+        clock.now += 4000
+        for tracker in (unknown, known):
+            tracker.tick()
+            assert tracker.as_json() == []
+
+    asyncio.run(scenario())
+
+    assert [(result.outcome, result.step) for result in told] == [("lost", "active")]

@@ -1,0 +1,119 @@
+"""The status page in a real headless Chromium."""
+
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.http.serving import serving
+from tests.support import Fault, require_postfix, wait_for
+from tests.support.browser import browser
+from tests.support.product import run_postward
+from tools.incidents.pairs import Bed, bed
+
+_PATHS = ("/status", "/api/status", "/api/incidents")
+_CHECK = Path(__file__).with_name("accessibility.js").read_text()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    """Mail that went out."""
+    require_postfix()
+    with bed(tmp_path_factory.mktemp("page")) as made:
+        for number in (0, 1):
+            made.mail(number)
+        yield made
+
+
+def test_the_page_shows_a_fault_as_it_happens(made: Bed, tmp_path: Path) -> None:
+    """Without being loaded again; it asks nobody but the agent, and everybody can read it."""
+    url = f"http://{made.agent._address}/status"
+    with browser(tmp_path) as page:
+        page.open(url)
+        assert "Mail goes out" in page.run("document.body.innerText")
+        assert page.run(_CHECK) == []
+        with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 <b>no</b>")):
+            made.mail(0)
+            wait_for(
+                lambda: "The relay refuses this login" in page.run("document.body.innerText"),
+                what="the fault",
+            )
+            text, html = page.run("document.body.innerText"), page.run("document.documentElement.outerHTML")
+            assert page.run(_CHECK) == []
+            requests = list(page.requests)
+        made.postfix.flush()
+        wait_for(lambda: "Mail goes out" in page.run("document.body.innerText"), what="the end of the fault")
+
+    assert "Mail waits" in text
+    assert "relay.username, relay.password_file" in text
+    assert "bob@" not in html
+    assert "<b>no</b>" not in html
+    hosts = {request.split("/")[2] for request in requests if not request.startswith("data:")}
+    assert hosts == {made.agent._address}
+
+
+def test_the_page_on_a_phone(made: Bed, tmp_path: Path) -> None:
+    """Nothing is wider than a narrow window, also with a fault and its lines shown."""
+    url = f"http://{made.agent._address}/status"
+    fault = Fault(step="mail", reply="530 5.7.0 Authentication required")
+    with browser(tmp_path, size="500,800") as page, made.relays[1].failing(fault):
+        page.call(
+            "Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True
+        )
+        made.mail(1)
+        wait_for(lambda: ("second", "login-missing") in made.open(), what="the incident")
+        page.open(url)
+        page.run("document.querySelectorAll('details').forEach(element => element.open = true)")
+        wrong = page.run(_CHECK)
+    made.mail(1)
+    wait_for(lambda: not made.open(), what="the end of the incident")
+
+    assert wrong == []
+
+
+def test_the_page_wants_the_login_of_the_endpoint(tmp_path: Path) -> None:
+    """Who may not see the metrics sees no status."""
+    # bcrypt of "secret", cost 4.
+    web = tmp_path / "web.yml"
+    web.write_text(
+        "basic_auth_users:\n  admin: $2b$04$eUCJ48/yu2tA/PMR6glvsO52RYjAS.6HtJNJIYHFCJekLGVQn2htm\n"
+    )
+    with serving(web) as endpoint:
+        answers = {path: endpoint.ask(f"GET {path}")[0] for path in _PATHS}
+        login = base64.b64encode(b"admin:secret").decode()
+        let_in = endpoint.ask("GET /api/incidents", Authorization=f"Basic {login}")[0]
+
+    assert answers == dict.fromkeys(_PATHS, 401)
+    assert let_in == 200
+
+
+def test_why_reads_what_the_agent_saved_where_the_endpoint_does_not_answer(made: Bed, tmp_path: Path) -> None:
+    """With a login on the endpoint, or over TLS, the commands of the host itself still work."""
+    settings = tmp_path / "postward.toml"
+    text = made.agent.settings_file.read_text()
+    settings.write_text(re.sub(r'listen = ".*"', 'listen = "127.0.0.1:1"', text))
+    with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 no")):
+        made.mail(0)
+        wait_for(
+            lambda: "the relay refuses this login" in run_postward("why", "--config", str(settings)).stdout,
+            timeout=30,
+            what="the incident in what the agent saved",
+        )
+    made.postfix.flush()
+    wait_for(lambda: not made.open(), what="the end of the incident")
+
+
+def test_the_check_finds_what_is_wrong(tmp_path: Path) -> None:
+    """A check that finds nothing anywhere would hold anything for readable."""
+    bad = "<h3>x</h3><p style='color:%23999'>pale</p><svg></svg><table><tr><td>1</td></tr></table><a href='/'></a>"
+    with browser(tmp_path) as page:
+        page.open(f"data:text/html,{bad}")
+        wrong = " ".join(page.run(_CHECK))
+
+    for words in (
+        "no language", "no title", "cannot be zoomed", "not one main", "not one h1", "a level of headings is left out",
+        "a picture without words", "a control without words", "a table without heads", "too little contrast",
+    ):  # fmt: skip
+        assert words in wrong

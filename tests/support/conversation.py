@@ -1,0 +1,366 @@
+"""The relay's side of one SMTP connection: aiosmtpd's server class with faults let in at every step.
+
+The only module that touches aiosmtpd, most of which has no types. What the relay knows and wants is behind the small
+protocol `House`; unexpected exceptions go there too instead of to the log.
+"""
+
+import asyncio
+import base64
+import binascii
+import functools
+import hmac
+import logging
+import secrets
+import ssl
+from asyncio import sslproto
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword, TLSSetupException
+
+from tests.support.fault import Fault
+
+# aiosmtpd logs every line and warns of its own deprecations: the relay keeps its own, masked transcript.
+logging.getLogger("mail.log").setLevel(logging.CRITICAL)
+
+MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2")
+_NEEDS_TLS = ("AUTH", "MAIL", "RCPT", "DATA")
+_NEEDS_AUTH = ("MAIL", "RCPT", "DATA")
+
+
+class House(Protocol):
+    """What a conversation asks of its relay; all calls come from the relay's own loop."""
+
+    hostname: str
+    users: dict[str, str]
+    mechanisms: tuple[str, ...]
+    extensions: tuple[str, ...]
+    tls: str
+    auth_required: bool
+    auth_without_tls: bool
+    no_starttls: bool
+    size_limit: int
+
+    def tls_context(self) -> ssl.SSLContext: ...
+    def take_fault(self, step: str, argument: str) -> Fault | None: ...
+    async def wait_out(self, fault: Fault) -> None: ...
+    def note_line(self, number: int, text: str) -> None: ...
+    def note_auth(self, mechanism: str, username: str, accepted: bool) -> None: ...
+    def note_message(
+        self, sender: str, recipients: list[str], data: bytes, user: str | None, tls: bool
+    ) -> None: ...
+    def note_tls_failure(self, text: str) -> None: ...
+    def note_problem(self, error: BaseException) -> None: ...
+    def gone(self, conversation: "Conversation") -> None: ...
+
+
+class Handler:
+    """aiosmtpd's hooks, which hand over to the conversation."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    async def handle_EHLO(  # noqa: N802 - aiosmtpd finds its hooks by these names
+        self, server: "Conversation", session: Any, _envelope: Any, hostname: str, _answer: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        return server.greet_back()
+
+    async def handle_AUTH(  # noqa: N802
+        self, server: "Conversation", session: Any, _envelope: Any, args: list[str]
+    ) -> str | None:
+        return await server.authenticate(session, args)
+
+    async def handle_DATA(self, server: "Conversation", session: Any, envelope: Any) -> str:  # noqa: N802
+        return await server.receive(session, envelope)
+
+    async def handle_exception(self, error: Exception) -> str:
+        self._house.note_problem(error)
+        return "451 4.3.0 The test bed's relay failed"
+
+
+class Conversation(SMTP):
+    """One connection."""
+
+    session: Any
+    transport: Any
+    _original_transport: Any
+    raw: Any = None  # the TCP transport, below TLS
+
+    command_size_limit = 16384  # an XOAUTH2 token is longer than a line of RFC 5321
+    line_length_limit = 16384
+    AuthLoginUsernameChallenge = "Username:"
+    AuthLoginPasswordChallenge = "Password:"
+
+    def __init__(self, house: House, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            Handler(house),
+            hostname=house.hostname,
+            ident="ESMTP",
+            data_size_limit=house.size_limit,
+            authenticator=self._verdict,
+            loop=loop,
+        )
+        self._house = house
+        self.number = number
+        # Set here, not by arguments: aiosmtpd warns of AUTH without STARTTLS, which implicit TLS looks like to it.
+        self._auth_require_tls = False
+        self._auth_required = house.auth_required
+        self._smtp_methods = {
+            name: functools.partial(self._command, name, method)
+            for name, method in self._smtp_methods.items()
+        }
+
+    # The connection
+
+    @property
+    def encrypted(self) -> bool:
+        return self._house.tls == "implicit" or self._tls_protocol is not None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.raw = self.raw or transport
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._house.gone(self)
+        super().connection_lost(error)
+
+    def cut(self) -> None:
+        """Close the connection at once, below TLS, without a word."""
+        if self.raw is not None:
+            self.raw.abort()
+        self.transport = None  # no command that has arrived already is served any more
+
+    def _hang_up(self) -> None:
+        """Close the connection after what was said has been sent."""
+        if self.transport is not None:
+            self.transport.close()
+        self.transport = None
+
+    async def push(self, status: str | bytes) -> None:
+        raw = status if isinstance(status, bytes) else status.encode()
+        if not raw:  # aiosmtpd sends whatever a hook returns, also when a fault has already spoken
+            return
+        if self.transport is None or self.transport.is_closing():
+            raise ConnectionResetError
+        for line in raw.split(b"\r\n"):
+            self._house.note_line(self.number, f"S: {line.decode(errors='replace')}")
+        await super().push(raw)
+
+    async def _handle_client(self) -> None:
+        try:
+            if await self._fails("greeting"):
+                return
+            await super()._handle_client()
+        except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
+            self.cut()
+        except Exception as error:
+            self._house.note_problem(error)
+            self.cut()
+
+    async def _fails(self, step: str, argument: str = "") -> bool:
+        """Let the fault of this step act, if there is one; true when the step is over with that."""
+        fault = self._house.take_fault(step, argument)
+        if fault is None:
+            return False
+        self._house.note_line(self.number, f"-- fault: {fault.action} at {step}")
+        if fault.action in ("hang", "delay"):
+            await self._house.wait_out(fault)
+        if fault.action == "delay":
+            return False
+        if fault.action == "reply":
+            await self.push(fault.reply_bytes)
+            if fault.closes:
+                self._hang_up()
+        else:
+            self.cut()
+        return True
+
+    # Commands
+
+    async def _command(
+        self, name: str, method: Callable[[str | None], Awaitable[None]], argument: str | None
+    ) -> None:
+        shown = f"{argument.split()[0]} ****" if name == "AUTH" and argument else argument or ""
+        self._house.note_line(self.number, f"C: {name} {shown}".rstrip())
+        refusal = self._refusal(name)
+        if refusal is not None:
+            await self.push(refusal)
+        elif name == "STARTTLS":
+            await self._start_tls(method, argument)
+        elif name in ("AUTH", "DATA") or not await self._fails(_STEP_OF.get(name, ""), argument or ""):
+            if name == "DATA" and (await self._fails("data") or await self._body_fails()):
+                return
+            await method(argument)
+
+    def _refusal(self, name: str) -> str | None:
+        starttls_awaited = self._house.tls == "starttls" and not self.encrypted
+        if starttls_awaited and not self._house.no_starttls and name in _NEEDS_TLS:
+            return "530 5.7.0 Must issue a STARTTLS command first"
+        if name == "AUTH" and not self._offers_auth():
+            return "503 5.5.1 Error: authentication not enabled"
+        if name in _NEEDS_AUTH and self._auth_required and not self.session.authenticated:
+            return "530 5.7.0 Authentication required"
+        if name == "STARTTLS" and not self._offers_starttls():
+            return "502 5.5.1 Error: command not implemented"
+        return None
+
+    def _offers_starttls(self) -> bool:
+        return self._house.tls == "starttls" and not self.encrypted and not self._house.no_starttls
+
+    def _offers_auth(self) -> bool:
+        return bool(self._house.mechanisms) and (
+            self.encrypted or self._house.tls == "none" or self._house.auth_without_tls
+        )
+
+    def greet_back(self) -> list[str]:
+        """Answer to EHLO, last line without a dash."""
+        lines = [self.hostname, f"SIZE {self._house.size_limit}", "8BITMIME", *self._house.extensions]
+        if self._offers_starttls():
+            lines.append("STARTTLS")
+        if self._offers_auth():
+            lines.append("AUTH " + " ".join(self._house.mechanisms))
+        return [f"250{' ' if line is lines[-1] else '-'}{line}" for line in lines]
+
+    # TLS
+
+    async def _start_tls(self, method: Callable[[str | None], Awaitable[None]], argument: str | None) -> None:
+        if await self._fails("starttls"):
+            return
+        fault = self._house.take_fault("handshake", "")
+        if fault is not None:
+            await self.push("220 2.0.0 Ready to start TLS")
+            self._house.note_line(self.number, f"-- fault: {fault.action} at handshake")
+            if fault.action != "cut":
+                await self._house.wait_out(fault)
+            self.cut()
+            return
+        self.tls_context = self._house.tls_context()
+        try:
+            await method(argument)
+        except TLSSetupException as error:
+            self._house.note_tls_failure(str(error.__cause__))
+            self.cut()
+            self.connection_lost(None)  # asyncio does not tell an application whose handshake failed
+
+    # AUTH
+
+    async def authenticate(self, session: Any, args: list[str]) -> str | None:
+        """Hold the exchange of one AUTH command and give the reply, or None when it was given already."""
+        mechanism = args[0].upper()
+        if mechanism not in self._house.mechanisms:
+            return "504 5.5.4 Unrecognized authentication type"
+        result = await self._auth_methods[mechanism].method(self, args)
+        if not isinstance(result, AuthResult):
+            return None  # aborted or not base64: answered where it was found
+        username = result.auth_data or ""
+        fault_acted = await self._fails("auth", username)
+        accepted = bool(result.success) and not fault_acted
+        self._house.note_auth(mechanism, username, accepted)
+        if fault_acted:
+            return None
+        if not accepted:
+            return "535 5.7.8 Authentication credentials invalid"
+        session.authenticated = True
+        session.auth_data = username
+        return "235 2.7.0 Authentication successful"
+
+    def _verdict(
+        self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, given: LoginPassword
+    ) -> AuthResult:
+        return self._judge(given.login.decode(errors="replace"), given.password)
+
+    def _judge(self, username: str, secret: bytes) -> AuthResult:
+        known = self._house.users.get(username)
+        good = known is not None and hmac.compare_digest(known.encode(), secret)
+        return AuthResult(success=good, handled=False, auth_data=username)
+
+    async def auth_CRAM__MD5(self, _server: Any, _args: list[str]) -> Any:  # noqa: N802 - named for aiosmtpd
+        challenge = f"<{secrets.token_hex(8)}@{self.hostname}>".encode()
+        answer = await self.challenge_auth(challenge)
+        if not isinstance(answer, bytes):
+            return None
+        username, _, digest = answer.decode(errors="replace").rpartition(" ")
+        password = self._house.users.get(username)
+        good = password is not None and hmac.compare_digest(
+            hmac.new(password.encode(), challenge, "md5").hexdigest(), digest
+        )
+        return AuthResult(success=good, handled=False, auth_data=username)
+
+    async def auth_XOAUTH2(self, _server: Any, args: list[str]) -> Any:  # noqa: N802 - named for aiosmtpd
+        if len(args) > 1:
+            try:
+                answer: Any = base64.b64decode(args[1], validate=True)
+            except binascii.Error:
+                await self.push("501 5.5.2 Can't decode base64")
+                return None
+        else:
+            answer = await self.challenge_auth(b"")
+        if not isinstance(answer, bytes):
+            return None
+        fields = dict(
+            part.partition("=")[::2] for part in answer.decode(errors="replace").split("\x01") if part
+        )
+        token = fields.get("auth", "").removeprefix("Bearer ")
+        result = self._judge(fields.get("user", ""), token.encode())
+        if not result.success:
+            await self.challenge_auth(b'{"status":"400","schemes":"bearer"}')
+        return result
+
+    # Mail
+
+    async def _body_fails(self) -> bool:
+        fault = self._house.take_fault("body", "")
+        if fault is None:
+            return False
+        self._house.note_line(self.number, f"-- fault: {fault.action} at body")
+        if fault.action == "delay":
+            await self._house.wait_out(fault)
+            return False
+        await self.push("354 End data with <CR><LF>.<CR><LF>")
+        if fault.action == "hang":
+            await self._house.wait_out(fault)
+        else:
+            await self._reader.readline()
+        self.cut()
+        return True
+
+    async def receive(self, session: Any, envelope: Any) -> str:
+        """Take responsibility for one message, unless the fault says otherwise."""
+        if await self._fails("end_of_data", " ".join(envelope.rcpt_tos)):
+            return ""
+        user = session.auth_data if session.authenticated else None
+        sender = "" if envelope.mail_from == "<>" else envelope.mail_from
+        self._house.note_message(
+            sender, list(envelope.rcpt_tos), bytes(envelope.content), user, self.encrypted
+        )
+        return f"250 2.0.0 Ok: queued as {secrets.token_hex(5).upper()}"
+
+
+_STEP_OF = {"EHLO": "ehlo", "HELO": "ehlo", "MAIL": "mail", "RCPT": "rcpt", "QUIT": "quit"}
+
+
+class _ImplicitTLS(sslproto.SSLProtocol):
+    def connection_made(self, transport: Any) -> None:
+        self.conversation.raw = transport
+        super().connection_made(transport)
+
+    def __init__(
+        self, conversation: Conversation, handshake: asyncio.Future[None], context: ssl.SSLContext
+    ) -> None:
+        self.conversation = conversation
+        super().__init__(conversation.loop, conversation, context, handshake, server_side=True)
+
+
+def under_tls(conversation: Conversation, house: House, context: ssl.SSLContext) -> asyncio.BaseProtocol:
+    """Wrap a conversation into TLS from the first byte, with the certificate of this moment."""
+
+    def note(done: asyncio.Future[None]) -> None:
+        error = None if done.cancelled() else done.exception()
+        if error is not None:  # asyncio does not tell an application whose handshake failed
+            house.note_tls_failure(str(error))
+            house.gone(conversation)
+
+    handshake: asyncio.Future[None] = conversation.loop.create_future()
+    handshake.add_done_callback(note)
+    return _ImplicitTLS(conversation, handshake, context)

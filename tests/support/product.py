@@ -1,0 +1,249 @@
+"""Postward itself on the bed: a settings file for a relay and a Postfix, and the agent as a process.
+
+The agent is the installed command, started and stopped as systemd would. Metrics are read over HTTP.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.postfix import PostfixInstance, free_port
+from tests.support.relay import Relay
+from tests.support.waiting import wait_for
+
+POSTWARD = str(Path(sys.executable).with_name("postward"))
+
+_SETTINGS = """\
+[host]
+myhostname = "mail.example.test"
+inet_protocols = "ipv4"
+
+[[relay]]
+name = "demo"
+host = "127.0.0.1"
+port = {relay_port}
+tls = "{tls}"
+unusual_port = true
+username = "{user}"
+password_file = "{password_file}"
+
+[main_cf]
+minimal_backoff_time = "2s"
+queue_run_delay = "2s"
+smtp_connect_timeout = "5s"
+smtp_helo_timeout = "5s"
+
+[postfix]
+config_directory = "{config_directory}"
+
+[enforce]
+interval_seconds = {enforce_interval}
+directory = "{enforce_directory}"
+preflight = {preflight}
+
+[probe]
+recipient = "{probe_recipient}"
+interval_seconds = {probe_interval}
+timeout_seconds = 10
+
+[web]
+listen = "127.0.0.1:{web_port}"
+
+[state]
+directory = "{state}"
+"""
+
+
+def write_settings(
+    folder: Path,
+    relay: Relay,
+    postfix: PostfixInstance,
+    *,
+    password: str,
+    probe_recipient: str = "probe@relay.test",
+    probe_interval: int = 3600,
+    enforce_interval: int = 60,
+    preflight: bool = True,
+    web_port: int | None = None,
+) -> Path:
+    """A settings file in the folder, for the first user of the relay; its password stands in a file beside it."""
+    password_file = folder / "password"
+    password_file.write_text(password)
+    password_file.chmod(0o600)
+    path = folder / "postward.toml"
+    path.write_text(
+        _SETTINGS.format(
+            relay_port=relay.port,
+            tls=relay.tls,
+            user=next(iter(relay.users)),
+            password_file=password_file,
+            config_directory=postfix.config_directory,
+            enforce_interval=enforce_interval,
+            probe_recipient=probe_recipient,
+            probe_interval=probe_interval,
+            web_port=web_port or free_port(),
+            state=folder / "state",
+            enforce_directory=folder / "enforce",
+            preflight=str(preflight).lower(),
+        )
+    )
+    return path
+
+
+_READING = """\
+[host]
+myhostname = "mail.example.test"
+
+[[relay]]
+name = "demo"
+host = "127.0.0.1"
+port = 9
+unusual_port = true
+username = "user"
+password = "not used"
+
+[postfix]
+config_directory = "{config_directory}"
+
+[log]
+source = "{source}"
+test_interval_seconds = {test_interval}
+
+[queue]
+enabled = false
+
+[web]
+listen = "127.0.0.1:{port}"
+
+[state]
+directory = "{state}"
+"""
+
+
+def write_reading_settings(
+    folder: Path, postfix: PostfixInstance, *, source: str = "auto", test_interval: int = 0
+) -> Path:
+    """A settings file in the folder for an agent that only reads: its relay is never used, and its queue not looked at."""
+    path = folder / "postward.toml"
+    path.write_text(
+        _READING.format(
+            config_directory=postfix.config_directory,
+            source=source,
+            test_interval=test_interval,
+            port=free_port(),
+            state=folder / "state",
+        )
+    )
+    return path
+
+
+def run_postward(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command of Postward to its end."""
+    environment = {**os.environ, **(env or {})}
+    return subprocess.run(
+        [POSTWARD, *arguments], capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+
+
+class AgentProcess:
+    """`postward run` as a process. Use it as a context manager.
+
+    Attributes:
+        patience: seconds until it is ready.
+        launcher: a command that takes the agent's as its arguments, to take rights from it for one.
+    """
+
+    patience = 10.0
+    launcher: Sequence[str] = ()
+
+    def __init__(self, settings_file: Path, *options: str) -> None:
+        self.settings_file = settings_file
+        self._options = options
+        self._output = settings_file.with_name("postward.out")
+        listen = [line for line in settings_file.read_text().splitlines() if line.startswith("listen")]
+        self._address = listen[0].split('"')[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start and wait until it is ready."""
+        self.launch()
+        wait_for(self.is_ready, self.patience, f"the agent to be ready; it said: {self.output()[-2000:]}")
+
+    def launch(self) -> None:
+        """Start, and do not wait."""
+        command = [*self.launcher, POSTWARD, "run", *self._options, "--config", str(self.settings_file)]
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=output)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it by a signal; its exit status."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        status = self._process.wait(20)
+        self._process = None
+        return status
+
+    @property
+    def is_running(self) -> bool:
+        """True between start and stop."""
+        return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        """Its process ID."""
+        assert self._process is not None
+        return self._process.pid
+
+    def output(self) -> str:
+        """All it has printed."""
+        return self._output.read_text() if self._output.exists() else ""
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a page of its endpoint."""
+        try:
+            with urllib.request.urlopen(f"http://{self._address}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def is_ready(self) -> bool:
+        """True if it answers /-/ready with 200. An agent that has ended is an AssertionError."""
+        assert self._process is None or self._process.poll() is None, self.output()
+        try:
+            return self.get("/-/ready")[0] == 200
+        except OSError:
+            return False
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of a metric's series with these labels; 0 if there are none. While settings change there is no page."""
+        page = wait_for(self._metrics, what="the metrics")
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def _metrics(self) -> str:
+        status, page = self.get("/metrics")
+        return page if status == 200 else ""

@@ -1,0 +1,358 @@
+"""The test bed proves itself on the real parts: a real Postfix sends through the real relay, and each fault of
+the relay shows up in Postfix's log as Postfix words it.
+"""
+
+import contextlib
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support import CA, Fault, PostfixError, PostfixInstance, Relay, require_postfix, wait_for
+
+pytestmark = pytest.mark.usefixtures("_postfix_present")
+
+
+@pytest.fixture(scope="module")
+def _postfix_present() -> None:
+    require_postfix()
+
+
+class Bed(NamedTuple):
+    """A client and its relay."""
+
+    postfix: PostfixInstance
+    relay: Relay
+    ca: CA
+
+
+def use_relay(postfix: PostfixInstance, relay: Relay, ca: CA) -> None:
+    """Write the relay settings by hand, as the product will do it later."""
+    passwords = postfix.config_directory / "sasl_passwd"
+    passwords.write_text("".join(f"[localhost]:{relay.port} {u}:{p}\n" for u, p in relay.users.items()))
+    passwords.chmod(0o600)
+    postfix._run("postmap", "-c", str(postfix.config_directory), f"hash:{passwords}")
+    postfix.set(
+        relayhost=f"[localhost]:{relay.port}",
+        smtp_sasl_auth_enable="yes",
+        smtp_sasl_password_maps=f"hash:{passwords}",
+        smtp_sasl_security_options="noanonymous",
+        smtp_tls_security_level="secure",
+        smtp_tls_wrappermode="yes" if relay.tls == "implicit" else "no",
+        smtp_tls_CAfile=str(ca.write(postfix.config_directory)),
+        smtp_tls_loglevel="1",
+        # A fault is over within a second, and an AUTH that failed is tried anew.
+        **{
+            f"smtp_{step}_timeout": "1s" for step in ("helo", "starttls", "mail", "rcpt", "data_init", "quit")
+        },
+        smtp_connect_timeout="1s",
+        smtp_data_done_timeout="1s",
+    )
+
+
+@pytest.fixture(scope="module")
+def module_bed(_postfix_present: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    ca = CA()
+    folder = tmp_path_factory.mktemp("bed")
+    with Relay(ca) as relay, PostfixInstance(folder, {"smtp_connection_cache_on_demand": "no"}) as postfix:
+        use_relay(postfix, relay, ca)
+        postfix.reload()
+        yield Bed(postfix, relay, ca)
+
+
+@pytest.fixture
+def bed(module_bed: Bed) -> Iterator[Bed]:
+    """The module's one Postfix and relay, mended and emptied after each test."""
+    certificate = module_bed.relay.certificate
+    yield module_bed
+    module_bed.relay.faults = []
+    module_bed.relay.no_starttls = False
+    module_bed.relay.refuse = False
+    module_bed.relay.certificate = certificate
+    module_bed.relay.forget()
+    module_bed.postfix.delete_all()
+
+
+def outcome(postfix: PostfixInstance, recipient: str) -> str:
+    """Wait for the delivery's line in the log."""
+    return wait_for(
+        lambda: next(iter(postfix.log_lines(f"to=<{recipient}>, relay=")), ""),
+        what=f"a status for {recipient}",
+    )
+
+
+def test_a_mail_passes_by_starttls_and_auth_and_is_remembered(bed: Bed) -> None:
+    message_id = bed.postfix.sendmail("someone@example.org", body="Grüße\n")
+    assert "status=sent (250 2.0.0 Ok: queued as " in outcome(bed.postfix, "someone@example.org")
+    [message] = bed.relay.messages
+    assert message.message_id == message_id
+    assert (message.username, message.tls) == ("user", True)
+    assert message.mail_from == "sender@client.example.test"
+    assert message.rcpt_tos == ["someone@example.org"]
+    assert bed.relay.auth_attempts == [("PLAIN", "user", True)]
+    assert "Verified TLS connection established to localhost" in bed.postfix.log()
+    assert bed.postfix.log_lines("from=<sender@client.example.test>, size=")
+
+
+def test_no_secret_is_in_what_the_relay_shows(bed: Bed) -> None:
+    bed.postfix.sendmail("secretive@example.org")
+    outcome(bed.postfix, "secretive@example.org")
+    shown = repr((bed.relay, bed.relay.messages, bed.relay.auth_attempts, list(bed.relay.transcript)))
+    assert "AUTH PLAIN ****" in shown
+    assert "secret@" not in shown.replace("secretive@", "")
+    assert "AHVzZXIAc2VjcmV0" not in shown  # NUL user NUL secret, in base64
+
+
+FAULTS = [
+    (
+        Fault(step="greeting", reply="421 4.7.0 Too many connections"),
+        "refused to talk to me: 421 4.7.0 Too many",
+    ),
+    (Fault(step="greeting", reply="554 5.7.1 Blocked"), "refused to talk to me: 554 5.7.1 Blocked"),
+    (
+        Fault(step="greeting", action="cut"),
+        "lost connection with localhost[127.0.0.1] while receiving the initial",
+    ),
+    (Fault(step="greeting", action="hang"), "timed out while receiving the initial server greeting"),
+    (Fault(step="ehlo", reply="450 4.7.1 Not yet"), "refused to talk to me: 450 4.7.1 Not yet"),
+    (Fault(step="ehlo", action="cut"), "while performing the EHLO handshake"),
+    (
+        Fault(step="starttls", reply="454 4.7.0 TLS not available"),
+        "host localhost[127.0.0.1] refused to start TLS",
+    ),
+    (Fault(step="starttls", action="cut"), "while receiving the STARTTLS response"),
+    (Fault(step="handshake", action="cut"), "Cannot start TLS: handshake failure"),
+    (Fault(step="handshake", action="hang"), "Cannot start TLS: handshake failure"),
+    (
+        Fault(step="auth", reply="535 5.7.8 Wrong"),
+        "SASL authentication failed; server localhost[127.0.0.1] said: 535",
+    ),
+    (
+        Fault(step="auth", reply="454 4.7.0 Later"),
+        "SASL authentication failed; server localhost[127.0.0.1] said: 454",
+    ),
+    (Fault(step="auth", action="cut"), "lost connection with localhost[127.0.0.1] while"),
+    (
+        Fault(step="mail", reply="550 5.7.1 Sender"),
+        "status=bounced (host localhost[127.0.0.1] said: 550 5.7.1 Sender",
+    ),
+    (
+        Fault(step="mail", reply="451 4.3.0 Soon"),
+        "status=deferred (host localhost[127.0.0.1] said: 451 4.3.0 Soon",
+    ),
+    (Fault(step="mail", reply="421 4.7.0 Enough"), "said: 421 4.7.0 Enough (in reply to MAIL FROM command)"),
+    (Fault(step="mail", action="cut"), "while sending MAIL FROM"),
+    (Fault(step="mail", action="hang"), "timed out while sending MAIL FROM"),
+    (
+        Fault(step="rcpt", reply="550-5.1.1 No\n550 5.1.1 such"),
+        "said: 550-5.1.1 No 550 5.1.1 such (in reply to RCPT",
+    ),
+    (
+        Fault(step="rcpt", reply="452 4.2.2 Full"),
+        "status=deferred (host localhost[127.0.0.1] said: 452 4.2.2 Full",
+    ),
+    (Fault(step="rcpt", action="cut"), "while sending RCPT TO"),
+    (Fault(step="data", reply="451 4.7.1 Limit"), "said: 451 4.7.1 Limit (in reply to DATA command)"),
+    (Fault(step="data", action="cut"), "while sending DATA command"),
+    (Fault(step="body", action="cut"), "lost connection with localhost[127.0.0.1] while sending"),
+    (
+        Fault(step="end_of_data", reply="554 5.6.0 Spam"),
+        "said: 554 5.6.0 Spam (in reply to end of DATA command)",
+    ),
+    (
+        Fault(step="end_of_data", reply="421 4.3.2 Down"),
+        "said: 421 4.3.2 Down (in reply to end of DATA command)",
+    ),
+    (
+        Fault(step="end_of_data", action="cut"),
+        "while sending end of data -- message may be sent more than once",
+    ),
+    (Fault(step="end_of_data", action="hang"), "timed out while sending end of data"),
+    (Fault(step="rcpt", action="delay", seconds=0.3), "status=sent"),
+]
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"), FAULTS, ids=[f"{n}-{f.step}-{f.action}" for n, (f, _) in enumerate(FAULTS)]
+)
+def test_a_fault_shows_in_the_log(bed: Bed, fault: Fault, text: str) -> None:
+    recipient = f"fault{FAULTS.index((fault, text))}@example.org"
+    bed.relay.fault = fault
+    bed.postfix.sendmail(recipient)
+    assert text in outcome(bed.postfix, recipient)
+    assert len(bed.relay.messages) == (fault.action == "delay")
+
+
+def test_a_fault_mends_itself_after_its_times(bed: Bed) -> None:
+    bed.relay.fault = Fault(step="rcpt", times=1)
+    bed.postfix.sendmail("once@example.org")
+    assert "status=deferred" in outcome(bed.postfix, "once@example.org")
+    assert bed.relay.fault is None
+    bed.postfix.flush()
+    wait_for(lambda: bed.relay.messages, what="the second attempt")
+
+
+def test_a_refused_connection_and_back(bed: Bed) -> None:
+    bed.relay.refuse = True
+    bed.postfix.sendmail("refused@example.org")
+    assert f"[127.0.0.1]:{bed.relay.port}: Connection refused" in outcome(bed.postfix, "refused@example.org")
+    [waiting] = bed.postfix.queue()
+    assert waiting["queue_name"] in ("deferred", "active")
+    bed.relay.refuse = False
+    bed.postfix.flush()
+    wait_for(lambda: bed.relay.messages, what="the mail after the relay came back")
+
+
+def test_no_starttls_is_refused_by_the_client(bed: Bed) -> None:
+    bed.relay.no_starttls = True
+    bed.postfix.sendmail("plain@example.org")
+    assert "TLS is required, but was not offered by host" in outcome(bed.postfix, "plain@example.org")
+    assert not bed.relay.auth_attempts
+
+
+@pytest.mark.parametrize("flaw", ["expired", "not_yet_valid", "wrong_name", "self_signed"])
+def test_a_bad_certificate_is_not_verified(bed: Bed, flaw: str) -> None:
+    bed.relay.certificate = bed.ca.server_context("localhost", **{flaw: True})
+    bed.postfix.sendmail(f"{flaw}@example.org")
+    assert "(Server certificate not " in outcome(bed.postfix, f"{flaw}@example.org")
+    assert not bed.relay.auth_attempts
+
+
+def test_a_password_change_at_the_relay_is_felt_at_once(bed: Bed) -> None:
+    bed.relay.users["user"] = "rotated"
+    try:
+        bed.postfix.sendmail("rotated@example.org")
+        assert "535 5.7.8 Authentication credentials invalid" in outcome(bed.postfix, "rotated@example.org")
+    finally:
+        bed.relay.users["user"] = "secret"
+    assert ("PLAIN", "user", False) in bed.relay.auth_attempts
+
+
+def test_an_empty_sender_is_remembered_as_such(bed: Bed) -> None:
+    bed.postfix.sendmail("bounced@example.org", sender="<>")
+    assert "status=sent" in outcome(bed.postfix, "bounced@example.org")
+    assert bed.relay.messages[0].mail_from == ""
+
+
+def test_two_hundred_mails_arrive_once_each(bed: Bed) -> None:
+    recipients = [f"r{number}@d{number % 20}.example.org" for number in range(200)]
+    sent = set(bed.postfix.inject(recipients))
+    wait_for(lambda: len(bed.relay.messages) >= 200, timeout=30, what="two hundred mails")
+    assert {message.message_id for message in bed.relay.messages} == sent
+    assert len(bed.relay.messages) == 200
+
+
+@pytest.mark.parametrize("mechanism", ["LOGIN", "CRAM-MD5"])
+@pytest.mark.parametrize("tls", ["implicit", "starttls"])
+def test_other_mechanisms_and_implicit_tls(bed: Bed, mechanism: str, tls: str) -> None:
+    recipient = f"{mechanism}.{tls}@example.org"
+    with Relay(bed.ca, tls=tls, mechanisms=(mechanism,)) as other:
+        use_relay(bed.postfix, other, bed.ca)
+        bed.postfix.reload()
+        try:
+            bed.postfix.sendmail(recipient)
+            assert "status=sent" in outcome(bed.postfix, recipient)
+        finally:
+            use_relay(bed.postfix, bed.relay, bed.ca)
+            bed.postfix.reload()
+    assert other.auth_attempts == [(mechanism, "user", True)]
+    assert other.messages[0].tls
+
+
+@pytest.mark.parametrize("action", ["cut", "hang"])
+def test_implicit_tls_can_fail(bed: Bed, action: str) -> None:
+    with Relay(bed.ca, tls="implicit") as other:
+        other.fault = Fault(step="handshake", action=action)
+        use_relay(bed.postfix, other, bed.ca)
+        bed.postfix.reload()
+        try:
+            bed.postfix.sendmail(f"implicit-{action}@example.org")
+            assert "Cannot start TLS: handshake failure" in outcome(
+                bed.postfix, f"implicit-{action}@example.org"
+            )
+            other.fault = None
+            other.certificate = bed.ca.server_context("localhost", expired=True)
+            bed.postfix.sendmail(f"expired-{action}@example.org")
+            assert "Server certificate not verified" in outcome(bed.postfix, f"expired-{action}@example.org")
+        finally:
+            use_relay(bed.postfix, bed.relay, bed.ca)
+            bed.postfix.reload()
+
+
+def test_a_relay_comes_back_on_its_port() -> None:
+    with Relay(CA()) as relay:
+        port = relay.port
+        relay.restart()
+        assert relay.port == port
+        with socket.create_connection((relay.host, port), timeout=5) as client:
+            assert client.recv(100) == b"220 localhost ESMTP\r\n"
+
+
+def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        postfix = PostfixInstance(tmp_path, smtpd_port=taken.getsockname()[1])
+        with pytest.raises(PostfixError, match="Address already in use"), postfix:
+            pass
+    assert not postfix.pids()
+
+
+KILLED = """
+import os, pathlib, signal, sys
+from tests.support import PostfixInstance
+postfix = PostfixInstance(pathlib.Path(sys.argv[1]))
+postfix.start()
+print(postfix.folder, flush=True)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
+os.kill(os.getpid(), signal.Signals[sys.argv[2]])
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_a_killed_test_run_leaves_no_postfix(tmp_path: Path, number: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path), number],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert run.returncode != 0
+    folder = run.stdout.strip()
+    assert folder
+    wait_for(lambda: not mentions(folder), what=f"the end of all that mentions {folder}")
+    assert folder == str(tmp_path) or not Path(folder).exists()
+
+
+def test_stop_leaves_nothing(tmp_path: Path) -> None:
+    postfix = PostfixInstance(tmp_path)
+    with postfix:
+        assert postfix.is_running()
+        assert len(postfix.pids()) >= 2
+        postfix.sendmail("nobody@invalid.test")
+        with socket.create_connection(("127.0.0.1", postfix.smtpd_port), timeout=5) as client:
+            assert re.match(rb"220 client\.example\.test ESMTP", client.recv(200))
+    assert not postfix.pids()
+    assert not mentions(str(postfix.folder))
+    with socket.socket() as port:
+        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port.bind(("127.0.0.1", postfix.smtpd_port))
+
+
+def mentions(folder: str) -> list[str]:
+    """List the processes with this folder among their arguments or as their working directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            where = str((process / "cwd").readlink())
+            if folder in where or folder.encode() in (process / "cmdline").read_bytes():
+                found.append(f"{process.name} in {where}")
+    return found

@@ -1,0 +1,35 @@
+"""The soaks in short: real parts, random abuse, kill -9. In full: `python -m tools.soak`."""
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.require import require_postfix
+from tools.soak.edit_soak import EditSoak
+from tools.soak.log_soak import LogSoak
+from tools.soak.relay_soak import RelaySoak
+
+_SOAKS: dict[str, tuple[int, Callable[[Path, int], LogSoak | EditSoak | RelaySoak]]] = {
+    "every line is counted once": (12, lambda folder, seed: LogSoak(folder, seed, burst=5000)),
+    "what the settings say comes back, and what others edit stays": (8, EditSoak),
+    "what failed is well again, and all of it is counted once": (2, RelaySoak),
+}
+
+
+@pytest.mark.parametrize("promise", _SOAKS)
+def test_after_every_round(promise: str, tmp_path: Path) -> None:
+    """The promise holds. The seed of a failure is in its message; SOAK_SEED repeats it."""
+    require_postfix(sasl=not promise.startswith("every line"))
+    rounds, make = _SOAKS[promise]
+    seed = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(1 << 32))
+    soak = make(tmp_path, seed)
+    try:
+        for _ in range(rounds):
+            soak.round()
+    except AssertionError as error:
+        pytest.fail(f"SOAK_SEED={seed}: {error}; steps: {' '.join(soak.steps)}")
+    finally:
+        soak.close()

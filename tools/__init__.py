@@ -1,0 +1,1 @@
+"""Programs for developers: demo, benchmarks, soaks, drills, recorders, host tests."""

@@ -1,0 +1,244 @@
+"""The package on real hosts: installed, set up, rebooted, upgraded, killed, frozen, reloaded, purged.
+
+A release's tests are one story, in this order, on one host: each goes on where the one before ended.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.ca import CA
+from tests.support.postfix import free_port
+from tests.support.relay import Relay
+from tests.support.waiting import wait_for
+from tools.hosts.host import Host
+from tools.hosts.image import RELEASES
+from tools.hosts.product import PASSWORD, SETTINGS, USER, Installed, build, next_release
+
+# Measured on both releases; a unit that is exposed more has lost something.
+MOST_EXPOSED = {"postward.service": 1.5, "postward-enforce.service": 4.0}
+
+
+@pytest.fixture(scope="session")
+def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of this checkout; or one that is made already, of the first release."""
+    if made := os.environ.get("POSTWARD_DEB"):
+        return Path(shutil.copy(made, tmp_path_factory.mktemp("package")))
+    return build(tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+def installed(request: pytest.FixtureRequest, deb: Path) -> Iterator[Installed]:
+    """Postward set up on a host of this release."""
+    with Host(request.param) as host, Relay(CA(), users={USER: PASSWORD}) as relay:
+        postward = Installed(host, relay, free_port())
+        postward.files_before = _files(host)
+        postward.install(deb)
+        seconds = postward.set_up()
+        print(f"\n{request.param}: {seconds:.1f} s from postward init to the first delivered probe")  # noqa: T201
+        yield postward
+
+
+def _files(host: Host) -> set[str]:
+    """All files of the system, but for what other programs write all the time."""
+    skip = "-path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/log"
+    skip += " -o -path /var/spool/postfix -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /var/lib/postfix"
+    return set(host.shell(f"find / \\( {skip} \\) -prune -o -print").splitlines())
+
+
+def _main_pid(installed: Installed) -> str:
+    return installed.show("postward.service", "MainPID")[0]
+
+
+def test_mail_flows_and_is_counted(installed: Installed) -> None:
+    """Probes by the sandboxed agent reach the relay with TLS and login; users' mails are counted one by one."""
+    installed.await_metric(1, "postward_probes_total", "outcome=accepted")
+    before, received = installed.sent(), installed.received()
+    installed.send(3)
+    wait_for(lambda: installed.received() == received + 3, 40, "three mails at the relay")
+    installed.await_metric(before + 3, "postfix_deliveries_total", "status=sent")
+    assert installed.sent() == before + 3
+    assert all(message.tls and message.username == USER for message in installed.relay.messages)
+    values = installed.metrics()
+    assert values["postfix_up"] == 1
+    assert values["postward_config_in_sync"] == 1
+    assert values["postward_settings_in_force"] == 1
+    assert installed.metric("postfix_queue_messages") >= 0
+    installed.await_metric(1, "postward_relay_auth_accepted")
+
+
+def test_the_agent_has_no_more_rights_than_it_needs(installed: Installed) -> None:
+    """It cannot read the relay's password or Postfix's copy of it, nor write under /etc."""
+    for path in ("/etc/postfix/sasl_passwd", "/etc/postward/passwords/relay"):
+        assert "Permission denied" in installed.as_agent(f"cat {path}")
+    for path in ("/etc/x", "/etc/postfix/main.cf", "/etc/postward/x", SETTINGS):
+        said = installed.as_agent(f"echo x >> {path}")
+        assert "Read-only file system" in said or "Permission denied" in said, said
+    assert installed.show("postward.service", "User", "NoNewPrivileges") == ["postward", "yes"]
+
+
+def test_doctor_says_what_mends_it(installed: Installed) -> None:
+    """On a host that is right it finds at most that nobody keeps the clock; its remedies, run as they are, mend."""
+    assert set(installed.doctor()) <= {"clock"}
+    installed.host.shell(
+        "systemctl disable --quiet --now postward-enforce; chmod 0644 /etc/postward/passwords/relay"
+    )
+    found = installed.doctor()
+    assert set(found) - {"clock"} == {"service-stopped", "settings-password-readable"}
+    for mend in found.keys() - {"clock"}:
+        installed.host.shell(found[mend])
+    assert set(installed.doctor()) <= {"clock"}
+
+
+def test_init_writes_nothing_that_the_relay_refuses(installed: Installed) -> None:
+    """A wrong password leaves settings and password file as they are."""
+    files = f"sha256sum {SETTINGS} /etc/postward/passwords/*"
+    before = installed.host.shell(files)
+    told = installed.init("wrong", "--force", status=1)
+    assert "nothing was written" in told
+    assert "auth_rejected" in told
+    assert PASSWORD not in told
+    assert installed.host.shell(files) == before
+
+
+@pytest.mark.parametrize("unit", MOST_EXPOSED)
+def test_exposure(installed: Installed, unit: str) -> None:
+    """What systemd-analyze says of the unit while all of the above works."""
+    exposure = installed.exposure(unit)
+    print(f"\n{installed.host.release}: {unit} {exposure}")  # noqa: T201
+    assert exposure <= MOST_EXPOSED[unit]
+
+
+def test_a_bad_settings_file_leaves_the_old_settings(installed: Installed) -> None:
+    """Told by metric, journal and systemctl status; the mended file is in force without a restart."""
+    (number,) = installed.show("postward.service", "MainPID")
+    installed.edit("interval_seconds = 5", 'interval_seconds = "often"')
+    wait_for(
+        lambda: installed.metrics().get("postward_settings_in_force") == 0, 20, "the bad file to be told"
+    )
+    (status,) = installed.show("postward.service", "StatusText")
+    assert "NOT in force" in status
+    assert "probe.interval_seconds" in status
+    assert "the former ones stay" in installed.host.run("journalctl", "--no-pager", "-u", "postward")
+    before = installed.probed()
+    installed.await_metric(before + 1, "postward_probes_total", "outcome=accepted")
+    installed.edit('interval_seconds = "often"', "interval_seconds = 4")
+    wait_for(lambda: installed.metrics().get("postward_settings_in_force") == 1, 20, "the mended file")
+    assert installed.show("postward.service", "MainPID") == [number]
+    assert installed.probed() >= before + 1
+
+
+def test_reload_by_systemctl(installed: Installed) -> None:
+    """SIGHUP by ExecReload keeps process and counts."""
+    before, number = installed.probed(), installed.show("postward.service", "MainPID")
+    installed.host.run("systemctl", "reload", "postward.service", "postward-enforce.service")
+    installed.await_metric(before + 1, "postward_probes_total", "outcome=accepted")
+    assert installed.show("postward.service", "MainPID") == number
+
+
+@pytest.mark.parametrize("unit", MOST_EXPOSED)
+def test_killed_it_comes_back(installed: Installed, unit: str) -> None:
+    """After SIGKILL systemd starts it anew, and no line is lost or counted twice."""
+    before, received = installed.sent(), installed.received()
+    (number,) = installed.show(unit, "MainPID")
+    installed.host.run("systemctl", "kill", "--signal=KILL", unit)
+    installed.send(2)
+    wait_for(lambda: installed.show(unit, "ActiveState") == ["active"], 40, f"{unit} to be back")
+    assert installed.show(unit, "MainPID") != [number]
+    wait_for(lambda: installed.received() == received + 2, 40, "two mails at the relay")
+    installed.await_metric(before + 2, "postfix_deliveries_total", "status=sent")
+    assert installed.sent() == before + 2
+
+
+def test_frozen_it_comes_back(installed: Installed) -> None:
+    """A log loop that stands still is found by the watchdog; the lines of that time are counted."""
+    before, received = installed.sent(), installed.received()
+    (number,) = installed.show("postward.service", "MainPID")
+    installed.host.run("systemctl", "kill", "--signal=STOP", "postward.service")
+    installed.send(2)
+    wait_for(lambda: _main_pid(installed) not in {number, "0"}, 90, "the watchdog")
+    wait_for(
+        lambda: installed.show("postward.service", "ActiveState") == ["active"], 40, "the agent to be back"
+    )
+    wait_for(lambda: installed.received() == received + 2, 40, "two mails at the relay")
+    installed.await_metric(before + 2, "postfix_deliveries_total", "status=sent")
+    assert installed.sent() == before + 2
+    assert "watchdog" in installed.host.run("journalctl", "--no-pager", "-u", "postward").lower()
+
+
+def test_drift_is_put_right(installed: Installed) -> None:
+    """The sandboxed enforcer edits main.cf and reloads Postfix."""
+    installed.host.run("postconf", "-e", "relayhost = [nowhere.example.test]:587")
+    right = f"[127.0.0.1]:{installed.relay.port}"
+    wait_for(
+        lambda: installed.host.run("postconf", "-h", "relayhost").strip() == right, 40, "relayhost to be back"
+    )
+    before = installed.probed()
+    installed.await_metric(before + 1, "postward_probes_total", "outcome=accepted")
+
+
+def test_a_rotated_password_is_taken_on(installed: Installed) -> None:
+    """The enforcer takes it from root's file; the agent has the old one, and does not try it on the relay again."""
+    installed.relay.users[USER] = "n3w#word"
+    rejected = [attempt for attempt in installed.relay.auth_attempts if not attempt.accepted]
+    installed.host.shell("umask 077; printf 'n3w#word\\n' > /etc/postward/passwords/relay")
+    wait_for(
+        lambda: "n3w#word" in (installed.host.root / "etc/postfix/sasl_passwd").read_text(), 40, "sasl_passwd"
+    )
+    before = installed.probed()
+    installed.await_metric(before + 2, "postward_probes_total", "outcome=accepted")
+    by_agent = [attempt for attempt in installed.relay.auth_attempts if not attempt.accepted][len(rejected) :]
+    assert len(by_agent) <= 1  # Postfix itself, between the relay's change and ours
+
+
+def test_a_reboot_changes_nothing(installed: Installed) -> None:
+    """Both services come up with the host, mail flows, counts go on."""
+    before, probes = installed.sent(), installed.probed()
+    installed.host.reboot()
+    assert installed.host.run("systemctl", "--failed", "--no-legend") == ""
+    installed.await_metric(probes + 1, "postward_probes_total", "outcome=accepted")
+    assert installed.sent() == before
+    installed.send(1)
+    installed.await_metric(before + 1, "postfix_deliveries_total", "status=sent")
+
+
+def test_postfix_restarts_and_stops(installed: Installed) -> None:
+    """Postfix's stop is told, and neither service depends on it."""
+    installed.host.run("systemctl", "stop", "postfix.service")
+    wait_for(lambda: installed.metrics().get("postfix_up") == 0, 20, "postfix_up to be 0")
+    installed.host.run("systemctl", "start", "postfix.service")
+    wait_for(lambda: installed.metrics().get("postfix_up") == 1, 20, "postfix_up to be 1")
+    before = installed.probed()
+    installed.await_metric(before + 1, "postward_probes_total", "outcome=accepted")
+
+
+def test_an_upgrade_keeps_settings_and_counts(installed: Installed, deb: Path) -> None:
+    """The new package runs with the old settings, and counters go on."""
+    before, probes = installed.sent(), installed.probed()
+    settings = installed.host.run("cat", SETTINGS)
+    (number,) = installed.show("postward.service", "MainPID")
+    installed.install(next_release(deb))
+    assert installed.host.run("dpkg-query", "-W", "-f", "${Version}", "postward").endswith("-2")
+    assert installed.show("postward.service", "MainPID") != [number]
+    assert installed.host.run("cat", SETTINGS) == settings
+    installed.await_metric(probes + 1, "postward_probes_total", "outcome=accepted")
+    assert installed.sent() == before
+
+
+def test_purged_nothing_is_left(installed: Installed) -> None:
+    """No file, no user, no unit; Postfix goes on sending as it was set up."""
+    installed.host.run("dpkg", "--purge", "postward")
+    left = _files(installed.host) - installed.files_before
+    ours = {path for path in left if "postward" in path}
+    assert ours == set()
+    assert {path for path in left if not path.startswith(("/etc/postfix", "/var/cache", "/root"))} == set()
+    assert installed.host.shell("getent passwd postward; getent group postward", status=2) == ""
+    assert "postward" not in installed.host.shell(
+        "systemctl list-unit-files --no-legend; systemctl --failed --no-legend"
+    )
+    received = installed.received()
+    installed.send(1)
+    wait_for(lambda: installed.received() == received + 1, 40, "a mail at the relay")

@@ -1,0 +1,1 @@
+"""Programs that stage faults and record what Postfix logs."""

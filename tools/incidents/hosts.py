@@ -1,0 +1,141 @@
+"""Logs joined with the hosts that they come from: `python -m tools.incidents.hosts` prints what is made of each, alone and joined.
+
+`tests/corpus/traps/hosts.txt` has the configuration that the trap had when its log was written. It is laid out as a real
+Postfix's, and read as `postward why` reads a host.
+"""
+
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from postward.agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of
+from postward.agent.incidents.model import Incident
+from postward.agent.incidents.replay import read_logs
+from postward.agent.incidents.symptom import Certainty, Offer
+from postward.agent.metrics.labels import RelayNames
+from tests.config.lint.host import Host
+from tests.support import require_postfix
+from tools.incidents.traps import NOW, TRAPS, path_of, truths
+
+_USUAL = (
+    "inet_interfaces = loopback-only",
+    "inet_protocols = ipv4",
+    "relayhost = [smtp.relay.test]:587",
+    "smtp_tls_CAfile = {ca}",
+    "smtp_tls_security_level = encrypt",
+)
+_USUAL_LOGIN = "[smtp.relay.test]:587 relayuser:s3cret"
+_USUAL_OFFER = "STARTTLS AUTH LOGIN PLAIN"
+
+
+class Joined(NamedTuple):
+    """What is made of a log.
+
+    Attributes:
+        verdict: certain or near-certain (and right), ambiguous, or wrong.
+        alone: the diagnosis of the log alone.
+        joined: with the facts of its host, and what its relay offered.
+    """
+
+    log: str
+    verdict: str
+    alone: Diagnosis
+    joined: Diagnosis
+
+
+class Trap(NamedTuple):
+    """The host of a log, and how sure the diagnosis is that knows it: certain, near-certain or ambiguous."""
+
+    verdict: str
+    lines: list[str]
+
+
+def hosts() -> dict[str, Trap]:
+    """The host of each log."""
+    found: dict[str, Trap] = {}
+    for line in (TRAPS / "hosts.txt").read_text().splitlines():
+        if line.startswith("=== "):
+            _, log, verdict = line.split()
+            found[log] = Trap(verdict, [])
+        elif not line.startswith("#"):
+            found[list(found)[-1]].lines.append(line)
+    return found
+
+
+def lay_out(host: Host, lines: list[str]) -> Offer:
+    """Make the host be as it was; returns what its relay offered."""
+    host.repair()
+    (host.etc / "capath").mkdir()
+    host.unset("smtp_sasl_tls_security_options", "smtp_host_lookup")
+    host.set(*(line.format(ca=host.ca_file) for line in _USUAL))
+    logins, offer = [], _USUAL_OFFER
+    for line in lines:
+        kind, _, value = line.partition(": ") if ": " in line else line.partition(":")
+        if kind == "login":
+            logins.append(value)
+        elif kind == "offer":
+            offer = value
+        elif kind == "without":
+            host.remove(f"usr/lib/sasl2/lib{value}.so.2")
+        elif line == "chroot":
+            host.master(chroot=True)
+        elif line.endswith("="):
+            host.unset(line.removesuffix("=").strip())
+        else:
+            host.set(line.replace("{etc}", str(host.etc)).replace("{ca}", str(host.ca_file)))
+    host.passwords("".join(f"{login}\n" for login in logins or [_USUAL_LOGIN]))
+    return offered(offer)
+
+
+def offered(words: str) -> Offer:
+    """An offer from its words."""
+    _, auth, mechanisms = words.partition("AUTH")
+    return Offer(frozenset(mechanisms.split()) if auth else None)
+
+
+def join(host: Host, log: str, lines: list[str]) -> Joined:
+    """A log alone, and with its host."""
+    offer = lay_out(host, lines)
+    facts = host.facts()
+    (worst, *_) = incidents_of(log)
+    joined = diagnose(worst, facts, proofs_of(None, facts), offer=offer)
+    named, truth = {cause.id for cause in joined.causes}, truths()[log]
+    wrong = not named & truth or (joined.certainty is not Certainty.AMBIGUOUS and not named <= truth)
+    verdict = "wrong" if wrong else joined.certainty.value
+    return Joined(log, verdict, diagnose(worst), joined)
+
+
+def incidents_of(log: str) -> list[Incident]:
+    """The incidents of a log, worst first; seen last when its host was as it is now."""
+    incidents = read_logs([path_of(log)], RelayNames(), NOW)
+    found = [*incidents.open, *incidents.closed]
+    for incident in found:
+        incident.last = time.time()
+    return found
+
+
+def main() -> None:
+    """Print the table and the sums."""
+    require_postfix(sasl=False)
+    rows: list[Joined] = []
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        host = Host(Path(folder) / "host")
+        for log, trap in hosts().items():
+            rows.append(join(host, log, trap.lines))
+            before = " | ".join(cause.id for cause in rows[-1].alone.causes)
+            after = " | ".join(cause.id for cause in rows[-1].joined.causes)
+            sys.stdout.write(f"{rows[-1].verdict:12} {log:38} {before}  →  {after}\n")
+            sys.stdout.flush()
+        host.close()
+    sums: Mapping[str, int] = Counter(row.verdict for row in rows)
+    told = ", ".join(f"{number} {verdict}" for verdict, number in sums.items())
+    sys.stdout.write(f"{len(rows)} logs that are ambiguous alone; with their hosts: {told}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""Faults of this host, mended by what `postward why` says: `python -m tools.incidents.remedies [NAME]...` prints the table.
+
+Each row of `FAULTS` happens to a real Postfix on a stage of its own (`stage.py`). A mail fails; log and host are read as
+`postward why` reads them; the remedy that stands at the fault's cause is run in a shell as it is printed; the next mail must
+reach the relay, and the incident must be over. Judged are the cause, the setting named and the remedy.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from postward.agent.incidents import Incident, Incidents
+from postward.agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of
+from postward.agent.incidents.symptom import Certainty, Effect
+from postward.agent.metrics.labels import RelayNames
+from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.facts import read_host_facts
+from postward.parsers import parse
+from tests.support import CA, PostfixInstance, Relay, wait_for
+from tests.support.require import ADMIN_PATH
+from tools.incidents.stage import (
+    LOGIN,
+    PASSWORD,
+    RELAY,
+    USER,
+    Stage,
+    Syslog,
+    laid_out,
+    prepared,
+    put_over,
+    run_apart,
+    table,
+)
+
+_CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+_SOON = 20.0  # seconds
+_THROTTLED = 90.0  # seconds: master(8) waits for one minute before it starts a daemon again that died
+# A remedy begins with its commands; what else could be done, and why, stands behind.
+_COMMANDS = re.compile(
+    r"(?:postconf|postmap|postalias|postfix|postqueue|cp|rm) .*?(?=, or |; (?:or|and|ask|since) | \(|$)"
+)
+
+Damage = Callable[[PostfixInstance], object]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is done to the host.
+
+    Attributes:
+        truth: what the fault is, of the catalogue's candidates.
+        setting: what was set wrongly, in Postfix's words.
+        main_cf: parameters beside those that send through the relay.
+        damage: what is done to files before Postfix starts.
+    """
+
+    truth: str
+    setting: str
+    main_cf: Mapping[str, str] = field(default_factory=dict)
+    damage: Damage = lambda _: None
+
+
+def _parameter(truth: str, name: str, value: str, **others: str) -> Fault:
+    return Fault(truth, name, {name: value, **others})
+
+
+def _passwords(text: str) -> Damage:
+    return lambda postfix: table(postfix, "sasl_passwd", text)
+
+
+def _index_gone(name: str) -> Damage:
+    def damage(postfix: PostfixInstance) -> None:
+        table(postfix, name, f"{RELAY} x\n") if name != "sasl_passwd" else None
+        (postfix.config_directory / f"{name}.db").unlink()
+
+    return damage
+
+
+def _index_damaged(postfix: PostfixInstance) -> None:
+    (postfix.config_directory / "sasl_passwd.db").write_bytes(b"no database\n" * 512)
+
+
+def _index_old(postfix: PostfixInstance) -> None:
+    path = table(postfix, "sasl_passwd", f"[{RELAY}]:587 {USER}:former\n")
+    path.write_text(f"[{RELAY}]:587 {LOGIN}\n")
+
+
+def _override(postfix: PostfixInstance) -> None:
+    path = postfix.config_directory / "master.cf"
+    line = "smtp unix - - n - - smtp\n"
+    path.write_text(path.read_text().replace(line, f"{line}  -o smtp_tls_wrappermode=yes\n"))
+
+
+_PASSWORDS, _SENDERS = "smtp_sasl_password_maps", "sender_dependent_relayhost_maps"
+
+FAULTS: Mapping[str, Fault] = {
+    "wrapper mode on 587": _parameter("wrappermode-on-starttls", "smtp_tls_wrappermode", "yes"),
+    "wrapper mode on 587, no level": _parameter(
+        "wrappermode-on-starttls", "smtp_tls_wrappermode", "yes", smtp_tls_security_level=""
+    ),
+    "wrapper mode by -o": Fault("wrappermode-on-starttls", "smtp_tls_wrappermode", damage=_override),
+    "wrapper mode, no level": _parameter(
+        "wrappermode-without-encryption", "smtp_tls_security_level", "may", smtp_tls_wrappermode="yes",
+        relayhost=f"[{RELAY}]:465", smtp_sasl_password_maps=f"inline:{{[{RELAY}]:465={LOGIN}}}",
+    ),
+    "465 without wrapper mode": _parameter(
+        "implicit-tls-port", "smtp_tls_wrappermode", "no", relayhost=f"[{RELAY}]:465", smtp_helo_timeout="2s",
+        smtp_sasl_password_maps=f"inline:{{[{RELAY}]:465={LOGIN}}}",
+    ),
+    "TLS off": _parameter("tls-off", "smtp_tls_security_level", "none"),
+    "level misspelt": _parameter("tls-level", "smtp_tls_security_level", "encrpyt"),
+    "protocols misspelt": _parameter("protocols-misspelt", "smtp_tls_mandatory_protocols", "TLSv1.2+"),
+    "cipher grade misspelt": _parameter("cipher-grade", "smtp_tls_mandatory_ciphers", "hihg"),
+    "CA file gone": _parameter("ca-file", "smtp_tls_CAfile", "/etc/ssl/certs/nowhere.pem"),
+    "no authorities": _parameter("ca-missing", "smtp_tls_CAfile", "", smtp_tls_security_level="secure"),
+    "login off": _parameter("auth-off", "smtp_sasl_auth_enable", "no"),
+    "key without port": Fault("password-key", _PASSWORDS, damage=_passwords(f"[{RELAY}] {LOGIN}\n")),
+    "index gone": Fault("index-missing", _PASSWORDS, damage=_index_gone("sasl_passwd")),
+    "index damaged": Fault("index-damaged", _PASSWORDS, damage=_index_damaged),
+    "postmap forgotten": Fault("index-stale", _PASSWORDS, damage=_index_old),
+    "PLAIN forbidden": _parameter(
+        "sasl-noplaintext", "smtp_sasl_security_options", "noplaintext, noanonymous"
+    ),
+    "mechanisms filtered": _parameter("mechanism-filter", "smtp_sasl_mechanism_filter", "gssapi"),
+    "option misspelt": _parameter("sasl-option", "smtp_sasl_security_options", "noanonymus"),
+    "SASL type of servers": _parameter("sasl-type", "smtp_sasl_type", "dovecot"),
+    "bracket missing": _parameter("relayhost-bracket", "relayhost", f"[{RELAY}:587"),
+    "a URL": _parameter("relayhost-url", "relayhost", f"smtp://{RELAY}:587"),
+    "mail kept back": _parameter("defer-transports", "defer_transports", "smtp"),
+    "a dead end": _parameter("default-transport", "default_transport", "error:no mail from here"),
+    "generic index gone": Fault(
+        "index-missing", "smtp_generic_maps", {"smtp_generic_maps": "hash:{etc}/generic"}, _index_gone("generic")
+    ),
+    "relays by sender, index gone": Fault(
+        "index-missing", _SENDERS, {_SENDERS: "hash:{etc}/senders"}, _index_gone("senders")
+    ),
+}  # fmt: skip
+
+
+@dataclass
+class Outcome:
+    """What became of a fault.
+
+    Attributes:
+        cause: right, near (right, with a fact left to look at), ambiguous (it is among those named), or wrong.
+        setting: right or wrong.
+        fix: right, wrong, or person where the remedy is no command.
+        mend: what was run, or shown.
+        told: the causes named.
+    """
+
+    name: str
+    cause: str
+    setting: str
+    fix: str
+    mend: str
+    told: str
+
+
+def _incidents(syslog: Syslog) -> Incidents:
+    incidents = Incidents(RelayNames(), lambda: datetime.now().astimezone())
+    for line in list(syslog.lines):
+        record, event = parse(line)
+        if record is not None and event is not None:
+            incidents.observe(record, event)
+    return incidents
+
+
+def _going_on(syslog: Syslog) -> list[Incident]:
+    return [
+        incident for incident in _incidents(syslog).open if incident.worst in {Effect.LOST, Effect.DELAYED}
+    ]
+
+
+def _diagnosed(syslog: Syslog, config_directory: Path) -> Diagnosis:
+    facts = read_host_facts(Postfix(config_directory), None, None)
+    going_on = _going_on(syslog)
+    signs = {incident.symptom for incident in going_on}
+    return diagnose(going_on[0], facts, proofs_of(None, facts), signs)
+
+
+def happen(name: str, folder: Path, ca: CA, relays: Mapping[int, Relay], syslog: Syslog) -> Outcome:
+    """One fault, from the mail that fails to the mail that arrives."""
+    fault = FAULTS[name]
+    postfix = laid_out(folder, ca, fault.main_cf)
+    fault.damage(postfix)
+    syslog.lines.clear()
+    with postfix:
+        stage = Stage(folder, postfix, relays[587], syslog)
+        stage.mail()
+        wait_for(lambda: _going_on(syslog), _SOON, f"{name}: an incident")
+        diagnosis = _diagnosed(syslog, postfix.config_directory)
+        told = " | ".join(cause.id for cause in diagnosis.causes)
+        found = next((cause for cause in diagnosis.causes if cause.id == fault.truth), None)
+        if found is None:
+            return Outcome(name, "wrong", "wrong", "wrong", "", told)
+        cause = {Certainty.CERTAIN: "right", Certainty.NEAR: "near", Certainty.AMBIGUOUS: "ambiguous"}[
+            diagnosis.certainty
+        ]
+        setting = "right" if fault.setting in f"{found.parameter} {found.where}" else "wrong"
+        commands = _COMMANDS.match(found.mend)
+        if commands is None:
+            return Outcome(name, cause, setting, "person", found.mend, told)
+        fix = "right" if _mends(commands[0], stage, relays) else "wrong"
+    return Outcome(
+        name, cause, setting, fix, commands[0].replace(f"-c {postfix.config_directory} ", ""), told
+    )
+
+
+def _mends(commands: str, stage: Stage, relays: Mapping[int, Relay]) -> bool:
+    before = sum(len(relay.messages) for relay in relays.values())
+    subprocess.run(
+        ["/bin/sh", "-ec", commands], check=True, capture_output=True, env={"PATH": ADMIN_PATH}, cwd="/"
+    )
+    stage.mail("after@dest.example.test")
+
+    def arrived() -> bool:
+        if any("throttling" in line for line in stage.syslog.lines):
+            stage.postfix.flush()
+        return sum(len(relay.messages) for relay in relays.values()) > before
+
+    try:
+        wait_for(arrived, _THROTTLED if any("throttling" in line for line in stage.syslog.lines) else _SOON)
+        stage.postfix.flush()
+        wait_for(lambda: not _going_on(stage.syslog), _SOON, "the end of the incident")
+    except AssertionError:
+        return False
+    return True
+
+
+@contextmanager
+def _relays(ca: CA) -> Iterator[Mapping[int, Relay]]:
+    with (
+        Relay(ca, RELAY, users={USER: PASSWORD}, port=587) as starttls,
+        Relay(ca, RELAY, users={USER: PASSWORD}, port=465, tls="implicit") as implicit,
+    ):
+        yield {587: starttls, 465: implicit}
+
+
+def _inside(names: list[str]) -> None:
+    """On the stage: all of them, one after the other; a line of JSON for each."""
+    with prepared() as folder:
+        ca = CA()
+        ca.write(folder)
+        put_over(_CA_BUNDLE, folder / "bundle.pem", ca.pem.decode())
+        syslog = Syslog(Path("/dev/log"))
+        with _relays(ca) as relays:
+            for number, name in enumerate(names):
+                place = folder / str(number)
+                place.mkdir(mode=0o755)
+                sys.stdout.write(f"{json.dumps(asdict(happen(name, place, ca, relays, syslog)))}\n")
+                sys.stdout.flush()
+
+
+def outcomes(names: list[str]) -> list[Outcome]:
+    """What becomes of these faults."""
+    done = run_apart("tools.incidents.remedies", "--inside", *names)
+    return [Outcome(**json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def shown(rows: list[Outcome]) -> str:
+    """The table and its sums."""
+    lines = [f"{row.name:30} {row.cause:10} {row.setting:8} {row.fix:7} {row.mend}" for row in rows]
+    sums = {part: Counter(getattr(row, part) for row in rows) for part in ("cause", "setting", "fix")}
+    told = "; ".join(
+        f"{part}: {', '.join(f'{number} {word}' for word, number in count.most_common())}"
+        for part, count in sums.items()
+    )
+    return "\n".join(
+        [f"{'fault':30} {'cause':10} {'setting':8} {'fix':7} remedy", *lines, f"{len(rows)} faults; {told}"]
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    if sys.argv[1:2] == ["--inside"]:
+        _inside(sys.argv[2:])
+        return
+    sys.stdout.write(f"{shown(outcomes(sys.argv[1:] or list(FAULTS)))}\n")
+
+
+if __name__ == "__main__":
+    main()

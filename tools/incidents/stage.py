@@ -1,0 +1,133 @@
+"""A stage for faults: a real Postfix with a relay in a network and a mount namespace of its own.
+
+Relays have their usual ports, names come from a hosts file of the stage, and what Postfix says goes to a syslog socket, as on
+a host. Nothing of the machine is touched. `run_apart` starts a module there; `prepared` makes the place ready inside.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import CA, PostfixError, PostfixInstance, Relay
+from tests.support.mounts import own_devices
+
+RELAY = "relay.example.test"
+USER, PASSWORD = "relay-user", "Gr33n-Fern-s3cret"
+LOGIN = f"{USER}:{PASSWORD}"
+NAMESERVER = "127.0.0.53"
+SENDER = "app@app.example.test"
+_FOLDER = "POSTWARD_STAGE"  # tells the inside where it may write
+_HOSTS = f"127.0.0.1 localhost client.example.test {RELAY}\n"
+_HEADER = re.compile(r"<\d+>(\w{3} [ \d]\d [\d:]{8}) (.*)", re.DOTALL)
+
+
+def run_apart(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a module in namespaces of its own; what it prints is the result's."""
+    command = ["unshare", "--net", "--mount", sys.executable, "-m", module, *arguments]
+    # Removed from outside: what is mounted in it is gone only with the namespace.
+    with tempfile.TemporaryDirectory(prefix="stage-") as folder:
+        Path(folder).chmod(0o755)
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", _FOLDER: folder}
+        return subprocess.run(command, check=False, text=True, stdout=subprocess.PIPE, env=environment)
+
+
+@contextmanager
+def prepared() -> Iterator[Path]:
+    """In the namespaces: loopback is up, 192.0.2.0/24 unreachable, and what the machine has is hidden. A folder for the stage."""
+    folder = Path(os.environ[_FOLDER])
+    try:
+        for command in (
+            ["ip", "link", "set", "lo", "up"],
+            ["ip", "route", "add", "unreachable", "192.0.2.0/24"],
+            ["mount", "--make-rprivate", "/"],
+        ):
+            subprocess.run(command, check=True)
+        put_over(Path("/etc/hosts"), folder / "hosts", _HOSTS)
+        put_over(Path("/etc/resolv.conf"), folder / "resolv.conf", f"nameserver {NAMESERVER}\n")
+        own_devices(folder / "dev")
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", "/dev"], check=False)
+
+
+def put_over(path: Path, mine: Path, text: str) -> None:
+    """A file of the machine has another text, here alone."""
+    mine.write_text(text)
+    subprocess.run(["mount", "--bind", str(mine), str(path)], check=True)
+
+
+class Syslog:
+    """What listens at /dev/log, and its lines as a syslog daemon writes them."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        path.chmod(0o666)
+        self.lines: list[str] = []
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            if match := _HEADER.fullmatch(self._socket.recv(65536).decode("utf-8", "replace").rstrip("\n\0")):
+                self.lines.append(f"{match[1]} client {match[2]}")
+
+
+@dataclass
+class Stage:
+    """A Postfix, the relay that it sends through, and the log."""
+
+    folder: Path
+    postfix: PostfixInstance
+    relay: Relay
+    syslog: Syslog
+
+    def mail(self, to: str = "bob@dest.example.test", body: str = "A test.\n") -> None:
+        """One mail; that it cannot be submitted may be the fault."""
+        try:
+            self.postfix.sendmail(to, sender=SENDER, body=body)
+        except PostfixError:
+            return
+
+    def main_cf(self, *lines: str) -> None:
+        """Lines at the end of main.cf of a Postfix that runs, as an editor leaves them."""
+        path = self.postfix.config_directory / "main.cf"
+        path.write_text(path.read_text() + "".join(f"{line}\n" for line in lines))
+        self.postfix.settle()
+
+
+def laid_out(folder: Path, ca: CA, main_cf: Mapping[str, str], relay_port: int = 587) -> PostfixInstance:
+    """A Postfix that sends through the relay, with these parameters besides; `{etc}` and `{folder}` stand for its folders."""
+    values = {
+        "maillog_file": "",
+        "relayhost": f"[{RELAY}]:587",
+        "smtp_sasl_auth_enable": "yes",
+        "smtp_sasl_password_maps": "hash:{etc}/sasl_passwd",
+        "smtp_sasl_security_options": "noanonymous",
+        "smtp_tls_security_level": "encrypt",
+        "smtp_tls_loglevel": "1",
+        "smtp_tls_CAfile": str(ca.path),
+        "default_database_type": "hash",
+        **main_cf,
+    }
+    places = {"{etc}": str(folder / "postfix" / "etc"), "{folder}": str(folder)}
+    for place, path in places.items():
+        values = {name: value.replace(place, path) for name, value in values.items()}
+    postfix = PostfixInstance(folder / "postfix", values, smtpd_port=20025)
+    table(postfix, "sasl_passwd", f"[{RELAY}]:{relay_port} {LOGIN}\n").chmod(0o600)
+    return postfix
+
+
+def table(postfix: PostfixInstance, name: str, text: str) -> Path:
+    """A table beside main.cf, with its index."""
+    path = postfix.config_directory / name
+    path.write_text(text)
+    postfix._run("postmap", "-c", str(postfix.config_directory), f"hash:{path}")
+    return path

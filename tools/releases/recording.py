@@ -1,0 +1,47 @@
+"""What of a day's log is kept: one line of each shape, with nothing of the machine that made it."""
+
+import os
+import re
+import socket
+from pathlib import Path
+
+from postward.parsers import parse_record
+
+CORPUS = Path(__file__).parent.parent / "corpus" / "releases"
+
+_SHAPES = (
+    (re.compile(r"\b(?:[0-9A-F]{6,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{15,})\b"), "Q"),
+    (re.compile(r"<[^<>@ ]*@"), "<@"),
+    (re.compile(r"delays?=[\d./]+"), "delay"),
+    (re.compile(r"queued as \w+"), "queued"),
+    (re.compile(r"\d+"), "0"),
+)
+
+
+def shape(line: str) -> str:
+    """The line without what differs from one time to the next."""
+    record = parse_record(line)
+    text = line if record is None else f"{record.instance}/{record.daemon} {record.severity}: {record.text}"
+    for pattern, instead in _SHAPES:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def distinct(lines: list[str]) -> list[str]:
+    """The first line of each shape, in the log's order."""
+    seen: set[str] = set()
+    kept = []
+    for line in lines:
+        if (form := shape(line)) not in seen:
+            seen.add(form)
+            kept.append(line)
+    return kept
+
+
+def neutral(line: str) -> str:
+    """The line without this machine's name."""
+    name = socket.gethostname()
+    for own in {name, name.partition(".")[0], os.uname().nodename}:
+        if own and own != "localhost":
+            line = re.sub(rf"\b{re.escape(own)}\b", "host", line)
+    return line

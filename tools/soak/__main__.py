@@ -1,0 +1,61 @@
+"""`python -m tools.soak log --rounds 300 --seed 1`: a soak in full. Prints what it proved, or the seed and steps that failed."""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tools.soak.edit_soak import EditSoak
+from tools.soak.log_soak import LogSoak
+from tools.soak.relay_soak import RelaySoak
+
+
+def main() -> int:
+    """Run the rounds; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tools.soak")
+    parser.add_argument(
+        "what",
+        choices=("log", "edits", "relay"),
+        help="what is abused: the log, the configuration, or the relay and all around it",
+    )
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--burst", type=int, default=20_000, help="the most lines written at once to a log")
+    options = parser.parse_args()
+    say(f"seed {options.seed}, {options.rounds} rounds")
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="soak-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        soak: LogSoak | EditSoak | RelaySoak
+        match options.what:
+            case "log":
+                soak = LogSoak(folder, options.seed, options.burst)
+            case "edits":
+                soak = EditSoak(folder, options.seed)
+            case _:
+                soak = RelaySoak(folder, options.seed)
+        try:
+            for number in range(1, options.rounds + 1):
+                soak.round()
+                if number % 10 == 0:
+                    say(f"round {number}: {soak.summary()}")
+        except AssertionError as error:
+            say(f"seed {options.seed}, round {number}: {error}\nits steps: {' '.join(soak.steps)}")
+            return 1
+        finally:
+            soak.close()
+    say(f"{options.rounds} rounds: {soak.summary()}, {time.monotonic() - started:.0f} s")
+    return 0
+
+
+def say(text: str) -> None:
+    """At once, so that a run that is cut off has said how far it came."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""Rounds of abuse: a writer does to a log what can be done to one while an agent reads it, is stopped and is killed.
+
+Promise: a round ends only when the agent has counted exactly the lines written, and no scrape ever showed a counter
+that had gone back. Everything random comes from the seed; only how far the agent gets between two steps does not.
+How it fails: AssertionError with the seed, the round and its steps.
+"""
+
+import random
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from postward.agent.checkpoint import read_checkpoint
+from tests.support.postfix import PostfixInstance
+from tests.support.product import AgentProcess, write_reading_settings
+from tests.support.waiting import wait_for
+from tools.soak.log_writer import LogWriter
+
+_SENT = (
+    "2024-06-01T10:00:00.{0:06d}+00:00 mail postfix/smtp[77]: {0:010X}: to=<u{0}@example.org>, "
+    "relay=relay.example.test[192.0.2.1]:587, delay=0.5, delays=0.1/0.1/0.1/0.2, dsn=2.0.0, "
+    "status=sent (250 2.0.0 Ok: queued as {0:010X})"
+)
+_FOREIGN = "2024-06-01T10:00:00.{0:06d}+00:00 mail cron[78]: run {0:010X}"
+_DEADLINE = 120.0  # seconds; a burst is read in a few, on a machine that does nothing else
+_KEPT = 12  # rotated files, then all are deleted
+
+
+def _line(number: int) -> str:
+    return (_SENT if number % 4 else _FOREIGN).format(number)
+
+
+class Counts(NamedTuple):
+    """What the agent shows."""
+
+    lines: int
+    sent: int
+
+
+class LogSoak:
+    """One log, its writer and an agent, for as many rounds as wanted."""
+
+    def __init__(self, folder: Path, seed: int, burst: int) -> None:
+        self.seed = seed
+        self.steps: list[str] = []
+        self.kills = 0
+        self._random = random.Random(seed)  # noqa: S311 - what is random here is to be repeated
+        self._burst = burst
+        self._seen = Counts(0, 0)
+        postfix = PostfixInstance(folder)
+        self._settings = write_reading_settings(folder, postfix)
+        self.agent = AgentProcess(self._settings)
+        self.agent.patience = _DEADLINE
+        self.running = False
+        self._cut = False
+        self._start()  # for the first time before there is a log: all of it is news
+        self.writer = LogWriter(postfix.maillog, _line)
+
+    def close(self) -> None:
+        """Stop the agent."""
+        if self.running:
+            self._end(signal.SIGKILL)
+        self.writer.close()
+
+    def summary(self) -> str:
+        """What was done."""
+        return f"{len(self.writer.written)} lines counted, {self.kills} kills"
+
+    # The agent
+
+    def _start(self) -> None:
+        if not self.running:
+            self.agent.start()
+            self.running = True
+            self._scrape()
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.running:
+            self.agent.stop(number)
+            self.running = False
+
+    def _stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _kill(self) -> None:
+        self.kills += self.running
+        self._end(signal.SIGKILL)
+
+    def _change_settings(self) -> None:
+        """Another agent takes over within the process."""
+        text = re.sub(
+            r'username = ".*"', f'username = "user{self._random.randrange(1000)}"', self._settings.read_text()
+        )
+        beside = self._settings.with_suffix(".new")
+        beside.write_text(text)
+        beside.replace(self._settings)
+
+    def _kill_at_start(self) -> None:
+        """While it catches up, if there is something to catch up with."""
+        self._kill()
+        self.agent.launch()
+        self.running = True
+        self._kill()
+
+    def _scrape(self) -> Counts:
+        """What it shows, which is never less than before."""
+        counts = Counts(
+            int(self.agent.value("postward_log_lines_total")),
+            int(self.agent.value("postfix_deliveries_total", status="sent")),
+        )
+        assert counts.lines >= self._seen.lines, f"counters went back: {self._seen} → {counts}"
+        assert counts.sent >= self._seen.sent, f"counters went back: {self._seen} → {counts}"
+        self._seen = counts
+        return counts
+
+    def _expected(self) -> Counts:
+        number = len(self.writer.written)
+        return Counts(number, number - number // 4)  # every fourth is foreign
+
+    def _has_all(self) -> bool:
+        return self._scrape() == self._expected()
+
+    def settle(self) -> None:
+        """Wait until all is counted, and have it saved."""
+        self._wait_for_all()
+        self._stop()
+
+    def _wait_for_all(self) -> None:
+        self._start()
+        try:
+            wait_for(self._has_all, timeout=_DEADLINE)
+        except AssertionError:
+            raise AssertionError(
+                f"written {self._expected()}, shown {self._seen}\n{self._describe()}\n"
+                f"the agent said: {self.agent.output()[-500:]}"
+            ) from None
+
+    def _describe(self) -> str:
+        """The files and the saved position, to find out what happened."""
+        files = [*self.writer.rotated(), *self.writer.path.parent.glob("mail.log*")]
+        lines = [
+            f"{file.name}: inode {file.stat().st_ino}, {file.stat().st_size} bytes"
+            for file in dict.fromkeys(files)
+        ]
+        checkpoint = read_checkpoint(self.writer.path.parent / "state" / "checkpoint.json")
+        return "\n".join(
+            [*lines, *map(str, (checkpoint and checkpoint.positions.get(str(self.writer.path))) or [])]
+        )
+
+    # The log
+
+    def _append(self) -> None:
+        self.writer.append(self._random.randint(1, 50))
+
+    def _append_much(self) -> None:
+        self.writer.append(self._random.randint(1000, self._burst))
+
+    def _begin_line(self) -> None:
+        self.writer.begin_line(self._random.randrange(1000))
+
+    def _rename(self) -> None:
+        self.writer.rename(create=self._random.random() < 0.7)
+
+    def _copytruncate(self) -> None:
+        """A line cut in two is put together only by who knows that the log was emptied, not renamed."""
+        if self.writer.amidst_line and self._random.random() < 0.5:
+            self.settle()
+            self._cut = True
+        else:
+            self.writer.finish_line()
+        self.writer.copytruncate()
+
+    def _compress(self) -> None:
+        if self._cut:
+            self.writer.finish_line()
+            self.settle()
+            self._cut = False
+        self.writer.compress(self._random.randrange(1000))
+
+    def _delete_log(self) -> None:
+        self.writer.finish_line()
+        self.settle()
+        self.writer.delete_log()
+
+    def _copy_aside(self) -> None:
+        self.writer.finish_line()
+        self.settle()
+        self.writer.copy_aside()
+
+    # Rounds
+
+    def round(self) -> None:
+        """Do some steps, then wait until the agent has counted all lines, and compare with what it saved."""
+        actions: list[tuple[int, Callable[[], None]]] = [
+            (30, self._append),
+            (2, self._append_much),
+            (10, self._begin_line),
+            (10, self._rename),
+            (8, self.writer.reopen),
+            (8, self._copytruncate),
+            (8, self._compress),
+            (1, self._delete_log),
+            (1, self._copy_aside),
+            (6, self._start),
+            (2, self._stop),
+            (4, self._kill),
+            (3, self._change_settings),
+            (1, self._kill_at_start),
+        ]
+        del self.steps[:-200]
+        for _ in range(self._random.randint(5, 40)):
+            [(_, action)] = self._random.choices(actions, [weight for weight, _ in actions])
+            self.steps.append(action.__name__.strip("_"))
+            action()
+        self.writer.reopen()
+        self._wait_for_all()
+        if self._random.random() < 0.5:
+            self._stop()  # else it goes on, and the next kill takes it back by some seconds
+        if len(self.writer.rotated()) > _KEPT:
+            self.settle()
+            self.writer.delete_rotated()
+            self._wait_for_all()
