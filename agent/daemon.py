@@ -16,30 +16,30 @@ from typing import Any
 from postward.agent.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from postward.agent.clock import local_now
 from postward.agent.console import DeliveryRows, probe_text, terminal
-from postward.agent.enforce.enforcer import Enforcer, concerns_enforcement
+from postward.agent.enforce.enforcer import Enforcer, is_config_file
 from postward.agent.enforce.state import enforcement_file, read_enforcement
-from postward.agent.http.exporter import Telling, TellingError
+from postward.agent.http.exporter import Exporter, ExporterError
 from postward.agent.http.server import Listeners
-from postward.agent.incidents.monitor import IncidentWatch
-from postward.agent.logs.canary import OwnLine
+from postward.agent.incidents.monitor import IncidentMonitor
+from postward.agent.logs.canary import LogCanary
 from postward.agent.logs.discover import NoLogError, find_log, open_sources
 from postward.agent.logs.reader import LogReader
 from postward.agent.logs.source import Source
 from postward.agent.logs.watcher import Watcher, wake_up
 from postward.agent.metrics.collector import Gauges
 from postward.agent.metrics.labels import RelayNames
-from postward.agent.metrics.probe_traffic import UserCounting
+from postward.agent.metrics.probe_traffic import ProbeFilter
 from postward.agent.metrics.tally import Tally
 from postward.agent.pipeline import Pipeline
 from postward.agent.postfix.commands import Postfix, PostfixError
-from postward.agent.postfix.process import master_runs
+from postward.agent.postfix.process import is_master_running
 from postward.agent.probe.message import KeyFileError
 from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.scheduler import Probing
-from postward.agent.relay.login_throttle import LoginGuard
-from postward.agent.relay.monitor import RelayWatch
-from postward.agent.reload import Reloading, first_of
-from postward.agent.saving import Saving
+from postward.agent.relay.login_throttle import LoginThrottle
+from postward.agent.relay.monitor import RelayMonitor
+from postward.agent.reload import SettingsReloader, race
+from postward.agent.saving import CheckpointWriter
 from postward.agent.status.model import Status, status_of
 from postward.agent.systemd import notify
 from postward.config.settings import Settings
@@ -74,7 +74,7 @@ class Agent:
     """
 
     def __init__(
-        self, settings: Settings, options: Options, reloading: Reloading, listeners: Listeners
+        self, settings: Settings, options: Options, reloading: SettingsReloader, listeners: Listeners
     ) -> None:
         self._settings = settings
         self._reloading = reloading
@@ -91,9 +91,9 @@ class Agent:
         sources, self._tally, parts = self._resume()
         guard = self._guard()
         self._probing = self._set_up_probing(guard)
-        self._relay_watch = RelayWatch(settings, self._tally, guard, self._written)
+        self._relay_watch = RelayMonitor(settings, self._tally, guard, self._written)
         self._telling = self._set_up_telling(listeners)
-        self._incidents = IncidentWatch(
+        self._incidents = IncidentMonitor(
             settings,
             self._postfix,
             self._names,
@@ -103,7 +103,7 @@ class Agent:
             self._relay_watch.as_json,
         )
         self._telling.on_status, self._telling.on_incidents = self._status, self._incidents.public
-        self._own_line = OwnLine(
+        self._own_line = LogCanary(
             self._postfix,
             self._tally,
             settings.log.test_interval_seconds,
@@ -118,11 +118,13 @@ class Agent:
         ]
         if options.deliveries:
             observers.append(DeliveryRows(self._console, self._names).observe)
-        self._counting = UserCounting(self._tally, self._names, local_now)
+        self._counting = ProbeFilter(self._tally, self._names, local_now)
         self._reader = LogReader(
             sources, Pipeline(self._counting, observers).feed, self._tally, lambda: self._saving.soon()
         )
-        self._saving = Saving(self._checkpoint_file, self._tally, self._checkpoint, self._reader.keeper)
+        self._saving = CheckpointWriter(
+            self._checkpoint_file, self._tally, self._checkpoint, self._reader.keeper
+        )
         self._counting.restore(parts.get("traffic", {}))
         self._probing.restore(parts.get("probing", {}))
         self._relay_watch.restore(parts.get("relays", {}))
@@ -148,7 +150,7 @@ class Agent:
                 _log.info("metrics: %s", self._telling.url)
                 self._reloading.listen(lambda: group.create_task(self._telling.reload()))
                 notify("READY=1")
-                changed = await first_of(stop.wait(), self._reloading.changed(watcher))
+                changed = await race(stop.wait(), self._reloading.changed(watcher))
                 for task in tasks:
                     task.cancel()
         self._saving.save()
@@ -166,10 +168,10 @@ class Agent:
         checkpoint = checkpoint or Checkpoint({}, Tally())
         return open_sources(names, checkpoint.positions), checkpoint.tally, checkpoint.parts
 
-    def _set_up_telling(self, listeners: Listeners) -> Telling:
+    def _set_up_telling(self, listeners: Listeners) -> Exporter:
         """Counts → Prometheus."""
         try:
-            return Telling(
+            return Exporter(
                 self._settings,
                 self._postfix,
                 self._tally,
@@ -178,7 +180,7 @@ class Agent:
                 self._not_ready,
                 listeners,
             )
-        except TellingError as error:
+        except ExporterError as error:
             raise StartError(str(error)) from None
 
     def _checkpoint(self) -> Checkpoint:
@@ -194,7 +196,7 @@ class Agent:
         await self._saving.written()
 
     async def _enforce(self, watcher: Watcher, enforcer: Enforcer) -> None:
-        wake = watcher.watch(self._postfix.config_directory, concerns_enforcement)
+        wake = watcher.watch(self._postfix.config_directory, is_config_file)
         passwords = [Path(relay.password_file) for relay in self._settings.relay if relay.password_file]
         for folder in {path.parent for path in passwords}:
             # One for each folder: every read of a password calls all that watch there.
@@ -214,12 +216,12 @@ class Agent:
             _log.warning("probe.recipient is not set: no probes are sent, and new settings are kept unproven")
         await self._probing.run(self._settings.enforce.interval_seconds if self._enforcer else None)
 
-    def _guard(self) -> LoginGuard:
+    def _guard(self) -> LoginThrottle:
         settings = self._settings
         path = Path(settings.state.directory) / "logins.json"
-        return LoginGuard(path, settings.relay, settings.probe.auth_tries_per_hour)
+        return LoginThrottle(path, settings.relay, settings.probe.auth_tries_per_hour)
 
-    def _set_up_probing(self, guard: LoginGuard) -> Probing:
+    def _set_up_probing(self, guard: LoginThrottle) -> Probing:
         settings = self._settings
         try:
             return Probing(
@@ -238,7 +240,7 @@ class Agent:
     async def _judge(self, result: ProbeResult) -> None:
         """New settings are kept or not by the probes that were sent after they came into force."""
         enforcer = self._enforcer
-        if enforcer is None or not enforcer.unconfirmed or result.submitted < enforcer.applied_at:
+        if enforcer is None or not enforcer.pending_confirmation or result.submitted < enforcer.applied_at:
             return
         applied_at = enforcer.applied_at
         verdict = self._probing.verdict_since(applied_at)
@@ -246,7 +248,7 @@ class Agent:
             await asyncio.to_thread(
                 enforcer.confirm, accepted=verdict, reason=result.reason, applied_at=applied_at
             )
-            if verdict and not enforcer.unconfirmed:
+            if verdict and not enforcer.pending_confirmation:
                 self._probing.note_confirmed()
 
     def _show_probe(self, result: ProbeResult) -> None:
@@ -267,7 +269,7 @@ class Agent:
     def _gauges(self) -> Gauges:
         """What is true at this moment."""
         gauges: dict[str, dict[tuple[str, ...], float]] = {
-            "postfix_up": {(): float(master_runs(self._queue_directory))},
+            "postfix_up": {(): float(is_master_running(self._queue_directory))},
             "postward_build_info": {(self._version,): 1.0},
         }
         if enforcement := read_enforcement(self._enforcement_file):
@@ -316,7 +318,7 @@ async def _serve(settings: Settings, options: Options) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    reloading = Reloading(options.settings_file, settings)
+    reloading = SettingsReloader(options.settings_file, settings)
     listeners = Listeners()
     agent = Agent(settings, options, reloading, listeners)
     while (changed := await agent.run(stop)) is not None:

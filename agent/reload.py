@@ -25,7 +25,7 @@ _LOOK_AGAIN = 30.0  # seconds until the file is looked at without a wake-up
 _log = logging.getLogger("postward")
 
 
-class Reloading:
+class SettingsReloader:
     """The settings in force, and what is waited for to change them.
 
     Args:
@@ -122,7 +122,7 @@ class Reloading:
             tell_status(f"settings of {at} are in force")
 
 
-async def first_of(*waits: Coroutine[Any, Any, Any]) -> Any:
+async def race(*waits: Coroutine[Any, Any, Any]) -> Any:
     """Wait for one of several things; the others are given up. Its result."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:

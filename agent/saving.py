@@ -23,7 +23,7 @@ INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log
 _log = logging.getLogger("postward")
 
 
-class Saving:
+class CheckpointWriter:
     """Writes the checkpoint file.
 
     Args:

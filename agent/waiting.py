@@ -6,12 +6,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_LOOK = 0.01  # seconds
+_POLL_INTERVAL = 0.01  # seconds
 
 
 def wait_until(condition: Callable[[], T], seconds: float) -> T:
     """Look again and again, `seconds` long at the most: the first value that is true, or the last one."""
     end = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < end:
-        time.sleep(_LOOK)
+        time.sleep(_POLL_INTERVAL)
     return value

@@ -10,7 +10,7 @@ from typing import Any
 
 from postward.config.errors import Loc
 from postward.config.fields import is_address, is_host_name, quoted, words_of
-from postward.config.host import Host, speaks
+from postward.config.host import Host, supports
 from postward.config.parameters import LOGIN_IN_MAIN_CF, references
 from postward.config.providers import with_provider
 from postward.config.relay import with_port_and_tls
@@ -190,7 +190,7 @@ def _repeated_senders(relays: list[dict[str, Any]]) -> Iterator[Problem]:
 def _unreachable(host: dict[str, str], relays: list[dict[str, Any]]) -> Iterator[Problem]:
     for index, relay in enumerate(relays):
         name, protocols = relay.get("host", ""), host.get("inet_protocols", "all")
-        if is_address(name) and not speaks(protocols, name):
+        if is_address(name) and not supports(protocols, name):
             yield (
                 ("relay", index, "host"),
                 f'is {quoted(name)}, and host.inet_protocols is {quoted(protocols)}: it can never be reached; write inet_protocols = "all"',

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-_MOST_SHOWN = 100  # characters of a value that a message repeats
+_MAX_SHOWN = 100  # characters of a value that a message repeats
 
 
 def plain_text(value: str) -> str:
@@ -47,7 +47,7 @@ class Section(BaseModel):
 
 def quoted(value: str) -> str:
     """A value as messages repeat it: like in the file, and not at any length."""
-    return json.dumps(value if len(value) <= _MOST_SHOWN else f"{value[:_MOST_SHOWN]}…", ensure_ascii=False)
+    return json.dumps(value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}…", ensure_ascii=False)
 
 
 def words_of(value: str) -> list[str]:

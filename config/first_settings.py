@@ -12,7 +12,7 @@ PASSWORDS = Path("/etc/postward/passwords")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answers:
+class Hooks:
     """What the settings are made of; "" and None leave a setting out.
 
     Attributes:
@@ -47,7 +47,7 @@ class Answers:
         return PASSWORDS / self.relay_name if self.login else None
 
 
-def first_settings(answers: Answers) -> str:
+def first_settings(answers: Hooks) -> str:
     """The settings file."""
     host = {"myhostname": answers.myhostname, "inet_protocols": "ipv4" if answers.ipv4_only else ""}
     relay = {

@@ -130,7 +130,7 @@ class Host(Section):
                 f'is {quoted(value)}, which stops every Postfix command; write "all", "ipv4" or "ipv6"'
             )
         interfaces = [word.strip("[]") for word in words_of(info.data.get("inet_interfaces", ""))]
-        other = [word for word in interfaces if is_address(word) and not speaks(value, word)]
+        other = [word for word in interfaces if is_address(word) and not supports(value, word)]
         if other:
             raise ValueError(
                 f'is {quoted(value)}, and inet_interfaces has {_listed(other)}: that stops every Postfix command; write "all"'
@@ -146,7 +146,7 @@ class Host(Section):
         return value
 
 
-def speaks(inet_protocols: str, address: str) -> bool:
+def supports(inet_protocols: str, address: str) -> bool:
     """True if Postfix uses the IP version of this address."""
     return bool({"all", f"ipv{ipaddress.ip_address(address).version}"} & set(words_of(inet_protocols)))
 

@@ -106,7 +106,7 @@ class Enforce(Section):
         default=True,
         description="New settings are tried on the relays (connection, TLS, login, no mail) before they are put into force.",
     )
-    most_repairs_an_hour: int = Field(
+    max_repairs_per_hour: int = Field(
         default=10,
         ge=1,
         le=3600,
@@ -261,15 +261,17 @@ class Notify(Section):
         default="generic",
         description="generic: the incident as JSON. slack: for Slack, Mattermost and Rocket.Chat. ntfy: text with headers.",
     )
-    ping: SecretStr | None = Field(
+    heartbeat_url: SecretStr | None = Field(
         default=None,
         description="An address that is asked for again and again while the agent works: who runs it raises the alarm when it "
         "stays out. A secret.",
         examples=["https://hc.example.com/ping/6f1e"],
     )
-    ping_interval_seconds: int = Field(default=60, ge=10, le=86400, description="Time between two pings.")
+    heartbeat_interval_seconds: int = Field(
+        default=60, ge=10, le=86400, description="Time between two pings."
+    )
 
-    @field_validator("webhook", "ping")
+    @field_validator("webhook", "heartbeat_url")
     @classmethod
     def _http_address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.fullmatch(r"https?://[^\s/]+[^\s]*", value.get_secret_value()):

@@ -250,8 +250,8 @@ ALERTS: Final = (
           'increase(postward_config_applies_total{result="rolled_back"}[15m]) > 0', "0s",
           "New settings were taken back.",
           "No probe got through with the new settings of {{ $labels.instance }}; those of before are in force again."),
-    Alert("PostwardConfigFight", "cause", "warning",
-          "max by (job, instance, parameter) (postward_config_fight) == 1 or "
+    Alert("PostwardConfigConflict", "cause", "warning",
+          "max by (job, instance, parameter) (postward_config_conflict) == 1 or "
           "sum by (job, instance, parameter) (increase(postward_config_repairs_total[1h])) > 3", "0s",
           "Something keeps changing Postfix's configuration.",
           "{{ $labels.parameter }} on {{ $labels.instance }} is changed again and again by something else."),

@@ -170,7 +170,7 @@ HOST: Final = Sheet(
         Row("Configuration", (
             Panel("As the settings say", "states", ((f"postward_config_in_sync{{{_HOST}}}", "in sync"),), words=_YES),
             Panel("Differs now", "table",
-                  ((f"postward_config_drift{{{_HOST}}} or postward_config_fight{{{_HOST}}} or 0 * postward_config_in_sync{{{_HOST}}}", ""),)),
+                  ((f"postward_config_drift{{{_HOST}}} or postward_config_conflict{{{_HOST}}} or 0 * postward_config_in_sync{{{_HOST}}}", ""),)),
             Panel("Changes by result", "stacked",
                   ((f"sum by (result) (increase(postward_config_applies_total{{{_HOST}}}[1h]))", "{{result}}"),)),
             Panel("Starts, reloads, stops", "stacked",

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from postward.parsers.events import Delivery, PassedOn, StatusNotWritten
+from postward.parsers.events import Delivery, Forwarded, StatusNotWritten
 from postward.parsers.grammar import ADDRESS, QUEUE_ID, REASON, until
 from postward.parsers.rules import Rule, problem, rule
 
@@ -32,7 +32,7 @@ DELIVERY: Final[tuple[Rule, ...]] = (
     rule(rf"(?P<queue_id>{QUEUE_ID}): to=<(?P<to>.*?)>{_REST}", Delivery, "global/log_adhoc.c"),
     rule(
         rf"(?P<queue_id>{QUEUE_ID}): passing <(?P<to>.*)> to transport=(?P<transport>\S+)",
-        PassedOn,
+        Forwarded,
         "global/deliver_pass.c",
     ),
     rule(

@@ -22,7 +22,7 @@ from postward.agent.checkpoint import (
     write_checkpoint,
 )
 from postward.agent.logs.discover import open_source
-from postward.agent.logs.segment import Mark
+from postward.agent.logs.segment import FilePosition
 from postward.agent.metrics.tally import Tally
 
 
@@ -32,7 +32,10 @@ def a_checkpoint(lines: int = 3) -> Checkpoint:
     tally.add("postward_log_lines_total", ("event",), lines)
     tally.latest("postfix_delivery_last_success_timestamp_seconds", ("demo",), 1717236000.25)
     tally.observe("postfix_delivery_delay_seconds", ("demo",), 0.1)
-    marks = [Mark(1, 2, 10, "ab", 4096, 5, "cd", done=True), Mark(1, 3, 20, "ef", 77, copied=True)]
+    marks = [
+        FilePosition(1, 2, 10, "ab", 4096, 5, "cd", done=True),
+        FilePosition(1, 3, 20, "ef", 77, copied=True),
+    ]
     positions = {"/var/log/mail.log": [mark.as_json() for mark in marks], "journal": "s=ab;i=1", "-": None}
     return Checkpoint(positions, tally, {"other": [1, "x"]})
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from postward.agent.checkpoint import Checkpoint, read_checkpoint
 from postward.agent.metrics.tally import Tally
-from postward.agent.saving import Saving
+from postward.agent.saving import CheckpointWriter
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 from tests.support.product import AgentProcess, write_settings
 
@@ -25,7 +25,7 @@ def test_who_asks_waits_for_a_save_of_what_is_true_then(tmp_path: Path) -> None:
         return Checkpoint({}, tally)
 
     async def scenario() -> None:
-        saving, looked = Saving(path, tally, checkpoint, lambda: lambda: None), asyncio.Event()
+        saving, looked = CheckpointWriter(path, tally, checkpoint, lambda: lambda: None), asyncio.Event()
         looked.set()
         running = asyncio.create_task(saving.run(looked))
         async with asyncio.timeout(4):  # less than the time to the next save

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from postward.agent.logs.watcher import Watcher
-from postward.agent.reload import Reloading, first_of
+from postward.agent.reload import SettingsReloader, race
 from postward.config.settings import Settings, load_settings
 from tests.support.waiting import wait_for_async
 
@@ -31,7 +31,7 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-async def _changed(reloading: Reloading) -> Settings:
+async def _changed(reloading: SettingsReloader) -> Settings:
     async with asyncio.timeout(10):
         with Watcher() as watcher:
             return await reloading.changed(watcher)
@@ -42,7 +42,7 @@ def test_other_settings_are_handed_out(tmp_path: Path) -> None:
     path = _write(tmp_path / "postward.toml", _GOOD.format(seconds=5))
 
     async def run() -> None:
-        reloading = Reloading(path, load_settings(path))
+        reloading = SettingsReloader(path, load_settings(path))
         task = asyncio.create_task(_changed(reloading))
         await asyncio.sleep(0)
         _write(path, _GOOD.format(seconds=6))
@@ -59,7 +59,7 @@ def test_a_change_that_nobody_watched_is_seen_at_once(tmp_path: Path) -> None:
     async def run() -> None:
         old = load_settings(path)
         _write(path, _GOOD.format(seconds=6))
-        reloading = Reloading(path, old)
+        reloading = SettingsReloader(path, old)
         assert (await _changed(reloading)).probe.interval_seconds == 6
         _write(path, _GOOD.format(seconds=7))
         assert (await _changed(reloading)).probe.interval_seconds == 7
@@ -73,7 +73,7 @@ def test_bad_settings_leave_the_old_ones(tmp_path: Path) -> None:
 
     async def run() -> None:
         old = load_settings(path)
-        reloading = Reloading(path, old)
+        reloading = SettingsReloader(path, old)
         task = asyncio.create_task(_changed(reloading))
         await asyncio.sleep(0)
         _write(path, _GOOD.format(seconds='"often"'))
@@ -95,7 +95,7 @@ def test_sighup_looks_at_once_and_the_same_settings_are_no_change(tmp_path: Path
     path = _write(tmp_path / "postward.toml", _GOOD.format(seconds=5))
 
     async def run() -> None:
-        reloading = Reloading(path, load_settings(path))
+        reloading = SettingsReloader(path, load_settings(path))
         called = asyncio.Event()
         reloading.listen(called.set)
         task = asyncio.create_task(_changed(reloading))
@@ -116,7 +116,7 @@ def test_settings_that_cannot_be_put_into_force_are_not_tried_again(tmp_path: Pa
 
     async def run() -> None:
         old = load_settings(path)
-        reloading = Reloading(path, old)
+        reloading = SettingsReloader(path, old)
         _write(path, _GOOD.format(seconds=9))
         refused = load_settings(path)
         reloading.refuse(refused, old, "web.listen: the port is taken")
@@ -146,7 +146,7 @@ def test_first_of_gives_the_others_up() -> None:
         async def quick() -> str:
             return "quick"
 
-        assert await first_of(slow(), quick()) == "quick"
+        assert await race(slow(), quick()) == "quick"
         assert ended.is_set()
 
     asyncio.run(run())

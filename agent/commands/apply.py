@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import fail, load, log_to_stderr, need_root, settings_option, told
+from postward.agent.commands.common import fail, load, log_to_stderr, require_root, settings_option, told
 from postward.agent.console import diff_text, probe_text, terminal
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.postfix.commands import Postfix
-from postward.agent.probe.once import one_probe
+from postward.agent.probe.once import probe_once
 from postward.agent.probe.result import ProbeResult
 from postward.config.plan import diff
 from postward.config.settings import Settings
@@ -26,7 +26,7 @@ from postward.config.settings import Settings
 def command(settings_file: Path, verify: bool) -> None:
     """Change it: stage, check, commit, confirm by a probe, keep or roll back."""
     log_to_stderr()
-    need_root()
+    require_root()
     with told():
         settings = load(settings_file)
         enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
@@ -41,7 +41,7 @@ def put_into_force(settings: Settings, enforcer: Enforcer, *, verify: bool) -> P
     enforcer.try_again()
     enforcer.converge()
     result = None
-    if enforcer.unconfirmed and verify and settings.probe.recipient:
+    if enforcer.pending_confirmation and verify and settings.probe.recipient:
         result = _verify(settings, enforcer)
     if not enforcer.state.in_sync:
         fail(enforcer.state.problem or "the configuration is not what the settings say")
@@ -50,7 +50,7 @@ def put_into_force(settings: Settings, enforcer: Enforcer, *, verify: bool) -> P
 
 def _verify(settings: Settings, enforcer: Enforcer) -> ProbeResult:
     applied_at = enforcer.applied_at
-    result = asyncio.run(one_probe(settings))
+    result = asyncio.run(probe_once(settings))
     terminal().print(probe_text(result))
     enforcer.confirm(accepted=result.accepted, reason=result.reason, applied_at=applied_at)
     if not result.accepted and enforcer.state.in_sync:

@@ -81,7 +81,7 @@ def show_finding(finding: Finding) -> Iterator[str]:
     yield f"{severity} {finding.id}"
     yield f"  {finding.where} {finding.what}"
     yield f"  why:  {finding.why}"
-    yield f"  mend: {click.style(finding.mend, bold=True)}"
+    yield f"  remedy: {click.style(finding.remedy, bold=True)}"
 
 
 def _summary(findings: list[Finding]) -> str:

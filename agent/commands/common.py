@@ -42,7 +42,7 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Errors that an admin can mend end the command with words and a status, not with a traceback."""
+    """Errors that an admin can remedy end the command with words and a status, not with a traceback."""
     try:
         yield
     except SettingsError as error:
@@ -66,7 +66,7 @@ def load(settings_file: Path) -> Settings:
     return load_settings(settings_file)
 
 
-def need_root() -> None:
+def require_root() -> None:
     """Postfix's configuration is root's."""
     if os.geteuid() != 0:
         fail("this changes Postfix's configuration and needs root; call it with sudo")

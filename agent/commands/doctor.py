@@ -16,7 +16,7 @@ from postward.agent.doctor.system import SystemFacts, read_system
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts, unread_of
 from postward.agent.relay.check import RelayCheck
-from postward.agent.relay.login_throttle import LoginGuard
+from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.monitor import guarded_check
 from postward.config.errors import SettingsError
 from postward.config.lint import Finding, HostFacts, Severity, lint
@@ -72,7 +72,7 @@ def _read(settings: Settings | None, settings_file: Path) -> tuple[HostFacts, Sy
     return host, read_system(settings, settings_file.resolve(), host)
 
 
-async def _talk(settings: Settings, guard: LoginGuard | None) -> list[RelayCheck]:
+async def _talk(settings: Settings, guard: LoginThrottle | None) -> list[RelayCheck]:
     return list(await asyncio.gather(*(guarded_check(relay, settings, guard) for relay in settings.relay)))
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import FAILED, load, log_to_stderr, need_root, settings_option, told
-from postward.agent.enforce.enforcer import Enforcer, concerns_enforcement
+from postward.agent.commands.common import FAILED, load, log_to_stderr, require_root, settings_option, told
+from postward.agent.enforce.enforcer import Enforcer, is_config_file
 from postward.agent.logs.discover import NoLogError
 from postward.agent.logs.watcher import Watcher, wake_up
 from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.agent.probe.message import KeyFileError
-from postward.agent.probe.once import one_probe
-from postward.agent.reload import Reloading, first_of
+from postward.agent.probe.once import probe_once
+from postward.agent.reload import SettingsReloader, race
 from postward.agent.systemd import notify
 from postward.config.settings import Settings
 
@@ -32,7 +32,7 @@ _log = logging.getLogger("postward.enforce")
 def command(settings_file: Path, once: bool) -> None:
     """Keep Postfix's configuration what the settings say; other settings are taken on when their file changes."""
     log_to_stderr()
-    need_root()
+    require_root()
     with told():
         settings = load(settings_file)
         if not once:
@@ -44,7 +44,7 @@ def command(settings_file: Path, once: bool) -> None:
 
 async def _once(settings: Settings) -> bool:
     enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
-    if await _converge(enforcer) or enforcer.unconfirmed:
+    if await _converge(enforcer) or enforcer.pending_confirmation:
         await _prove(settings, enforcer)
     return bool(enforcer.state.in_sync)
 
@@ -54,15 +54,13 @@ async def _enforce(settings: Settings, settings_file: Path) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    reloading = Reloading(settings_file, settings)
+    reloading = SettingsReloader(settings_file, settings)
     reloading.listen()
     notify("READY=1")
     while True:
         enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
         with Watcher() as watcher:
-            changed = await first_of(
-                stop.wait(), reloading.changed(watcher), _keep(settings, enforcer, watcher)
-            )
+            changed = await race(stop.wait(), reloading.changed(watcher), _keep(settings, enforcer, watcher))
         if not isinstance(changed, Settings):
             return
         settings = changed
@@ -70,7 +68,7 @@ async def _enforce(settings: Settings, settings_file: Path) -> None:
 
 async def _keep(settings: Settings, enforcer: Enforcer, watcher: Watcher) -> None:
     """Look again and again, at once when something changes in Postfix's folder or among the passwords."""
-    wake = watcher.watch(Path(settings.postfix.config_directory), concerns_enforcement)
+    wake = watcher.watch(Path(settings.postfix.config_directory), is_config_file)
     for folder in {Path(relay.password_file).parent for relay in settings.relay if relay.password_file}:
         names = {Path(relay.password_file).name for relay in settings.relay if relay.password_file}
         watcher.watch(folder, names.__contains__, wake)
@@ -78,7 +76,7 @@ async def _keep(settings: Settings, enforcer: Enforcer, watcher: Watcher) -> Non
     try:
         while True:
             new = await _converge(enforcer)
-            if enforcer.unconfirmed and (new or time.monotonic() >= proof_at):
+            if enforcer.pending_confirmation and (new or time.monotonic() >= proof_at):
                 pause = _PROOF_AGAIN if new else min(2 * pause, _LONGEST_PAUSE)
                 await _prove(settings, enforcer)
                 proof_at = time.monotonic() + pause
@@ -94,14 +92,14 @@ async def _converge(enforcer: Enforcer) -> bool:
 
 
 async def _prove(settings: Settings, enforcer: Enforcer) -> None:
-    """Let a probe say whether what is in force works. Where none can be sent, it stays unconfirmed."""
+    """Let a probe say whether what is in force works. Where none can be sent, it stays pending_confirmation."""
     if not settings.probe.recipient:
         return
     applied_at = enforcer.applied_at
     try:
-        result = await one_probe(settings)
+        result = await probe_once(settings)
     except (NoLogError, KeyFileError, PostfixError, OSError) as error:
-        _log.error("new settings cannot be proven by a probe: %s", error)
+        _log.error("new settings cannot be confirmed by a probe: %s", error)
         return
     await asyncio.to_thread(
         enforcer.confirm, accepted=result.accepted, reason=result.reason, applied_at=applied_at

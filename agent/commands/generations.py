@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import echo_json, json_option, load, need_root, settings_option, told
+from postward.agent.commands.common import echo_json, json_option, load, require_root, settings_option, told
 from postward.agent.enforce.history import list_generations
 
 
@@ -13,7 +13,7 @@ from postward.agent.enforce.history import list_generations
 @json_option
 def command(settings_file: Path, as_json: bool) -> None:
     """List the former configurations, newest first: number, when it was replaced, whether a probe was accepted with it, files."""
-    need_root()
+    require_root()
     with told():
         kept = list_generations(Path(load(settings_file).enforce.directory))
     if as_json:
@@ -22,7 +22,7 @@ def command(settings_file: Path, as_json: bool) -> None:
                 {
                     "number": one.number,
                     "replaced": one.replaced.isoformat(),
-                    "proven": bool(one.proven),
+                    "confirmed": bool(one.confirmed),
                     "files": one.files,
                 }
                 for one in kept
@@ -30,9 +30,9 @@ def command(settings_file: Path, as_json: bool) -> None:
         )
         return
     for one in kept:
-        proven = "proven  " if one.proven else "unproven"
+        confirmed = "confirmed  " if one.confirmed else "unproven"
         click.echo(
-            f"{one.number:4}  {one.replaced.astimezone():%Y-%m-%d %H:%M:%S}  {proven}  {' '.join(one.files)}"
+            f"{one.number:4}  {one.replaced.astimezone():%Y-%m-%d %H:%M:%S}  {confirmed}  {' '.join(one.files)}"
         )
     if not kept:
         click.echo("there is no former configuration")

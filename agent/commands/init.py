@@ -1,7 +1,7 @@
 """`postward init`: from nothing to a working relay host, without an editor.
 
 Promise: nothing is written before the answers make good settings and the relay has taken the login; then the password's file
-(root's alone), the settings, and, when the plan is agreed to, Postfix's configuration, proven by a probe, and the services.
+(root's alone), the settings, and, when the plan is agreed to, Postfix's configuration, confirmed by a probe, and the services.
 """
 
 import logging
@@ -19,14 +19,14 @@ import click
 
 from postward.agent.commands.apply import put_into_force
 from postward.agent.commands.check import show_finding
-from postward.agent.commands.common import echo_json, fail, json_option, need_root, settings_option, told
+from postward.agent.commands.common import echo_json, fail, json_option, require_root, settings_option, told
 from postward.agent.console import diff_text, terminal
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.preflight import preflight
 from postward.agent.fsutil import write_atomically
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
-from postward.config.first_settings import Answers, first_settings
+from postward.config.first_settings import Hooks, first_settings
 from postward.config.lint import Finding, Severity, lint
 from postward.config.passwords import password_fault
 from postward.config.plan import Plan, diff
@@ -58,7 +58,7 @@ _UNITS = ("postward-enforce.service", "postward.service")
 @click.option("--start/--no-start", default=True, show_default=True, help="Enable and start the services.")
 def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: bool, **given: Any) -> None:
     """Set this host up: ask what is not given as options, try it on the relay, write the settings, apply, start."""
-    need_root()
+    require_root()
     logging.getLogger("postward.enforce").setLevel(logging.ERROR)  # the plan has said it
     begun = time.monotonic()
     if settings_file.exists() and not force:
@@ -99,7 +99,7 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
         )
 
 
-def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
+def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Hooks, str | None]:
     """The answers: options first, then questions on the terminal."""
     silent = silent or not sys.stdin.isatty()
     asked = _Questions(silent)
@@ -122,7 +122,7 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
     recipient = given["recipient"]
     if recipient is None:
         recipient = asked.text("Where probe mails go (empty: none are sent)", "--recipient", "")
-    answers = Answers(
+    answers = Hooks(
         myhostname=myhostname,
         provider=provider,
         region=given["region"],
@@ -175,7 +175,7 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _write(answers: Answers, password: str | None, settings_file: Path, text: str) -> None:
+def _write(answers: Hooks, password: str | None, settings_file: Path, text: str) -> None:
     """The password first, so that no settings name a file that is not there."""
     if password is not None and answers.password_file is not None:
         folder = answers.password_file.parent
@@ -194,7 +194,7 @@ def _findings(settings: Settings, settings_file: Path) -> list[Finding]:
     return [
         finding
         for finding in lint(settings, facts, str(settings_file))
-        if finding.mend != "postward apply" and finding.severity is not Severity.NOTE
+        if finding.remedy != "postward apply" and finding.severity is not Severity.NOTE
     ]
 
 

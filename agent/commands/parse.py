@@ -16,12 +16,12 @@ from typing import Any, Final
 import click
 
 from postward.agent.clock import readable
-from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, progress_bar, quiet_pipe
+from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, ignore_broken_pipe, progress_bar
 from postward.parsers import Cause, Event, Record, as_fields, cause_of, parse_event, parse_record
 from postward.parsers.scrub import scrub
 
 OUTCOMES: Final = ("event", "unrecognised", "foreign")
-_MOST_KINDS: Final = 15  # rows of the summary: it fits on a screen
+_MAX_KINDS: Final = 15  # rows of the summary: it fits on a screen
 
 Row = dict[str, Any]
 
@@ -64,7 +64,7 @@ def command(
     failed = False
     show = _writer(as_json=as_json)
     # Rows on the same terminal would run through the bar.
-    with quiet_pipe(), progress_bar(paths, wanted=not sys.stdout.isatty()) as progress:
+    with ignore_broken_pipe(), progress_bar(paths, wanted=not sys.stdout.isatty()) as progress:
         for path in paths:
             try:
                 for block in blocks(path, progress(path)):
@@ -171,7 +171,7 @@ class Summary:
         )
         if self.filtered:
             head += f"; {self.shown} shown"
-        most = self.kinds.most_common(_MOST_KINDS)
+        most = self.kinds.most_common(_MAX_KINDS)
         lines = [f"{number:>10}  {daemon:<16} {kind}" for (daemon, kind), number in most]
         if more := len(self.kinds) - len(most):
             lines.append(f"{'':>10}  and {more} more kinds")
@@ -221,14 +221,14 @@ def _style(key: str, value: str) -> str:
     return "bold red" if key == "cause" else ""
 
 
-def harmless(text: str) -> str:
+def printable(text: str) -> str:
     """Text with its control characters spelled out: a terminal would obey them."""
     return text if text.isprintable() else text.translate(_CONTROLS)
 
 
 def plain(row: Row) -> str:
     """A row without colours."""
-    return harmless("".join(text for text, _ in row_parts(row)))
+    return printable("".join(text for text, _ in row_parts(row)))
 
 
 def as_json_line(row: Row) -> str:
@@ -251,7 +251,7 @@ def _writer(*, as_json: bool) -> Callable[[Iterable[Row]], None]:
 
         def show(rows: Iterable[Row]) -> None:
             for row in rows:
-                console.print(Text.assemble(*((harmless(text), style) for text, style in row_parts(row))))
+                console.print(Text.assemble(*((printable(text), style) for text, style in row_parts(row))))
 
         return show
     line = as_json_line if as_json else plain

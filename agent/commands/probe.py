@@ -10,7 +10,7 @@ import click
 from postward.agent.commands.common import FAILED, echo_json, fail, json_option, load, settings_option, told
 from postward.agent.console import probe_text, terminal
 from postward.agent.probe.message import KeyFileError
-from postward.agent.probe.once import one_probe, probe_routes
+from postward.agent.probe.once import probe_once, probe_routes
 from postward.agent.probe.result import ProbeResult
 from postward.config.settings import Settings
 
@@ -63,7 +63,7 @@ def command(
 
 
 async def _one(settings: Settings) -> list[ProbeResult]:
-    return [await one_probe(settings)]
+    return [await probe_once(settings)]
 
 
 async def _several(

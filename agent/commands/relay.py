@@ -11,7 +11,7 @@ from rich.text import Text
 from postward.agent.commands.common import FAILED, echo_json, fail, json_option, load, settings_option, told
 from postward.agent.console import cause_words, terminal
 from postward.agent.relay.check import RelayCheck, check_relay
-from postward.agent.relay.login_throttle import LoginGuard
+from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.monitor import guarded_check
 from postward.agent.relay.target import ALTERNATIVE_PORTS, on_port, target_of
 from postward.config.relay import Relay
@@ -58,7 +58,7 @@ async def _talk(
 
 
 async def _talk_to(
-    relay: Relay, settings: Settings, guard: LoginGuard | None, all_ports: bool, login: bool
+    relay: Relay, settings: Settings, guard: LoginThrottle | None, all_ports: bool, login: bool
 ) -> list[RelayCheck]:
     target = target_of(relay, settings.host.myhostname, settings.host.inet_protocols, None)
     own = guarded_check(relay, settings, guard) if login else check_relay(target)
@@ -66,12 +66,12 @@ async def _talk_to(
     return list(await asyncio.gather(own, *(check_relay(on_port(target, port)) for port in ports)))
 
 
-def login_guard(settings: Settings) -> LoginGuard | None:
+def login_guard(settings: Settings) -> LoginThrottle | None:
     """The agent's own memory of refused logins; none where no agent has a folder."""
     directory = Path(settings.state.directory)
     if not directory.is_dir():
         return None
-    return LoginGuard(directory / "logins.json", settings.relay, settings.probe.auth_tries_per_hour)
+    return LoginThrottle(directory / "logins.json", settings.relay, settings.probe.auth_tries_per_hour)
 
 
 def _as_json(check: RelayCheck) -> dict[str, object]:

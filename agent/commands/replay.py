@@ -18,9 +18,9 @@ from postward.agent.logs.archive import (
     LogFileError,
     blocks,
     first_moment,
+    ignore_broken_pipe,
     last_written,
     progress_bar,
-    quiet_pipe,
 )
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.exposition import History, write_text
@@ -79,11 +79,11 @@ def command(
     if output == "openmetrics":
         with closing(History(replay.tally, interval)) as history:
             failed = replay.read(files, history)
-            with quiet_pipe():
+            with ignore_broken_pipe():
                 history.write(sys.stdout.write)
     else:
         failed = replay.read(files)
-        with quiet_pipe():
+        with ignore_broken_pipe():
             if output == "json":
                 import json
 
@@ -118,12 +118,12 @@ class Replay:
         observers: list[Observer] = []
         kind = Counting
         if everything:
-            from postward.agent.metrics.daemons import Details
+            from postward.agent.metrics.daemons import DaemonMetrics
             from postward.agent.metrics.exemplars import Exemplars
-            from postward.agent.metrics.probe_traffic import UserCounting
+            from postward.agent.metrics.probe_traffic import ProbeFilter
 
-            kind = UserCounting
-            observers.append(Details(self.tally, names, Exemplars()).observe)
+            kind = ProbeFilter
+            observers.append(DaemonMetrics(self.tally, names, Exemplars()).observe)
         if deliveries:
             from postward.agent.console import DeliveryRows, terminal
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from postward.agent.logs.archive import LogFileError, quiet_pipe
+from postward.agent.logs.archive import LogFileError, ignore_broken_pipe
 from postward.agent.report.chunks import CHUNK, chunks_of
 from postward.agent.report.workers import Counted, Job, Progress, count_on_all_cores
 
@@ -68,7 +68,7 @@ def command(
     from postward.agent.report.summary import summarise
 
     report = summarise(counted.tally, top=top, mask=mask)
-    with quiet_pipe():
+    with ignore_broken_pipe():
         if html is not None:
             from postward.agent.report.html import as_page
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import load, need_root, settings_option, told
+from postward.agent.commands.common import load, require_root, settings_option, told
 from postward.agent.enforce.apply import exclusively, roll_back
 from postward.agent.enforce.history import forget_generation
-from postward.agent.enforce.verdicts import Verdicts
+from postward.agent.enforce.verdicts import AppliedState
 from postward.agent.postfix.commands import Postfix
 
 
@@ -16,12 +16,12 @@ from postward.agent.postfix.commands import Postfix
 @settings_option
 def command(settings_file: Path, number: int | None) -> None:
     """Bring generation NUMBER back, or the previous configuration. A running enforcer would undo that: stop it, or change the settings."""
-    need_root()
+    require_root()
     with told():
         settings = load(settings_file)
         directory = Path(settings.enforce.directory)
         with exclusively(directory):
             former = roll_back(Postfix(Path(settings.postfix.config_directory)), directory, number)
-            Verdicts(directory / "verdicts.json").brought_back(former.proven)
+            AppliedState(directory / "verdicts.json").restored(former.confirmed)
             forget_generation(directory, former.number)
     click.echo(f"generation {former.number} is back in force")

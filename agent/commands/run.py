@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import fail, load, log_to_stderr, need_root, settings_option, told
+from postward.agent.commands.common import fail, load, log_to_stderr, require_root, settings_option, told
 from postward.agent.daemon import Options, StartError, serve
 
 # Seconds. Threads read the facts of the host; beside one that computes, each of the loop's turns, of which a scrape takes
@@ -26,7 +26,7 @@ def command(settings_file: Path, enforce: bool, deliveries: bool) -> None:
     with told():
         settings = load(settings_file)
         if enforce:
-            need_root()
+            require_root()
         try:
             serve(settings, Options(enforce, deliveries, settings_file))
         except StartError as error:

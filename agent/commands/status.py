@@ -19,7 +19,7 @@ _EVERY = 2.0  # seconds
 _STYLE = {
     "lost": "bold white on red",
     "delayed": "bold black on yellow",
-    "refused": "bold yellow",
+    "rejected": "bold yellow",
     "note": "bold green",
 }
 _STATES = {"going out": "green", "failing": "bold red", "quiet": "dim"}

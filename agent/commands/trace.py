@@ -13,16 +13,16 @@ import click
 
 from postward.agent.clock import local_now
 from postward.agent.commands.common import fail, json_option, load, settings_option, told
-from postward.agent.commands.parse import harmless
+from postward.agent.commands.parse import printable
 from postward.agent.logs.archive import (
     JOURNAL,
     STANDARD_INPUT,
     LogFileError,
     blocks,
     first_moment,
+    ignore_broken_pipe,
     last_written,
     progress_bar,
-    quiet_pipe,
 )
 from postward.agent.pipeline import lines_of
 from postward.agent.report.trace import Links, step
@@ -67,7 +67,7 @@ def _trace(name: str, paths: list[Path], *, as_json: bool) -> bool:
                             links.learn(record, event)
     wanted = links.wanted()
     found = False
-    with quiet_pipe():
+    with ignore_broken_pipe():
         for row in _steps(paths, wanted):
             found = True
             click.echo(json.dumps(row, ensure_ascii=False) if as_json else _shown(row))
@@ -94,7 +94,7 @@ def _steps(paths: list[Path], wanted: set[tuple[str, str]]) -> Iterator[dict[str
 
 def _shown(row: dict[str, Any]) -> str:
     arrow = f"  → {row['leads_to']}" if row["leads_to"] else ""
-    return harmless(f"{row['stamp']}  {row['queue_id']:15} {row['daemon']:10} {row['text']}{arrow}")
+    return printable(f"{row['stamp']}  {row['queue_id']:15} {row['daemon']:10} {row['text']}{arrow}")
 
 
 def _in_order(files: tuple[Path, ...]) -> list[Path]:

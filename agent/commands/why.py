@@ -26,10 +26,10 @@ from postward.agent.commands.common import (
 )
 from postward.agent.console import terminal
 from postward.agent.incidents import Incident
-from postward.agent.incidents.diagnosis import as_shown, diagnose
+from postward.agent.incidents.diagnosis import diagnose, to_dict
 from postward.agent.incidents.render import heading, lines_of_incident
 from postward.agent.incidents.replay import read_logs
-from postward.agent.logs.archive import LogFileError, progress_bar, quiet_pipe
+from postward.agent.logs.archive import LogFileError, ignore_broken_pipe, progress_bar
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.status.client import LiveError, read_live
 
@@ -64,7 +64,7 @@ def command(
     running agent sees it.
     Status 3 if something keeps mail back.
     """
-    with told(), quiet_pipe():
+    with told(), ignore_broken_pipe():
         shown = (
             _of_files(files, since, addresses=addresses)
             if files
@@ -86,7 +86,7 @@ def _of_files(files: tuple[Path, ...], since: datetime | None, *, addresses: boo
         fail(str(error))
     signs = {incident.symptom for incident in incidents.open}
     return [
-        as_shown(incident, diagnose(incident, signs=signs), addresses=addresses)
+        to_dict(incident, diagnose(incident, signs=signs), addresses=addresses)
         for incident in (*incidents.open, *incidents.closed)
     ]
 

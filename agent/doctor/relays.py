@@ -21,13 +21,13 @@ _MEND = {
 def relay_findings(checks: Iterable[RelayCheck]) -> Iterator[Finding]:
     """A finding for each relay that does not take us, and a warning for a certificate that is not valid."""
     for check in checks:
-        mend = _MEND.get(check.cause or Cause.OTHER, "postward relay {relay}")
-        mend = mend.format(host=check.host, relay=check.relay)
+        remedy = _MEND.get(check.cause or Cause.OTHER, "postward relay {relay}")
+        remedy = remedy.format(host=check.host, relay=check.relay)
         where = f"relay {check.relay} ({check.host}:{check.port})"
         if not check.ok:
             what = f"stops us at step {check.step}: {check.words}"
             why = cause_words(check.cause) if check.cause else "no mail goes out by it"
-            yield Finding("relay", Severity.ERROR, where, what, why, mend)
+            yield Finding("relay", Severity.ERROR, where, what, why, remedy)
         elif check.problem:
             why = "Whoever is between this host and the relay can read the password."
             yield Finding(

@@ -49,8 +49,8 @@ def _unit_missing(facts: SystemFacts) -> Iterator[Fault]:
 def _unit_failed(facts: SystemFacts) -> Iterator[Fault]:
     for name, unit in (facts.units or {}).items():
         if unit.loaded and (unit.active == "failed" or unit.result not in {"success", ""}):
-            mend = f"journalctl -u {name} -n 20, then systemctl restart {name}"
-            yield Fault(name, f"has failed ({unit.result})", mend)
+            remedy = f"journalctl -u {name} -n 20, then systemctl restart {name}"
+            yield Fault(name, f"has failed ({unit.result})", remedy)
 
 
 def _unit_stopped(facts: SystemFacts) -> Iterator[Fault]:
@@ -80,15 +80,15 @@ def _no_group(facts: SystemFacts) -> Iterator[Fault]:
     for name in facts.missing_groups if facts.units is not None else ():
         others = " ".join(group for group in GROUPS if group not in facts.missing_groups)
         drop_in = f"[Service]\\nSupplementaryGroups=\\nSupplementaryGroups={others}\\n"
-        mend = f"printf '{drop_in}' | systemctl edit --stdin {AGENT}"
-        yield Fault(AGENT, f"wants the group {name}, which does not exist here", mend)
+        remedy = f"printf '{drop_in}' | systemctl edit --stdin {AGENT}"
+        yield Fault(AGENT, f"wants the group {name}, which does not exist here", remedy)
 
 
 def _settings_unreadable(facts: SystemFacts) -> Iterator[Fault]:
     owned = facts.files.get(facts.settings_file)
     if owned and facts.uid is not None and not owned.allows(facts.uid, facts.gids, 4):
-        mend = f"chgrp {USER} {facts.settings_file} && chmod 0640 {facts.settings_file}"
-        yield Fault(facts.settings_file, f"has mode {owned.mode:04o}, and the agent cannot read it", mend)
+        remedy = f"chgrp {USER} {facts.settings_file} && chmod 0640 {facts.settings_file}"
+        yield Fault(facts.settings_file, f"has mode {owned.mode:04o}, and the agent cannot read it", remedy)
 
 
 def _log_missing(facts: SystemFacts) -> Iterator[Fault]:
@@ -104,8 +104,8 @@ def _log_unreadable(facts: SystemFacts) -> Iterator[Fault]:
     for path in facts.logs:
         owned = facts.files.get(path)
         if owned and facts.uid is not None and not owned.allows(facts.uid, facts.gids, 4):
-            mend = f"setfacl -m u:{USER}:r {path} && printf 'create 0640 root adm\\n' # into logrotate's section of {path}"
-            yield Fault(path, f"has mode {owned.mode:04o}, and the agent cannot read it", mend)
+            remedy = f"setfacl -m u:{USER}:r {path} && printf 'create 0640 root adm\\n' # into logrotate's section of {path}"
+            yield Fault(path, f"has mode {owned.mode:04o}, and the agent cannot read it", remedy)
 
 
 def _state_not_ours(facts: SystemFacts) -> Iterator[Fault]:

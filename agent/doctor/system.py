@@ -19,7 +19,7 @@ from pathlib import Path
 from postward.agent.logs.discover import NoLogError, find_log
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.host_files import gid
-from postward.agent.postfix.process import master_runs
+from postward.agent.postfix.process import is_master_running
 from postward.config.lint import HostFacts
 from postward.config.settings import Settings
 
@@ -117,7 +117,7 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
         passwords=passwords,
         logs=logs,
         log_problem=log_problem,
-        postfix_runs=master_runs(queue) if queue else None,
+        postfix_runs=is_master_running(queue) if queue else None,
         endpoint=_ask(settings) if settings and asked else None,
         clock_right=_clock(),
         versions=_versions(host),

@@ -85,7 +85,7 @@ def _unloaded(postfix: Postfix, changed: float) -> str | None:
 
 
 def apply(
-    plan: Plan, postfix: Postfix, directory: Path, *, keep: bool, proven: str = "", half_done: bool = False
+    plan: Plan, postfix: Postfix, directory: Path, *, keep: bool, confirmed: str = "", half_done: bool = False
 ) -> None:
     """Carry out a plan. The caller holds the lock.
 
@@ -94,7 +94,7 @@ def apply(
         postfix: where.
         directory: enforce.directory, where the copy is edited and generations are kept.
         keep: keep what is in force now as a generation, for `roll_back`.
-        proven: the name of the state in force, if a probe was accepted with it.
+        confirmed: the name of the state in force, if a probe was accepted with it.
         half_done: a change was begun and not ended.
 
     Raises:
@@ -106,7 +106,7 @@ def apply(
     try:
         candidate = Candidate(postfix, directory / "candidate", lambda copy: _edit(copy, plan))
         if keep:
-            keep_generation(plan, postfix, directory, proven=proven, half_done=half_done)
+            keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
         _note_pending(directory, plan.activation)
         for table in plan.tables:
             moved = True

@@ -19,10 +19,10 @@ from typing import TypeVar
 from postward.agent.enforce.apply import apply, complete, exclusively, read_actual, roll_back
 from postward.agent.enforce.errors import ApplyError, HalfDoneError, RefusedError
 from postward.agent.enforce.history import forget_generation, newest_proven
-from postward.agent.enforce.last_good import keep_last_good, mend_unreadable
+from postward.agent.enforce.last_good import keep_last_good, restore_readable
 from postward.agent.enforce.preflight import preflight
 from postward.agent.enforce.state import Enforcement, enforcement_file, read_enforcement, write_enforcement
-from postward.agent.enforce.verdicts import Verdicts
+from postward.agent.enforce.verdicts import AppliedState
 from postward.agent.fsutil import wait_for_writers
 from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.config.desired import DesiredState, PostfixFacts, UnsupportedMapTypeError, desired_state
@@ -40,7 +40,7 @@ _AFTER_FAILURE = 5.0  # seconds: what failed may have changed files by itself, a
 _log = logging.getLogger("postward.enforce")
 
 
-def concerns_enforcement(name: str) -> bool:
+def is_config_file(name: str) -> bool:
     """True if the change of a file of this name in Postfix's folder calls for a look: files on their way do not."""
     return not name.startswith(".") and not name.endswith(".tmp")
 
@@ -95,7 +95,7 @@ class Enforcer:
         return bool(self._exclusively(self._converge))
 
     @property
-    def unconfirmed(self) -> bool:
+    def pending_confirmation(self) -> bool:
         """True if the configuration in force waits for a probe's word (`confirm`)."""
         in_force = self._in_force  # another thread may be at work
         return in_force is not None and not self._verdicts.is_confirmed(in_force)
@@ -164,18 +164,18 @@ class Enforcer:
         planned = plan(drift(desired, actual))
         in_sync_before = bool(self.state.in_sync)
         # What another tool fought over was left as it was: such files were not what a probe was accepted with.
-        proven = "" if self.state.fights else self._verdicts.proven
+        confirmed = "" if self.state.conflicts else self._verdicts.confirmed
         self._note(desired, actual, planned)
         if not planned:
             self.state.problem = None
             self._note_in_force(desired)
-            if in_sync_before and proven:  # other settings, the same files
+            if in_sync_before and confirmed:  # other settings, the same files
                 self._verdicts.confirm(desired)
             keep_last_good(self._postfix, self._directory)
         elif reason := self._hindrance(desired):
             self._tell_once(reason)
         else:
-            return self._put_right(planned, desired, proven)
+            return self._put_right(planned, desired, confirmed)
         return False
 
     @property
@@ -190,7 +190,7 @@ class Enforcer:
         except PostfixError as error:
             if self._only_observes:
                 raise
-            aside = mend_unreadable(self._postfix, self._directory)
+            aside = restore_readable(self._postfix, self._directory)
             if aside is None:
                 raise
             self.state.count_repairs([aside.name], self._clock())
@@ -209,7 +209,7 @@ class Enforcer:
                 "not written, because this release of Postfix does not know them: %s", ", ".join(unknown)
             )
         self.state.in_sync, self.state.drift, self.state.unknown = not planned, names, unknown
-        self.state.find_fights(names, self._clock(), self._settings.enforce.most_repairs_an_hour)
+        self.state.find_fights(names, self._clock(), self._settings.enforce.max_repairs_per_hour)
 
     def _hindrance(self, desired: DesiredState) -> str | None:
         """Why departures are left as they are."""
@@ -220,26 +220,26 @@ class Enforcer:
             return (
                 f"these settings are not applied: {reason}; correct them, or try again with: postward apply"
             )
-        if self.state.fights:
+        if self.state.conflicts:
             return self._fight()
         return None
 
     def _fight(self) -> str:
-        first = min(self.state.repaired_at[self.state.fights[0]])
+        first = min(self.state.repaired_at[self.state.conflicts[0]])
         since = datetime.fromtimestamp(first).astimezone().strftime("%H:%M:%S")
         return (
-            f"another tool keeps changing {', '.join(self.state.fights)} in {self._postfix.config_directory} "
-            f"(put right {self._settings.enforce.most_repairs_an_hour} times since {since}): left as it is; "
+            f"another tool keeps changing {', '.join(self.state.conflicts)} in {self._postfix.config_directory} "
+            f"(put right {self._settings.enforce.max_repairs_per_hour} times since {since}): left as it is; "
             "stop that tool (cron, configuration management), then: postward apply"
         )
 
-    def _put_right(self, planned: Plan, desired: DesiredState, proven: str) -> bool:
+    def _put_right(self, planned: Plan, desired: DesiredState, confirmed: str) -> bool:
         """Apply. A repair keeps no generation: what it replaces is the departure, not a former configuration."""
         new = not self._verdicts.is_applied(desired)
         try:
             if new and self._settings.enforce.preflight:
                 self._preflight()
-            self._apply(planned, keep=new, proven=proven)
+            self._apply(planned, keep=new, confirmed=confirmed)
         except RefusedError as error:
             if not new:
                 raise ApplyError(f"a departure cannot be put right: {error}") from error
@@ -251,7 +251,7 @@ class Enforcer:
         self.state.count("applied")
         if not new:  # else the settings have changed, and not what another tool may fight over
             self.state.count_repairs(self.state.drift, self._clock())
-        if to_prove := new or self.unconfirmed:
+        if to_prove := new or self.pending_confirmation:
             self.applied_at = self._clock()
         self.state.in_sync, self.state.drift, self.state.problem = True, [], None
         keep_last_good(self._postfix, self._directory)
@@ -267,12 +267,14 @@ class Enforcer:
         _log.info("the configuration is what the settings say (%s)", planned.activation.value)
         return to_prove
 
-    def _apply(self, planned: Plan, *, keep: bool, proven: str) -> None:
+    def _apply(self, planned: Plan, *, keep: bool, confirmed: str) -> None:
         """Raises RefusedError, HalfDoneError, ApplyError."""
         former = self._verdicts.changing()
         try:
             half_done = not former
-            apply(planned, self._postfix, self._directory, keep=keep, proven=proven, half_done=half_done)
+            apply(
+                planned, self._postfix, self._directory, keep=keep, confirmed=confirmed, half_done=half_done
+            )
         except HalfDoneError:
             raise
         except ApplyError:
@@ -285,8 +287,8 @@ class Enforcer:
         self._in_force = desired
         self._verdicts.applied(desired)
 
-    def _read_verdicts(self) -> Verdicts:
-        return Verdicts(self._directory / "verdicts.json")
+    def _read_verdicts(self) -> AppliedState:
+        return AppliedState(self._directory / "verdicts.json")
 
     def _preflight(self) -> None:
         """Try new settings on the relays. Raises RefusedError, or ApplyError for what may pass."""
@@ -300,7 +302,7 @@ class Enforcer:
     def _confirm(self, accepted: bool, reason: str) -> None:
         """The word is on what is in force, which the settings may have left behind: a password file changes at any time."""
         tried = self._in_force
-        if tried is None or not self.unconfirmed or self._only_observes:
+        if tried is None or not self.pending_confirmation or self._only_observes:
             return
         if self._departures(tried):
             _log.info(
@@ -317,12 +319,12 @@ class Enforcer:
     def _departures(self, tried: DesiredState) -> list[str]:
         """What is not as it was to be tried, but for what another tool does not let be."""
         departures = drift(tried, read_actual(self._postfix, tried))
-        return [departure.name for departure in departures if departure.name not in self.state.fights]
+        return [departure.name for departure in departures if departure.name not in self.state.conflicts]
 
     def _roll_back(self, number: int, tried: DesiredState, reason: str) -> None:
         former = roll_back(self._postfix, self._directory, number)
         self._in_force = None
-        self._verdicts.brought_back(former.proven)
+        self._verdicts.restored(former.confirmed)
         self._verdicts.refuse(tried, f"no probe was accepted with them ({reason})")
         forget_generation(self._directory, number)
         self.state.count("rolled_back")

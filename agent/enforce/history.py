@@ -35,7 +35,7 @@ class Generation:
         number: the higher, the newer.
         replaced: when.
         files: those that are kept.
-        proven: its state's name (`verdicts`) if a probe was accepted with it, else empty.
+        confirmed: its state's name (`verdicts`) if a probe was accepted with it, else empty.
         activation: what its return needs to come into force.
         parameters: names of main.cf that its return sets or removes.
         services: names of master.cf, of type unix, that its return sets or removes.
@@ -44,7 +44,7 @@ class Generation:
     number: int
     replaced: datetime
     files: tuple[str, ...]
-    proven: str
+    confirmed: str
     activation: Activation
     parameters: frozenset[str]
     services: frozenset[str]
@@ -74,7 +74,7 @@ def _describe(directory: Path, number: int) -> Generation | None:
             number,
             datetime.fromtimestamp(folder.stat().st_mtime, UTC),
             files,
-            notes["proven"],
+            notes["confirmed"],
             Activation[notes["activation"]],
             frozenset(notes["parameters"]),
             frozenset(notes["services"]),
@@ -84,7 +84,7 @@ def _describe(directory: Path, number: int) -> Generation | None:
 
 
 def keep_generation(
-    plan: Plan, postfix: Postfix, directory: Path, *, proven: str = "", half_done: bool = False
+    plan: Plan, postfix: Postfix, directory: Path, *, confirmed: str = "", half_done: bool = False
 ) -> None:
     """Keep what is in force now, once, however often a change is tried.
 
@@ -92,7 +92,7 @@ def keep_generation(
         plan: the change.
         postfix: what is changed.
         directory: enforce.directory.
-        proven: the name of the state in force, if a probe was accepted with it.
+        confirmed: the name of the state in force, if a probe was accepted with it.
         half_done: a change was begun and not ended: what is in force is a mixture.
 
     Raises:
@@ -109,13 +109,13 @@ def keep_generation(
         last.number + 1 if last else 1,
         datetime.now(UTC),
         tuple(contents),
-        proven,
+        confirmed,
         plan.activation,
         frozenset(plan.parameters),
         frozenset((*plan.services, *plan.stale_services)),
     )
     if last and _is_tried_again(contents, last, folder_of(directory, last.number), half_done=half_done):
-        now = _both(replace(now, number=last.number, proven=proven or last.proven), last)
+        now = _both(replace(now, number=last.number, confirmed=confirmed or last.confirmed), last)
         # Tables that the first try has changed already are kept as they were before it.
         contents |= {name: (folder_of(directory, last.number) / name).read_bytes() for name in last.files}
     _write(now, contents, folder)
@@ -150,7 +150,7 @@ def _write(generation: Generation, contents: dict[str, bytes], folder: Path) -> 
     for name, content in contents.items():
         write_new(beside / name, content, mode=0o600, owner=_ROOT)
     notes = {
-        "proven": generation.proven,
+        "confirmed": generation.confirmed,
         "activation": generation.activation.name,
         "parameters": sorted(generation.parameters),
         "services": sorted(generation.services),
@@ -163,7 +163,7 @@ def _write(generation: Generation, contents: dict[str, bytes], folder: Path) -> 
 
 def newest_proven(directory: Path) -> int | None:
     """The number of the last configuration with which a probe was accepted."""
-    return next((one.number for one in list_generations(directory) if one.proven), None)
+    return next((one.number for one in list_generations(directory) if one.confirmed), None)
 
 
 def choose_generation(directory: Path, number: int | None) -> Generation:

@@ -7,7 +7,7 @@ mended by editing it. It is put aside, and the last good one comes back.
 from pathlib import Path
 
 from postward.agent.fsutil import write_atomically
-from postward.agent.postfix.commands import Postfix, PostfixError, let_rest
+from postward.agent.postfix.commands import Postfix, PostfixError, backdate
 
 _FILES = ("main.cf", "master.cf")
 
@@ -31,7 +31,7 @@ def _is_good(folder: Path) -> bool:
         return False
 
 
-def mend_unreadable(postfix: Postfix, directory: Path) -> Path | None:
+def restore_readable(postfix: Postfix, directory: Path) -> Path | None:
     """Put back the last good ones of files that Postfix cannot read.
 
     Returns:
@@ -57,5 +57,5 @@ def mend_unreadable(postfix: Postfix, directory: Path) -> Path | None:
         write_atomically(current, good.read_bytes(), mode=mode, owner=(0, 0))
         aside = aside or current
     if aside is not None:
-        let_rest(postfix.main_cf)
+        backdate(postfix.main_cf)
     return aside

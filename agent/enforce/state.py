@@ -24,7 +24,7 @@ class Enforcement:
         in_sync: Postfix has what the settings say; None before the first look.
         drift: parameters and files that differ now.
         unknown: settings that this release of Postfix does not know, and that were not written.
-        fights: parameters and files that another tool keeps changing, so that they are left alone.
+        conflicts: parameters and files that another tool keeps changing, so that they are left alone.
         repairs: how often each was put right.
         repaired_at: when each was put right in the last hour, in seconds since the epoch.
         applies: changes by result.
@@ -34,7 +34,7 @@ class Enforcement:
     in_sync: bool | None = None
     drift: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    fights: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
     repairs: dict[str, int] = field(default_factory=dict)
     repaired_at: dict[str, list[float]] = field(default_factory=dict)
     applies: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RESULTS, 0))
@@ -46,7 +46,7 @@ class Enforcement:
         return {
             "postward_config_in_sync": in_sync,
             "postward_config_drift": {(name,): 1.0 for name in self.drift},
-            "postward_config_fight": {(name,): 1.0 for name in self.fights},
+            "postward_config_conflict": {(name,): 1.0 for name in self.conflicts},
             "postward_config_repairs_total": {
                 (name,): float(number) for name, number in self.repairs.items()
             },
@@ -72,7 +72,7 @@ class Enforcement:
             for name, moments in self.repaired_at.items()
         }
         self.repaired_at = {name: moments for name, moments in recent.items() if moments}
-        self.fights = [name for name in names if len(self.repaired_at.get(name, [])) >= most]
+        self.conflicts = [name for name in names if len(self.repaired_at.get(name, [])) >= most]
 
 
 def enforcement_file(directory: Path) -> Path:

@@ -13,7 +13,7 @@ from postward.agent.fsutil import write_atomically
 from postward.config.desired import DesiredState
 
 
-class Verdicts:
+class AppliedState:
     """The words on desired states; the last one of each kind is kept."""
 
     def __init__(self, path: Path) -> None:
@@ -30,7 +30,7 @@ class Verdicts:
         return self._is("applied", desired)
 
     @property
-    def proven(self) -> str:
+    def confirmed(self) -> str:
         """By what name the state in force is known, if a probe was accepted with it; else empty."""
         return str(self._data["applied"]) if self._data["applied"] == self._data["confirmed"] else ""
 
@@ -57,9 +57,9 @@ class Verdicts:
         if not self.is_applied(desired) or self._data["refused"]:
             self._set(applied=self._digest(desired), refused="", reason="")
 
-    def brought_back(self, proven: str) -> None:
-        """Remember that a former state is in force again, one that was `proven` or, for an empty name, was not."""
-        self._set(applied=proven, **({"confirmed": proven} if proven else {}))
+    def restored(self, confirmed: str) -> None:
+        """Remember that a former state is in force again, one that was `confirmed` or, for an empty name, was not."""
+        self._set(applied=confirmed, **({"confirmed": confirmed} if confirmed else {}))
 
     def confirm(self, desired: DesiredState) -> None:
         """Remember that a probe was accepted with this."""

@@ -25,7 +25,7 @@ from postward.parsers.events import Delivery
 from postward.parsers.scrub import scrub
 
 SCHEMA: Final = 1
-_MOST_WAITING: Final = 10_000  # lines
+_MAX_WAITING: Final = 10_000  # lines
 # What says nothing about who wrote to whom. Everything else is left out unless it is asked for.
 IMPERSONAL: Final = frozenset({
     "action", "bits", "cipher", "conn_use", "delay", "delays", "direction", "dsn", "how", "key_exchange", "kind",
@@ -59,7 +59,7 @@ class EventStream:
         self._names = names
         self._personal = personal
         self._clock = clock
-        self._waiting: queue.Queue[bytes | None] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[bytes | None] = queue.Queue(_MAX_WAITING)
         self._reopen = threading.Event()
         self.dropped = 0
         self._file = target()

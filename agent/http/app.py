@@ -44,7 +44,7 @@ async def _nothing() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Hooks:
     """What the endpoint needs of the agent.
 
     Attributes:
@@ -74,7 +74,7 @@ class _Families(Collector):
         return self._families
 
 
-class Pages:
+class ScrapeCache:
     """Pages of metrics, each kept for five times as long as it took to write.
 
     Of a page that is written anew, families are that changed: on most hosts most series rest, and encoding them is
@@ -117,7 +117,7 @@ class Pages:
         return b"".join([*(text for _, text in now), end])
 
 
-def application(registry: CollectorRegistry, answers: Answers, access: WebAccess | None = None) -> Starlette:
+def application(registry: CollectorRegistry, answers: Hooks, access: WebAccess | None = None) -> Starlette:
     """The ASGI application.
 
     Args:
@@ -125,7 +125,7 @@ def application(registry: CollectorRegistry, answers: Answers, access: WebAccess
         answers: what is asked of the agent.
         access: who may come in; None: everybody.
     """
-    pages = Pages(registry)
+    pages = ScrapeCache(registry)
 
     async def metrics(request: Request) -> Response:
         if reason := answers.not_ready():

@@ -13,11 +13,11 @@ from typing import Any
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from postward.agent.export.jsonl import EventStream, open_target
-from postward.agent.http.app import Answers, application
+from postward.agent.http.app import Hooks, application
 from postward.agent.http.server import HttpServer, Listeners
 from postward.agent.http.web_config import WebAccess, WebConfigError
 from postward.agent.metrics.collector import Gauges, PostwardCollector
-from postward.agent.metrics.daemons import Details
+from postward.agent.metrics.daemons import DaemonMetrics
 from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.legacy import LegacyCollector
@@ -28,11 +28,11 @@ from postward.agent.postfix.commands import Postfix
 from postward.config.settings import Settings
 
 
-class TellingError(Exception):
+class ExporterError(Exception):
     """A part cannot be set up; the text names the setting and what would be right."""
 
 
-class Telling:
+class Exporter:
     """Metrics, the queue, the endpoint and the event stream.
 
     Args:
@@ -45,7 +45,7 @@ class Telling:
         listeners: the sockets of the agent before this one, and of this.
 
     Raises:
-        TellingError: on construction.
+        ExporterError: on construction.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Telling:
             (relay.name,): float(relay.fallback) for relay in settings.relay
         }
         exemplars = Exemplars()
-        self._details = Details(tally, names, exemplars)
+        self._details = DaemonMetrics(tally, names, exemplars)
         self._queue = QueueMonitor(postfix.list_queue) if settings.queue.enabled else None
         self._stream = _event_stream(settings, names)
         self._access = _access(settings)
@@ -77,7 +77,7 @@ class Telling:
         if settings.web.legacy_metrics:
             registry.register(LegacyCollector(tally, lambda: self._queue.counts if self._queue else None))
         ProcessCollector(registry=registry)
-        answers = Answers(
+        answers = Hooks(
             not_ready,
             self.refresh,
             self._reload_by_request if settings.web.reload else None,
@@ -89,7 +89,7 @@ class Telling:
         try:
             sockets = listeners.take(self.addresses)
         except OSError as error:
-            raise TellingError(
+            raise ExporterError(
                 f"web.listen: {error.filename}: {error.strerror}; write an address of this host and a free port"
             ) from None
         self._server = HttpServer(application(registry, answers, self._access), sockets, self._access)
@@ -151,7 +151,7 @@ def _access(settings: Settings) -> WebAccess:
     try:
         return WebAccess(Path(file) if file else None, time.monotonic)
     except WebConfigError as error:
-        raise TellingError(f"web.config_file: {error}") from None
+        raise ExporterError(f"web.config_file: {error}") from None
 
 
 def _event_stream(settings: Settings, names: RelayNames) -> EventStream | None:
@@ -160,6 +160,6 @@ def _event_stream(settings: Settings, names: RelayNames) -> EventStream | None:
     try:
         return EventStream(open_target(settings.events.target), names, personal=settings.events.personal)
     except OSError as error:
-        raise TellingError(
+        raise ExporterError(
             f"events.target: {settings.events.target}: {error.strerror}; write stdout, or a file that can be written"
         ) from None

@@ -2,8 +2,8 @@
 
 Promise: slow and hostile clients cost the log reading nothing. There are never more than `_MOST` connections, so that
 descriptors remain for logs; one more is closed at once. A connection that has not brought a whole request within
-`_PATIENCE` seconds, or does not take its answer in that time, is cut off; so is a TLS handshake. Who has come in before
-the end is answered, if that takes no longer than `_FAREWELL`: other settings are no reason to miss a scrape.
+`_TIMEOUT` seconds, or does not take its answer in that time, is cut off; so is a TLS handshake. Who has come in before
+the end is answered, if that takes no longer than `_DRAIN_TIMEOUT`: other settings are no reason to miss a scrape.
 
 How it fails: an address that cannot be bound is an OSError on construction. When descriptors run out, accepting
 pauses and goes on.
@@ -27,9 +27,9 @@ from postward.agent.http.web_config import WebAccess
 from postward.config.fields import split_address
 
 _MOST = 64
-_PATIENCE = 10.0  # seconds
-_FAREWELL = 1.0  # seconds
-_LOOK = 0.01  # seconds
+_TIMEOUT = 10.0  # seconds
+_DRAIN_TIMEOUT = 1.0  # seconds
+_POLL_INTERVAL = 0.01  # seconds
 _KEEP_ALIVE = 75  # seconds; longer than a scrape interval
 _PAUSE = 1.0  # seconds until accepting is tried again
 
@@ -132,7 +132,7 @@ class _Connection(H11Protocol):
 
     def _expect(self) -> None:
         self._relax()
-        self._deadline = self.loop.call_later(_PATIENCE, self._cut)
+        self._deadline = self.loop.call_later(_TIMEOUT, self._cut)
 
     def _relax(self) -> None:
         if self._deadline is not None:
@@ -218,7 +218,7 @@ class HttpServer:
                 self._connection,
                 accepted,
                 ssl=context,
-                **({"ssl_handshake_timeout": _PATIENCE, "ssl_shutdown_timeout": 1.0} if context else {}),
+                **({"ssl_handshake_timeout": _TIMEOUT, "ssl_shutdown_timeout": 1.0} if context else {}),
             )
         except (OSError, ssl.SSLError):
             # A client that speaks no TLS, has no certificate, or is gone: its affair.
@@ -234,12 +234,12 @@ class HttpServer:
         for listener in self._listeners:
             asyncio.get_running_loop().remove_reader(listener)
             listener.close()
-        end = time.monotonic() + _FAREWELL
+        end = time.monotonic() + _DRAIN_TIMEOUT
         while (self._opening or self._state.connections) and time.monotonic() < end:
             for connection in list(self._state.connections):
                 if isinstance(connection, _Connection):
                     connection.retire()
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(_POLL_INTERVAL)
         for task in self._opening:
             task.cancel()
         for connection in list(self._state.connections):

@@ -43,7 +43,7 @@ _HEADERS: Final = frozenset(
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 # A file that is changed back within this time is not seen; a renewal takes longer.
 _LOOK_AGAIN: Final = 1.0  # seconds
-_MOST_REMEMBERED: Final = 64  # logins whose bcrypt, which is slow on purpose, is not computed again
+_MAX_REMEMBERED: Final = 64  # logins whose bcrypt, which is slow on purpose, is not computed again
 
 _log = logging.getLogger("postward")
 
@@ -309,7 +309,7 @@ class WebAccess:
         right = bcrypt.checkpw(password, hashed.encode()) and name in self.config.users
         if right:
             self._known[key] = None
-            if len(self._known) > _MOST_REMEMBERED:
+            if len(self._known) > _MAX_REMEMBERED:
                 self._known.popitem(last=False)
         return right
 

@@ -12,8 +12,8 @@ from postward.agent.incidents.evidence import line_of
 from postward.parsers import Event, Record
 from postward.parsers import events as ev
 
-_MOST_PROCESSES = 256
-_MOST_CLUES = 8
+_MAX_PROCESSES = 256
+_MAX_CLUES = 8
 _TLS_FOR_OTHERS = "tlsproxy"  # what it says of a server concerns whichever smtp(8) talks to that server
 # What a process finds out when it starts, and says once in its life.
 _SAID_ONCE = re.compile(r"disabling TLS|chain file")
@@ -26,7 +26,7 @@ CLUES = (
 )  # fmt: skip
 
 
-class Clue(NamedTuple):
+class ContextLine(NamedTuple):
     """A line that was said before.
 
     Attributes:
@@ -44,7 +44,7 @@ class _Process:
     __slots__ = ("clues", "delivered")
 
     def __init__(self) -> None:
-        self.clues: deque[Clue] = deque(maxlen=_MOST_CLUES)
+        self.clues: deque[ContextLine] = deque(maxlen=_MAX_CLUES)
         self.delivered = False
 
 
@@ -60,14 +60,14 @@ class Clues:
         process = self._processes.pop(key, None) or _Process()
         if process.delivered:
             kept = [clue for clue in process.clues if _SAID_ONCE.search(clue.text)]
-            process.clues = deque(kept, maxlen=_MOST_CLUES)
+            process.clues = deque(kept, maxlen=_MAX_CLUES)
             process.delivered = False
-        process.clues.append(Clue(record.text, getattr(event, "peer", None), line_of(record)))
+        process.clues.append(ContextLine(record.text, getattr(event, "peer", None), line_of(record)))
         self._processes[key] = process
-        if len(self._processes) > _MOST_PROCESSES:
+        if len(self._processes) > _MAX_PROCESSES:
             self._processes.popitem(last=False)
 
-    def before(self, record: Record, relay: str) -> tuple[list[Clue], bool]:
+    def before(self, record: Record, relay: str) -> tuple[list[ContextLine], bool]:
         """What was said before this delivery and is not about another server; and whether it is the first one since."""
         process = self._processes.get(_key(record))
         if process is None:
@@ -76,12 +76,12 @@ class Clues:
         own = [clue for clue in process.clues if _about(clue.peer, relay)]
         return own or self._said_for(record, relay), first
 
-    def _said_for(self, record: Record, relay: str) -> list[Clue]:
+    def _said_for(self, record: Record, relay: str) -> list[ContextLine]:
         """The last that tlsproxy(8) said of this server."""
         process = self._processes.get((record.instance, _TLS_FOR_OTHERS, None))
         return [clue for clue in process.clues if clue.peer == relay][-1:] if process is not None else []
 
-    def all_before(self, record: Record) -> list[Clue]:
+    def all_before(self, record: Record) -> list[ContextLine]:
         """Also what is about other servers: those that were tried first."""
         process = self._processes.get(_key(record))
         return list(process.clues) if process is not None else []

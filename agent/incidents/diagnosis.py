@@ -1,7 +1,7 @@
 """An incident and what is known of the host → why, which setting, and what mends it. Pure.
 
 What is known speaks for and against the candidates of the symptom (`weighing.py`). What is proved alone is certain, what is
-left alone is near-certain, and everything else is told as ambiguous, with what to look at.
+left alone is likely, and everything else is told as ambiguous, with what to look at.
 """
 
 import re
@@ -33,7 +33,7 @@ class Explanation:
         what: the cause.
         setting: the setting responsible, in the words of the settings file.
         parameter: what Postfix calls it.
-        mend: the command or edit.
+        remedy: the command or edit.
         look: what to look at to be sure; "" where nothing is left to look at.
         where: the place on this host, if lint found it.
     """
@@ -42,8 +42,8 @@ class Explanation:
     what: str
     setting: str
     parameter: str
-    mend: str
-    look: str = ""
+    remedy: str
+    check: str = ""
     where: str = ""
 
 
@@ -88,7 +88,7 @@ def diagnose(
     if len(symptom.candidates) == 1:
         return Diagnosis(symptom.certainty, symptom.title, causes)
     if len(left) == 1 and len(left) < len(symptom.candidates):
-        return Diagnosis(Certainty.NEAR, symptom.title, causes)
+        return Diagnosis(Certainty.LIKELY, symptom.title, causes)
     return Diagnosis(Certainty.AMBIGUOUS, symptom.title, causes)
 
 
@@ -100,7 +100,7 @@ def proofs_of(settings: Settings | None, facts: HostFacts, source: str = "") -> 
     """
     usual = {finding.id: finding for finding in lint(settings, facts, source)}
     everything = lint(settings, replace(facts, managed=frozenset()), source)
-    return [usual.get(finding.id) or replace(finding, mend="") for finding in everything]
+    return [usual.get(finding.id) or replace(finding, remedy="") for finding in everything]
 
 
 def _explained(
@@ -112,13 +112,16 @@ def _explained(
         candidate.what,
         candidate.setting,
         candidate.parameter,
-        _with_names(filled(candidate.mend, facts), names),
-        _with_names(candidate.look, names),
+        _with_names(filled(candidate.remedy, facts), names),
+        _with_names(candidate.check, names),
     )
     if finding is None:
         return explanation
     return replace(
-        explanation, mend=finding.mend or explanation.mend, look="", where=f"{finding.where} {finding.what}"
+        explanation,
+        remedy=finding.remedy or explanation.remedy,
+        check="",
+        where=f"{finding.where} {finding.what}",
     )
 
 
@@ -216,7 +219,7 @@ _FILL: dict[str, Callable[[HostFacts, str], str]] = {
 }
 
 
-def as_shown(incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False) -> dict[str, Any]:
+def to_dict(incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False) -> dict[str, Any]:
     """An incident with its diagnosis as it goes into JSON, to web hooks and to the status page.
 
     Args:

@@ -17,10 +17,10 @@ def line_of(record: Record) -> str:
     pid = f"[{record.pid}]" if record.pid is not None else ""
     severity = "" if record.severity == "info" else f"{record.severity}: "
     line = f"{readable(record.stamp)} {record.host} {tag}{pid}: {severity}{scrub(record.text)}"
-    return harmless(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…")
+    return printable(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…")
 
 
-def harmless(text: str) -> str:
+def printable(text: str) -> str:
     """Text with control characters spelled out: strangers send them, and a terminal would obey."""
     if text.isprintable():
         return text

@@ -12,14 +12,14 @@ from postward.parsers import Cause, Event, Record, cause_of, parse_stamp
 from postward.parsers.cause import DELIVERED
 from postward.parsers.events import Delivery
 
-PIECE = 600  # seconds
-PIECES = 144
+BUCKET = 600  # seconds
+BUCKETS = 144
 # Upper bounds of delays in seconds, in words for the chart below.
 DELAYS = (1.0, 5.0, 30.0, 300.0, 3600.0)
 STATUSES = ("sent", "deferred", "bounced")
 
 
-class Piece:
+class Bucket:
     """Ten minutes: counts by status, by delay (of mails that were sent), and by cause."""
 
     __slots__ = ("causes", "delays", "status")
@@ -34,7 +34,7 @@ class Piece:
         return [self.status, self.delays, self.causes]
 
     @classmethod
-    def from_json(cls, data: Any) -> "Piece":
+    def from_json(cls, data: Any) -> "Bucket":
         """Raises ValueError, TypeError, KeyError for what `as_json` did not make."""
         status, delays, causes = data
         piece = cls()
@@ -44,7 +44,7 @@ class Piece:
         return piece
 
 
-class Day:
+class DeliveryHistory:
     """The pieces of the last day.
 
     Args:
@@ -53,7 +53,7 @@ class Day:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        self._pieces: dict[int, Piece] = {}
+        self._pieces: dict[int, Bucket] = {}
         self._stamp = ("", 0)
 
     def observe(self, record: Record, event: Event) -> None:
@@ -69,10 +69,10 @@ class Day:
         cause = (cause_of(event) or Cause.OTHER).value
         piece.causes[cause] = piece.causes.get(cause, 0) + record.repeat
 
-    def pieces(self, now: float) -> list[Piece]:
+    def pieces(self, now: float) -> list[Bucket]:
         """The last day up to now, oldest first, empty pieces included."""
-        last = int(now) // PIECE
-        return [self._pieces.get(number) or Piece() for number in range(last - PIECES + 1, last + 1)]
+        last = int(now) // BUCKET
+        return [self._pieces.get(number) or Bucket() for number in range(last - BUCKETS + 1, last + 1)]
 
     def as_json(self) -> dict[str, Any]:
         """For the checkpoint."""
@@ -82,27 +82,27 @@ class Day:
         """Take over what `as_json` gave; what it did not give is left out."""
         for number, row in data.items():
             try:
-                self._pieces[int(number)] = Piece.from_json(row)
+                self._pieces[int(number)] = Bucket.from_json(row)
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
         self._forget()
 
-    def _piece(self, number: int) -> Piece:
+    def _piece(self, number: int) -> Bucket:
         piece = self._pieces.get(number)
         if piece is None:
-            piece = self._pieces[number] = Piece()
+            piece = self._pieces[number] = Bucket()
             self._forget()
         return piece
 
     def _forget(self) -> None:
         # A clock that jumps makes pieces anywhere: the newest stay.
-        while len(self._pieces) > PIECES + 1:
+        while len(self._pieces) > BUCKETS + 1:
             del self._pieces[min(self._pieces)]
 
     def _number(self, stamp: str) -> int:
         if stamp != self._stamp[0]:
             now = self._clock()
-            self._stamp = (stamp, int((parse_stamp(stamp, now) or now).timestamp()) // PIECE)
+            self._stamp = (stamp, int((parse_stamp(stamp, now) or now).timestamp()) // BUCKET)
         return self._stamp[1]
 
 

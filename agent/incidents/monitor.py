@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from postward.agent.clock import local_now
-from postward.agent.incidents.diagnosis import as_shown, diagnose, proofs_of
+from postward.agent.incidents.diagnosis import diagnose, proofs_of, to_dict
 from postward.agent.incidents.evidence import masked
-from postward.agent.incidents.history import Day
-from postward.agent.incidents.notify import Notices
+from postward.agent.incidents.history import DeliveryHistory
+from postward.agent.incidents.notify import Notifier
 from postward.agent.incidents.render import Shown, one_line
 from postward.agent.incidents.symptom import Offer
 from postward.agent.incidents.tracker import Incidents
@@ -27,7 +27,7 @@ from postward.agent.postfix.facts import read_host_facts
 from postward.config.lint import Finding, HostFacts
 from postward.config.settings import Settings
 
-_LOOK = 1.0  # seconds between two looks at what changed
+_POLL_INTERVAL = 1.0  # seconds between two looks at what changed
 _FACTS_LAST = 60.0  # seconds
 _QUEUE_EVERY = 30.0  # seconds between two listings for incidents
 _PICKED_UP_BY_THEN = 120.0  # seconds a mail may lie in maildrop
@@ -43,7 +43,7 @@ class _Facts:
     read: float = 0.0  # monotonic
 
 
-class IncidentWatch:
+class IncidentMonitor:
     """Incidents, the last day, and who is told.
 
     Args:
@@ -73,8 +73,8 @@ class IncidentWatch:
         self._written = written
         self._relays = relays
         self.incidents = Incidents(names, local_now)
-        self.day = Day(local_now)
-        self._notices = Notices(settings.notify)
+        self.day = DeliveryHistory(local_now)
+        self._notices = Notifier(settings.notify)
         self._known = _Facts()
         self._queue_read = 0.0
 
@@ -88,7 +88,7 @@ class IncidentWatch:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._notices.run())
             while True:
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_POLL_INTERVAL)
                 if caught_up():
                     await self._look(time.time())
 
@@ -124,9 +124,9 @@ class IncidentWatch:
     def _shown(self, incident: Any) -> Shown:
         signs = {other.symptom for other in self.incidents.open}
         if incident.closed is not None:
-            return as_shown(incident, diagnose(incident))
+            return to_dict(incident, diagnose(incident))
         offer = Offer.of(self._relays().get(incident.relay))
-        return as_shown(incident, diagnose(incident, self._known.facts, self._known.findings, signs, offer))
+        return to_dict(incident, diagnose(incident, self._known.facts, self._known.findings, signs, offer))
 
     # What is shown
 
@@ -230,7 +230,7 @@ def _tell(kind: str, shown: Shown) -> None:
 
 
 def _fields(kind: str, shown: Shown) -> dict[str, str]:
-    cause = shown["causes"][0] if len(shown["causes"]) == 1 else {"setting": "", "mend": ""}
+    cause = shown["causes"][0] if len(shown["causes"]) == 1 else {"setting": "", "remedy": ""}
     return {
         "POSTWARD_INCIDENT": kind,
         "POSTWARD_SYMPTOM": shown["symptom"],
@@ -238,8 +238,8 @@ def _fields(kind: str, shown: Shown) -> dict[str, str]:
         "POSTWARD_RELAY": shown["relay"],
         "POSTWARD_CAUSE": shown["cause"] or "",
         "POSTWARD_SETTING": cause["setting"],
-        "POSTWARD_MEND": cause["mend"],
+        "POSTWARD_MEND": cause["remedy"],
     }
 
 
-__all__ = ["IncidentWatch", "conditions", "probes"]
+__all__ = ["IncidentMonitor", "conditions", "probes"]

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 from postward.agent.incidents.render import Shown, one_line
 from postward.config.sections import Notify
 
-_MOST_WAITING = 64
+_MAX_WAITING = 64
 _TRIES = 4
 _FIRST_PAUSE = 2.0  # seconds; doubled after each try
-_PATIENCE = 10.0  # seconds for one try
+_TIMEOUT = 10.0  # seconds for one try
 _QUIET = 600.0  # seconds in which what comes and goes is told of once
 _log = logging.getLogger("postward.notices")
 
@@ -76,11 +76,11 @@ def _body(kind: str, shown: Shown) -> str:
         return f"{shown['closed_by']}; {shown['mails']} mails were concerned, {shown['lost']} lost"
     lines = [f"{shown['attempts']} attempts, {shown['lost']} lost"]
     for cause in shown["causes"]:
-        lines += [f"- {cause['what']}", f"  setting: {cause['setting']}", f"  mend: {cause['mend']}"]
+        lines += [f"- {cause['what']}", f"  setting: {cause['setting']}", f"  remedy: {cause['remedy']}"]
     return "\n".join(lines)
 
 
-class Notices:
+class Notifier:
     """Tells of incidents.
 
     Args:
@@ -98,13 +98,13 @@ class Notices:
         self._settings = settings
         self._post = post or _post
         self._clock = clock
-        self._waiting: asyncio.Queue[tuple[str, Shown]] = asyncio.Queue(_MOST_WAITING)
+        self._waiting: asyncio.Queue[tuple[str, Shown]] = asyncio.Queue(_MAX_WAITING)
         self._told: dict[str, float] = {}
         self.counts = {"sent": 0, "failed": 0, "dropped": 0}
 
     def tell(self, kind: str, shown: Shown, *, again: bool = False) -> None:
         """Put a notice into the queue; what is only worth noting, or comes and goes, is left out."""
-        if self._settings.webhook is None or shown["effect"] in {"note", "refused"}:
+        if self._settings.webhook is None or shown["effect"] in {"note", "rejected"}:
             return
         key = f"{kind} {shown['symptom']} {shown['postfix_instance']} {shown['place']}"
         if again and self._clock() - self._told.get(key, -_QUIET) < _QUIET:
@@ -147,19 +147,19 @@ class Notices:
 
     async def _ping(self) -> None:
         """A dead man's switch: who receives it raises the alarm when it stays out."""
-        if self._settings.ping is None:
+        if self._settings.heartbeat_url is None:
             return
         told = False
         while True:
             try:
-                await asyncio.to_thread(self._post, self._settings.ping.get_secret_value(), None)
+                await asyncio.to_thread(self._post, self._settings.heartbeat_url.get_secret_value(), None)
                 told = False
             except (OSError, ValueError) as error:
                 if not told:
-                    host = host_of(self._settings.ping.get_secret_value())
-                    _log.error("notify.ping: %s: %s", host, _reason(error))
+                    host = host_of(self._settings.heartbeat_url.get_secret_value())
+                    _log.error("notify.heartbeat_url: %s: %s", host, _reason(error))
                 told = True
-            await asyncio.sleep(self._settings.ping_interval_seconds)
+            await asyncio.sleep(self._settings.heartbeat_interval_seconds)
 
 
 def host_of(url: str) -> str:
@@ -189,5 +189,5 @@ def _post(url: str, request: Request | None) -> None:
     made = urllib.request.Request(  # noqa: S310 - the settings allow http and https alone
         url, request.body if request else None, dict(request.headers) if request else {}
     )
-    with _opener.open(made, timeout=_PATIENCE) as answer:
+    with _opener.open(made, timeout=_TIMEOUT) as answer:
         answer.read(1024)

@@ -12,9 +12,9 @@ from postward.agent.incidents.catalog.table import SYMPTOMS
 from postward.agent.incidents.model import Change, Incident, key_of
 from postward.agent.incidents.symptom import Effect, Symptom
 
-_MOST_OPEN = 64
+_MAX_OPEN = 64
 MOST_CLOSED = 200
-_AGAIN = 3600.0  # seconds after which what comes back is another incident
+_REOPEN_WINDOW = 3600.0  # seconds after which what comes back is another incident
 
 
 class Register:
@@ -27,7 +27,7 @@ class Register:
     def __init__(self, keep_closed: int = MOST_CLOSED) -> None:
         self._open: dict[str, Incident] = {}
         self._closed: deque[Incident] = deque(maxlen=keep_closed)
-        self._changes: deque[Change] = deque(maxlen=2 * _MOST_OPEN)
+        self._changes: deque[Change] = deque(maxlen=2 * _MAX_OPEN)
         self.dropped = 0  # incidents that found no room
         self.opened_total = 0
 
@@ -57,7 +57,7 @@ class Register:
         incident = self._open.get(key)
         if incident is not None:
             return incident
-        if len(self._open) >= _MOST_OPEN and not self._make_room(symptom.effect):
+        if len(self._open) >= _MAX_OPEN and not self._make_room(symptom.effect):
             return None
         incident = self._come_back(key, now) or Incident(
             symptom.id, instance, place, "none", "", None, symptom.effect, now, now
@@ -115,7 +115,7 @@ class Register:
 
     def _come_back(self, key: str, now: float) -> Incident | None:
         for incident in self._closed:
-            if incident.key == key and now - (incident.closed or 0.0) < _AGAIN:
+            if incident.key == key and now - (incident.closed or 0.0) < _REOPEN_WINDOW:
                 self._closed.remove(incident)
                 incident.opened += 1
                 incident.closed, incident.closed_by = None, ""

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-Shown = dict[str, Any]  # what `diagnosis.as_shown` gives
+Shown = dict[str, Any]  # what `diagnosis.to_dict` gives
 Parts = list[tuple[str, str]]  # text, style
 
-_STYLE = {"lost": "bold red", "delayed": "bold yellow", "refused": "yellow", "note": "cyan"}
-_HEAD = {"lost": "MAIL IS LOST", "delayed": "MAIL WAITS", "refused": "MAIL RETURNED", "note": "NOTE"}
+_STYLE = {"lost": "bold red", "delayed": "bold yellow", "rejected": "yellow", "note": "cyan"}
+_HEAD = {"lost": "MAIL IS LOST", "delayed": "MAIL WAITS", "rejected": "MAIL RETURNED", "note": "NOTE"}
 
 
 def lines_of_incident(shown: Shown, now: float) -> Iterator[Parts]:
@@ -32,9 +32,9 @@ def lines_of_incident(shown: Shown, now: float) -> Iterator[Parts]:
         ]
         if cause["where"]:
             yield [(f"{pad}found:   ", "dim"), (cause["where"], "")]
-        yield [(f"{pad}mend:    ", "dim"), (cause["mend"], "bold")]
-        if cause["look"]:
-            yield [(f"{pad}look at: ", "dim"), (cause["look"], "")]
+        yield [(f"{pad}remedy:    ", "dim"), (cause["remedy"], "bold")]
+        if cause["check"]:
+            yield [(f"{pad}look at: ", "dim"), (cause["check"], "")]
     for line in shown["evidence"]:
         yield [("  | ", "dim"), (line, "dim")]
 
@@ -42,7 +42,7 @@ def lines_of_incident(shown: Shown, now: float) -> Iterator[Parts]:
 def one_line(shown: Shown) -> str:
     """An incident in one line, for the journal and for pagers."""
     cause = shown["causes"][0]
-    setting = f"; setting: {cause['setting']}; mend: {cause['mend']}" if len(shown["causes"]) == 1 else ""
+    setting = f"; setting: {cause['setting']}; remedy: {cause['remedy']}" if len(shown["causes"]) == 1 else ""
     return f"{shown['title']} ({_where(shown)}){setting}"
 
 

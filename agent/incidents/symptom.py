@@ -19,7 +19,7 @@ class Certainty(StrEnum):
     """How sure a diagnosis is."""
 
     CERTAIN = "certain"  # the lines, or a fact of the host, identify the cause
-    NEAR = "near-certain"  # one cheap fact is left to look at
+    LIKELY = "likely"  # one cheap fact is left to look at
     AMBIGUOUS = "ambiguous"  # the same lines have several causes, and no fact here separates them
 
 
@@ -28,11 +28,11 @@ class Effect(StrEnum):
 
     LOST = "lost"  # Postfix gives the mail up though nothing is wrong with it
     DELAYED = "delayed"  # mail waits
-    REFUSED = "refused"  # single mails come back: recipient, content, size. Nothing of this host is broken
+    REJECTED = "rejected"  # single mails come back: recipient, content, size. Nothing of this host is broken
     NOTE = "note"  # mail goes out all the same
 
 
-class Proof(StrEnum):
+class Resolution(StrEnum):
     """What closes an incident: a success on the same path."""
 
     SENT = "sent"  # a mail sent by the same relay, or by the same daemon
@@ -73,7 +73,7 @@ class Candidate:
         what: the cause in plain words.
         setting: the setting responsible, in the words of the settings file.
         parameter: the parameter, table or file of Postfix.
-        mend: the command or edit; `{ca_file}`, `{install_sasl}`, `{reload}`, `{restart}` and the like stand for what holds on
+        remedy: the command or edit; `{ca_file}`, `{install_sasl}`, `{reload}`, `{restart}` and the like stand for what holds on
             this host (`diagnosis.py`).
         look: what to look at, where nobody has looked yet.
         proofs: rules of lint whose finding proves it, and whose silence, once looked, speaks against it.
@@ -93,8 +93,8 @@ class Candidate:
     what: str
     setting: str
     parameter: str
-    mend: str
-    look: str = ""
+    remedy: str
+    check: str = ""
     proofs: tuple[str, ...] = ()
     signs: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
@@ -132,7 +132,7 @@ class Symptom:
     says: re.Pattern[str] | None = None
     clue: re.Pattern[str] | None = None
     effect: Effect = Effect.DELAYED
-    proof: Proof = Proof.SENT
+    proof: Resolution = Resolution.SENT
 
     def __post_init__(self) -> None:
         """A symptom with several causes cannot be certain of one."""

@@ -16,11 +16,11 @@ from typing import Any
 
 from postward.agent.incidents.catalog.table import SYMPTOMS, of_delivery, of_line
 from postward.agent.incidents.context import CLUES, Clues
-from postward.agent.incidents.evidence import harmless, line_of
+from postward.agent.incidents.evidence import line_of, printable
 from postward.agent.incidents.model import Change, Incident
 from postward.agent.incidents.register import MOST_CLOSED, Register
 from postward.agent.incidents.resolution import OF_LINES, WORDS, Success, line_proves, proves
-from postward.agent.incidents.symptom import Proof, Symptom
+from postward.agent.incidents.symptom import Resolution, Symptom
 from postward.agent.metrics.labels import RelayNames
 from postward.parsers import Cause, Event, Record, cause_of, parse_stamp, relay_host_of
 from postward.parsers import events as ev
@@ -30,7 +30,7 @@ from postward.parsers.fields import split_peer
 _HERE = "this host"
 _SUSPENDED = "delivery temporarily suspended: "
 _LONGEST_PLACE = 255  # characters, as a host name has at most
-_MOST_SENDERS = 10_000  # mails in flight whose sender is known
+_MAX_SENDERS = 10_000  # mails in flight whose sender is known
 
 # Complaints that have no label of severity.
 _TOLD_PLAINLY = (ev.MailSystem, ev.ClientVerdict, ev.ContentAction, ev.CompatibilityNotice)
@@ -156,7 +156,7 @@ class Incidents:
 
     def _sender(self, event: ev.QueueActive) -> None:
         self._senders[event.queue_id] = event.from_
-        if len(self._senders) > _MOST_SENDERS:
+        if len(self._senders) > _MAX_SENDERS:
             self._senders.popitem(last=False)
 
     def _expired(self, record: Record, event: ev.Expired) -> None:
@@ -219,7 +219,7 @@ class Incidents:
                 continue
             label = self._names.of_peer(clue.peer or "")
             place = (
-                label if label != "other" else harmless(f"{host}:{port}" if port else host)[:_LONGEST_PLACE]
+                label if label != "other" else printable(f"{host}:{port}" if port else host)[:_LONGEST_PLACE]
             )
             incident = self._register.opened(SYMPTOMS["fallback"], record.instance, place, self._time(record))
             if incident is not None:
@@ -235,7 +235,7 @@ class Incidents:
         if meant is None:
             return _HERE if label == "none" else label
         host, port = meant
-        return harmless(f"{host}:{port}" if port else host)[:_LONGEST_PLACE]
+        return printable(f"{host}:{port}" if port else host)[:_LONGEST_PLACE]
 
     def _sent(self, record: Record, event: ev.Delivery) -> None:
         place, now = self._place(event), self._time(record)
@@ -284,7 +284,7 @@ class Incidents:
         ]
         return max(reasons, key=lambda incident: incident.last) if reasons else None
 
-    def _prove(self, record: Record, proof: Proof) -> None:
+    def _prove(self, record: Record, proof: Resolution) -> None:
         if not self._register:
             return
         now = self._time(record)
@@ -307,7 +307,7 @@ class Incidents:
 
 def _subject(symptom: Symptom, record: Record) -> str:
     """The place of a complaint: a daemon dies alone; the rest is about the host."""
-    return record.daemon if symptom.proof is Proof.SENT and record.daemon else _HERE
+    return record.daemon if symptom.proof is Resolution.SENT and record.daemon else _HERE
 
 
 def _domain(address: str) -> str:

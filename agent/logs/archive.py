@@ -174,7 +174,7 @@ def first_moment(path: Path, reference: datetime) -> datetime | None:
 
 
 @contextmanager
-def quiet_pipe() -> Iterator[None]:
+def ignore_broken_pipe() -> Iterator[None]:
     """End without words where the reader of standard output has seen enough, as in `| head`."""
     try:
         yield

@@ -1,7 +1,7 @@
 """The agent's own test line: now and then one is handed to postlog(1), and must come back through the log.
 
 It proves the whole way from Postfix's logging to the counter, also on a host that sends no mail for days, and measures how
-long that takes. A line is harmless, says what it is, and is an event of its own, which counts for nobody.
+long that takes. A line is printable, says what it is, and is an event of its own, which counts for nobody.
 
 How it fails: a line that does not come back is `lost`, and the gauge is 0. Where postlog cannot do its work (Postfix does
 not run, or its postlogd is not for this user), nothing is sent and nothing concluded: that is `unsent`, and told once.
@@ -20,12 +20,12 @@ from postward.parsers import Event, Record
 from postward.parsers.events import OwnTestLine
 
 _FIRST = 30.0  # seconds after the start
-_PATIENCE = 10.0  # seconds, or the interval if that is less; syslog daemons take milliseconds, and none buffers mail longer
+_TIMEOUT = 10.0  # seconds, or the interval if that is less; syslog daemons take milliseconds, and none buffers mail longer
 
 _log = logging.getLogger("postward")
 
 
-class OwnLine:
+class LogCanary:
     """Sends test lines and waits for them.
 
     Args:
@@ -100,7 +100,7 @@ class OwnLine:
     async def _wait(self) -> bool:
         while True:
             try:
-                async with asyncio.timeout(min(_PATIENCE, self._interval)):
+                async with asyncio.timeout(min(_TIMEOUT, self._interval)):
                     await self._arrived.wait()
             except TimeoutError:
                 if self._has_backlog():

@@ -11,7 +11,7 @@ from typing import Any
 from postward.agent.logs import journal, stdin
 from postward.agent.logs.journal import JournalSource
 from postward.agent.logs.rotation import generations
-from postward.agent.logs.segment import Mark
+from postward.agent.logs.segment import FilePosition
 from postward.agent.logs.source import Source
 from postward.agent.logs.stdin import StandardInput
 from postward.agent.logs.tail import FileSource
@@ -70,7 +70,7 @@ def open_source(name: str, position: Any = None) -> Source:
         return JournalSource(position)
     if name == stdin.NAME:
         return StandardInput()
-    return FileSource(Path(name), None if position is None else [Mark(**mark) for mark in position])
+    return FileSource(Path(name), None if position is None else [FilePosition(**mark) for mark in position])
 
 
 def open_sources(names: Sequence[str], positions: Mapping[str, Any]) -> list[Source]:

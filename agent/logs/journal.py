@@ -35,7 +35,7 @@ _COMMAND = ("journalctl", "--output=json", "--all", f"--output-fields={_FIELDS}"
 _DEADLINE = 10.0  # seconds for a look at the newest entry
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds until journalctl is started again
 _STEADY = 3.0  # seconds that journalctl lives when nothing is wrong
-_PATIENCE = 10.0  # seconds of a problem at the start after which counts are shown as they are
+_TIMEOUT = 10.0  # seconds of a problem at the start after which counts are shown as they are
 
 
 class JournalSource:
@@ -67,7 +67,7 @@ class JournalSource:
     def behind(self) -> bool:
         """True as long as entries that were there at the start have not been handed out."""
         if self._behind:
-            in_vain = self.problem is not None and self._clock() - self._begun > _PATIENCE
+            in_vain = self.problem is not None and self._clock() - self._begun > _TIMEOUT
             self._behind = not in_vain and (
                 self._child is None or _moment(self.position) < _moment(self._newest)
             )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from postward.agent.logs.rotation import Entry, generations
-from postward.agent.logs.segment import Mark, Segment
+from postward.agent.logs.segment import FilePosition, Segment
 
 _LOOKS = 5
 MOST_REMEMBERED = 16  # rotated files; the newest of them is what matters, the others are for when it vanishes
@@ -47,7 +47,7 @@ class _MovedError(OSError):
     """A file is no longer what it was in the list."""
 
 
-def survey(log: Path, opened: Sequence[Segment], marks: Sequence[Mark]) -> Finding:
+def survey(log: Path, opened: Sequence[Segment], marks: Sequence[FilePosition]) -> Finding:
     """Find what there is to read.
 
     Args:
@@ -70,7 +70,7 @@ def survey(log: Path, opened: Sequence[Segment], marks: Sequence[Mark]) -> Findi
                 raise
 
 
-def first_look(log: Path) -> list[Mark]:
+def first_look(log: Path) -> list[FilePosition]:
     """Marks at the end of all that is there: it is history for whoever has not read this log before.
 
     Raises:
@@ -82,14 +82,16 @@ def first_look(log: Path) -> list[Mark]:
             segment = _open(entry)
         except PermissionError:
             # Lines that are written until it becomes readable are news.
-            marks.append(Mark(*entry.identity, 0, "", entry.path.stat().st_size, done=entry.path != log))
+            marks.append(
+                FilePosition(*entry.identity, 0, "", entry.path.stat().st_size, done=entry.path != log)
+            )
             continue
         marks.append(_history(segment, is_log=entry.path == log))
         segment.close()
     return marks
 
 
-def _history(segment: Segment, *, is_log: bool) -> Mark:
+def _history(segment: Segment, *, is_log: bool) -> FilePosition:
     if segment.compressed:
         segment.go_to(len(segment.first_bytes()))
         return replace(segment.mark(done=True), offset=_ALL)
@@ -112,7 +114,7 @@ def _open(entry: Entry) -> Segment:
 
 
 class _Survey:
-    def __init__(self, log: Path, opened: Sequence[Segment], marks: Sequence[Mark]) -> None:
+    def __init__(self, log: Path, opened: Sequence[Segment], marks: Sequence[FilePosition]) -> None:
         self._log = log
         self._opened = opened
         self._entries = generations(log)
@@ -242,7 +244,7 @@ class _Survey:
         self._tried.append(segment)
         return segment
 
-    def _go_on(self, entry: Entry, segment: Segment, marks: Sequence[Mark]) -> bool:
+    def _go_on(self, entry: Entry, segment: Segment, marks: Sequence[FilePosition]) -> bool:
         mark = next((mark for mark in marks if segment.is_continued_by(mark)), None)
         if mark is None:
             return False

@@ -36,7 +36,7 @@ class DamagedError(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FilePosition:
     """A position in a file, as a checkpoint keeps it.
 
     Attributes:
@@ -69,7 +69,7 @@ class Mark:
         return not self.line_length and self.head_length < HEAD
 
     def as_json(self) -> dict[str, Any]:
-        """For the checkpoint; `Mark(**data)` is the way back."""
+        """For the checkpoint; `FilePosition(**data)` is the way back."""
         return asdict(self)
 
 
@@ -120,14 +120,14 @@ class Segment:
 
     # What file is this?
 
-    def mark(self, *, done: bool = False) -> Mark:
+    def mark(self, *, done: bool = False) -> FilePosition:
         """Its position."""
         head, line = self._head, self._head[: self._head.find(b"\n") + 1]
-        return Mark(
+        return FilePosition(
             *self.identity, len(head), _digest(head), self.offset, len(line), _digest(line), done, self.copied
         )
 
-    def is_continued_by(self, mark: Mark) -> bool:
+    def is_continued_by(self, mark: FilePosition) -> bool:
         """True if this is the file of that mark, under whatever name."""
         if mark.head_length == 0:
             return self.identity == mark.identity
@@ -165,7 +165,7 @@ class Segment:
         """Go on from the beginning of the line that this offset lies in."""
         self.go_to(self._last_line(min(before, self.size())))
 
-    def continue_from(self, mark: Mark) -> None:
+    def continue_from(self, mark: FilePosition) -> None:
         """Go on where a mark of this file says."""
         self.copied = mark.copied
         if mark.head_length:

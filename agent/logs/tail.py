@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from postward.agent.logs.recovery import MOST_REMEMBERED, first_look, survey
-from postward.agent.logs.segment import LONGEST_LINE, DamagedError, Mark, Segment
+from postward.agent.logs.segment import LONGEST_LINE, DamagedError, FilePosition, Segment
 
 # Seconds without a new line until a file that is not the log any more is let go. The youngest one is kept for as long
 # as it has a name: a writer that was never told to reopen goes on in it.
 _IDLE = 3600.0
-_PATIENCE = 10.0  # seconds of a problem at the start after which counts are shown as they are
+_TIMEOUT = 10.0  # seconds of a problem at the start after which counts are shown as they are
 _LOOKS = 3  # a log that is new is looked at, then read
 _IDLE_WITHOUT_NAME = 60.0  # it takes room on the disk for as long as it is open
 
@@ -37,7 +37,10 @@ class FileSource:
     """
 
     def __init__(
-        self, path: Path, marks: Sequence[Mark] | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        path: Path,
+        marks: Sequence[FilePosition] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = path
         self.problem: str | None = None
@@ -85,7 +88,7 @@ class FileSource:
         """A file is always readable: its folder tells."""
         return ()
 
-    def marks(self) -> list[Mark] | None:
+    def marks(self) -> list[FilePosition] | None:
         """The position: all lines before it have been handed out, none after it. None: nothing could be seen yet."""
         if self._marks is None:
             return None
@@ -98,7 +101,7 @@ class FileSource:
         Until then counts are older than what may have been shown before a crash.
         """
         if self._behind and self.problem is not None:
-            self._behind = self._clock() - self._begun <= _PATIENCE
+            self._behind = self._clock() - self._begun <= _TIMEOUT
         return self._behind
 
     def unread(self) -> int:
@@ -145,7 +148,7 @@ class FileSource:
 
     # Reading what is open
 
-    def _read_segments(self, marks: list[Mark], limit: int, *, looked: bool = False) -> bytes:
+    def _read_segments(self, marks: list[FilePosition], limit: int, *, looked: bool = False) -> bytes:
         copies: list[Segment] = []  # read to their end; a last line without an end goes on in the next file
         for segment in list(self._segments):
             if self._is_unread_log(segment) and not (looked and segment.has_known_beginning()):
@@ -185,7 +188,7 @@ class FileSource:
             return idle > _IDLE_WITHOUT_NAME
         return idle > _IDLE and segment is not self._segments[-2]
 
-    def _finish(self, segment: Segment, marks: list[Mark]) -> bytes:
+    def _finish(self, segment: Segment, marks: list[FilePosition]) -> bytes:
         """Let a file go, and hand out what it holds of a last line."""
         rest = self._lines_of(segment, LONGEST_LINE, finished=True)
         self._let_go(segment)
@@ -201,7 +204,7 @@ class FileSource:
 
     # Looking for more
 
-    def _look_around(self, marks: list[Mark]) -> bool:
+    def _look_around(self, marks: list[FilePosition]) -> bool:
         """At the end of all that is open: is there another file to read? True if there is more."""
         if self._rewind_rewritten(marks):
             self._line_up(marks)
@@ -216,7 +219,7 @@ class FileSource:
                 return not current.offset and self._look_before_reading(current, marks)
         return self._line_up(marks)
 
-    def _rewind_rewritten(self, marks: list[Mark]) -> bool:
+    def _rewind_rewritten(self, marks: list[FilePosition]) -> bool:
         """What was not read before a truncation may be in a copy. All are asked: an emptied log may be renamed by now."""
         rewritten = [segment for segment in self._segments if segment.was_rewritten()]
         for segment in rewritten:
@@ -224,7 +227,7 @@ class FileSource:
             segment.go_to(0)
         return bool(rewritten)
 
-    def _look_before_reading(self, current: Segment, marks: list[Mark]) -> bool:
+    def _look_before_reading(self, current: Segment, marks: list[FilePosition]) -> bool:
         """As long as nothing was read of a log, it cannot be seen whether it was emptied: only a copy tells.
 
         What is read must have been there before the look: what came later can be from after another emptying.
@@ -239,7 +242,7 @@ class FileSource:
             return False
         return (status.st_dev, status.st_ino) == segment.identity
 
-    def _line_up(self, marks: list[Mark]) -> bool:
+    def _line_up(self, marks: list[FilePosition]) -> bool:
         finding = survey(self.path, self._segments, marks)
         self.losses += finding.missing + len(finding.unreadable - self._passed_over)
         self._passed_over = finding.unreadable

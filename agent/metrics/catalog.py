@@ -281,7 +281,7 @@ METRICS: tuple[Metric, ...] = (
         "postward_config_drift", "gauge", "1 for each parameter or file that differs now.", ("parameter",)
     ),
     Metric(
-        "postward_config_fight",
+        "postward_config_conflict",
         "gauge",
         "1 for each parameter or file that another tool keeps changing, so that it is left alone.",
         ("parameter",),
@@ -393,7 +393,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postward_incident_open",
         "gauge",
-        "Incidents that go on, by what is seen, the relay it concerns, and what it does to mail (lost, delayed, refused, note).",
+        "Incidents that go on, by what is seen, the relay it concerns, and what it does to mail (lost, delayed, rejected, note).",
         ("symptom", "relay", "effect"),
     ),
     Metric("postward_incidents_opened_total", "counter", "Incidents that opened, or opened again."),

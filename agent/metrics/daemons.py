@@ -56,10 +56,10 @@ _SCREENED = frozenset(
      "COMMAND TIME LIMIT", "COMMAND COUNT LIMIT", "COMMAND LENGTH LIMIT", "COMMAND PIPELINING",
      "ALLOWLISTED", "WHITELISTED", "DENYLISTED", "BLACKLISTED", "ALLOWLIST VETO", "WHITELIST VETO"}
 )  # fmt: skip
-_MOST_NEW = 4096  # mails between cleanup and their first activation; a host has a few
+_MAX_NEW = 4096  # mails between cleanup and their first activation; a host has a few
 
 
-class Details:
+class DaemonMetrics:
     """Counts recognised events into a tally.
 
     Args:
@@ -125,7 +125,7 @@ def _daemon_of(command: str) -> str:
 # --- deliveries and connections
 
 
-def _delivery(details: Details, record: Record, event: ev.Delivery) -> None:
+def _delivery(details: DaemonMetrics, record: Record, event: ev.Delivery) -> None:
     relay = details.names.of_delivery(event)
     if event.status in {"sent", "bounced"}:
         try:
@@ -138,21 +138,23 @@ def _delivery(details: Details, record: Record, event: ev.Delivery) -> None:
         details.exemplars.note("postfix_delivery_failures_total", labels, event.queue_id)
 
 
-def _tls_failed(details: Details, record: Record, event: ev.TlsFailed | ev.CertificateNotVerified) -> None:
+def _tls_failed(
+    details: DaemonMetrics, record: Record, event: ev.TlsFailed | ev.CertificateNotVerified
+) -> None:
     cause = cause_of(event) or Cause.TLS_HANDSHAKE
     relay = details.names.of_peer(event.peer)
     details.add("postfix_tls_failures_total", relay, cause.value, times=record.repeat)
 
 
-def _tls_established(details: Details, record: Record, event: ev.TlsEstablished) -> None:
+def _tls_established(details: DaemonMetrics, record: Record, event: ev.TlsEstablished) -> None:
     if event.direction == "from":
         trust = (event.trust or "").lower()
         labels = (_closed(event.protocol, _PROTOCOLS), trust if trust in _TRUSTS else "unknown")
         details.add("postfix_smtpd_tls_connections_total", *labels, times=record.repeat)
 
 
-def _sasl(kind: str) -> Callable[[Details, Record, Any], None]:
-    def handle(details: Details, record: Record, _event: Any) -> None:
+def _sasl(kind: str) -> Callable[[DaemonMetrics, Record, Any], None]:
+    def handle(details: DaemonMetrics, record: Record, _event: Any) -> None:
         if record.daemon != "smtpd":
             details.add("postfix_sasl_problems_total", kind, times=record.repeat)
 
@@ -162,14 +164,14 @@ def _sasl(kind: str) -> Callable[[Details, Record, Any], None]:
 # --- the way of a mail
 
 
-def _message_id(details: Details, _record: Record, event: ev.MessageId) -> None:
+def _message_id(details: DaemonMetrics, _record: Record, event: ev.MessageId) -> None:
     if not event.resent:
         details.new_mails[event.queue_id] = None
-        if len(details.new_mails) > _MOST_NEW:
+        if len(details.new_mails) > _MAX_NEW:
             details.new_mails.popitem(last=False)
 
 
-def _queue_active(details: Details, record: Record, event: ev.QueueActive) -> None:
+def _queue_active(details: DaemonMetrics, record: Record, event: ev.QueueActive) -> None:
     details.add("postfix_queue_activations_total", details.instance(record), times=record.repeat)
     # A retry makes a mail active again; its size is observed once, after cleanup has named it.
     if (
@@ -181,39 +183,39 @@ def _queue_active(details: Details, record: Record, event: ev.QueueActive) -> No
         details.tally.observe("postfix_message_recipients", (), float(event.nrcpt))
 
 
-def _refused(details: Details, record: Record, _event: ev.MessageRefused) -> None:
+def _refused(details: DaemonMetrics, record: Record, _event: ev.MessageRefused) -> None:
     details.add("postfix_messages_refused_total", _closed(record.daemon, DAEMONS), times=record.repeat)
 
 
-def _notification(details: Details, record: Record, event: ev.Notification) -> None:
+def _notification(details: DaemonMetrics, record: Record, event: ev.Notification) -> None:
     details.add("postfix_notifications_total", _closed(event.kind, NOTIFICATIONS), times=record.repeat)
 
 
 # --- this host
 
 
-def _exited(details: Details, record: Record, event: ev.ProcessExited) -> None:
+def _exited(details: DaemonMetrics, record: Record, event: ev.ProcessExited) -> None:
     details.add("postfix_daemon_exits_total", _daemon_of(event.command), times=record.repeat)
 
 
-def _throttled(details: Details, record: Record, event: ev.Throttled) -> None:
+def _throttled(details: DaemonMetrics, record: Record, event: ev.Throttled) -> None:
     details.add("postfix_daemon_throttled_total", _daemon_of(event.command), times=record.repeat)
 
 
 # --- clients
 
 
-def _client_lost(details: Details, record: Record, event: ev.ClientLost) -> None:
+def _client_lost(details: DaemonMetrics, record: Record, event: ev.ClientLost) -> None:
     command = event.stage.split(" ")[0]
     details.add("postfix_smtpd_lost_connections_total", _closed(command, _COMMANDS), times=record.repeat)
 
 
-def _client_verdict(details: Details, record: Record, event: ev.ClientVerdict) -> None:
+def _client_verdict(details: DaemonMetrics, record: Record, event: ev.ClientVerdict) -> None:
     reply = {"4": "4xx", "5": "5xx"}.get(event.text[:1], "none") if event.text[1:3].isdecimal() else "none"
     details.add("postfix_smtpd_verdicts_total", _closed(event.action, _ACTIONS), reply, times=record.repeat)
 
 
-def _screened(details: Details, record: Record, event: ev.Screened) -> None:
+def _screened(details: DaemonMetrics, record: Record, event: ev.Screened) -> None:
     # "DNSBL rank 7" and "PREGREET 14" carry a number of the client's.
     words = event.verdict.split(" ")
     verdict = words[0] if words[0] in {"DNSBL", "PREGREET"} else event.verdict
@@ -221,15 +223,15 @@ def _screened(details: Details, record: Record, event: ev.Screened) -> None:
     details.add("postfix_postscreen_verdicts_total", label, times=record.repeat)
 
 
-def _bump(metric: str, *labels: str) -> Callable[[Details, Record, Any], None]:
-    def handle(details: Details, record: Record, _event: Any) -> None:
+def _bump(metric: str, *labels: str) -> Callable[[DaemonMetrics, Record, Any], None]:
+    def handle(details: DaemonMetrics, record: Record, _event: Any) -> None:
         details.add(metric, *labels, times=record.repeat)
 
     return handle
 
 
 # What is counted for a kind of message.
-_HANDLERS: Final[Mapping[Any, Callable[[Details, Record, Any], None]]] = {
+_HANDLERS: Final[Mapping[Any, Callable[[DaemonMetrics, Record, Any], None]]] = {
     ev.Delivery: _delivery,
     ev.TlsFailed: _tls_failed,
     ev.CertificateNotVerified: _tls_failed,

@@ -19,9 +19,9 @@ _PROTOCOLS = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
 # tls/tls_misc.c: what Postfix prints of a certificate.
 _TRUSTS = frozenset({"Anonymous", "Untrusted", "Trusted", "Verified"})
 _FOREVER = 1e9  # seconds; no mail waits for thirty years
-_MOST_DELAYS = 1 << 14
+_MAX_DELAYS = 1 << 14
 _NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
-_MOST_INSTANCES = 32  # a host has a handful; a hostile log must not make more
+_MAX_INSTANCES = 32  # a host has a handful; a hostile log must not make more
 
 
 class Counting:
@@ -87,7 +87,7 @@ class Counting:
         """Observe many delays, as `delay` does, at the next `settle`: printed with two digits, most occur often."""
         column = self._delays[relay, stage]
         column.update(printed)
-        if len(column) > _MOST_DELAYS:
+        if len(column) > _MAX_DELAYS:
             self.settle()
 
     def settle(self) -> None:
@@ -142,7 +142,7 @@ class Counting:
         """The `postfix_instance` label, bounded."""
         known = self._instances.get(name)
         if known is None:
-            if len(self._instances) >= _MOST_INSTANCES:
+            if len(self._instances) >= _MAX_INSTANCES:
                 return "other"
             known = self._instances[name] = name
         return known

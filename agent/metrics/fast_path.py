@@ -125,7 +125,7 @@ def _latest(stamps: set[str]) -> set[str]:
 
 
 _ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")
-_MOST_REASONS: Final = 4096
+_MAX_REASONS: Final = 4096
 _causes: dict[tuple[str, str], str] = {}
 
 
@@ -135,7 +135,7 @@ def _cause(reason: str, dsn: str) -> str:
     alike = (_ADDRESS_OF_PEER.sub("", reason, count=1), dsn)
     cause = _causes.get(alike)
     if cause is None:
-        if len(_causes) >= _MOST_REASONS:
+        if len(_causes) >= _MAX_REASONS:
             _causes.clear()
         cause = _causes[alike] = classify(reason, dsn).value
     return cause

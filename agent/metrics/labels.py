@@ -13,7 +13,7 @@ from postward.parsers.events import Delivery
 if TYPE_CHECKING:  # a replay without settings does not wait for pydantic
     from postward.config.settings import Settings
 
-_MOST_PEERS = 4096  # remembered; a relay behind a pool of addresses has dozens
+_MAX_PEERS = 4096  # remembered; a relay behind a pool of addresses has dozens
 
 
 class RelayNames:
@@ -42,7 +42,7 @@ class RelayNames:
         """The name of a peer as Postfix prints it, or "other"."""
         name = self._cache.get(peer)
         if name is None:
-            if len(self._cache) >= _MOST_PEERS:
+            if len(self._cache) >= _MAX_PEERS:
                 self._cache.clear()
             host, _, port = split_peer(peer)
             name = self._cache[peer] = self.of_host(host or "", port)

@@ -16,8 +16,8 @@ from postward.agent.probe.message import is_probe
 from postward.parsers import Event, Record
 from postward.parsers import events as ev
 
-_MOST_HELD = 4096  # arrivals under way; cleanup names each within the same second
-_MOST_PROBES = 4096
+_MAX_HELD = 4096  # arrivals under way; cleanup names each within the same second
+_MAX_PROBES = 4096
 
 _VIA: Final[Mapping[Any, str]] = {ev.PickedUp: "sendmail", ev.ClientAccepted: "smtp"}
 # Messages that count a mail and name its queue ID.
@@ -26,7 +26,7 @@ _COUNTED: Final = frozenset({ev.Delivery, ev.Expired, ev.Removed, ev.Notificatio
 _NOTHING: Final = ev.Skipped("")
 
 
-class UserCounting(Counting):
+class ProbeFilter(Counting):
     """Counts as `Counting` does, without the mail of probes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,7 +54,7 @@ class UserCounting(Counting):
         # A queue ID that comes in anew is another mail than the one that had it before.
         self._probes.pop(event.queue_id, None)
         self._held[event.queue_id] = (record.instance, _VIA[type(event)])
-        if len(self._held) > _MOST_HELD:
+        if len(self._held) > _MAX_HELD:
             self._arrive(next(iter(self._held)))
 
     def _name(self, event: ev.MessageId) -> None:
@@ -84,7 +84,7 @@ class UserCounting(Counting):
 
     def _remember(self, queue_id: str) -> None:
         self._probes[queue_id] = None
-        if len(self._probes) > _MOST_PROBES:
+        if len(self._probes) > _MAX_PROBES:
             del self._probes[next(iter(self._probes))]
 
     def as_json(self) -> dict[str, Any]:

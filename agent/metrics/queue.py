@@ -3,7 +3,7 @@
 Promise: a listing is read as a stream in small pieces, so that a million mails take neither memory nor the loop;
 only one runs at a time, and listings take at most a tenth of the time, so a small queue is listed anew for each
 scrape and a big one now and then (`postward_queue_read_timestamp_seconds` says when). A scrape waits for a listing
-for at most `_PATIENCE` and shows the one before.
+for at most `_TIMEOUT` and shows the one before.
 
 How it fails: if postqueue fails, the last listing is no longer shown and `postward_queue_readable` is 0.
 """
@@ -21,9 +21,9 @@ from postward.agent.postfix.commands import PostfixError
 from postward.parsers import Cause, classify
 from postward.parsers.queue import QUEUES, QueuedMail, QueueLines, parse_queued_mail, unescaped
 
-_PATIENCE: Final = 0.5  # seconds; Prometheus gives up after 10
+_TIMEOUT: Final = 0.5  # seconds; Prometheus gives up after 10
 _SHARE: Final = 10  # a listing that took a second is the last one for ten
-_MOST_REASONS: Final = 4096  # remembered: most mails of a queue wait for the same few reasons
+_MAX_REASONS: Final = 4096  # remembered: most mails of a queue wait for the same few reasons
 _BATCH: Final = 200  # lines between two turns of the loop
 NO_CAUSE: Final = "none"
 
@@ -76,7 +76,7 @@ class QueueCounts:
             return NO_CAUSE
         cause = self._known.get(reason)
         if cause is None:
-            if len(self._known) >= _MOST_REASONS:
+            if len(self._known) >= _MAX_REASONS:
                 self._known.clear()
             cause = self._known[reason] = classify(unescaped(reason)).value
         return cause
@@ -132,7 +132,7 @@ class QueueMonitor:
         if self._task is None and time.monotonic() >= self._ended + _SHARE * self._took:
             self._task = asyncio.create_task(self._read())
         if self._task is not None:
-            await asyncio.wait({self._task}, timeout=_PATIENCE)
+            await asyncio.wait({self._task}, timeout=_TIMEOUT)
 
     async def close(self) -> None:
         """End a listing that is under way."""

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from postward.agent.enforce.errors import RefusedError
 from postward.agent.fsutil import wait_for_writers, write_atomically
-from postward.agent.postfix.commands import Postfix, PostfixError, let_rest
+from postward.agent.postfix.commands import Postfix, PostfixError, backdate
 from postward.agent.waiting import wait_until
 
 _NAMES = ("main.cf", "master.cf")
@@ -88,7 +88,7 @@ class Candidate:
         return Postfix(self._folder)
 
     def _judge(self, copy: Postfix) -> str:
-        let_rest(copy.main_cf)
+        backdate(copy.main_cf)
         return copy.check().replace(str(self._folder), str(self._postfix.config_directory))
 
     def _put(self, target: Path) -> None:
@@ -97,7 +97,7 @@ class Candidate:
         content = (self._folder / target.name).read_bytes()
         write_atomically(target, content, mode=stat.S_IMODE(status.st_mode), owner=owner)
         if target == self._postfix.main_cf:
-            let_rest(target)
+            backdate(target)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ argument or in a child's environment; a failure is a `PostfixError` that says wh
 
 Every Postfix program that meets a main.cf changed within the last two seconds waits until it is older, lest it be
 half-written (util/dict.c). Here that would be the time until a departure is put right, so programs that only
-read get a copy that looks older (`_at_rest`), and whole files are moved into place looking older (`let_rest`).
+read get a copy that looks older (`_at_rest`), and whole files are moved into place looking older (`backdate`).
 
 `postfix` prints nothing when standard error is no terminal (up to 3.7), so its commands run under a
 pseudo-terminal. A setting that breaks every command (`inet_interfaces`, a number) shows up here as well.
@@ -32,7 +32,7 @@ from postward.agent.waiting import wait_until
 from postward.config.desired import PostfixFacts
 from postward.parsers.postconf import parse_master, parse_parameters
 
-_PIECE = 65536  # bytes of a stream that are taken at a time
+_CHUNK = 65536  # bytes of a stream that are taken at a time
 _LAST_LINES = 20  # of what a command prints on a terminal; what it dies of comes last
 _REPEATED = b": unused parameter: "  # a warning that says nothing of why a command fails
 _DEADLINE = 30.0  # seconds: `postqueue` and `sendmail` can hang for ever on a full disk
@@ -40,7 +40,7 @@ _DEADLINE = 30.0  # seconds: `postqueue` and `sendmail` can hang for ever on a f
 _SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
 _HOT = 3.0  # seconds, a little more than Postfix waits
 _RELOAD_TAKES = 5.0  # seconds at the most, until master has started the queue manager anew
-_LOOK = 0.01  # seconds
+_POLL_INTERVAL = 0.01  # seconds
 _SAME_START = 0.05  # seconds between what two looks say of the start of one process, at the most
 
 
@@ -76,7 +76,7 @@ class Postfix:
     def set_parameters(self, parameters: Mapping[str, str]) -> None:
         """Edit main.cf, all parameters in one rewrite. Only fit for a copy: it resets the mode and replaces a link."""
         _run(self.command("postconf", "-e", *(f"{name}={value}" for name, value in parameters.items())))
-        let_rest(self.main_cf)
+        backdate(self.main_cf)
 
     def explicit(self) -> dict[str, str]:
         """The parameters that main.cf sets, with its values (`postconf -n`)."""
@@ -85,7 +85,7 @@ class Postfix:
     def remove_parameters(self, names: Iterable[str]) -> None:
         """Take parameters out of main.cf. Only fit for a copy, as `set_parameters`."""
         _run(self.command("postconf", "-X", *names))
-        let_rest(self.main_cf)
+        backdate(self.main_cf)
 
     def services(self) -> dict[str, str]:
         """The services of master.cf of type unix: name → line, its words separated by one blank (`postconf -M`)."""
@@ -107,7 +107,7 @@ class Postfix:
     def last_changed(self) -> float:
         """When main.cf or master.cf was changed last (seconds since the epoch). Raises PostfixError.
 
-        The inode's time: the other one is set back where Postfix must not wait (`let_rest`).
+        The inode's time: the other one is set back where Postfix must not wait (`backdate`).
         """
         return max(
             _status(self.main_cf).st_ctime,
@@ -236,7 +236,7 @@ class Postfix:
             empty = Postfix(Path(folder))
             for name in ("main.cf", "master.cf"):
                 (empty.config_directory / name).touch()
-            let_rest(empty.main_cf)
+            backdate(empty.main_cf)
             return _run(empty.command("postconf", "-d"))
 
     def command(self, program: str, *arguments: str) -> list[str]:
@@ -263,7 +263,7 @@ class Postfix:
             for name in ("main.cf", "master.cf"):
                 shutil.copyfile(self.config_directory / name, Path(folder) / name)
             still = Postfix(Path(folder))
-            let_rest(still.main_cf)
+            backdate(still.main_cf)
             yield still
 
     def _run_in_terminal(self, name: str) -> None:
@@ -290,7 +290,7 @@ def _status(path: Path) -> os.stat_result:
         ) from error
 
 
-def let_rest(path: Path) -> None:
+def backdate(path: Path) -> None:
     """Make a file that is whole look old enough for Postfix to believe it."""
     before = path.stat().st_mtime - _HOT
     os.utime(path, (before, before))
@@ -331,9 +331,9 @@ async def _stream(command: list[str]) -> AsyncIterator[bytes]:
     assert process.stdout is not None  # noqa: S101 - asked for above
     assert process.stderr is not None  # noqa: S101
     try:
-        while piece := await asyncio.wait_for(process.stdout.read(_PIECE), _DEADLINE):
+        while piece := await asyncio.wait_for(process.stdout.read(_CHUNK), _DEADLINE):
             yield piece
-        printed = await asyncio.wait_for(process.stderr.read(_PIECE), _DEADLINE)
+        printed = await asyncio.wait_for(process.stderr.read(_CHUNK), _DEADLINE)
         status = await asyncio.wait_for(process.wait(), _DEADLINE)
     except TimeoutError:
         raise PostfixError(f"{_words(command)} printed nothing for {_DEADLINE:.0f} s") from None
@@ -392,10 +392,10 @@ def _take_words(process: subprocess.Popen[bytes], terminal: int) -> str:
     lines: deque[bytes] = deque([b""], maxlen=_LAST_LINES)
     running = True
     while running and time.monotonic() < end:
-        poll.poll(1000 * _LOOK)
+        poll.poll(1000 * _POLL_INTERVAL)
         running = process.poll() is None  # asked before the last words are taken
         with contextlib.suppress(BlockingIOError):
-            while piece := os.read(terminal, _PIECE):
+            while piece := os.read(terminal, _CHUNK):
                 lines.extend((lines.pop() + piece).split(b"\n"))
     told = [line.decode(errors="replace") for line in lines if _REPEATED not in line]
     return " ".join(" ".join(told).split())

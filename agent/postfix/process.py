@@ -12,7 +12,7 @@ from pathlib import Path
 _last_master: dict[str, Path | None] = {}
 
 
-def master_runs(queue_directory: str) -> bool:
+def is_master_running(queue_directory: str) -> bool:
     """True if the master process of this queue lives. Starts no program, and looks first at the one it found last time."""
     last = _last_master.get(queue_directory)
     if last is not None and _is_master(last, queue_directory):

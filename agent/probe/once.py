@@ -27,7 +27,7 @@ from postward.parsers import parse
 _ASK_EVERY = 0.5  # seconds
 
 
-async def one_probe(settings: Settings) -> ProbeResult:
+async def probe_once(settings: Settings) -> ProbeResult:
     """Send a probe the way of the default sender. Raises NoLogError, KeyFileError."""
     async with _prober(settings) as prober:
         return await _probe(prober, prober.routes[0], settings)

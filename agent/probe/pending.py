@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from postward.agent.probe.result import Arrival, Mark, ProbeResult, Route
+from postward.agent.probe.result import Arrival, FilePosition, ProbeResult, Route
 from postward.parsers import Cause
 
 # What a probe still waits for when it is late: the step after the last one that was seen, and why it may hang there.
@@ -37,7 +37,7 @@ class Pending:
     submitted: float
     arrives: bool
     result: asyncio.Future[ProbeResult] | None = None
-    marks: list[Mark] = field(default_factory=list)
+    marks: list[FilePosition] = field(default_factory=list)
     queue_id: str | None = None
     handed: bool = False
     told: bool = False
@@ -53,7 +53,7 @@ class Pending:
     def mark(self, step: str, now: float, note: str = "") -> None:
         """Time does not run backwards in a timeline, whatever clocks and stamps say."""
         least = self.marks[-1].seconds if self.marks else 0.0
-        self.marks.append(Mark(step, max(least, now - self.submitted), note))
+        self.marks.append(FilePosition(step, max(least, now - self.submitted), note))
 
     def as_result(
         self, outcome: str, step: str = "", cause: Cause | None = None, words: str = ""
@@ -107,6 +107,6 @@ class Pending:
         return cls(
             **data,
             route=Route(**route),
-            marks=[Mark(*mark) for mark in marks] or [Mark("submitted", 0.0)],
+            marks=[FilePosition(*mark) for mark in marks] or [FilePosition("submitted", 0.0)],
             arrival=Arrival(tuple(arrival[0]), tuple(arrival[1])) if arrival else None,
         )

@@ -7,7 +7,7 @@ from postward.parsers import Cause
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FilePosition:
     """A point of a probe's timeline: what happened, when (seconds since submission), and the words about it."""
 
     step: str
@@ -51,7 +51,7 @@ class ProbeResult:
     step: str
     cause: Cause | None
     words: str
-    timeline: tuple[Mark, ...]
+    timeline: tuple[FilePosition, ...]
     queue_id: str | None
     sender: str = ""
     submitted: float = 0.0

@@ -23,7 +23,7 @@ from postward.agent.probe.refine import is_unclear, refined
 from postward.agent.probe.result import ProbeResult, Route
 from postward.agent.probe.submit import Prober, limits
 from postward.agent.probe.tracker import ProbeTracker
-from postward.agent.relay.login_throttle import LoginGuard
+from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.sink.client import ask_for_arrivals
 from postward.config.settings import Settings
 from postward.parsers import Cause, Event, Record
@@ -31,8 +31,8 @@ from postward.parsers.events import Delivery
 
 _TICK = 1.0  # seconds
 _JITTER = 0.1  # of the interval, either way
-_MOST_REFINEMENTS = 512
-_APART = 0.05  # seconds between the first probes of two routes: two hundred begin within ten seconds
+_MAX_REFINEMENTS = 512
+_STAGGER = 0.05  # seconds between the first probes of two routes: two hundred begin within ten seconds
 
 Verdict = Callable[[ProbeResult], Awaitable[None]]
 _log = logging.getLogger("postward.probe")
@@ -62,7 +62,7 @@ class Probing:
         tally: Tally,
         show: Callable[[ProbeResult], None],
         judge: Verdict,
-        guard: LoginGuard,
+        guard: LoginThrottle,
         written: Callable[[], Awaitable[None]],
         has_backlog: Callable[[], bool],
     ) -> None:
@@ -121,7 +121,7 @@ class Probing:
                 if self._settings.probe.arrivals:
                     group.create_task(self._ask())
                 for number, route in enumerate(self._prober.routes if self._settings.probe.recipient else ()):
-                    group.create_task(self._probe(route, number * _APART, first))
+                    group.create_task(self._probe(route, number * _STAGGER, first))
         finally:
             self._prober.close()
             for job in self._jobs:  # what they have not done yet is saved as such
@@ -218,7 +218,7 @@ class Probing:
             return result
         key = (result.relay, result.sender, result.submitted, result.outcome)
         if key not in self._refinements:
-            while len(self._refinements) >= _MOST_REFINEMENTS:
+            while len(self._refinements) >= _MAX_REFINEMENTS:
                 del self._refinements[next(iter(self._refinements))]
             self._refinements[key] = asyncio.ensure_future(refined(result, self._settings))
         return await asyncio.shield(self._refinements[key])

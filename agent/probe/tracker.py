@@ -20,13 +20,13 @@ from datetime import datetime
 from typing import Any
 
 from postward.agent.probe.pending import Pending
-from postward.agent.probe.result import Arrival, Mark, ProbeResult, Route
+from postward.agent.probe.result import Arrival, FilePosition, ProbeResult, Route
 from postward.parsers import Cause, Event, Record, cause_of, parse_stamp, step_of
 from postward.parsers import events as ev
 
-_MOST_RECENT = 512  # pickup lines and TLS sessions remembered until a probe turns out to be theirs
-_MOST_PENDING = 16  # of one route; the oldest is lost then
-_MOST_ROUTES = 1024  # remembered from a former run
+_MAX_RECENT = 512  # pickup lines and TLS sessions remembered until a probe turns out to be theirs
+_MAX_PENDING = 16  # of one route; the oldest is lost then
+_MAX_ROUTES = 1024  # remembered from a former run
 _BEHIND = 2.5  # seconds; a line older than that is told by its own stamp, which may lack fractions
 
 
@@ -92,13 +92,13 @@ class ProbeTracker:
         result: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
         self._bound(route)
         pending = Pending(message_id, route, self._clock(), arrives, result)
-        pending.marks.append(Mark("submitted", 0.0))
+        pending.marks.append(FilePosition("submitted", 0.0))
         self._by_message_id[message_id] = pending
         return result
 
     def _bound(self, route: Route) -> None:
         same = [pending for pending in self._by_message_id.values() if pending.route == route]
-        for pending in same[: len(same) - _MOST_PENDING + 1]:
+        for pending in same[: len(same) - _MAX_PENDING + 1]:
             self._finish(pending, pending.waiting("lost"))
 
     def submitted(self, message_id: str) -> None:
@@ -281,7 +281,7 @@ class ProbeTracker:
 
     def restore(self, data: Iterable[Any]) -> None:
         """Take up the probes of a former run. What does not have their form is left out."""
-        for entry in list(data)[-_MOST_PENDING * _MOST_ROUTES :]:
+        for entry in list(data)[-_MAX_PENDING * _MAX_ROUTES :]:
             try:
                 pending = Pending.from_json(entry)
             except (TypeError, ValueError, KeyError, AttributeError, IndexError):
@@ -304,5 +304,5 @@ def _remember(recent: dict[Any, Any], key: Any, value: Any) -> None:
     """Keep the newest few."""
     recent.pop(key, None)
     recent[key] = value
-    if len(recent) > _MOST_RECENT:
+    if len(recent) > _MAX_RECENT:
         del recent[next(iter(recent))]

@@ -15,7 +15,7 @@ from postward.agent.relay.check import RelayCheck
 _DAY = 86400.0
 _WARN_DAYS = (30, 14, 7, 3, 1)  # before a certificate ends
 _ADDRESS_MEMORY = 7 * _DAY
-_MOST_ADDRESSES = 256
+_MAX_ADDRESSES = 256
 _TLS_ORDER = ("SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 Kind = Literal[
@@ -117,7 +117,7 @@ def _addresses(seen: Seen, check: RelayCheck, now: float) -> Found:
     if new and known:
         yield "addresses", f"{check.host} has new addresses: {', '.join(new[:8])}"
     known |= dict.fromkeys(check.addresses, now)
-    seen.addresses = dict(sorted(known.items(), key=lambda item: item[1])[-_MOST_ADDRESSES:])
+    seen.addresses = dict(sorted(known.items(), key=lambda item: item[1])[-_MAX_ADDRESSES:])
 
 
 def _starttls(seen: Seen, check: RelayCheck, _now: float) -> Found:

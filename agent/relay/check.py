@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from postward.agent.relay.session import StoppedError, Streams, Wire, connected
+from postward.agent.relay.session import SmtpSession, StoppedError, Streams, connected
 from postward.agent.relay.target import Target
 from postward.agent.relay.tls import certificate_problem, client_context, sent_chain
 from postward.agent.relay.transcript import Line
@@ -111,7 +111,7 @@ class _Conversation:
     def __init__(self, target: Target, clock: Callable[[], float]) -> None:
         self._target = target
         self._clock = clock
-        self._wire = Wire(clock, target.deadline)
+        self._wire = SmtpSession(clock, target.deadline)
         if target.password:
             self._wire.transcript.hide(target.password, f"\0{target.username}\0{target.password}")
         self._result = RelayCheck(target.relay, target.host, target.port, target.tls)
@@ -253,7 +253,7 @@ class _Conversation:
             code, words = await self._wire.command("STARTTLS")
             if code != 220:
                 raise StoppedError(Cause.TLS_NOT_OFFERED, words)
-            await self._wire.nothing_unasked()
+            await self._wire.reject_early_data()
             await self._start_tls(again)
             await self._ehlo(again=True)
 

@@ -31,7 +31,7 @@ _HOUR = 3600.0
 _log = logging.getLogger("postward.lockout")
 
 
-class LoginGuard:
+class LoginThrottle:
     """Decides whether a relay may be asked to take a login now.
 
     Args:

@@ -15,7 +15,7 @@ from postward.agent.metrics.collector import Gauges
 from postward.agent.metrics.tally import Tally
 from postward.agent.relay.changes import KINDS, Seen, look
 from postward.agent.relay.check import RelayCheck, check_relay
-from postward.agent.relay.login_throttle import LoginGuard
+from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.target import target_of
 from postward.config.errors import SettingsError
 from postward.config.relay import Relay
@@ -23,11 +23,11 @@ from postward.config.settings import Settings
 from postward.parsers import Cause
 
 _JITTER = 0.1
-_APART = 0.05  # seconds between the first conversations of two relays
+_STAGGER = 0.05  # seconds between the first conversations of two relays
 _log = logging.getLogger("postward.relay")
 
 
-class RelayWatch:
+class RelayMonitor:
     """Talks to all relays of the settings.
 
     Args:
@@ -38,7 +38,7 @@ class RelayWatch:
     """
 
     def __init__(
-        self, settings: Settings, tally: Tally, guard: LoginGuard, written: Callable[[], Awaitable[None]]
+        self, settings: Settings, tally: Tally, guard: LoginThrottle, written: Callable[[], Awaitable[None]]
     ) -> None:
         self._settings = settings
         self._written = written
@@ -58,7 +58,7 @@ class RelayWatch:
         if interval:
             async with asyncio.TaskGroup() as group:
                 for number, relay in enumerate(self._settings.relay):
-                    group.create_task(self._watch(relay, number * _APART, interval))
+                    group.create_task(self._watch(relay, number * _STAGGER, interval))
 
     async def _watch(self, relay: Relay, head_start: float, interval: int) -> None:
         await asyncio.sleep(head_start)
@@ -133,7 +133,7 @@ class RelayWatch:
                 continue
 
 
-async def guarded_check(relay: Relay, settings: Settings, guard: LoginGuard | None) -> RelayCheck:
+async def guarded_check(relay: Relay, settings: Settings, guard: LoginThrottle | None) -> RelayCheck:
     """Talk to a relay, with a login only if there is a password at hand and the guard (if any) lets us try.
 
     A login that was refused and may not be tried again yet is still refused, as far as anybody knows.

@@ -14,7 +14,7 @@ from postward.agent.relay.transcript import Transcript
 from postward.parsers import Cause
 
 _LONGEST_LINE = 4096  # bytes
-_MOST_LINES = 100  # of a reply
+_MAX_LINES = 100  # of a reply
 
 
 class StoppedError(Exception):
@@ -34,7 +34,7 @@ async def connected(address: str, port: int, deadline: float) -> Streams:
         return await asyncio.open_connection(address, port, limit=_LONGEST_LINE)
 
 
-class Wire:
+class SmtpSession:
     """What goes over a connection, and over the one after it.
 
     Args:
@@ -84,7 +84,7 @@ class Wire:
         """The code, and all lines of a reply as one, as Postfix's log has them."""
         self.last = []
         async with asyncio.timeout(self._deadline):
-            while len(self.last) < _MOST_LINES:
+            while len(self.last) < _MAX_LINES:
                 try:
                     data = await self._reader.readuntil(b"\n")
                 except asyncio.LimitOverrunError as error:
@@ -98,7 +98,7 @@ class Wire:
                     return int(line[:3]), _joined(self.last)
         raise StoppedError(Cause.OTHER, "a reply without end")
 
-    async def nothing_unasked(self) -> None:
+    async def reject_early_data(self) -> None:
         """Text before the handshake would be taken for what the relay said under TLS."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0):

@@ -7,7 +7,7 @@ control character is, and the whole is bounded. Pure: the time is an argument.
 import base64
 from dataclasses import dataclass, field
 
-_MOST_LINES = 200
+_MAX_LINES = 200
 _LONGEST = 500  # characters
 MASK = "****"
 
@@ -36,7 +36,7 @@ class Transcript:
 
     def add(self, by: str, text: str, now: float) -> None:
         """Add a line."""
-        if len(self.lines) < _MOST_LINES:
+        if len(self.lines) < _MAX_LINES:
             self.lines.append(Line(max(0.0, now - self.started), by, self.masked(text)))
 
     def masked(self, text: str) -> str:

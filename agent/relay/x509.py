@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 
 _LARGEST = 1 << 16  # bytes
-_MOST_NAMES = 100
+_MAX_NAMES = 100
 # X.520 attributes by the DER of their object identifiers.
 _ATTRIBUTES = {
     b"\x55\x04\x03": "CN",
@@ -135,7 +135,7 @@ def _names(extensions: bytes) -> Iterator[str]:
     for extension in _values(next(_values(extensions)).content) if extensions else ():
         parts = list(_values(extension.content))
         if parts[0].content == _ALTERNATIVE_NAMES and parts[-1].tag == _OCTETS:
-            for name in list(_values(next(_values(parts[-1].content)).content))[:_MOST_NAMES]:
+            for name in list(_values(next(_values(parts[-1].content)).content))[:_MAX_NAMES]:
                 if name.tag == _DNS:
                     yield _text(name)
                 elif name.tag == _ADDRESS and len(name.content) in {4, 16}:

@@ -22,7 +22,7 @@ STAGES: Final = ("", "before_queue_manager", "queue_manager", "connection_setup"
 _STATUS: Final = {"sent": "sent", "deferred": "deferred", "bounced": "bounced", "SOFTBOUNCE": "deferred"}
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 -- the log's own clock
 _FORWARDED: Final = "forwarded as "
-_MOST_HOURS: Final = 4096  # remembered
+_MAX_HOURS: Final = 4096  # remembered
 _PROTOCOLS: Final = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
 _TRUSTS: Final = frozenset({"Anonymous", "Untrusted", "Trusted", "Verified"})
 
@@ -62,7 +62,7 @@ class LogClock:
         """The second at which an hour starts, by a stamp's part up to it; 0 if it is none."""
         start = self._hours.get(prefix)
         if start is None:
-            if len(self._hours) >= _MOST_HOURS:
+            if len(self._hours) >= _MAX_HOURS:
                 self._hours.clear()
             start = self._hours[prefix] = self._whole(f"{prefix}:00:00")
         return start

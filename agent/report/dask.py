@@ -20,7 +20,7 @@ from postward.agent.report.counter import HostNames
 from postward.agent.report.workers import Counted, Job, Progress, count_into
 
 _MERGED_AT_ONCE: Final = 8
-_PATIENCE: Final = 20  # seconds for the scheduler to answer
+_TIMEOUT: Final = 20  # seconds for the scheduler to answer
 
 
 class ClusterError(Exception):
@@ -59,7 +59,7 @@ def count_on_dask(
 @contextmanager
 def _client(address: str) -> Iterator[Any]:
     try:
-        with Client(address, timeout=_PATIENCE, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        with Client(address, timeout=_TIMEOUT, set_as_default=False) as client:  # type: ignore[no-untyped-call]
             yield client
     except (OSError, ValueError) as error:
         raise ClusterError(f"no Dask scheduler answers at {address}: {error}") from error

@@ -23,7 +23,7 @@ from postward.parsers.blocks import REMOVED
 
 _RECEIVED_BY: Final = {"client": "received_smtp", "uid": "received_sendmail"}
 _Peer = tuple[str, str]  # host, port
-_MOST_PENDING: Final = 1 << 14
+_MAX_PENDING: Final = 1 << 14
 
 
 class Skimmer:
@@ -66,7 +66,7 @@ class Skimmer:
         for (host, port, status), flat in found.deliveries.items():
             self._count_deliveries((host, port), status, columns(flat, len(OUTCOME)), mails)
         mails.settle(counting)
-        if len(self._sent) > _MOST_PENDING or sum(map(len, self._delays.values())) > _MOST_PENDING:
+        if len(self._sent) > _MAX_PENDING or sum(map(len, self._delays.values())) > _MAX_PENDING:
             self.settle()
 
     def settle(self) -> None:
@@ -112,7 +112,7 @@ class Skimmer:
         for name, printed in zip(domains, delays, strict=True):
             delay = _known_delays.get(printed)
             if delay is None:
-                if len(_known_delays) >= _MOST_REMEMBERED:
+                if len(_known_delays) >= _MAX_REMEMBERED:
                     _known_delays.clear()
                 delay = _known_delays[printed] = microseconds(seconds_of(printed) or 0.0)
             row = rows.get(name)
@@ -182,7 +182,7 @@ def _count_failures(
         counting.tally.failed(relay, cause, status, len(rows), first, last, reasons_then)
 
 
-_MOST_REMEMBERED: Final = 4096
+_MAX_REMEMBERED: Final = 4096
 _ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")
 _causes: dict[tuple[str, str], str] = {}
 _known_delays: dict[str, int] = {}
@@ -193,7 +193,7 @@ def cause_of_failure(reason: str, dsn: str) -> str:
     alike = (_ADDRESS_OF_PEER.sub("", reason, count=1), dsn)
     cause = _causes.get(alike)
     if cause is None:
-        if len(_causes) >= _MOST_REMEMBERED:
+        if len(_causes) >= _MAX_REMEMBERED:
             _causes.clear()
         cause = _causes[alike] = classify(reason, dsn).value
     return cause

@@ -17,7 +17,7 @@ th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #8884}th:firs
 svg{width:100%;height:auto}.ends{display:flex;justify-content:space-between;gap:.5rem;margin:0;font-size:.85rem}.axis{stroke:currentColor;stroke-width:.5}.bar{width:7rem;height:.5rem}
 .key{margin-right:1rem}.key i{display:inline-block;width:.7rem;height:.7rem;margin-right:.3rem}.wide{overflow-x:auto}
 .incident ul{margin:.4rem 0;padding-left:1.2rem;overflow-wrap:anywhere}
-.incident{border-left:.3rem solid #f9a825;padding:.1rem .8rem;margin:.8rem 0}.lost{border-color:#c62828}.refused,.note{border-color:#8888}
+.incident{border-left:.3rem solid #f9a825;padding:.1rem .8rem;margin:.8rem 0}.lost{border-color:#c62828}.rejected,.note{border-color:#8888}
 code{font-size:.85em;overflow-wrap:anywhere}.dim{opacity:.75}
 """
 _TOTALS: Final = (
@@ -25,7 +25,7 @@ _TOTALS: Final = (
     "rejected", "held", "discarded",
 )  # fmt: skip
 _PERCENTS: Final = ("p50", "p90", "p99", "max")
-_MOST_ROWS: Final = 100
+_MAX_ROWS: Final = 100
 _STACK: Final = ("sent", "deferred", "bounced")
 
 
@@ -49,7 +49,7 @@ def _parts(report: dict[str, Any]) -> Iterator[str]:
     yield _chart("Mail over time", [(row["start"], row) for row in report["steps"]])
     yield _table(["total", "number"], _totals(report["totals"]))
     yield "<h2>Incidents in hindsight, worst first</h2>" if report["incidents"] else ""
-    yield from map(_incident, report["incidents"][:_MOST_ROWS])
+    yield from map(_incident, report["incidents"][:_MAX_ROWS])
     yield "<h2>Relays</h2>"
     yield _table(["relay", *_STACK, *_PERCENTS], _relays(report["relays"]))
     yield "<h2>Failures by relay and cause</h2>"
@@ -91,7 +91,7 @@ def _totals(totals: dict[str, Any]) -> Iterator[Sequence[str]]:
 
 def _incident(row: dict[str, Any]) -> str:
     causes = "".join(
-        f"<li>{escape(cause['what'])} <span class=dim>(setting: {escape(cause['setting'])})</span>: {escape(cause['mend'])}</li>"
+        f"<li>{escape(cause['what'])} <span class=dim>(setting: {escape(cause['setting'])})</span>: {escape(cause['remedy'])}</li>"
         for cause in row["causes"]
     )
     where = f"{escape(row['relay'])}: " if row["relay"] else ""
@@ -104,7 +104,7 @@ def _incident(row: dict[str, Any]) -> str:
 
 
 def _relays(relays: list[dict[str, Any]]) -> Iterator[Sequence[str]]:
-    for row in relays[:_MOST_ROWS]:
+    for row in relays[:_MAX_ROWS]:
         for stage, delays in row["delays"].items():
             values = [seconds(delays[name]) for name in _PERCENTS] if delays else ["–"] * len(_PERCENTS)
             if stage == "whole":
@@ -115,7 +115,7 @@ def _relays(relays: list[dict[str, Any]]) -> Iterator[Sequence[str]]:
 
 def _failures(failures: list[dict[str, Any]]) -> Iterator[Sequence[str]]:
     highest = max((row["attempts"] for row in failures), default=0)
-    for row in failures[:_MOST_ROWS]:
+    for row in failures[:_MAX_ROWS]:
         words = [escape(row[name] or "?") for name in ("relay", "cause", "status", "first", "last")]
         shown = bar(row["attempts"], highest, COLOURS.get(row["status"], COLOURS["deferred"]))
         yield *words[:3], counted(row["attempts"]), shown, counted(row["mails"]), *words[3:]
@@ -139,6 +139,6 @@ def _senders(rows: list[dict[str, Any]]) -> Iterator[Sequence[str]]:
 
 
 def _problems(rows: list[dict[str, Any]]) -> Iterator[Sequence[str]]:
-    for row in rows[:_MOST_ROWS]:
+    for row in rows[:_MAX_ROWS]:
         words = [escape(row[name] or "?") for name in ("daemon", "severity", "kind", "first", "last")]
         yield *words[:3], counted(row["lines"]), *words[3:]

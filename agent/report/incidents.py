@@ -101,13 +101,13 @@ def _diagnosis(symptom: Symptom) -> dict[str, Any]:
     return {
         "symptom": symptom.id,
         "title": symptom.title,
-        "certainty": (Certainty.NEAR if certainty is Certainty.CERTAIN else certainty).value,
+        "certainty": (Certainty.LIKELY if certainty is Certainty.CERTAIN else certainty).value,
         "causes": [
             {
                 "what": candidate.what,
                 "setting": candidate.setting,
                 "parameter": candidate.parameter,
-                "mend": filled(candidate.mend, _NO_FACTS),
+                "remedy": filled(candidate.remedy, _NO_FACTS),
             }
             for candidate in symptom.candidates
         ],

@@ -18,8 +18,8 @@ _TOTALS: Final = (
     ("held", "held"),
     ("discarded", "discarded"),
 )
-_MOST_ROWS: Final = 20
-_MOST_CAUSES: Final = 2
+_MAX_ROWS: Final = 20
+_MAX_CAUSES: Final = 2
 _BAR: Final = 30  # characters
 _PERCENTS: Final = ("p50", "p90", "p99", "max")
 
@@ -66,27 +66,27 @@ def _totals(totals: dict[str, Any], sign: str) -> Iterator[str]:
 def _incidents(incidents: list[dict[str, Any]]) -> Iterator[str]:
     if incidents:
         yield from ("", "Incidents in hindsight, worst first (`postward why FILE` looks at every line)")
-    for row in incidents[:_MOST_ROWS]:
+    for row in incidents[:_MAX_ROWS]:
         where = f"relay {row['relay']}: " if row["relay"] else ""
         yield f"  {row['effect'].upper():8} {where}{row['title']}"
         bounced = f", {counted(row['bounced'])} bounced" if row["bounced"] else ""
         yield f"           {row['first']} – {row['last']}, {counted(row['attempts'])} times{bounced}" + (
             f", cause {row['cause']}" if row["cause"] else ""
         )
-        for cause in row["causes"][:_MOST_CAUSES]:
-            yield f"           {row['certainty']}: {cause['what']} (setting: {cause['setting']}) → {cause['mend']}"
-        if len(row["causes"]) > _MOST_CAUSES:
-            yield f"           or one of {len(row['causes']) - _MOST_CAUSES} more: --json"
+        for cause in row["causes"][:_MAX_CAUSES]:
+            yield f"           {row['certainty']}: {cause['what']} (setting: {cause['setting']}) → {cause['remedy']}"
+        if len(row["causes"]) > _MAX_CAUSES:
+            yield f"           or one of {len(row['causes']) - _MAX_CAUSES} more: --json"
         if row["example"]:
             yield f"           {row['example']}"
-    if len(incidents) > _MOST_ROWS:
-        yield f"  and {len(incidents) - _MOST_ROWS} more: --json"
+    if len(incidents) > _MAX_ROWS:
+        yield f"  and {len(incidents) - _MAX_ROWS} more: --json"
 
 
 def _relays(relays: list[dict[str, Any]]) -> Iterator[str]:
     yield from ("", "Relays; delays of mails that were sent or bounced")
     yield _row(["relay", "sent", "deferred", "bounced", *_PERCENTS], 36)
-    for row in relays[:_MOST_ROWS]:
+    for row in relays[:_MAX_ROWS]:
         whole = row["delays"]["whole"] or {}
         counts = [counted(row[status]) for status in ("sent", "deferred", "bounced")]
         yield _row([row["relay"], *counts, *(seconds(whole.get(name)) for name in _PERCENTS)], 36)
@@ -102,7 +102,7 @@ def _failures(failures: list[dict[str, Any]], sign: str) -> Iterator[str]:
         yield _row(
             ["relay and cause", "status", "attempts", "mails", "first", "last"], 48, (9, 10, 10, 20, 20)
         )
-    for row in failures[:_MOST_ROWS]:
+    for row in failures[:_MAX_ROWS]:
         values = [
             row["status"],
             counted(row["attempts"]),
@@ -156,11 +156,11 @@ def _domains(report: dict[str, Any]) -> Iterator[str]:
 def _others(report: dict[str, Any]) -> Iterator[str]:
     if report["tls"]:
         yield from ("", "TLS sessions")
-    for row in report["tls"][:_MOST_ROWS]:
+    for row in report["tls"][:_MAX_ROWS]:
         yield f"{counted(row['sessions']):>12}  {row['relay']} {row['protocol']} {row['trust']}"
     if report["problems"]:
         yield from ("", "Warnings and worse")
-    for row in report["problems"][:_MOST_ROWS]:
+    for row in report["problems"][:_MAX_ROWS]:
         text = f": {row['example']}" if row["example"] else ""
         yield f"{counted(row['lines']):>12}  {row['daemon']} {row['severity']} {row['kind']}{text}"
 

@@ -15,11 +15,11 @@ from postward.agent.clock import readable
 from postward.parsers import Event, Record
 from postward.parsers import events as ev
 
-_MOST_LINKS: Final = (
+_MAX_LINKS: Final = (
     1 << 18
 )  # the oldest are forgotten: forwarding, bouncing and filtering take minutes, not months
-_MOST_MESSAGE_IDS: Final = 1 << 17
-_MOST_WANTED: Final = 10_000  # mails of one trace
+_MAX_MESSAGE_IDS: Final = 1 << 17
+_MAX_WANTED: Final = 10_000  # mails of one trace
 # A next hop on this host: what it queues is in the same log.
 _QUEUED: Final = re.compile(r"queued as ([0-9A-Za-z]{5,})\b")
 _FORWARDED: Final = re.compile(r"forwarded as ([0-9A-Za-z]{5,})\b")
@@ -51,7 +51,7 @@ class Links:
         if queue_id is None:
             return
         mail = (record.host, queue_id)
-        if self._is_meant(queue_id, event) and len(self._roots) < _MOST_WANTED:
+        if self._is_meant(queue_id, event) and len(self._roots) < _MAX_WANTED:
             self._roots[mail] = None
         if other := leads_to(event):
             self._link(mail, (record.host, other))
@@ -61,7 +61,7 @@ class Links:
             first = self._by_message_id.setdefault(event.message_id, mail)
             if first != mail:
                 self._link(first, mail)
-            if len(self._by_message_id) > _MOST_MESSAGE_IDS:
+            if len(self._by_message_id) > _MAX_MESSAGE_IDS:
                 self._by_message_id.popitem(last=False)
 
     def wanted(self) -> set[Mail]:
@@ -74,7 +74,7 @@ class Links:
         waiting = list(self._roots)
         while waiting:
             for other in neighbours.get(waiting.pop(), ()):
-                if other not in found and len(found) < _MOST_WANTED:
+                if other not in found and len(found) < _MAX_WANTED:
                     found.add(other)
                     waiting.append(other)
         return found
@@ -93,7 +93,7 @@ class Links:
 
     def _link(self, one: Mail, other: Mail) -> None:
         self._links[one, other] = None
-        if len(self._links) > _MOST_LINKS:
+        if len(self._links) > _MAX_LINKS:
             self._links.popitem(last=False)
 
     def _is_meant(self, queue_id: str, event: Event) -> bool:

@@ -21,7 +21,7 @@ from postward.parsers import parse
 _WORTH_PROCESSES: Final = (
     8 << 20
 )  # bytes on disk: starting processes takes as long as counting a few megabytes
-_LOOK: Final = 0.2  # seconds between two looks at how far the processes are
+_POLL_INTERVAL: Final = 0.2  # seconds between two looks at how far the processes are
 
 Progress = Callable[[int], object]
 Relay = tuple[str, int, str]  # host, port, name in the settings
@@ -131,7 +131,7 @@ def _results(readers: list[Connection], done: Any, progress: Progress) -> Iterat
     told = 0
     waiting = list(readers)
     while waiting:
-        ready = wait(waiting, _LOOK)
+        ready = wait(waiting, _POLL_INTERVAL)
         told, before = done.value, told
         progress(told - before)
         for reader in waiting.copy():

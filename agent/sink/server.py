@@ -34,11 +34,11 @@ from postward.agent.sink.client import MOST_ASKED
 
 _OLDEST = 86400.0  # seconds
 _AHEAD = 600.0  # seconds that a host's clock may be before ours
-_MOST_REMEMBERED = 50_000
-_MOST_COPIES = 10
+_MAX_REMEMBERED = 50_000
+_MAX_COPIES = 10
 _LARGEST_MAIL = 65536  # bytes; a probe has about one thousand, and relays add headers
-_MOST_CONNECTIONS = 200
-_PATIENCE = 30.0  # seconds between two commands
+_MAX_CONNECTIONS = 200
+_TIMEOUT = 30.0  # seconds between two commands
 _LARGEST_QUESTION = MOST_ASKED * 200  # bytes
 _OUTCOMES = ("arrived", "duplicate", "altered", "refused")
 
@@ -80,14 +80,14 @@ class Arrivals:
     def _record(self, identifier: str, delay: float, altered: Iterable[str], now: float) -> None:
         first = identifier not in self._known
         at, parts = self._known.setdefault(identifier, ([], set()))
-        if len(at) < _MOST_COPIES:
+        if len(at) < _MAX_COPIES:
             at.append(now)
         parts.update(altered)
         outcome = "duplicate" if not first else "altered" if parts else "arrived"
         self._tally.add("postward_sink_mails_total", (outcome,))
         if first:
             self._tally.observe("postward_sink_delay_seconds", (), max(0.0, delay))
-        while len(self._known) > _MOST_REMEMBERED:
+        while len(self._known) > _MAX_REMEMBERED:
             del self._known[next(iter(self._known))]
 
     def of(self, message_ids: Iterable[Any]) -> dict[str, dict[str, Any]]:
@@ -138,7 +138,7 @@ class _Conversation(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         _Conversation.open += 1
         super().connection_made(transport)
-        if _Conversation.open > _MOST_CONNECTIONS:
+        if _Conversation.open > _MAX_CONNECTIONS:
             transport.abort()  # type: ignore[attr-defined]
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -156,7 +156,7 @@ async def listen(arrivals: Arrivals, host: str, port: int, domain: str, name: st
             data_size_limit=_LARGEST_MAIL,
             hostname=name,
             ident="Postward sink",
-            timeout=_PATIENCE,
+            timeout=_TIMEOUT,
             loop=loop,
         )
 
@@ -213,7 +213,7 @@ class Endpoint(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 lifespan="off",
-                limit_concurrency=_MOST_CONNECTIONS,
+                limit_concurrency=_MAX_CONNECTIONS,
                 timeout_graceful_shutdown=1,
             )
         )

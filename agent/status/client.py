@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from postward.agent.checkpoint import CheckpointError, read_checkpoint
-from postward.agent.incidents.diagnosis import Diagnosis, as_shown, diagnose, proofs_of
+from postward.agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of, to_dict
 from postward.agent.incidents.model import Incident
 from postward.agent.incidents.symptom import Offer
 from postward.agent.incidents.tracker import Incidents
@@ -25,7 +25,7 @@ from postward.config.fields import split_address
 from postward.config.lint import Finding, HostFacts
 from postward.config.settings import Settings
 
-_PATIENCE = 3.0  # seconds
+_TIMEOUT = 3.0  # seconds
 _STALE = 30.0  # seconds; the agent saves every five
 
 
@@ -34,7 +34,7 @@ class LiveError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class AgentClient:
     """What is known of this host.
 
     Attributes:
@@ -57,12 +57,12 @@ class Live:
         """The incidents with their diagnoses. What is over is not judged by what the host is now."""
         signs = {incident.symptom for incident in self.open}
         rows = [
-            as_shown(incident, self._diagnosed(incident, signs), addresses=addresses)
+            to_dict(incident, self._diagnosed(incident, signs), addresses=addresses)
             for incident in self.open
             if wanted(incident)
         ]
         return rows + [
-            as_shown(incident, diagnose(incident), addresses=addresses)
+            to_dict(incident, diagnose(incident), addresses=addresses)
             for incident in self.closed
             if wanted(incident)
         ]
@@ -72,7 +72,7 @@ class Live:
         return diagnose(incident, self.facts, self.findings, signs, offer)
 
 
-def read_live(settings: Settings, settings_file: Path, *, addresses: bool = False) -> Live:
+def read_live(settings: Settings, settings_file: Path, *, addresses: bool = False) -> AgentClient:
     """Ask the agent, and look at the host.
 
     Args:
@@ -93,7 +93,7 @@ def read_live(settings: Settings, settings_file: Path, *, addresses: bool = Fals
     )
     findings = proofs_of(settings, facts, str(settings_file.resolve()))
     relays = data.get("relays", {})
-    return Live(incidents.open, incidents.closed, facts, findings, relays, behind)
+    return AgentClient(incidents.open, incidents.closed, facts, findings, relays, behind)
 
 
 def ask(settings: Settings, path: str) -> Mapping[str, Any] | None:
@@ -103,7 +103,7 @@ def ask(settings: Settings, path: str) -> Mapping[str, Any] | None:
     url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=_PATIENCE) as answer:
+        with opener.open(url, timeout=_TIMEOUT) as answer:
             data: Mapping[str, Any] = json.load(answer)
             return data
     except (OSError, ValueError, urllib.error.URLError):

@@ -15,14 +15,14 @@ from postward.agent.incidents.render import Shown, times_and_mails
 from postward.agent.status.model import Status
 
 _COLOURS = {"sent": "#1a7f37", "deferred": "#b35900", "bounced": "#c62828"}
-_HEADS = {"lost": "Mail is lost", "delayed": "Mail waits", "refused": "Mail returned", "note": "Note"}
+_HEADS = {"lost": "Mail is lost", "delayed": "Mail waits", "rejected": "Mail returned", "note": "Note"}
 _STYLE = """
 :root{color-scheme:light}*{box-sizing:border-box}
 body{margin:0;font:16px/1.5 system-ui,sans-serif;color:#1b1f24;background:#f4f5f7}
 header,main,footer{max-width:60rem;margin:auto;padding:.75rem 1rem}
 h1{font-size:1.3rem;margin:0}h2{font-size:1.1rem;margin:1.2rem 0 .5rem}h3{font-size:1rem;margin:0}
 .verdict{font-size:1.25rem;font-weight:700;padding:.75rem 1rem;border-radius:.5rem;color:#fff;margin:.5rem 0}
-.lost,.bad{background:#b3261e}.delayed{background:#8a4b00}.refused{background:#5c5400}.note,.good{background:#1a6b32}
+.lost,.bad{background:#b3261e}.delayed{background:#8a4b00}.rejected{background:#5c5400}.note,.good{background:#1a6b32}
 .card{background:#fff;border:1px solid #d0d5db;border-radius:.5rem;padding:.75rem 1rem;margin:.5rem 0;overflow-wrap:anywhere}
 .tag{display:inline-block;color:#fff;border-radius:.25rem;padding:0 .4rem;font-size:.85rem;font-weight:700}
 .over{background:#4a5560}dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem .75rem;margin:.4rem 0}
@@ -137,9 +137,9 @@ def _cause(cause: dict[str, str], certainty: str, number: int) -> str:
     )
     if cause["where"]:
         facts.append(("Found", escape(cause["where"])))
-    facts.append(("Mend", f"<code>{escape(cause['mend'])}</code>"))
-    if cause["look"]:
-        facts.append(("Look at", escape(cause["look"])))
+    facts.append(("Mend", f"<code>{escape(cause['remedy'])}</code>"))
+    if cause["check"]:
+        facts.append(("Look at", escape(cause["check"])))
     return _list(facts)
 
 

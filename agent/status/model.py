@@ -6,7 +6,7 @@ Nothing in it is secret, and mail addresses are masked.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from postward.agent.incidents.history import DELAYS, PIECE, STATUSES, Piece
+from postward.agent.incidents.history import BUCKET, DELAYS, STATUSES, Bucket
 from postward.agent.incidents.render import Shown
 from postward.agent.metrics.collector import Gauges
 from postward.config.settings import Settings
@@ -15,7 +15,7 @@ Status = dict[str, Any]
 _VERDICTS = {
     "lost": "mail is being lost",
     "delayed": "mail waits",
-    "refused": "mail goes out; some of it was returned",
+    "rejected": "mail goes out; some of it was returned",
     "note": "mail goes out",
 }
 
@@ -25,7 +25,7 @@ def status_of(
     gauges: Gauges,
     times: Gauges,
     incidents: Sequence[Shown],
-    day: Sequence[Piece],
+    day: Sequence[Bucket],
     *,
     now: float,
     not_ready: str | None,
@@ -126,15 +126,15 @@ def _queue(gauges: Gauges) -> dict[str, Any]:
     }
 
 
-def _day(pieces: Sequence[Piece], now: float) -> dict[str, Any]:
+def _day(pieces: Sequence[Bucket], now: float) -> dict[str, Any]:
     causes: dict[str, int] = {}
     for piece in pieces:
         for cause, number in piece.causes.items():
             causes[cause] = causes.get(cause, 0) + number
     delays = [sum(piece.delays[index] for piece in pieces) for index in range(len(DELAYS) + 1)]
     return {
-        "piece_seconds": PIECE,
-        "until": (int(now) // PIECE + 1) * PIECE,
+        "piece_seconds": BUCKET,
+        "until": (int(now) // BUCKET + 1) * BUCKET,
         **{name: [piece.status[name] for piece in pieces] for name in STATUSES},
         "delay_bounds_seconds": list(DELAYS),
         "delays": delays,

@@ -201,7 +201,7 @@ class HostFacts:
         return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
     def value(self, name: str, service: str = "") -> str:
-        """An effective value, as it is meant: without the comment and the quotes that Postfix would take for part of it.
+        """An effective value, as it is desired: without the comment and the quotes that Postfix would take for part of it.
 
         What is wrong with those is told by rules of their own; the others look at what the admin had in mind.
         """

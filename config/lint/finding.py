@@ -26,12 +26,12 @@ class Fault(NamedTuple):
     Attributes:
         where: file and line, or the setting.
         what: what stands there, in words fit to print: never a secret.
-        mend: the command or the edit that puts it right on this host.
+        remedy: the command or the edit that puts it right on this host.
     """
 
     where: str
     what: str
-    mend: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Finding:
     where: str
     what: str
     why: str
-    mend: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +58,4 @@ class Rule(Generic[Subject]):
     def findings(self, subject: Subject) -> Iterator[Finding]:
         """Where the subject breaks this rule."""
         for fault in self.check(subject):
-            yield Finding(self.id, self.severity, fault.where, fault.what, self.why, fault.mend)
+            yield Finding(self.id, self.severity, fault.where, fault.what, self.why, fault.remedy)

@@ -64,11 +64,11 @@ from postward.parsers.events.message import (
     ContentAction,
     Delivery,
     Expired,
+    Forwarded,
     MessageId,
     MessageRefused,
     Notification,
     NotificationFailed,
-    PassedOn,
     PickedUp,
     QueueAction,
     QueueActionTotal,
@@ -118,6 +118,7 @@ __all__ = [
     "DnsListed",
     "Event",
     "Expired",
+    "Forwarded",
     "HostnameMismatch",
     "LookupFailed",
     "LoopDetected",
@@ -133,7 +134,6 @@ __all__ = [
     "Notification",
     "NotificationFailed",
     "OwnTestLine",
-    "PassedOn",
     "PickedUp",
     "Problem",
     "ProcessExited",
@@ -182,7 +182,7 @@ Event: TypeAlias = (
     | QueueActive
     | Delivery
     | Attempt
-    | PassedOn
+    | Forwarded
     | Removed
     | Expired
     | Notification

@@ -67,7 +67,7 @@ class Attempt(NamedTuple):
     reason: str
 
 
-class PassedOn(NamedTuple):
+class Forwarded(NamedTuple):
     """A recipient was handed to another transport, which logs the outcome."""
 
     queue_id: str
@@ -161,7 +161,7 @@ class QueueNote(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """One destination fills much of the active queue, or qmgr says how to mend that."""
+    """One destination fills much of the active queue, or qmgr says how to remedy that."""
 
     destination: str | None
     used: str | None

@@ -20,7 +20,7 @@ def test_a_log_is_explained(tmp_path: Path) -> None:
     assert (
         "setting: relay.password_file   Postfix: the password table (smtp_sasl_password_maps)" in done.stdout
     )
-    assert "mend:    postmap hash:/etc/postfix/sasl_passwd" in done.stdout
+    assert "remedy:    postmap hash:/etc/postfix/sasl_passwd" in done.stdout
     assert "/etc/postfix/sasl_passwd.db: No such file or directory" in done.stdout
     assert done.stderr == "1 incident\n"
 

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from postward.config.first_settings import Answers, first_settings
+from postward.config.first_settings import Hooks, first_settings
 from postward.config.providers import PROVIDERS
 from postward.config.settings import parse_settings
 
@@ -13,7 +13,7 @@ from postward.config.settings import parse_settings
 def test_every_provider_makes_good_settings(provider: str) -> None:
     """From a login and a name alone."""
     region = "eu-west-1" if "{region}" in PROVIDERS[provider].host else ""
-    answers = Answers(
+    answers = Hooks(
         myhostname="mail.example.com",
         provider=provider,
         region=region,
@@ -27,7 +27,7 @@ def test_every_provider_makes_good_settings(provider: str) -> None:
 
 def test_nothing_stands_in_it_that_was_not_asked() -> None:
     """Defaults are left out; quotes and backslashes are TOML's."""
-    answers = Answers(
+    answers = Hooks(
         myhostname="mail.example.com", host="relay.example.com", username='a"b\\c', ipv4_only=True
     )
     assert first_settings(answers) == (
@@ -45,7 +45,7 @@ def test_nothing_stands_in_it_that_was_not_asked() -> None:
 
 def test_a_relay_without_a_login() -> None:
     """Has neither username nor password."""
-    answers = Answers(
+    answers = Hooks(
         myhostname="mail.example.com", host="10.0.0.1", port=2526, tls="opportunistic", login=False
     )
     settings = parse_settings(tomllib.loads(first_settings(answers)), "postward.toml")

@@ -101,10 +101,10 @@ def test_nothing_is_wrong_with_a_healthy_host_or_an_unknown_one() -> None:
 @pytest.mark.parametrize("rule", _BROKEN)
 def test_a_fault_is_found_with_its_remedy(rule: str) -> None:
     """That one, and no other."""
-    facts, mend = _BROKEN[rule]
+    facts, remedy = _BROKEN[rule]
     (finding,) = doctor_findings(facts)
     assert finding.id == rule
-    assert finding.mend.startswith(mend)
+    assert finding.remedy.startswith(remedy)
 
 
 def test_what_systemctl_prints() -> None:

@@ -39,7 +39,7 @@ def settings(
         "postfix": {"config_directory": str(instance.config_directory)},
         "enforce": {
             "directory": str(tmp_path / "enforce"),
-            "most_repairs_an_hour": 3,
+            "max_repairs_per_hour": 3,
             "mode": mode,
             "preflight": False,
         },

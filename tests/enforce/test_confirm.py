@@ -69,7 +69,11 @@ def test_a_chain_of_changes_that_fail_goes_back_to_the_one_that_worked(
 
     back = enforcer(instance, good)
     assert not back.converge()
-    assert (back.state.in_sync, back.state.applies["rolled_back"], back.unconfirmed) == (True, 2, False)
+    assert (back.state.in_sync, back.state.applies["rolled_back"], back.pending_confirmation) == (
+        True,
+        2,
+        False,
+    )
     assert enforcer(instance, settings(instance, tmp_path, password="wrong-once-more")).converge()
 
 
@@ -94,15 +98,15 @@ def test_a_word_on_former_settings_is_not_one_on_those_that_follow(
     assert "user:new\n" in (instance.config_directory / "sasl_passwd").read_text()
 
     one.confirm(accepted=False, reason="auth", applied_at=sent)
-    assert one.unconfirmed
+    assert one.pending_confirmation
     one.confirm(accepted=True, applied_at=one.applied_at)
-    assert (one.unconfirmed, one.state.applies["confirmed"]) == (False, 2)
+    assert (one.pending_confirmation, one.state.applies["confirmed"]) == (False, 2)
 
 
 def test_a_probe_that_failed_for_a_departure_is_no_word_on_the_settings(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
-    """New settings, and somebody deletes the index before they are proven: it is built, and they are probed again."""
+    """New settings, and somebody deletes the index before they are confirmed: it is built, and they are probed again."""
     work(instance, tmp_path)
     clock = Clock()
     one = enforcer(instance, settings(instance, tmp_path, smtp_helo_timeout="77s"), clock)
@@ -124,14 +128,14 @@ def test_a_probe_that_failed_for_a_departure_is_no_word_on_the_settings(
 def test_settings_that_change_no_file_are_as_good_as_the_former(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
-    """Postfix's own value is written down: nothing came into force, so nothing is to be proven, or taken back."""
+    """Postfix's own value is written down: nothing came into force, so nothing is to be confirmed, or taken back."""
     for password in ("former", PASSWORD):
         one = enforcer(instance, settings(instance, tmp_path, password=password))
         one.converge()
         one.confirm(accepted=True)
     same = enforcer(instance, settings(instance, tmp_path, smtp_helo_timeout="300s"))
     assert not same.converge()
-    assert not same.unconfirmed
+    assert not same.pending_confirmation
 
     same.confirm(accepted=False, reason="relay_down")
     assert same.state.applies["rolled_back"] == 0
@@ -241,7 +245,7 @@ def test_what_another_tool_fights_over_is_no_reason_to_keep_what_fails(
     for _ in range(4):
         instance.set(smtp_tls_loglevel="3")
         failing.converge()
-    assert failing.state.fights == ["smtp_tls_loglevel"]
+    assert failing.state.conflicts == ["smtp_tls_loglevel"]
 
     failing.confirm(accepted=False, reason="auth")
     assert f"user:{PASSWORD}\n" in table(instance)
@@ -256,7 +260,7 @@ def test_a_probe_that_got_through_by_a_hand_edit_proves_nothing(
     instance.set(relayhost="[working.test]:587")
     one.confirm(accepted=True)
 
-    assert one.unconfirmed
+    assert one.pending_confirmation
 
 
 def test_what_is_not_the_settings_fault_is_tried_again(

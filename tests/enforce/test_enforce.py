@@ -16,15 +16,15 @@ from tests.support import CA, PostfixInstance, Relay, wait_for
 
 
 def test_new_settings_are_applied_and_wait_for_a_probe(instance: PostfixInstance, tmp_path: Path) -> None:
-    """The first converge changes, the second finds nothing; the configuration is unconfirmed until a probe's word."""
+    """The first converge changes, the second finds nothing; the configuration is pending_confirmation until a probe's word."""
     one = enforcer(instance, settings(instance, tmp_path))
 
     assert one.converge()
     assert not one.converge()
     assert (one.state.in_sync, one.state.drift, one.state.applies["applied"]) == (True, [], 1)
-    assert one.unconfirmed
+    assert one.pending_confirmation
     one.confirm(accepted=True)
-    assert not one.unconfirmed
+    assert not one.pending_confirmation
     assert one.state.applies["confirmed"] == 1
 
 
@@ -54,14 +54,14 @@ def test_a_drift_that_comes_back_is_another_tool(instance: PostfixInstance, tmp_
     instance.set(relayhost="[other.test]:25")
     one.converge()
     assert instance.postconf("relayhost")["relayhost"] == "[other.test]:25"
-    assert one.state.fights == ["relayhost"]
+    assert one.state.conflicts == ["relayhost"]
     assert "another tool keeps changing relayhost" in (one.state.problem or "")
-    assert one.state.gauges()["postward_config_fight"] == {("relayhost",): 1.0}
+    assert one.state.gauges()["postward_config_conflict"] == {("relayhost",): 1.0}
 
     clock.now += 3600
     one.converge()
     assert instance.postconf("relayhost")["relayhost"] == "[127.0.0.1]:2525"
-    assert one.state.fights == []
+    assert one.state.conflicts == []
 
 
 def test_a_main_cf_that_postfix_cannot_read_gives_way(instance: PostfixInstance, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_apply_ends_a_fight_for_the_running_enforcer_too(instance: PostfixInstan
     for _ in range(4):
         instance.set(relayhost="[other.test]:25")
         running.converge()
-    assert running.state.fights == ["relayhost"]
+    assert running.state.conflicts == ["relayhost"]
 
     by_hand = enforcer(instance, settings(instance, tmp_path))
     by_hand.try_again()
@@ -177,7 +177,7 @@ def test_apply_ends_a_fight_for_the_running_enforcer_too(instance: PostfixInstan
     instance.set(relayhost="[other.test]:25")
     running.converge()
     assert instance.postconf("relayhost") == {"relayhost": "[127.0.0.1]:2525"}
-    assert (running.state.fights, running.state.repairs["relayhost"]) == ([], 5)
+    assert (running.state.conflicts, running.state.repairs["relayhost"]) == ([], 5)
 
 
 def test_an_index_that_was_missing_is_there_for_all_that_sends(

@@ -108,7 +108,7 @@ def test_personal_data_is_told_when_asked_for() -> None:
 
 def test_a_reader_that_stops_reading_costs_its_events_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full pipe holds up nobody: what does not fit is dropped and counted."""
-    monkeypatch.setattr(jsonl, "_MOST_WAITING", 100)
+    monkeypatch.setattr(jsonl, "_MAX_WAITING", 100)
     reading, writing = os.pipe()
     over = threading.Event()
     stream = EventStream(lambda: os.fdopen(writing, "ab", closefd=False), NAMES, clock=noon)

@@ -214,8 +214,8 @@ FAULTS: Final[dict[str, Case]] = {
     ),
     "apply-failed": case("PostwardConfigApplyFailed", {'postward_config_applies_total{result="failed"}': since("1", "+0.2")}),
     "rolled-back": case("PostwardConfigRolledBack", {'postward_config_applies_total{result="rolled_back"}': since("0", "+0.2")}),
-    "fight": case("PostwardConfigFight", {'postward_config_repairs_total{parameter="relayhost"}': since("1", "+0.2")}),
-    "fight-left": case("PostwardConfigFight", {'postward_config_fight{parameter="relayhost"}': becomes("_", "1")}),
+    "fight": case("PostwardConfigConflict", {'postward_config_repairs_total{parameter="relayhost"}': since("1", "+0.2")}),
+    "fight-left": case("PostwardConfigConflict", {'postward_config_conflict{parameter="relayhost"}': becomes("_", "1")}),
     "no-success": case(
         "PostfixRelayNoSuccess",
         {deliveries("deferred"): later(4), failures("remote_temporary"): later(4)},

@@ -126,7 +126,7 @@ def test_every_alert_and_every_cause_has_a_runbook() -> None:
 
 @pytest.mark.parametrize("page", pages())
 def test_a_runbook_says_what_to_do(page: str) -> None:
-    """What it means, how to see it with what is shown then, how to mend it, and how to know that it is mended."""
+    """What it means, how to see it with what is shown then, how to remedy it, and how to know that it is mended."""
     text = pages()[page]
     if page == "README.md":
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from postward.agent.clock import local_now
-from postward.agent.http.app import Answers, application
+from postward.agent.http.app import Hooks, application
 from postward.agent.http.server import HttpServer, listen
 from postward.agent.http.web_config import WebAccess
 from postward.agent.metrics.collector import PostwardCollector
@@ -81,7 +81,7 @@ def serving(web_config: Path | None = None, *, reload: bool = False) -> Iterator
             ticks[0] = max(ticks[0], loop.time() - due)
 
     async def run(stop: asyncio.Event) -> None:
-        answers = Answers(lambda: endpoint[0].reason, refresh, on_reload if reload else None, "1.2.3")
+        answers = Hooks(lambda: endpoint[0].reason, refresh, on_reload if reload else None, "1.2.3")
         addresses = [f"127.0.0.1:{port}", f"127.0.0.2:{port}"]
         server = HttpServer(application(registry, answers, access), [listen(a) for a in addresses], access)
         endpoint.append(Endpoint(port, server, tally, ticks))

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from postward.agent.http import server
-from postward.agent.http.app import Answers, application
+from postward.agent.http.app import Hooks, application
 from postward.agent.http.server import HttpServer, listen
 from postward.agent.http.web_config import WebAccess
 from tests.http.serving import exchange, serving
@@ -83,7 +83,7 @@ def test_formats_are_negotiated() -> None:
 )
 def test_slow_clients_are_cut_off(noise: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who connects and brings no whole request in time is gone, and is counted."""
-    monkeypatch.setattr(server, "_PATIENCE", 0.2)
+    monkeypatch.setattr(server, "_TIMEOUT", 0.2)
     with serving() as endpoint, socket.create_connection(("127.0.0.1", endpoint.port), 10) as client:
         client.sendall(noise)
         wait_for(lambda: not endpoint.server._state.connections, timeout=5, what="the connection to be cut")
@@ -97,7 +97,7 @@ def test_slow_clients_are_cut_off(noise: bytes, monkeypatch: pytest.MonkeyPatch)
 
 def test_who_does_not_take_the_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers that nobody reads do not pile up."""
-    monkeypatch.setattr(server, "_PATIENCE", 0.3)
+    monkeypatch.setattr(server, "_TIMEOUT", 0.3)
     with serving() as endpoint:
         for number in range(3000):
             endpoint.tally.add("postfix_connection_failures_total", (f"relay{number}", "dns"))
@@ -113,7 +113,7 @@ def test_who_does_not_take_the_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch
 
 def test_who_has_come_in_is_answered_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request under way and one that only follows are answered, a resting connection is closed, nobody else comes in."""
-    monkeypatch.setattr(server, "_FAREWELL", 30.0)
+    monkeypatch.setattr(server, "_DRAIN_TIMEOUT", 30.0)
 
     async def scenario() -> tuple[bytes, bytes, bytes]:
         asked, go_on = asyncio.Event(), asyncio.Event()
@@ -124,7 +124,7 @@ def test_who_has_come_in_is_answered_before_the_end(monkeypatch: pytest.MonkeyPa
 
         port = free_port()
         access = WebAccess(None)
-        app = application(CollectorRegistry(), Answers(lambda: None, refresh), access)
+        app = application(CollectorRegistry(), Hooks(lambda: None, refresh), access)
         serving = asyncio.create_task(HttpServer(app, [listen(f"127.0.0.1:{port}")], access).serve())
         clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         (resting, ask_resting), (waiting, ask_waiting), (late, ask_late) = clients
@@ -155,7 +155,7 @@ def test_who_has_come_in_is_answered_before_the_end(monkeypatch: pytest.MonkeyPa
 
 def test_who_only_holds_a_connection_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time for farewells the connection is cut."""
-    monkeypatch.setattr(server, "_FAREWELL", 0.1)
+    monkeypatch.setattr(server, "_DRAIN_TIMEOUT", 0.1)
     with serving() as endpoint:
         client = socket.create_connection(("127.0.0.1", endpoint.port), 10)
         assert endpoint.ask("GET /-/healthy")[0] == 200  # accepted after the other one

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from postward.agent.clock import local_now
-from postward.agent.http.app import Pages
+from postward.agent.http.app import ScrapeCache
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.labels import RelayNames
@@ -32,7 +32,7 @@ def test_a_page_is_what_the_library_writes(accept: str) -> None:
     Counting(tally, RelayNames((("smtp.relay.test", 587, "main"),)), local_now)
     registry = CollectorRegistry()
     registry.register(PostwardCollector(tally, lambda: gauges))
-    pages = Pages(registry, clock=(8.0**number for number in count()).__next__)
+    pages = ScrapeCache(registry, clock=(8.0**number for number in count()).__next__)
     encode, _ = choose_encoder(accept)
     different = set()
 

@@ -38,8 +38,8 @@ def test_facts_tell_the_causes_apart(one_host: Host, log: str, trap: Trap) -> No
 
     assert joined.alone.certainty is Certainty.AMBIGUOUS
     assert joined.verdict == trap.verdict, joined.joined
-    assert all(cause.mend for cause in joined.joined.causes)
-    assert trap.verdict != "ambiguous" or all(cause.look for cause in joined.joined.causes)
+    assert all(cause.remedy for cause in joined.joined.causes)
+    assert trap.verdict != "ambiguous" or all(cause.check for cause in joined.joined.causes)
 
 
 @pytest.mark.parametrize(("log", "mended", "what"), MENDED, ids=[row[0] for row in MENDED])
@@ -50,7 +50,7 @@ def test_the_remedy_is_what_mended_the_fault(one_host: Host, log: str, mended: s
     (cause,) = (cause for cause in told.causes if cause.id in truths()[log])
 
     assert "status=sent" in path_of(mended).read_text()
-    assert what in cause.mend
+    assert what in cause.remedy
 
 
 def test_a_healthy_host_does_not_make_a_guess_sure(one_host: Host) -> None:
@@ -133,6 +133,6 @@ def test_what_the_relay_offers_speaks_too(one_host: Host) -> None:
     def told(seen: object) -> Diagnosis:
         return diagnose(refused, facts, offer=Offer.of(seen))
 
-    assert told({"mechanisms": ["LOGIN", "PLAIN"]}).certainty is Certainty.NEAR
+    assert told({"mechanisms": ["LOGIN", "PLAIN"]}).certainty is Certainty.LIKELY
     for seen in ({"mechanisms": ["CRAM-MD5", "PLAIN"]}, {"mechanisms": None}, None, "damaged"):
         assert told(seen).certainty is Certainty.AMBIGUOUS

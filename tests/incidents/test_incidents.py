@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from postward.agent.incidents import Incident, Incidents
 from postward.agent.incidents.evidence import masked
-from postward.agent.incidents.history import PIECES, Day
+from postward.agent.incidents.history import BUCKETS, DeliveryHistory
 from postward.agent.incidents.symptom import Effect
 from postward.agent.metrics.labels import RelayNames
 from postward.parsers import parse
@@ -348,7 +348,7 @@ def test_addresses_are_masked_and_secrets_never_shown() -> None:
 @given(st.lists(st.tuples(st.sampled_from(_LINES), st.integers(0, 400), st.text(max_size=6)), max_size=20))
 def test_no_line_raises_however_it_is_damaged(damaged: list[tuple[str, int, str]]) -> None:
     """Every message of the corpus, with something strange put in anywhere: at worst it is not understood."""
-    incidents, day = made(), Day(lambda: _NOW)
+    incidents, day = made(), DeliveryHistory(lambda: _NOW)
     for line, place, strange in damaged:
         record, event = parse(line[:place] + strange + line[place:])
         if record is not None and event is not None:
@@ -372,7 +372,7 @@ def test_control_characters_are_spelled_out() -> None:
 
 def test_the_day_is_bounded_and_survives() -> None:
     """144 pieces, whatever the stamps say; sent, delays and causes are in them."""
-    day = Day(lambda: _NOW)
+    day = DeliveryHistory(lambda: _NOW)
     for number in range(400):
         stamp = datetime.fromtimestamp(_NOW.timestamp() - 600 * number, UTC).isoformat(timespec="seconds")
         for line in (sent("A1B2C3D4E5"), attempt("B1B2C3D4E5", "deferred", REFUSED)):
@@ -380,12 +380,12 @@ def test_the_day_is_bounded_and_survives() -> None:
             assert record is not None
             assert event is not None
             day.observe(record, event)
-    again = Day(lambda: _NOW)
+    again = DeliveryHistory(lambda: _NOW)
     again.restore(json.loads(json.dumps(day.as_json())))
     pieces = again.pieces(_NOW.timestamp())
 
-    assert len(day.as_json()) <= PIECES + 1
-    assert len(pieces) == PIECES
-    assert sum(piece.status["sent"] for piece in pieces) == PIECES
+    assert len(day.as_json()) <= BUCKETS + 1
+    assert len(pieces) == BUCKETS
+    assert sum(piece.status["sent"] for piece in pieces) == BUCKETS
     assert pieces[-1].causes == {"auth_rejected": 1}
     assert pieces[-1].delays == [1, 0, 0, 0, 0, 0]

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from postward.agent.incidents.catalog.table import SYMPTOMS
-from postward.agent.incidents.monitor import IncidentWatch, conditions, probes
-from postward.agent.incidents.symptom import Proof
+from postward.agent.incidents.monitor import IncidentMonitor, conditions, probes
+from postward.agent.incidents.symptom import Resolution
 from postward.agent.metrics.collector import Gauges
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.postfix.commands import Postfix
@@ -51,7 +51,7 @@ def test_each_condition_is_told_in_words() -> None:
         "not-picked-up": "a mail has lain in maildrop for 300 s",
         "silent-delay": "2 deferred mails have no reason",
     }
-    assert {SYMPTOMS[symptom].proof for symptom in told} == {Proof.CONDITION}
+    assert {SYMPTOMS[symptom].proof for symptom in told} == {Resolution.CONDITION}
 
 
 def test_a_probe_is_told_of_where_nothing_else_explains_it() -> None:
@@ -75,10 +75,10 @@ def test_settings_without_probes_end_what_probes_told_of(tmp_path: Path) -> None
     async def nothing() -> None:
         """Nothing to list or to write."""
 
-    def watch(**more: Any) -> IncidentWatch:
+    def watch(**more: Any) -> IncidentMonitor:
         settings = parse_settings(raw | more, "test")
         names = RelayNames.of_settings(settings)
-        return IncidentWatch(settings, Postfix(tmp_path), names, dict, nothing, nothing)
+        return IncidentMonitor(settings, Postfix(tmp_path), names, dict, nothing, nothing)
 
     probing = {"probe": {"recipient": "probe@relay.test"}}
     former = watch(**probing)

@@ -15,9 +15,9 @@ import pytest
 from pydantic import SecretStr
 
 from postward.agent.incidents import notify
-from postward.agent.incidents.diagnosis import as_shown, diagnose
+from postward.agent.incidents.diagnosis import diagnose, to_dict
 from postward.agent.incidents.model import Incident
-from postward.agent.incidents.notify import TEMPLATES, Notices, Request, host_of
+from postward.agent.incidents.notify import TEMPLATES, Notifier, Request, host_of
 from postward.agent.incidents.symptom import Effect
 from postward.agent.journal_fields import JournalFields, datagram
 from postward.config.sections import Notify
@@ -33,7 +33,7 @@ def shown(effect: Effect = Effect.DELAYED, symptom: str = "login-refused") -> di
     incident = Incident(
         symptom, "postfix", "sendcloud", "sendcloud", "smtp", "auth_rejected", effect, 1.0, 2.0, 3
     )
-    return as_shown(incident, diagnose(incident))
+    return to_dict(incident, diagnose(incident))
 
 
 @contextmanager
@@ -65,11 +65,11 @@ def hook(statuses: list[int]) -> Iterator[tuple[str, list[tuple[str, dict[str, s
         server.server_close()
 
 
-def run(settings: Notify, *told: tuple[str, dict[str, Any]], until: Any) -> Notices:
+def run(settings: Notify, *told: tuple[str, dict[str, Any]], until: Any) -> Notifier:
     """Tell, and let it be sent until the condition holds."""
 
-    async def main() -> Notices:
-        made = Notices(settings)
+    async def main() -> Notifier:
+        made = Notifier(settings)
         task = asyncio.create_task(made.run())
         for kind, row in told:
             made.tell(kind, row)
@@ -140,9 +140,9 @@ def test_a_hook_cannot_send_a_notice_elsewhere() -> None:
 
 def test_what_waits_is_bounded_and_notes_are_left_out() -> None:
     """Nobody is woken for what is only worth noting; too many notices are dropped and counted."""
-    made = Notices(Notify(webhook=SecretStr("http://127.0.0.1:1/x")))
+    made = Notifier(Notify(webhook=SecretStr("http://127.0.0.1:1/x")))
     made.tell("opened", shown(Effect.NOTE))
-    made.tell("opened", shown(Effect.REFUSED))
+    made.tell("opened", shown(Effect.REJECTED))
     assert made._waiting.qsize() == 0
     for number in range(100):
         made.tell("opened", {**shown(), "place": str(number)})
@@ -153,7 +153,7 @@ def test_what_waits_is_bounded_and_notes_are_left_out() -> None:
 def test_what_comes_and_goes_is_told_of_once_in_ten_minutes() -> None:
     """The first time at once, then not again for a while."""
     now = [0.0]
-    made = Notices(Notify(webhook=SecretStr("http://127.0.0.1:1/x")), clock=lambda: now[0])
+    made = Notifier(Notify(webhook=SecretStr("http://127.0.0.1:1/x")), clock=lambda: now[0])
     made.tell("opened", shown())
     made.tell("opened", shown(), again=True)
     assert made._waiting.qsize() == 1
@@ -165,7 +165,7 @@ def test_what_comes_and_goes_is_told_of_once_in_ten_minutes() -> None:
 
 def test_without_a_hook_nothing_waits() -> None:
     """The settings are empty: no queue fills."""
-    made = Notices(Notify())
+    made = Notifier(Notify())
     made.tell("opened", shown())
 
     assert made._waiting.qsize() == 0
@@ -182,14 +182,16 @@ def test_a_ping_that_fails_is_told_once_without_its_address(caplog: pytest.LogCa
     async def main() -> None:
         # The least interval of the settings would make this test wait.
         ping = SecretStr(f"https://hc.test/{SECRET}")
-        made = Notices(Notify.model_construct(webhook=None, ping=ping, ping_interval_seconds=0), post)
+        made = Notifier(
+            Notify.model_construct(webhook=None, heartbeat_url=ping, heartbeat_interval_seconds=0), post
+        )
         task = asyncio.create_task(made.run())
         await wait_for_async(lambda: len(calls) >= 5, what="five pings")
         task.cancel()
 
     asyncio.run(main())
 
-    assert caplog.text.count("notify.ping: hc.test: Connection refused") == 1
+    assert caplog.text.count("notify.heartbeat_url: hc.test: Connection refused") == 1
     assert SECRET not in caplog.text
     assert host_of(f"https://hc.test:8443/{SECRET}") == "hc.test"
 
@@ -197,7 +199,7 @@ def test_a_ping_that_fails_is_told_once_without_its_address(caplog: pytest.LogCa
 def test_secrets_of_the_settings_are_not_shown() -> None:
     """Neither in print nor in JSON."""
     settings = Notify(
-        webhook=SecretStr(f"https://hook.test/{SECRET}"), ping=SecretStr(f"https://hc.test/{SECRET}")
+        webhook=SecretStr(f"https://hook.test/{SECRET}"), heartbeat_url=SecretStr(f"https://hc.test/{SECRET}")
     )
 
     assert SECRET not in repr(settings)
@@ -241,7 +243,7 @@ def test_the_agent_tells_a_hook_and_pings(tmp_path: Path) -> None:
     """A fault on a real Postfix: the hook hears of its beginning and its end; the ping comes without any mail."""
     require_postfix()
     with hook([]) as (url, got):
-        more = f'[notify]\nwebhook = "{url}"\ntemplate = "ntfy"\nping = "{url}-ping"\n'
+        more = f'[notify]\nwebhook = "{url}"\ntemplate = "ntfy"\nheartbeat_url = "{url}-ping"\n'
         with bed(tmp_path, more) as made:
             wait_for(lambda: any(line == f"GET /{SECRET}-ping" for line, _, _ in got), what="the ping")
             with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 no")):

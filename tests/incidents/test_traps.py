@@ -11,7 +11,7 @@ from postward.agent.incidents import tracker
 from postward.agent.incidents.catalog.table import ROWS, SYMPTOMS, of_delivery, of_line
 from postward.agent.incidents.diagnosis import diagnose, filled
 from postward.agent.incidents.model import Incident
-from postward.agent.incidents.symptom import Certainty, Effect, Offer, Proof, Symptom
+from postward.agent.incidents.symptom import Certainty, Effect, Offer, Resolution, Symptom
 from postward.config.lint import HOST_RULES, SETTINGS_RULES
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.finding import Finding, Severity
@@ -56,7 +56,7 @@ def shown() -> set[int]:
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.proof is not Proof.CONDITION], ids=lambda row: row.id
+    "row", [row for row in ROWS if row.proof is not Resolution.CONDITION], ids=lambda row: row.id
 )
 def test_every_row_is_shown_by_a_log(shown: set[int], row: Symptom) -> None:
     """A row that no real line ever reaches explains nothing. (What other parts of the agent tell: `test_watch.py`.)"""
@@ -119,7 +119,7 @@ def test_whatever_is_known_one_cause_at_most_is_sure(
 ) -> None:
     """Some cause of the symptom is always told; several are never called sure."""
     facts = HostFacts(defaults={"a": "b"} if looked else {}, explicit=dict.fromkeys(explicit, "x"))
-    findings = [Finding(rule, Severity.ERROR, "here", "wrong", "mend it", "why") for rule in rules]
+    findings = [Finding(rule, Severity.ERROR, "here", "wrong", "remedy it", "why") for rule in rules]
     incident = Incident(row.id, "postfix", "x:25", "other", "", None, row.effect, 0.0, 0.0)
     told = diagnose(incident, facts, findings, offer=Offer(mechanisms))
 
@@ -136,10 +136,10 @@ def test_every_remedy_is_a_whole_sentence_for_a_host(row: object) -> None:
             incident = Incident(symptom.id, "postfix", "x", "none", "", None, symptom.effect, 0.0, 0.0)
             for facts in (None, HostFacts(distribution="rhel", managed=frozenset({"relayhost"}))):
                 for cause in diagnose(incident, facts).causes:
-                    assert not re.search(r"\{\w+( [^}]*)?\}", cause.mend), cause.mend
+                    assert not re.search(r"\{\w+( [^}]*)?\}", cause.remedy), cause.remedy
                     assert cause.what
                     assert cause.setting
-                    assert cause.mend
+                    assert cause.remedy
 
 
 def test_commands_name_the_server_and_the_domain() -> None:
@@ -149,15 +149,15 @@ def test_commands_name_the_server_and_the_domain() -> None:
     )
     incident.evidence = ["connect to smtp.relay.test[192.0.2.1]:2525: Connection refused"]
     incident.domains = ["dest.test"]
-    looks = {cause.id: cause.look for cause in diagnose(incident).causes}
+    looks = {cause.id: cause.check for cause in diagnose(incident).causes}
     incident.evidence = ["connect to $(reboot)[192.0.2.1]:25: Connection refused"]
     incident.domains = ["dest.test;reboot"]
-    harmless = " ".join(cause.look + cause.mend for cause in diagnose(incident).causes)
+    printable = " ".join(cause.check + cause.remedy for cause in diagnose(incident).causes)
 
     assert looks["relay-down"] == "nc -vz smtp.relay.test 2525 from another network"
     assert looks["transport-overrides"] == 'postmap -q dest.test "$(postconf -h transport_maps)"'
-    assert "reboot" not in harmless
-    assert "nc -vz HOST PORT" in harmless
+    assert "reboot" not in printable
+    assert "nc -vz HOST PORT" in printable
 
 
 def test_remedies_name_the_package_of_the_distribution() -> None:

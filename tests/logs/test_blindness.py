@@ -112,7 +112,7 @@ def test_a_log_that_may_not_be_read(tmp_path: Path) -> None:
         mail.send()  # into the renamed file
         mail.postfix.reload()
 
-    def mend() -> None:
+    def remedy() -> None:
         mail.log.chmod(0o640)
         mail.await_value(1, "postward_log_readable")
         mail.await_all()
@@ -124,14 +124,14 @@ def test_a_log_that_may_not_be_read(tmp_path: Path) -> None:
         mail.send()
         mail.await_value(0, "postward_log_readable")
         assert mail.agent.value("postward_log_read_errors_total") > 0
-        mend()
+        remedy()
         mail.agent.stop(signal.SIGKILL)
         mail.log.chmod(0)
         mail.send()
         mail.agent.start()
         mail.await_value(0, "postward_log_readable")
         mail.send()
-        mend()
+        remedy()
         assert mail.agent.value("postward_log_losses_total") == 0
     said = mail.agent.output()
     assert said.count(f"{mail.log}: Permission denied") == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from postward.agent.logs import canary
-from postward.agent.logs.canary import OwnLine
+from postward.agent.logs.canary import LogCanary
 from postward.agent.logs.discover import open_sources
 from postward.agent.logs.reader import LogReader
 from postward.agent.logs.watcher import Watcher
@@ -24,7 +24,7 @@ async def _written() -> None:
 
 async def _send(postfix: PostfixInstance, tally: Tally) -> dict[str, float]:
     """One line, while the log is read; what is shown then."""
-    line = OwnLine(Postfix(postfix.config_directory), tally, 60, lambda: False, _written)
+    line = LogCanary(Postfix(postfix.config_directory), tally, 60, lambda: False, _written)
 
     def feed(lines: bytes) -> None:
         for text in lines_of(lines):
@@ -47,7 +47,7 @@ def test_a_line_comes_back_is_lost_or_cannot_be_sent(
 ) -> None:
     """Each has its own count; where nothing can be sent, nothing is concluded."""
     require_postfix(sasl=False)
-    monkeypatch.setattr(canary, "_PATIENCE", 2.0)
+    monkeypatch.setattr(canary, "_TIMEOUT", 2.0)
     tally = Tally()
     with PostfixInstance(tmp_path) as postfix:
         shown = asyncio.run(_send(postfix, tally))

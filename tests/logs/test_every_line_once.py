@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from postward.agent.logs.segment import Mark
+from postward.agent.logs.segment import FilePosition
 from postward.agent.logs.tail import FileSource
 from tools.soak.log_writer import LogWriter
 
@@ -23,7 +23,7 @@ class Reader:
         self.now = 0.0
         self.counted: list[bytes] = []
         self.source = FileSource(path, (), clock=lambda: self.now)
-        self._saved: tuple[list[Mark] | None, int] = ([], 0)
+        self._saved: tuple[list[FilePosition] | None, int] = ([], 0)
 
     def read(self, limit: int) -> bytes:
         """One batch."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from postward.agent.logs.rotation import generations
-from postward.agent.logs.segment import HEAD, LONGEST_LINE, DamagedError, Mark, Segment
+from postward.agent.logs.segment import HEAD, LONGEST_LINE, DamagedError, FilePosition, Segment
 from postward.agent.logs.tail import FileSource
 
 
@@ -25,7 +25,7 @@ class Bed:
         self.now = 0.0
         self.sources: list[FileSource] = []
 
-    def source(self, marks: list[Mark] | None = None) -> FileSource:
+    def source(self, marks: list[FilePosition] | None = None) -> FileSource:
         """A new source; None: for the first time."""
         source = FileSource(self.log, marks, clock=lambda: self.now)
         self.sources.append(source)
@@ -35,7 +35,7 @@ class Bed:
         """What a clean stop and a start do."""
         marks = source.marks()
         source.close()
-        return self.source(None if marks is None else [Mark(**mark.as_json()) for mark in marks])
+        return self.source(None if marks is None else [FilePosition(**mark.as_json()) for mark in marks])
 
     def named(self, suffix: str) -> Path:
         """A file beside the log."""
@@ -732,7 +732,7 @@ def test_an_inode_that_is_used_again(bed: Bed) -> None:
     [mark] = source.marks() or []
     bed.log.write_text("other 1\nother 2\n")
     status = bed.log.stat()
-    marks = [Mark(status.st_dev, status.st_ino, mark.head_length, mark.head, mark.offset)]
+    marks = [FilePosition(status.st_dev, status.st_ino, mark.head_length, mark.head, mark.offset)]
     source = bed.source(marks)
     assert drained(source) == "other 1\nother 2\n"
     assert source.losses == 1
@@ -896,7 +896,7 @@ def test_nothing_seen_yet_is_not_nothing_there(bed: Bed, monkeypatch: pytest.Mon
     bed.write("old\n")
     source = bed.source()
 
-    def fail(_: Path) -> list[Mark]:
+    def fail(_: Path) -> list[FilePosition]:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("postward.agent.logs.tail.first_look", fail)

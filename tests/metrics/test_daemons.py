@@ -4,7 +4,7 @@ import pytest
 
 from postward.agent.clock import local_now
 from postward.agent.metrics.collector import PostwardCollector
-from postward.agent.metrics.daemons import Details
+from postward.agent.metrics.daemons import DaemonMetrics
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
@@ -19,7 +19,7 @@ SESSION = "TLS connection established {} {}: {} with cipher {} (256/256 bits)"
 def watched(*lines: str) -> tuple[Tally, Exemplars]:
     """Counts and exemplars of a log."""
     tally, exemplars = Tally(), Exemplars()
-    details = Details(tally, NAMES, exemplars)
+    details = DaemonMetrics(tally, NAMES, exemplars)
     pipeline = Pipeline(Counting(tally, NAMES, local_now), [details.observe])
     pipeline.feed("".join(f"2026-11-24T09:00:00+00:00 mx {line}\n" for line in lines).encode())
     return tally, exemplars
@@ -161,7 +161,7 @@ def series(tally: Tally, exemplars: Exemplars) -> int:
 def test_a_hostile_log_makes_no_series() -> None:
     """100 000 lines with ever new hosts, addresses, ciphers, protocols and statuses: not one series more than after the first."""
     tally, exemplars = Tally(), Exemplars()
-    details = Details(tally, NAMES, exemplars)
+    details = DaemonMetrics(tally, NAMES, exemplars)
     pipeline = Pipeline(Counting(tally, NAMES, local_now), [details.observe])
 
     def feed(numbers: range) -> None:

@@ -5,7 +5,7 @@ import json
 
 from postward.agent.clock import local_now
 from postward.agent.metrics.labels import RelayNames
-from postward.agent.metrics.probe_traffic import UserCounting
+from postward.agent.metrics.probe_traffic import ProbeFilter
 from postward.agent.metrics.tally import Tally
 from postward.parsers import parse
 
@@ -30,18 +30,18 @@ def mail(queue_id: str, message_id: str) -> list[str]:
     ]
 
 
-def counting() -> UserCounting:
+def counting() -> ProbeFilter:
     """A counting that knows the relay."""
-    return UserCounting(Tally(), RelayNames([("r.test", 587, "demo")]), local_now)
+    return ProbeFilter(Tally(), RelayNames([("r.test", 587, "demo")]), local_now)
 
 
-def feed(counting: UserCounting, lines: list[str]) -> None:
+def feed(counting: ProbeFilter, lines: list[str]) -> None:
     """Count lines."""
     for line in lines:
         counting.count(*parse(f"Nov 24 09:00:00 mx postfix/{line}"))
 
 
-def users(counting: UserCounting) -> dict[str, float]:
+def users(counting: ProbeFilter) -> dict[str, float]:
     """The counts of mail."""
     names = (
         "deliveries_total",
@@ -84,7 +84,7 @@ def test_a_restart_between_any_two_lines_changes_nothing() -> None:
         first = counting()
         feed(first, lines[:cut])
         saved = json.loads(json.dumps([first.tally.as_json(), first.as_json()]))
-        second = UserCounting(Tally.from_json(saved[0]), RelayNames([("r.test", 587, "demo")]), local_now)
+        second = ProbeFilter(Tally.from_json(saved[0]), RelayNames([("r.test", 587, "demo")]), local_now)
         second.restore(saved[1])
         feed(second, lines[cut:])
         assert users(second) == users(whole), cut

@@ -156,7 +156,7 @@ def test_a_million_mails_hold_nothing_up() -> None:
 
 def test_a_slow_listing_is_waited_for_once_and_then_shown_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """Concurrent scrapes share one listing; while it runs the last one is shown; the next comes after ten times as long."""
-    monkeypatch.setattr("postward.agent.metrics.queue._PATIENCE", 0.01)
+    monkeypatch.setattr("postward.agent.metrics.queue._TIMEOUT", 0.01)
     started: list[asyncio.Event] = []
 
     async def listing() -> AsyncIterator[bytes]:

@@ -37,6 +37,6 @@ def test_a_process_whose_name_is_no_text_is_somebody_elses(
 
     monkeypatch.setattr(postfix_process, "_processes", processes)
 
-    assert postfix_process.master_runs("/var/spool/postfix")
+    assert postfix_process.is_master_running("/var/spool/postfix")
     assert postfix_process.queue_manager_start("/var/spool/postfix") is not None
-    assert not postfix_process.master_runs("/var/spool/other")
+    assert not postfix_process.is_master_running("/var/spool/other")

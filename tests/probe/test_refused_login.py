@@ -9,8 +9,8 @@ from postward.agent.pipeline import lines_of
 from postward.agent.postfix.commands import Postfix
 from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.scheduler import Probing
-from postward.agent.relay.login_throttle import LoginGuard
-from postward.agent.relay.monitor import RelayWatch
+from postward.agent.relay.login_throttle import LoginThrottle
+from postward.agent.relay.monitor import RelayMonitor
 from postward.config.settings import Settings, load_settings
 from postward.parsers import parse
 from tests.support import CA, PostfixInstance, Relay, require_postfix
@@ -33,7 +33,7 @@ class Run:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         postfix = Postfix(Path(settings.postfix.config_directory))
-        guard = LoginGuard(Path(settings.state.directory) / "logins.json", settings.relay, MOST, clock)
+        guard = LoginThrottle(Path(settings.state.directory) / "logins.json", settings.relay, MOST, clock)
         tally = Tally()
         self.verdicts: list[ProbeResult] = []
         self.probing = Probing(
@@ -46,7 +46,7 @@ class Run:
             self._written,
             lambda: False,
         )
-        self.watch = RelayWatch(settings, tally, guard, self._written)
+        self.watch = RelayMonitor(settings, tally, guard, self._written)
         self._relay = settings.relay[0]
         self._source = open_source(find_log(settings.log.source, postfix)[0][0])
         self._source.read()

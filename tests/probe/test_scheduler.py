@@ -14,7 +14,7 @@ from postward.agent.probe import scheduler
 from postward.agent.probe.result import Route
 from postward.agent.probe.scheduler import Probing
 from postward.agent.probe.tracker import ProbeTracker
-from postward.agent.relay.login_throttle import LoginGuard
+from postward.agent.relay.login_throttle import LoginThrottle
 from postward.config.settings import Settings, parse_settings
 from postward.parsers import parse
 
@@ -39,7 +39,7 @@ class Run:
 
     def __init__(self, folder: Path, recipient: str = "probe@relay.test") -> None:
         given = settings(folder, recipient)
-        self.guard = LoginGuard(folder / "logins.json", given.relay, 2)
+        self.guard = LoginThrottle(folder / "logins.json", given.relay, 2)
         self.tally = Tally()
         self.verdicts: list[str] = []
         self.has_backlog = False

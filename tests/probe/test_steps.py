@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from postward.agent.probe.once import one_probe
+from postward.agent.probe.once import probe_once
 from postward.agent.probe.result import ProbeResult
 from postward.config.settings import Settings, load_settings
 from tests.support import CA, Fault, PostfixInstance, Relay, require_postfix, wait_for
@@ -66,7 +66,7 @@ class Bed:
 
     def probe(self, more: str = "") -> ProbeResult:
         """One probe."""
-        return asyncio.run(one_probe(self.settings(more)))
+        return asyncio.run(probe_once(self.settings(more)))
 
     @contextmanager
     def configured(self, **parameters: str) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from postward.agent.relay.login_throttle import LoginGuard
+from postward.agent.relay.login_throttle import LoginThrottle
 from postward.config.relay import Relay
 
 HOUR = 3600.0
@@ -23,9 +23,9 @@ def relay(password: str = "s3cret-Green", **changes: object) -> Relay:  # noqa: 
     return Relay.model_validate(fields, strict=False)
 
 
-def guard(folder: Path, clock: Clock, given: Relay | None = None, most: int = 2) -> LoginGuard:
+def guard(folder: Path, clock: Clock, given: Relay | None = None, most: int = 2) -> LoginThrottle:
     """A guard as each start of the agent makes it."""
-    return LoginGuard(folder / "logins.json", [given or relay()], most, clock)
+    return LoginThrottle(folder / "logins.json", [given or relay()], most, clock)
 
 
 def test_a_day_of_refusals_with_restarts_keeps_to_the_number(tmp_path: Path) -> None:

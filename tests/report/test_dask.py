@@ -105,7 +105,7 @@ def test_the_same_bytes_also_when_a_worker_is_killed(tmp_path: Path, monkeypatch
 def test_no_scheduler_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In words, with status 1."""
     (tmp_path / "mail.log").write_text("x\n")
-    monkeypatch.setattr("postward.agent.report.dask._PATIENCE", 0.5)
+    monkeypatch.setattr("postward.agent.report.dask._TIMEOUT", 0.5)
 
     result = CliRunner().invoke(command, ["--dask", "tcp://127.0.0.1:1", str(tmp_path / "mail.log")])
 

@@ -50,10 +50,10 @@ def probe(settings: Settings, key: bytes = KEY, made: float = NOW) -> tuple[str,
 def test_each_part_that_is_changed_is_named(settings: Settings) -> None:
     """What relays may do changes nothing; what they must not is told part by part."""
     identifier, data = probe(settings)
-    harmless = b"Received: from a by b\r\n" + data.replace(b"Subject: ", b"Subject:\r\n ").replace(
+    printable = b"Received: from a by b\r\n" + data.replace(b"Subject: ", b"Subject:\r\n ").replace(
         b"\r\n", b"\n"
     )
-    assert altered_parts(message_from_bytes(harmless), identifier, KEY) == ()
+    assert altered_parts(message_from_bytes(printable), identifier, KEY) == ()
     changes = {
         "subject": (b"Subject: Postward", b"Subject: [EXTERNAL] Postward"),
         "body": (b"It can be deleted.", b"It can be deleted. -- Scanned by X"),
@@ -94,7 +94,7 @@ def test_only_probes_of_the_fleet_are_taken(settings: Settings) -> None:
 
 def test_what_is_remembered_is_bounded(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies without end and probes without end leave a bounded memory."""
-    monkeypatch.setattr("postward.agent.sink.server._MOST_REMEMBERED", 50)
+    monkeypatch.setattr("postward.agent.sink.server._MAX_REMEMBERED", 50)
     arrivals = Arrivals(KEY, Tally(), lambda: NOW)
     for number in range(200):
         identifier = new_identifier(NOW, number.to_bytes(8), KEY)

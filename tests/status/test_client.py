@@ -56,21 +56,19 @@ def test_what_the_relay_offered_is_a_fact(made: Bed) -> None:
         made.mail(0)
         wait_for(lambda: ("first", "login-refused") in made.open(), what="the incident")
         why = json.loads(run_postward("why", "--config", str(made.agent.settings_file), "--json").stdout)
-        wait_for(
-            lambda: made.open()["first", "login-refused"]["certainty"] == "near-certain", what="the facts"
-        )
+        wait_for(lambda: made.open()["first", "login-refused"]["certainty"] == "likely", what="the facts")
     made.postfix.flush()
     wait_for(lambda: not made.open(), what="the end of the incident")
     (told,) = (row for row in why["incidents"] if row["closed"] is None)
 
     assert (told["certainty"], [cause["id"] for cause in told["causes"]]) == (
-        "near-certain",
+        "likely",
         ["password-wrong"],
     )
 
 
 def test_why_tells_cause_setting_and_remedy(made: Bed) -> None:
-    """Live, from the agent; status 3 while mail waits, addresses masked unless asked for, and 0 after."""
+    """AgentClient, from the agent; status 3 while mail waits, addresses masked unless asked for, and 0 after."""
     config = ("--config", str(made.agent.settings_file))
     with made.relays[1].failing(
         Fault(step="mail", reply="553 5.7.1 Sender address rejected: not owned by user")
@@ -119,7 +117,7 @@ def test_facts_of_the_host_decide(made: Bed) -> None:
     assert row["certainty"] == "certain", row
     assert [cause["id"] for cause in row["causes"]] == ["auth-off"]
     assert "smtp_sasl_auth_enable" in row["causes"][0]["where"]
-    assert row["causes"][0]["look"] == ""
+    assert row["causes"][0]["check"] == ""
 
 
 def test_metrics_of_incidents(made: Bed) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.support.require import required
 
-_PATIENCE = 30.0  # seconds; a cold start on a busy machine
+_TIMEOUT = 30.0  # seconds; a cold start on a busy machine
 
 
 class Browser:
@@ -64,7 +64,7 @@ class Browser:
         return answer["result"].get("value")
 
     def _wait(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + _TIMEOUT
         while True:
             while b"\0" in self._buffer:
                 data, _, self._buffer = self._buffer.partition(b"\0")

@@ -23,7 +23,7 @@ from tests.support.conversation import MECHANISMS, Conversation, under_tls
 from tests.support.fault import Fault
 
 _MESSAGE_ID = re.compile(rb"^message-id:[ \t\r\n]*(\S+)", re.IGNORECASE | re.MULTILINE)
-_PATIENCE = 10.0  # seconds that another thread may take to answer
+_TIMEOUT = 10.0  # seconds that another thread may take to answer
 _TURNS = 5  # of the loop, until an accepted connection is a conversation
 
 
@@ -132,9 +132,9 @@ class Relay:
             target=lambda: self._serve(ready, failure), name=f"relay {self.hostname}", daemon=True
         )
         self._thread.start()
-        ready.wait(_PATIENCE)
+        ready.wait(_TIMEOUT)
         if failure:
-            self._thread.join(_PATIENCE)
+            self._thread.join(_TIMEOUT)
             self._thread = None
             raise failure[0]
 
@@ -146,7 +146,7 @@ class Relay:
         assert self._loop is not None
         assert self._ended is not None
         self._loop.call_soon_threadsafe(self._ended.set)
-        thread.join(_PATIENCE)
+        thread.join(_TIMEOUT)
         if thread.is_alive():
             raise RuntimeError("the relay's thread does not end")
         if self.problems:
@@ -234,7 +234,7 @@ class Relay:
             coroutine.close()
             return
         assert self._loop is not None
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_PATIENCE)
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_TIMEOUT)
 
     # Switches
 

@@ -323,7 +323,7 @@ def test_a_killed_test_run_leaves_no_postfix(tmp_path: Path, number: str) -> Non
         text=True,
         check=False,
         timeout=30,
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
     )
     assert run.returncode != 0
     folder = run.stdout.strip()

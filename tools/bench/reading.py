@@ -35,7 +35,7 @@ def running(folder: Path) -> Iterator[tuple[AgentProcess, Path]]:
 
 
 def latencies(agent: AgentProcess, log: Path) -> list[float]:
-    """Milliseconds from a line's write until a page of metrics shows it, sorted. Pages are asked for all the while."""
+    """Milliseconds from a line's write until a page of metrics shows it, sorted. ScrapeCache are asked for all the while."""
     line = next(iter(log_lines(1)))
     found = []
     seen = _counted(agent)

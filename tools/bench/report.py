@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tools.bench.lines import log_lines
 
 _ROUNDS = 3
-_LOOK = 0.05  # seconds between two looks at the memory
+_POLL_INTERVAL = 0.05  # seconds between two looks at the memory
 
 
 class Figures(NamedTuple):
@@ -43,7 +43,7 @@ def measure(command: list[str]) -> Figures:
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while child.poll() is None:
         peak = max(peak, resident(child.pid))
-        time.sleep(_LOOK)
+        time.sleep(_POLL_INTERVAL)
     if child.returncode:
         sys.exit(f"{' '.join(command)} failed")
     after = os.times()

@@ -43,7 +43,7 @@ directory = "{state}"
 _RELAYS = 24
 _SCRAPES = 60
 _PAUSE = 0.5  # seconds; longer than a page of this size is kept
-_MOST_LINKS = 60_000  # of one file; ext4 admits 65,000
+_MAX_LINKS = 60_000  # of one file; ext4 admits 65,000
 
 
 def write_settings(folder: Path, postfix: PostfixInstance) -> Path:
@@ -74,7 +74,7 @@ def fill(postfix: PostfixInstance, mails: int) -> None:
             folder.mkdir(exist_ok=True)
             os.chown(folder, owner.st_uid, owner.st_gid)
         target = folder / name
-        if number % _MOST_LINKS == 0:
+        if number % _MAX_LINKS == 0:
             target.write_bytes(data)
             target.chmod(0o700)
             os.chown(target, owner.st_uid, owner.st_gid)

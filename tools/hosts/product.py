@@ -91,7 +91,7 @@ class Installed:
     def doctor(self) -> dict[str, str]:
         """What `postward doctor` finds that is worse than a note: identifier → remedy."""
         found = json.loads(self.host.run("postward", "doctor", "--no-relay", "--json", status=None))
-        return {row["id"]: row["mend"] for row in found["findings"] if row["severity"] != "note"}
+        return {row["id"]: row["remedy"] for row in found["findings"] if row["severity"] != "note"}
 
     def edit(self, old: str, new: str) -> None:
         """Change the settings file, as an editor does: another file in its place."""

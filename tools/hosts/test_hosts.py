@@ -81,15 +81,15 @@ def test_the_agent_has_no_more_rights_than_it_needs(installed: Installed) -> Non
 
 
 def test_doctor_says_what_mends_it(installed: Installed) -> None:
-    """On a host that is right it finds at most that nobody keeps the clock; its remedies, run as they are, mend."""
+    """On a host that is right it finds at most that nobody keeps the clock; its remedies, run as they are, remedy."""
     assert set(installed.doctor()) <= {"clock"}
     installed.host.shell(
         "systemctl disable --quiet --now postward-enforce; chmod 0644 /etc/postward/passwords/relay"
     )
     found = installed.doctor()
     assert set(found) - {"clock"} == {"service-stopped", "settings-password-readable"}
-    for mend in found.keys() - {"clock"}:
-        installed.host.shell(found[mend])
+    for remedy in found.keys() - {"clock"}:
+        installed.host.shell(found[remedy])
     assert set(installed.doctor()) <= {"clock"}
 
 

@@ -36,7 +36,7 @@ class Joined(NamedTuple):
     """What is made of a log.
 
     Attributes:
-        verdict: certain or near-certain (and right), ambiguous, or wrong.
+        verdict: certain or likely (and right), ambiguous, or wrong.
         alone: the diagnosis of the log alone.
         joined: with the facts of its host, and what its relay offered.
     """
@@ -48,7 +48,7 @@ class Joined(NamedTuple):
 
 
 class Trap(NamedTuple):
-    """The host of a log, and how sure the diagnosis is that knows it: certain, near-certain or ambiguous."""
+    """The host of a log, and how sure the diagnosis is that knows it: certain, likely or ambiguous."""
 
     verdict: str
     lines: list[str]

@@ -30,7 +30,7 @@ from tools.incidents.stage import (
     table,
 )
 
-LOGS = Path(__file__).parents[1] / "corpus" / "symptoms"
+LOGS = Path(__file__).parents[2] / "tests" / "corpus" / "symptoms"
 
 _SUSPENDED = "delivery temporarily suspended"
 Action = Callable[[Stage], None]

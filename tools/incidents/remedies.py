@@ -152,7 +152,7 @@ class Outcome:
         cause: right, near (right, with a fact left to look at), ambiguous (it is among those named), or wrong.
         setting: right or wrong.
         fix: right, wrong, or person where the remedy is no command.
-        mend: what was run, or shown.
+        remedy: what was run, or shown.
         told: the causes named.
     """
 
@@ -160,7 +160,7 @@ class Outcome:
     cause: str
     setting: str
     fix: str
-    mend: str
+    remedy: str
     told: str
 
 
@@ -201,13 +201,13 @@ def happen(name: str, folder: Path, ca: CA, relays: Mapping[int, Relay], syslog:
         found = next((cause for cause in diagnosis.causes if cause.id == fault.truth), None)
         if found is None:
             return Outcome(name, "wrong", "wrong", "wrong", "", told)
-        cause = {Certainty.CERTAIN: "right", Certainty.NEAR: "near", Certainty.AMBIGUOUS: "ambiguous"}[
+        cause = {Certainty.CERTAIN: "right", Certainty.LIKELY: "near", Certainty.AMBIGUOUS: "ambiguous"}[
             diagnosis.certainty
         ]
         setting = "right" if fault.setting in f"{found.parameter} {found.where}" else "wrong"
-        commands = _COMMANDS.match(found.mend)
+        commands = _COMMANDS.match(found.remedy)
         if commands is None:
-            return Outcome(name, cause, setting, "person", found.mend, told)
+            return Outcome(name, cause, setting, "person", found.remedy, told)
         fix = "right" if _mends(commands[0], stage, relays) else "wrong"
     return Outcome(
         name, cause, setting, fix, commands[0].replace(f"-c {postfix.config_directory} ", ""), told
@@ -267,7 +267,7 @@ def outcomes(names: list[str]) -> list[Outcome]:
 
 def shown(rows: list[Outcome]) -> str:
     """The table and its sums."""
-    lines = [f"{row.name:30} {row.cause:10} {row.setting:8} {row.fix:7} {row.mend}" for row in rows]
+    lines = [f"{row.name:30} {row.cause:10} {row.setting:8} {row.fix:7} {row.remedy}" for row in rows]
     sums = {part: Counter(getattr(row, part) for row in rows) for part in ("cause", "setting", "fix")}
     told = "; ".join(
         f"{part}: {', '.join(f'{number} {word}' for word, number in count.most_common())}"

@@ -15,7 +15,7 @@ from postward.agent.incidents.symptom import Certainty, Effect
 from postward.agent.incidents.tracker import Incidents
 from postward.agent.metrics.labels import RelayNames
 
-CORPUS = Path(__file__).parents[1] / "corpus"
+CORPUS = Path(__file__).parents[2] / "tests" / "corpus"
 TRAPS, SYMPTOM_LOGS = CORPUS / "traps", CORPUS / "symptoms"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 

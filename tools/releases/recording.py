@@ -7,7 +7,7 @@ from pathlib import Path
 
 from postward.parsers import parse_record
 
-CORPUS = Path(__file__).parent.parent / "corpus" / "releases"
+CORPUS = Path(__file__).parents[2] / "tests" / "corpus" / "releases"
 
 _SHAPES = (
     (re.compile(r"\b(?:[0-9A-F]{6,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{15,})\b"), "Q"),

@@ -13,7 +13,7 @@ from tools.releases.rude import serving, session
 from tools.releases.tree import Tree
 
 SENDER = "app@client.example.test"
-_PATIENCE = 25.0
+_TIMEOUT = 25.0
 
 _ALIASES = """\
 root: somebody@dest.test
@@ -179,10 +179,10 @@ class Stage:
             self.arrives(recipient, expect)
 
     def arrives(self, recipient: str, expect: str | None = None) -> None:
-        got = wait_for(lambda: self.host.status(recipient), _PATIENCE, f"the status of {recipient}")
+        got = wait_for(lambda: self.host.status(recipient), _TIMEOUT, f"the status of {recipient}")
         assert expect in (None, got), f"{recipient}: {got}, not {expect}"
 
-    def says(self, text: str, times: int = 1, timeout: float = _PATIENCE) -> None:
+    def says(self, text: str, times: int = 1, timeout: float = _TIMEOUT) -> None:
         """Wait until the log has this text so often since the scene began."""
         wait_for(lambda: len(self.since(text)) >= times, timeout, f"{text!r} in the log")
 

@@ -1,16 +1,16 @@
 """Symptoms of Postfix's own configuration: next hops, tables, transports, parameters."""
 
-from postward.agent.incidents.symptom import Candidate, Certainty, Effect, Proof, Symptom, words
+from postward.agent.incidents.symptom import Candidate, Certainty, Effect, Resolution, Symptom, words
 from postward.parsers import Cause
 
 _HOST = "relay.host, relay.port"
 
 
 def _next_hop(
-    name: str, title: str, says: str, what: str, proof: str, mend: str = "{set relayhost=[HOST]:PORT}"
+    name: str, title: str, says: str, what: str, proof: str, remedy: str = "{set relayhost=[HOST]:PORT}"
 ) -> Symptom:
     return Symptom(
-        name, title, (Candidate(name, what, _HOST, "relayhost", mend, proofs=(proof,)),), says=words(says)
+        name, title, (Candidate(name, what, _HOST, "relayhost", remedy, proofs=(proof,)),), says=words(says)
     )
 
 
@@ -24,7 +24,7 @@ def _fatal(
     candidate: Candidate,
     *,
     daemon: str = "",
-    proof: Proof = Proof.STARTED,
+    proof: Resolution = Resolution.STARTED,
     effect: Effect = Effect.DELAYED,
 ) -> Symptom:
     return Symptom(name, title, (candidate,), daemon=daemon, says=words(says), proof=proof, effect=effect)
@@ -68,14 +68,14 @@ SYMPTOMS: tuple[Symptom, ...] = (
         (Candidate("routing-table", "a table of routes cannot be read", "main_cf.transport_maps", "transport_maps, "
                    "sender_dependent_relayhost_maps", "postmap the table that trivial-rewrite(8) names, then {reload}",
                    "the warnings of trivial-rewrite(8) before this line name the table"),),
-        Certainty.NEAR, Cause.LOCAL_CONFIG, says=words("address resolver (?:failure|loop)"),
+        Certainty.LIKELY, Cause.LOCAL_CONFIG, says=words("address resolver (?:failure|loop)"),
     ),
     Symptom(
         "transport-unavailable", "mail waits for a transport that master.cf does not have, or that does not run",
         (Candidate("transport-unknown", "transport_maps, default_transport or the like name a service that is not in master.cf, or that dies",
                    "main_cf.default_transport", "master.cf", "correct the name, or add the service to master.cf; then {reload}",
                    "qmgr's warning names the service", ("transport-unknown",)),),
-        Certainty.NEAR, Cause.LOCAL_CONFIG, says=words("mail transport unavailable|unknown mail transport"),
+        Certainty.LIKELY, Cause.LOCAL_CONFIG, says=words("mail transport unavailable|unknown mail transport"),
     ),
     # --- tables
     Symptom(
@@ -86,7 +86,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     _fatal("routing-table", "a table of relays by sender cannot be read: mail waits", r"sender_dependent_relayhost_maps (?:lookup|map)|"
            r"(?:transport_maps|sender_dependent_default_transport_maps) lookup",
            Candidate("index-missing", "the table's index is missing or damaged", "relay.senders", "sender_dependent_relayhost_maps",
-                     "{rebuild sender_dependent_relayhost_maps}"), daemon="trivial-rewrite", proof=Proof.LEFT),
+                     "{rebuild sender_dependent_relayhost_maps}"), daemon="trivial-rewrite", proof=Resolution.LEFT),
     Symptom(
         "generic-table", "smtp(8) dies: smtp_generic_maps cannot be looked up",
         (Candidate("index-missing", "the table's index is missing or damaged", "host.rewrite_sender", "smtp_generic_maps",
@@ -112,7 +112,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     _fatal("bad-number", "a program dies: a parameter is no number, or no time", r"bad numerical configuration|invalid .*time (?:value|unit)"
            r"|bad time configuration|parameter \S+: bad time value|unknown time unit",
            Candidate("bad-number", "Postfix wants a plain number, or a number with s, m, h, d or w", "main_cf", "the parameter in the line",
-                     "write the number, then {reload}"), proof=Proof.LEFT),
+                     "write the number, then {reload}"), proof=Resolution.LEFT),
     Symptom(
         "empty-value", "a daemon dies: a parameter is empty, or too short or long",
         (Candidate("undefined-name", "a $name in it does not exist, so that nothing is left", "main_cf", "the parameter in the line",
@@ -126,24 +126,24 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     _fatal("master-fields", "Postfix cannot read master.cf", r"bad field count|cannot execute \S*postconf",
            Candidate("master-line", "a line of master.cf has too few columns", "-", "master.cf", "correct the line that "
-                     "`postconf -M` names, then {reload}"), proof=Proof.LEFT),
+                     "`postconf -M` names, then {reload}"), proof=Resolution.LEFT),
     _fatal("indented-line", "a line of main.cf begins with a blank and went into the one above", r"unknown \S+ value \"\w+\" in \"[^\"]*\s\w+ = ",
            Candidate("indented-parameter", "a line that begins with a blank continues the line above, so that its own parameter is not set",
                      "main_cf", "main.cf", "take the blank away, then {reload}")),
     _fatal("mynetworks-host-bits", "Postfix answers every client with an error: mynetworks is wrong", "non-null host address bits",
            Candidate("mynetworks", "an address of mynetworks has bits behind its prefix", "host.mynetworks", "mynetworks",
-                     "write the network that the line names, then {apply}"), daemon="smtpd", proof=Proof.ACCEPTED),
+                     "write the network that the line names, then {apply}"), daemon="smtpd", proof=Resolution.ACCEPTED),
     Symptom(
         "client-not-allowed", "programs that submit by SMTP are refused",
         (Candidate("mynetworks-missing", "the client's network is not in mynetworks", "host.mynetworks", "mynetworks",
                    "add the network in the line to host.mynetworks, then {apply}"),),
-        daemon="smtpd", says=words(r"reject: RCPT .*Relay access denied"), effect=Effect.REFUSED, proof=Proof.ACCEPTED,
+        daemon="smtpd", says=words(r"reject: RCPT .*Relay access denied"), effect=Effect.REJECTED, proof=Resolution.ACCEPTED,
     ),
     Symptom(
         "client-lookup-failed", "programs that submit by SMTP are put off: a lookup fails",
         (Candidate("smtpd-table", "a table or list of smtpd(8) cannot be used", "host.mynetworks", "mynetworks and the tables of smtpd(8)",
                    "correct what the warnings of smtpd(8) name, then {reload}", "the warnings of smtpd(8) before this line"),),
-        Certainty.NEAR, daemon="smtpd", says=words(r"reject: .*Temporary lookup failure"), proof=Proof.ACCEPTED,
+        Certainty.LIKELY, daemon="smtpd", says=words(r"reject: .*Temporary lookup failure"), proof=Resolution.ACCEPTED,
     ),
     _fatal("inet-interfaces", "Postfix does not start: inet_interfaces names an address that this host does not have",
            r"inet_interfaces: (?:no local interface|host not found)",
@@ -165,7 +165,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "milter-down", "a mail filter (milter) does not answer: mail is refused at submission",
         (Candidate("milter", "the filter's service is down, or its socket is out of reach", "main_cf.non_smtpd_milters",
                    "non_smtpd_milters, smtpd_milters", "start the filter, or {set milter_default_action=accept}"),),
-        says=words(r"connect to Milter service|milter.*(?:unreadable|can't)"), daemon="cleanup|smtpd", proof=Proof.LEFT,
+        says=words(r"connect to Milter service|milter.*(?:unreadable|can't)"), daemon="cleanup|smtpd", proof=Resolution.LEFT,
     ),
     # --- worth knowing, mail goes out
     Symptom(
@@ -173,30 +173,30 @@ SYMPTOMS: tuple[Symptom, ...] = (
         (Candidate("restart", "a reload does not change inet_interfaces and inet_protocols", "host.inet_interfaces, host.inet_protocols",
                    "inet_interfaces, inet_protocols", "{restart}"),),
         daemon="master", says=words(r"ignoring inet_\w+ (?:parameter value )?change|to change inet_\w+, stop and start"),
-        effect=_NOTE, proof=Proof.STARTED,
+        effect=_NOTE, proof=Resolution.STARTED,
     ),
     Symptom(
         "master-duplicate", "a service stands twice in master.cf",
         (Candidate("master-duplicate", "the last line holds, and edits of the other do nothing", "-", "master.cf",
                    "delete one of them, then {reload}"),),
-        says=words("duplicate master.cf entry"), effect=_NOTE, proof=Proof.STARTED,
+        says=words("duplicate master.cf entry"), effect=_NOTE, proof=Resolution.STARTED,
     ),
     Symptom(
         "bind-address", "smtp_bind_address is not an address of this host",
         (Candidate("bind-address", "it is left over from another host; Postfix sends without it", "main_cf.smtp_bind_address",
                    "smtp_bind_address", "{remove smtp_bind_address}"),),
-        says=words(r"smtp_connect_addr: bind "), effect=_NOTE, proof=Proof.STARTED,
+        says=words(r"smtp_connect_addr: bind "), effect=_NOTE, proof=Resolution.STARTED,
     ),
     Symptom(
         "compatibility", "Postfix uses old defaults",
         (Candidate("compatibility-level", "compatibility_level is not set", "main_cf.compatibility_level", "compatibility_level",
                    "{set compatibility_level=3.6}"),),
-        says=words(r"backwards-compatible default setting"), effect=_NOTE, proof=Proof.STARTED,
+        says=words(r"backwards-compatible default setting"), effect=_NOTE, proof=Resolution.STARTED,
     ),
     Symptom(
         "chroot-copy-differs", "the chroot's copy of a file of /etc is out of date",
         (Candidate("chroot-copy", "daemons in the chroot read the old copy: names may not be found", "the host's files",
                    "$queue_directory/etc", "copy the file anew (cp /etc/resolv.conf {queue}/etc/), then {reload}"),),
-        daemon="postfix-script", says=words(r" and \S+ differ"), effect=_NOTE, proof=Proof.STARTED,
+        daemon="postfix-script", says=words(r" and \S+ differ"), effect=_NOTE, proof=Resolution.STARTED,
     ),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from postward.agent.incidents.symptom import (
     Certainty,
     Effect,
     Offer,
-    Proof,
+    Resolution,
     Symptom,
     words,
 )
@@ -131,7 +131,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     _rejected("login-refused-gmail", "Google refuses user name and password", "p=BadCredentials", Candidate(
         "app-password", "the password is wrong, or the account's own: Google takes app passwords only", "relay.password_file",
         _ACCOUNT, "make an app password at myaccount.google.com/apppasswords, put it into relay.password_file without blanks, then "
-        "{apply_login}"), Certainty.NEAR),
+        "{apply_login}"), Certainty.LIKELY),
     _rejected("login-smtp-auth-disabled", "SMTP AUTH is switched off for this tenant or mailbox", "SmtpClientAuthentication is disabled"
               "|smtp_auth_disabled", Candidate(
                   "tenant", "Microsoft 365 does not let this mailbox log in by SMTP", _ACCOUNT, "Set-CASMailbox",
@@ -143,7 +143,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "login-refused-stale", "the relay refuses this login, and the password table is older than its text",
         (Candidate("index-stale", "the table was edited and postmap forgotten: Postfix still uses the former password",
                    "relay.password_file", _TABLE, "{postmap smtp_sasl_password_maps}"),),
-        Certainty.NEAR, Cause.AUTH_REJECTED, clue=words(r"is older than source file"),
+        Certainty.LIKELY, Cause.AUTH_REJECTED, clue=words(r"is older than source file"),
     ),
     Symptom("login-refused", "the relay refuses this login", (_WRONG, _TEXT, _STALE, _DUPLICATE, _STRONGER),
             cause=Cause.AUTH_REJECTED),
@@ -165,7 +165,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         (Candidate("mechanism-preferred", "the SASL library prefers GSSAPI, NTLM or the like, which the relay cannot do",
                    "main_cf.smtp_sasl_mechanism_filter", "smtp_sasl_mechanism_filter",
                    "{set smtp_sasl_mechanism_filter=plain, login}"),),
-        Certainty.NEAR, Cause.AUTH_MECHANISM, says=words(r"said: 50[34]"),
+        Certainty.LIKELY, Cause.AUTH_MECHANISM, says=words(r"said: 50[34]"),
     ),
     Symptom(
         "mechanism-none", "there is no common way to log in",
@@ -213,7 +213,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "password-table-unreadable", "a lookup table may not be read, and mail waits for it",
         (Candidate("password-proxied", "proxymap(8) opens tables without root's rights, and the table is root's alone",
                    "relay.password_file", _TABLE, "name the table without proxy: in front, then {reload}"),),
-        daemon="proxymap", says=words(r"is unavailable\. open .*Permission denied"), proof=Proof.LEFT,
+        daemon="proxymap", says=words(r"is unavailable\. open .*Permission denied"), proof=Resolution.LEFT,
     ),
     Symptom(
         "map-type-unsupported", "this Postfix does not know the type of a lookup table",
@@ -225,7 +225,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "lookup-failed", "a lookup table cannot be used",
         (Candidate("table", "Postfix could not look something up on the way to the login", "relay.password_file", _TABLE,
                    "{postmap smtp_sasl_password_maps}", "the warnings of smtp(8) before this line name the table"),),
-        Certainty.NEAR, Cause.LOCAL_CONFIG, says=words("local data error"),
+        Certainty.LIKELY, Cause.LOCAL_CONFIG, says=words("local data error"),
     ),
     # --- smtp(8) dies of it: no delivery has a status
     Symptom(
@@ -248,6 +248,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         "password-duplicate", "a key stands twice in a table, and the first one holds",
-        (_DUPLICATE,), says=words(r"duplicate entry: "), daemon="postmap", effect=Effect.NOTE, proof=Proof.STARTED,
+        (_DUPLICATE,), says=words(r"duplicate entry: "), daemon="postmap", effect=Effect.NOTE, proof=Resolution.STARTED,
     ),
 )  # fmt: skip

@@ -127,13 +127,13 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "connect-timeout", "connections to the relay time out: packets are dropped on the way",
         (Candidate("port-blocked", "a firewall, security group or the provider of this host blocks the port", "relay.port",
                    "relayhost", "allow outgoing connections, or use port 587 or 2525", "nc -vz HOST PORT here and from elsewhere"),),
-        Certainty.NEAR, Cause.TIMEOUT, says=words(r"connect to "),
+        Certainty.LIKELY, Cause.TIMEOUT, says=words(r"connect to "),
     ),
     Symptom(
         "end-of-data-timeout", "the relay does not confirm mail that it was given: it may arrive twice",
         (Candidate("relay-slow", "the relay, or its filter, takes longer than smtp_data_done_timeout", "main_cf.smtp_data_done_timeout",
                    "smtp_data_done_timeout", "{set smtp_data_done_timeout=600s}; ask the relay"),),
-        Certainty.NEAR, Cause.TIMEOUT, says=words("sending end of data"),
+        Certainty.LIKELY, Cause.TIMEOUT, says=words("sending end of data"),
     ),
     Symptom(
         "conversation-timeout", "the relay stops answering in mid-conversation",
@@ -145,7 +145,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "no-route-ipv6", "there is no way to the relay's IPv6 address",
         (Candidate("ipv6", "this host has no IPv6, and the relay was reached by no other address", "host.inet_protocols", "inet_protocols",
                    "{set inet_protocols=ipv4}", "ip -6 route", ("relayhost-address-family",)),),
-        Certainty.NEAR, Cause.UNREACHABLE, says=words(r"connect to \S+\[[0-9a-f]*:[0-9a-f:.]*\](?::\d+)?: (?:Network is unreachable|No route|Cannot assign)"),
+        Certainty.LIKELY, Cause.UNREACHABLE, says=words(r"connect to \S+\[[0-9a-f]*:[0-9a-f:.]*\](?::\d+)?: (?:Network is unreachable|No route|Cannot assign)"),
     ),
     Symptom(
         "connect-forbidden", "this host forbids the connection",
@@ -167,7 +167,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "host-unreachable", "the relay cannot be reached",
         (Candidate("route", "a route is missing, or a firewall answers for it (icmp-host-prohibited)", "the network", "-",
                    "put the routes or the firewall right", "ip route get ADDRESS; tracepath ADDRESS"),),
-        Certainty.NEAR, Cause.UNREACHABLE,
+        Certainty.LIKELY, Cause.UNREACHABLE,
     ),
     Symptom(
         "lost-at-greeting", "the connection ends before the relay's greeting",
@@ -197,7 +197,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "fallback", "mail leaves by another relay, because this one cannot be reached",
         (Candidate("relay-down", "the relay, or the way to it, is out of service", "relay.fallback", "smtp_fallback_relay, relayhost",
                    "see to this relay; the fallback goes on meanwhile", "nc -vz HOST PORT"),),
-        Certainty.NEAR, says=words(r"(?!)"), effect=Effect.NOTE,
+        Certainty.LIKELY, says=words(r"(?!)"), effect=Effect.NOTE,
     ),
     # --- greetings
     Symptom(
@@ -216,12 +216,12 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "greeting-busy", "the relay refuses to talk: too many connections",
         (Candidate("concurrency", "more connections at once than the relay allows", "main_cf.smtp_destination_concurrency_limit",
                    "smtp_destination_concurrency_limit", "{set smtp_destination_concurrency_limit=2}"),),
-        Certainty.NEAR, Cause.GREETING_REFUSED, says=words("too many|connection|limit|busy"),
+        Certainty.LIKELY, Cause.GREETING_REFUSED, says=words("too many|connection|limit|busy"),
     ),
     Symptom(
         "greeting-refused", "the relay refuses to talk to this host",
         (Candidate("relay-policy", "the relay does not want connections from here, or is in maintenance", "nothing in the settings: the relay",
                    "-", "read the relay's words; wait, or ask the relay"),),
-        Certainty.NEAR, Cause.GREETING_REFUSED,
+        Certainty.LIKELY, Cause.GREETING_REFUSED,
     ),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from postward.agent.incidents.symptom import Candidate, Certainty, Effect, Proof, Symptom, words
+from postward.agent.incidents.symptom import Candidate, Certainty, Effect, Resolution, Symptom, words
 from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
 
@@ -28,11 +28,13 @@ def _of_this_host(facts: HostFacts, domains: Collection[str]) -> set[bool]:
 
 
 def _sender(
-    name: str, title: str, says: str | None, what: str, setting: str = _REWRITE, mend: str = _SENDER_MEND
+    name: str, title: str, says: str | None, what: str, setting: str = _REWRITE, remedy: str = _SENDER_MEND
 ) -> Symptom:
-    candidate = Candidate("sender", what, setting, "smtp_generic_maps, sender_canonical_maps, myorigin", mend)
+    candidate = Candidate(
+        "sender", what, setting, "smtp_generic_maps, sender_canonical_maps, myorigin", remedy
+    )
     return Symptom(name, title, (candidate,), Certainty.CERTAIN, Cause.SENDER_REJECTED, says=words(says) if says else None,
-                   effect=Effect.LOST if name != "sender-domain" else Effect.DELAYED, proof=Proof.SAME_SENDER)  # fmt: skip
+                   effect=Effect.LOST if name != "sender-domain" else Effect.DELAYED, proof=Resolution.SAME_SENDER)  # fmt: skip
 
 
 SYMPTOMS: tuple[Symptom, ...] = (
@@ -72,7 +74,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         "greylisted", "the receiver delays mail of unknown senders on purpose (greylisting)",
         (Candidate("greylisting", "this is normal; the next attempt succeeds", "nothing in the settings: the receiver", "-", "wait"),),
-        cause=Cause.GREYLISTED, effect=Effect.NOTE, proof=Proof.SENT,
+        cause=Cause.GREYLISTED, effect=Effect.NOTE, proof=Resolution.SENT,
     ),
     # --- senders
     _sender("sender-domain", "the relay does not find the sender's domain", "Domain not found|domain .*does not exist",
@@ -80,11 +82,11 @@ SYMPTOMS: tuple[Symptom, ...] = (
             "write a domain of yours into host.mydomain (host.myorigin), or an address into host.rewrite_sender; then {apply}"),
     _sender("sender-not-verified", "the relay has not verified this sender", r"not verified|verified Sender Identity",
             "the sender's address or domain is not verified in the account at the relay",
-            mend="verify the domain in the relay's console (for SES in the region of relay.host), or " + _SENDER_MEND),
+            remedy="verify the domain in the relay's console (for SES in the region of relay.host), or " + _SENDER_MEND),
     _sender("sender-send-as", "the account may not send as this sender", "SendAsDenied|not allowed to send as",
-            "the mailbox has no right to send as this address", mend="give it the right Send As, or " + _SENDER_MEND),
+            "the mailbox has no right to send as this address", remedy="give it the right Send As, or " + _SENDER_MEND),
     _sender("sender-must-be-login", "the sender must be the login's own address", "must (?:be same as|equal) authoriz(?:ed|ation)",
-            "this relay takes no sender but the login", mend="write the login's address into host.rewrite_sender, then {apply}"),
+            "this relay takes no sender but the login", remedy="write the login's address into host.rewrite_sender, then {apply}"),
     _sender("sender-rejected", "the relay does not allow this sender", None, "the login may not send as this address"),
     # --- relaying
     Symptom(
@@ -117,53 +119,53 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate("no-such-user", "it is meant for this host, and there is no such user or alias", "/etc/aliases", "alias_maps",
                       "add an alias to /etc/aliases, then {newaliases}", "is the recipient's domain this host's name?", host=_own_name),
         ),
-        cause=Cause.RECIPIENT_REJECTED, daemon="local", effect=Effect.REFUSED,
+        cause=Cause.RECIPIENT_REJECTED, daemon="local", effect=Effect.REJECTED,
     ),
     Symptom(
         "recipient-unknown", "recipients do not exist or do not take mail",
         (Candidate("recipient", "the address is wrong; nothing is wrong with the relay", "nothing in the settings: the recipient's address",
                    "-", "correct the address in the program that writes to it"),),
-        cause=Cause.RECIPIENT_REJECTED, effect=Effect.REFUSED,
+        cause=Cause.RECIPIENT_REJECTED, effect=Effect.REJECTED,
     ),
     Symptom(
         "smtputf8", "an address with letters beyond ASCII, and the relay cannot take it",
         (Candidate("address", "the relay does not offer SMTPUTF8", "nothing in the settings: the recipient's address", "-",
                    "use an address in ASCII"),),
-        cause=Cause.CONTENT, says=words("SMTPUTF8 is required|requires SMTPUTF8"), effect=Effect.REFUSED,
+        cause=Cause.CONTENT, says=words("SMTPUTF8 is required|requires SMTPUTF8"), effect=Effect.REJECTED,
     ),
     Symptom(
         "content", "the relay refuses mail for its content",
         (Candidate("content", "a filter of the relay takes it for spam, or misses an approved template", "nothing in the settings: the mail's "
                    "content", "-", "read the relay's words; change the mail"),),
-        cause=Cause.CONTENT, effect=Effect.REFUSED,
+        cause=Cause.CONTENT, effect=Effect.REJECTED,
     ),
     Symptom(
         "size", "mail is larger than the relay takes",
         (Candidate("size", "the relay's limit is lower than this host's", "main_cf.message_size_limit", "message_size_limit",
                    "set message_size_limit to the relay's limit, so that programs learn it when they submit"),),
-        cause=Cause.SIZE, effect=Effect.REFUSED,
+        cause=Cause.SIZE, effect=Effect.REJECTED,
     ),
     Symptom(
         "policy-dmarc", "receivers refuse the sender's domain: SPF, DKIM or DMARC",
         (Candidate("dns-of-sender", "the relay is not in the sender domain's SPF record, or does not sign with its DKIM key",
                    "nothing in the settings: DNS of the sender's domain", "-",
                    "add the relay's include to SPF, and its DKIM key to DNS"),),
-        cause=Cause.POLICY, says=words(r"dmarc|dkim|\bspf\b|5\.7\.2[3-9]"), effect=Effect.REFUSED,
+        cause=Cause.POLICY, says=words(r"dmarc|dkim|\bspf\b|5\.7\.2[3-9]"), effect=Effect.REJECTED,
     ),
     Symptom(
         "policy", "the relay refuses mail by a rule of its own",
         (Candidate("policy", "the relay's words say which rule", "nothing in the settings: the relay", "-", "read the relay's words"),),
-        Certainty.NEAR, Cause.POLICY, effect=Effect.REFUSED,
+        Certainty.LIKELY, Cause.POLICY, effect=Effect.REJECTED,
     ),
     Symptom(
         "relay-busy", "the relay puts mail off",
         (Candidate("relay-temporary", "the relay is busy, in maintenance, or limits this account", "nothing in the settings: the relay", "-",
                    "wait; if it lasts, ask the relay"),),
-        Certainty.NEAR, Cause.REMOTE_TEMPORARY,
+        Certainty.LIKELY, Cause.REMOTE_TEMPORARY,
     ),
     Symptom(
         "other", "the relay, or Postfix, gives a reason that this catalogue does not know",
         (Candidate("unknown", "the line's own words are all that is known", "-", "-", "read the line"),),
-        Certainty.NEAR, Cause.OTHER,
+        Certainty.LIKELY, Cause.OTHER,
     ),
 )  # fmt: skip

@@ -151,10 +151,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     # --- certificates
     _verify("certificate-expired", "the relay's certificate has expired", "has expired",
-            _EXPIRED, certainty=Certainty.NEAR),
+            _EXPIRED, certainty=Certainty.LIKELY),
     _verify("certificate-not-yet-valid", "the relay's certificate is not valid yet", "not yet valid",
             Candidate("clock", "this host's clock is behind", "the host's clock", "-", "timedatectl set-ntp true", "date"),
-            certainty=Certainty.NEAR),
+            certainty=Certainty.LIKELY),
     _verify("certificate-name", "the relay's certificate is for another name", "hostname mismatch|num=62|is not the peer name",
             _OTHER_NAME),
     _verify("certificate-self-signed", "the relay shows a self-signed certificate", "self.signed certificate(?! in)",

@@ -11,11 +11,11 @@ _RUN = ("postconf", "postmap", "postalias", "rm", "chmod", "chown", "install", "
 _LEFT_OUT = ("postfix", "systemctl", "rc-service", "postqueue")
 
 
-def commands(mend: str) -> list[str] | None:
+def commands(remedy: str) -> list[str] | None:
     """The commands of a remedy; None if it is for a person."""
-    parts = [part.strip() for part in re.split(r"&&|;", mend)]
+    parts = [part.strip() for part in re.split(r"&&|;", remedy)]
     # The files of a chroot are copied from the machine's own /etc, and those of the tests are elsewhere.
-    if not all(part.split(" ")[0] in _RUN + _LEFT_OUT for part in parts) or " /etc/" in mend:
+    if not all(part.split(" ")[0] in _RUN + _LEFT_OUT for part in parts) or " /etc/" in remedy:
         return None
     return [part for part in parts if part.split(" ")[0] in _RUN]
 

@@ -1,6 +1,6 @@
 """Each seeded mistake is found, exactly it, in a real configuration directory read by the real postconf.
 
-And where the remedies are commands, they mend it.
+And where the remedies are commands, they remedy it.
 """
 
 import pytest
@@ -21,12 +21,12 @@ def test_a_mistake_is_found(host: Host, damage: Damage, expected: set[str]) -> N
     findings = lint(None, facts)
 
     assert ids(findings) == expected, [(finding.where, finding.what) for finding in findings]
-    assert all(finding.where and finding.what and finding.mend for finding in findings)
+    assert all(finding.where and finding.what and finding.remedy for finding in findings)
     for secret in SECRETS:
         assert secret not in repr(findings)
         assert secret not in repr(facts) + repr([table.entries for table in facts.tables])
     assert facts.unread == ()
-    todo = [commands(finding.mend) for finding in findings]
+    todo = [commands(finding.remedy) for finding in findings]
     if all(todo):
         for command in todo:
             carry_out(host, command or [])

@@ -45,7 +45,7 @@ def test_findings_are_told_and_end_with_3(host: Host, tmp_path: Path) -> None:
         f"  {host.etc}/main.cf:{line}: smtp_tls_wrappermode is yes, and [smtp.relay.test]:587 greets in clear text and offers STARTTLS\n"
         "  why:  Postfix begins with TLS, the relay with a greeting in clear text: no mail leaves "
         "(wrong version number, Cannot start TLS).\n"
-        "  mend: postward apply\n"
+        "  remedy: postward apply\n"
     ) in done.stdout
     assert all(secret not in done.stdout + done.stderr for secret in SECRETS)
 
@@ -60,7 +60,7 @@ def test_json_has_settings_findings_and_what_was_not_read(host: Host, tmp_path: 
 
     assert set(told) == {"settings", "findings", "unread"}
     assert [finding["id"] for finding in told["findings"]] == ["soft-bounce"]
-    assert set(told["findings"][0]) == {"id", "severity", "where", "what", "why", "mend"}
+    assert set(told["findings"][0]) == {"id", "severity", "where", "what", "why", "remedy"}
     assert (done.returncode, alone.returncode, json.loads(alone.stdout)["findings"]) == (3, 0, [])
     assert all(secret not in done.stdout for secret in SECRETS)
 
@@ -85,7 +85,7 @@ def _as_nobody(host: Host) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
 
 
@@ -126,7 +126,7 @@ def test_remedies_are_those_of_the_distribution(host: Host, release: str, packag
     host.write("etc/os-release", release).remove("usr/lib/sasl2/libplain.so.2", "usr/lib/sasl2/liblogin.so.2")
     (finding,) = host.findings()
 
-    assert finding.mend.startswith(package)
+    assert finding.remedy.startswith(package)
 
 
 def test_the_empty_value_knows_nothing() -> None:
