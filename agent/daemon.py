@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from postward.agent.checkpoint import Checkpoint, CheckpointError, read_checkpoint
-from postward.agent.clock import local_now
 from postward.agent.console import DeliveryRows, probe_text, terminal
 from postward.agent.enforce.enforcer import Enforcer, is_config_file
 from postward.agent.enforce.state import enforcement_file, read_enforcement
@@ -26,10 +25,9 @@ from postward.agent.logs.discover import NoLogError, find_log, open_sources
 from postward.agent.logs.reader import LogReader
 from postward.agent.logs.source import Source
 from postward.agent.logs.watcher import Watcher, wake_up
-from postward.agent.metrics.collector import Gauges
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.probe_traffic import ProbeFilter
-from postward.agent.metrics.tally import Tally
+from postward.agent.metrics.tally import Gauges, Tally
 from postward.agent.pipeline import Pipeline
 from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.agent.postfix.process import is_master_running
@@ -42,6 +40,7 @@ from postward.agent.reload import SettingsReloader, race
 from postward.agent.saving import CheckpointWriter
 from postward.agent.status.model import Status, status_of
 from postward.agent.systemd import notify
+from postward.agent.text import local_now
 from postward.config.settings import Settings
 
 _log = logging.getLogger("postward")

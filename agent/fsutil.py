@@ -7,9 +7,14 @@ content is, so that a secret is never readable for longer than its file will be.
 import contextlib
 import fcntl
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from postward.agent.waiting import wait_until
+T = TypeVar("T")
+
+_POLL_INTERVAL = 0.01  # seconds
 
 _WRITING_TAKES = 3.0  # seconds
 
@@ -78,3 +83,11 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def wait_until(condition: Callable[[], T], seconds: float) -> T:
+    """Poll `condition` in this thread for at most `seconds`. Return its first true value, or its last one."""
+    end = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < end:
+        time.sleep(_POLL_INTERVAL)
+    return value

@@ -5,23 +5,12 @@ The hot path: every line of a log passes here once, whether live or replayed.
 
 from collections.abc import Callable, Sequence
 
+from postward.agent.logs.lines import split_lines
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.fast_path import skim
 from postward.parsers import Event, Record, parse, parse_record
 
 Observer = Callable[[Record, Event], None]
-
-
-def lines_of(data: bytes) -> list[str]:
-    """Whole lines. Only LF ends one; what is not UTF-8 is replaced, so that nothing a stranger sent can raise."""
-    return _split(data.decode("utf-8", "replace"))
-
-
-def _split(text: str) -> list[str]:
-    lines = text.split("\n")
-    if not lines[-1]:
-        lines.pop()
-    return lines
 
 
 class Pipeline:
@@ -51,7 +40,7 @@ class Pipeline:
         if self._skimming:
             skim(text, self._counting, self._take)
         else:
-            for line in _split(text):
+            for line in split_lines(text):
                 self._take(line)
         if (last := _last_record(text)) is not None:
             self._counting.note_last_line(last)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from postward.agent.logs.watcher import Watcher, wake_up
-from postward.agent.metrics.collector import Gauges
+from postward.agent.metrics.tally import Gauges
 from postward.agent.systemd import tell_status
 from postward.config.errors import SettingsError
 from postward.config.settings import Settings, load_settings

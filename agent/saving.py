@@ -15,8 +15,7 @@ from pathlib import Path
 
 from postward.agent.checkpoint import Checkpoint, write_checkpoint
 from postward.agent.logs.watcher import wake_up
-from postward.agent.metrics.collector import Gauges
-from postward.agent.metrics.tally import Tally
+from postward.agent.metrics.tally import Gauges, Tally
 
 INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log
 

@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 SCRUBBED: Final = "[scrubbed]"
+MASK: Final = "********"  # stands for a secret whose place is known
 
 _MECHANISM: Final = (
     r"(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|XOAUTH2|OAUTHBEARER|SCRAM-[\w-]+)"
@@ -67,3 +68,21 @@ def scrub(text: str) -> str:
         if marker in text:
             text = pattern.sub(rf"\1{SCRUBBED}", text)
     return text
+
+
+_ADDRESS_IN_BRACKETS: Final = re.compile(r"<[^<>]*@(?=[^<>@\s]*>)")
+_BARE_ADDRESS: Final = re.compile(r"(?<![\w.%+*/=…-])[\w.%+*/=-]+@(?=[\w-]+\.|\w+\b)")
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with control characters written as \\uXXXX: strangers send them, and a terminal obeys them."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
+
+
+def mask_addresses(text: str) -> str:
+    """Return `text` without the local parts of mail addresses: `<…@example.com>`."""
+    if "@" not in text:
+        return text
+    return _BARE_ADDRESS.sub("…@", _ADDRESS_IN_BRACKETS.sub("<…@", text))

@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 import click
 
 from postward.agent.enforce.errors import ApplyError
-from postward.agent.journal_fields import JournalFields
 from postward.agent.logs.discover import NoLogError
 from postward.agent.postfix.commands import PostfixError
+from postward.agent.systemd import JournalFields
 from postward.config.desired import UnsupportedMapTypeError
 from postward.config.errors import SettingsError
 from postward.config.settings import DEFAULT_FILE, Settings, load_settings

@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from postward.agent.clock import local_now
 from postward.agent.commands.common import FAILED, fail
 from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, last_written, progress_bar
+from postward.agent.text import local_now
 
 
 @click.command("export")

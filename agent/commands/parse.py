@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import click
 
-from postward.agent.clock import readable
 from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, ignore_broken_pipe, progress_bar
+from postward.agent.text import readable
 from postward.parsers import Cause, Event, Record, as_fields, cause_of, parse_event, parse_record
 from postward.parsers.scrub import scrub
 

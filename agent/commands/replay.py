@@ -12,7 +12,6 @@ from pathlib import Path
 
 import click
 
-from postward.agent.clock import local_now
 from postward.agent.logs.archive import (
     STANDARD_INPUT,
     LogFileError,
@@ -27,6 +26,7 @@ from postward.agent.metrics.exposition import History, write_text
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
 from postward.agent.pipeline import Observer, Pipeline
+from postward.agent.text import local_now
 from postward.parsers import parse_record, parse_stamp
 
 _LONGEST_GAP = (

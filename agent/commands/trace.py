@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from postward.agent.clock import local_now
 from postward.agent.commands.common import fail, json_option, load, settings_option, told
 from postward.agent.commands.parse import printable
 from postward.agent.logs.archive import (
@@ -24,8 +23,9 @@ from postward.agent.logs.archive import (
     last_written,
     progress_bar,
 )
-from postward.agent.pipeline import lines_of
+from postward.agent.logs.lines import lines_of
 from postward.agent.report.trace import Links, step
+from postward.agent.text import local_now
 from postward.parsers import parse, parse_record
 from postward.parsers.scrub import scrub
 

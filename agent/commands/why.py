@@ -13,7 +13,6 @@ from typing import Any
 
 import click
 
-from postward.agent.clock import local_now
 from postward.agent.commands.common import (
     DRIFT,
     FAILED,
@@ -32,6 +31,7 @@ from postward.agent.incidents.replay import read_logs
 from postward.agent.logs.archive import LogFileError, ignore_broken_pipe, progress_bar
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.status.client import LiveError, read_live
+from postward.agent.text import local_now
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

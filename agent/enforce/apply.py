@@ -26,10 +26,9 @@ from postward.agent.enforce.history import (
     restore_tables,
 )
 from postward.agent.enforce.tables import read_table, with_former_entries, write_table
-from postward.agent.fsutil import write_atomically
+from postward.agent.fsutil import wait_until, write_atomically
 from postward.agent.postfix.candidate import Candidate
 from postward.agent.postfix.commands import Postfix, PostfixError
-from postward.agent.waiting import wait_until
 from postward.config.desired import OWN_SERVICE, DesiredState
 from postward.config.drift import ActualState
 from postward.config.plan import Activation, Plan

@@ -18,8 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from postward.agent.clock import local_now
 from postward.agent.metrics.labels import RelayNames
+from postward.agent.text import local_now
 from postward.parsers import Event, Record, as_fields, cause_of, parse_stamp, step_of
 from postward.parsers.events import Delivery
 from postward.parsers.scrub import scrub

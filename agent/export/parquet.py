@@ -14,11 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from postward.agent.commands.parse import of_record
-from postward.agent.incidents.evidence import masked
 from postward.agent.metrics.labels import RelayNames
 from postward.parsers import parse_event, parse_record, parse_stamp
 from postward.parsers.events import Delivery
-from postward.parsers.scrub import scrub
+from postward.parsers.scrub import mask_addresses, scrub
 
 _GROUP: Final = 50_000  # rows that are in memory at a time
 _MOST: Final = 2**31
@@ -150,4 +149,4 @@ def _fit(name: str, value: Any) -> Any:
 
 def _without_addresses(value: Any) -> Any:
     """The domains of addresses, in fields of their own and within texts."""
-    return masked(value) if isinstance(value, str) else value
+    return mask_addresses(value) if isinstance(value, str) else value

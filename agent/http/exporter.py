@@ -16,13 +16,13 @@ from postward.agent.export.jsonl import EventStream, open_target
 from postward.agent.http.app import Hooks, application
 from postward.agent.http.server import HttpServer, Listeners
 from postward.agent.http.web_config import WebAccess, WebConfigError
-from postward.agent.metrics.collector import Gauges, PostwardCollector
+from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.daemons import DaemonMetrics
 from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.legacy import LegacyCollector
 from postward.agent.metrics.queue import QueueMonitor
-from postward.agent.metrics.tally import Tally
+from postward.agent.metrics.tally import Gauges, Tally
 from postward.agent.pipeline import Observer
 from postward.agent.postfix.commands import Postfix
 from postward.config.settings import Settings

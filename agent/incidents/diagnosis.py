@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from postward.agent.incidents.catalog.table import SYMPTOMS
-from postward.agent.incidents.evidence import masked
 from postward.agent.incidents.model import Incident
 from postward.agent.incidents.symptom import Candidate, Certainty, Offer
 from postward.agent.incidents.weighing import Known
@@ -227,7 +226,7 @@ def to_dict(incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False
         diagnosis: its diagnosis.
         addresses: also show mail addresses.
     """
-    show = (lambda text: text) if addresses else masked
+    show = (lambda text: text) if addresses else mask_addresses
     return {
         "symptom": incident.symptom,
         "title": diagnosis.title,

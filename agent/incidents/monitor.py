@@ -11,21 +11,21 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from postward.agent.clock import local_now
 from postward.agent.incidents.diagnosis import diagnose, proofs_of, to_dict
-from postward.agent.incidents.evidence import masked
 from postward.agent.incidents.history import DeliveryHistory
 from postward.agent.incidents.notify import Notifier
 from postward.agent.incidents.render import Shown, one_line
 from postward.agent.incidents.symptom import Offer
 from postward.agent.incidents.tracker import Incidents
-from postward.agent.metrics.collector import Gauges
 from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.tally import Gauges
 from postward.agent.pipeline import Observer
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
+from postward.agent.text import local_now
 from postward.config.lint import Finding, HostFacts
 from postward.config.settings import Settings
+from postward.parsers.scrub import mask_addresses
 
 _POLL_INTERVAL = 1.0  # seconds between two looks at what changed
 _FACTS_LAST = 60.0  # seconds
@@ -138,7 +138,7 @@ class IncidentMonitor:
         """The incidents as data, for `postward why`; addresses masked."""
         data = self.incidents.as_json()
         for row in (*data["open"], *data["closed"]):
-            row["evidence"] = [masked(line) for line in row["evidence"]]
+            row["evidence"] = [mask_addresses(line) for line in row["evidence"]]
             row["senders"] = row["domains"] = []
         offers = {name: {"mechanisms": seen.get("mechanisms")} for name, seen in self._relays().items()}
         return {**data, "relays": offers}

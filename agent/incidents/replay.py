@@ -6,8 +6,8 @@ from pathlib import Path
 
 from postward.agent.incidents.tracker import Incidents
 from postward.agent.logs.archive import STANDARD_INPUT, blocks, last_written
+from postward.agent.logs.lines import lines_of
 from postward.agent.metrics.labels import RelayNames
-from postward.agent.pipeline import lines_of
 from postward.parsers import parse, parse_record, parse_stamp
 
 

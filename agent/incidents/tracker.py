@@ -16,7 +16,7 @@ from typing import Any
 
 from postward.agent.incidents.catalog.table import SYMPTOMS, of_delivery, of_line
 from postward.agent.incidents.context import CLUES, Clues
-from postward.agent.incidents.evidence import line_of, printable
+from postward.agent.incidents.evidence import line_of
 from postward.agent.incidents.model import Change, Incident
 from postward.agent.incidents.register import MOST_CLOSED, Register
 from postward.agent.incidents.resolution import OF_LINES, WORDS, Success, line_proves, proves
@@ -26,6 +26,7 @@ from postward.parsers import Cause, Event, Record, cause_of, parse_stamp, relay_
 from postward.parsers import events as ev
 from postward.parsers.cause import DELIVERED, bare_reason
 from postward.parsers.fields import split_peer
+from postward.parsers.scrub import printable
 
 _HERE = "this host"
 _SUSPENDED = "delivery temporarily suspended: "

@@ -13,8 +13,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 
-from postward.agent.metrics.collector import Gauges
-from postward.agent.metrics.tally import Tally
+from postward.agent.metrics.tally import Gauges, Tally
 from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.parsers import Event, Record
 from postward.parsers.events import OwnTestLine

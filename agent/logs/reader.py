@@ -16,8 +16,7 @@ from typing import Any
 
 from postward.agent.logs.source import Source
 from postward.agent.logs.watcher import Watcher, wake_up
-from postward.agent.metrics.collector import Gauges
-from postward.agent.metrics.tally import Tally
+from postward.agent.metrics.tally import Gauges, Tally
 from postward.agent.systemd import Watchdog
 
 _LOOK_AGAIN = 1.0  # seconds until a source is looked at without a wake-up

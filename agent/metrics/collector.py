@@ -19,10 +19,7 @@ from prometheus_client.samples import Exemplar
 
 from postward.agent.metrics.catalog import METRICS, Metric
 from postward.agent.metrics.exemplars import Example, Exemplars
-from postward.agent.metrics.tally import Labels, Tally
-
-# Gauges that are read when they are asked for: metric name → values by labels.
-Gauges = Mapping[str, Mapping[Labels, float]]
+from postward.agent.metrics.tally import Gauges, Labels, Tally
 
 
 class PostwardCollector(Collector):

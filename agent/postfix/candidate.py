@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from postward.agent.enforce.errors import RefusedError
-from postward.agent.fsutil import wait_for_writers, write_atomically
+from postward.agent.fsutil import wait_for_writers, wait_until, write_atomically
 from postward.agent.postfix.commands import Postfix, PostfixError, backdate
-from postward.agent.waiting import wait_until
 
 _NAMES = ("main.cf", "master.cf")
 _TIMES = 10  # copies that are made of files that change all the time

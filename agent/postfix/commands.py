@@ -27,8 +27,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from postward.agent.fsutil import wait_until
 from postward.agent.postfix.process import queue_manager_start
-from postward.agent.waiting import wait_until
 from postward.config.desired import PostfixFacts
 from postward.parsers.postconf import parse_master, parse_parameters
 

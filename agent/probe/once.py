@@ -11,10 +11,10 @@ from pathlib import Path
 
 from postward.agent.logs import stdin
 from postward.agent.logs.discover import NoLogError, find_log, open_sources
+from postward.agent.logs.lines import lines_of
 from postward.agent.logs.reader import LogReader
 from postward.agent.logs.watcher import Watcher
 from postward.agent.metrics.tally import Tally
-from postward.agent.pipeline import lines_of
 from postward.agent.postfix.commands import Postfix
 from postward.agent.probe.refine import refined
 from postward.agent.probe.result import ProbeResult, Route

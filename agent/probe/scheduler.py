@@ -15,9 +15,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from postward.agent.logs.watcher import wake_up
-from postward.agent.metrics.collector import Gauges
 from postward.agent.metrics.labels import RelayNames
-from postward.agent.metrics.tally import Tally
+from postward.agent.metrics.tally import Gauges, Tally
 from postward.agent.postfix.commands import Postfix
 from postward.agent.probe.refine import is_unclear, refined
 from postward.agent.probe.result import ProbeResult, Route

@@ -11,8 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from postward.agent.metrics.collector import Gauges
-from postward.agent.metrics.tally import Tally
+from postward.agent.metrics.tally import Gauges, Tally
 from postward.agent.relay.changes import KINDS, Seen, look
 from postward.agent.relay.check import RelayCheck, check_relay
 from postward.agent.relay.login_throttle import LoginThrottle

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-from postward.agent.clock import local_now
 from postward.agent.logs.archive import (
     BLOCK,
     JOURNAL,
@@ -20,6 +19,7 @@ from postward.agent.logs.archive import (
     readable,
     unpacked,
 )
+from postward.agent.text import local_now
 
 CHUNK: Final = 16 << 20  # bytes
 LONGEST_LINE: Final = 1 << 20  # bytes

@@ -13,11 +13,11 @@ from typing import IO, Any, Final, cast
 import fsspec
 from distributed import Client, as_completed
 
-from postward.agent.clock import local_now
 from postward.agent.logs.archive import LogFileError, readable
 from postward.agent.report.chunks import Chunk, cut
 from postward.agent.report.counter import HostNames
 from postward.agent.report.workers import Counted, Job, Progress, count_into
+from postward.agent.text import local_now
 
 _MERGED_AT_ONCE: Final = 8
 _TIMEOUT: Final = 20  # seconds for the scheduler to answer

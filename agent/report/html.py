@@ -8,7 +8,7 @@ from html import escape
 from typing import Any, Final
 
 from postward.agent.report.charts import COLOURS, bar, legend, stacked_bars
-from postward.agent.report.words import counted, seconds, size
+from postward.agent.text import counted, seconds, size
 
 _STYLE: Final = """
 :root{color-scheme:light dark}body{font:15px/1.45 system-ui,sans-serif;max-width:60rem;margin:1.5rem auto;padding:0 1rem}

@@ -13,7 +13,7 @@ from postward.agent.incidents.diagnosis import filled
 from postward.agent.incidents.symptom import Certainty, Effect, Symptom
 from postward.agent.report.occurrences import Seen
 from postward.agent.report.tally import ReportTally
-from postward.agent.report.words import moment
+from postward.agent.text import moment
 from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
 

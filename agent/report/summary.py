@@ -10,7 +10,7 @@ from postward.agent.report.counter import STAGES
 from postward.agent.report.incidents import incidents_of
 from postward.agent.report.sample import Mail
 from postward.agent.report.tally import Domain, ReportTally
-from postward.agent.report.words import hour_of_day, moment
+from postward.agent.text import hour_of_day, moment
 
 PERCENTS: Final = (50, 90, 95, 99)
 _PER_TIME: Final = (

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from postward.agent.report.words import counted, seconds, size
+from postward.agent.text import counted, seconds, size
 
 _TOTALS: Final = (
     ("received", "received"),

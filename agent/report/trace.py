@@ -11,7 +11,7 @@ import re
 from collections import OrderedDict
 from typing import Any, Final
 
-from postward.agent.clock import readable
+from postward.agent.text import readable
 from postward.parsers import Event, Record
 from postward.parsers import events as ev
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from postward.agent.incidents.history import BUCKET, DELAYS, STATUSES, Bucket
 from postward.agent.incidents.render import Shown
-from postward.agent.metrics.collector import Gauges
+from postward.agent.metrics.tally import Gauges
 from postward.config.settings import Settings
 
 Status = dict[str, Any]

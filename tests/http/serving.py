@@ -10,7 +10,6 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from postward.agent.clock import local_now
 from postward.agent.http.app import Hooks, application
 from postward.agent.http.server import HttpServer, listen
 from postward.agent.http.web_config import WebAccess
@@ -18,6 +17,7 @@ from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
+from postward.agent.text import local_now
 from tests.support.postfix import free_port
 
 

@@ -7,12 +7,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from postward.agent.clock import local_now
 from postward.agent.http.app import ScrapeCache
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
+from postward.agent.text import local_now
 
 FORMATS = (
     "",

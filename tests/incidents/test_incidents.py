@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postward.agent.incidents import Incident, Incidents
-from postward.agent.incidents.evidence import masked
 from postward.agent.incidents.history import BUCKETS, DeliveryHistory
 from postward.agent.incidents.symptom import Effect
 from postward.agent.metrics.labels import RelayNames
 from postward.parsers import parse
+from postward.parsers.scrub import mask_addresses
 
 _NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 _RELAYS = RelayNames([("smtp.relay.test", 587, "demo"), ("smtp.other.test", 587, "other-relay")])
@@ -334,10 +334,13 @@ def test_what_a_former_release_saved_is_taken_over_as_far_as_it_is_known() -> No
 
 def test_addresses_are_masked_and_secrets_never_shown() -> None:
     """The local part goes, the domain stays; a password in a debugging line is scrubbed."""
-    assert masked("to=<bob@dest.test>, orig_to=<root@a.test>, relay=h[1.2.3.4]:25") == (
+    assert mask_addresses("to=<bob@dest.test>, orig_to=<root@a.test>, relay=h[1.2.3.4]:25") == (
         "to=<…@dest.test>, orig_to=<…@a.test>, relay=h[1.2.3.4]:25"
     )
-    assert masked('from=<"a b"@x.test> bob@y.test and böb@z.test') == "from=<…@x.test> …@y.test and …@z.test"
+    assert (
+        mask_addresses('from=<"a b"@x.test> bob@y.test and böb@z.test')
+        == "from=<…@x.test> …@y.test and …@z.test"
+    )
     incidents = made()
     tell(incidents, "smtp: fatal: smtp_sasl_passwd_lookup: host `h' user `u' pass `Gr33n-Fern'")
 

@@ -6,8 +6,8 @@ from typing import Any
 from postward.agent.incidents.catalog.table import SYMPTOMS
 from postward.agent.incidents.monitor import IncidentMonitor, conditions, probes
 from postward.agent.incidents.symptom import Resolution
-from postward.agent.metrics.collector import Gauges
 from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.tally import Gauges
 from postward.agent.postfix.commands import Postfix
 from postward.config.settings import parse_settings
 

@@ -19,7 +19,7 @@ from postward.agent.incidents.diagnosis import diagnose, to_dict
 from postward.agent.incidents.model import Incident
 from postward.agent.incidents.notify import TEMPLATES, Notifier, Request, host_of
 from postward.agent.incidents.symptom import Effect
-from postward.agent.journal_fields import JournalFields, datagram
+from postward.agent.systemd import JournalFields, datagram
 from postward.config.sections import Notify
 from tests.support import Fault, require_postfix, wait_for
 from tests.support.waiting import wait_for_async

@@ -8,10 +8,10 @@ import pytest
 from postward.agent.logs import canary
 from postward.agent.logs.canary import LogCanary
 from postward.agent.logs.discover import open_sources
+from postward.agent.logs.lines import lines_of
 from postward.agent.logs.reader import LogReader
 from postward.agent.logs.watcher import Watcher
 from postward.agent.metrics.tally import Tally
-from postward.agent.pipeline import lines_of
 from postward.agent.postfix.commands import Postfix
 from postward.parsers import parse
 from tests.support.postfix import PostfixInstance

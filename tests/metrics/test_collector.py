@@ -6,13 +6,13 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
 
-from postward.agent.clock import local_now
 from postward.agent.metrics.catalog import METRICS
-from postward.agent.metrics.collector import Gauges, PostwardCollector
+from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.reference import reference
-from postward.agent.metrics.tally import Tally
+from postward.agent.metrics.tally import Gauges, Tally
+from postward.agent.text import local_now
 from tests.support.require import required
 from tests.test_architecture import ROOT
 

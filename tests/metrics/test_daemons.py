@@ -2,7 +2,6 @@
 
 import pytest
 
-from postward.agent.clock import local_now
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.daemons import DaemonMetrics
 from postward.agent.metrics.deliveries import Counting
@@ -10,6 +9,7 @@ from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
 from postward.agent.pipeline import Pipeline
+from postward.agent.text import local_now
 
 NAMES = RelayNames([("smtp.relay.test", 587, "demo")])
 PEER = "smtp.relay.test[192.0.2.1]:587"

@@ -3,10 +3,10 @@
 import itertools
 import json
 
-from postward.agent.clock import local_now
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.probe_traffic import ProbeFilter
 from postward.agent.metrics.tally import Tally
+from postward.agent.text import local_now
 from postward.parsers import parse
 
 PROBE = "<18f.0123456789abcdef.postward-probe@mx.test>"

@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 from postward.agent.logs.discover import find_log, open_source
+from postward.agent.logs.lines import lines_of
 from postward.agent.metrics.tally import Tally
-from postward.agent.pipeline import lines_of
 from postward.agent.postfix.commands import Postfix
 from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.scheduler import Probing

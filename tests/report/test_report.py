@@ -12,12 +12,12 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postward.agent.clock import local_now
 from postward.agent.commands.report import command
 from postward.agent.report import chunks
 from postward.agent.report.chunks import Chunk, blocks_of, chunks_of
 from postward.agent.report.tally import Limits
 from postward.agent.report.workers import Job, count, count_on_all_cores
+from postward.agent.text import local_now
 from tools.bench.lines import log_lines
 
 OUTAGE = "".join(

@@ -1,9 +1,26 @@
-"""How a report writes moments, numbers and names."""
+"""Moments, numbers and sizes as people read them, and the host's local time.
 
-from datetime import datetime, timedelta
+Pure but for `local_now`, which code that must not read the clock is handed as an argument.
+"""
+
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from postward.parsers import parse_stamp
+
+_NEAR_TO = datetime(2000, 1, 1, tzinfo=UTC)  # any year: the journal's stamps are absolute
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 -- the log's own clock
+
+
+def local_now() -> datetime:
+    """The present moment in the host's time zone, in which Postfix's stamps without a year are."""
+    return datetime.now().astimezone()
+
+
+def readable(stamp: str) -> str:
+    """A stamp for display: the journal's is a number of microseconds since 1970, others stay as they are."""
+    moment = parse_stamp(stamp, _NEAR_TO) if stamp.isdecimal() else None
+    return moment.astimezone().isoformat(timespec="seconds") if moment is not None else stamp
 
 
 def moment(second: int | None) -> str | None:

@@ -1,0 +1,136 @@
+"""The style of `CONTRIBUTING.md`, held over docs, docstrings, comments and messages.
+
+A word list catches what was written in this project before it had a style. A sentence has at most 30 words; Markdown is
+wrapped at 120 columns.
+"""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAX_WORDS = 30
+MAX_COLUMNS = 120
+
+# Pattern → what to write instead.
+BANNED = {
+    r"anew": "again",
+    r"lest": "so that … not",
+    r"for ever(?! [a-z]+ing)": "forever, without limit",
+    r"departures?": "drift",
+    r"puts? (?:\w+ )?right": "repair",
+    r"mend(?:s|ed|ing)?": "fix, repair, remedy",
+    r"told|tells?(?! apart)|telling": "report, log, say, print, show",
+    r"is no (?!longer|more|better|worse|later|earlier|faster|slower)\w+": "is not a …",
+    r"are no (?!longer|more|better|worse|later|earlier|faster|slower)\w+": "are not …",
+    r"has none": "has no …",
+    r"proven": "confirmed",
+    r"(?:the|a|every|each) fights?": "conflict",
+    r"hindrance": "blocked reason",
+    r"nobody|somebody|whoever": "name the subject",
+    r"(?:by|for|to|of|from) who (?:\w+)": "name the subject",
+    r"(?:by|for|to|of|from|at|with|on|in) what (?:nobody|nothing|is|was|are|comes|came|goes|has|had)": "name the thing",
+    r"as good as|so to speak": "leave out",
+    r"(?:looks?|looked) (?:up|at|for|on|into)?\s?anew": "poll again",
+    r"word by word": "verbatim",
+    r"its affair|an old acquaintance|farewell|goodbye": "plain words",
+    r"in words": "in plain text, as text",
+}
+_BANNED = [
+    (re.compile(rf"(?<![\w-]){pattern}(?![\w-])", re.IGNORECASE), better)
+    for pattern, better in BANNED.items()
+]
+# A clause in the place of a subject: "What is read is counted." A question may begin so.
+_RIDDLE = re.compile(r"(?:^|[.:;] )(?:What|Who|Whose|Whatever) [^.?:]*[.](?:\s|$)")
+_CODE = re.compile(r"`[^`]*`|https?://\S+")
+_SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+|\n\s*\n|\n\s*(?=[-*|#])|\s[|·]\s|\s→\s")
+
+SOURCES = [
+    *sorted(
+        path
+        for folder in ("parsers", "config", "agent", "grafana", "tests", "tools")
+        for path in (ROOT / folder).rglob("*.py")
+        if path != Path(__file__)
+    )
+]
+DOCUMENTS = [
+    *sorted(path for path in ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "tests").rglob("README.md")),
+]
+
+
+def name_of(path: Path) -> str:
+    """The path in the repository."""
+    return str(path.relative_to(ROOT))
+
+
+def faults(text: str) -> Iterator[str]:
+    """What a text says otherwise than the style asks for."""
+    text = _CODE.sub("x", text)
+    for pattern, better in _BANNED:
+        for match in pattern.finditer(text):
+            yield f'"{match[0]}": {better}'
+    if match := _RIDDLE.search(text):
+        yield f'"{match[0].strip()[:60]}": name the subject'
+    for sentence in _SENTENCE_END.split(text):
+        words = re.findall(r"[^\W\d_][\w'’-]*", sentence)
+        if len(words) > MAX_WORDS:
+            yield f"{len(words)} words in one sentence: {' '.join(sentence.split())[:70]}…"
+
+
+def prose_of(source: str) -> Iterator[tuple[int, str]]:
+    """Docstrings, comments, messages and names of tests, each with its line."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.count(" ") > 1:
+            yield node.lineno, re.sub(r"\n {4,}(\w+):", r"\n\n\1:", node.value)
+        elif isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node.lineno, node.name.replace("_", " ")
+    comment: list[str] = []
+    line = 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            line = line or token.start[0]
+            comment.append(token.string.lstrip("# "))
+        elif token.type not in {tokenize.NL, tokenize.COMMENT} and comment:
+            yield line, " ".join(comment)
+            comment, line = [], 0
+
+
+def without_code(markdown: str) -> str:
+    """Markdown without its code blocks, each of their lines empty."""
+    return re.sub(
+        r"^```.*?^```", lambda block: "\n" * block[0].count("\n"), markdown, flags=re.MULTILINE | re.DOTALL
+    )
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_code_is_written_in_plain_english(path: Path) -> None:
+    """Docstrings, comments and messages keep to the style."""
+    found = [f"{line}: {fault}" for line, text in prose_of(path.read_text()) for fault in faults(text)]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_docs_are_written_in_plain_english(path: Path) -> None:
+    """Documents keep to the style."""
+    assert list(faults(without_code(path.read_text()))) == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_docs_are_wrapped(path: Path) -> None:
+    """Lines of Markdown end before column 120, except tables, links and code."""
+    long = [
+        number
+        for number, line in enumerate(without_code(path.read_text()).split("\n"), 1)
+        if len(line) > MAX_COLUMNS and not line.startswith("|") and "](" not in line[MAX_COLUMNS - 40 :]
+    ]
+
+    assert long == []
