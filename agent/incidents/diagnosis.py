@@ -17,6 +17,7 @@ from postward.config.lint import lint, remedies
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.finding import Finding
 from postward.config.settings import Settings
+from postward.parsers.scrub import mask_addresses
 
 # Not in [HOST]:PORT, where the next hop is what was to be written, and not what was.
 _NAME = re.compile(r"(?<![\w\[])(?<!\]:)(?:HOST|ADDRESS|PORT|DOMAIN)(?![\w\]])")
