@@ -76,8 +76,8 @@ def faults(text: str) -> Iterator[str]:
     for pattern, better in _BANNED:
         for match in pattern.finditer(text):
             yield f'"{match[0]}": {better}'
-    if match := _RIDDLE.search(text):
-        yield f'"{match[0].strip()[:60]}": name the subject'
+    if riddle := _RIDDLE.search(text):
+        yield f'"{riddle[0].strip()[:60]}": name the subject'
     for sentence in _SENTENCE_END.split(text):
         words = re.findall(r"[^\W\d_][\w'’-]*", sentence)
         if len(words) > MAX_WORDS:
