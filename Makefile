@@ -1,5 +1,8 @@
+# make deps    install the Debian packages that run and test use, by apt, as root
 # make run     the demo: a private Postfix, a relay, and Postward between them
 # make test    everything that must hold
+# make test-fast the tests that need no Postfix or other program, in under a minute
+# make coverage  the fast tests with their line coverage
 # make bench   figures: time and memory of the hot paths
 # make soak    three hundred rounds against a log, a configuration, and a relay that everything happens to
 # make lint    style and types
@@ -12,21 +15,32 @@
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
-RUN_PACKAGES := postfix libsasl2-modules python3-venv
-TEST_PACKAGES := $(RUN_PACKAGES) prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm
+TEST_PACKAGES := postfix libsasl2-modules python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm
 
-.PHONY: run test docs lint bench soak lock drill package host-test
+.PHONY: deps run test test-fast coverage docs lint bench soak lock drill package host-test
+
+deps:
+	@.ci/packages $(TEST_PACKAGES)
 
 run:
-	@.ci/setup $(RUN_PACKAGES)
+	@.ci/setup
 	@$(BIN)/python -m tools.demo
 
 test:
-	@.ci/setup $(TEST_PACKAGES)
+	@.ci/setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=25
+
+test-fast:
+	@.ci/setup
+	POSTWARD_TESTS=fast $(BIN)/python -m pytest -q -r fE
+
+coverage:
+	@.ci/setup
+	POSTWARD_TESTS=fast $(BIN)/coverage run -m pytest -q -r fE
+	$(BIN)/coverage report --skip-covered --sort=cover
 
 docs:
 	@.ci/setup
@@ -34,8 +48,8 @@ docs:
 	$(BIN)/python -m postward.config.lint.reference > docs/lint.md
 	$(BIN)/python -m grafana
 
-drill:
-	@.ci/setup $(TEST_PACKAGES)
+drill: deps
+	@.ci/setup
 	$(BIN)/python -m tools.drill
 
 lint:
@@ -45,21 +59,23 @@ lint:
 	$(BIN)/mypy
 
 bench:
-	@.ci/setup $(RUN_PACKAGES)
+	@.ci/setup
 	$(BIN)/python -m tools.bench
 
 soak:
-	@.ci/setup $(RUN_PACKAGES)
+	@.ci/setup
 	$(BIN)/python -m tools.soak log --rounds 300
 	$(BIN)/python -m tools.soak edits --rounds 300
 	$(BIN)/python -m tools.soak relay --rounds 300
 
 package:
-	@.ci/setup rpm
+	@.ci/packages rpm
+	@.ci/setup
 	systemd/package/build dist 1 deb rpm
 
 host-test:
-	@.ci/setup debootstrap systemd-container $(TEST_PACKAGES)
+	@.ci/packages debootstrap systemd-container
+	@.ci/setup
 	$(BIN)/python -m pytest -s tools/hosts $(if $(HOSTS),-k "$(HOSTS)")
 
 lock:

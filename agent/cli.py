@@ -30,6 +30,7 @@ COMMANDS = {
     "report": ("report", "Report on logs: totals, incidents, relays, causes, delays, domains."),
     "trace": ("trace", "Show one mail's life across queue IDs, as a timeline."),
     "export": ("export", "Write the events of logs as Parquet."),
+    "files": ("files", "Write out alert rules, dashboards, runbooks, units and the manual page."),
 }
 
 
