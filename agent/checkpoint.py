@@ -1,43 +1,49 @@
-"""Position and counts in one file, written as one: after a restart counting goes on where it stopped.
+"""The checkpoint: log position and counts in one file, so that counting resumes after a restart where it stopped.
 
-Promise: the file is replaced atomically and flushed to disk, so that it always holds a position and exactly the
-counts up to it. A damaged file (its checksum tells) is put aside and told of; counting starts afresh then. One of
-an older version is taken over as far as that is known how to; any other is refused, and stays as it is.
+Promise: the file is replaced atomically and flushed to disk, so it always holds a position and exactly the counts up to
+it. Nothing is shown before the first checkpoint is written, so a crash never makes a counter go back. The log is synced
+before the position that refers to it. Values that no log line would restore are saved at once (`request`, `flush`).
 
-How it fails: `OSError` when it cannot be written, and the former one stays; `CheckpointError` when what is there
-can neither be used nor put aside.
+How it fails: a damaged file (wrong checksum) is moved aside, reported, and counting starts at zero. A file of another
+version is refused and kept: `CheckpointError`. A full disk is logged once per occasion, counted, and retried.
 """
 
+import asyncio
 import hashlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from postward.agent.fsutil import write_atomically
-from postward.agent.metrics.tally import Tally
+from postward.agent.logs.watcher import wake_up
+from postward.agent.metrics.tally import Gauges, Tally
+from postward.agent.parts import Part
 
-VERSION = 2
+VERSION = 3  # no earlier one was released
+INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log
+
 _log = logging.getLogger("postward.checkpoint")
-# Two would write the same file beside the checkpoint, and one would rename what the other has half written.
+# write_atomically uses one temporary name per file: two writers would replace each other's.
 _one_writer = threading.Lock()
 
 
 class CheckpointError(Exception):
-    """The checkpoint cannot be used, and must not be overwritten."""
+    """The checkpoint cannot be used and must not be overwritten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What was counted, and the positions in the sources of the log up to which it was.
+    """Counts, and the positions in the log sources up to which they were made.
 
     Attributes:
-        positions: name of a source → its position, as `postward.agent.logs.source` has it.
+        positions: source name → position, as `agent.logs.source` defines it.
         tally: the counts.
-        parts: what other parts of the agent keep in step with the counts, by name: what may go into JSON.
+        parts: part name → its state (JSON values), kept in step with the counts.
     """
 
     positions: Mapping[str, Any]
@@ -45,22 +51,103 @@ class Checkpoint:
     parts: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
-        """The file's content."""
+        """Return the file's content."""
         body = {"positions": self.positions, "tally": self.tally.as_json(), "parts": self.parts}
         return _dump({"version": VERSION, "sha256": _checksum(body), **body})
 
 
+class CheckpointWriter(Part):
+    """Writes the checkpoint every few seconds, on request, and last of all.
+
+    Made before the parts that need `request` and `flush`; `start` names the source of the content.
+
+    Args:
+        path: the file.
+        tally: counts write errors.
+
+    Attributes:
+        has_saved: the first save was made or attempted.
+    """
+
+    def __init__(self, path: Path, tally: Tally) -> None:
+        self.has_saved = False
+        self._path = path
+        self._tally = tally
+        self._requested = asyncio.Event()
+        self._next = asyncio.Event()  # set when the save that begins next has ended
+        self._saved_at: float | None = None
+        self._failing = False
+        tally.add("postward_checkpoint_errors_total", (), 0)
+
+    def start(
+        self, snapshot: Callable[[], Checkpoint], sync: Callable[[], Callable[[], None]], ready: asyncio.Event
+    ) -> None:
+        """Name the content: `snapshot` is what is true now, `sync` as in `LogReader`, `ready` is set once both are valid."""
+        self._snapshot, self._sync, self._ready = snapshot, sync, ready
+
+    async def run(self) -> None:
+        """Save until cancelled, first when the sources have been polled."""
+        await self._ready.wait()
+        while True:
+            done, self._next = self._next, asyncio.Event()
+            # Content and position belong to this moment; only the slow work runs in a thread.
+            content, sync = self._snapshot().to_json(), self._sync()
+            self._note(await asyncio.to_thread(self._write, content, sync))
+            done.set()
+            await wake_up(self._requested, INTERVAL)
+
+    async def flush(self) -> None:
+        """Save what is true now; return when it is on disk or could not be written."""
+        done = self._next
+        self.request()
+        await done.wait()
+
+    def request(self) -> None:
+        """Save soon, without waiting."""
+        self._requested.set()
+
+    def save(self) -> None:
+        """Save now, in this thread."""
+        self._note(self._write(self._snapshot().to_json(), self._sync()))
+
+    def gauges(self) -> Gauges:
+        """Return when the checkpoint was last saved."""
+        if self._saved_at is None:
+            return {}
+        return {"postward_checkpoint_timestamp_seconds": {(): self._saved_at}}
+
+    def _write(self, content: bytes, sync: Callable[[], None]) -> OSError | None:
+        sync()
+        try:
+            write_checkpoint(self._path, content)
+        except OSError as error:
+            return error
+        return None
+
+    def _note(self, error: OSError | None) -> None:
+        self.has_saved = True
+        if error is None:
+            self._saved_at = time.time()
+            if self._failing:
+                _log.info("%s: can be written again", self._path)
+        else:
+            self._tally.add("postward_checkpoint_errors_total", (), 1)
+            if not self._failing:
+                _log.error("%s: %s; a crash now would count lines twice", self._path, error.strerror)
+        self._failing = error is not None
+
+
 def write_checkpoint(path: Path, content: bytes) -> None:
-    """Replace the checkpoint. Raises OSError; the former one stays then."""
+    """Replace the checkpoint. Raises OSError; the former file stays then."""
     with _one_writer:
         write_atomically(path, content, mode=0o640)
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """The last checkpoint; None if there is none that can be used.
+    """Return the last checkpoint; None if there is none, or if it was damaged and moved aside.
 
     Raises:
-        CheckpointError: it is of another version, or cannot be read: starting afresh would overwrite it.
+        CheckpointError: it has another version or cannot be read; starting at zero would overwrite it.
     """
     try:
         content = path.read_bytes()
@@ -75,30 +162,30 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except ValueError as error:
-        _put_aside(path, error)
+        _move_aside(path, error)
         return None
 
 
 def parse_checkpoint(content: bytes) -> Checkpoint:
-    """What `to_json` made.
+    """Parse the output of `Checkpoint.to_json`.
 
     Raises:
-        CheckpointError: it is of another version.
+        CheckpointError: it has another version.
         ValueError: it is damaged.
     """
     try:
         data = json.loads(content)
         version = data.pop("version")
         if not isinstance(version, int):
-            raise TypeError(f"version {version!r}")  # noqa: TRY301 - as every other thing that is no checkpoint
-        if version != VERSION and version not in _MIGRATIONS:
-            raise CheckpointError(_of_another_version(version))
+            raise TypeError(f"version {version!r}")  # noqa: TRY301 - handled as any other malformed file
+        if version != VERSION:
+            raise CheckpointError(
+                f"has version {version}, and this Postward uses version {VERSION}; start the Postward that wrote it, "
+                "or move the file away to start counting at zero"
+            )
         checksum = data.pop("sha256")
         if checksum != _checksum(data):
-            raise ValueError("its checksum is wrong")
-        while version != VERSION:
-            data = _MIGRATIONS[version](data)
-            version += 1
+            raise ValueError("the checksum is wrong")
         return Checkpoint(
             dict(data["positions"]), Tally.from_json(data["tally"]), dict(data.get("parts", {}))
         )
@@ -106,41 +193,17 @@ def parse_checkpoint(content: bytes) -> Checkpoint:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
-def _from_1(data: Mapping[str, Any]) -> dict[str, Any]:
-    """One source, and the marks of it."""
-    return {
-        "positions": {data["source"]: data["marks"]},
-        "tally": data["tally"],
-        "parts": data.get("parts", {}),
-    }
-
-
-# Version → what makes the next one of it.
-_MIGRATIONS: Final[Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {1: _from_1}
-
-
-def _of_another_version(version: int) -> str:
-    if version > VERSION:
-        return (
-            f"is of version {version}, and this Postward knows version {VERSION}; "
-            "start the Postward that wrote it, or move the file away to count afresh"
-        )
-    return (
-        f"is of version {version}, which is older than what this Postward can take over (version {VERSION}); "
-        "move the file away to count afresh"
-    )
-
-
-def _put_aside(path: Path, reason: ValueError) -> None:
+def _move_aside(path: Path, reason: ValueError) -> None:
     aside = path.with_suffix(".damaged")
     try:
         path.replace(aside)
     except OSError as error:
         raise CheckpointError(
-            f"{path}: is damaged ({reason}) and cannot be put aside: {error.strerror}; move it away to count afresh"
+            f"{path}: is damaged ({reason}) and cannot be moved aside: {error.strerror}; "
+            "move it away to start counting at zero"
         ) from error
     _log.error(
-        "checkpoint %s is damaged (%s): put aside as %s, counting starts afresh", path, reason, aside.name
+        "checkpoint %s is damaged (%s): moved aside as %s; counting starts at zero", path, reason, aside.name
     )
 
 

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from postward.agent.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from postward.agent.checkpoint import Checkpoint, CheckpointError, CheckpointWriter, read_checkpoint
 from postward.agent.console import DeliveryRows, probe_text, terminal
 from postward.agent.enforce.enforcer import Enforcer, is_config_file
 from postward.agent.enforce.state import enforcement_file, read_enforcement
@@ -37,7 +37,6 @@ from postward.agent.probe.scheduler import Probing
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.monitor import RelayMonitor
 from postward.agent.reload import SettingsReloader, race
-from postward.agent.saving import CheckpointWriter
 from postward.agent.status.model import Status, status_of
 from postward.agent.systemd import notify
 from postward.agent.text import local_now
@@ -88,9 +87,10 @@ class Agent:
 
         # log → counts, and the counts saved with the position
         sources, self._tally, parts = self._resume()
+        self._writer = CheckpointWriter(self._checkpoint_file, self._tally)
         guard = self._guard()
         self._probing = self._set_up_probing(guard)
-        self._relay_watch = RelayMonitor(settings, self._tally, guard, self._written)
+        self._relay_watch = RelayMonitor(settings, self._tally, guard, self._writer.flush)
         self._telling = self._set_up_telling(listeners)
         self._incidents = IncidentMonitor(
             settings,
@@ -98,7 +98,7 @@ class Agent:
             self._names,
             self._telling.all_gauges,
             self._telling.refresh,
-            self._written,
+            self._writer.flush,
             self._relay_watch.as_json,
         )
         self._telling.on_status, self._telling.on_incidents = self._status, self._incidents.public
@@ -107,7 +107,7 @@ class Agent:
             self._tally,
             settings.log.test_interval_seconds,
             lambda: self._reader.has_backlog,
-            self._written,
+            self._writer.flush,
         )
         observers = [
             self._probing.observe,
@@ -119,11 +119,9 @@ class Agent:
             observers.append(DeliveryRows(self._console, self._names).observe)
         self._counting = ProbeFilter(self._tally, self._names, local_now)
         self._reader = LogReader(
-            sources, Pipeline(self._counting, observers).feed, self._tally, lambda: self._saving.soon()
+            sources, Pipeline(self._counting, observers).feed, self._tally, self._writer.request
         )
-        self._saving = CheckpointWriter(
-            self._checkpoint_file, self._tally, self._checkpoint, self._reader.keeper
-        )
+        self._writer.start(self._checkpoint, self._reader.keeper, self._reader.looked)
         self._counting.restore(parts.get("traffic", {}))
         self._probing.restore(parts.get("probing", {}))
         self._relay_watch.restore(parts.get("relays", {}))
@@ -138,7 +136,7 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 jobs = [
                     self._reader.run(watcher),
-                    self._saving.run(self._reader.looked),
+                    self._writer.run(),
                     self._own_line.run(),
                 ]
                 jobs += [self._probe(), self._relay_watch.run()]
@@ -150,9 +148,11 @@ class Agent:
                 self._reloading.listen(lambda: group.create_task(self._telling.reload()))
                 notify("READY=1")
                 changed = await race(stop.wait(), self._reloading.changed(watcher))
+                if not isinstance(changed, Settings):
+                    notify("STOPPING=1")
                 for task in tasks:
                     task.cancel()
-        self._saving.save()
+        self._writer.save()
         self._reader.close()
         return changed if isinstance(changed, Settings) else None
 
@@ -191,9 +191,6 @@ class Agent:
         }
         return Checkpoint(self._reader.positions(), self._tally, parts)
 
-    async def _written(self) -> None:
-        await self._saving.written()
-
     async def _enforce(self, watcher: Watcher, enforcer: Enforcer) -> None:
         wake = watcher.watch(self._postfix.config_directory, is_config_file)
         passwords = [Path(relay.password_file) for relay in self._settings.relay if relay.password_file]
@@ -230,7 +227,7 @@ class Agent:
                 self._show_probe,
                 self._judge,
                 guard,
-                self._written,
+                self._writer.flush,
                 lambda: self._reader.behind or self._reader.has_backlog,
             )
         except KeyFileError as error:
@@ -263,7 +260,7 @@ class Agent:
     def _not_ready(self) -> str | None:
         if self._reader.behind:
             return f"catching up with {self._reader.names}, {self._reader.unread()} bytes to go"
-        return None if self._saving.saved else "position and counts have not been saved yet"
+        return None if self._writer.has_saved else "position and counts have not been saved yet"
 
     def _gauges(self) -> Gauges:
         """What is true at this moment."""
@@ -274,7 +271,7 @@ class Agent:
         if enforcement := read_enforcement(self._enforcement_file):
             gauges |= enforcement.gauges()
         return {
-            **gauges, **self._reloading.gauges(), **self._reader.gauges(), **self._saving.gauges(), **self._own_line.gauges(),
+            **gauges, **self._reloading.gauges(), **self._reader.gauges(), **self._writer.gauges(), **self._own_line.gauges(),
             **self._probing.gauges(), **self._relay_watch.gauges(), **self._incidents.gauges(),
         }  # fmt: skip
 
@@ -327,4 +324,3 @@ async def _serve(settings: Settings, options: Options) -> None:
             reloading.refuse(changed, settings, str(error))
             agent = Agent(settings, options, reloading, listeners)
         settings = reloading.settings
-    notify("STOPPING=1")

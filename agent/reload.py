@@ -1,7 +1,7 @@
-"""Settings that change while the agent or the enforcer runs: by SIGHUP, or because their file does.
+"""Re-read the settings while the agent or the enforcer runs: on SIGHUP, on request, or when their file changes.
 
-Promise: good settings that differ from those in force are handed out, once. Bad ones leave the old ones in force, and that is
-told: in the log, in `systemctl status`, and by a metric.
+Promise: good settings that differ from those in force are returned by `changed`, once. Bad settings leave the former ones in
+force; the problem is logged, shown by `systemctl status`, and exported as a metric.
 """
 
 import asyncio
@@ -15,27 +15,28 @@ from typing import Any
 
 from postward.agent.logs.watcher import Watcher, wake_up
 from postward.agent.metrics.tally import Gauges
+from postward.agent.parts import Part
 from postward.agent.systemd import tell_status
 from postward.config.errors import SettingsError
 from postward.config.settings import Settings, load_settings
 
 _SETTLE = 0.3  # seconds: an editor writes in several steps
-_LOOK_AGAIN = 30.0  # seconds until the file is looked at without a wake-up
+_POLL_INTERVAL = 30.0  # seconds between two looks at the file without a wake-up
 
 _log = logging.getLogger("postward")
 
 
-class SettingsReloader:
-    """The settings in force, and what is waited for to change them.
+class SettingsReloader(Part):
+    """The settings in force, and the file that may change them.
 
     Args:
-        path: the settings file; None: they never change.
-        settings: those in force.
+        path: the settings file; None: the settings never change.
+        settings: the settings in force.
 
     Attributes:
-        settings: those in force, as far as this knows.
-        problem: why the file, as it is now, is not in force; None if it is.
-        since: when they came into force, in seconds since the epoch.
+        settings: the settings in force.
+        problem: why the file is not in force as it is now; None if it is.
+        since: when the settings came into force, in seconds since 1970.
     """
 
     def __init__(self, path: Path | None, settings: Settings) -> None:
@@ -44,53 +45,70 @@ class SettingsReloader:
         self.since = time.time()
         self._path = path
         self._refused: Settings | None = None
-        self._asked = asyncio.Event()
-        self._state: tuple[int, int, int, int] | None = None  # of the file when it was read last by this
+        self._loaded: Settings | None = None  # good and different, not yet returned by `changed`
+        self._wake = asyncio.Event()
+        self._identity: tuple[int, int, int, int] | None = None  # of the file when it was last read
 
-    def listen(self, then: Callable[[], object] | None = None) -> None:
-        """Take SIGHUP from now on; `then` is called as well."""
+    def listen(self, also: Callable[[], object] | None = None) -> None:
+        """Re-read the settings on SIGHUP from now on, and call `also`."""
 
-        def asked() -> None:
-            self._state = None
-            self._asked.set()
-            if then is not None:
-                then()
+        def requested() -> None:
+            self._identity = None
+            self._wake.set()
+            if also is not None:
+                also()
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, requested)
+
+    async def reload(self) -> str | None:
+        """Re-read the settings now. Return the problem if they are refused, else None.
+
+        Settings that differ from those in force are handed to the caller of `changed`.
+        """
+        if self._path is None:
+            return None
+        self._identity = _identity(self._path)
+        if (settings := await asyncio.to_thread(self._load)) is not None:
+            self._loaded = settings
+            self._wake.set()
+        return self.problem
 
     async def changed(self, watcher: Watcher) -> Settings:
-        """Wait for other settings that are good. They are in force for this object once they are handed out."""
+        """Wait for good settings that differ, put them into force here, and return them."""
         if self._path is None:
             await asyncio.Event().wait()
         assert self._path is not None  # noqa: S101 - see above
         name = self._path.name
-        watcher.watch(self._path.resolve().parent, lambda changed: changed == name, self._asked)
-        self._asked.set()  # nobody watched since the settings were read, or since these were handed out
-        self._tell()
+        watcher.watch(self._path.resolve().parent, lambda changed: changed == name, self._wake)
+        self._wake.set()  # the file was not watched between the last reading and now
+        self._show_status()
         while True:
-            await wake_up(self._asked, _LOOK_AGAIN)
-            await asyncio.sleep(_SETTLE)
-            if (state := _state_of(self._path)) == self._state:
-                continue
-            self._state = state
-            if (settings := await asyncio.to_thread(self._load)) is not None:
+            await wake_up(self._wake, _POLL_INTERVAL)
+            if self._loaded is None:
+                await asyncio.sleep(_SETTLE)
+                if (identity := _identity(self._path)) == self._identity:
+                    continue
+                self._identity = identity
+                self._loaded = await asyncio.to_thread(self._load)
+            if (settings := self._loaded) is not None:
+                self._loaded = None
                 self.settings, self.since = settings, time.time()
                 return settings
 
-    def refuse(self, settings: Settings, back: Settings, problem: str) -> None:
-        """These settings could not be put into force: the former ones are."""
-        self._refused, self.settings = settings, back
+    def refuse(self, settings: Settings, former: Settings, problem: str) -> None:
+        """Note that `settings` could not be put into force and `former` are in force again."""
+        self._refused, self.settings = settings, former
         self._note(problem)
 
     def gauges(self) -> Gauges:
-        """What /metrics shows."""
+        """Return whether the file is in force, and since when the settings are."""
         return {
             "postward_settings_in_force": {(): float(self.problem is None)},
             "postward_settings_loaded_timestamp_seconds": {(): self.since},
         }
 
     def _load(self) -> Settings | None:
-        """The file's settings, if they are good and others than those in force."""
+        """Return the settings of the file if they are good and differ from those in force."""
         assert self._path is not None  # noqa: S101 - called with a file only
         try:
             settings = load_settings(self._path)
@@ -102,19 +120,19 @@ class SettingsReloader:
         self._note(None)
         if settings == self.settings:
             return None
-        _log.info("settings: %s has changed and is read anew", self._path)
+        _log.info("settings: %s has changed; re-reading it", self._path)
         return settings
 
     def _note(self, problem: str | None) -> None:
         if problem != self.problem:
             if problem:
-                _log.error("settings: the former ones stay in force: %s", problem)
+                _log.error("settings: the former settings stay in force: %s", problem)
             else:
                 _log.info("settings: %s is in force", self._path)
         self.problem = problem
-        self._tell()
+        self._show_status()
 
-    def _tell(self) -> None:
+    def _show_status(self) -> None:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         if self.problem:
             tell_status(f"{self._path} is NOT in force, but the settings of {at}: {self.problem}")
@@ -123,7 +141,7 @@ class SettingsReloader:
 
 
 async def race(*waits: Coroutine[Any, Any, Any]) -> Any:
-    """Wait for one of several things; the others are given up. Its result."""
+    """Return the result of the first coroutine that ends, and cancel the others."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -135,10 +153,10 @@ async def race(*waits: Coroutine[Any, Any, Any]) -> Any:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _state_of(path: Path | None) -> tuple[int, int, int, int] | None:
-    """What changes when a file does; None if it is not there."""
+def _identity(path: Path) -> tuple[int, int, int, int] | None:
+    """Return values that change whenever the file does; None if it is missing."""
     try:
-        status = path.stat() if path else None
+        status = path.stat()
     except OSError:
         return None
-    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns) if status else None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,10 +1,11 @@
-"""The checkpoint: what is written comes back, and whatever else is found there neither crashes the agent nor is lost."""
+"""The checkpoint: it reads back as written; any other content neither crashes the agent nor is lost."""
 
+import asyncio
 import errno
-import hashlib
 import json
 import os
 import resource
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,31 +18,39 @@ from postward.agent.checkpoint import (
     VERSION,
     Checkpoint,
     CheckpointError,
+    CheckpointWriter,
     parse_checkpoint,
     read_checkpoint,
     write_checkpoint,
 )
-from postward.agent.logs.discover import open_source
 from postward.agent.logs.segment import FilePosition
 from postward.agent.metrics.tally import Tally
+from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
+from tests.support.product import AgentProcess, write_settings
+
+USER, PASSWORD = "API_USER", "s3cret-Gr33n-Fern"
 
 
 def a_checkpoint(lines: int = 3) -> Checkpoint:
-    """One with something of everything."""
+    """Return a checkpoint with every kind of value."""
     tally = Tally()
     tally.add("postward_log_lines_total", ("event",), lines)
     tally.latest("postfix_delivery_last_success_timestamp_seconds", ("demo",), 1717236000.25)
     tally.observe("postfix_delivery_delay_seconds", ("demo",), 0.1)
-    marks = [
+    log_positions = [
         FilePosition(1, 2, 10, "ab", 4096, 5, "cd", done=True),
         FilePosition(1, 3, 20, "ef", 77, copied=True),
     ]
-    positions = {"/var/log/mail.log": [mark.as_json() for mark in marks], "journal": "s=ab;i=1", "-": None}
+    positions = {
+        "/var/log/mail.log": [position.as_json() for position in log_positions],
+        "journal": "s=ab;i=1",
+        "-": None,
+    }
     return Checkpoint(positions, tally, {"other": [1, "x"]})
 
 
-def test_what_was_written_comes_back(tmp_path: Path) -> None:
-    """Position and counts, to the last digit."""
+def test_a_checkpoint_reads_back_as_written(tmp_path: Path) -> None:
+    """Positions and counts are equal to the last digit."""
     path = tmp_path / "checkpoint.json"
     written = a_checkpoint()
     write_checkpoint(path, written.to_json())
@@ -54,30 +63,14 @@ def test_what_was_written_comes_back(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.json"]
 
 
-def test_no_position_yet_is_not_the_beginning() -> None:
-    """None (nothing could be seen) and empty (everything is news) are kept apart."""
+def test_an_unknown_position_is_not_the_beginning() -> None:
+    """None (the source could not be read) and empty (read from the beginning) stay distinct."""
     positions: dict[str, list[Any] | None] = {"log": None, "other": []}
     assert parse_checkpoint(Checkpoint(positions, Tally()).to_json()).positions == positions
 
 
-def test_one_of_version_1_is_taken_over() -> None:
-    """It knew one source, and had its marks and a cursor apart. What is saved next is of this version."""
-    mark = {"device": 1, "inode": 2, "head_length": 10, "head": "ab", "offset": 77, "line_length": 5, "line": "cd",
-            "done": False, "copied": True}  # fmt: skip
-    tally = a_checkpoint(7).tally
-    body = {"source": "/log", "marks": [mark], "tally": tally.as_json(), "parts": {"a": 1}, "cursor": None}
-    checksum = hashlib.sha256(json.dumps(body, separators=(",", ":")).encode()).hexdigest()
-    found = parse_checkpoint(json.dumps({"version": 1, "sha256": checksum, **body}).encode())
-    assert found.positions == {"/log": [mark]}
-    assert found.tally.as_json() == tally.as_json()
-    assert found.parts == {"a": 1}
-    source = open_source("/log", found.positions["/log"])
-    assert source.position == [mark]
-    assert json.loads(found.to_json())["version"] == VERSION
-
-
-def test_there_is_none(tmp_path: Path) -> None:
-    """Absence is no fault."""
+def test_a_missing_file_is_no_checkpoint(tmp_path: Path) -> None:
+    """The result is None, not an error."""
     assert read_checkpoint(tmp_path / "checkpoint.json") is None
 
 
@@ -92,8 +85,8 @@ def test_there_is_none(tmp_path: Path) -> None:
         b"{}",
         b"7",
         b'{"version":"1"}',
-        b'{"version":1}',
-        b'{"version":1,"sha256":7}',
+        b'{"version":%d}' % VERSION,
+        b'{"version":%d,"sha256":7}' % VERSION,
         b"[" * 100_000,
         a_checkpoint().to_json()[:-1],
         a_checkpoint().to_json() + b"x",
@@ -101,22 +94,22 @@ def test_there_is_none(tmp_path: Path) -> None:
         a_checkpoint().to_json().replace(b'"offset"', b'"offest"'),
     ],
 )
-def test_a_damaged_one_is_put_aside_and_told(
+def test_a_damaged_checkpoint_is_moved_aside(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Counting starts afresh; what was there is kept beside it."""
+    """Counting starts at zero, the damaged file is kept, and the log says so."""
     path = tmp_path / "checkpoint.json"
     path.write_bytes(content)
     assert read_checkpoint(path) is None
     assert not path.exists()
     assert (tmp_path / "checkpoint.damaged").read_bytes() == content
-    assert "put aside as checkpoint.damaged, counting starts afresh" in caplog.text
+    assert "moved aside as checkpoint.damaged; counting starts at zero" in caplog.text
 
 
-@settings(deadline=None)  # a machine that does other things as well
+@settings(deadline=None)  # the machine may be busy
 @given(st.data())
 def test_any_flipped_byte_is_noticed(data: st.DataObject) -> None:
-    """No single damaged byte gives other counts: it is a damage, another version, or nothing that means anything."""
+    """A single changed byte is rejected, or it changes no value."""
     content = bytearray(a_checkpoint().to_json())
     at = data.draw(st.integers(0, len(content) - 1))
     content[at] = data.draw(st.integers(0, 255))
@@ -128,43 +121,45 @@ def test_any_flipped_byte_is_noticed(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "words"),
+    ("version", "message"),
     [
-        (VERSION + 1, "start the Postward that wrote it, or move the file away to count afresh"),
-        (0, "older than what this Postward can take over"),
+        (VERSION + 1, "start the Postward that wrote it, or move the file away to start counting at zero"),
+        (VERSION - 1, "and this Postward uses version"),
     ],
 )
-def test_another_version_is_refused_and_left_alone(tmp_path: Path, version: int, words: str) -> None:
-    """Whatever else such a file holds, it is the work of another Postward."""
+def test_another_version_is_refused_and_kept(tmp_path: Path, version: int, message: str) -> None:
+    """The error names both versions, and the file stays as it is."""
     path = tmp_path / "checkpoint.json"
     content = json.dumps({"version": version, "something": "else"}).encode()
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=words) as caught:
+    with pytest.raises(CheckpointError, match=message) as caught:
         read_checkpoint(path)
-    assert str(caught.value).startswith(f"{path}: is of version {version}, ")
+    assert str(caught.value).startswith(f"{path}: has version {version}, ")
     assert path.read_bytes() == content
 
 
-def test_a_folder_in_its_place(tmp_path: Path) -> None:
-    """It is told what is wrong."""
+def test_a_directory_in_its_place(tmp_path: Path) -> None:
+    """The error says what the path must be."""
     (tmp_path / "checkpoint.json").mkdir()
     with pytest.raises(CheckpointError, match="it must be readable and writable"):
         read_checkpoint(tmp_path / "checkpoint.json")
 
 
-def test_a_damaged_one_that_cannot_be_put_aside(tmp_path: Path) -> None:
-    """It is told, not overwritten."""
+def test_a_damaged_checkpoint_that_cannot_be_moved(tmp_path: Path) -> None:
+    """An error is raised and the file stays."""
     path = tmp_path / "checkpoint.json"
     path.write_bytes(b"junk")
     (tmp_path / "checkpoint.damaged").mkdir()
-    with pytest.raises(CheckpointError, match="cannot be put aside: Is a directory; move it away"):
+    with pytest.raises(CheckpointError, match="cannot be moved aside: Is a directory; move it away"):
         read_checkpoint(path)
     assert path.read_bytes() == b"junk"
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_full_disk_keeps_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """At whatever step the disk fails, and nothing half-written stays behind."""
+def test_a_full_disk_keeps_the_former_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Whichever step fails, no partial file is left."""
     path = tmp_path / "checkpoint.json"
     write_checkpoint(path, a_checkpoint(3).to_json())
 
@@ -184,8 +179,8 @@ def test_a_full_disk_keeps_the_former_one(tmp_path: Path, monkeypatch: pytest.Mo
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.json"]
 
 
-def test_a_disk_that_is_full_amidst_the_write(tmp_path: Path) -> None:
-    """The part that could be written is taken away again."""
+def test_a_disk_that_fills_up_during_the_write(tmp_path: Path) -> None:
+    """The partial file is removed."""
     path = tmp_path / "checkpoint.json"
     write_checkpoint(path, a_checkpoint(3).to_json())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -201,8 +196,8 @@ def test_a_disk_that_is_full_amidst_the_write(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.json"]
 
 
-def test_a_left_over_of_a_crash_is_no_hindrance(tmp_path: Path) -> None:
-    """A kill -9 amidst a write leaves the former checkpoint and a file that the next write replaces."""
+def test_a_temporary_file_of_a_crash_is_replaced(tmp_path: Path) -> None:
+    """Kill -9 during a write leaves the former checkpoint; the next write replaces the temporary file."""
     path = tmp_path / "checkpoint.json"
     write_checkpoint(path, a_checkpoint(3).to_json())
     (tmp_path / ".checkpoint.json.postward").write_bytes(b'{"version":1,"sha')
@@ -212,7 +207,7 @@ def test_a_left_over_of_a_crash_is_no_hindrance(tmp_path: Path) -> None:
 
 
 def test_two_writers_at_once(tmp_path: Path) -> None:
-    """One that was left behind in its thread, and the last one of all: never a mixture."""
+    """Concurrent writes never mix."""
     path = tmp_path / "checkpoint.json"
     contents = [a_checkpoint(number).to_json() for number in range(20)]
     threads = [threading.Thread(target=write_checkpoint, args=(path, content)) for content in contents]
@@ -225,7 +220,59 @@ def test_two_writers_at_once(tmp_path: Path) -> None:
 
 
 def test_only_the_agent_and_its_group_may_read_it(tmp_path: Path) -> None:
-    """It says how much mail goes where."""
+    """It contains mail volumes, so its mode is 0640."""
     path = tmp_path / "checkpoint.json"
     write_checkpoint(path, a_checkpoint().to_json())
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_flush_waits_for_a_save_that_began_after_the_call(tmp_path: Path) -> None:
+    """Callers that flush at the same time share one save."""
+    path, tally, saves = tmp_path / "checkpoint.json", Tally(), 0
+    begun = asyncio.Event()
+
+    def checkpoint() -> Checkpoint:
+        nonlocal saves
+        saves += 1
+        begun.set()
+        return Checkpoint({}, tally)
+
+    async def scenario() -> None:
+        writer, ready = CheckpointWriter(path, tally), asyncio.Event()
+        ready.set()
+        writer.start(checkpoint, lambda: lambda: None, ready)
+        running = asyncio.create_task(writer.run())
+        async with asyncio.timeout(4):  # less than the interval
+            await begun.wait()
+            tally.add("postward_probes_total", ("demo", "accepted", ""))  # while the first save is under way
+            await asyncio.gather(*(writer.flush() for _ in range(100)))
+        running.cancel()
+
+    asyncio.run(scenario())
+    saved = read_checkpoint(path)
+
+    assert saved is not None
+    assert saved.tally.counters["postward_probes_total"] == {("demo", "accepted", ""): 1}
+    assert saves == 2
+
+
+def test_a_probe_that_was_sent_just_before_a_crash_is_counted(tmp_path: Path) -> None:
+    """Both runs count their probe, although the first was killed as soon as the relay had received it."""
+    require_postfix()
+    tmp_path.chmod(0o755)
+    with (
+        Relay(CA(), users={USER: PASSWORD}) as relay,
+        PostfixInstance(
+            tmp_path / "postfix",
+            {"relayhost": f"[127.0.0.1]:{relay.port}", "smtp_tls_security_level": "encrypt"},
+        ) as postfix,
+    ):
+        relay.auth_required = False
+        agent = AgentProcess(write_settings(tmp_path, relay, postfix, password=PASSWORD))
+        agent.launch()
+        wait_for(lambda: relay.messages, what="a probe at the relay")
+        agent.stop(signal.SIGKILL)
+        with agent:
+            wait_for(
+                lambda: agent.value("postward_probes_total", outcome="accepted") == 2, what="two outcomes"
+            )

@@ -1,4 +1,4 @@
-"""Settings that change while something runs."""
+"""Settings that change while the agent or the enforcer runs."""
 
 import asyncio
 import os
@@ -24,81 +24,81 @@ interval_seconds = {seconds}
 
 
 def _write(path: Path, text: str) -> Path:
-    """As an editor does: another file in its place."""
+    """Write the file as an editor does: a new file is renamed over it."""
     beside = path.with_suffix(".new")
     beside.write_text(text)
     beside.replace(path)
     return path
 
 
-async def _changed(reloading: SettingsReloader) -> Settings:
+async def _changed(reloader: SettingsReloader) -> Settings:
     async with asyncio.timeout(10):
         with Watcher() as watcher:
-            return await reloading.changed(watcher)
+            return await reloader.changed(watcher)
 
 
-def test_other_settings_are_handed_out(tmp_path: Path) -> None:
-    """By the change of the file alone."""
+def test_changed_settings_are_returned(tmp_path: Path) -> None:
+    """A change of the file is enough."""
     path = _write(tmp_path / "postward.toml", _GOOD.format(seconds=5))
 
     async def run() -> None:
-        reloading = SettingsReloader(path, load_settings(path))
-        task = asyncio.create_task(_changed(reloading))
+        reloader = SettingsReloader(path, load_settings(path))
+        task = asyncio.create_task(_changed(reloader))
         await asyncio.sleep(0)
         _write(path, _GOOD.format(seconds=6))
         assert (await task).probe.interval_seconds == 6
-        assert reloading.gauges()["postward_settings_in_force"] == {(): 1.0}
+        assert reloader.gauges()["postward_settings_in_force"] == {(): 1.0}
 
     asyncio.run(run())
 
 
-def test_a_change_that_nobody_watched_is_seen_at_once(tmp_path: Path) -> None:
-    """The file changes while the agent is put together: after it was read, and again after other settings were handed out."""
+def test_a_change_before_watching_is_seen_at_once(tmp_path: Path) -> None:
+    """The file changes between reading and watching, on the start and after a change."""
     path = _write(tmp_path / "postward.toml", _GOOD.format(seconds=5))
 
     async def run() -> None:
         old = load_settings(path)
         _write(path, _GOOD.format(seconds=6))
-        reloading = SettingsReloader(path, old)
-        assert (await _changed(reloading)).probe.interval_seconds == 6
+        reloader = SettingsReloader(path, old)
+        assert (await _changed(reloader)).probe.interval_seconds == 6
         _write(path, _GOOD.format(seconds=7))
-        assert (await _changed(reloading)).probe.interval_seconds == 7
+        assert (await _changed(reloader)).probe.interval_seconds == 7
 
     asyncio.run(run())
 
 
-def test_bad_settings_leave_the_old_ones(tmp_path: Path) -> None:
-    """And say why; good ones come through afterwards."""
+def test_bad_settings_leave_the_former_ones_in_force(tmp_path: Path) -> None:
+    """The problem is kept; good settings are returned later."""
     path = _write(tmp_path / "postward.toml", _GOOD.format(seconds=5))
 
     async def run() -> None:
         old = load_settings(path)
-        reloading = SettingsReloader(path, old)
-        task = asyncio.create_task(_changed(reloading))
+        reloader = SettingsReloader(path, old)
+        task = asyncio.create_task(_changed(reloader))
         await asyncio.sleep(0)
         _write(path, _GOOD.format(seconds='"often"'))
-        problem = await wait_for_async(lambda: reloading.problem, what="the problem")
+        problem = await wait_for_async(lambda: reloader.problem, what="the problem")
         assert problem is not None
         assert "probe.interval_seconds" in problem
-        assert reloading.settings == old
-        assert reloading.gauges()["postward_settings_in_force"] == {(): 0.0}
+        assert reloader.settings == old
+        assert reloader.gauges()["postward_settings_in_force"] == {(): 0.0}
         assert not task.done()
         _write(path, _GOOD.format(seconds=7))
         assert (await task).probe.interval_seconds == 7
-        assert reloading.problem is None
+        assert reloader.problem is None
 
     asyncio.run(run())
 
 
-def test_sighup_looks_at_once_and_the_same_settings_are_no_change(tmp_path: Path) -> None:
-    """The file is read again, `then` is called, and nothing is handed out."""
+def test_sighup_re_reads_and_equal_settings_are_not_returned(tmp_path: Path) -> None:
+    """The file is read, `also` is called, and nothing is returned until the settings differ."""
     path = _write(tmp_path / "postward.toml", _GOOD.format(seconds=5))
 
     async def run() -> None:
-        reloading = SettingsReloader(path, load_settings(path))
+        reloader = SettingsReloader(path, load_settings(path))
         called = asyncio.Event()
-        reloading.listen(called.set)
-        task = asyncio.create_task(_changed(reloading))
+        reloader.listen(called.set)
+        task = asyncio.create_task(_changed(reloader))
         await asyncio.sleep(0)
         os.kill(os.getpid(), signal.SIGHUP)
         await asyncio.wait_for(called.wait(), 10)
@@ -110,29 +110,45 @@ def test_sighup_looks_at_once_and_the_same_settings_are_no_change(tmp_path: Path
     asyncio.run(run())
 
 
-def test_settings_that_cannot_be_put_into_force_are_not_tried_again(tmp_path: Path) -> None:
+def test_refused_settings_are_not_tried_again(tmp_path: Path) -> None:
     """They stay refused until the file changes."""
     path = _write(tmp_path / "postward.toml", _GOOD.format(seconds=5))
 
     async def run() -> None:
         old = load_settings(path)
-        reloading = SettingsReloader(path, old)
+        reloader = SettingsReloader(path, old)
         _write(path, _GOOD.format(seconds=9))
         refused = load_settings(path)
-        reloading.refuse(refused, old, "web.listen: the port is taken")
-        reloading.listen()
-        task = asyncio.create_task(_changed(reloading))
+        reloader.refuse(refused, old, "web.listen: the port is taken")
+        reloader.listen()
+        task = asyncio.create_task(_changed(reloader))
         await asyncio.sleep(0)
         os.kill(os.getpid(), signal.SIGHUP)
         _write(path, _GOOD.format(seconds=10))
         assert (await task).probe.interval_seconds == 10
-        assert reloading.problem is None
+        assert reloader.problem is None
 
     asyncio.run(run())
 
 
-def test_first_of_gives_the_others_up() -> None:
-    """The result of what came first; the rest is cancelled."""
+def test_a_request_to_reload_is_answered_with_the_problem(tmp_path: Path) -> None:
+    """Bad settings: the problem. Good ones: None, and they are returned by `changed`."""
+    path = _write(tmp_path / "postward.toml", _GOOD.format(seconds=5))
+
+    async def run() -> None:
+        reloader = SettingsReloader(path, load_settings(path))
+        task = asyncio.create_task(_changed(reloader))
+        _write(path, _GOOD.format(seconds='"often"'))
+        assert "probe.interval_seconds" in (await reloader.reload() or "")
+        _write(path, _GOOD.format(seconds=7))
+        assert await reloader.reload() is None
+        assert (await task).probe.interval_seconds == 7
+
+    asyncio.run(run())
+
+
+def test_race_cancels_the_others() -> None:
+    """It returns the first result, after the others have ended."""
 
     async def run() -> None:
         ended = asyncio.Event()
