@@ -71,7 +71,7 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
             fail(f"the password {fault}")
         passwords = {} if password is None else {answers.relay_name: password}
         if fault_of_relay := preflight(settings, passwords):
-            fail(f"nothing was written: {fault_of_relay.words}")
+            fail(f"nothing was written: {fault_of_relay.text}")
         _say("the relay takes us: connection, TLS and login went through")
         _write(answers, password, settings_file, text)
         findings = _findings(settings, settings_file)
