@@ -35,7 +35,7 @@ def command(settings_file: Path, verify: bool) -> None:
         planned, _ = enforcer.look()
         terminal().print(diff_text(diff(planned)), end="")
         put_into_force(settings, enforcer, verify=verify)
-    click.echo("in sync: Postfix has what the settings say")
+    click.echo("in sync: Postfix's configuration matches the settings")
 
 
 def put_into_force(settings: Settings, enforcer: Enforcer, *, verify: bool) -> ProbeResult | None:
@@ -53,8 +53,8 @@ def put_into_force(settings: Settings, enforcer: Enforcer, *, verify: bool) -> P
         fail(enforcer.state.problem or "the configuration differs from the settings")
     if enforcer.pending_confirmation and result:
         fail(
-            f"the settings are applied, but not confirmed ({result.reason}), and there is no confirmed configuration "
-            "to roll back to"
+            f"the settings are applied, but not confirmed ({result.reason}); no earlier configuration was confirmed, so "
+            "nothing was rolled back"
         )
     return result
 

@@ -39,4 +39,4 @@ def command(settings_file: Path, as_json: bool) -> None:
             f"{' '.join(generation.files)}"
         )
     if not kept:
-        click.echo("there is no former configuration")
+        click.echo("no former configuration is kept")

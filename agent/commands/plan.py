@@ -35,7 +35,7 @@ def command(settings_file: Path, as_json: bool) -> None:
     elif planned:
         terminal().print(diff_text(diff(planned)), end="")
     else:
-        click.echo("in sync: Postfix has what the settings say")
+        click.echo("in sync: Postfix's configuration matches the settings")
     for name in unknown if not as_json else ():
         click.echo(f"not written: {name}, which this release of Postfix does not know", err=True)
     sys.exit(DRIFT if planned else 0)

@@ -121,7 +121,7 @@ def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> G
 
     Raises:
         HalfDoneError: an error after files had been changed.
-        ApplyError: there is no such generation, or it cannot be restored.
+        ApplyError: the generation is missing, or it cannot be restored.
     """
     with _change(postfix, directory) as change:
         generation = choose_generation(directory, number)

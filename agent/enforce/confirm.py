@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Decision(Enum):
-    """What becomes of the settings in force."""
+    """The decision about the settings in force."""
 
     KEEP = "keep"
     ROLL_BACK = "roll back"

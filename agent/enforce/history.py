@@ -181,11 +181,11 @@ def choose_generation(directory: Path, number: int | None) -> Generation:
     """
     kept = {generation.number: generation for generation in list_generations(directory)}
     if not kept:
-        raise ApplyError(f"there is no former configuration in {directory}/generations; nothing was changed")
+        raise ApplyError(f"no former configuration is kept in {directory}/generations; nothing was changed")
     number = max(kept) if number is None else number
     if number not in kept:
         raise ApplyError(
-            f"generation {number} is missing or incomplete; there are: {', '.join(map(str, kept))}"
+            f"generation {number} is missing or incomplete; these are kept: {', '.join(map(str, kept))}"
         )
     chosen = kept[number]
     for newer in (generation for generation in kept.values() if generation.number > number):

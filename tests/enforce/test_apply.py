@@ -59,7 +59,7 @@ def content(postfix: Postfix) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in postfix.config_directory.iterdir() if path.is_file()}
 
 
-def test_after_apply_there_is_no_drift(postfix: Postfix, state: Path) -> None:
+def test_apply_leaves_no_drift(postfix: Postfix, state: Path) -> None:
     """After apply the plan is empty, and planning changes no file."""
     wanted = desired(postfix)
     first = planned(postfix, wanted)
@@ -188,7 +188,7 @@ def test_rolling_back_restores_the_former_files(postfix: Postfix, state: Path) -
 def test_rolling_back_without_a_generation_is_an_error(postfix: Postfix, state: Path) -> None:
     """The error says so, and nothing changes."""
     before = content(postfix)
-    with pytest.raises(ApplyError, match="there is no former configuration"):
+    with pytest.raises(ApplyError, match="no former configuration is kept"):
         roll_back(postfix, state)
 
     assert before == content(postfix)

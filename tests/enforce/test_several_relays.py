@@ -49,9 +49,10 @@ def applied(tmp_path: Path, postfix: PostfixInstance, *tables: str, host: str = 
     assert done.returncode == 0, done.stderr
     files = {file.name: file.read_bytes() for file in postfix.config_directory.iterdir() if file.is_file()}
     again = run_postward("apply", "--config", str(path))
-    assert (again.returncode, again.stdout) == (0, "in sync: Postfix has what the settings say\n"), (
-        again.stderr
-    )
+    assert (again.returncode, again.stdout) == (
+        0,
+        "in sync: Postfix's configuration matches the settings\n",
+    ), again.stderr
     assert files == {
         file.name: file.read_bytes() for file in postfix.config_directory.iterdir() if file.is_file()
     }

@@ -56,7 +56,7 @@ def test_a_restart_leaves_the_rest_of_the_state(tmp_path: Path) -> None:
     assert (state.in_sync, state.conflicts) == (True, ["relayhost"])
 
 
-def test_without_a_state_there_is_no_gauge(tmp_path: Path) -> None:
+def test_without_a_state_nothing_is_exported(tmp_path: Path) -> None:
     """The file is missing, damaged, or of another version."""
     part = EnforcementState(tmp_path)
     assert part.gauges() == {}

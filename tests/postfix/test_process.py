@@ -17,7 +17,7 @@ def process(folder: Path, number: int, name: bytes, parent: int = 1) -> None:
     (entry / "cwd").symlink_to("/var/spool/postfix")
 
 
-def test_a_process_name_that_is_not_utf8_is_no_error(tmp_path: Path) -> None:
+def test_a_process_name_need_not_be_utf8(tmp_path: Path) -> None:
     """A user can give a program any name, also one that ends in the middle of a UTF-8 character."""
     process(tmp_path, 10, b"\xc3")
     process(tmp_path, 11, b"m) S 12 \xc3")
