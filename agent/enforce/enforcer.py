@@ -26,7 +26,7 @@ from postward.agent.enforce.history import (
     restore_readable,
 )
 from postward.agent.enforce.preflight import preflight
-from postward.agent.enforce.state import ApplyError, Enforcement, HalfDoneError, RefusedError, StateStore
+from postward.agent.enforce.state import ApplyError, Enforcement, RefusedError, StateStore
 from postward.agent.fsutil import wait_for_writers
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.run import PostfixError
@@ -185,10 +185,10 @@ class Enforcer:
         was_in_sync = bool(self.state.in_sync)
         # With a conflict, the files are not those with which a probe was accepted.
         confirmed = "" if self.state.conflicts else self._store.applied.confirmed_in_force
-        self._note_unknown(unknown_parameters(desired, actual))
+        self._store.note_unknown(unknown_parameters(desired, actual))
         names = [drift.name for drift in planned.drifts]
         self.state.note_drift(names, self._clock(), self._settings.enforce.max_repairs_per_hour)
-        if planned and (reason := self._blocked_reason(desired)):
+        if planned and (reason := _blocked_reason(self._settings, self._store, desired)):
             self._store.report(reason)
             return False
         if planned:
@@ -216,39 +216,21 @@ class Enforcer:
             )
             return read_actual(self._postfix, desired)
 
-    def _note_unknown(self, unknown: list[str]) -> None:
-        if unknown and unknown != self.state.unknown:
-            _log.warning(
-                "not written, because this release of Postfix does not know them: %s", ", ".join(unknown)
-            )
-        self.state.unknown = unknown
-
-    def _blocked_reason(self, desired: DesiredState) -> str | None:
-        """Return why drift is not repaired; None if it is."""
-        if self._observes:
-            names = ", ".join(self.state.drift)
-            return f"differs from the settings: {names}; mode = observe, so nothing is changed"
-        if reason := self._store.applied.refusal(desired):
-            return (
-                f"these settings are not applied: {reason}; correct them, or try again with: postward apply"
-            )
-        if conflicts := self.state.conflicts:
-            first = min(self.state.repaired_at[conflicts[0]])
-            since = datetime.fromtimestamp(first).astimezone().strftime("%H:%M:%S")
-            return (
-                f"another tool keeps changing {', '.join(conflicts)} in {self._postfix.config_directory} "
-                f"(repaired {self._settings.enforce.max_repairs_per_hour} times since {since}): not repaired any more; "
-                "stop that tool (cron, configuration management), then: postward apply"
-            )
-        return None
-
     def _repair(self, planned: Plan, desired: DesiredState, confirmed: str) -> bool:
         """Apply a plan. A repair keeps no generation, because it replaces drift and not a former configuration."""
         new = not self._store.applied.is_applied(desired)
         try:
             if new and self._settings.enforce.preflight:
                 _require_preflight(self._settings)
-            self._apply(planned, keep=new, confirmed=confirmed)
+            with self._store.replacing() as half_done:
+                apply(
+                    planned,
+                    self._postfix,
+                    self._directory,
+                    keep=new,
+                    confirmed=confirmed,
+                    half_done=half_done,
+                )
         except RefusedError as error:
             if not new:
                 raise ApplyError(f"drift cannot be repaired: {error}") from error
@@ -267,28 +249,6 @@ class Enforcer:
         _log_changes(planned, new=new)
         return needs_confirming
 
-    def _apply(self, planned: Plan, *, keep: bool, confirmed: str) -> None:
-        """Apply a plan, with the state in force unknown until it is complete.
-
-        Raises RefusedError, HalfDoneError, ApplyError.
-        """
-        former = self._store.applied.applied
-        self._store.set_applied(replace(self._store.applied, applied=""))
-        try:
-            apply(
-                planned,
-                self._postfix,
-                self._directory,
-                keep=keep,
-                confirmed=confirmed,
-                half_done=not former,
-            )
-        except HalfDoneError:
-            raise
-        except ApplyError:
-            self._store.set_applied(replace(self._store.applied, applied=former))
-            raise
-
     def _set_in_force(self, desired: DesiredState) -> None:
         if self._in_force not in (None, desired):
             self.applied_at = self._clock()
@@ -303,7 +263,7 @@ class Enforcer:
         tried = self._in_force
         if tried is None or not self.pending_confirmation or self._observes:
             return
-        if self._has_drifted(tried):
+        if _has_drifted(self._postfix, tried, self.state.conflicts):
             _log.info(
                 "ignoring the result of a probe: the configuration has drifted since the probe was sent"
             )
@@ -314,11 +274,6 @@ class Enforcer:
         elif decision is Decision.ROLL_BACK and (number := newest_confirmed(self._directory)) is not None:
             self._roll_back(number, tried, reason)
         # Otherwise no better configuration is known, and a later probe may still be accepted.
-
-    def _has_drifted(self, tried: DesiredState) -> bool:
-        """Return True if anything differs from the state that a probe was to test, apart from conflicts."""
-        drifts = drift(tried, read_actual(self._postfix, tried))
-        return any(drift.name not in self.state.conflicts for drift in drifts)
 
     def _roll_back(self, number: int, tried: DesiredState, reason: str) -> None:
         former = roll_back(self._postfix, self._directory, number)
@@ -333,6 +288,30 @@ class Enforcer:
         _log.error(
             "no probe was accepted with the new settings (%s): rolled back to generation %d", reason, number
         )
+
+
+def _blocked_reason(settings: Settings, store: StateStore, desired: DesiredState) -> str | None:
+    """Return why drift is not repaired; None if it is."""
+    state = store.enforcement
+    if settings.enforce.mode == "observe":
+        return f"differs from the settings: {', '.join(state.drift)}; mode = observe, so nothing is changed"
+    if reason := store.applied.refusal(desired):
+        return f"these settings are not applied: {reason}; correct them, or try again with: postward apply"
+    if not state.conflicts:
+        return None
+    first = min(state.repaired_at[state.conflicts[0]])
+    since = datetime.fromtimestamp(first).astimezone().strftime("%H:%M:%S")
+    return (
+        f"another tool keeps changing {', '.join(state.conflicts)} in {settings.postfix.config_directory} "
+        f"(repaired {settings.enforce.max_repairs_per_hour} times since {since}): not repaired any more; "
+        "stop that tool (cron, configuration management), then: postward apply"
+    )
+
+
+def _has_drifted(postfix: Postfix, tried: DesiredState, conflicts: list[str]) -> bool:
+    """Return True if anything differs from the state that a probe was to test, apart from conflicts."""
+    drifts = drift(tried, read_actual(postfix, tried))
+    return any(drift.name not in conflicts for drift in drifts)
 
 
 def _require_preflight(settings: Settings) -> None:

@@ -292,6 +292,27 @@ class StateStore:
             write_applied(self._directory, applied)
             self.applied = applied
 
+    @contextmanager
+    def replacing(self) -> Iterator[bool]:
+        """Mark the state in force as unknown while files are replaced. Yields True if it was unknown before."""
+        former = self.applied.applied
+        self.set_applied(replace(self.applied, applied=""))
+        try:
+            yield not former
+        except HalfDoneError:
+            raise
+        except ApplyError:
+            self.set_applied(replace(self.applied, applied=former))
+            raise
+
+    def note_unknown(self, names: list[str]) -> None:
+        """Record the parameters that this release of Postfix does not know. A change is logged."""
+        if names and names != self.enforcement.unknown:
+            _log.warning(
+                "not written, because this release of Postfix does not know them: %s", ", ".join(names)
+            )
+        self.enforcement.unknown = names
+
     def report(self, problem: str) -> None:
         """Record a problem. It is logged if it differs from the last one."""
         if problem != self.enforcement.problem:

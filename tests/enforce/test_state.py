@@ -7,7 +7,9 @@ import pytest
 from postward.agent.enforce.state import (
     Enforcement,
     EnforcementState,
+    StateStore,
     enforcement_file,
+    read_applied,
     read_enforcement,
     restart_announced,
     restart_under_way,
@@ -54,6 +56,25 @@ def test_a_restart_leaves_the_rest_of_the_state(tmp_path: Path) -> None:
     state = read_enforcement(enforcement_file(tmp_path))
     assert state is not None
     assert (state.in_sync, state.conflicts) == (True, ["relayhost"])
+
+
+def test_an_enforcer_keeps_the_announcement(tmp_path: Path) -> None:
+    """It loads its state before a restart and saves it afterwards."""
+    clock = Clock()
+    store = StateStore(tmp_path)
+    with restart_announced(tmp_path, clock):
+        store.save()
+        assert restart_under_way(tmp_path, clock.now)
+    store.save()
+
+    assert restart_under_way(tmp_path, clock.now)
+
+
+def test_a_damaged_applied_state_is_replaced(tmp_path: Path) -> None:
+    """The enforcer begins with an empty state, as on its first run."""
+    for text in ("", "[]", '{"key": "no hexadecimal"}', '{"strange": 1}'):
+        (tmp_path / "applied.json").write_text(text)
+        assert read_applied(tmp_path).applied == ""
 
 
 def test_without_a_state_nothing_is_exported(tmp_path: Path) -> None:
