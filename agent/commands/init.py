@@ -83,7 +83,7 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
             return
         result = put_into_force(settings, enforcer, verify=True)
     seconds = time.monotonic() - begun
-    if result is not None:
+    if result is not None and result.accepted:
         _say(f"{seconds:.1f} s from the start of postward init to a probe that was delivered")
     started = _start_services() if start else False
     if as_json:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.agent.postfix.config import PostfixConfig
 from postward.agent.postfix.host_files import (
     HostFiles,
     can_bind,
@@ -22,6 +22,7 @@ from postward.agent.postfix.host_files import (
     nameservers,
     uid,
 )
+from postward.agent.postfix.run import PostfixError
 from postward.config.fields import is_address
 from postward.config.lint.facts import (
     TABLE_SUFFIX,
@@ -46,18 +47,18 @@ _FILE_PARAMETERS = ("smtp_tls_CAfile", "smtp_tls_cert_file", "smtp_tls_key_file"
 
 
 def read_host_facts(
-    postfix: Postfix, settings: Settings | None, settings_file: Path | None, system: Path = Path("/")
+    postfix: PostfixConfig, settings: Settings | None, settings_file: Path | None, system: Path = Path("/")
 ) -> HostFacts:
     """Return the facts of this host. `system` is the root directory of the distribution's files."""
     reader = HostFiles(system)
-    wanted = {Path(name): True for name in _authorities(settings)} | {
+    named_files = {Path(name): True for name in _authorities(settings)} | {
         Path(relay.password_file): False
         for relay in (settings.relay if settings else ())
         if relay.password_file
     }
     # The settings file is secret only if it contains a password, which can also come from the environment.
     if settings_file and re.search(r"^\s*password\s*=", reader.text(settings_file) or "", re.MULTILINE):
-        wanted[settings_file] = False
+        named_files[settings_file] = False
     try:
         # postconf would report a file that this user may not read as a fault of the configuration.
         unreadable = [path for path in (postfix.main_cf, postfix.master_cf) if not _may_read(path)]
@@ -65,12 +66,12 @@ def read_host_facts(
         # Compiled-in values do not depend on the configuration, but postconf needs one that it can read.
         compiled_in = printed["-d"][0] or postfix.compiled_in()
     except (PostfixError, OSError) as error:
-        return _without_postfix(postfix, reader, wanted, str(error))
+        return _without_postfix(postfix, reader, named_files, str(error))
     if unreadable:
         return _without_postfix(
-            postfix, reader, wanted, *(f"{path}: Permission denied" for path in unreadable)
+            postfix, reader, named_files, *(f"{path}: Permission denied" for path in unreadable)
         )
-    facts = _with_postfix(postfix, printed, compiled_in, reader, wanted)
+    facts = _with_postfix(postfix, printed, compiled_in, reader, named_files)
     if settings is None:
         return facts
     return replace(
@@ -85,21 +86,21 @@ def _may_read(path: Path) -> bool:
 
 
 def _without_postfix(
-    postfix: Postfix, reader: HostFiles, wanted: Mapping[Path, bool], *unread: str
+    postfix: PostfixConfig, reader: HostFiles, named_files: Mapping[Path, bool], *unread: str
 ) -> HostFacts:
     """Return the facts that need no Postfix configuration."""
-    files = reader.wanted(wanted)
+    files = reader.files(named_files)
     return HostFacts(
         config_directory=str(postfix.config_directory), files=files, unread=(*unread, *reader.unread)
     )
 
 
 def _with_postfix(
-    postfix: Postfix,
+    postfix: PostfixConfig,
     printed: Mapping[str, tuple[str, str]],
     compiled_in: str,
     reader: HostFiles,
-    wanted: Mapping[Path, bool],
+    named_files: Mapping[Path, bool],
 ) -> HostFacts:
     main_cf = parse_main_cf(reader.text(postfix.main_cf) or "")
     master_text = reader.text(postfix.master_cf) or ""
@@ -130,7 +131,7 @@ def _with_postfix(
         selinux=reader.selinux(),
         sasl_plugins=reader.sasl_plugins(),
         tables=tables,
-        files=_files(reader, postfix, expanded, tables, queue) | reader.wanted(wanted),
+        files=_files(reader, postfix, expanded, tables, queue) | reader.files(named_files),
         chrooted={name: reader.compared(name, queue) for name in _CHROOTED},
         nameservers=nameservers(reader.system / "etc/resolv.conf"),
         chroot_nameservers=nameservers(queue / "etc/resolv.conf"),
@@ -171,8 +172,8 @@ def _fault(errors: str) -> str:
         return ""
     # A warning before names a circular reference.
     line = next((line for line in lines if "macro call nesting" in line), fatal[0])
-    words = re.sub(r'(attribute name: ").*(")', r"\1…\2", line.partition(": ")[2])
-    return without_secrets("", words)
+    reason = re.sub(r'(attribute name: ").*(")', r"\1…\2", line.partition(": ")[2])
+    return without_secrets("", reason)
 
 
 def _warnings(errors: str) -> Iterator[str]:
@@ -187,7 +188,7 @@ def _warnings(errors: str) -> Iterator[str]:
 
 def _files(
     reader: HostFiles,
-    postfix: Postfix,
+    postfix: PostfixConfig,
     expanded: Mapping[str, str],
     tables: tuple[Table, ...],
     queue: Path,

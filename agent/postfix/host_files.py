@@ -79,7 +79,7 @@ class HostFiles:
             entries=len(names) if names is not None else None,
         )
 
-    def wanted(self, paths: Mapping[Path, bool]) -> dict[str, FileFacts]:
+    def files(self, paths: Mapping[Path, bool]) -> dict[str, FileFacts]:
         """Return the files that the settings name. True marks those that hold certificates."""
         return {str(path): self.file(path, certificates=inside) for path, inside in paths.items()}
 

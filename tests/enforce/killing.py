@@ -34,7 +34,7 @@ _CALLS = (
 KILLED = 137
 
 
-def wanted(postfix: Postfix, port: int, password: str) -> DesiredState:
+def desired_for(postfix: Postfix, port: int, password: str) -> DesiredState:
     """The desired state for a relay on this port."""
     raw = {
         "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
@@ -92,7 +92,7 @@ def killed_at(number: int, job: Callable[[], None]) -> bool:
 def main(config_directory: str, state: str, port: str, password: str, number: str) -> None:
     """Converge, and exit on the way."""
     postfix = Postfix(Path(config_directory))
-    desired = wanted(postfix, int(port), password)
+    desired = desired_for(postfix, int(port), password)
     die_at(int(number))
     converge(postfix, Path(state), desired)
 

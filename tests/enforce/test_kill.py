@@ -20,7 +20,7 @@ from postward.agent.postfix.config import StagedConfig
 from postward.config.desired import DesiredState
 from postward.config.drift import drift
 from postward.config.plan import plan
-from tests.enforce.killing import KILLED, converge, killed_at, wanted
+from tests.enforce.killing import KILLED, converge, desired_for, killed_at
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 
 
@@ -33,7 +33,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Postfix, Path
     monkeypatch.setattr(Postfix, "is_running", lambda _: False)
     instance = PostfixInstance(tmp_path / "postfix")
     postfix, state = Postfix(instance.config_directory), tmp_path / "state"
-    old, new = wanted(postfix, 587, "old-password"), wanted(postfix, 2525, "new-password")
+    old, new = desired_for(postfix, 587, "old-password"), desired_for(postfix, 2525, "new-password")
     converge(postfix, state, old)
     return postfix, state, old, new
 
@@ -116,7 +116,7 @@ def test_no_mail_is_lost_when_apply_is_killed(tmp_path: Path) -> None:
     ):
         postfix, state = Postfix(instance.config_directory), tmp_path / "state"
         sides = [(relay.port, login["user"]) for relay, login in zip((old, new), users, strict=True)]
-        converge(postfix, state, wanted(postfix, *sides[0]))
+        converge(postfix, state, desired_for(postfix, *sides[0]))
         killed = 0
         with sending(instance) as accepted:
             for turn, number in enumerate(range(3, 60, 6), 1):
@@ -130,7 +130,7 @@ def test_no_mail_is_lost_when_apply_is_killed(tmp_path: Path) -> None:
                 ]
                 done = subprocess.run([*child, str(port), password, str(number)], check=False)
                 killed += done.returncode == KILLED
-                converge(postfix, state, wanted(postfix, port, password))
+                converge(postfix, state, desired_for(postfix, port, password))
         instance.sendmail("last@dest.test")  # pickup(8) then scans all of maildrop
         accepted["last@dest.test"] += 1
 

@@ -10,7 +10,8 @@ from postward.agent.enforce.loop import EnforceLoop
 from postward.agent.logs.watcher import Watcher
 from postward.agent.postfix.commands import Postfix
 from postward.config.settings import Settings, parse_settings
-from tests.support import wait_for_async
+from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for, wait_for_async
+from tests.support.product import AgentProcess, write_settings
 
 
 class RecordingEnforcer(Enforcer):
@@ -119,3 +120,20 @@ def test_a_convergence_under_way_is_completed(tmp_path: Path) -> None:
         assert enforcer.begun == 1
 
     asyncio.run(scenario())
+
+
+def test_the_first_apply_opens_no_incident(tmp_path: Path) -> None:
+    """It restarts Postfix for its listeners, and that is not an outage."""
+    require_postfix()
+    with Relay(CA()) as relay, PostfixInstance(tmp_path / "postfix", {"inet_interfaces": "all"}) as postfix:
+        master = postfix.master_pid()
+        file = write_settings(tmp_path, relay, postfix, password="secret")
+        with AgentProcess(file, "--enforce") as agent:
+            wait_for(
+                lambda: agent.value("postward_config_applies_total", result="confirmed") == 1,
+                timeout=30,
+                what="the confirmation",
+            )
+            assert postfix.master_pid() != master
+            assert agent.value("postward_incident_open", symptom="postfix-down") == 0
+            assert "does not run" not in agent.output()
