@@ -15,8 +15,9 @@ from typing import Any
 
 from postward.agent.checkpoint import Checkpoint, CheckpointError, CheckpointWriter, read_checkpoint
 from postward.agent.console import DeliveryRows, probe_text, terminal
-from postward.agent.enforce.enforcer import Enforcer, is_config_file
-from postward.agent.enforce.state import enforcement_file, read_enforcement
+from postward.agent.enforce.enforcer import Enforcer
+from postward.agent.enforce.loop import EnforceLoop, confirm
+from postward.agent.enforce.state import EnforcementState
 from postward.agent.http.exporter import Exporter, ExporterError
 from postward.agent.http.server import Listeners
 from postward.agent.incidents.monitor import IncidentMonitor
@@ -24,7 +25,7 @@ from postward.agent.logs.canary import LogCanary
 from postward.agent.logs.discover import NoLogError, find_log, open_sources
 from postward.agent.logs.reader import LogReader
 from postward.agent.logs.source import Source
-from postward.agent.logs.watcher import Watcher, wake_up
+from postward.agent.logs.watcher import Watcher
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.probe_traffic import ProbeFilter
 from postward.agent.metrics.tally import Gauges, Tally
@@ -80,7 +81,7 @@ class Agent:
         self._console = terminal()
         self._postfix = Postfix(Path(settings.postfix.config_directory))
         self._checkpoint_file = Path(settings.state.directory) / "checkpoint.json"
-        self._enforcement_file = enforcement_file(Path(settings.enforce.directory))
+        self._enforcement = EnforcementState(Path(settings.enforce.directory))
         self._version = version("postward")  # looked up in files: not at every scrape
         self._queue_directory = _queue_directory(self._postfix)
         self._names = RelayNames.of_settings(settings)
@@ -142,7 +143,9 @@ class Agent:
                 jobs += [self._probe(), self._relay_watch.run()]
                 jobs.append(self._incidents.run(lambda: not self._reader.behind))
                 if self._enforcer:
-                    jobs.append(self._enforce(watcher, self._enforcer))
+                    jobs.append(
+                        EnforceLoop(self._settings, self._enforcer, watcher, self._request_probe).run()
+                    )
                 tasks = [group.create_task(job) for job in [*jobs, self._telling.serve()]]
                 _log.info("metrics: %s", self._telling.url)
                 self._reloading.listen(lambda: group.create_task(self._telling.reload()))
@@ -191,21 +194,9 @@ class Agent:
         }
         return Checkpoint(self._reader.positions(), self._tally, parts)
 
-    async def _enforce(self, watcher: Watcher, enforcer: Enforcer) -> None:
-        wake = watcher.watch(self._postfix.config_directory, is_config_file)
-        passwords = [Path(relay.password_file) for relay in self._settings.relay if relay.password_file]
-        for folder in {path.parent for path in passwords}:
-            # One for each folder: every read of a password calls all that watch there.
-            names = frozenset(path.name for path in passwords if path.parent == folder)
-            watcher.watch(folder, names.__contains__, wake)
-        try:
-            while True:
-                if await asyncio.to_thread(enforcer.converge):
-                    self._probing.probe_now()
-                await wake_up(wake, self._settings.enforce.interval_seconds)
-                await asyncio.sleep(enforcer.pause)
-        finally:
-            enforcer.retire()
+    async def _request_probe(self, new: bool) -> None:
+        if new:
+            self._probing.probe_now()
 
     async def _probe(self) -> None:
         if not self._settings.probe.recipient:
@@ -234,18 +225,8 @@ class Agent:
             raise StartError(f"probe.key_file: {error}") from error
 
     async def _judge(self, result: ProbeResult) -> None:
-        """New settings are kept or not by the probes that were sent after they came into force."""
-        enforcer = self._enforcer
-        if enforcer is None or not enforcer.pending_confirmation or result.submitted < enforcer.applied_at:
-            return
-        applied_at = enforcer.applied_at
-        verdict = self._probing.verdict_since(applied_at)
-        if verdict or (verdict is False and not result.relayed):
-            await asyncio.to_thread(
-                enforcer.confirm, accepted=verdict, reason=result.reason, applied_at=applied_at
-            )
-            if verdict and not enforcer.pending_confirmation:
-                self._probing.note_confirmed()
+        if self._enforcer and await confirm(self._enforcer, result, self._probing.verdict_since):
+            self._probing.note_confirmed()
 
     def _show_probe(self, result: ProbeResult) -> None:
         if self._options.deliveries:
@@ -268,10 +249,9 @@ class Agent:
             "postfix_up": {(): float(is_master_running(self._queue_directory))},
             "postward_build_info": {(self._version,): 1.0},
         }
-        if enforcement := read_enforcement(self._enforcement_file):
-            gauges |= enforcement.gauges()
         return {
-            **gauges, **self._reloading.gauges(), **self._reader.gauges(), **self._writer.gauges(), **self._own_line.gauges(),
+            **gauges, **self._enforcement.gauges(),
+            **self._reloading.gauges(), **self._reader.gauges(), **self._writer.gauges(), **self._own_line.gauges(),
             **self._probing.gauges(), **self._relay_watch.gauges(), **self._incidents.gauges(),
         }  # fmt: skip
 

@@ -95,7 +95,7 @@ def test_product_does_not_import_tests_nor_smtplib() -> None:
 
 # What starts child processes, and why it may.
 RUNNERS = {
-    "agent/postfix/commands.py": "Postfix's programs, all of them",
+    "agent/postfix/run.py": "Postfix's programs, all of them",
     "agent/logs/journal.py": "journalctl, which is a log source",
     "agent/logs/journal_history.py": "journalctl, for commands that look back",
     "agent/doctor/system.py": "asks systemd and the package manager how the host is",

@@ -1,4 +1,4 @@
-"""`postward apply`: change Postfix's configuration, and prove that it works."""
+"""`postward apply`: change Postfix's configuration, and confirm it by a probe."""
 
 import asyncio
 from pathlib import Path
@@ -7,7 +7,9 @@ import click
 
 from postward.agent.commands.common import fail, load, log_to_stderr, require_root, settings_option, told
 from postward.agent.console import diff_text, probe_text, terminal
+from postward.agent.enforce.confirm import decide
 from postward.agent.enforce.enforcer import Enforcer
+from postward.agent.enforce.loop import confirm
 from postward.agent.postfix.commands import Postfix
 from postward.agent.probe.once import probe_once
 from postward.agent.probe.result import ProbeResult
@@ -20,11 +22,11 @@ from postward.config.settings import Settings
 @click.option(
     "--verify/--no-verify",
     default=True,
-    help="Confirm new settings by a probe, or go back.",
+    help="Confirm new settings by a probe, or roll back.",
     show_default=True,
 )
 def command(settings_file: Path, verify: bool) -> None:
-    """Change it: stage, check, commit, confirm by a probe, keep or roll back."""
+    """Apply the settings: stage, check, commit, confirm by a probe, keep or roll back."""
     log_to_stderr()
     require_root()
     with told():
@@ -33,28 +35,32 @@ def command(settings_file: Path, verify: bool) -> None:
         planned, _ = enforcer.look()
         terminal().print(diff_text(diff(planned)), end="")
         put_into_force(settings, enforcer, verify=verify)
-    click.echo("in sync: Postfix has what the settings say")
+    click.echo("in sync: Postfix's configuration matches the settings")
 
 
 def put_into_force(settings: Settings, enforcer: Enforcer, *, verify: bool) -> ProbeResult | None:
-    """Apply, and confirm new settings by a probe, whose result is handed back. What does not work ends the command."""
-    enforcer.try_again()
+    """Apply, and confirm new settings by a probe. A failure ends the command.
+
+    Returns:
+        the probe's result; None if no probe was sent.
+    """
+    enforcer.forget_failures()
     enforcer.converge()
     result = None
     if enforcer.pending_confirmation and verify and settings.probe.recipient:
-        result = _verify(settings, enforcer)
+        result = asyncio.run(_confirm(settings, enforcer))
     if not enforcer.state.in_sync:
-        fail(enforcer.state.problem or "the configuration is not what the settings say")
+        fail(enforcer.state.problem or "the configuration differs from the settings")
+    if enforcer.pending_confirmation and result:
+        fail(
+            f"the settings are applied, but not confirmed ({result.reason}); no earlier configuration was confirmed, so "
+            "nothing was rolled back"
+        )
     return result
 
 
-def _verify(settings: Settings, enforcer: Enforcer) -> ProbeResult:
-    applied_at = enforcer.applied_at
-    result = asyncio.run(probe_once(settings))
+async def _confirm(settings: Settings, enforcer: Enforcer) -> ProbeResult:
+    result = await probe_once(settings)
     terminal().print(probe_text(result))
-    enforcer.confirm(accepted=result.accepted, reason=result.reason, applied_at=applied_at)
-    if not result.accepted and enforcer.state.in_sync:
-        fail(
-            "the settings are in force, but no mail goes out with them, and there is no former configuration that did better"
-        )
+    await confirm(enforcer, result, lambda applied_at: decide(applied_at, [result]))
     return result

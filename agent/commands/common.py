@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from postward.agent.enforce.errors import ApplyError
+from postward.agent.enforce.state import ApplyError
 from postward.agent.logs.discover import NoLogError
 from postward.agent.postfix.commands import PostfixError
 from postward.agent.systemd import JournalFields

@@ -1,4 +1,4 @@
-"""`postward enforce`: the enforcer on its own."""
+"""`postward enforce`: the enforcer without the agent."""
 
 import asyncio
 import logging
@@ -10,9 +10,11 @@ from pathlib import Path
 import click
 
 from postward.agent.commands.common import FAILED, load, log_to_stderr, require_root, settings_option, told
-from postward.agent.enforce.enforcer import Enforcer, is_config_file
+from postward.agent.enforce.confirm import decide
+from postward.agent.enforce.enforcer import Enforcer
+from postward.agent.enforce.loop import EnforceLoop, confirm, converge
 from postward.agent.logs.discover import NoLogError
-from postward.agent.logs.watcher import Watcher, wake_up
+from postward.agent.logs.watcher import Watcher
 from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.agent.probe.message import KeyFileError
 from postward.agent.probe.once import probe_once
@@ -20,17 +22,17 @@ from postward.agent.reload import SettingsReloader, race
 from postward.agent.systemd import notify
 from postward.config.settings import Settings
 
-_PROOF_AGAIN = 60.0  # seconds to the next probe of what none has confirmed yet; then twice as long
-_LONGEST_PAUSE = 3600.0  # seconds
+_FIRST_RETRY = 60.0  # seconds until settings that no probe has confirmed are probed again; doubled each time
+_MAX_RETRY = 3600.0  # seconds
 
 _log = logging.getLogger("postward.enforce")
 
 
 @click.command("enforce")
 @settings_option
-@click.option("--once", is_flag=True, help="Look and put right once, then end.")
+@click.option("--once", is_flag=True, help="Repair drift once, then exit.")
 def command(settings_file: Path, once: bool) -> None:
-    """Keep Postfix's configuration what the settings say; other settings are taken on when their file changes."""
+    """Keep Postfix's configuration equal to the settings, which are reloaded when their file changes."""
     log_to_stderr()
     require_root()
     with told():
@@ -44,13 +46,12 @@ def command(settings_file: Path, once: bool) -> None:
 
 async def _once(settings: Settings) -> bool:
     enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
-    if await _converge(enforcer) or enforcer.pending_confirmation:
-        await _prove(settings, enforcer)
+    await _Confirmation(settings, enforcer).request(await converge(enforcer))
     return bool(enforcer.state.in_sync)
 
 
 async def _enforce(settings: Settings, settings_file: Path) -> None:
-    """One enforcer after the other, each with other settings."""
+    """Run one enforcer after the other, each with other settings."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -60,47 +61,32 @@ async def _enforce(settings: Settings, settings_file: Path) -> None:
     while True:
         enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
         with Watcher() as watcher:
-            changed = await race(stop.wait(), reloading.changed(watcher), _keep(settings, enforcer, watcher))
+            loop = EnforceLoop(settings, enforcer, watcher, _Confirmation(settings, enforcer).request)
+            changed = await race(stop.wait(), reloading.changed(watcher), loop.run())
         if not isinstance(changed, Settings):
             return
         settings = changed
 
 
-async def _keep(settings: Settings, enforcer: Enforcer, watcher: Watcher) -> None:
-    """Look again and again, at once when something changes in Postfix's folder or among the passwords."""
-    wake = watcher.watch(Path(settings.postfix.config_directory), is_config_file)
-    for folder in {Path(relay.password_file).parent for relay in settings.relay if relay.password_file}:
-        names = {Path(relay.password_file).name for relay in settings.relay if relay.password_file}
-        watcher.watch(folder, names.__contains__, wake)
-    proof_at, pause = 0.0, _PROOF_AGAIN
-    try:
-        while True:
-            new = await _converge(enforcer)
-            if enforcer.pending_confirmation and (new or time.monotonic() >= proof_at):
-                pause = _PROOF_AGAIN if new else min(2 * pause, _LONGEST_PAUSE)
-                await _prove(settings, enforcer)
-                proof_at = time.monotonic() + pause
-            await wake_up(wake, settings.enforce.interval_seconds)
-            await asyncio.sleep(enforcer.pause)
-    finally:
-        enforcer.retire()
+class _Confirmation:
+    """Probes the configuration in force until a probe is conclusive, with exponential back-off."""
 
+    def __init__(self, settings: Settings, enforcer: Enforcer) -> None:
+        self._settings = settings
+        self._enforcer = enforcer
+        self._pause = _FIRST_RETRY
+        self._next = 0.0  # monotonic
 
-async def _converge(enforcer: Enforcer) -> bool:
-    # A change that has begun is not left half-way, whatever else happens.
-    return await asyncio.shield(asyncio.to_thread(enforcer.converge))
-
-
-async def _prove(settings: Settings, enforcer: Enforcer) -> None:
-    """Let a probe say whether what is in force works. Where none can be sent, it stays pending_confirmation."""
-    if not settings.probe.recipient:
-        return
-    applied_at = enforcer.applied_at
-    try:
-        result = await probe_once(settings)
-    except (NoLogError, KeyFileError, PostfixError, OSError) as error:
-        _log.error("new settings cannot be confirmed by a probe: %s", error)
-        return
-    await asyncio.to_thread(
-        enforcer.confirm, accepted=result.accepted, reason=result.reason, applied_at=applied_at
-    )
+    async def request(self, new: bool) -> None:
+        """Send a probe if the configuration waits for one and it is `new`, or the pause since the last probe is over."""
+        if not self._settings.probe.recipient or not self._enforcer.pending_confirmation:
+            return
+        if not new and time.monotonic() < self._next:
+            return
+        self._pause = _FIRST_RETRY if new else min(2 * self._pause, _MAX_RETRY)
+        try:
+            result = await probe_once(self._settings)
+            await confirm(self._enforcer, result, lambda applied_at: decide(applied_at, [result]))
+        except (NoLogError, KeyFileError, PostfixError, OSError) as error:
+            _log.error("new settings cannot be confirmed by a probe: %s", error)
+        self._next = time.monotonic() + self._pause

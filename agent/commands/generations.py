@@ -1,4 +1,4 @@
-"""`postward generations`: the former configurations that can come back."""
+"""`postward generations`: list the former configurations."""
 
 from pathlib import Path
 
@@ -12,7 +12,10 @@ from postward.agent.enforce.history import list_generations
 @settings_option
 @json_option
 def command(settings_file: Path, as_json: bool) -> None:
-    """List the former configurations, newest first: number, when it was replaced, whether a probe was accepted with it, files."""
+    """List the former configurations, newest first.
+
+    Each with its number, when it was replaced, whether a probe was accepted with it, and its files.
+    """
     require_root()
     with told():
         kept = list_generations(Path(load(settings_file).enforce.directory))
@@ -20,19 +23,20 @@ def command(settings_file: Path, as_json: bool) -> None:
         echo_json(
             [
                 {
-                    "number": one.number,
-                    "replaced": one.replaced.isoformat(),
-                    "confirmed": bool(one.confirmed),
-                    "files": one.files,
+                    "number": generation.number,
+                    "replaced": generation.replaced.isoformat(),
+                    "confirmed": bool(generation.confirmed),
+                    "files": generation.files,
                 }
-                for one in kept
+                for generation in kept
             ]
         )
         return
-    for one in kept:
-        confirmed = "confirmed  " if one.confirmed else "unproven"
+    for generation in kept:
+        confirmed = "confirmed  " if generation.confirmed else "unconfirmed"
         click.echo(
-            f"{one.number:4}  {one.replaced.astimezone():%Y-%m-%d %H:%M:%S}  {confirmed}  {' '.join(one.files)}"
+            f"{generation.number:4}  {generation.replaced.astimezone():%Y-%m-%d %H:%M:%S}  {confirmed}  "
+            f"{' '.join(generation.files)}"
         )
     if not kept:
-        click.echo("there is no former configuration")
+        click.echo("no former configuration is kept")

@@ -71,7 +71,7 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
             fail(f"the password {fault}")
         passwords = {} if password is None else {answers.relay_name: password}
         if fault_of_relay := preflight(settings, passwords):
-            fail(f"nothing was written: {fault_of_relay.words}")
+            fail(f"nothing was written: {fault_of_relay.text}")
         _say("the relay takes us: connection, TLS and login went through")
         _write(answers, password, settings_file, text)
         findings = _findings(settings, settings_file)
@@ -83,7 +83,7 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
             return
         result = put_into_force(settings, enforcer, verify=True)
     seconds = time.monotonic() - begun
-    if result is not None:
+    if result is not None and result.accepted:
         _say(f"{seconds:.1f} s from the start of postward init to a probe that was delivered")
     started = _start_services() if start else False
     if as_json:

@@ -1,4 +1,4 @@
-"""`postward plan`: what apply would change."""
+"""`postward plan`: the changes that apply would make."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ from postward.config.plan import diff
 @settings_option
 @json_option
 def command(settings_file: Path, as_json: bool) -> None:
-    """Show what apply would change, as a diff without secrets. Status 3 if there is something."""
+    """Show the changes that apply would make, as a diff without secrets. Exit status 3 if there are any."""
     with told():
         settings = load(settings_file)
         planned, unknown = Enforcer(settings, Postfix(Path(settings.postfix.config_directory))).look()
@@ -35,7 +35,7 @@ def command(settings_file: Path, as_json: bool) -> None:
     elif planned:
         terminal().print(diff_text(diff(planned)), end="")
     else:
-        click.echo("in sync: Postfix has what the settings say")
+        click.echo("in sync: Postfix's configuration matches the settings")
     for name in unknown if not as_json else ():
         click.echo(f"not written: {name}, which this release of Postfix does not know", err=True)
     sys.exit(DRIFT if planned else 0)

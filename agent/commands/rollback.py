@@ -1,4 +1,4 @@
-"""`postward rollback`: the previous configuration comes back."""
+"""`postward rollback`: restore a former configuration."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import click
 from postward.agent.commands.common import load, require_root, settings_option, told
 from postward.agent.enforce.apply import exclusively, roll_back
 from postward.agent.enforce.history import forget_generation
-from postward.agent.enforce.verdicts import AppliedState
+from postward.agent.enforce.state import read_applied, write_applied
 from postward.agent.postfix.commands import Postfix
 
 
@@ -15,13 +15,16 @@ from postward.agent.postfix.commands import Postfix
 @click.argument("number", type=int, required=False)
 @settings_option
 def command(settings_file: Path, number: int | None) -> None:
-    """Bring generation NUMBER back, or the previous configuration. A running enforcer would undo that: stop it, or change the settings."""
+    """Roll back to generation NUMBER, or to the previous configuration.
+
+    Stop postward-enforce first (or change the settings): otherwise it applies the settings again.
+    """
     require_root()
     with told():
         settings = load(settings_file)
         directory = Path(settings.enforce.directory)
         with exclusively(directory):
             former = roll_back(Postfix(Path(settings.postfix.config_directory)), directory, number)
-            AppliedState(directory / "verdicts.json").restored(former.confirmed)
+            write_applied(directory, read_applied(directory).with_restored(former.confirmed))
             forget_generation(directory, former.number)
     click.echo(f"generation {former.number} is back in force")

@@ -1,10 +1,12 @@
-"""A plan → the host. Everything that changes Postfix's configuration starts here.
+"""Carries out a plan. Every change of Postfix's configuration starts here.
 
-Promise: at every instant Postfix sees a whole configuration, the old or the new. The edit is made on a copy
-with Postfix's own tools, `postfix check` judges it (`candidate`), and what postconf reads back must be what was
-wanted; only then are files renamed into place, in an order in which none names what is not there. What was there
-before is kept as a generation. A failure before the first rename leaves everything as it was; after a kill at
-any point, `complete` and the next look bring the rest.
+Promise: at every instant Postfix sees a complete configuration, the old or the new one. The edit is made on a copy with
+Postfix's own tools, `postfix check` must accept it, and postconf(1) must read back what was written. Only then are
+files renamed into place, in an order in which none names another that is missing. The configuration in force before is
+kept as a generation.
+
+How it fails: an error before the first rename leaves everything unchanged. After an error later, or a kill at any
+point, `complete` and the next convergence finish the change.
 """
 
 import contextlib
@@ -12,42 +14,42 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from postward.agent.enforce.errors import ApplyError, HalfDoneError, RefusedError
 from postward.agent.enforce.history import (
     Generation,
-    NoGenerationError,
     choose_generation,
     edit_back,
-    folder_of,
     keep_generation,
     restore_tables,
 )
+from postward.agent.enforce.state import ApplyError, HalfDoneError, RefusedError, restart_announced
 from postward.agent.enforce.tables import read_table, with_former_entries, write_table
 from postward.agent.fsutil import wait_until, write_atomically
-from postward.agent.postfix.candidate import Candidate
-from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.config import Candidate, EditRefusedError, StagedConfig
+from postward.agent.postfix.run import PostfixError
 from postward.config.desired import OWN_SERVICE, DesiredState
 from postward.config.drift import ActualState
 from postward.config.plan import Activation, Plan
 from postward.parsers.postconf import split_list
 
-_TICK = 0.02  # seconds to which the start of a process is known
-_LOCK_TAKES = 30.0  # seconds at the most; a change takes a few
-_PENDING = "pending"  # names the activation that files already moved, or about to be, still need
+LOCK_TIMEOUT = 30.0  # seconds; a change takes a few
+_CLOCK_TICK = 0.02  # seconds: the resolution of a process's start
+_PENDING = "pending"  # names the activation that the files in place, or about to be, still need
 
 
 @contextmanager
-def exclusively(directory: Path) -> Iterator[None]:
-    """Hold the lock of the configuration, which is waited for: two processes never change it at once. Raises ApplyError."""
+def exclusively(directory: Path, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+    """Hold the lock under which Postward changes the configuration, waiting up to `timeout` seconds. Raises ApplyError."""
     directory.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(directory / "apply.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if not wait_until(lambda: _lock(descriptor), _LOCK_TAKES):
+        if not wait_until(lambda: _lock(descriptor), timeout):
             raise ApplyError(
-                f"another Postward process has been changing the configuration for {_LOCK_TAKES:.0f} s; "
+                f"another Postward process has been changing the configuration for {timeout:.0f} s; "
                 "wait for it, or stop it"
             )
         yield
@@ -64,10 +66,10 @@ def _lock(descriptor: int) -> bool:
 
 
 def read_actual(postfix: Postfix, desired: DesiredState) -> ActualState:
-    """What Postfix has of what is desired. Raises PostfixError, OSError.
+    """Read the actual state of everything that is desired. Raises PostfixError, OSError.
 
-    The files' times come first: an edit in the middle of this look is not taken for one that was looked at and only
-    lacks a reload, which would bring it into force. It is the next look's.
+    The files' times are read first. Otherwise an edit during this call would look like one that only lacks a reload,
+    and would be brought into force. The next call sees it.
     """
     changed = postfix.last_changed()
     own = {name: line for name, line in postfix.services().items() if name.startswith(OWN_SERVICE)}
@@ -76,9 +78,9 @@ def read_actual(postfix: Postfix, desired: DesiredState) -> ActualState:
 
 
 def _unloaded(postfix: Postfix, changed: float) -> str | None:
-    """When the files were changed, if that was after the running Postfix last read them."""
+    """Return when the files were changed, if the running Postfix has not read them since."""
     read = postfix.last_read()
-    if read is None or changed <= read + _TICK:
+    if read is None or changed <= read + _CLOCK_TICK:
         return None
     return datetime.fromtimestamp(changed).astimezone().strftime("%H:%M:%S")
 
@@ -89,67 +91,117 @@ def apply(
     """Carry out a plan. The caller holds the lock.
 
     Args:
-        plan: what to do.
-        postfix: where.
+        plan: the changes.
+        postfix: the instance to change.
         directory: enforce.directory, where the copy is edited and generations are kept.
-        keep: keep what is in force now as a generation, for `roll_back`.
-        confirmed: the name of the state in force, if a probe was accepted with it.
-        half_done: a change was begun and not ended.
+        keep: keep the configuration in force as a generation.
+        confirmed: the hash of the state in force, if a probe was accepted with it.
+        half_done: an earlier change was begun and not completed.
 
     Raises:
-        RefusedError: Postfix judges it wrong; nothing was changed.
-        HalfDoneError: it went wrong when files had been changed.
-        ApplyError: it went wrong before.
+        RefusedError: Postfix refuses the new configuration; nothing was changed.
+        HalfDoneError: an error after files had been changed.
+        ApplyError: another error, before any file was changed.
     """
-    moved = False
-    try:
+    with _change(postfix, directory) as change:
         candidate = Candidate(postfix, directory / "candidate", lambda copy: _edit(copy, plan))
         if keep:
             keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
-        _note_pending(directory, plan.activation)
-        for table in plan.tables:
-            moved = True
-            write_table(postfix, with_former_entries(postfix, table))
-        # A service is there before main.cf names it, and goes when main.cf does not name it any more.
-        if plan.services:
-            candidate.move("master.cf")
-            moved = True
-        if plan.parameters:
-            candidate.move("main.cf")
-            moved = True
-        if plan.stale_services:
-            _remove_services(plan.stale_services, postfix, directory)
+        change.begin(plan.activation)
+        _move(plan, candidate, postfix, directory, change)
         candidate.discard()
-    except (PostfixError, OSError) as error:
-        raise _not_applied(error, postfix, directory, moved=moved) from error
     complete(postfix, directory)
     _drop_former_entries(plan, postfix)
 
 
-def _note_pending(directory: Path, activation: Activation) -> None:
-    write_atomically(directory / _PENDING, activation.name.encode(), mode=0o600)
+def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> Generation:
+    """Restore a generation (the newest for None) and bring it into force. The caller holds the lock.
+
+    Everything that Postward changed since is set as it was. Edits of other programs stay. The generation is still kept.
+
+    Raises:
+        HalfDoneError: an error after files had been changed.
+        ApplyError: the generation is missing, or it cannot be restored.
+    """
+    with _change(postfix, directory) as change:
+        generation = choose_generation(directory, number)
+        candidate = Candidate(
+            postfix, directory / "candidate", lambda copy: edit_back(copy, directory, generation)
+        )
+        change.begin(generation.activation)
+        change.moved = True
+        restore_tables(postfix, directory, generation)
+        for name in ("master.cf", "main.cf"):
+            candidate.move(name)
+        candidate.discard()
+    complete(postfix, directory)
+    return generation
 
 
-def _not_applied(error: Exception, postfix: Postfix, directory: Path, *, moved: bool) -> ApplyError:
-    """What to tell. While main.cf and master.cf are what Postfix has read, there is nothing to bring into force."""
-    with contextlib.suppress(PostfixError, OSError):
-        if not moved or _unloaded(postfix, postfix.last_changed()) is None:
-            (directory / _PENDING).unlink(missing_ok=True)
-    if moved:
-        return HalfDoneError(f"{error}; some files are changed already: the next look goes on")
-    return ApplyError(f"{error}; the configuration in force was left as it is")
+@dataclass(slots=True)
+class _Change:
+    """A change under way. `moved` is True as soon as a file in use may have been replaced."""
+
+    directory: Path
+    moved: bool = False
+
+    def begin(self, activation: Activation) -> None:
+        """Record how the files that are about to be moved come into force, for `complete`."""
+        write_atomically(self.directory / _PENDING, activation.name.encode(), mode=0o600)
+
+
+@contextmanager
+def _change(postfix: Postfix, directory: Path) -> Iterator[_Change]:
+    """Turn errors into ApplyErrors that say whether files in use have been replaced."""
+    change = _Change(directory)
+    try:
+        yield change
+    except (PostfixError, OSError) as error:
+        if not change.moved or _is_loaded(postfix):
+            # Postfix has read main.cf and master.cf as they are: there is nothing to bring into force.
+            with contextlib.suppress(OSError):
+                (directory / _PENDING).unlink(missing_ok=True)
+        if change.moved:
+            raise HalfDoneError(
+                f"{error}; some files are changed already, and the next look continues"
+            ) from error
+        if isinstance(error, EditRefusedError):
+            raise RefusedError(str(error)) from error
+        raise ApplyError(f"{error}; the configuration in force is unchanged") from error
+
+
+def _is_loaded(postfix: Postfix) -> bool:
+    try:
+        return _unloaded(postfix, postfix.last_changed()) is None
+    except (PostfixError, OSError):
+        return False
+
+
+def _move(plan: Plan, candidate: Candidate, postfix: Postfix, directory: Path, change: _Change) -> None:
+    """Move all files into place. A service exists before main.cf names it, and until main.cf no longer names it."""
+    for table in plan.tables:
+        change.moved = True
+        write_table(postfix, with_former_entries(postfix, table))
+    if plan.services:
+        candidate.move("master.cf")
+        change.moved = True
+    if plan.parameters:
+        candidate.move("main.cf")
+        change.moved = True
+    if plan.stale_services:
+        _remove_services(plan.stale_services, postfix, directory)
 
 
 def _remove_services(names: Iterable[str], postfix: Postfix, directory: Path) -> None:
     try:
         candidate = Candidate(postfix, directory / "candidate", lambda copy: copy.remove_services(names))
-    except RefusedError as error:
+    except EditRefusedError as error:  # not the fault of the settings, which are in place
         raise PostfixError(str(error)) from error
     candidate.move("master.cf")
 
 
 def _drop_former_entries(plan: Plan, postfix: Postfix) -> None:
-    """Now that nothing asks for them any more, the tables become what they should be."""
+    """Rewrite tables without the former entries, which the configuration no longer refers to."""
     try:
         for table in plan.tables:
             if with_former_entries(postfix, table) != table:
@@ -160,33 +212,29 @@ def _drop_former_entries(plan: Plan, postfix: Postfix) -> None:
         ) from error
 
 
-def _edit(copy: Postfix, plan: Plan) -> None:
+def _edit(copy: StagedConfig, plan: Plan) -> None:
     if plan.services:
         copy.set_services(plan.services)
+        _compare(plan.services, copy.services())
     if plan.parameters:
         copy.set_parameters(plan.parameters)
-    _read_back(copy, plan)
-
-
-def _read_back(copy: Postfix, plan: Plan) -> None:
-    """Postconf takes any value and joins lines: what it reads back must be what was written."""
-    _compare(plan.parameters, copy.parameters(plan.parameters) if plan.parameters else {})
-    _compare(plan.services, copy.services() if plan.services else {})
+        _compare(plan.parameters, copy.parameters(plan.parameters))
 
 
 def _compare(written: Mapping[str, str], read: Mapping[str, str]) -> None:
+    """Require that postconf(1), which accepts any value and joins lines, reads back what was written."""
     for name, value in written.items():
         if split_list(read.get(name, "")) != split_list(value):
-            raise RefusedError(
+            raise EditRefusedError(
                 f"{name} = {value} is read back as {read.get(name, 'nothing')}; write it as Postfix has it"
             )
 
 
 def complete(postfix: Postfix, directory: Path) -> None:
-    """Bring changed files into force; also those of a process that was killed before it could. Raises HalfDoneError.
+    """Bring changed files into force, including those of a process that was killed. Raises HalfDoneError.
 
-    A Postfix that does not run reads them when it is started. The queue is flushed: qmgr(8) forgets which destinations
-    failed under the former configuration, and mail that waited for this change goes out at once.
+    A Postfix that is not running reads them when it starts. The queue is flushed: qmgr(8) forgets which destinations
+    failed under the former configuration, and mail that waited for this change is sent at once.
     """
     pending = directory / _PENDING
     if not pending.exists():
@@ -194,42 +242,16 @@ def complete(postfix: Postfix, directory: Path) -> None:
     try:
         activation = Activation.__members__.get(pending.read_text(), Activation.RESTART)
         if postfix.is_running():
-            _activate(activation, postfix)
+            _activate(activation, postfix, directory)
         pending.unlink()
     except (PostfixError, OSError) as error:
-        raise HalfDoneError(f"the files are changed, but Postfix did not take them: {error}") from error
+        raise HalfDoneError(f"the files are changed, but Postfix did not load them: {error}") from error
 
 
-def _activate(activation: Activation, postfix: Postfix) -> None:
+def _activate(activation: Activation, postfix: Postfix, directory: Path) -> None:
     if activation is Activation.RESTART:
-        postfix.restart()
+        with restart_announced(directory):
+            postfix.restart()
     elif activation is Activation.RELOAD:
         postfix.reload()
     postfix.flush()
-
-
-def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> Generation:
-    """Put a kept generation (the newest for None) back and bring it into force. The caller holds the lock.
-
-    What was changed since is as it was then; what others have edited since stays. The generation is still kept.
-
-    Raises:
-        ApplyError: there is none, or it cannot be put back.
-    """
-    moved = False
-    try:
-        chosen = choose_generation(directory, number)
-        former = Postfix(folder_of(directory, chosen.number))
-        candidate = Candidate(postfix, directory / "candidate", lambda copy: edit_back(copy, former, chosen))
-        _note_pending(directory, chosen.activation)
-        moved = True
-        restore_tables(postfix, directory, chosen)
-        for name in ("master.cf", "main.cf"):
-            candidate.move(name)
-        candidate.discard()
-    except NoGenerationError as error:
-        raise ApplyError(str(error)) from error
-    except (PostfixError, OSError) as error:
-        raise _not_applied(error, postfix, directory, moved=moved) from error
-    complete(postfix, directory)
-    return chosen

@@ -1,30 +1,35 @@
-"""Keeps Postfix's configuration what the settings say: look, plan, apply, and confirm by a probe.
+"""Keeps Postfix's configuration equal to the settings: drift, plan, apply, and confirmation by a probe.
 
-Promise: a departure is put right at once and counted once; a new configuration that no probe confirms gives way
-to the last one that was confirmed, and is not tried again until the settings change; what another tool keeps
-changing back is left alone after a while, and told.
+Promise: drift is repaired at once and counted once. A new configuration that no probe confirms is rolled back to the
+last confirmed one, and not tried again until the settings change. A parameter that another tool keeps changing is left
+alone after a while, and reported as a conflict.
 
-How it fails: a change that cannot be made is told with its reason and counted, and the configuration in force
-stays. Settings that Postfix itself refuses are not tried again until they change.
+How it fails: a change that cannot be made is reported with its reason and counted, and the configuration in force
+stays. Settings that Postfix refuses are not tried again until they change.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
-from postward.agent.enforce.apply import apply, complete, exclusively, read_actual, roll_back
-from postward.agent.enforce.errors import ApplyError, HalfDoneError, RefusedError
-from postward.agent.enforce.history import forget_generation, newest_proven
-from postward.agent.enforce.last_good import keep_last_good, restore_readable
+from postward.agent.enforce.apply import LOCK_TIMEOUT, apply, complete, exclusively, read_actual, roll_back
+from postward.agent.enforce.confirm import Decision
+from postward.agent.enforce.history import (
+    forget_generation,
+    keep_readable,
+    newest_confirmed,
+    restore_readable,
+)
 from postward.agent.enforce.preflight import preflight
-from postward.agent.enforce.state import Enforcement, enforcement_file, read_enforcement, write_enforcement
-from postward.agent.enforce.verdicts import AppliedState
+from postward.agent.enforce.state import ApplyError, Enforcement, RefusedError, StateStore
 from postward.agent.fsutil import wait_for_writers
-from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.run import PostfixError
 from postward.config.desired import DesiredState, PostfixFacts, UnsupportedMapTypeError, desired_state
 from postward.config.drift import ActualState, drift, unknown_parameters
 from postward.config.errors import SettingsError
@@ -32,331 +37,301 @@ from postward.config.plan import Plan, plan
 from postward.config.relay import read_passwords
 from postward.config.settings import Settings
 
-T = TypeVar("T")
-
-_SETTLE = 0.2  # seconds that a change in Postfix's folder may take: editors write in several steps
-_AFTER_FAILURE = 5.0  # seconds: what failed may have changed files by itself, and is not tried again at once
+_SETTLE_TIME = 0.2  # seconds: editors write a file in several steps
+_RETRY_TIME = 5.0  # seconds: a failed attempt may have changed files itself, and must not trigger the next
 
 _log = logging.getLogger("postward.enforce")
-
-
-def is_config_file(name: str) -> bool:
-    """True if the change of a file of this name in Postfix's folder calls for a look: files on their way do not."""
-    return not name.startswith(".") and not name.endswith(".tmp")
 
 
 class Enforcer:
     """Converges one Postfix instance to the settings.
 
+    `converge` and `confirm` may be called from different threads, and beside other Postward processes.
+
     Args:
-        settings: what it should be.
+        settings: the configuration that Postfix should have.
         postfix: the instance.
-        clock: seconds since the epoch.
+        clock: the time in seconds since the epoch.
+        lock_timeout: seconds to wait for another Postward process.
 
     Attributes:
-        state: what is known, as the agent exports it.
-        applied_at: when what is in force came into force, or was put right before it was confirmed; 0 if it was in force
-            when this started.
-        failed: the last look or change did not work for a reason that may pass.
+        applied_at: when the configuration in force came into force, or was repaired before it was confirmed; 0 if it
+            was in force when this enforcer started.
     """
 
-    def __init__(self, settings: Settings, postfix: Postfix, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        postfix: Postfix,
+        clock: Callable[[], float] = time.time,
+        lock_timeout: float = LOCK_TIMEOUT,
+    ) -> None:
         self._settings = settings
         self._postfix = postfix
         self._clock = clock
+        self._lock_timeout = lock_timeout
         self._directory = Path(settings.enforce.directory)
+        self._observes = settings.enforce.mode == "observe"
+        self._store = StateStore(self._directory)
         self._facts: PostfixFacts | None = None
-        self._verdicts = self._read_verdicts()
-        self._in_force: DesiredState | None = None  # what this has seen to be so
-        self._file = enforcement_file(self._directory)
-        self.state = read_enforcement(self._file) or Enforcement()
-        self._written = True  # on a full disk the file is older than what is known here
-        self.applied_at = 0.0
-        self.failed = False
+        self._in_force: DesiredState | None = None  # as this enforcer last saw it
+        self._busy = threading.Lock()
         self._retired = False
-        self._at_work = threading.Lock()  # looking and confirming come from different tasks of one process
+        self.applied_at = 0.0
+
+    @property
+    def state(self) -> Enforcement:
+        """The state of enforcement, as the agent exports it."""
+        return self._store.enforcement
+
+    @property
+    def pending_confirmation(self) -> bool:
+        """True if the configuration in force waits for a probe (`confirm`)."""
+        in_force = self._in_force  # another thread may change it
+        return in_force is not None and not self._store.applied.is_confirmed(in_force)
+
+    @property
+    def pause(self) -> float:
+        """Seconds to wait after a change in Postfix's directory before the next convergence."""
+        return _RETRY_TIME if self._store.failed else _SETTLE_TIME
 
     def look(self) -> tuple[Plan, list[str]]:
-        """What would put right what differs, and which settings this release of Postfix does not know.
+        """Return the plan that would repair all drift, and the parameters that this release of Postfix does not know.
 
         Raises:
-            SettingsError: a password cannot be had.
-            PostfixError, OSError: Postfix cannot be asked.
-            UnsupportedMapTypeError: postfix.map_type does not exist here.
+            SettingsError: a password cannot be read.
+            PostfixError, OSError: Postfix's configuration cannot be read.
+            UnsupportedMapTypeError: Postfix does not support postfix.map_type.
         """
         desired = self._desired()
         actual = read_actual(self._postfix, desired)
         return plan(drift(desired, actual)), unknown_parameters(desired, actual)
 
     def converge(self) -> bool:
-        """Look, and put right what differs. True if a probe is to say how that works: other settings came into force, or
-        those that still wait for a probe's word were put right.
+        """Repair drift. Return True if the result needs confirming by a probe.
+
+        That is the case if other settings came into force, or if settings that are not confirmed yet were repaired.
         """
-        return bool(self._exclusively(self._converge))
-
-    @property
-    def pending_confirmation(self) -> bool:
-        """True if the configuration in force waits for a probe's word (`confirm`)."""
-        in_force = self._in_force  # another thread may be at work
-        return in_force is not None and not self._verdicts.is_confirmed(in_force)
-
-    @property
-    def pause(self) -> float:
-        """Seconds from a change in Postfix's folder to the next look."""
-        return _AFTER_FAILURE if self.failed else _SETTLE
-
-    def retire(self) -> None:
-        """Another one takes over: what still waits here for its turn is not done any more."""
-        self._retired = True
-
-    def confirm(self, *, accepted: bool, reason: str = "", applied_at: float | None = None) -> None:
-        """Take a probe's word on the configuration in force: keep it, or go back to one that worked.
-
-        Args:
-            accepted: its word.
-            reason: why not.
-            applied_at: `applied_at` when it was sent, if others may have come into force since: then it says nothing of them.
-        """
-
-        def take() -> None:
-            if applied_at in (None, self.applied_at):
-                self._confirm(accepted, reason)
-
-        self._exclusively(take)
-
-    def try_again(self) -> None:
-        """Let refused settings, and what another tool fought over, be tried again."""
-
-        def forget() -> None:
-            self._verdicts.forget_refusal()
-            self.state.repaired_at.clear()
-
-        self._exclusively(forget)
-
-    def _exclusively(self, job: Callable[[], T]) -> T | None:
-        """Do a job alone, here and among processes; what goes wrong becomes a state, and the state is told."""
-        try:
-            with self._at_work, exclusively(self._directory):
-                if self._retired:
-                    return None
-                self.failed = False
-                # `postward apply` and a running enforcer write the same files.
-                self._verdicts = self._read_verdicts()
-                if self._written:
-                    self.state = read_enforcement(self._file) or self.state
-                try:
-                    return job()
-                except (ApplyError, PostfixError, SettingsError, UnsupportedMapTypeError, OSError) as error:
-                    self._failed(str(error))
-                finally:
-                    self._write_state()
-        except (ApplyError, OSError) as error:  # the lock cannot be had: the file is its holder's
-            self._tell_once(str(error))
-            self.state.in_sync = False
-            self.failed = True
-        return None
-
-    def _converge(self) -> bool:
-        if not self._only_observes:
-            complete(self._postfix, self._directory)  # of a process that was killed half-way
-        desired = self._desired()
-        actual = self._read_actual(desired)
-        planned = plan(drift(desired, actual))
-        in_sync_before = bool(self.state.in_sync)
-        # What another tool fought over was left as it was: such files were not what a probe was accepted with.
-        confirmed = "" if self.state.conflicts else self._verdicts.confirmed
-        self._note(desired, actual, planned)
-        if not planned:
-            self.state.problem = None
-            self._note_in_force(desired)
-            if in_sync_before and confirmed:  # other settings, the same files
-                self._verdicts.confirm(desired)
-            keep_last_good(self._postfix, self._directory)
-        elif reason := self._hindrance(desired):
-            self._tell_once(reason)
-        else:
-            return self._put_right(planned, desired, confirmed)
+        with self._exclusively() as active:
+            if active:
+                return self._converge()
         return False
 
-    @property
-    def _only_observes(self) -> bool:
-        return self._settings.enforce.mode == "observe"
+    def confirm(self, decision: Decision, reason: str = "", applied_at: float | None = None) -> None:
+        """Keep the configuration in force, or roll it back to one that was confirmed.
 
-    def _read_actual(self, desired: DesiredState) -> ActualState:
-        """What Postfix has. Where its files cannot even be read, the last ones that could are put back first."""
-        wait_for_writers(self._postfix.main_cf)
-        try:
-            return read_actual(self._postfix, desired)
-        except PostfixError as error:
-            if self._only_observes:
-                raise
-            aside = restore_readable(self._postfix, self._directory)
-            if aside is None:
-                raise
-            self.state.count_repairs([aside.name], self._clock())
-            _log.error(
-                "%s: the last configuration that Postfix could read is back; the other one is %s",
-                error,
-                aside,
-            )
-            return read_actual(self._postfix, desired)
+        Args:
+            decision: the decision after a probe.
+            reason: why the probe was not accepted.
+            applied_at: `applied_at` when the probe was sent. If it has changed since, the probe tested another
+                configuration, and the decision is ignored. None: it is never ignored.
+        """
+        with self._exclusively() as active:
+            if active and applied_at in (None, self.applied_at):
+                self._confirm(decision, reason)
 
-    def _note(self, desired: DesiredState, actual: ActualState, planned: Plan) -> None:
-        names = [drift.name for drift in planned.drifts]
-        unknown = unknown_parameters(desired, actual)
-        if unknown != self.state.unknown and unknown:
-            _log.warning(
-                "not written, because this release of Postfix does not know them: %s", ", ".join(unknown)
-            )
-        self.state.in_sync, self.state.drift, self.state.unknown = not planned, names, unknown
-        self.state.find_fights(names, self._clock(), self._settings.enforce.max_repairs_per_hour)
+    def forget_failures(self) -> None:
+        """Let refused settings and conflicts be tried again."""
+        with self._exclusively() as active:
+            if active:
+                self._store.set_applied(replace(self._store.applied, refused="", reason=""))
+                self.state.repaired_at.clear()
 
-    def _hindrance(self, desired: DesiredState) -> str | None:
-        """Why departures are left as they are."""
-        names = ", ".join(self.state.drift)
-        if self._only_observes:
-            return f"differs from the settings: {names}; mode = observe, so nothing is changed"
-        if reason := self._verdicts.refusal(desired):
-            return (
-                f"these settings are not applied: {reason}; correct them, or try again with: postward apply"
-            )
-        if self.state.conflicts:
-            return self._fight()
-        return None
+    def retire(self) -> None:
+        """Stop, because another enforcer takes over. Calls that wait for the lock do nothing."""
+        self._retired = True
 
-    def _fight(self) -> str:
-        first = min(self.state.repaired_at[self.state.conflicts[0]])
-        since = datetime.fromtimestamp(first).astimezone().strftime("%H:%M:%S")
-        return (
-            f"another tool keeps changing {', '.join(self.state.conflicts)} in {self._postfix.config_directory} "
-            f"(put right {self._settings.enforce.max_repairs_per_hour} times since {since}): left as it is; "
-            "stop that tool (cron, configuration management), then: postward apply"
-        )
+    @contextmanager
+    def _exclusively(self) -> Iterator[bool]:
+        """Hold the lock, with the state loaded before and saved after. Errors become part of the state.
 
-    def _put_right(self, planned: Plan, desired: DesiredState, confirmed: str) -> bool:
-        """Apply. A repair keeps no generation: what it replaces is the departure, not a former configuration."""
-        new = not self._verdicts.is_applied(desired)
-        try:
-            if new and self._settings.enforce.preflight:
-                self._preflight()
-            self._apply(planned, keep=new, confirmed=confirmed)
-        except RefusedError as error:
-            if not new:
-                raise ApplyError(f"a departure cannot be put right: {error}") from error
-            self._verdicts.refuse(desired, str(error))
-            self.state.count("refused")
-            self._tell_once(f"these settings are not applied: {error}")
-            return False
-        self._note_in_force(desired)
-        self.state.count("applied")
-        if not new:  # else the settings have changed, and not what another tool may fight over
-            self.state.count_repairs(self.state.drift, self._clock())
-        if to_prove := new or self.pending_confirmation:
-            self.applied_at = self._clock()
-        self.state.in_sync, self.state.drift, self.state.problem = True, [], None
-        keep_last_good(self._postfix, self._directory)
-        for departure in planned.drifts:
-            _log.log(
-                logging.INFO if new else logging.WARNING,
-                "%s %s: %s -> %s",
-                "set" if new else "put right",
-                departure.name,
-                departure.actual or "empty",
-                departure.desired or "empty",
-            )
-        _log.info("the configuration is what the settings say (%s)", planned.activation.value)
-        return to_prove
-
-    def _apply(self, planned: Plan, *, keep: bool, confirmed: str) -> None:
-        """Raises RefusedError, HalfDoneError, ApplyError."""
-        former = self._verdicts.changing()
-        try:
-            half_done = not former
-            apply(
-                planned, self._postfix, self._directory, keep=keep, confirmed=confirmed, half_done=half_done
-            )
-        except HalfDoneError:
-            raise
-        except ApplyError:
-            self._verdicts.unchanged(former)
-            raise
-
-    def _note_in_force(self, desired: DesiredState) -> None:
-        if self._in_force not in (None, desired):
-            self.applied_at = self._clock()
-        self._in_force = desired
-        self._verdicts.applied(desired)
-
-    def _read_verdicts(self) -> AppliedState:
-        return AppliedState(self._directory / "verdicts.json")
-
-    def _preflight(self) -> None:
-        """Try new settings on the relays. Raises RefusedError, or ApplyError for what may pass."""
-        fault = preflight(self._settings, read_passwords(self._settings.relay))
-        if fault is None:
-            return
-        if fault.may_pass:
-            raise ApplyError(f"new settings wait, and the configuration in force stays: {fault.words}")
-        raise RefusedError(fault.words)
-
-    def _confirm(self, accepted: bool, reason: str) -> None:
-        """The word is on what is in force, which the settings may have left behind: a password file changes at any time."""
-        tried = self._in_force
-        if tried is None or not self.pending_confirmation or self._only_observes:
-            return
-        if self._departures(tried):
-            _log.info(
-                "a probe came back while Postfix had not what the settings say: it says nothing of them"
-            )
-        elif accepted:
-            self._verdicts.confirm(tried)
-            self.state.count("confirmed")
-            _log.info("confirmed by a probe: the configuration works")
-        elif (number := newest_proven(self._directory)) is not None:
-            self._roll_back(number, tried, reason)
-        # else nothing better is known, and a later probe may still be accepted
-
-    def _departures(self, tried: DesiredState) -> list[str]:
-        """What is not as it was to be tried, but for what another tool does not let be."""
-        departures = drift(tried, read_actual(self._postfix, tried))
-        return [departure.name for departure in departures if departure.name not in self.state.conflicts]
-
-    def _roll_back(self, number: int, tried: DesiredState, reason: str) -> None:
-        former = roll_back(self._postfix, self._directory, number)
-        self._in_force = None
-        self._verdicts.restored(former.confirmed)
-        self._verdicts.refuse(tried, f"no probe was accepted with them ({reason})")
-        forget_generation(self._directory, number)
-        self.state.count("rolled_back")
-        self.state.in_sync = False
-        self.state.problem = f"rolled back to generation {number}: {reason}"
-        keep_last_good(self._postfix, self._directory)
-        _log.error(
-            "no probe was accepted with the new settings (%s): generation %d is back in force", reason, number
-        )
+        Yields:
+            False if this enforcer is retired, or the lock cannot be taken.
+        """
+        store = self._store
+        with ExitStack() as locks:
+            active = False
+            try:
+                locks.enter_context(self._busy)
+                locks.enter_context(exclusively(self._directory, self._lock_timeout))
+                active = not self._retired
+            except (ApplyError, OSError) as error:
+                # The state is not saved: the file belongs to the process that has the lock.
+                store.report(str(error))
+                store.enforcement.in_sync, store.failed = False, True
+            if not active:
+                yield False
+                return
+            store.failed = False
+            store.load()
+            try:
+                yield True
+            except (ApplyError, PostfixError, SettingsError, UnsupportedMapTypeError, OSError) as error:
+                store.fail(str(error))
+            finally:
+                store.save()
 
     def _desired(self) -> DesiredState:
         if self._facts is None:
             self._facts = self._postfix.facts()
         return desired_state(self._settings, self._facts, read_passwords(self._settings.relay))
 
-    def _failed(self, problem: str) -> None:
-        """A failure that repeats itself is one failure."""
-        self.failed = True
-        if problem != self.state.problem:
-            self.state.count("failed")
-        self._tell_once(problem)
-        self.state.in_sync = False
+    def _converge(self) -> bool:
+        if not self._observes:
+            complete(self._postfix, self._directory)  # a change that a killed process began
+        desired = self._desired()
+        actual = self._read_actual(desired)
+        planned = plan(drift(desired, actual))
+        was_in_sync = bool(self.state.in_sync)
+        # With a conflict, the files are not those with which a probe was accepted.
+        confirmed = "" if self.state.conflicts else self._store.applied.confirmed_in_force
+        self._store.note_unknown(unknown_parameters(desired, actual))
+        names = [drift.name for drift in planned.drifts]
+        self.state.note_drift(names, self._clock(), self._settings.enforce.max_repairs_per_hour)
+        if planned and (reason := _blocked_reason(self._settings, self._store, desired)):
+            self._store.report(reason)
+            return False
+        if planned:
+            return self._repair(planned, desired, confirmed)
+        self.state.problem = None
+        self._set_in_force(desired)
+        if was_in_sync and confirmed:  # other settings that result in the same files
+            self._store.set_applied(self._store.applied.with_confirmed(desired))
+        keep_readable(self._postfix, self._directory)
+        return False
 
-    def _tell_once(self, problem: str) -> None:
-        if problem != self.state.problem:
-            _log.error("%s", problem)
-        self.state.problem = problem
-
-    def _write_state(self) -> None:
+    def _read_actual(self, desired: DesiredState) -> ActualState:
+        """Read the actual state. If Postfix cannot read its files, the last readable ones are restored first."""
+        wait_for_writers(self._postfix.main_cf)
         try:
-            write_enforcement(self._file, self.state)
-            self._written = True
-        except OSError as error:
-            self._written = False
-            _log.error("%s: %s; the state of enforcement is not told", self._directory, error.strerror)
+            return read_actual(self._postfix, desired)
+        except PostfixError as error:
+            if self._observes or (broken := restore_readable(self._postfix, self._directory)) is None:
+                raise
+            self.state.count_repairs([broken.name], self._clock())
+            _log.error(
+                "%s: restored the last configuration that Postfix could read; the broken one is %s",
+                error,
+                broken,
+            )
+            return read_actual(self._postfix, desired)
+
+    def _repair(self, planned: Plan, desired: DesiredState, confirmed: str) -> bool:
+        """Apply a plan. A repair keeps no generation, because it replaces drift and not a former configuration."""
+        new = not self._store.applied.is_applied(desired)
+        try:
+            if new and self._settings.enforce.preflight:
+                _require_preflight(self._settings)
+            with self._store.replacing() as half_done:
+                apply(
+                    planned,
+                    self._postfix,
+                    self._directory,
+                    keep=new,
+                    confirmed=confirmed,
+                    half_done=half_done,
+                )
+        except RefusedError as error:
+            if not new:
+                raise ApplyError(f"drift cannot be repaired: {error}") from error
+            self._store.set_applied(self._store.applied.with_refused(desired, str(error)))
+            self.state.count("refused")
+            self._store.report(f"these settings are not applied: {error}")
+            return False
+        self._set_in_force(desired)
+        self.state.count("applied")
+        if not new:  # a change of the settings is not a repair, and not a sign of a conflict
+            self.state.count_repairs(self.state.drift, self._clock())
+        if needs_confirming := new or self.pending_confirmation:
+            self.applied_at = self._clock()
+        self.state.in_sync, self.state.drift, self.state.problem = True, [], None
+        keep_readable(self._postfix, self._directory)
+        _log_changes(planned, new=new)
+        return needs_confirming
+
+    def _set_in_force(self, desired: DesiredState) -> None:
+        if self._in_force not in (None, desired):
+            self.applied_at = self._clock()
+        self._in_force = desired
+        self._store.set_applied(self._store.applied.with_applied(desired))
+
+    def _confirm(self, decision: Decision, reason: str) -> None:
+        """Confirm or roll back the configuration in force.
+
+        It may be older than the settings: a password file can change at any time.
+        """
+        tried = self._in_force
+        if tried is None or not self.pending_confirmation or self._observes:
+            return
+        if _has_drifted(self._postfix, tried, self.state.conflicts):
+            _log.info(
+                "ignoring the result of a probe: the configuration has drifted since the probe was sent"
+            )
+        elif decision is Decision.KEEP:
+            self._store.set_applied(self._store.applied.with_confirmed(tried))
+            self.state.count("confirmed")
+            _log.info("confirmed by a probe: the configuration works")
+        elif decision is Decision.ROLL_BACK and (number := newest_confirmed(self._directory)) is not None:
+            self._roll_back(number, tried, reason)
+        # Otherwise no better configuration is known, and a later probe may still be accepted.
+
+    def _roll_back(self, number: int, tried: DesiredState, reason: str) -> None:
+        former = roll_back(self._postfix, self._directory, number)
+        self._in_force = None
+        restored = self._store.applied.with_restored(former.confirmed)
+        self._store.set_applied(restored.with_refused(tried, f"no probe was accepted with them ({reason})"))
+        forget_generation(self._directory, number)
+        self.state.count("rolled_back")
+        self.state.in_sync = False
+        self.state.problem = f"rolled back to generation {number}: {reason}"
+        keep_readable(self._postfix, self._directory)
+        _log.error(
+            "no probe was accepted with the new settings (%s): rolled back to generation %d", reason, number
+        )
+
+
+def _blocked_reason(settings: Settings, store: StateStore, desired: DesiredState) -> str | None:
+    """Return why drift is not repaired; None if it is."""
+    state = store.enforcement
+    if settings.enforce.mode == "observe":
+        return f"differs from the settings: {', '.join(state.drift)}; mode = observe, so nothing is changed"
+    if reason := store.applied.refusal(desired):
+        return f"these settings are not applied: {reason}; correct them, or try again with: postward apply"
+    if not state.conflicts:
+        return None
+    first = min(state.repaired_at[state.conflicts[0]])
+    since = datetime.fromtimestamp(first).astimezone().strftime("%H:%M:%S")
+    return (
+        f"another tool keeps changing {', '.join(state.conflicts)} in {settings.postfix.config_directory} "
+        f"(repaired {settings.enforce.max_repairs_per_hour} times since {since}): not repaired any more; "
+        "stop that tool (cron, configuration management), then: postward apply"
+    )
+
+
+def _has_drifted(postfix: Postfix, tried: DesiredState, conflicts: list[str]) -> bool:
+    """Return True if anything differs from the state that a probe was to test, apart from conflicts."""
+    drifts = drift(tried, read_actual(postfix, tried))
+    return any(drift.name not in conflicts for drift in drifts)
+
+
+def _require_preflight(settings: Settings) -> None:
+    """Try new settings on the relays. Raises RefusedError, or ApplyError for a fault that may pass."""
+    fault = preflight(settings, read_passwords(settings.relay))
+    if fault is None:
+        return
+    if fault.transient:
+        raise ApplyError(f"the new settings are not applied yet: {fault.text}")
+    raise RefusedError(fault.text)
+
+
+def _log_changes(planned: Plan, *, new: bool) -> None:
+    for change in planned.drifts:
+        _log.log(
+            logging.INFO if new else logging.WARNING,
+            "%s %s: %s -> %s",
+            "set" if new else "repaired",
+            change.name,
+            change.actual or "empty",
+            change.desired or "empty",
+        )
+    _log.info("in sync with the settings (%s)", planned.activation.value)

@@ -1,9 +1,14 @@
-"""Former configurations, kept before a new one is put into force, so that it can be taken back.
+"""Former configurations: generations to roll back to, and the last configuration that Postfix could read.
 
-A generation is a folder with main.cf, master.cf and the tables that the change replaced, and the names of what it
-changed: taking it back sets these as they were, and leaves alone what others have edited since. Tables hold secrets, so
-all of it is for root alone. Folders are numbered; the highest number is the newest. One with which a probe was accepted
-says so: it is what a failed change goes back to.
+A generation is a directory with main.cf, master.cf and the tables that a change replaced, and with the names of what it
+changed. Rolling back sets these as they were, and leaves alone what other programs have edited since. Generations are
+numbered; the highest number is the newest. Each records whether a probe was accepted with it: a failed change is rolled
+back to the newest that was confirmed.
+
+The last readable main.cf and master.cf are for files that cannot be edited: a line without `=`, or a bad number, stops
+every command of Postfix, including postconf(1).
+
+Tables contain secrets, so everything here is readable only by root.
 """
 
 import json
@@ -13,18 +18,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from postward.agent.enforce.state import ApplyError
 from postward.agent.fsutil import write_atomically, write_new
-from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.config import NAMES, PostfixConfig, StagedConfig, backdate
+from postward.agent.postfix.run import PostfixError
 from postward.config.plan import Activation, Plan
 
-_MOST = 10
+_MAX_KEPT = 10
 _NOTES = "notes.json"
 _ROOT = (0, 0)
-_FILES = ("main.cf", "master.cf")
-
-
-class NoGenerationError(Exception):
-    """There is no such former configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,12 @@ class Generation:
 
     Attributes:
         number: the higher, the newer.
-        replaced: when.
-        files: those that are kept.
-        confirmed: its state's name (`verdicts`) if a probe was accepted with it, else empty.
-        activation: what its return needs to come into force.
-        parameters: names of main.cf that its return sets or removes.
-        services: names of master.cf, of type unix, that its return sets or removes.
+        replaced: when it was replaced.
+        files: the files that are kept.
+        confirmed: the hash of its state (`AppliedState`) if a probe was accepted with it, else "".
+        activation: how a roll-back to it comes into force.
+        parameters: parameters of main.cf that a roll-back sets or removes.
+        services: services of master.cf, of type unix, that a roll-back sets or removes.
     """
 
     number: int
@@ -49,148 +51,151 @@ class Generation:
     parameters: frozenset[str]
     services: frozenset[str]
 
+    def merged(self, other: "Generation") -> "Generation":
+        """Return this generation, extended by the names that a roll-back to the other would set."""
+        return replace(
+            self,
+            activation=max(self.activation, other.activation, key=list(Activation).index),
+            parameters=self.parameters | other.parameters,
+            services=self.services | other.services,
+        )
+
 
 def folder_of(directory: Path, number: int) -> Path:
-    """Where a generation's files are."""
+    """Return the directory of a generation's files."""
     return directory / "generations" / str(number)
 
 
 def list_generations(directory: Path) -> list[Generation]:
-    """All that are whole, newest first."""
+    """Return all complete generations, newest first."""
     folder = directory / "generations"
-    numbers = (
-        [int(path.name) for path in folder.iterdir() if path.name.isdecimal()] if folder.is_dir() else []
-    )
-    described = (_describe(directory, number) for number in sorted(numbers, reverse=True))
-    return [generation for generation in described if generation]
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    numbers = sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+    generations = (_read(directory, number) for number in numbers)
+    return [generation for generation in generations if generation]
 
 
-def _describe(directory: Path, number: int) -> Generation | None:
+def _read(directory: Path, number: int) -> Generation | None:
     folder = folder_of(directory, number)
     try:
         notes = json.loads((folder / _NOTES).read_bytes())
-        files = tuple(sorted(path.name for path in folder.iterdir() if path.name != _NOTES))
         return Generation(
             number,
-            datetime.fromtimestamp(folder.stat().st_mtime, UTC),
-            files,
-            notes["confirmed"],
-            Activation[notes["activation"]],
-            frozenset(notes["parameters"]),
-            frozenset(notes["services"]),
+            replaced=datetime.fromtimestamp(folder.stat().st_mtime, UTC),
+            files=tuple(sorted(path.name for path in folder.iterdir() if path.name != _NOTES)),
+            confirmed=notes["confirmed"],
+            activation=Activation[notes["activation"]],
+            parameters=frozenset(notes["parameters"]),
+            services=frozenset(notes["services"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def keep_generation(
-    plan: Plan, postfix: Postfix, directory: Path, *, confirmed: str = "", half_done: bool = False
+    plan: Plan, config: PostfixConfig, directory: Path, *, confirmed: str = "", half_done: bool = False
 ) -> None:
-    """Keep what is in force now, once, however often a change is tried.
+    """Keep the configuration in force as a generation, once, however often a change is tried.
 
     Args:
-        plan: the change.
-        postfix: what is changed.
+        plan: the change that will replace it.
+        config: the configuration.
         directory: enforce.directory.
-        confirmed: the name of the state in force, if a probe was accepted with it.
-        half_done: a change was begun and not ended: what is in force is a mixture.
+        confirmed: the hash of the state in force, if a probe was accepted with it.
+        half_done: an earlier change was begun and not completed, so the files in force are a mixture.
 
     Raises:
         OSError: it is not kept.
     """
-    folder = directory / "generations"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    names = [*_FILES, *(name for table in plan.tables for name in (table.name, table.index_name) if name)]
-    paths = (postfix.config_directory / name for name in names)
-    contents = {path.name: path.read_bytes() for path in paths if path.exists()}
     kept = list_generations(directory)
-    last = kept[0] if kept else None
-    now = Generation(
-        last.number + 1 if last else 1,
-        datetime.now(UTC),
-        tuple(contents),
-        confirmed,
-        plan.activation,
-        frozenset(plan.parameters),
-        frozenset((*plan.services, *plan.stale_services)),
+    contents = _contents(plan, config)
+    generation = Generation(
+        kept[0].number + 1 if kept else 1,
+        replaced=datetime.now(UTC),
+        files=tuple(contents),
+        confirmed=confirmed,
+        activation=plan.activation,
+        parameters=frozenset(plan.parameters),
+        services=frozenset((*plan.services, *plan.stale_services)),
     )
-    if last and _is_tried_again(contents, last, folder_of(directory, last.number), half_done=half_done):
-        now = _both(replace(now, number=last.number, confirmed=confirmed or last.confirmed), last)
-        # Tables that the first try has changed already are kept as they were before it.
-        contents |= {name: (folder_of(directory, last.number) / name).read_bytes() for name in last.files}
-    _write(now, contents, folder)
-    last_proven = newest_proven(directory)
-    for old in kept[_MOST - 1 :]:
-        if old.number not in (last_proven, now.number):
+    if kept and _is_retry(contents, kept[0], directory, half_done=half_done):
+        last = kept[0]
+        generation = replace(generation, number=last.number, confirmed=confirmed or last.confirmed)
+        generation = generation.merged(last)
+        # Tables that the first try has already changed are kept as they were before it.
+        folder = folder_of(directory, last.number)
+        contents |= {name: (folder / name).read_bytes() for name in last.files}
+    _write(generation, contents, directory)
+    protected = {newest_confirmed(directory), generation.number}
+    for old in kept[_MAX_KEPT - 1 :]:
+        if old.number not in protected:
             shutil.rmtree(folder_of(directory, old.number))
 
 
-def _is_tried_again(contents: dict[str, bytes], last: Generation, folder: Path, *, half_done: bool) -> bool:
-    """True if what is in force is what the last generation holds, but for tables that a first try has changed already."""
-    names = _FILES if half_done else contents.keys()
+def _contents(plan: Plan, config: PostfixConfig) -> dict[str, bytes]:
+    """Return the files that a change replaces, by name, as they are now."""
+    names = [*NAMES, *(name for table in plan.tables for name in (table.name, table.index_name) if name)]
+    paths = (config.config_directory / name for name in names)
+    return {path.name: path.read_bytes() for path in paths if path.exists()}
+
+
+def _is_retry(contents: Mapping[str, bytes], last: Generation, directory: Path, *, half_done: bool) -> bool:
+    """Return True if the files in force are those of the last generation, except tables that a first try has changed."""
+    names = NAMES if half_done else contents.keys()
+    folder = folder_of(directory, last.number)
     return all(name in last.files and (folder / name).read_bytes() == contents[name] for name in names)
 
 
-def _both(this: Generation, other: Generation) -> Generation:
-    """The first, whose return also takes back what the other's would."""
-    stronger = max(this.activation, other.activation, key=list(Activation).index)
-    return replace(
-        this,
-        activation=stronger,
-        parameters=this.parameters | other.parameters,
-        services=this.services | other.services,
-    )
-
-
-def _write(generation: Generation, contents: dict[str, bytes], folder: Path) -> None:
-    # Filled under another name: a generation is whole, or it is not there.
-    beside = folder / "new"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(mode=0o700)
+def _write(generation: Generation, contents: Mapping[str, bytes], directory: Path) -> None:
+    folder = folder_of(directory, generation.number)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Filled under another name, so that a generation is complete or absent.
+    new = folder.with_name("new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700)
     for name, content in contents.items():
-        write_new(beside / name, content, mode=0o600, owner=_ROOT)
+        write_new(new / name, content, mode=0o600, owner=_ROOT)
     notes = {
         "confirmed": generation.confirmed,
         "activation": generation.activation.name,
         "parameters": sorted(generation.parameters),
         "services": sorted(generation.services),
     }
-    write_new(beside / _NOTES, json.dumps(notes).encode(), mode=0o600, owner=_ROOT)
-    place = folder / str(generation.number)
-    shutil.rmtree(place, ignore_errors=True)
-    beside.rename(place)
+    write_new(new / _NOTES, json.dumps(notes).encode(), mode=0o600, owner=_ROOT)
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
 
 
-def newest_proven(directory: Path) -> int | None:
-    """The number of the last configuration with which a probe was accepted."""
-    return next((one.number for one in list_generations(directory) if one.confirmed), None)
+def newest_confirmed(directory: Path) -> int | None:
+    """Return the number of the newest generation with which a probe was accepted."""
+    return next(
+        (generation.number for generation in list_generations(directory) if generation.confirmed), None
+    )
 
 
 def choose_generation(directory: Path, number: int | None) -> Generation:
-    """The generation of this number (the newest for None), whose return takes back all that was changed since.
+    """Return a generation (the newest for None), merged with all newer ones, since a roll-back undoes them too.
 
     Raises:
-        NoGenerationError: it is not there, or not whole.
+        ApplyError: it is missing or incomplete.
     """
     kept = {generation.number: generation for generation in list_generations(directory)}
     if not kept:
-        raise NoGenerationError(
-            f"there is no former configuration in {directory}/generations; nothing was changed"
-        )
+        raise ApplyError(f"no former configuration is kept in {directory}/generations; nothing was changed")
     number = max(kept) if number is None else number
     if number not in kept:
-        raise NoGenerationError(
-            f"there is no whole generation {number}; there are: {', '.join(map(str, kept))}"
+        raise ApplyError(
+            f"generation {number} is missing or incomplete; these are kept: {', '.join(map(str, kept))}"
         )
     chosen = kept[number]
-    for later in kept.values():
-        if later.number > number:
-            chosen = _both(chosen, later)
+    for newer in (generation for generation in kept.values() if generation.number > number):
+        chosen = chosen.merged(newer)
     return chosen
 
 
-def edit_back(copy: Postfix, former: Postfix, generation: Generation) -> None:
-    """Edit a copy of what is in force: what was changed since the generation is as it was then. Raises PostfixError."""
+def edit_back(copy: StagedConfig, directory: Path, generation: Generation) -> None:
+    """Set in a copy of the present configuration what was changed since the generation. Raises PostfixError."""
+    former = PostfixConfig(folder_of(directory, generation.number))
     explicit, services = former.explicit(), former.services()
     _set_or_remove(generation.parameters, explicit, copy.set_parameters, copy.remove_parameters)
     _set_or_remove(generation.services, services, copy.set_services, copy.remove_services)
@@ -202,22 +207,75 @@ def _set_or_remove(
     set_all: Callable[[Mapping[str, str]], None],
     remove: Callable[[list[str]], None],
 ) -> None:
-    if there := {name: former[name] for name in names if name in former}:
-        set_all(there)
-    if gone := sorted(set(names) - former.keys()):
-        remove(gone)
+    if present := {name: former[name] for name in names if name in former}:
+        set_all(present)
+    if absent := sorted(set(names) - former.keys()):
+        remove(absent)
 
 
-def restore_tables(postfix: Postfix, directory: Path, generation: Generation) -> None:
-    """Put the tables of a generation back in place. Raises OSError."""
+def restore_tables(config: PostfixConfig, directory: Path, generation: Generation) -> None:
+    """Move the tables of a generation back into place. Raises OSError."""
     for name in generation.files:
-        if name not in _FILES:
-            target = postfix.config_directory / name
+        if name not in NAMES:
+            target = config.config_directory / name
             mode = target.stat().st_mode & 0o7777 if target.exists() else 0o600
             content = (folder_of(directory, generation.number) / name).read_bytes()
             write_atomically(target, content, mode=mode, owner=_ROOT)
 
 
 def forget_generation(directory: Path, number: int) -> None:
-    """Drop a generation that is in force again."""
+    """Remove a generation that is in force again. Raises OSError."""
     shutil.rmtree(folder_of(directory, number))
+
+
+# The last configuration that Postfix could read
+
+
+def keep_readable(config: PostfixConfig, directory: Path) -> None:
+    """Keep main.cf and master.cf, which Postfix has just read. Raises OSError."""
+    folder = directory / "last-readable"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name in NAMES:
+        content = (config.config_directory / name).read_bytes()
+        kept = folder / name
+        if not kept.exists() or kept.read_bytes() != content:
+            write_atomically(kept, content, mode=0o600)
+
+
+def restore_readable(config: PostfixConfig, directory: Path) -> Path | None:
+    """Replace main.cf and master.cf, which Postfix cannot read, by the last readable ones.
+
+    Returns:
+        where the first broken file was saved; None if nothing was done, because no readable one is kept or the files
+        are not to blame.
+
+    Raises:
+        OSError: a file could not be restored.
+    """
+    folder = directory / "last-readable"
+    if not _is_readable(folder):
+        return None
+    saved = None
+    for name in NAMES:
+        current, good = config.config_directory / name, folder / name
+        if not good.exists() or (current.exists() and current.read_bytes() == good.read_bytes()):
+            continue
+        mode = 0o644
+        if current.exists():
+            mode = current.stat().st_mode & 0o7777
+            broken = directory / f"{name}.unreadable"
+            write_atomically(broken, current.read_bytes(), mode=0o600)
+            saved = saved or broken
+        write_atomically(current, good.read_bytes(), mode=mode, owner=_ROOT)
+        saved = saved or current
+    if saved is not None:
+        backdate(config.main_cf)
+    return saved
+
+
+def _is_readable(folder: Path) -> bool:
+    """Return True if Postfix can read these files; otherwise the files in use are not to blame."""
+    try:
+        return bool(PostfixConfig(folder).parameters(["mail_version"]))
+    except PostfixError:
+        return False

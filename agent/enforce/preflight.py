@@ -1,7 +1,7 @@
-"""New settings, tried on the relays before they are put into force: connect, TLS, login, no mail.
+"""Tries new settings on the relays before they are applied: connection, TLS, login, no mail.
 
-A fault that is there to stay (a refused login, a certificate that is not valid) is a refusal; one that may pass
-(nobody listens, no answer, no name) is told as such, so that it is tried again. Nothing is changed in either case.
+A fault that will persist (a refused login, a bad certificate) is a refusal. One that may pass (connection refused, no
+answer, no address) is reported as such and tried again. Neither changes anything.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from postward.agent.relay.target import target_of
 from postward.config.settings import Settings
 from postward.parsers import Cause
 
-# What waits for the relay or the network rather than for other settings.
-_MAY_PASS = frozenset(
+# Causes that depend on the relay or the network rather than on the settings.
+_TRANSIENT = frozenset(
     {
         Cause.REFUSED,
         Cause.TIMEOUT,
@@ -32,20 +32,25 @@ _MAY_PASS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why new settings must not be put into force: the words, and whether they may do so later as they are."""
+    """Why new settings must not be applied.
 
-    words: str
-    may_pass: bool
+    Attributes:
+        text: the relays' answers.
+        transient: the same settings may work later.
+    """
+
+    text: str
+    transient: bool
 
 
 def preflight(settings: Settings, passwords: Mapping[str, str]) -> Fault | None:
-    """Talk to every relay of the settings, with the new logins. None if all of them take us."""
+    """Check every relay of the settings with its new login. None if all accept it."""
     checks = asyncio.run(_check_all(settings, passwords))
     failed = [check for check in checks if not check.ok]
     if not failed:
         return None
-    words = "; ".join(_words(check) for check in failed)
-    return Fault(words, all(check.cause in _MAY_PASS for check in failed))
+    text = "; ".join(_describe(check) for check in failed)
+    return Fault(text, all(check.cause in _TRANSIENT for check in failed))
 
 
 async def _check_all(settings: Settings, passwords: Mapping[str, str]) -> list[RelayCheck]:
@@ -57,5 +62,5 @@ async def _check_all(settings: Settings, passwords: Mapping[str, str]) -> list[R
     return await asyncio.gather(*map(check_relay, targets))
 
 
-def _words(check: RelayCheck) -> str:
-    return f"relay {check.relay} ({check.host}:{check.port}) stops us at step {check.step}: {check.cause} ({check.words})"
+def _describe(check: RelayCheck) -> str:
+    return f"relay {check.relay} ({check.host}:{check.port}) fails at step {check.step}: {check.cause} ({check.words})"

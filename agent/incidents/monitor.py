@@ -9,8 +9,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from postward.agent.enforce.state import restart_under_way
 from postward.agent.incidents.diagnosis import diagnose, proofs_of, to_dict
 from postward.agent.incidents.history import DeliveryHistory
 from postward.agent.incidents.notify import Notifier
@@ -97,8 +99,9 @@ class IncidentMonitor:
             self._queue_read = time.monotonic()
             await self._refresh()
         gauges = self._gauges()
+        restarting = restart_under_way(Path(self._settings.enforce.directory), time.time())
         explained = {incident.relay for incident in self.incidents.open if incident.cause is not None}
-        for symptom, place, words in (*conditions(gauges), *probes(gauges, explained)):
+        for symptom, place, words in (*conditions(gauges, restarting=restarting), *probes(gauges, explained)):
             self.incidents.note(symptom, place, words, now)
         if changes := self.incidents.take_changes():
             await self._written()
@@ -184,11 +187,15 @@ class IncidentMonitor:
         self.day.restore(data.get("day", {}))
 
 
-def conditions(gauges: Gauges) -> list[tuple[str, str, str | None]]:
-    """What the gauges of the moment say: symptom, place, and words if it is wrong, None if it is right. Pure."""
+def conditions(gauges: Gauges, *, restarting: bool = False) -> list[tuple[str, str, str | None]]:
+    """What the gauges of the moment say: symptom, place, and words if it is wrong, None if it is right. Pure.
+
+    While Postward is `restarting` Postfix, a Postfix that is down is not reported.
+    """
     here = "this host"
     found: list[tuple[str, str, str | None]] = []
-    if (up := gauges.get("postfix_up", {}).get(())) is not None:
+    up = gauges.get("postfix_up", {}).get(())
+    if up or (up is not None and not restarting):
         found.append(("postfix-down", here, None if up else "master(8) does not run"))
     if (readable := gauges.get("postward_log_readable", {}).get(())) is not None:
         found.append(("log-unreadable", here, None if readable else "the mail log cannot be read"))

@@ -1,1 +1,1 @@
-"""Everything that runs Postfix's programs or reads its files."""
+"""Reading, editing and controlling Postfix through its own programs and files."""

@@ -1,7 +1,8 @@
-"""Reads what lint wants to know of this host: a `HostFacts` value.
+"""Reads the facts of this host that lint needs: a `HostFacts` value.
 
-Promise: nothing is changed, and no program is run but postconf(1). Logins are forgotten as soon as their form has
-been judged (`postward.config.lint.text`). What may not be read is named in `HostFacts.unread`; nothing is guessed in its place.
+Promise: nothing is changed, and postconf(1) is the only program that is run. Logins are dropped as soon as their form
+has been checked (`postward.config.lint.text`). Files that may not be read are named in `HostFacts.unread`, and nothing
+is guessed in their place.
 """
 
 import os
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.agent.postfix.config import PostfixConfig
 from postward.agent.postfix.host_files import (
     HostFiles,
     can_bind,
@@ -21,6 +22,7 @@ from postward.agent.postfix.host_files import (
     nameservers,
     uid,
 )
+from postward.agent.postfix.run import PostfixError
 from postward.config.fields import is_address
 from postward.config.lint.facts import (
     TABLE_SUFFIX,
@@ -39,37 +41,37 @@ from postward.config.settings import Settings
 from postward.parsers.postconf import Master, parse_master, parse_parameters, split_list
 
 _OPTIONS = ("-d", "-n", "-x", "-M", "-P", "-m", "-A")
-# What a chrooted smtp(8) needs of the host, by its name under etc/.
+# Files under /etc that a chrooted smtp(8) needs a copy of.
 _CHROOTED = ("resolv.conf", "hosts", "services", "nsswitch.conf")
 _FILE_PARAMETERS = ("smtp_tls_CAfile", "smtp_tls_cert_file", "smtp_tls_key_file", "smtp_tls_CApath")
 
 
 def read_host_facts(
-    postfix: Postfix, settings: Settings | None, settings_file: Path | None, system: Path = Path("/")
+    postfix: PostfixConfig, settings: Settings | None, settings_file: Path | None, system: Path = Path("/")
 ) -> HostFacts:
-    """What is known of this host. `system` is where its own files are: the distribution's, not Postfix's."""
+    """Return the facts of this host. `system` is the root directory of the distribution's files."""
     reader = HostFiles(system)
-    wanted = {Path(name): True for name in _authorities(settings)} | {
+    named_files = {Path(name): True for name in _authorities(settings)} | {
         Path(relay.password_file): False
         for relay in (settings.relay if settings else ())
         if relay.password_file
     }
-    # A password can come from the environment as well; then nothing in the file is secret.
+    # The settings file is secret only if it contains a password, which can also come from the environment.
     if settings_file and re.search(r"^\s*password\s*=", reader.text(settings_file) or "", re.MULTILINE):
-        wanted[settings_file] = False
+        named_files[settings_file] = False
     try:
-        # postconf would call it a fault of the configuration if it is only not for us to read.
-        unreadable = [
-            path for path in (postfix.main_cf, postfix.config_directory / "master.cf") if not _for_us(path)
-        ]
+        # postconf would report a file that this user may not read as a fault of the configuration.
+        unreadable = [path for path in (postfix.main_cf, postfix.master_cf) if not _may_read(path)]
         printed = postfix.inspect(_OPTIONS)
-        # Compiled-in values need no configuration, but postconf wants one that it can read.
+        # Compiled-in values do not depend on the configuration, but postconf needs one that it can read.
         compiled_in = printed["-d"][0] or postfix.compiled_in()
     except (PostfixError, OSError) as error:
-        return _bare(postfix, reader, wanted, str(error))
+        return _without_postfix(postfix, reader, named_files, str(error))
     if unreadable:
-        return _bare(postfix, reader, wanted, *(f"{path}: Permission denied" for path in unreadable))
-    facts = _with_postfix(postfix, printed, compiled_in, reader, wanted)
+        return _without_postfix(
+            postfix, reader, named_files, *(f"{path}: Permission denied" for path in unreadable)
+        )
+    facts = _with_postfix(postfix, printed, compiled_in, reader, named_files)
     if settings is None:
         return facts
     return replace(
@@ -79,27 +81,29 @@ def read_host_facts(
     )
 
 
-def _for_us(path: Path) -> bool:
+def _may_read(path: Path) -> bool:
     return not path.exists() or os.access(path, os.R_OK)
 
 
-def _bare(postfix: Postfix, reader: HostFiles, wanted: Mapping[Path, bool], *unread: str) -> HostFacts:
-    """What is known without Postfix's configuration."""
-    files = reader.wanted(wanted)
+def _without_postfix(
+    postfix: PostfixConfig, reader: HostFiles, named_files: Mapping[Path, bool], *unread: str
+) -> HostFacts:
+    """Return the facts that need no Postfix configuration."""
+    files = reader.files(named_files)
     return HostFacts(
         config_directory=str(postfix.config_directory), files=files, unread=(*unread, *reader.unread)
     )
 
 
 def _with_postfix(
-    postfix: Postfix,
+    postfix: PostfixConfig,
     printed: Mapping[str, tuple[str, str]],
     compiled_in: str,
     reader: HostFiles,
-    wanted: Mapping[Path, bool],
+    named_files: Mapping[Path, bool],
 ) -> HostFacts:
     main_cf = parse_main_cf(reader.text(postfix.main_cf) or "")
-    master_text = reader.text(postfix.config_directory / "master.cf") or ""
+    master_text = reader.text(postfix.master_cf) or ""
     fault = _fault(printed["-n"][1])
     defaults = _parameters(compiled_in)
     explicit = (
@@ -127,7 +131,7 @@ def _with_postfix(
         selinux=reader.selinux(),
         sasl_plugins=reader.sasl_plugins(),
         tables=tables,
-        files=_files(reader, postfix, expanded, tables, queue) | reader.wanted(wanted),
+        files=_files(reader, postfix, expanded, tables, queue) | reader.files(named_files),
         chrooted={name: reader.compared(name, queue) for name in _CHROOTED},
         nameservers=nameservers(reader.system / "etc/resolv.conf"),
         chroot_nameservers=nameservers(queue / "etc/resolv.conf"),
@@ -142,7 +146,7 @@ def _with_postfix(
     )
 
 
-# What postconf says
+# The output of postconf
 
 
 def _parameters(text: str) -> dict[str, str]:
@@ -161,35 +165,35 @@ def _master(printed: Mapping[str, tuple[str, str]]) -> Master:
 
 
 def _fault(errors: str) -> str:
-    """Why postconf gave up. A value that it repeats may be a login."""
+    """Return why postconf failed. A value that it repeats may be a login."""
     lines = errors.split("\n")
     fatal = [line for line in lines if ": fatal: " in line]
     if not fatal:
         return ""
-    # A circle is named in a warning before.
+    # A warning before names a circular reference.
     line = next((line for line in lines if "macro call nesting" in line), fatal[0])
-    words = re.sub(r'(attribute name: ").*(")', r"\1…\2", line.partition(": ")[2])
-    return without_secrets("", words)
+    reason = re.sub(r'(attribute name: ").*(")', r"\1…\2", line.partition(": ")[2])
+    return without_secrets("", reason)
 
 
 def _warnings(errors: str) -> Iterator[str]:
-    """The names that postconf warns of; values are left out, because a misspelt parameter can hold a login."""
+    """Yield postconf's warnings without values, because a misspelt parameter can contain a login."""
     for line in errors.split("\n"):
         if match := re.search(r"(/[^ ]+): (unused|undefined) parameter: ([^=]+)", line):
             yield f"{match[1]}: {match[2]} parameter: {match[3]}"
 
 
-# The files and tables that it names
+# The files and tables that the configuration names
 
 
 def _files(
     reader: HostFiles,
-    postfix: Postfix,
+    postfix: PostfixConfig,
     expanded: Mapping[str, str],
     tables: tuple[Table, ...],
     queue: Path,
 ) -> dict[str, FileFacts]:
-    """The files that rules ask about."""
+    """Return the files that lint rules examine."""
     directory = postfix.config_directory
     plain = [
         *(directory / name for name in ("", "main.cf", "master.cf", "dynamicmaps.cf")),
@@ -209,14 +213,14 @@ def _files(
             known[value] = reader.file(Path(value), certificates=authorities)
             known[str(inside)] = reader.file(inside, certificates=authorities)
     if (origin := expanded.get("myorigin", "")).startswith("/"):
-        known[origin] = reader.file(Path(origin), word=True)
+        known[origin] = reader.file(Path(origin), first_word=True)
     return known
 
 
 def _tables(
     reader: HostFiles, values: Mapping[str, str], explicit: Mapping[str, str], master: Master
 ) -> Iterator[Table]:
-    """The tables in files that the configuration names. Those of compiled-in values are the distribution's matter."""
+    """Yield the tables in files that the configuration names, without those of compiled-in values."""
     named = set(explicit) | {key.rpartition("/")[2] for key in master.overrides}
     users: dict[TableReference, list[str]] = {}
     for name, reference in table_references({name: values[name] for name in named if name in values}):
@@ -243,14 +247,14 @@ def _authorities(settings: Settings | None) -> Iterator[str]:
 
 
 def _not_local(expanded: Mapping[str, str]) -> Iterator[str]:
-    """Addresses to bind to that this host does not have."""
+    """Yield configured local addresses that this host does not have."""
     names = ("smtp_bind_address", "smtp_bind_address6", "inet_interfaces")
-    for word in (word.strip("[]") for name in names for word in split_list(expanded.get(name, ""))):
-        if is_address(word) and not can_bind(word):
-            yield word
+    for value in (value.strip("[]") for name in names for value in split_list(expanded.get(name, ""))):
+        if is_address(value) and not can_bind(value):
+            yield value
 
 
 def unread_of(facts: HostFacts) -> Iterable[str]:
-    """What could not be read, in words for the admin."""
-    hint = "" if os.geteuid() == 0 else "; call this with sudo to have it looked at"
-    return [f"{words}{hint}" for words in facts.unread]
+    """Return messages about what could not be read."""
+    hint = "" if os.geteuid() == 0 else "; use sudo to include it"
+    return [f"{problem}{hint}" for problem in facts.unread]

@@ -1,6 +1,7 @@
-"""Files and names of this host, read for lint without changing anything.
+"""Reads files, names and addresses of this host for lint.
 
-Promise: what may not be read is noted in `HostFiles.unread`, and nothing is guessed in its place.
+Promise: nothing is changed. A file that may not be read is noted in `HostFiles.unread`, and nothing is guessed in its
+place.
 """
 
 import grp
@@ -15,9 +16,9 @@ from typing import Literal
 
 from postward.config.lint.facts import MISSING, Disk, FileFacts
 
-_LARGEST_SOURCE = 1_000_000  # bytes of a table's source that are read
+_MAX_BYTES = 1_000_000  # read of a file
 _SASL_FOLDERS = ("usr/lib/sasl2", "usr/lib64/sasl2", "usr/local/lib/sasl2", "usr/lib/*/sasl2", "lib/*/sasl2")
-# ID and ID_LIKE of os-release(5) → the family whose commands and paths hold.
+# ID and ID_LIKE of os-release(5) → the family of distributions with the same commands and paths.
 _FAMILIES = {
     "debian": "debian",
     "ubuntu": "debian",
@@ -33,25 +34,30 @@ _FAMILIES = {
 
 
 class HostFiles:
-    """Reads files, and notes which it may not read."""
+    """Reads files, and notes those that may not be read.
+
+    Attributes:
+        system: the root directory of the distribution's files.
+        unread: the files that may not be read, with the reason.
+    """
 
     def __init__(self, system: Path) -> None:
         self.system = system
         self.unread: list[str] = []
 
     def text(self, path: Path) -> str | None:
-        """A text file; None if it is missing or unreadable, which is noted."""
+        """Return the text of a file; None if it is missing or unreadable, which is noted."""
         try:
             with path.open("rb") as file:
-                return file.read(_LARGEST_SOURCE).decode(errors="replace")
+                return file.read(_MAX_BYTES).decode(errors="replace")
         except FileNotFoundError:
             return None
         except OSError as error:
             self.unread.append(f"{path}: {error.strerror}")
             return None
 
-    def file(self, path: Path, *, certificates: bool = False, word: bool = False) -> FileFacts:
-        """What stat(2) says, and more where it is wanted."""
+    def file(self, path: Path, *, certificates: bool = False, first_word: bool = False) -> FileFacts:
+        """Return a file's status, and on request whether it holds certificates and its first word."""
         try:
             status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -60,7 +66,7 @@ class HostFiles:
             self.unread.append(f"{path}: {error.strerror}")
             return FileFacts()
         directory = path.is_dir()
-        content = self.text(path) if (certificates or word) and not directory else None
+        content = self.text(path) if (certificates or first_word) and not directory else None
         names = names_in(path) if directory and certificates else None
         return FileFacts(
             mode=status.st_mode & 0o7777,
@@ -69,31 +75,31 @@ class HostFiles:
             mtime=status.st_mtime,
             directory=directory,
             certificates="-----BEGIN " in content if certificates and content is not None else None,
-            word=(content.split() or [""])[0] if word and content is not None else None,
+            word=(content.split() or [""])[0] if first_word and content is not None else None,
             entries=len(names) if names is not None else None,
         )
 
-    def wanted(self, paths: Mapping[Path, bool]) -> dict[str, FileFacts]:
-        """Files that the settings name; True for those with certificates."""
+    def files(self, paths: Mapping[Path, bool]) -> dict[str, FileFacts]:
+        """Return the files that the settings name. True marks those that hold certificates."""
         return {str(path): self.file(path, certificates=inside) for path, inside in paths.items()}
 
     def distribution(self) -> str:
-        """The family of os-release(5)."""
+        """Return the family of the distribution (os-release(5)); "" if it is unknown."""
         text = self.text(self.system / "etc/os-release") or ""
         pairs = (line.partition("=") for line in text.split("\n"))
         release = {name: value.strip("\"'") for name, _, value in pairs}
-        for word in [release.get("ID", ""), *release.get("ID_LIKE", "").split()]:
-            if family := _FAMILIES.get(word.partition("-")[0]):
+        for name in [release.get("ID", ""), *release.get("ID_LIKE", "").split()]:
+            if family := _FAMILIES.get(name.partition("-")[0]):
                 return family
         return ""
 
     def selinux(self) -> bool:
-        """SELinux enforces its policy (selinux(8): without SELinux there is no such file)."""
+        """Return True if SELinux enforces its policy (selinux(8); the file exists only with SELinux)."""
         enforce = self.system / "sys/fs/selinux/enforce"
         return enforce.exists() and (self.text(enforce) or "1").strip() == "1"
 
     def sasl_plugins(self) -> frozenset[str]:
-        """The SASL mechanisms that have a plug-in, in its spelling."""
+        """Return the SASL mechanisms for which a plug-in is installed, as its file name spells them."""
         return frozenset(
             match[1]
             for folder in _SASL_FOLDERS
@@ -102,47 +108,47 @@ class HostFiles:
         )
 
     def compared(self, name: str, queue: Path) -> str:
-        """How a file of /etc and its copy for chrooted services compare."""
+        """Compare a file of /etc with its copy for chrooted services: "same", "differs" or "missing"."""
         copy = self.text(queue / "etc" / name)
         if copy is None:
             return "missing"
         return "same" if copy == self.text(self.system / "etc" / name) else "differs"
 
     def hosts(self) -> dict[str, tuple[str, ...]]:
-        """/etc/hosts, by name."""
-        found: dict[str, tuple[str, ...]] = {}
+        """Return /etc/hosts: name → addresses."""
+        addresses: dict[str, tuple[str, ...]] = {}
         for line in (self.text(self.system / "etc/hosts") or "").split("\n"):
             address, *names = line.partition("#")[0].split() or [""]
             for name in names:
-                found[name.lower()] = (*found.get(name.lower(), ()), address)
-        return found
+                addresses[name.lower()] = (*addresses.get(name.lower(), ()), address)
+        return addresses
 
     def port_names(self) -> frozenset[str]:
-        """The names and aliases of /etc/services."""
+        """Return the names and aliases of /etc/services."""
         lines = (self.text(self.system / "etc/services") or "").split("\n")
         rows = [line.partition("#")[0].split() for line in lines]
         return frozenset(name for row in rows if len(row) > 1 for name in (row[0], *row[2:]))
 
 
 def nameservers(path: Path) -> tuple[str, ...] | None:
-    """Of a resolv.conf: () if the file is missing, None if it cannot be read."""
+    """Return the name servers of a resolv.conf: () if the file is missing, None if it cannot be read."""
     try:
-        words = [line.split() for line in path.read_text(errors="replace").split("\n")]
+        rows = [line.split() for line in path.read_text(errors="replace").split("\n")]
     except FileNotFoundError:
         return ()
     except OSError:
         return None
-    return tuple(row[1] for row in words if len(row) > 1 and row[0] == "nameserver")
+    return tuple(row[1] for row in rows if len(row) > 1 and row[0] == "nameserver")
 
 
-# The mark in the head of a Berkeley DB file → map type; and that of an LMDB file.
+# Magic number of a Berkeley DB file → map type; and the magic number of an LMDB file.
 _BDB = {0x061561: "hash", 0x053162: "btree"}
 _LMDB = 0xBEEFC0DE
 _BYTE_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 
 
 def index_type(path: Path) -> str | None:
-    """The map type that an index was made for; None if it is missing, unreadable, or of a kind without a mark."""
+    """Return the map type of an index, or "damaged"; None if it is missing, unreadable, or has no magic number."""
     try:
         with path.open("rb") as file:
             head = file.read(32)
@@ -156,7 +162,7 @@ def index_type(path: Path) -> str | None:
 
 
 def can_bind(address: str) -> bool:
-    """True if this host has the address."""
+    """Return True if this host has the address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -167,7 +173,7 @@ def can_bind(address: str) -> bool:
 
 
 def names_in(path: Path) -> frozenset[str] | None:
-    """What is in a folder; None if that cannot be read."""
+    """Return the names in a directory; None if it cannot be read."""
     try:
         return frozenset(entry.name for entry in path.iterdir()) if path.name else None
     except OSError:
@@ -175,7 +181,7 @@ def names_in(path: Path) -> frozenset[str] | None:
 
 
 def disk(path: Path) -> Disk | None:
-    """The file system that a path is on; None if it cannot be asked."""
+    """Return the free space of a path's file system; None if it cannot be read."""
     try:
         usage, status = shutil.disk_usage(path), os.statvfs(path)
     except OSError:
@@ -184,7 +190,7 @@ def disk(path: Path) -> Disk | None:
 
 
 def uid(name: str) -> int | None:
-    """The number of a user; None if there is none of that name."""
+    """Return the number of a user; None if the user does not exist."""
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
@@ -192,7 +198,7 @@ def uid(name: str) -> int | None:
 
 
 def gid(name: str) -> int | None:
-    """The number of a group; None if there is none of that name."""
+    """Return the number of a group; None if the group does not exist."""
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:

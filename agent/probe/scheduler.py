@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
+from postward.agent.enforce.confirm import Decision, decide
 from postward.agent.logs.watcher import wake_up
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Gauges, Tally
@@ -243,27 +244,17 @@ class Probing:
 
     # --- new settings
 
-    def verdict_since(self, moment: float) -> bool | None:
-        """What probes sent since then say of settings that came into force then; None if they do not say yet.
+    def verdict_since(self, moment: float) -> Decision:
+        """Decide about settings that came into force at `moment`, by the probes sent since.
 
-        Only relays whose own settings changed since they were last confirmed are asked (all of them if none did): an
-        outage of another relay is no reason to take a good change back.
+        Only relays whose own settings changed since they were last confirmed count (all relays if none did): an outage
+        of another relay is no reason to roll a good change back.
         """
         if self._concerned is None or self._concerned[0] != moment:
             self._concerned = moment, self._changed_relays()
         concerned = self._concerned[1]
-        results = [
-            self._last.get(route)
-            for route in self._prober.routes
-            if not concerned or route.relay in concerned
-        ]
-        fresh = [
-            result if result and result.submitted >= moment and result.conclusive else None
-            for result in results
-        ]
-        if any(result is not None and not result.relayed for result in fresh):
-            return False
-        return True if fresh and all(fresh) else None
+        routes = [route for route in self._prober.routes if not concerned or route.relay in concerned]
+        return decide(moment, [self._last.get(route) for route in routes])
 
     def note_confirmed(self) -> None:
         """The settings in force work."""

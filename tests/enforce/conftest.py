@@ -1,4 +1,4 @@
-"""The Postfix that tests of enforcement change."""
+"""The Postfix instance that the tests change."""
 
 from pathlib import Path
 
@@ -9,6 +9,6 @@ from tests.support import PostfixInstance, require_postfix
 
 @pytest.fixture
 def instance(tmp_path: Path) -> PostfixInstance:
-    """A private Postfix that is laid out, not started."""
+    """A private Postfix with its files in place, not started."""
     require_postfix()
     return PostfixInstance(tmp_path / "postfix")

@@ -1,4 +1,4 @@
-"""What tests of enforcement share: settings for one relay, and an enforcer with a clock of its own."""
+"""Settings for one relay, and an enforcer with a clock of its own."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ PASSWORD = "s3cret"
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1_795_000_000.0
@@ -48,5 +48,5 @@ def settings(
 
 
 def enforcer(instance: PostfixInstance, settings: Settings, clock: Clock | None = None) -> Enforcer:
-    """The enforcer of an instance."""
+    """An enforcer for the instance."""
     return Enforcer(settings, Postfix(instance.config_directory), clock or Clock())

@@ -1,6 +1,7 @@
-"""Ends a process, without any clean-up, at its Nth call into the file system while it applies a change.
+"""Applies a change in a process that exits, without any clean-up, at its Nth file system call.
 
-As a program, for tests in which other threads run: `python -m tests.enforce.killing CONFIG_DIRECTORY STATE PORT PASSWORD N`.
+Tests with other threads run it as a program:
+`python -m tests.enforce.killing CONFIG_DIRECTORY STATE PORT PASSWORD N`.
 """
 
 import os
@@ -33,7 +34,7 @@ _CALLS = (
 KILLED = 137
 
 
-def wanted(postfix: Postfix, port: int, password: str) -> DesiredState:
+def desired_for(postfix: Postfix, port: int, password: str) -> DesiredState:
     """The desired state for a relay on this port."""
     raw = {
         "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
@@ -45,7 +46,7 @@ def wanted(postfix: Postfix, port: int, password: str) -> DesiredState:
 
 
 def converge(postfix: Postfix, state: Path, desired: DesiredState) -> None:
-    """What the enforcer does at each look."""
+    """Converge as the enforcer does."""
     with exclusively(state):
         complete(postfix, state)
         planned = plan(drift(desired, read_actual(postfix, desired)))
@@ -54,7 +55,7 @@ def converge(postfix: Postfix, state: Path, desired: DesiredState) -> None:
 
 
 def die_at(number: int) -> None:
-    """From now on this process counts its calls into the file system and the programs it starts, and ends at the Nth."""
+    """Exit this process at its Nth file system call or child process from now on."""
     left = number
 
     def counted(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,13 +74,13 @@ def die_at(number: int) -> None:
 
 
 def killed_at(number: int, job: Callable[[], None]) -> bool:
-    """Run a job in a child that dies at its Nth call; True if it died before its end."""
+    """Run a job in a child that exits at its Nth call. Return True if it did not get to its end."""
     child = os.fork()
     if child == 0:
         die_at(number)
         try:
             job()
-        except BaseException:  # a child of a test must not go on as the test
+        except BaseException:  # a child must not continue as the test
             os._exit(1)
         os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -89,9 +90,9 @@ def killed_at(number: int, job: Callable[[], None]) -> bool:
 
 
 def main(config_directory: str, state: str, port: str, password: str, number: str) -> None:
-    """Converge, and die on the way."""
+    """Converge, and exit on the way."""
     postfix = Postfix(Path(config_directory))
-    desired = wanted(postfix, int(port), password)
+    desired = desired_for(postfix, int(port), password)
     die_at(int(number))
     converge(postfix, Path(state), desired)
 

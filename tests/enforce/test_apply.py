@@ -1,8 +1,9 @@
-"""Changing Postfix's configuration: the old or the new is in force at every instant, whatever goes wrong."""
+"""Applying a plan: the old or the new configuration is in force at every instant, whatever fails."""
 
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from postward.agent.enforce.apply import apply, exclusively, read_actual, roll_back
-from postward.agent.enforce.errors import ApplyError
+from postward.agent.enforce.state import ApplyError, restart_under_way
 from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.agent.postfix.config import StagedConfig
 from postward.config.desired import DesiredState, desired_state
 from postward.config.drift import drift, unknown_parameters
 from postward.config.plan import Activation, Plan, plan
@@ -29,36 +31,36 @@ RAW = {
 
 @pytest.fixture
 def postfix(instance: PostfixInstance) -> Postfix:
-    """It, as the product sees it."""
+    """The instance, as the product sees it."""
     return Postfix(instance.config_directory)
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
-    """A state directory with the lock held."""
+    """A state directory whose lock is held."""
     with exclusively(tmp_path / "state"):
         yield tmp_path / "state"
 
 
 def desired(postfix: Postfix, password: str = PASSWORD, **main_cf: str) -> DesiredState:
-    """The desired state of the settings above."""
+    """The desired state of `RAW`."""
     return desired_state(
         parse_settings({**RAW, "main_cf": main_cf}, "test"), postfix.facts(), {"demo": password}
     )
 
 
 def planned(postfix: Postfix, wanted: DesiredState) -> Plan:
-    """What would bring Postfix there."""
+    """The plan that leads to a desired state."""
     return plan(drift(wanted, read_actual(postfix, wanted)))
 
 
 def content(postfix: Postfix) -> dict[str, bytes]:
-    """Every file of the configuration directory."""
+    """The contents of the configuration directory."""
     return {path.name: path.read_bytes() for path in postfix.config_directory.iterdir() if path.is_file()}
 
 
-def test_applied_is_in_sync_and_applied_again_is_nothing(postfix: Postfix, state: Path) -> None:
-    """After apply nothing differs, and no file is touched by looking."""
+def test_apply_leaves_no_drift(postfix: Postfix, state: Path) -> None:
+    """After apply the plan is empty, and planning changes no file."""
     wanted = desired(postfix)
     first = planned(postfix, wanted)
     apply(first, postfix, state, keep=True)
@@ -69,8 +71,8 @@ def test_applied_is_in_sync_and_applied_again_is_nothing(postfix: Postfix, state
     assert before == content(postfix)
 
 
-def test_a_symbolic_link_stays_one(postfix: Postfix, state: Path, tmp_path: Path) -> None:
-    """main.cf may be a link into somebody's repository: what it points at is replaced, the link stays."""
+def test_a_symbolic_link_is_kept(postfix: Postfix, state: Path, tmp_path: Path) -> None:
+    """If main.cf is a link into a repository, the target is replaced and the link stays."""
     target = tmp_path / "main.cf"
     target.write_bytes(postfix.main_cf.read_bytes())
     postfix.main_cf.unlink()
@@ -82,8 +84,8 @@ def test_a_symbolic_link_stays_one(postfix: Postfix, state: Path, tmp_path: Path
     assert b"relayhost = [127.0.0.1]:587" in target.read_bytes()
 
 
-def test_an_unknown_parameter_is_told_and_not_written(postfix: Postfix, state: Path) -> None:
-    """Whatever postconf would write, Postward writes no name that this release does not know."""
+def test_an_unknown_parameter_is_reported_and_not_written(postfix: Postfix, state: Path) -> None:
+    """Postconf would write any name; Postward writes none that this release of Postfix does not know."""
     wanted = desired(postfix, smtp_tls_securty_level="may")
     apply(planned(postfix, wanted), postfix, state, keep=True)
 
@@ -92,8 +94,8 @@ def test_an_unknown_parameter_is_told_and_not_written(postfix: Postfix, state: P
     assert not planned(postfix, wanted)
 
 
-def test_what_postfix_check_refuses_is_not_put_into_force(postfix: Postfix, state: Path) -> None:
-    """A value that would stop every Postfix command is judged on the copy, in Postfix's own words."""
+def test_settings_that_postfix_check_refuses_are_not_applied(postfix: Postfix, state: Path) -> None:
+    """A value that would stop every Postfix command is found on the copy, and Postfix's error is shown."""
     before = content(postfix)
     with pytest.raises(ApplyError, match=r"bad numerical configuration: message_size_limit = 10MB"):
         apply(planned(postfix, desired(postfix, message_size_limit="10MB")), postfix, state, keep=True)
@@ -101,8 +103,8 @@ def test_what_postfix_check_refuses_is_not_put_into_force(postfix: Postfix, stat
     assert before == content(postfix)
 
 
-def test_a_main_cf_full_of_unused_parameters_is_no_hindrance(postfix: Postfix, state: Path) -> None:
-    """`postfix check` warns of each again and again, far more than a terminal holds; why it refuses is still told."""
+def test_many_unused_parameters_do_not_hide_an_error(postfix: Postfix, state: Path) -> None:
+    """`postfix check` repeats its warning of each, more than a terminal holds; its error is still shown."""
     unused = "".join(f"site_parameter_{number} = set\n" for number in range(100))
     postfix.main_cf.write_text(postfix.main_cf.read_text() + unused)
     with pytest.raises(
@@ -119,14 +121,14 @@ def test_a_main_cf_full_of_unused_parameters_is_no_hindrance(postfix: Postfix, s
 def test_a_missing_postmap_leaves_the_old_configuration(
     postfix: Postfix, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No half-made table, no main.cf that names a table that is not there."""
+    """No partial table is left, and no main.cf that names a missing table."""
     before = content(postfix)
     todo = planned(postfix, desired(postfix))
 
-    def vanished(*_: object) -> None:
+    def missing(*_: object) -> None:
         raise PostfixError("postmap is not installed; install the package postfix")
 
-    monkeypatch.setattr(Postfix, "build_index", vanished)
+    monkeypatch.setattr(Postfix, "build_index", missing)
     with pytest.raises(ApplyError, match="postmap is not installed"):
         apply(todo, postfix, state, keep=True)
     after = content(postfix)
@@ -134,10 +136,10 @@ def test_a_missing_postmap_leaves_the_old_configuration(
     assert before == {name: data for name, data in after.items() if not name.startswith(".")}
 
 
-def test_secrets_are_for_root_alone_from_their_first_byte(
+def test_secrets_are_readable_only_by_root_from_their_first_byte(
     postfix: Postfix, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also with a wide umask, no file that holds the password is ever readable by others."""
+    """With umask 0 too, no file with the password is ever readable by others."""
     opened: list[tuple[str, int]] = []
     original = os.open
 
@@ -166,8 +168,8 @@ def test_secrets_are_for_root_alone_from_their_first_byte(
     assert exposed == []
 
 
-def test_rolling_back_brings_the_former_files_back(postfix: Postfix, state: Path) -> None:
-    """main.cf and tables, byte by byte; the generation is used up."""
+def test_rolling_back_restores_the_former_files(postfix: Postfix, state: Path) -> None:
+    """main.cf and tables are restored byte by byte."""
     apply(planned(postfix, desired(postfix)), postfix, state, keep=True)
     before = content(postfix)
     apply(
@@ -183,17 +185,17 @@ def test_rolling_back_brings_the_former_files_back(postfix: Postfix, state: Path
     assert not planned(postfix, desired(postfix))
 
 
-def test_without_a_generation_there_is_nothing_to_roll_back(postfix: Postfix, state: Path) -> None:
-    """Told in words, and nothing changes."""
+def test_rolling_back_without_a_generation_is_an_error(postfix: Postfix, state: Path) -> None:
+    """The error says so, and nothing changes."""
     before = content(postfix)
-    with pytest.raises(ApplyError, match="there is no former configuration"):
+    with pytest.raises(ApplyError, match="no former configuration is kept"):
         roll_back(postfix, state)
 
     assert before == content(postfix)
 
 
-def test_generations_are_bounded(postfix: Postfix, state: Path) -> None:
-    """The last ten are kept."""
+def test_ten_generations_are_kept(postfix: Postfix, state: Path) -> None:
+    """Older ones are removed."""
     for number in range(12):
         apply(planned(postfix, desired(postfix, f"password-{number}")), postfix, state, keep=True)
     kept = sorted(int(path.name) for path in (state / "generations").iterdir())
@@ -201,19 +203,18 @@ def test_generations_are_bounded(postfix: Postfix, state: Path) -> None:
     assert list(range(3, 13)) == kept
 
 
-def test_two_processes_never_change_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second waits, and is told so when that takes too long."""
-    monkeypatch.setattr("postward.agent.enforce.apply._LOCK_TAKES", 0.1)
+def test_two_processes_never_change_the_configuration_at_once(tmp_path: Path) -> None:
+    """The second waits for the lock, and gives up after a time-out."""
     with (
         exclusively(tmp_path / "state"),
         pytest.raises(ApplyError, match="another Postward process has been changing the configuration"),
-        exclusively(tmp_path / "state"),
+        exclusively(tmp_path / "state", timeout=0.1),
     ):
         pass
 
 
 def test_only_listeners_need_a_restart(postfix: Postfix, state: Path) -> None:
-    """inet_interfaces needs stop and start, other parameters a reload, tables nothing."""
+    """inet_interfaces needs stop and start, other parameters need a reload, tables need nothing."""
     apply(planned(postfix, desired(postfix)), postfix, state, keep=True)
     assert Activation.RELOAD is planned(postfix, desired(postfix, smtp_helo_timeout="60s")).activation
     assert Activation.NONE is planned(postfix, desired(postfix, "another")).activation
@@ -223,8 +224,8 @@ def test_only_listeners_need_a_restart(postfix: Postfix, state: Path) -> None:
     assert Activation.RESTART is planned(postfix, wanted).activation
 
 
-def test_a_running_postfix_takes_a_change(instance: PostfixInstance, postfix: Postfix, state: Path) -> None:
-    """After apply the listener is where the settings say: restart where a reload would not do."""
+def test_a_running_postfix_loads_a_change(instance: PostfixInstance, postfix: Postfix, state: Path) -> None:
+    """Apply restarts Postfix for a listener, and reloads it for other parameters."""
     with instance:
         master = instance.master_pid()
         apply(planned(postfix, desired(postfix)), postfix, state, keep=True)
@@ -236,19 +237,37 @@ def test_a_running_postfix_takes_a_change(instance: PostfixInstance, postfix: Po
         assert again == instance.master_pid()
 
 
-def test_an_edit_while_the_copy_is_judged_is_kept(
+def test_a_restart_is_announced(
     instance: PostfixInstance, postfix: Postfix, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody saves main.cf after the copy was made: another copy is made, and both changes are there."""
-    judge = Postfix.check
+    """While apply stops and starts Postfix, the state file says so: the agent does not report that Postfix is down."""
+    announced: list[bool] = []
+    restart = Postfix.restart
 
-    def check(copy: Postfix) -> str:
-        words = judge(copy)
+    def observed(restarted: Postfix) -> None:
+        announced.append(restart_under_way(state, time.time()))
+        restart(restarted)
+
+    monkeypatch.setattr(Postfix, "restart", observed)
+    with instance:
+        apply(planned(postfix, desired(postfix)), postfix, state, keep=True)
+
+    assert announced == [True]
+
+
+def test_an_edit_while_the_copy_is_checked_is_kept(
+    instance: PostfixInstance, postfix: Postfix, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """main.cf is saved after the copy was made: another copy is made, and it has both changes."""
+    original = StagedConfig.check
+
+    def check(copy: StagedConfig) -> str:
+        problem = original(copy)
         if instance.postconf("smtp_helo_timeout") != {"smtp_helo_timeout": "77s"}:
             instance.set(smtp_helo_timeout="77s")
-        return words
+        return problem
 
-    monkeypatch.setattr(Postfix, "check", check)
+    monkeypatch.setattr(StagedConfig, "check", check)
     wanted = desired(postfix)
     apply(planned(postfix, wanted), postfix, state, keep=True)
 
@@ -260,15 +279,15 @@ def test_an_edit_while_the_copy_is_judged_is_kept(
 def test_a_file_that_changes_all_the_time_is_left_alone(
     instance: PostfixInstance, postfix: Postfix, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Told in words, instead of trying for ever or undoing what somebody writes."""
+    """Apply gives up with an error, and does not undo the edits."""
     edits: list[str] = []
 
-    def check(_: Postfix) -> str:
+    def check(_: StagedConfig) -> str:
         edits.append(f"{len(edits) + 1}s")
         instance.set(smtp_helo_timeout=edits[-1])
         return ""
 
-    monkeypatch.setattr(Postfix, "check", check)
+    monkeypatch.setattr(StagedConfig, "check", check)
     with pytest.raises(ApplyError, match=r"main\.cf changes all the time; stop what edits it"):
         apply(planned(postfix, desired(postfix)), postfix, state, keep=True)
 
@@ -278,26 +297,26 @@ def test_a_file_that_changes_all_the_time_is_left_alone(
 def test_no_edit_of_postconf_is_lost_beside_repairs(
     instance: PostfixInstance, postfix: Postfix, state: Path
 ) -> None:
-    """A script sets one parameter after the other while a managed one is broken and put right again and again."""
+    """A script sets one parameter after the other while a managed one is repaired again and again."""
     wanted = desired(postfix)
     apply(planned(postfix, wanted), postfix, state, keep=False)
     repairs = 0
 
-    def put_right(times: int) -> None:
-        wait_for(lambda: repairs == times, what="the level to be put right")
+    def wait_for_repair(number: int) -> None:
+        wait_for(lambda: repairs == number, what="the repair of the level")
 
     def script() -> None:
         for batch in range(5):
             instance.set(smtp_tls_security_level="none")
             for number in range(8):
                 instance.set(**{f"site_parameter_{batch}_{number}": "set"})
-            put_right(batch + 1)
+            wait_for_repair(batch + 1)
 
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(script)
         while not running.done():
-            if departures := planned(postfix, wanted):
-                apply(departures, postfix, state, keep=False)
+            if todo := planned(postfix, wanted):
+                apply(todo, postfix, state, keep=False)
                 repairs += 1
         running.result()
 

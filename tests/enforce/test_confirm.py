@@ -1,46 +1,79 @@
-"""New settings and the words of probes on them: what is confirmed, what is taken back, and to what."""
+"""Commit-confirm: which settings are confirmed, which are rolled back, and to which generation."""
 
 import errno
 import subprocess
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from postward.agent.enforce.apply import exclusively
+from postward.agent.enforce.confirm import Decision, decide
 from postward.agent.enforce.history import list_generations
-from postward.agent.postfix.candidate import Candidate
-from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.agent.postfix.commands import PostfixError
+from postward.agent.postfix.config import Candidate, StagedConfig
 from tests.enforce.enforcing import PASSWORD, Clock, enforcer, settings
 from tests.support import CA, PostfixInstance, Relay, wait_for
 from tests.support.product import POSTWARD, run_postward, write_settings
 
 
 def table(instance: PostfixInstance) -> str:
-    """The logins."""
+    """The contents of the table of logins."""
     return (instance.config_directory / "sasl_passwd").read_text()
 
 
-def work(instance: PostfixInstance, tmp_path: Path) -> None:
-    """Bring a configuration into force, and have it confirmed by a probe."""
+@dataclass(frozen=True)
+class Probe:
+    """The result of a probe."""
+
+    submitted: float
+    relayed: bool = True
+    conclusive: bool = True
+    reason: str = "auth"
+
+
+@pytest.mark.parametrize(
+    ("results", "decision"),
+    [
+        ([], Decision.WAIT),
+        ([None], Decision.WAIT),
+        ([Probe(100)], Decision.KEEP),
+        ([Probe(100), None], Decision.WAIT),
+        ([Probe(100), Probe(101)], Decision.KEEP),
+        ([Probe(99)], Decision.WAIT),
+        ([Probe(99, relayed=False)], Decision.WAIT),
+        ([Probe(100, relayed=False)], Decision.ROLL_BACK),
+        ([Probe(100, relayed=False), None], Decision.ROLL_BACK),
+        ([Probe(100, relayed=False, conclusive=False)], Decision.WAIT),
+    ],
+)
+def test_probes_decide(results: Iterable[Probe | None], decision: Decision) -> None:
+    """Settings applied at second 100 are kept once each route was probed since, and rolled back after one failure."""
+    assert decide(100, results) is decision
+
+
+def apply_confirmed(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Apply settings, and confirm them."""
     one = enforcer(instance, settings(instance, tmp_path))
     one.converge()
-    one.confirm(accepted=True)
+    one.confirm(Decision.KEEP)
 
 
-def test_a_refused_candidate_goes_back_only_to_one_that_worked(
+def test_a_failed_probe_rolls_back_only_to_a_confirmed_configuration(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
-    """Without a confirmed configuration a failed probe changes nothing; with one, it comes back."""
+    """Without one a failed probe changes nothing; with one, that is restored and the settings are refused."""
     first = enforcer(instance, settings(instance, tmp_path))
     first.converge()
-    first.confirm(accepted=False, reason="auth")
+    first.confirm(Decision.ROLL_BACK, "auth")
     assert (first.state.in_sync, first.state.applies["rolled_back"]) == (True, 0)
-    first.confirm(accepted=True)
+    first.confirm(Decision.KEEP)
 
     second = enforcer(instance, settings(instance, tmp_path, password="another"))
     second.converge()
-    second.confirm(accepted=False, reason="auth")
+    second.confirm(Decision.ROLL_BACK, "auth")
     assert second.state.applies["rolled_back"] == 1
     assert "user:s3cret" in (instance.config_directory / "sasl_passwd").read_text()
     assert not second.converge()
@@ -51,20 +84,20 @@ def test_a_refused_candidate_goes_back_only_to_one_that_worked(
     assert first.state.in_sync
 
 
-def test_a_chain_of_changes_that_fail_goes_back_to_the_one_that_worked(
+def test_many_failed_changes_roll_back_to_the_confirmed_one(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
-    """Not to the one before the last, which no probe has confirmed either; also after many of them, and again and again."""
+    """Not to the one before the last, which is not confirmed either; also repeatedly, and after more than are kept."""
     good = settings(instance, tmp_path)
     first = enforcer(instance, good)
     first.converge()
-    first.confirm(accepted=True)
+    first.confirm(Decision.KEEP)
     for number in range(12):
         enforcer(instance, settings(instance, tmp_path, password=f"wrong-{number}")).converge()
     for last in ("wrong-at-last", "wrong-once-more"):
         one = enforcer(instance, settings(instance, tmp_path, password=last))
         one.converge()
-        one.confirm(accepted=False, reason="auth")
+        one.confirm(Decision.ROLL_BACK, "auth")
         assert f"user:{PASSWORD}\n" in (instance.config_directory / "sasl_passwd").read_text()
 
     back = enforcer(instance, good)
@@ -77,11 +110,11 @@ def test_a_chain_of_changes_that_fail_goes_back_to_the_one_that_worked(
     assert enforcer(instance, settings(instance, tmp_path, password="wrong-once-more")).converge()
 
 
-def test_a_word_on_former_settings_is_not_one_on_those_that_follow(
+def test_a_probe_of_former_settings_says_nothing_about_newer_ones(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
-    """The password file changes while the probe is under way: what failed is the old password, and the new one is tried."""
-    work(instance, tmp_path)
+    """The password file changes while a probe is under way: the old password failed, and the new one is tried."""
+    apply_confirmed(instance, tmp_path)
     file = tmp_path / "password"
     file.write_text("old")
     wanted = settings(instance, tmp_path, password_file=str(file))
@@ -91,23 +124,21 @@ def test_a_word_on_former_settings_is_not_one_on_those_that_follow(
     sent = one.applied_at
 
     file.write_text("new")
-    one.confirm(accepted=False, reason="auth", applied_at=sent)
+    one.confirm(Decision.ROLL_BACK, "auth", applied_at=sent)
     assert f"user:{PASSWORD}\n" in (instance.config_directory / "sasl_passwd").read_text()
     clock.now += 60
     assert one.converge()
     assert "user:new\n" in (instance.config_directory / "sasl_passwd").read_text()
 
-    one.confirm(accepted=False, reason="auth", applied_at=sent)
+    one.confirm(Decision.ROLL_BACK, "auth", applied_at=sent)
     assert one.pending_confirmation
-    one.confirm(accepted=True, applied_at=one.applied_at)
+    one.confirm(Decision.KEEP, applied_at=one.applied_at)
     assert (one.pending_confirmation, one.state.applies["confirmed"]) == (False, 2)
 
 
-def test_a_probe_that_failed_for_a_departure_is_no_word_on_the_settings(
-    instance: PostfixInstance, tmp_path: Path
-) -> None:
-    """New settings, and somebody deletes the index before they are confirmed: it is built, and they are probed again."""
-    work(instance, tmp_path)
+def test_a_probe_that_failed_because_of_drift_is_ignored(instance: PostfixInstance, tmp_path: Path) -> None:
+    """An index is deleted before new settings are confirmed: it is rebuilt, and the settings are probed again."""
+    apply_confirmed(instance, tmp_path)
     clock = Clock()
     one = enforcer(instance, settings(instance, tmp_path, smtp_helo_timeout="77s"), clock)
     assert one.converge()
@@ -115,36 +146,36 @@ def test_a_probe_that_failed_for_a_departure_is_no_word_on_the_settings(
     clock.now += 1
     (instance.config_directory / "sasl_passwd.db").unlink()
 
-    one.confirm(accepted=False, reason="local_config", applied_at=sent)
+    one.confirm(Decision.ROLL_BACK, "local_config", applied_at=sent)
     assert one.converge()
-    one.confirm(accepted=False, reason="local_config", applied_at=sent)
+    one.confirm(Decision.ROLL_BACK, "local_config", applied_at=sent)
     assert one.state.applies["rolled_back"] == 0
     assert instance.postconf("smtp_helo_timeout") == {"smtp_helo_timeout": "77s"}
 
-    one.confirm(accepted=False, reason="relay_down", applied_at=one.applied_at)
+    one.confirm(Decision.ROLL_BACK, "relay_down", applied_at=one.applied_at)
     assert one.state.applies["rolled_back"] == 1
 
 
-def test_settings_that_change_no_file_are_as_good_as_the_former(
+def test_settings_that_change_no_file_are_confirmed_with_the_former(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
-    """Postfix's own value is written down: nothing came into force, so nothing is to be confirmed, or taken back."""
+    """The settings name Postfix's default: nothing came into force, so nothing is confirmed or rolled back."""
     for password in ("former", PASSWORD):
         one = enforcer(instance, settings(instance, tmp_path, password=password))
         one.converge()
-        one.confirm(accepted=True)
+        one.confirm(Decision.KEEP)
     same = enforcer(instance, settings(instance, tmp_path, smtp_helo_timeout="300s"))
     assert not same.converge()
     assert not same.pending_confirmation
 
-    same.confirm(accepted=False, reason="relay_down")
+    same.confirm(Decision.ROLL_BACK, "relay_down")
     assert same.state.applies["rolled_back"] == 0
     assert f"user:{PASSWORD}\n" in table(instance)
 
 
-def test_what_others_edited_survives_a_rollback(instance: PostfixInstance, tmp_path: Path) -> None:
-    """Only what the failed settings changed is as it was: a parameter set, one added, the table."""
-    work(instance, tmp_path)
+def test_edits_of_other_programs_survive_a_rollback(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Only the changes of the failed settings are undone: a parameter changed, one added, a table."""
+    apply_confirmed(instance, tmp_path)
     before = instance.postconf("smtp_helo_timeout", "relayhost")
     failing = enforcer(
         instance, settings(instance, tmp_path, password="wrong", smtp_helo_timeout="77s", relay_port=2526)
@@ -152,7 +183,7 @@ def test_what_others_edited_survives_a_rollback(instance: PostfixInstance, tmp_p
     failing.converge()
     instance.set(message_size_limit="77000000")
     instance.set_service("smtp/unix/smtp_connect_timeout", "33s")
-    failing.confirm(accepted=False, reason="auth")
+    failing.confirm(Decision.ROLL_BACK, "auth")
 
     assert instance.postconf("smtp_helo_timeout", "relayhost") == before
     assert "smtp_helo_timeout" not in (instance.config_directory / "main.cf").read_text()
@@ -161,44 +192,44 @@ def test_what_others_edited_survives_a_rollback(instance: PostfixInstance, tmp_p
     assert "smtp_connect_timeout=33s" in (instance.config_directory / "master.cf").read_text()
 
 
-def test_a_word_sent_before_another_process_applied_is_no_word(
+def test_a_probe_sent_before_another_process_applied_is_ignored(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
-    """The agent finds in force what `postward apply` has brought there; its probe under way was of what was before."""
+    """`postward apply` changes the configuration while a probe of the agent is under way."""
     file = tmp_path / "password"
     file.write_text("old")
     wanted = settings(instance, tmp_path, password_file=str(file))
     clock = Clock()
     running = enforcer(instance, wanted, clock)
     running.converge()
-    running.confirm(accepted=True)
+    running.confirm(Decision.KEEP)
     sent = running.applied_at
 
     file.write_text("new")
     enforcer(instance, wanted).converge()
     clock.now += 1
     running.converge()
-    running.confirm(accepted=False, reason="auth", applied_at=sent)
+    running.confirm(Decision.ROLL_BACK, "auth", applied_at=sent)
     assert "user:new\n" in table(instance)
     assert running.state.applies["rolled_back"] == 0
 
 
-def test_observing_takes_nothing_back(instance: PostfixInstance, tmp_path: Path) -> None:
-    """Mode = observe changes nothing, whatever probes say."""
-    work(instance, tmp_path)
+def test_observing_rolls_nothing_back(instance: PostfixInstance, tmp_path: Path) -> None:
+    """With mode = observe nothing is changed, whatever the result of a probe."""
+    apply_confirmed(instance, tmp_path)
     enforcer(instance, settings(instance, tmp_path, password="wrong")).converge()
     observing = enforcer(instance, settings(instance, tmp_path, password="wrong", mode="observe"))
     observing.converge()
-    observing.confirm(accepted=False, reason="auth")
+    observing.confirm(Decision.ROLL_BACK, "auth")
 
     assert "user:wrong\n" in table(instance)
 
 
-def test_a_mixture_is_not_what_worked(
+def test_a_half_done_change_is_not_kept_as_confirmed(
     instance: PostfixInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tables are new and main.cf is not: the second try keeps that, and a failed probe does not go back to it."""
-    work(instance, tmp_path)
+    """Tables are new and main.cf is not: the second try does not keep this mixture as a generation to roll back to."""
+    apply_confirmed(instance, tmp_path)
     one = enforcer(instance, settings(instance, tmp_path, password="wrong", smtp_helo_timeout="77s"))
     with monkeypatch.context() as full:
         full.setattr(Candidate, "move", _no_space)
@@ -206,16 +237,16 @@ def test_a_mixture_is_not_what_worked(
     assert "some files are changed already" in (one.state.problem or "")
     assert one.pause > 1
     one.converge()
-    one.confirm(accepted=False, reason="auth")
+    one.confirm(Decision.ROLL_BACK, "auth")
 
     assert one.state.applies["rolled_back"] == 1
     assert f"user:{PASSWORD}\n" in table(instance)
 
 
-def test_what_cannot_be_moved_into_place_leaves_no_trace(
+def test_a_change_that_cannot_be_moved_into_place_leaves_no_trace(
     instance: PostfixInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk, a read-only mount: told once, nothing to bring into force, one generation, and no hurry to try again."""
+    """On a full disk: one failure counted, nothing pending, one generation, and a longer pause before the next try."""
     one = enforcer(instance, settings(instance, tmp_path))
     one.converge()
     again = enforcer(instance, settings(instance, tmp_path, smtp_helo_timeout="77s"))
@@ -235,11 +266,9 @@ def _no_space(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_what_another_tool_fights_over_is_no_reason_to_keep_what_fails(
-    instance: PostfixInstance, tmp_path: Path
-) -> None:
-    """A departure that is left alone says nothing for or against the settings; nor is it kept as what worked."""
-    work(instance, tmp_path)
+def test_a_conflict_does_not_prevent_a_rollback(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Drift that is left alone says nothing about the settings, and is not kept as a confirmed configuration."""
+    apply_confirmed(instance, tmp_path)
     failing = enforcer(instance, settings(instance, tmp_path, password="wrong"))
     failing.converge()
     for _ in range(4):
@@ -247,26 +276,26 @@ def test_what_another_tool_fights_over_is_no_reason_to_keep_what_fails(
         failing.converge()
     assert failing.state.conflicts == ["smtp_tls_loglevel"]
 
-    failing.confirm(accepted=False, reason="auth")
+    failing.confirm(Decision.ROLL_BACK, "auth")
     assert f"user:{PASSWORD}\n" in table(instance)
 
 
-def test_a_probe_that_got_through_by_a_hand_edit_proves_nothing(
+def test_a_probe_accepted_because_of_a_hand_edit_is_ignored(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
-    """Somebody set the relay that works by hand; the settings name one that does not."""
+    """A working relay was set by hand; the settings name another one."""
     one = enforcer(instance, settings(instance, tmp_path))
     one.converge()
     instance.set(relayhost="[working.test]:587")
-    one.confirm(accepted=True)
+    one.confirm(Decision.KEEP)
 
     assert one.pending_confirmation
 
 
-def test_what_is_not_the_settings_fault_is_tried_again(
+def test_a_failure_that_is_not_the_settings_fault_is_tried_again(
     instance: PostfixInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Postfix refuses main.cf for another parameter, or does not come to a judgement: mended, the settings are applied."""
+    """Postfix refuses main.cf for another parameter, or `postfix check` times out: later, the settings are applied."""
     one = enforcer(instance, settings(instance, tmp_path))
     one.look()
     instance.set(default_process_limit="many")
@@ -277,7 +306,7 @@ def test_what_is_not_the_settings_fault_is_tried_again(
     instance.set(default_process_limit="100")
 
     with monkeypatch.context() as slow:
-        slow.setattr(Postfix, "check", _too_slow)
+        slow.setattr(StagedConfig, "check", _too_slow)
         assert not one.converge()
     assert one.converge()
 
@@ -286,8 +315,8 @@ def _too_slow(*_: object) -> str:
     raise PostfixError("postfix check did not end within 30 s")
 
 
-def test_a_retired_enforcer_does_no_more(instance: PostfixInstance, tmp_path: Path) -> None:
-    """It waited for the lock while other settings came: it must not bring the former ones back."""
+def test_a_retired_enforcer_changes_nothing(instance: PostfixInstance, tmp_path: Path) -> None:
+    """It waited for the lock while other settings came: it must not apply the former ones."""
     former = enforcer(instance, settings(instance, tmp_path, password="former"))
     with ThreadPoolExecutor(1) as threads:
         with exclusively(tmp_path / "enforce"):
@@ -300,14 +329,14 @@ def test_a_retired_enforcer_does_no_more(instance: PostfixInstance, tmp_path: Pa
 
 
 def test_a_file_that_is_being_written_is_waited_for(instance: PostfixInstance, tmp_path: Path) -> None:
-    """Somebody copies a main.cf over the old one, slowly: all of it is there afterwards, and what the settings say."""
+    """A main.cf is copied over the old one, slowly: all of it is kept, and the drift in it is repaired."""
     one = enforcer(instance, settings(instance, tmp_path))
     one.converge()
     main_cf = instance.config_directory / "main.cf"
     text = main_cf.read_text().replace("relayhost = [127.0.0.1]:2525", "relayhost = [other.test]")
     with ThreadPoolExecutor(1) as threads:
         with main_cf.open("w") as file:
-            file.write("a line that says nothing\n# ")
+            file.write("a line without a value\n# ")
             file.flush()
             looking = threads.submit(one.converge)
             assert not wait([looking], timeout=0.3).done
@@ -320,8 +349,8 @@ def test_a_file_that_is_being_written_is_waited_for(instance: PostfixInstance, t
     assert one.state.in_sync
 
 
-def test_the_enforcer_on_its_own_proves_what_it_finds_unproven(tmp_path: Path) -> None:
-    """Settings that no mail goes out with were applied, and the host was restarted before a probe had a word."""
+def test_postward_enforce_confirms_what_it_finds_unconfirmed(tmp_path: Path) -> None:
+    """Settings that do not work were applied, and the host was restarted before a probe was conclusive."""
     with (
         Relay(CA(), users={"user": PASSWORD}) as relay,
         PostfixInstance(tmp_path / "postfix") as postfix,

@@ -1,4 +1,4 @@
-"""The enforcer's judgement: what it puts right, what it leaves alone, and what it says."""
+"""The enforcer: which drift it repairs, what it leaves alone, and what it reports."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from postward.agent.enforce.apply import exclusively
+from postward.agent.enforce.confirm import Decision
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.state import read_enforcement
 from postward.agent.postfix.commands import Postfix
@@ -15,21 +16,23 @@ from tests.enforce.enforcing import PASSWORD, Clock, enforcer, settings
 from tests.support import CA, PostfixInstance, Relay, wait_for
 
 
-def test_new_settings_are_applied_and_wait_for_a_probe(instance: PostfixInstance, tmp_path: Path) -> None:
-    """The first converge changes, the second finds nothing; the configuration is pending_confirmation until a probe's word."""
+def test_new_settings_are_applied_and_wait_for_confirmation(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """The first convergence applies them, the second finds no drift. They are pending until a probe confirms them."""
     one = enforcer(instance, settings(instance, tmp_path))
 
     assert one.converge()
     assert not one.converge()
     assert (one.state.in_sync, one.state.drift, one.state.applies["applied"]) == (True, [], 1)
     assert one.pending_confirmation
-    one.confirm(accepted=True)
+    one.confirm(Decision.KEEP)
     assert not one.pending_confirmation
     assert one.state.applies["confirmed"] == 1
 
 
-def test_observing_names_and_changes_nothing(instance: PostfixInstance, tmp_path: Path) -> None:
-    """Mode = observe."""
+def test_observing_reports_drift_and_changes_nothing(instance: PostfixInstance, tmp_path: Path) -> None:
+    """With mode = observe, the drift is named in the state."""
     before = (instance.config_directory / "main.cf").read_bytes()
     one = enforcer(instance, settings(instance, tmp_path, mode="observe"))
 
@@ -40,8 +43,8 @@ def test_observing_names_and_changes_nothing(instance: PostfixInstance, tmp_path
     assert "mode = observe, so nothing is changed" in (one.state.problem or "")
 
 
-def test_a_drift_that_comes_back_is_another_tool(instance: PostfixInstance, tmp_path: Path) -> None:
-    """After three repairs within an hour, the first change not being one, it is left alone and told; an hour later it is tried again."""
+def test_drift_that_returns_is_a_conflict(instance: PostfixInstance, tmp_path: Path) -> None:
+    """After three repairs within an hour a parameter is left alone and reported; an hour later it is repaired again."""
     clock = Clock()
     one = enforcer(instance, settings(instance, tmp_path), clock)
     one.converge()
@@ -64,8 +67,10 @@ def test_a_drift_that_comes_back_is_another_tool(instance: PostfixInstance, tmp_
     assert one.state.conflicts == []
 
 
-def test_a_main_cf_that_postfix_cannot_read_gives_way(instance: PostfixInstance, tmp_path: Path) -> None:
-    """A line without `=` stops every Postfix command; the last good file comes back, the broken one is kept."""
+def test_an_unreadable_main_cf_is_replaced_by_the_last_readable_one(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """A line without `=` stops every Postfix command: the last readable file is restored, the broken one is kept."""
     one = enforcer(instance, settings(instance, tmp_path))
     one.converge()
     main_cf = instance.config_directory / "main.cf"
@@ -81,7 +86,7 @@ def test_a_main_cf_that_postfix_cannot_read_gives_way(instance: PostfixInstance,
 
 
 def test_settings_that_postfix_refuses_are_not_tried_again(instance: PostfixInstance, tmp_path: Path) -> None:
-    """Told with Postfix's words, counted once, until they change."""
+    """They are reported with Postfix's error and counted once, until they change."""
     one = enforcer(instance, settings(instance, tmp_path, message_size_limit="10MB"))
     for _ in range(3):
         one.converge()
@@ -92,10 +97,10 @@ def test_settings_that_postfix_refuses_are_not_tried_again(instance: PostfixInst
     assert enforcer(instance, settings(instance, tmp_path)).converge()
 
 
-def test_a_change_that_the_running_postfix_has_not_read_is_a_drift(
+def test_a_change_that_the_running_postfix_has_not_read_is_drift(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
-    """An edit without a reload is in force for some processes and not for others: named, and reloaded."""
+    """An edit without a reload is in force for some processes and not for others: Postfix is reloaded."""
     one = enforcer(instance, settings(instance, tmp_path))
     with instance:
         one.converge()
@@ -114,20 +119,20 @@ def test_a_change_that_the_running_postfix_has_not_read_is_a_drift(
 
 @dataclass(frozen=True)
 class EditedMeanwhile(Postfix):
-    """A Postfix whose main.cf somebody edits between what a look reads first and what it reads last."""
+    """A Postfix whose main.cf is edited while `read_actual` reads it."""
 
     instance: PostfixInstance
 
     def parameters(self, names: Iterable[str]) -> dict[str, str]:
-        """As they were before the edit."""
-        found = Postfix.parameters(self, names)
-        if "relayhost" in found:
+        """Return them as they were before the edit."""
+        parameters = Postfix.parameters(self, names)
+        if "relayhost" in parameters:
             self.instance.set(smtp_tls_security_level="none")
-        return found
+        return parameters
 
 
-def test_an_edit_in_the_middle_of_a_look_is_put_right_once(instance: PostfixInstance, tmp_path: Path) -> None:
-    """What was read before the edit says nothing of it, and a reload would bring it into force: the next look sees it."""
+def test_an_edit_during_a_look_is_repaired_by_the_next(instance: PostfixInstance, tmp_path: Path) -> None:
+    """It is not taken for a change that only lacks a reload, which would bring it into force."""
     wanted = settings(instance, tmp_path)
     with instance:
         enforcer(instance, wanted).converge()
@@ -141,10 +146,9 @@ def test_an_edit_in_the_middle_of_a_look_is_put_right_once(instance: PostfixInst
 def test_a_process_that_holds_the_lock_is_waited_for(
     instance: PostfixInstance,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """`postward apply` beside the agent: its look is late, or told and left out, and comes to no harm."""
+    """Beside `postward apply`, a convergence is delayed; after a time-out it is reported and skipped."""
     one = enforcer(instance, settings(instance, tmp_path))
     with ThreadPoolExecutor(1) as threads:
         with exclusively(tmp_path / "enforce"):
@@ -152,18 +156,20 @@ def test_a_process_that_holds_the_lock_is_waited_for(
             assert not wait([waiting], timeout=0.3).done
         assert waiting.result()
 
-    monkeypatch.setattr("postward.agent.enforce.apply._LOCK_TAKES", 0.1)
+    impatient = Enforcer(settings(instance, tmp_path), Postfix(instance.config_directory), lock_timeout=0.1)
     with exclusively(tmp_path / "enforce"):
-        assert not one.converge()
+        assert not impatient.converge()
     assert "another Postward process has been changing the configuration" in caplog.text
-    assert (one.state.in_sync, one.state.applies["failed"]) == (False, 0)
-    told = read_enforcement(tmp_path / "enforce" / "enforcement.json")
-    assert told is not None
-    assert told.in_sync
+    assert (impatient.state.in_sync, impatient.state.applies["failed"]) == (False, 0)
+    on_disk = read_enforcement(tmp_path / "enforce" / "enforcement.json")
+    assert on_disk is not None
+    assert on_disk.in_sync
 
 
-def test_apply_ends_a_fight_for_the_running_enforcer_too(instance: PostfixInstance, tmp_path: Path) -> None:
-    """What one process forgets, and counts, the other knows."""
+def test_apply_ends_a_conflict_for_the_running_enforcer_too(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """Two processes share the record of repairs."""
     running = enforcer(instance, settings(instance, tmp_path))
     running.converge()
     for _ in range(4):
@@ -172,7 +178,7 @@ def test_apply_ends_a_fight_for_the_running_enforcer_too(instance: PostfixInstan
     assert running.state.conflicts == ["relayhost"]
 
     by_hand = enforcer(instance, settings(instance, tmp_path))
-    by_hand.try_again()
+    by_hand.forget_failures()
     by_hand.converge()
     instance.set(relayhost="[other.test]:25")
     running.converge()
@@ -180,10 +186,8 @@ def test_apply_ends_a_fight_for_the_running_enforcer_too(instance: PostfixInstan
     assert (running.state.conflicts, running.state.repairs["relayhost"]) == ([], 5)
 
 
-def test_an_index_that_was_missing_is_there_for_all_that_sends(
-    instance: PostfixInstance, tmp_path: Path
-) -> None:
-    """A client of SMTP that has met no index keeps failing as long as it lives: it is gone after the repair."""
+def test_a_rebuilt_index_is_used_by_all_clients(instance: PostfixInstance, tmp_path: Path) -> None:
+    """An smtp(8) process that found no index keeps failing until it ends: the repair ends it by a reload."""
     with Relay(CA(), users={"user": PASSWORD}) as relay, instance:
         one = enforcer(instance, settings(instance, tmp_path, relay_port=relay.port))
         one.converge()
@@ -197,8 +201,8 @@ def test_an_index_that_was_missing_is_there_for_all_that_sends(
         assert len(instance.log_lines("maps lookup error")) == failures
 
 
-def test_a_failure_that_repeats_is_one_failure(instance: PostfixInstance, tmp_path: Path) -> None:
-    """A password file that is gone is told once and counted once."""
+def test_a_failure_that_repeats_is_counted_once(instance: PostfixInstance, tmp_path: Path) -> None:
+    """A missing password file is logged once and counted once."""
     wanted = settings(instance, tmp_path)
     relay = wanted.relay[0].model_copy(update={"password": None, "password_file": "/nonexistent/password"})
     one = enforcer(instance, wanted.model_copy(update={"relay": [relay]}))
@@ -210,12 +214,12 @@ def test_a_failure_that_repeats_is_one_failure(instance: PostfixInstance, tmp_pa
 
 
 def test_the_state_survives_a_restart(instance: PostfixInstance, tmp_path: Path) -> None:
-    """Counts go on, and everybody may read the file while the folder's secrets are root's."""
+    """Counts continue. enforcement.json is readable by all users, everything else only by root."""
     enforcer(instance, settings(instance, tmp_path)).converge()
     again = enforcer(instance, settings(instance, tmp_path))
 
     assert again.state.applies["applied"] == 1
     assert (tmp_path / "enforce" / "enforcement.json").stat().st_mode & 0o777 == 0o644
-    for name in ("generations", "last-good"):
+    for name in ("generations", "last-readable"):
         assert (tmp_path / "enforce" / name).stat().st_mode & 0o077 == 0
-    assert (tmp_path / "enforce" / "verdicts.json").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "enforce" / "applied.json").stat().st_mode & 0o077 == 0

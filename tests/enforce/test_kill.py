@@ -1,7 +1,6 @@
-"""Killed at any point, the configuration is exactly the old or the new, and the next start brings the rest.
+"""After a kill at any point, the configuration is exactly the old or the new, and the next start completes the change.
 
-A child process applies a change and is ended, without any clean-up, at its Nth call into the file system; N runs
-through all of them.
+A child process applies a change and exits, without any clean-up, at its Nth file system call, for each N.
 """
 
 import shutil
@@ -17,45 +16,46 @@ import pytest
 
 from postward.agent.enforce.apply import read_actual
 from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.config import StagedConfig
 from postward.config.desired import DesiredState
 from postward.config.drift import drift
 from postward.config.plan import plan
-from tests.enforce.killing import KILLED, converge, killed_at, wanted
+from tests.enforce.killing import KILLED, converge, desired_for, killed_at
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Postfix, Path, DesiredState, DesiredState]:
-    """A Postfix that has the old settings, its state folder, and the old and the new desired state."""
+    """A Postfix with the old settings, its state directory, and the old and the new desired state."""
     require_postfix()
-    # Two of Postfix's scripts, which change nothing and take most of the time; other tests run them.
-    monkeypatch.setattr(Postfix, "check", lambda _: "")
+    # Two of Postfix's scripts change nothing and take most of the time; other tests run them.
+    monkeypatch.setattr(StagedConfig, "check", lambda _: "")
     monkeypatch.setattr(Postfix, "is_running", lambda _: False)
     instance = PostfixInstance(tmp_path / "postfix")
     postfix, state = Postfix(instance.config_directory), tmp_path / "state"
-    old, new = wanted(postfix, 587, "old-password"), wanted(postfix, 2525, "new-password")
+    old, new = desired_for(postfix, 587, "old-password"), desired_for(postfix, 2525, "new-password")
     converge(postfix, state, old)
     return postfix, state, old, new
 
 
-def test_every_call_of_apply_killed_once(
+def test_apply_can_be_killed_at_every_call(
     host: tuple[Postfix, Path, DesiredState, DesiredState], tmp_path: Path
 ) -> None:
-    """Whatever the call: Postfix can read what is there, it is the old or the new, and the next look completes it."""
+    """Postfix can read the files, they are the old or the new ones, and the next convergence completes the change."""
     postfix, state, old, new = host
     backup = tmp_path / "backup"
     shutil.copytree(postfix.config_directory, backup / "etc")
     shutil.copytree(state, backup / "state")
-    seen = {"old": 0, "new": 0}
+    in_force = {"old": 0, "new": 0}
     number = 0
     while True:
         number += 1
         if not killed_at(number, lambda: converge(postfix, state, new)):
             break
         relayhost = postfix.parameters(["relayhost"])["relayhost"]
-        seen["old" if relayhost == old.parameters["relayhost"] else "new"] += 1
+        in_force["old" if relayhost == old.parameters["relayhost"] else "new"] += 1
         assert relayhost in {old.parameters["relayhost"], new.parameters["relayhost"]}
-        # The login for the next hop in force is there, whichever that is.
+        # The login of the next hop in force is in the table.
         hop = {old.parameters["relayhost"]: "old-password", new.parameters["relayhost"]: "new-password"}
         login = postfix.look_up("hash", postfix.config_directory / "sasl_passwd", [relayhost])
         assert login == {relayhost: f"user:{hop[relayhost]}"}, f"killed at call {number}"
@@ -71,13 +71,13 @@ def test_every_call_of_apply_killed_once(
             shutil.copytree(kept, folder)
 
     assert number > 40
-    assert seen["old"] > 0
-    assert seen["new"] > 0
+    assert in_force["old"] > 0
+    assert in_force["new"] > 0
 
 
 @contextmanager
 def sending(postfix: PostfixInstance) -> Iterator[Counter[str]]:
-    """Somebody sends all the time, by SMTP and by sendmail; gives the recipients of what Postfix has accepted."""
+    """Send mail all the time, by SMTP and by sendmail. Yields the recipients of the mails that Postfix accepted."""
     accepted: Counter[str] = Counter()
     over = threading.Event()
     problems: list[BaseException] = []
@@ -105,8 +105,8 @@ def sending(postfix: PostfixInstance) -> Iterator[Counter[str]]:
     assert problems == []
 
 
-def test_a_running_postfix_loses_no_mail_whenever_apply_is_killed(tmp_path: Path) -> None:
-    """Two relays, changed to and fro, each change killed at another call: all mail is accepted, and each arrives once."""
+def test_no_mail_is_lost_when_apply_is_killed(tmp_path: Path) -> None:
+    """Relays are exchanged again and again, each change killed at another call: all mail is accepted and arrives once."""
     require_postfix()
     users = {"user": "old-password"}, {"user": "new-password"}
     with (
@@ -116,7 +116,7 @@ def test_a_running_postfix_loses_no_mail_whenever_apply_is_killed(tmp_path: Path
     ):
         postfix, state = Postfix(instance.config_directory), tmp_path / "state"
         sides = [(relay.port, login["user"]) for relay, login in zip((old, new), users, strict=True)]
-        converge(postfix, state, wanted(postfix, *sides[0]))
+        converge(postfix, state, desired_for(postfix, *sides[0]))
         killed = 0
         with sending(instance) as accepted:
             for turn, number in enumerate(range(3, 60, 6), 1):
@@ -130,8 +130,8 @@ def test_a_running_postfix_loses_no_mail_whenever_apply_is_killed(tmp_path: Path
                 ]
                 done = subprocess.run([*child, str(port), password, str(number)], check=False)
                 killed += done.returncode == KILLED
-                converge(postfix, state, wanted(postfix, port, password))
-        instance.sendmail("last@dest.test")  # pickup(8) then looks at all of maildrop
+                converge(postfix, state, desired_for(postfix, port, password))
+        instance.sendmail("last@dest.test")  # pickup(8) then scans all of maildrop
         accepted["last@dest.test"] += 1
 
         def arrived() -> Counter[str]:

@@ -1,4 +1,4 @@
-"""New settings are tried on the relay first: what it would not take is told, and nothing is changed."""
+"""Preflight: new settings are tried on the relay first; if it refuses them, nothing is changed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +14,14 @@ HOST = 'host = "127.0.0.1"'
 
 @pytest.fixture(scope="module")
 def relay() -> Iterator[Relay]:
-    """A relay whose certificate nobody knows."""
+    """A relay whose certificate is not trusted."""
     require_postfix()
     with Relay(CA(), "localhost", users={"user": PASSWORD}) as relay:
         yield relay
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "message"),
     [
         (HOST, HOST, None),
         (HOST, 'host = "no-such-relay.invalid"', "at step dns: dns ("),
@@ -30,12 +30,12 @@ def relay() -> Iterator[Relay]:
         ('tls = "starttls"', 'tls = "implicit"', "at step tls: tls_handshake ("),
         (HOST, 'host = "localhost"\nverify = true\nca_file = "{ca}"', "at step certificate: tls_verify ("),
     ],
-    ids=["right", "name", "port", "login", "kind of TLS", "certificate"],
+    ids=["good", "name", "port", "login", "kind of TLS", "certificate"],
 )
-def test_what_the_relay_would_not_take_is_told(
-    old: str, new: str, words: str | None, tmp_path: Path, relay: Relay
+def test_settings_that_the_relay_refuses_are_not_applied(
+    old: str, new: str, message: str | None, tmp_path: Path, relay: Relay
 ) -> None:
-    """The step, the cause and the relay's words; the configuration stays as it is."""
+    """The error names step, cause and the relay's reply; the configuration is unchanged."""
     other_authority = CA().write(tmp_path)
     closed = free_port()
     postfix = PostfixInstance(tmp_path / "postfix")
@@ -47,11 +47,11 @@ def test_what_the_relay_would_not_take_is_told(
     done = run_postward("apply", "--config", str(path))
     after = {file.name: file.read_bytes() for file in postfix.config_directory.iterdir() if file.is_file()}
 
-    if words is None:
+    if message is None:
         assert done.returncode == 0, done.stderr
         assert before != after
     else:
         assert done.returncode == 1
-        assert words in done.stderr
+        assert message in done.stderr
         assert before == after
     assert PASSWORD not in done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Several relays on a real Postfix: by sender, of both kinds of TLS side by side, as a fallback, under one sender."""
+"""Several relays on a real Postfix: chosen by sender, with both kinds of TLS, as a fallback, and with one sender."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +38,7 @@ def table(name: str, relay: Relay, *lines: str) -> str:
 
 
 def applied(tmp_path: Path, postfix: PostfixInstance, *tables: str, host: str = "") -> Path:
-    """Settings with these relays, applied; a second apply has nothing to do."""
+    """Apply settings with these relays. A second apply must change nothing."""
     path = tmp_path / "postward.toml"
     path.write_text(
         f'[host]\nmyhostname = "mail.example.test"\ninet_protocols = "ipv4"\n{host}\n{"".join(tables)}'
@@ -49,9 +49,10 @@ def applied(tmp_path: Path, postfix: PostfixInstance, *tables: str, host: str = 
     assert done.returncode == 0, done.stderr
     files = {file.name: file.read_bytes() for file in postfix.config_directory.iterdir() if file.is_file()}
     again = run_postward("apply", "--config", str(path))
-    assert (again.returncode, again.stdout) == (0, "in sync: Postfix has what the settings say\n"), (
-        again.stderr
-    )
+    assert (again.returncode, again.stdout) == (
+        0,
+        "in sync: Postfix's configuration matches the settings\n",
+    ), again.stderr
     assert files == {
         file.name: file.read_bytes() for file in postfix.config_directory.iterdir() if file.is_file()
     }
@@ -59,14 +60,14 @@ def applied(tmp_path: Path, postfix: PostfixInstance, *tables: str, host: str = 
 
 
 def senders(relay: Relay) -> list[str]:
-    """Whose mail a relay has taken."""
+    """The senders of the mails that a relay accepted."""
     return [mail.mail_from for mail in relay.messages]
 
 
 def test_both_kinds_of_tls_side_by_side(
     tmp_path: Path, relays: tuple[Relay, Relay], postfix: PostfixInstance
 ) -> None:
-    """Each sender's mail takes its own relay, with that relay's login and TLS; taken out of the settings, the transport goes."""
+    """Each sender has its own relay, with that relay's login and TLS. Removed from the settings, its transport goes."""
     first, second = relays
     path = applied(
         tmp_path, postfix, table("first", first), table("second", second, 'senders = ["@shop.test"]')

@@ -1,4 +1,4 @@
-"""Whatever a host's configuration looks like, after apply it is what the settings say, mail arrives, and the rest is as it was."""
+"""Apply on hosts with very different configurations: managed parameters match the settings, and mail arrives."""
 
 from collections.abc import Iterator
 from itertools import cycle
@@ -17,7 +17,7 @@ from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 
 PASSWORD = "s3cret-Gr33n-Fern"
 
-# What stands in main.cf besides the paths of the instance. Each is a host as people have them.
+# The contents of main.cf, in addition to the paths of the instance.
 STARTING_POINTS = {
     "nothing": "",
     "debian 12": (
@@ -90,7 +90,7 @@ def relays() -> Iterator[dict[str, Relay]]:
 
 
 def desired(postfix: Postfix, relay: Relay) -> DesiredState:
-    """Settings for this relay."""
+    """The desired state for this relay."""
     table = {"name": "demo", "host": "127.0.0.1", "port": relay.port, "tls": relay.tls, "unusual_port": True}
     raw = {
         "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
@@ -100,7 +100,7 @@ def desired(postfix: Postfix, relay: Relay) -> DesiredState:
 
 
 def unmanaged(text: str, managed: DesiredState) -> list[str]:
-    """The lines of main.cf that are none of Postward's business: all but those of parameters that it sets."""
+    """Return the lines of main.cf that Postward must not change: all except those of parameters that it sets."""
     kept, ours = [], False
     for line in text.split("\n"):
         if line[:1].strip() and not line.startswith("#"):
@@ -111,10 +111,8 @@ def unmanaged(text: str, managed: DesiredState) -> list[str]:
 
 
 @pytest.mark.parametrize("name", STARTING_POINTS)
-def test_every_starting_point_becomes_what_the_settings_say(
-    name: str, tmp_path: Path, relays: dict[str, Relay]
-) -> None:
-    """Postconf reads back what is desired, mail arrives, a second look finds nothing, and other lines are as they were."""
+def test_apply_works_from_every_starting_point(name: str, tmp_path: Path, relays: dict[str, Relay]) -> None:
+    """postconf(1) reads back the desired values, no drift remains, other lines are unchanged, and mail arrives."""
     relay = relays[KINDS[name]]
     instance = PostfixInstance(tmp_path / "postfix")
     main_cf = instance.config_directory / "main.cf"

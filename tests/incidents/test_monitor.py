@@ -54,6 +54,12 @@ def test_each_condition_is_told_in_words() -> None:
     assert {SYMPTOMS[symptom].proof for symptom in told} == {Resolution.CONDITION}
 
 
+def test_a_restart_by_postward_is_not_an_outage() -> None:
+    """While Postward restarts Postfix, "Postfix does not run" neither opens nor closes."""
+    assert conditions({"postfix_up": {(): 0.0}}, restarting=True) == []
+    assert conditions({"postfix_up": {(): 1.0}}, restarting=True) == [("postfix-down", "this host", None)]
+
+
 def test_a_probe_is_told_of_where_nothing_else_explains_it() -> None:
     """A failed delivery of the same relay says more than the probe does."""
     gauges: Gauges = {"postward_probe_success": {("first",): 0.0, ("second",): 0.0, ("third",): 1.0}}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mail import PATIENCE, Mail
+from tests.support.mail import TIMEOUT, Mail
 from tests.support.mounts import fill, own_devices, private_mounts, small_disk
 from tests.support.postfix import PostfixInstance
 from tests.support.product import AgentProcess, write_reading_settings
@@ -205,9 +205,9 @@ def test_standard_input_that_ends(tmp_path: Path) -> None:
             wait_for(agent.is_ready, 30, "the agent to be ready")
             for number in range(50):
                 pipe.write(_SENT.format(number).encode())
-            wait_for(lambda: counts(50), PATIENCE, "the lines so far")
+            wait_for(lambda: counts(50), TIMEOUT, "the lines so far")
             pipe.write(_SENT.format(50).encode().rstrip())
-        wait_for(lambda: counts(51), PATIENCE, "the last line, without an end")
+        wait_for(lambda: counts(51), TIMEOUT, "the last line, without an end")
         assert agent.value("postward_log_readable") == 0
     finally:
         agent.stop()

@@ -1,1 +1,1 @@
-"""Tests of what calls Postfix."""
+"""Tests of `agent/postfix`."""

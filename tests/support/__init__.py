@@ -1,8 +1,8 @@
-"""The test bed: a private Postfix, a real relay with faults on a switch, and an authority to certify it.
+"""The test bed: a private Postfix, a relay with switchable faults, and a certificate authority.
 
-Everything here is the real thing on loopback and remembers what it saw. All of it is a context manager;
-what it starts it ends, by process id, also when starting failed half-way or the test run is killed.
-A condition that does not come true within its time is an AssertionError that names it.
+Everything here is real software on loopback that records what it received. Each part is a context manager. It ends the
+processes that it started, by process ID, also if starting failed or the test run is killed. A condition that does not
+hold within its time-out is an AssertionError that names it.
 """
 
 from tests.support.ca import CA

@@ -1,6 +1,6 @@
-"""A real headless Chromium, driven through pipes by its DevTools protocol: no driver, no library, no port.
+"""A headless Chromium, controlled through pipes by its DevTools protocol: no driver, no library, no port.
 
-Messages are JSON with a zero byte behind each (chromium --remote-debugging-pipe).
+Messages are JSON, each followed by a zero byte (chromium --remote-debugging-pipe).
 """
 
 import fcntl
@@ -23,7 +23,7 @@ class Browser:
     """One page of a browser.
 
     Attributes:
-        requests: the addresses of everything that the page asked for.
+        requests: the URLs that the page requested.
     """
 
     def __init__(self, send: int, receive: int) -> None:
@@ -39,26 +39,26 @@ class Browser:
         self.call("Network.enable")
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Call a method of the protocol, and wait for its result."""
+        """Call a method of the protocol. Return its result."""
         self._number += 1
         number = self._number
         message: dict[str, Any] = {"id": number, "method": method, "params": params}
         if self._session:
             message["sessionId"] = self._session
         os.write(self._send, json.dumps(message).encode() + b"\0")
-        answer = self._wait(lambda got: got.get("id") == number)
+        answer = self._wait(lambda message: message.get("id") == number)
         assert "error" not in answer, answer
         result: dict[str, Any] = answer["result"]
         return result
 
     def open(self, url: str) -> None:
-        """Open a page, and wait until it has loaded."""
+        """Open a page, and wait until it is loaded."""
         self.requests.clear()
         self.call("Page.navigate", url=url)
-        self._wait(lambda got: got.get("method") == "Page.loadEventFired")
+        self._wait(lambda message: message.get("method") == "Page.loadEventFired")
 
     def run(self, script: str) -> Any:
-        """The value of an expression in the page."""
+        """Return the value of an expression in the page."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
@@ -73,16 +73,16 @@ class Browser:
                     self.requests.append(got["params"]["request"]["url"])
                 if wanted(got):
                     return got
-            assert time.monotonic() < end, "the browser does not answer"
+            assert time.monotonic() < end, "the browser does not respond"
             if select.select([self._receive], [], [], 1.0)[0]:
-                piece = os.read(self._receive, 1 << 20)
-                assert piece, "the browser has ended"
-                self._buffer += piece
+                chunk = os.read(self._receive, 1 << 20)
+                assert chunk, "the browser has ended"
+                self._buffer += chunk
 
 
 @contextmanager
 def browser(folder: Path, *, size: str = "1200,900") -> Iterator[Browser]:
-    """A browser with a fresh profile; skips, or in CI fails, where there is none."""
+    """A browser with a fresh profile. Without Chromium the test is skipped, in CI it fails."""
     program = required("chromium", "chromium")
     # The browser reads from its descriptor 3 and writes to 4.
     theirs_in, ours_out = (_high(fd) for fd in os.pipe())
@@ -125,7 +125,7 @@ def browser(folder: Path, *, size: str = "1200,900") -> Iterator[Browser]:
 
 
 def _high(descriptor: int) -> int:
-    """The same pipe under a number that is not 3 or 4."""
+    """Return a duplicate of a descriptor with a number above 4, and close it."""
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 20)
     os.close(descriptor)
     return moved

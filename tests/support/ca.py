@@ -1,7 +1,7 @@
-"""A throw-away certificate authority and the server certificates that it issues, good and bad.
+"""A temporary certificate authority and the server certificates that it issues, valid and invalid.
 
-Nothing is trusted outside the test that writes the authority's file. Keys exist in memory, and for a moment in
-a temporary file that the TLS library needs.
+Only the test that writes the authority's file trusts it. Keys exist in memory, and briefly in a temporary file that the
+TLS library needs.
 """
 
 import datetime
@@ -14,7 +14,7 @@ _DAY = datetime.timedelta(days=1)
 
 
 class CA:
-    """One authority. `path` is its certificate as a PEM file once `write` has put it somewhere."""
+    """A certificate authority. `path` is its certificate as a PEM file, after `write`."""
 
     def __init__(self) -> None:
         self._authority = trustme.CA(organization_name="Postward test bed")
@@ -29,12 +29,14 @@ class CA:
 
     @property
     def pem(self) -> bytes:
+        """The authority's certificate."""
         return self._authority.cert_pem.bytes()
 
     @property
     def path(self) -> Path:
+        """The file that `write` wrote."""
         if self._path is None:
-            raise RuntimeError("the authority is in no file yet: call write(folder) first")
+            raise RuntimeError("the authority has not been written to a file: call write(folder) first")
         return self._path
 
     def server_context(
@@ -45,7 +47,7 @@ class CA:
         wrong_name: bool = False,
         self_signed: bool = False,
     ) -> ssl.SSLContext:
-        """Make a server's TLS context whose certificate is for these names, or is bad in the asked-for way."""
+        """Return a server's TLS context with a certificate for these names, or with the given faults."""
         now = datetime.datetime.now(datetime.UTC)
         starts, ends = now - _DAY, now + 365 * _DAY
         if expired:
@@ -54,8 +56,8 @@ class CA:
             starts = now + 30 * _DAY
         if wrong_name:
             names = ("wrong.example.test",)
-        # An authority that nobody was told of: to the client the same as a certificate out of thin air.
-        issuer = trustme.CA(organization_name="Nobody's authority") if self_signed else self._authority
+        # An unknown authority: to the client the same as a self-signed certificate.
+        issuer = trustme.CA(organization_name="Unknown authority") if self_signed else self._authority
         certificate = issuer.issue_cert(*(names or ("localhost",)), not_before=starts, not_after=ends)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)

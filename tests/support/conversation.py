@@ -1,7 +1,7 @@
-"""The relay's side of one SMTP connection: aiosmtpd's server class with faults let in at every step.
+"""The relay's side of one SMTP connection: aiosmtpd's server class with a fault possible at every step.
 
-The only module that touches aiosmtpd, most of which has no types. What the relay knows and wants is behind the small
-protocol `House`; unexpected exceptions go there too instead of to the log.
+Only this module uses aiosmtpd, most of which is untyped. The protocol `RelayHooks` is its interface to the relay, which
+also receives unexpected exceptions.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword, TLSSetupException
 
 from tests.support.fault import Fault
 
-# aiosmtpd logs every line and warns of its own deprecations: the relay keeps its own, masked transcript.
+# aiosmtpd logs every line and its own deprecations; the relay keeps a masked transcript instead.
 logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2")
@@ -28,8 +28,8 @@ _NEEDS_TLS = ("AUTH", "MAIL", "RCPT", "DATA")
 _NEEDS_AUTH = ("MAIL", "RCPT", "DATA")
 
 
-class House(Protocol):
-    """What a conversation asks of its relay; all calls come from the relay's own loop."""
+class RelayHooks(Protocol):
+    """The relay as its conversations see it. All calls come from the relay's loop."""
 
     hostname: str
     users: dict[str, str]
@@ -55,10 +55,10 @@ class House(Protocol):
 
 
 class Handler:
-    """aiosmtpd's hooks, which hand over to the conversation."""
+    """aiosmtpd's hooks, which call the conversation."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, relay: RelayHooks) -> None:
+        self._relay = relay
 
     async def handle_EHLO(  # noqa: N802 - aiosmtpd finds its hooks by these names
         self, server: "Conversation", session: Any, _envelope: Any, hostname: str, _answer: list[str]
@@ -75,7 +75,7 @@ class Handler:
         return await server.receive(session, envelope)
 
     async def handle_exception(self, error: Exception) -> str:
-        self._house.note_problem(error)
+        self._relay.note_problem(error)
         return "451 4.3.0 The test bed's relay failed"
 
 
@@ -92,20 +92,20 @@ class Conversation(SMTP):
     AuthLoginUsernameChallenge = "Username:"
     AuthLoginPasswordChallenge = "Password:"
 
-    def __init__(self, house: House, number: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, relay: RelayHooks, number: int, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
-            Handler(house),
-            hostname=house.hostname,
+            Handler(relay),
+            hostname=relay.hostname,
             ident="ESMTP",
-            data_size_limit=house.size_limit,
-            authenticator=self._verdict,
+            data_size_limit=relay.size_limit,
+            authenticator=self._check_login,
             loop=loop,
         )
-        self._house = house
+        self._relay = relay
         self.number = number
-        # Set here, not by arguments: aiosmtpd warns of AUTH without STARTTLS, which implicit TLS looks like to it.
+        # Not arguments, because aiosmtpd warns of AUTH without STARTTLS, and does not recognise implicit TLS.
         self._auth_require_tls = False
-        self._auth_required = house.auth_required
+        self._auth_required = relay.auth_required
         self._smtp_methods = {
             name: functools.partial(self._command, name, method)
             for name, method in self._smtp_methods.items()
@@ -115,36 +115,37 @@ class Conversation(SMTP):
 
     @property
     def encrypted(self) -> bool:
-        return self._house.tls == "implicit" or self._tls_protocol is not None
+        """True if the connection is under TLS."""
+        return self._relay.tls == "implicit" or self._tls_protocol is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.raw = self.raw or transport
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._house.gone(self)
+        self._relay.gone(self)
         super().connection_lost(error)
 
     def cut(self) -> None:
-        """Close the connection at once, below TLS, without a word."""
+        """Abort the connection below TLS, without a reply."""
         if self.raw is not None:
             self.raw.abort()
-        self.transport = None  # no command that has arrived already is served any more
+        self.transport = None  # commands that have arrived are not served any more
 
     def _hang_up(self) -> None:
-        """Close the connection after what was said has been sent."""
+        """Close the connection after pending replies have been sent."""
         if self.transport is not None:
             self.transport.close()
         self.transport = None
 
     async def push(self, status: str | bytes) -> None:
         raw = status if isinstance(status, bytes) else status.encode()
-        if not raw:  # aiosmtpd sends whatever a hook returns, also when a fault has already spoken
+        if not raw:  # aiosmtpd sends whatever a hook returns, also after a fault has replied
             return
         if self.transport is None or self.transport.is_closing():
             raise ConnectionResetError
         for line in raw.split(b"\r\n"):
-            self._house.note_line(self.number, f"S: {line.decode(errors='replace')}")
+            self._relay.note_line(self.number, f"S: {line.decode(errors='replace')}")
         await super().push(raw)
 
     async def _handle_client(self) -> None:
@@ -155,17 +156,17 @@ class Conversation(SMTP):
         except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
             self.cut()
         except Exception as error:
-            self._house.note_problem(error)
+            self._relay.note_problem(error)
             self.cut()
 
     async def _fails(self, step: str, argument: str = "") -> bool:
-        """Let the fault of this step act, if there is one; true when the step is over with that."""
-        fault = self._house.take_fault(step, argument)
+        """Apply the fault of this step, if one is on. Return True if that ends the step."""
+        fault = self._relay.take_fault(step, argument)
         if fault is None:
             return False
-        self._house.note_line(self.number, f"-- fault: {fault.action} at {step}")
+        self._relay.note_line(self.number, f"-- fault: {fault.action} at {step}")
         if fault.action in ("hang", "delay"):
-            await self._house.wait_out(fault)
+            await self._relay.wait_out(fault)
         if fault.action == "delay":
             return False
         if fault.action == "reply":
@@ -182,7 +183,7 @@ class Conversation(SMTP):
         self, name: str, method: Callable[[str | None], Awaitable[None]], argument: str | None
     ) -> None:
         shown = f"{argument.split()[0]} ****" if name == "AUTH" and argument else argument or ""
-        self._house.note_line(self.number, f"C: {name} {shown}".rstrip())
+        self._relay.note_line(self.number, f"C: {name} {shown}".rstrip())
         refusal = self._refusal(name)
         if refusal is not None:
             await self.push(refusal)
@@ -194,8 +195,8 @@ class Conversation(SMTP):
             await method(argument)
 
     def _refusal(self, name: str) -> str | None:
-        starttls_awaited = self._house.tls == "starttls" and not self.encrypted
-        if starttls_awaited and not self._house.no_starttls and name in _NEEDS_TLS:
+        starttls_awaited = self._relay.tls == "starttls" and not self.encrypted
+        if starttls_awaited and not self._relay.no_starttls and name in _NEEDS_TLS:
             return "530 5.7.0 Must issue a STARTTLS command first"
         if name == "AUTH" and not self._offers_auth():
             return "503 5.5.1 Error: authentication not enabled"
@@ -206,20 +207,20 @@ class Conversation(SMTP):
         return None
 
     def _offers_starttls(self) -> bool:
-        return self._house.tls == "starttls" and not self.encrypted and not self._house.no_starttls
+        return self._relay.tls == "starttls" and not self.encrypted and not self._relay.no_starttls
 
     def _offers_auth(self) -> bool:
-        return bool(self._house.mechanisms) and (
-            self.encrypted or self._house.tls == "none" or self._house.auth_without_tls
+        return bool(self._relay.mechanisms) and (
+            self.encrypted or self._relay.tls == "none" or self._relay.auth_without_tls
         )
 
     def greet_back(self) -> list[str]:
-        """Answer to EHLO, last line without a dash."""
-        lines = [self.hostname, f"SIZE {self._house.size_limit}", "8BITMIME", *self._house.extensions]
+        """Return the reply to EHLO."""
+        lines = [self.hostname, f"SIZE {self._relay.size_limit}", "8BITMIME", *self._relay.extensions]
         if self._offers_starttls():
             lines.append("STARTTLS")
         if self._offers_auth():
-            lines.append("AUTH " + " ".join(self._house.mechanisms))
+            lines.append("AUTH " + " ".join(self._relay.mechanisms))
         return [f"250{' ' if line is lines[-1] else '-'}{line}" for line in lines]
 
     # TLS
@@ -227,36 +228,36 @@ class Conversation(SMTP):
     async def _start_tls(self, method: Callable[[str | None], Awaitable[None]], argument: str | None) -> None:
         if await self._fails("starttls"):
             return
-        fault = self._house.take_fault("handshake", "")
+        fault = self._relay.take_fault("handshake", "")
         if fault is not None:
             await self.push("220 2.0.0 Ready to start TLS")
-            self._house.note_line(self.number, f"-- fault: {fault.action} at handshake")
+            self._relay.note_line(self.number, f"-- fault: {fault.action} at handshake")
             if fault.action != "cut":
-                await self._house.wait_out(fault)
+                await self._relay.wait_out(fault)
             self.cut()
             return
-        self.tls_context = self._house.tls_context()
+        self.tls_context = self._relay.tls_context()
         try:
             await method(argument)
         except TLSSetupException as error:
-            self._house.note_tls_failure(str(error.__cause__))
+            self._relay.note_tls_failure(str(error.__cause__))
             self.cut()
-            self.connection_lost(None)  # asyncio does not tell an application whose handshake failed
+            self.connection_lost(None)  # asyncio does not call it after a failed handshake
 
     # AUTH
 
     async def authenticate(self, session: Any, args: list[str]) -> str | None:
-        """Hold the exchange of one AUTH command and give the reply, or None when it was given already."""
+        """Perform one AUTH exchange. Return the reply, or None if it has been sent."""
         mechanism = args[0].upper()
-        if mechanism not in self._house.mechanisms:
+        if mechanism not in self._relay.mechanisms:
             return "504 5.5.4 Unrecognized authentication type"
         result = await self._auth_methods[mechanism].method(self, args)
         if not isinstance(result, AuthResult):
-            return None  # aborted or not base64: answered where it was found
+            return None  # aborted or not base64: already replied
         username = result.auth_data or ""
         fault_acted = await self._fails("auth", username)
         accepted = bool(result.success) and not fault_acted
-        self._house.note_auth(mechanism, username, accepted)
+        self._relay.note_auth(mechanism, username, accepted)
         if fault_acted:
             return None
         if not accepted:
@@ -265,13 +266,13 @@ class Conversation(SMTP):
         session.auth_data = username
         return "235 2.7.0 Authentication successful"
 
-    def _verdict(
+    def _check_login(
         self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, given: LoginPassword
     ) -> AuthResult:
-        return self._judge(given.login.decode(errors="replace"), given.password)
+        return self._compare(given.login.decode(errors="replace"), given.password)
 
-    def _judge(self, username: str, secret: bytes) -> AuthResult:
-        known = self._house.users.get(username)
+    def _compare(self, username: str, secret: bytes) -> AuthResult:
+        known = self._relay.users.get(username)
         good = known is not None and hmac.compare_digest(known.encode(), secret)
         return AuthResult(success=good, handled=False, auth_data=username)
 
@@ -281,7 +282,7 @@ class Conversation(SMTP):
         if not isinstance(answer, bytes):
             return None
         username, _, digest = answer.decode(errors="replace").rpartition(" ")
-        password = self._house.users.get(username)
+        password = self._relay.users.get(username)
         good = password is not None and hmac.compare_digest(
             hmac.new(password.encode(), challenge, "md5").hexdigest(), digest
         )
@@ -302,7 +303,7 @@ class Conversation(SMTP):
             part.partition("=")[::2] for part in answer.decode(errors="replace").split("\x01") if part
         )
         token = fields.get("auth", "").removeprefix("Bearer ")
-        result = self._judge(fields.get("user", ""), token.encode())
+        result = self._compare(fields.get("user", ""), token.encode())
         if not result.success:
             await self.challenge_auth(b'{"status":"400","schemes":"bearer"}')
         return result
@@ -310,28 +311,28 @@ class Conversation(SMTP):
     # Mail
 
     async def _body_fails(self) -> bool:
-        fault = self._house.take_fault("body", "")
+        fault = self._relay.take_fault("body", "")
         if fault is None:
             return False
-        self._house.note_line(self.number, f"-- fault: {fault.action} at body")
+        self._relay.note_line(self.number, f"-- fault: {fault.action} at body")
         if fault.action == "delay":
-            await self._house.wait_out(fault)
+            await self._relay.wait_out(fault)
             return False
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         if fault.action == "hang":
-            await self._house.wait_out(fault)
+            await self._relay.wait_out(fault)
         else:
             await self._reader.readline()
         self.cut()
         return True
 
     async def receive(self, session: Any, envelope: Any) -> str:
-        """Take responsibility for one message, unless the fault says otherwise."""
+        """Accept one message, unless a fault is on. Return the reply."""
         if await self._fails("end_of_data", " ".join(envelope.rcpt_tos)):
             return ""
         user = session.auth_data if session.authenticated else None
         sender = "" if envelope.mail_from == "<>" else envelope.mail_from
-        self._house.note_message(
+        self._relay.note_message(
             sender, list(envelope.rcpt_tos), bytes(envelope.content), user, self.encrypted
         )
         return f"250 2.0.0 Ok: queued as {secrets.token_hex(5).upper()}"
@@ -352,14 +353,14 @@ class _ImplicitTLS(sslproto.SSLProtocol):
         super().__init__(conversation.loop, conversation, context, handshake, server_side=True)
 
 
-def under_tls(conversation: Conversation, house: House, context: ssl.SSLContext) -> asyncio.BaseProtocol:
-    """Wrap a conversation into TLS from the first byte, with the certificate of this moment."""
+def under_tls(conversation: Conversation, relay: RelayHooks, context: ssl.SSLContext) -> asyncio.BaseProtocol:
+    """Wrap a conversation in TLS from the first byte, with the relay's present certificate."""
 
     def note(done: asyncio.Future[None]) -> None:
         error = None if done.cancelled() else done.exception()
-        if error is not None:  # asyncio does not tell an application whose handshake failed
-            house.note_tls_failure(str(error))
-            house.gone(conversation)
+        if error is not None:  # asyncio does not call it after a failed handshake
+            relay.note_tls_failure(str(error))
+            relay.gone(conversation)
 
     handshake: asyncio.Future[None] = conversation.loop.create_future()
     handshake.add_done_callback(note)

@@ -1,4 +1,4 @@
-"""What can be made to go wrong at a relay, as plain values: at which step, what happens, how often."""
+"""Faults that a relay can be given: at which step, what happens, and how often."""
 
 from dataclasses import dataclass
 
@@ -12,23 +12,28 @@ STEPS = (
     "rcpt",
     "data",  # instead of the 354
     "body",  # after the 354
-    "end_of_data",  # instead of the 250 that takes responsibility
+    "end_of_data",  # instead of the 250 that accepts the message
     "quit",
 )
 ACTIONS = (
-    "reply",  # answer with `reply`; a 421, and any reply instead of the greeting, closes the connection
-    "cut",  # close the connection without a word
-    "hang",  # say nothing for `seconds`, or until switched off, then cut
-    "delay",  # say nothing for `seconds`, then go on as if nothing had been
+    "reply",  # send `reply`; a 421, and any reply instead of the greeting, closes the connection
+    "cut",  # close the connection without a reply
+    "hang",  # send nothing for `seconds`, or until switched off, then cut
+    "delay",  # send nothing for `seconds`, then continue normally
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One fault. `reply` may have several lines, each complete with its code (a line feed between them).
+    """A fault.
 
-    `times` is after how many uses the fault mends itself (None: never); `only` restricts it to commands whose
-    argument contains this text, such as one recipient's address.
+    Attributes:
+        step: one of `STEPS`.
+        action: one of `ACTIONS`.
+        reply: lines separated by line feeds, each with its code.
+        seconds: how long a hang or a delay lasts.
+        times: how often the fault acts; None: always.
+        only: text that a command's argument must contain, such as a recipient's address.
     """
 
     step: str
@@ -40,20 +45,21 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.step not in STEPS:
-            raise ValueError(f"step: no such step {self.step!r}; one of {', '.join(STEPS)}")
+            raise ValueError(f"step: {self.step!r} is unknown; must be one of {', '.join(STEPS)}")
         if self.action not in ACTIONS:
-            raise ValueError(f"action: no such action {self.action!r}; one of {', '.join(ACTIONS)}")
+            raise ValueError(f"action: {self.action!r} is unknown; must be one of {', '.join(ACTIONS)}")
         if self.action == "delay" and self.seconds is None:
-            raise ValueError("seconds: a delay needs its length")
+            raise ValueError("seconds: is required for a delay")
         if self.action == "reply" and self.step in ("handshake", "body"):
-            raise ValueError(f"action: nothing can be replied at the step {self.step!r}; cut, hang or delay")
+            raise ValueError(f"action: must be cut, hang or delay at the step {self.step!r}")
 
     @property
     def reply_bytes(self) -> bytes:
+        """The reply as SMTP sends it, without the last line end."""
         raw = self.reply if isinstance(self.reply, bytes) else self.reply.encode()
         return b"\r\n".join(line.rstrip(b"\r") for line in raw.strip(b"\r\n").split(b"\n"))
 
     @property
     def closes(self) -> bool:
-        """Tell whether the connection is over after the reply, as SMTP has it."""
+        """True if SMTP closes the connection after the reply."""
         return self.step == "greeting" or self.reply_bytes.startswith(b"421")

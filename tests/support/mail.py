@@ -1,6 +1,6 @@
-"""A Postfix whose mails are delivered at once, and an agent that counts them by its log.
+"""A Postfix that discards its mails at once, and an agent that counts them from its log.
 
-How it fails: AssertionError that says which value was awaited.
+How it fails: an AssertionError that names the awaited value.
 """
 
 import contextlib
@@ -13,17 +13,17 @@ from tests.support.postfix import PostfixInstance
 from tests.support.product import AgentProcess, write_reading_settings
 from tests.support.waiting import wait_for
 
-PATIENCE = 15.0  # seconds; several times what things take on an idle machine
+TIMEOUT = 15.0  # seconds; several times the duration on an idle machine
 
 
 class Mail:
-    """A Postfix whose mails are delivered at once, and an agent that reads its log.
+    """A Postfix that discards its mails at once, and an agent that reads its log.
 
     Args:
-        folder: for all of it; its agent's state is in `state`.
-        log: where Postfix writes its log.
-        syslog: it does not, but hands it to syslog, which writes it there.
-        test_interval: as log.test_interval_seconds.
+        folder: the directory for both; the agent's state is in `state`.
+        log: the log file.
+        syslog: Postfix logs to syslog, which writes the log file.
+        test_interval: log.test_interval_seconds.
     """
 
     def __init__(
@@ -42,33 +42,33 @@ class Mail:
         self.agent = AgentProcess(
             write_reading_settings(folder, self.postfix, source=str(self.log), test_interval=test_interval)
         )
-        self.agent.patience = 30.0
+        self.agent.ready_timeout = 30.0
 
     def send(self, count: int = 20) -> None:
-        """Mails."""
+        """Send mails."""
         self.postfix.inject(f"u{number}@example.org" for number in range(count))
         self.sent += count
 
     def await_all(self, timeout: float = 30.0) -> None:
-        """Until all deliveries are counted; more would never be equal."""
+        """Wait until all deliveries are counted. It fails if more are counted."""
         wait_for(
             lambda: self.agent.value("postfix_deliveries_total", status="sent") == self.sent,
             timeout,
             f"{self.sent} deliveries",
         )
 
-    def await_value(self, wanted: float, name: str, timeout: float = PATIENCE, **labels: str) -> None:
-        """Until a metric has this value."""
+    def await_value(self, wanted: float, name: str, timeout: float = TIMEOUT, **labels: str) -> None:
+        """Wait until a metric has this value."""
         wait_for(lambda: self.agent.value(name, **labels) == wanted, timeout, f"{name} = {wanted}")
 
     def grows(self, name: str, **labels: str) -> None:
-        """Until a counter is higher than now."""
+        """Wait until a counter is higher than now."""
         before = self.agent.value(name, **labels)
-        wait_for(lambda: self.agent.value(name, **labels) > before, PATIENCE, f"{name} to grow")
+        wait_for(lambda: self.agent.value(name, **labels) > before, TIMEOUT, f"{name} to grow")
 
     @contextlib.contextmanager
     def sent_meanwhile(self) -> Iterator[None]:
-        """Mails are sent all the while."""
+        """Send mails until the end of the `with` block."""
         over = threading.Event()
 
         def send() -> None:

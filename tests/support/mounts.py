@@ -1,7 +1,7 @@
-"""Mounts that nobody else sees: small file systems to fill up, and a /dev of one's own for a syslog daemon to listen in.
+"""Private mounts: small file systems to fill up, and a private /dev in which a syslog daemon can listen.
 
-Only the calling thread and the programs that it starts see them, and they are gone when the `with` block ends or this process
-is killed. Needs root that may mount; where that is not so, the test is skipped, in CI it fails.
+Only the calling thread and the programs that it starts see them. They end with the `with` block, or when this process
+is killed. They need root and the right to mount; otherwise the test is skipped, in CI it fails.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _DEVICES = ("null", "zero", "full", "random", "urandom", "fd", "stdin", "stdout"
 
 @contextlib.contextmanager
 def private_mounts() -> Iterator[None]:
-    """What this thread mounts within the block is private to it and to the programs it starts there."""
+    """Make mounts within the block private to this thread and to the programs that it starts."""
     library = ctypes.CDLL(None, use_errno=True)
     before = Path.cwd()
     outside = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
@@ -35,26 +35,26 @@ def private_mounts() -> Iterator[None]:
         finally:
             if library.setns(outside, _CLONE_NEWNS):
                 raise OSError(ctypes.get_errno(), "setns")
-            os.chdir(before)  # setns takes it to the root
+            os.chdir(before)  # setns changes it to /
     finally:
         os.close(outside)
 
 
 def small_disk(folder: Path, size: str) -> None:
-    """A file system of its own at this folder, of a size as mount(8) takes it ("64k"); open to all."""
+    """Mount a file system at this directory, readable by all users. `size` as for mount(8), such as "64k"."""
     folder.mkdir(exist_ok=True)
     _run("mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(folder))
 
 
 def own_devices(folder: Path) -> None:
-    """A /dev with the usual devices and no /dev/log; `folder` is used for it."""
+    """Mount a /dev with the usual devices and without /dev/log, built in `folder`."""
     small_disk(folder, "64k")
     _run("cp", "-a", *(f"/dev/{name}" for name in _DEVICES), str(folder))
     _run("mount", "--bind", str(folder), "/dev")
 
 
 def fill(folder: Path) -> Path:
-    """Take all the room that is left in a folder's file system; the file that takes it: delete it to give it back."""
+    """Fill a directory's file system. Return the file that fills it: delete it to free the space."""
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(b"x" * 512):

@@ -1,9 +1,10 @@
-"""A private Postfix: its own configuration, queue, data, log and ports, beside whatever the machine runs.
+"""A private Postfix: its own configuration, queue, data, log and ports, beside the machine's Postfix.
 
-It reads nothing of the machine's own main.cf and master.cf, which may be absent: root may name any configuration
-directory with -c and -C; only the compiled-in meta directory (postfix-files, for the start-up check) is used.
-Starting fails with PostfixError and the log. Nothing is left after stop(); should this process be killed, a
-guardian that waits on a pipe from it stops the instance.
+It does not read the machine's main.cf and master.cf, which may be absent. Root may name any configuration directory with
+-c and -C; only the compiled-in meta directory (postfix-files, for the start-up check) is shared.
+
+How it fails: PostfixError with the end of the log. No process is left after `stop`. If this process is killed, a guardian
+that reads from a pipe notices, and stops the instance.
 """
 
 import atexit
@@ -28,50 +29,23 @@ from typing import Any, Self
 from tests.support.require import ADMIN_PATH
 from tests.support.waiting import wait_for
 
-DEADLINE = 30.0  # seconds: Postfix's tools can hang, for one when the queue directories are missing
-_HOT = 3.0  # seconds
+DEADLINE = 30.0  # seconds: Postfix's tools can hang, for example if the queue directories are missing
+_SETTLE_TIME = 3.0  # seconds: more than the two that Postfix waits
 _SOCKET_PATH_LIMIT = 107  # bytes, without the closing NUL
-_LONGEST_SOCKET = "/public/postlog"  # the only socket that is opened by its absolute path
+_SOCKET = "/public/postlog"  # the only socket that is opened by its absolute path
 
-_MASTER_CF = """\
-127.0.0.1:{port} inet n - {c} - - smtpd
-pickup unix n - {c} 60 1 pickup
-cleanup unix n - {c} - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - {c} 1000? 1 tlsmgr
-rewrite unix - - {c} - - trivial-rewrite
-bounce unix - - {c} - 0 bounce
-defer unix - - {c} - 0 bounce
-trace unix - - {c} - 0 bounce
-verify unix - - {c} - 1 verify
-flush unix n - {c} 1000? 0 flush
-proxymap unix - - n - - proxymap
-proxywrite unix - - n - 1 proxymap
-smtp unix - - {c} - - smtp
-relay unix - - {c} - - smtp
-  -o syslog_name={name}/$service_name
-showq unix n - {c} - - showq
-error unix - - {c} - - error
-retry unix - - {c} - - error
-discard unix - - {c} - - discard
-local unix - n n - - local
-virtual unix - n n - - virtual
-lmtp unix - - {c} - - lmtp
-anvil unix - - {c} - 1 anvil
-scache unix - - {c} - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-"""
+_MASTER_CF = Path(__file__).with_name("master.cf").read_text()
 
-# $1: the configuration directory; $2: the folder to remove afterwards, if it is ours.
+# $1: the configuration directory; $2: the directory to remove afterwards, or empty.
 _GUARDIAN = 'cat >/dev/null; postfix -c "$1" stop; if [ -n "$2" ]; then rm -rf -- "$2"; fi'
 
 
 class PostfixError(AssertionError):
-    """A Postfix tool failed or did not come back; the text holds what it said and the end of the log."""
+    """A Postfix tool failed or did not exit. The text has its output and the end of the log."""
 
 
 def free_port() -> int:
-    """Find a port that is free now, outside the range that outgoing connections take theirs from."""
+    """Return a free port outside the range of ephemeral ports."""
     for port in random.SystemRandom().sample(range(20000, 32000), 100):
         with socket.socket() as probe:
             try:
@@ -81,11 +55,19 @@ def free_port() -> int:
                     raise
                 continue
             return port
-    raise RuntimeError("no free port among a hundred tried")
+    raise RuntimeError("none of 100 ports is free")
 
 
 class PostfixInstance:
-    """One private Postfix. Use it as a context manager, or call start() and stop()."""
+    """A private Postfix. Use it as a context manager, or call `start` and `stop`.
+
+    Args:
+        folder: its directory; another one is used if Postfix cannot work there.
+        main_cf: parameters.
+        smtpd_port: the port of smtpd(8); None: a free one.
+        syslog_name: the name in the log.
+        chroot: run daemons chrooted, as Debian does.
+    """
 
     def __init__(
         self,
@@ -105,33 +87,31 @@ class PostfixInstance:
         self.smtpd_port = smtpd_port or free_port()
         self._guardian: subprocess.Popen[bytes] | None = None
         try:
-            self._lay_out(main_cf or {}, syslog_name, chroot)
+            self._write_files(main_cf or {}, syslog_name, chroot)
         except BaseException:
             self._remove_own_folder()
             raise
 
     def _short_folder(self) -> Path:
-        # Postfix's own user must reach the data directory, which pytest's folders (mode 0700) forbid.
+        # Postfix's user cannot enter pytest's directories, which have mode 0700.
         self._own_folder = Path(tempfile.mkdtemp(prefix="postfix-"))
         atexit.register(self._remove_unused)
         self._own_folder.chmod(0o755)
         if not _usable(self._own_folder):
             raise ValueError(
-                f"{self._own_folder}: too long for Postfix's sockets or not open to all: set TMPDIR"
+                f"{self._own_folder}: too long for Postfix's sockets, or not accessible to all users: set TMPDIR"
             )
         return self._own_folder
 
     def _remove_unused(self) -> None:
-        if (
-            self._guardian is None
-        ):  # only laid out: nobody else will do it; who guards a running one needs its folder
+        if self._guardian is None:  # never started; a guardian would still need the directory
             self._remove_own_folder()
 
     def _remove_own_folder(self) -> None:
         if self._own_folder is not None:
             shutil.rmtree(self._own_folder, ignore_errors=True)
 
-    def _lay_out(self, main_cf: Mapping[str, str], syslog_name: str, chroot: bool) -> None:
+    def _write_files(self, main_cf: Mapping[str, str], syslog_name: str, chroot: bool) -> None:
         built = _compiled_in()
         for folder in (self.config_directory, self.queue_directory, self.data_directory):
             folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +136,7 @@ class PostfixInstance:
             "inet_protocols": "ipv4",
             "alias_maps": "",
             "alias_database": "",
-            "smtp_host_lookup": "native",  # loopback names come from the hosts file; there is no DNS in a test
+            "smtp_host_lookup": "native",  # names from the hosts file; tests have no DNS
             "in_flow_delay": "0",
             "queue_run_delay": "2s",
             "minimal_backoff_time": "2s",
@@ -186,8 +166,8 @@ class PostfixInstance:
         self._remove_own_folder()
 
     def start(self) -> None:
-        """Start and wait until the master runs; on any failure stop what did start."""
-        self._watch_over()
+        """Start, and wait until master(8) runs. After a failure, stop everything that was started."""
+        self._start_guardian()
         try:
             self._run("postfix", "-c", str(self.config_directory), "start")
             wait_for(self.is_running, what="the Postfix master")
@@ -196,11 +176,11 @@ class PostfixInstance:
             raise
 
     def stop(self) -> None:
-        """Stop, by force if it will not go, and wait until no process of this instance is left."""
+        """Stop, with SIGKILL after a time-out, and wait until no process of this instance is left."""
         try:
             master = self.master_pid()
             if master is not None:
-                # What `postfix stop` does, without its pause of a full second.
+                # As `postfix stop` does, without its pause of one second.
                 _signal(master, signal.SIGTERM)
             with contextlib.suppress(AssertionError):
                 wait_for(lambda: not self.pids(), timeout=5, what="Postfix's processes to end")
@@ -208,12 +188,12 @@ class PostfixInstance:
                 _signal(pid, signal.SIGKILL)
             wait_for(lambda: not self.pids(), what="Postfix's processes to end when killed")
         finally:
-            self._dismiss_guardian()
+            self._stop_guardian()
 
-    def _watch_over(self) -> None:
+    def _start_guardian(self) -> None:
         if self._guardian is not None:
             return
-        # Its input ends when this process does, however that comes about. Its own session keeps a Ctrl-C away.
+        # Its standard input ends when this process ends for any reason. In a session of its own it gets no Ctrl-C.
         self._guardian = subprocess.Popen(
             [
                 "/bin/sh",
@@ -231,24 +211,27 @@ class PostfixInstance:
             env=_environment(),
         )
 
-    def _dismiss_guardian(self) -> None:
+    def _stop_guardian(self) -> None:
         if self._guardian is not None:
             self._guardian.kill()
             self._guardian.communicate()
             self._guardian = None
 
     def restart(self) -> None:
+        """Stop it, then start it again."""
         self.stop()
         self.start()
 
     def reload(self) -> None:
+        """Run `postfix reload`."""
         self._run("postfix", "-c", str(self.config_directory), "reload")
 
     def is_running(self) -> bool:
+        """Return True if master(8) runs."""
         return self.master_pid() is not None
 
     def master_pid(self) -> int | None:
-        """Read the master's process id, or None when it does not run (a stale file is not believed)."""
+        """Return the process ID of master(8); None if it does not run. A stale file is ignored."""
         with contextlib.suppress(OSError, ValueError):
             pid = int((self.queue_directory / "pid" / "master.pid").read_text())
             if pid in self.pids():
@@ -256,40 +239,36 @@ class PostfixInstance:
         return None
 
     def pids(self) -> list[int]:
-        """List the processes whose working directory lies in this instance's folder, but for this one."""
-        found = []
+        """Return the processes whose working directory is in this instance's directory, except this one."""
+        pids = []
         root = f"{self.folder.resolve()}/"
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and int(entry.name) != os.getpid():
                 with contextlib.suppress(OSError):
                     if f"{(entry / 'cwd').readlink()}/".startswith(root):
-                        found.append(int(entry.name))
-        return found
+                        pids.append(int(entry.name))
+        return pids
 
     # Configuration
 
     def postconf(self, *names: str) -> dict[str, str]:
-        """Read parameters, all of them when none is named, as postconf prints them."""
+        """Return parameters as postconf prints them; all of them without names."""
         return _parse_parameters(self._run("postconf", "-c", str(self.config_directory), *names))
 
     def set(self, **parameters: str) -> None:
-        """Edit main.cf by postconf -e, as an admin would; no reload. Then settle()."""
+        """Set parameters by `postconf -e`, without a reload, and `settle`."""
         edits = [f"{name}={value}" for name, value in parameters.items()]
         self._run("postconf", "-c", str(self.config_directory), "-e", *edits)
         self.settle()
 
     def set_service(self, name: str, value: str) -> None:
-        """Give a service of master.cf a parameter of its own by postconf -P, as an admin would; no reload."""
+        """Set a parameter of a service of master.cf by `postconf -P`, without a reload."""
         self._run("postconf", "-c", str(self.config_directory), "-P", f"{name}={value}")
 
     def settle(self) -> None:
-        """Make main.cf look some seconds old.
-
-        Every Postfix program that meets a main.cf changed within the last two seconds waits and reads it again,
-        until it is older: two seconds for a start, a reload, even a postconf. Tests do not wait for that.
-        """
+        """Backdate main.cf, so that no Postfix program waits until it is two seconds old (util/dict.c)."""
         main_cf = self.config_directory / "main.cf"
-        before = main_cf.stat().st_mtime - _HOT
+        before = main_cf.stat().st_mtime - _SETTLE_TIME
         os.utime(main_cf, (before, before))
 
     # Mail
@@ -302,7 +281,7 @@ class PostfixInstance:
         message_id: str | None = None,
         subject: str = "Test",
     ) -> str:
-        """Submit one mail by Postfix's sendmail, as cron does, and return its Message-ID."""
+        """Submit a mail as cron does (sendmail). Return its Message-ID."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = sender, recipient, subject
         message["Date"] = formatdate()
@@ -313,7 +292,7 @@ class PostfixInstance:
         return str(message["Message-ID"])
 
     def inject(self, recipients: Iterable[str], sender: str = "sender@client.example.test") -> list[str]:
-        """Submit many mails quickly, one a recipient, over one SMTP session, and return their Message-IDs."""
+        """Submit one mail for each recipient in one SMTP session. Return their Message-IDs."""
         message_ids = []
         with smtplib.SMTP("127.0.0.1", self.smtpd_port, timeout=DEADLINE) as client:
             for recipient in recipients:
@@ -323,40 +302,47 @@ class PostfixInstance:
         return message_ids
 
     def flush(self) -> None:
+        """Attempt delivery of all queued mail now."""
         self._run("postqueue", "-c", str(self.config_directory), "-f")
 
     def queue(self) -> list[dict[str, Any]]:
-        """List the queue as postqueue -j prints it, one dictionary a message."""
+        """Return the queue as `postqueue -j` prints it, one dictionary a message."""
         text = self._run("postqueue", "-c", str(self.config_directory), "-j")
         return [json.loads(line) for line in text.split("\n") if line]
 
     def delete_all(self) -> None:
+        """Delete all queued mail."""
         self._run("postsuper", "-c", str(self.config_directory), "-d", "ALL")
 
     # Log
 
     def log(self) -> str:
-        """Read the whole mail log; empty when nothing was logged yet."""
+        """Return the whole mail log; "" if nothing has been logged."""
         try:
             return self.maillog.read_bytes().decode(errors="replace")
         except FileNotFoundError:
             return ""
 
     def log_lines(self, containing: str = "") -> list[str]:
+        """Return the lines of the mail log that contain a text."""
         return [line for line in self.log().split("\n") if line and containing in line]
+
+    def build_table(self, path: Path) -> None:
+        """Build the index of a lookup table of type hash."""
+        self._run("postmap", "-c", str(self.config_directory), f"hash:{path}")
 
     def _run(self, program: str, *arguments: str, stdin: bytes = b"") -> str:
         try:
             return _run(program, *arguments, stdin=stdin)
         except PostfixError as error:
             tail = "\n".join(self.log_lines()[-15:])
-            raise PostfixError(f"{error}\nthe end of its log:\n{tail}") from None
+            raise PostfixError(f"{error}\nthe end of the log:\n{tail}") from None
 
 
 def _usable(folder: Path) -> bool:
-    """Tell whether Postfix's user can reach the folder and its sockets' paths stay short enough."""
+    """Return True if Postfix's user can enter a directory, and paths of sockets in it are short enough."""
     folder = folder.resolve()
-    if len(os.fsencode(folder / "queue")) + len(_LONGEST_SOCKET) > _SOCKET_PATH_LIMIT:
+    if len(os.fsencode(folder / "queue")) + len(_SOCKET) > _SOCKET_PATH_LIMIT:
         return False
     return all(not part.exists() or part.stat().st_mode & 0o001 for part in (folder, *folder.parents))
 
@@ -367,16 +353,20 @@ def _environment() -> dict[str, str]:
 
 
 def _run(program: str, *arguments: str, stdin: bytes = b"") -> str:
-    # Files, not pipes: a daemon that keeps standard error open must not keep us waiting.
+    # Files instead of pipes, because daemons that it starts keep standard error open.
     path = shutil.which(program, path=ADMIN_PATH)
     if path is None:
         raise PostfixError(f"{program}: not found; install the package postfix")
-    with tempfile.TemporaryFile() as fed, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        fed.write(stdin)
-        fed.seek(0)
+    with (
+        tempfile.TemporaryFile() as stdin_file,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+    ):
+        stdin_file.write(stdin)
+        stdin_file.seek(0)
         process = subprocess.Popen(
             [path, *arguments],
-            stdin=fed,
+            stdin=stdin_file,
             stdout=out,
             stderr=err,
             env=_environment(),
@@ -390,13 +380,15 @@ def _run(program: str, *arguments: str, stdin: bytes = b"") -> str:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             if isinstance(error, subprocess.TimeoutExpired):
-                raise PostfixError(f"{program} {' '.join(arguments)}: no end after {DEADLINE:g} s") from None
+                raise PostfixError(
+                    f"{program} {' '.join(arguments)}: did not end within {DEADLINE:g} s"
+                ) from None
             raise
         out.seek(0)
         err.seek(0)
         if code != 0:
-            said = err.read().decode(errors="replace").strip()
-            raise PostfixError(f"{program} {' '.join(arguments)}: exit status {code}: {said}")
+            printed = err.read().decode(errors="replace").strip()
+            raise PostfixError(f"{program} {' '.join(arguments)}: exit status {code}: {printed}")
         return out.read().decode(errors="replace")
 
 

@@ -1,6 +1,6 @@
-"""Postward itself on the bed: a settings file for a relay and a Postfix, and the agent as a process.
+"""Postward on the test bed: a settings file for a relay and a Postfix, and the agent as a process.
 
-The agent is the installed command, started and stopped as systemd would. Metrics are read over HTTP.
+The agent is the installed command, started and stopped as systemd does. Metrics are read over HTTP.
 """
 
 import os
@@ -75,7 +75,7 @@ def write_settings(
     preflight: bool = True,
     web_port: int | None = None,
 ) -> Path:
-    """A settings file in the folder, for the first user of the relay; its password stands in a file beside it."""
+    """Write a settings file for the first user of the relay, and a password file beside it. Return its path."""
     password_file = folder / "password"
     password_file.write_text(password)
     password_file.chmod(0o600)
@@ -132,7 +132,7 @@ directory = "{state}"
 def write_reading_settings(
     folder: Path, postfix: PostfixInstance, *, source: str = "auto", test_interval: int = 0
 ) -> Path:
-    """A settings file in the folder for an agent that only reads: its relay is never used, and its queue not looked at."""
+    """Write a settings file for an agent that only reads the log. Return its path."""
     path = folder / "postward.toml"
     path.write_text(
         _READING.format(
@@ -147,7 +147,7 @@ def write_reading_settings(
 
 
 def run_postward(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command of Postward to its end."""
+    """Run a command of Postward until it exits."""
     environment = {**os.environ, **(env or {})}
     return subprocess.run(
         [POSTWARD, *arguments], capture_output=True, text=True, timeout=60, check=False, env=environment
@@ -158,11 +158,11 @@ class AgentProcess:
     """`postward run` as a process. Use it as a context manager.
 
     Attributes:
-        patience: seconds until it is ready.
-        launcher: a command that takes the agent's as its arguments, to take rights from it for one.
+        ready_timeout: seconds to wait until it is ready.
+        launcher: a command to prepend to the agent's, for example to drop privileges.
     """
 
-    patience = 10.0
+    ready_timeout = 10.0
     launcher: Sequence[str] = ()
 
     def __init__(self, settings_file: Path, *options: str) -> None:
@@ -183,18 +183,20 @@ class AgentProcess:
         self.stop()
 
     def start(self) -> None:
-        """Start and wait until it is ready."""
+        """Start it, and wait until it is ready."""
         self.launch()
-        wait_for(self.is_ready, self.patience, f"the agent to be ready; it said: {self.output()[-2000:]}")
+        wait_for(
+            self.is_ready, self.ready_timeout, f"the agent to be ready; its output: {self.output()[-2000:]}"
+        )
 
     def launch(self) -> None:
-        """Start, and do not wait."""
+        """Start it without waiting."""
         command = [*self.launcher, POSTWARD, "run", *self._options, "--config", str(self.settings_file)]
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """End it by a signal; its exit status."""
+        """End it by a signal. Return its exit status."""
         if self._process is None:
             return 0
         self._process.send_signal(number)
@@ -209,16 +211,16 @@ class AgentProcess:
 
     @property
     def pid(self) -> int:
-        """Its process ID."""
+        """The process ID."""
         assert self._process is not None
         return self._process.pid
 
     def output(self) -> str:
-        """All it has printed."""
+        """Return everything that it has printed."""
         return self._output.read_text() if self._output.exists() else ""
 
     def get(self, path: str) -> tuple[int, str]:
-        """Status and body of a page of its endpoint."""
+        """Return status and body of a page of its endpoint."""
         try:
             with urllib.request.urlopen(f"http://{self._address}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
@@ -227,7 +229,7 @@ class AgentProcess:
                 return error.code, error.read().decode()
 
     def is_ready(self) -> bool:
-        """True if it answers /-/ready with 200. An agent that has ended is an AssertionError."""
+        """Return True if /-/ready answers 200. Raises AssertionError if the agent has exited."""
         assert self._process is None or self._process.poll() is None, self.output()
         try:
             return self.get("/-/ready")[0] == 200
@@ -235,7 +237,7 @@ class AgentProcess:
             return False
 
     def value(self, name: str, **labels: str) -> float:
-        """The sum of a metric's series with these labels; 0 if there are none. While settings change there is no page."""
+        """Return the sum of a metric's series with these labels. Waits while the endpoint is down for a reload."""
         page = wait_for(self._metrics, what="the metrics")
         return sum(
             sample.value

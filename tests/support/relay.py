@@ -1,8 +1,8 @@
-"""A mail relay as the providers run them, on loopback, with faults on a switch; it remembers all it received.
+"""A mail relay like a provider's, on loopback, with switchable faults. It records what it receives.
 
-A real aiosmtpd server in its own thread and loop, so that plain tests and asyncio programs use it alike. It
-demands STARTTLS and AUTH, and offers AUTH only once TLS is up. Passwords are in no transcript and no repr. An
-exception inside the server is kept in `problems`; stop() raises when there was one.
+It is an aiosmtpd server in a thread and loop of its own, so that synchronous and asyncio tests can use it. It requires
+STARTTLS and AUTH, and offers AUTH only under TLS. Passwords are in no transcript and no repr. An exception inside the
+server is kept in `problems`, and `stop` raises it.
 """
 
 import asyncio
@@ -23,16 +23,13 @@ from tests.support.conversation import MECHANISMS, Conversation, under_tls
 from tests.support.fault import Fault
 
 _MESSAGE_ID = re.compile(rb"^message-id:[ \t\r\n]*(\S+)", re.IGNORECASE | re.MULTILINE)
-_TIMEOUT = 10.0  # seconds that another thread may take to answer
-_TURNS = 5  # of the loop, until an accepted connection is a conversation
+_TIMEOUT = 10.0  # seconds for the other thread to react
+_LOOP_TURNS = 5  # iterations of the loop until an accepted connection is a conversation
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReceivedMessage:
-    """One mail that the relay took responsibility for. `at` is in seconds since the epoch.
-
-    A bounce's empty sender is the empty string.
-    """
+    """A mail that the relay accepted. `at` is in seconds since the epoch; a bounce has the sender ""."""
 
     mail_from: str
     rcpt_tos: list[str]
@@ -44,7 +41,7 @@ class ReceivedMessage:
 
 
 class AuthAttempt(NamedTuple):
-    """One AUTH that came as far as credentials; never with the password."""
+    """An AUTH command for which credentials were received, without the password."""
 
     mechanism: str
     username: str
@@ -52,7 +49,7 @@ class AuthAttempt(NamedTuple):
 
 
 class _Active:
-    """A fault that is switched on, and how often it may still act."""
+    """A fault that is on, and how often it may still act."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
@@ -61,7 +58,7 @@ class _Active:
 
 
 class Relay:
-    """A relay that listens on 127.0.0.1. All attributes may be changed while it runs."""
+    """A relay on 127.0.0.1. Its attributes may be changed while it runs."""
 
     host = "127.0.0.1"
 
@@ -78,7 +75,7 @@ class Relay:
         extensions: Iterable[str] = (),
     ) -> None:
         if tls not in ("starttls", "implicit", "none"):
-            raise ValueError(f"tls: {tls!r} is none of starttls, implicit, none")
+            raise ValueError(f"tls: {tls!r} must be starttls, implicit or none")
         self.mechanisms = tuple(mechanisms)
         unknown = set(self.mechanisms) - set(MECHANISMS)
         if unknown:
@@ -123,7 +120,7 @@ class Relay:
         self.stop()
 
     def start(self) -> None:
-        """Listen, on the port of last time if there was one."""
+        """Listen, on the port of the last start if there was one."""
         if self._thread is not None:
             raise RuntimeError("the relay runs already")
         ready = threading.Event()
@@ -139,7 +136,7 @@ class Relay:
             raise failure[0]
 
     def stop(self) -> None:
-        """Close the port and cut all connections; the port number is kept for the next start."""
+        """Close the port and abort all connections. The next start uses the same port."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -148,11 +145,12 @@ class Relay:
         self._loop.call_soon_threadsafe(self._ended.set)
         thread.join(_TIMEOUT)
         if thread.is_alive():
-            raise RuntimeError("the relay's thread does not end")
+            raise RuntimeError("the relay's thread did not end")
         if self.problems:
             raise ExceptionGroup("inside the relay", [e for e in self.problems if isinstance(e, Exception)])
 
     def restart(self) -> None:
+        """Stop and start, on the same port."""
         self.stop()
         self.start()
 
@@ -177,7 +175,7 @@ class Relay:
             await self._cut_all()
 
     async def _listen(self, accepting: bool) -> None:
-        """Hold the port: with a listener, or only bound, to which the kernel says "connection refused"."""
+        """Bind the port and listen; if not `accepting`, only bind it, so that the kernel refuses connections."""
         bound = socket.socket()
         try:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -197,8 +195,8 @@ class Relay:
             assert self._loop is not None
             for listener in self._server.sockets:
                 self._loop.remove_reader(listener.fileno())
-            # asyncio loses a connection that has been accepted, and is no transport yet, when its server is closed.
-            for _ in range(_TURNS):
+            # Closing a server loses connections that are accepted and have no transport yet.
+            for _ in range(_LOOP_TURNS):
                 await asyncio.sleep(0)
             self._server.close()
             self._server = None
@@ -212,7 +210,7 @@ class Relay:
         for _ in range(50):
             for conversation in list(self._open):
                 conversation.cut()
-            await asyncio.sleep(0)  # the loop tells the conversations that they are over
+            await asyncio.sleep(0)  # lets the loop call connection_lost
             if not self._open:
                 break
 
@@ -227,7 +225,7 @@ class Relay:
         if fault is None:
             return under_tls(conversation, self, self.certificate)
         self._open.discard(conversation)
-        return _Mute(self, fault)
+        return _FailingHandshake(self, fault)
 
     def _in_loop(self, coroutine: Any) -> None:
         if self._thread is None:
@@ -240,7 +238,7 @@ class Relay:
 
     @property
     def fault(self) -> Fault | None:
-        """The fault that is on; setting it replaces all, None mends everything."""
+        """The fault that is on. Setting it replaces all faults; None removes them."""
         faults = self.faults
         return faults[0] if faults else None
 
@@ -250,6 +248,7 @@ class Relay:
 
     @property
     def faults(self) -> list[Fault]:
+        """All faults that are on."""
         return [active.fault for active in self._active if active.left != 0]
 
     @faults.setter
@@ -261,7 +260,7 @@ class Relay:
 
     @contextlib.contextmanager
     def failing(self, *faults: Fault) -> Iterator[None]:
-        """Switch faults on for the length of a with block."""
+        """Switch faults on for the length of a `with` block."""
         former, self.faults = self.faults, list(faults)
         try:
             yield
@@ -270,7 +269,7 @@ class Relay:
 
     @property
     def refuse(self) -> bool:
-        """Refuse connections (and drop those that are open), while the port stays ours."""
+        """True if connections are refused. Setting it aborts open connections, and keeps the port."""
         return self._refuse
 
     @refuse.setter
@@ -286,11 +285,11 @@ class Relay:
         await self._listen(not self._refuse)
 
     def forget(self) -> None:
-        """Forget what was received and said, for the next test on the same relay."""
+        """Clear everything recorded, for the next test on the same relay."""
         for memory in (self.messages, self.auth_attempts, self.tls_failures, self.transcript):
             memory.clear()
 
-    # What the conversations ask and tell, in the relay's loop
+    # Called by conversations, in the relay's loop (`RelayHooks`)
 
     def tls_context(self) -> ssl.SSLContext:
         return self.certificate
@@ -305,7 +304,7 @@ class Relay:
         return None
 
     async def wait_out(self, fault: Fault) -> None:
-        """Wait for the fault's time to pass or for it to be switched off."""
+        """Wait until the fault's time has passed or it is switched off."""
         for active in self._active:
             if active.fault is fault:
                 with contextlib.suppress(TimeoutError):
@@ -321,13 +320,13 @@ class Relay:
     def note_message(
         self, sender: str, recipients: list[str], data: bytes, user: str | None, tls: bool
     ) -> None:
-        found = _MESSAGE_ID.search(data.partition(b"\r\n\r\n")[0])
+        match = _MESSAGE_ID.search(data.partition(b"\r\n\r\n")[0])
         self.messages.append(
             ReceivedMessage(
                 mail_from=sender,
                 rcpt_tos=recipients,
                 data=data,
-                message_id=found[1].decode(errors="replace") if found else None,
+                message_id=match[1].decode(errors="replace") if match else None,
                 username=user,
                 tls=tls,
                 at=time.time(),
@@ -351,8 +350,8 @@ class Relay:
             self.problems.append(error or RuntimeError(context["message"]))
 
 
-class _Mute(asyncio.Protocol):
-    """An implicit-TLS connection whose handshake does not come off."""
+class _FailingHandshake(asyncio.Protocol):
+    """An implicit-TLS connection whose handshake fails."""
 
     def __init__(self, relay: Relay, fault: Fault) -> None:
         self._relay = relay

@@ -1,7 +1,7 @@
-"""The one place that decides what happens when this machine cannot run a private Postfix.
+"""Requirements of tests: programs and rights that this machine may lack.
 
-On a developer's machine the test is skipped, with a reason that names what to install. In CI (the environment
-variable CI is set) it fails: a suite that silently proves nothing is worse than a red one.
+On a developer's machine the test is skipped, with a reason that names the missing package. In CI (the environment
+variable CI is set) it fails, so that no test is skipped unnoticed.
 """
 
 import os
@@ -15,11 +15,9 @@ _SASL_FOLDERS = ("/usr/lib", "/usr/lib64", "/usr/local/lib")
 
 
 def missing_for_postfix(*, sasl: bool = True) -> str | None:
-    """Name the first thing that is missing, or None when a private Postfix can run."""
+    """Return what a private Postfix needs and is missing; None if it can run."""
     if os.geteuid() != 0:
-        return (
-            "a private Postfix can only be started by root: call this as root (in a container, for instance)"
-        )
+        return "only root can start a private Postfix: run the tests as root (in a container, for instance)"
     if shutil.which("postconf", path=ADMIN_PATH) is None:
         return "Postfix is missing: install the package postfix"
     if sasl and not any(plugin for folder in _SASL_FOLDERS for plugin in _plain_plugins(Path(folder))):
@@ -32,12 +30,12 @@ def _plain_plugins(folder: Path) -> list[Path]:
 
 
 def require_postfix(*, sasl: bool = True) -> None:
-    """Skip the calling test outside CI, fail it in CI, when a private Postfix cannot run here."""
+    """Skip the test, or fail it in CI, if a private Postfix cannot run here."""
     demand(missing_for_postfix(sasl=sasl))
 
 
 def required(program: str, package: str) -> str:
-    """The path of a program that a test needs; without it the test is skipped, in CI it fails."""
+    """Return the path of a program. Without it the test is skipped, in CI it fails."""
     path = shutil.which(program, path=ADMIN_PATH)
     demand(None if path else f"{program} is missing: install the package {package}")
     return path or ""

@@ -1,6 +1,6 @@
-"""A real rsyslog with a configuration of its own, that writes the mail lines of its socket into one file.
+"""A private rsyslog that writes the mail lines from its socket into a file.
 
-How it fails: AssertionError if it does not come up. Nothing is left after stop().
+How it fails: an AssertionError if it does not start. No process is left after `stop`.
 """
 
 import contextlib
@@ -13,22 +13,16 @@ from pathlib import Path
 from tests.support.require import ADMIN_PATH
 from tests.support.waiting import wait_for
 
-_CONFIGURATION = """\
-module(load="imuxsock" SysSock.Use="off")
-input(type="imuxsock" Socket="{socket}" CreatePath="on" RateLimit.Interval="{interval}" RateLimit.Burst="{burst}")
-global(workDirectory="{folder}" processInternalMessages="on")
-{template}
-mail.*{own_lines} action(type="omfile" file="{log}"{options})
-"""
+_CONFIGURATION = Path(__file__).with_name("rsyslog.conf").read_text()
 
 
 class Rsyslog:
-    """One rsyslogd.
+    """An rsyslogd.
 
     Args:
-        folder: for its configuration and state.
-        log: what it writes.
-        socket: where it listens.
+        folder: the directory for its configuration and state.
+        log: the file that it writes.
+        socket: the socket on which it listens.
     """
 
     def __init__(self, folder: Path, log: Path, socket: Path) -> None:
@@ -42,8 +36,8 @@ class Rsyslog:
         """Start it.
 
         Args:
-            template: what it writes, instead of its default format.
-            burst: how many lines it takes of a process within a second, and what it tells of the others; 0: all.
+            template: the format of its lines; "": its default.
+            burst: the rate limit, in lines a second of one process; 0: none. Suppressed lines are logged.
         """
         configuration = self._folder / "rsyslog.conf"
         configuration.write_text(
@@ -67,7 +61,7 @@ class Rsyslog:
         wait_for(self.pid_file.exists, what="rsyslog's process ID")
 
     def stop(self) -> None:
-        """End it; it writes all that it has been given."""
+        """End it, after it has written everything that it received."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             self._process.wait(30)
@@ -76,7 +70,7 @@ class Rsyslog:
 
     @contextlib.contextmanager
     def running(self, template: str = "", burst: int = 0) -> Iterator[None]:
-        """Started, and stopped at the end."""
+        """Run it for the length of the `with` block."""
         self.start(template, burst)
         try:
             yield

@@ -29,7 +29,7 @@ def running(folder: Path) -> Iterator[tuple[AgentProcess, Path]]:
     log = folder / "read.log"
     log.touch()
     agent = AgentProcess(write_reading_settings(folder, postfix, source=str(log)))
-    agent.patience = 120.0  # figures of a busy machine are told all the same
+    agent.ready_timeout = 120.0  # figures of a busy machine are told all the same
     with postfix, agent:
         yield agent, log
 

@@ -30,7 +30,7 @@ class Mail:
         self.steps: list[str] = []
         settings = write_reading_settings(folder, PostfixInstance(folder), source="journal")
         self.agent = AgentProcess(settings)
-        self.agent.patience = 60.0
+        self.agent.ready_timeout = 60.0
 
     def write(self, count: int) -> None:
         """Deliveries, and a line of another program."""

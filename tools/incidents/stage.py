@@ -129,5 +129,5 @@ def table(postfix: PostfixInstance, name: str, text: str) -> Path:
     """A table beside main.cf, with its index."""
     path = postfix.config_directory / name
     path.write_text(text)
-    postfix._run("postmap", "-c", str(postfix.config_directory), f"hash:{path}")
+    postfix.build_table(path)
     return path

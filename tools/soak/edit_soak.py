@@ -50,7 +50,7 @@ class EditSoak:
         text = self._settings.read_text()
         self._settings.write_text(text.replace("[enforce]\n", "[enforce]\nmost_repairs_an_hour = 3600\n"))
         self.agent = AgentProcess(self._settings, "--enforce")
-        self.agent.patience = _DEADLINE
+        self.agent.ready_timeout = _DEADLINE
         self.agent.start()
         self._settle()
 

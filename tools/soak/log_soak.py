@@ -52,7 +52,7 @@ class LogSoak:
         postfix = PostfixInstance(folder)
         self._settings = write_reading_settings(folder, postfix)
         self.agent = AgentProcess(self._settings)
-        self.agent.patience = _DEADLINE
+        self.agent.ready_timeout = _DEADLINE
         self.running = False
         self._cut = False
         self._start()  # for the first time before there is a log: all of it is news

@@ -77,7 +77,7 @@ class RelaySoak:
         )
         self._settings.write_text(self._settings.read_text().replace("[probe]\n", f"[probe]\n{_PROBING}"))
         self.agent = AgentProcess(self._settings)
-        self.agent.patience = _DEADLINE
+        self.agent.ready_timeout = _DEADLINE
         self.agent.start()  # for the first time before there is a log: all of it is news
         self.postfix.start()
         self._settle()

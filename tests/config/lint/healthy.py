@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.config import StagedConfig
 from postward.config.desired import desired_state
 from postward.config.settings import Settings
 from tests.config.lint.host import LOGIN, RELAY, Host
@@ -249,7 +249,7 @@ def write_desired(host: Host, text: str) -> Settings:
     settings = load(text.replace("CA_FILE", str(host.ca_file)))
     (host.etc / "sasl_passwd").unlink()
     (host.etc / "sasl_passwd.db").unlink()
-    postfix = Postfix(host.etc)
+    postfix = StagedConfig(host.etc)
     passwords = {relay.name: "Gr33n-Fern-s3cret" for relay in settings.relay if relay.username}
     desired = desired_state(settings, postfix.facts(), passwords)
     for table in desired.tables:

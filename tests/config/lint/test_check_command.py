@@ -97,7 +97,7 @@ def test_without_root_what_cannot_be_read_is_told(host: Host, name: str) -> None
 
     assert done.stdout.splitlines() == [
         "[]",
-        f"{host.etc}/{name}: Permission denied; call this with sudo to have it looked at",
+        f"{host.etc}/{name}: Permission denied; use sudo to include it",
     ], done.stderr
 
 
