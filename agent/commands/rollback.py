@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import load, require_root, settings_option, told
+from postward.agent.commands.common import exit_on_error, load, require_root, settings_option
 from postward.agent.enforce.apply import exclusively, roll_back
 from postward.agent.enforce.history import forget_generation
 from postward.agent.enforce.verdicts import AppliedState
@@ -17,7 +17,7 @@ from postward.agent.postfix.commands import Postfix
 def command(settings_file: Path, number: int | None) -> None:
     """Bring generation NUMBER back, or the previous configuration. A running enforcer would undo that: stop it, or change the settings."""
     require_root()
-    with told():
+    with exit_on_error():
         settings = load(settings_file)
         directory = Path(settings.enforce.directory)
         with exclusively(directory):

@@ -1,60 +1,74 @@
-"""Asks a sink which probes have arrived (`postward sink` answers).
+"""Asks a sink (`postward sink`) which probes have arrived.
 
-The identifiers in the question are signed and hard to guess, so that nobody learns of probes that are not his.
+The Message-IDs in the question are signed and hard to guess, so no host learns of another's probes.
 
-Promise: never raises for what is wrong outside, never takes longer than its deadline; an answer is bounded and
-believed only as far as it has the right form.
+Promise: errors are returned, not raised; a question has a deadline; an answer is bounded, and one of another form is
+an error.
 """
 
 import asyncio
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from postward.agent.http.client import request
 from postward.agent.probe.result import Arrival
 from postward.agent.probe.tracker import ProbeTracker
 
+MAX_ASKED = 500  # probes in a question
 _DEADLINE = 5.0  # seconds
-_LARGEST_ANSWER = 1 << 20  # bytes
-MOST_ASKED = 500  # probes a question
-
-_threads = ThreadPoolExecutor(2, "arrivals")
+_THREADS = 2  # a name look-up that hangs holds one
 
 
-async def ask_for_arrivals(url: str, tracker: ProbeTracker) -> str | None:
-    """Tell the tracker what has arrived. Why the sink could not be asked; None if it could."""
-    waiting = tracker.awaiting_arrival()
-    for start in range(0, len(waiting), MOST_ASKED):
-        asked = waiting[start : start + MOST_ASKED]
+class SinkClient:
+    """Asks one sink. Close it to release its threads.
+
+    Args:
+        url: the sink's URL, `probe.arrivals`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def update(self, tracker: ProbeTracker) -> str | None:
+        """Give the arrivals of its probes to the tracker. Return why the sink could not be asked, or None."""
+        waiting = tracker.awaiting_arrival()
+        for start in range(0, len(waiting), MAX_ASKED):
+            try:
+                answer = await self._post(waiting[start : start + MAX_ASKED])
+                for message_id, arrival in parse_answer(answer):
+                    tracker.arrived(message_id, arrival)
+            except (OSError, ValueError) as error:
+                return f"{self._url}: {error}"
+        return None
+
+    async def _post(self, message_ids: list[str]) -> bytes:
+        self._threads = self._threads or ThreadPoolExecutor(_THREADS, "sink")
+        question = asyncio.get_running_loop().run_in_executor(self._threads, _post, self._url, message_ids)
         try:
-            loop = asyncio.get_running_loop()
-            answer = await asyncio.wait_for(loop.run_in_executor(_threads, _post, url, asked), 2 * _DEADLINE)
-            for message_id, arrival in parse_answer(answer):
-                tracker.arrived(message_id, arrival)
-        except (OSError, ValueError, TimeoutError) as error:
-            return f"{url}: {error}"
-    return None
+            return await asyncio.wait_for(question, 2 * _DEADLINE)
+        except TimeoutError:  # in the resolver, which has no deadline
+            raise TimeoutError(f"no answer within {2 * _DEADLINE:g} s") from None
+
+    def close(self) -> None:
+        """Release the threads, without waiting for a question under way."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _post(url: str, message_ids: list[str]) -> bytes:
-    request = urllib.request.Request(  # noqa: S310 - the settings allow http and https only
-        f"{url.rstrip('/')}/arrivals",
-        json.dumps(message_ids).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=_DEADLINE) as answer:  # noqa: S310
-        data: bytes = answer.read(_LARGEST_ANSWER)
-    return data
+    headers = {"Content-Type": "application/json"}
+    body = json.dumps(message_ids).encode()
+    return request(f"{url.rstrip('/')}/arrivals", body, headers, deadline=_DEADLINE).body
 
 
 def parse_answer(answer: bytes) -> Iterator[tuple[str, Arrival]]:
-    """Message-ID and arrival of each probe in an answer. Raises ValueError."""
+    """Yield Message-ID and arrival of each probe in an answer. Raises ValueError."""
     data: Any = json.loads(answer)
     if not isinstance(data, dict):
-        raise ValueError("the answer is no object")  # noqa: TRY004 - callers know one kind of bad answer
+        raise ValueError("the answer is not a JSON object")  # noqa: TRY004 -- one error for all bad answers
     for message_id, entry in data.items():
         try:
             at = tuple(float(moment) for moment in entry["at"])

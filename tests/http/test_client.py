@@ -14,7 +14,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @contextmanager
-def server(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+def server(answer: Callable[[socket.socket], object]) -> Iterator[str]:
     """Serve one connection with `answer`, which is given the socket after the request was read; yields the URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -71,7 +71,7 @@ def test_an_unusable_answer_is_an_error_that_says_why(answer: bytes, reason: str
 
 
 @pytest.mark.parametrize("answer", [drip, lambda connection: connection.recv(1)], ids=["drips", "hangs"])
-def test_the_deadline_holds_for_the_whole_exchange(answer: Callable[[socket.socket], None]) -> None:
+def test_the_deadline_holds_for_the_whole_exchange(answer: Callable[[socket.socket], object]) -> None:
     """A server that sends a byte now and then is given no more time than one that sends nothing."""
     with server(answer) as url, pytest.raises(HttpError, match=r"no answer within 0\.3 s"):
         request(url, deadline=0.3)

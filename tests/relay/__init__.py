@@ -1,1 +1,1 @@
-"""Tests of conversations with relays."""
+"""Tests of agent/relay."""

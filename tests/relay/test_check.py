@@ -1,4 +1,4 @@
-"""The conversation with a relay: each fault at its step with its cause, on a real relay, and no secret shown."""
+"""The check of a relay: each fault at its step with its cause, on a real relay, and no secret shown."""
 
 import asyncio
 import datetime
@@ -14,10 +14,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from postward.agent.metrics.tally import Tally
-from postward.agent.relay.changes import KINDS, Seen, look
+from postward.agent.relay.changes import KINDS, RelaySnapshot, update
 from postward.agent.relay.check import RelayCheck, check_relay
-from postward.agent.relay.target import Target, on_port
+from postward.agent.relay.endpoint import RelayEndpoint, on_port
 from postward.agent.relay.x509 import parse_certificate
+from postward.parsers.scrub import MASK
 from tests.support import CA, Fault, Relay
 from tests.support.product import run_postward
 
@@ -27,13 +28,13 @@ DAY = datetime.timedelta(days=1)
 
 
 @pytest.fixture
-def relay(tmp_path: Path) -> Iterator[tuple[Relay, Target]]:
-    """A relay, and the settings that fit it."""
+def relay(tmp_path: Path) -> Iterator[tuple[Relay, RelayEndpoint]]:
+    """A relay, and the endpoint that fits it."""
     ca = CA()
     with Relay(ca, users={USER: PASSWORD}) as running:
         yield (
             running,
-            Target(
+            RelayEndpoint(
                 "demo",
                 "localhost",
                 running.port,
@@ -42,22 +43,22 @@ def relay(tmp_path: Path) -> Iterator[tuple[Relay, Target]]:
                 helo="client.test",
                 username=USER,
                 password=PASSWORD,
-                deadline=1.0,
+                timeout=1.0,
             ),
         )
 
 
-def talk(target: Target) -> RelayCheck:
-    """One conversation."""
-    return asyncio.run(check_relay(target))
+def checked(endpoint: RelayEndpoint) -> RelayCheck:
+    """Check a relay once."""
+    return asyncio.run(check_relay(endpoint))
 
 
-def test_a_relay_that_is_well_goes_through_every_step(relay: tuple[Relay, Target]) -> None:
-    """All steps in their order, with the addresses, capabilities, TLS, a valid certificate and an accepted login."""
-    running, target = relay
-    check = talk(target)
+def test_every_step_succeeds_at_a_healthy_relay(relay: tuple[Relay, RelayEndpoint]) -> None:
+    """All steps in order, with addresses, capabilities, TLS, a valid certificate and an accepted login."""
+    running, endpoint = relay
+    check = checked(endpoint)
 
-    assert check.ok, check.words
+    assert check.ok, check.detail
     assert [step.name for step in check.steps] == [
         "dns",
         "connect",
@@ -77,7 +78,7 @@ def test_a_relay_that_is_well_goes_through_every_step(relay: tuple[Relay, Target
     assert running.messages == []
 
 
-# What is wrong at the relay, and where the conversation must stop.
+# The fault at the relay, and the step and cause at which the check stops.
 FAULTS = [
     ("greeting", Fault(step="greeting", reply="554 5.7.1 no"), "greeting", "greeting_refused"),
     ("silent", Fault(step="greeting", action="hang"), "greeting", "timeout"),
@@ -95,97 +96,101 @@ FAULTS = [
 @pytest.mark.parametrize(
     ("fault", "step", "cause"), [row[1:] for row in FAULTS], ids=[row[0] for row in FAULTS]
 )
-def test_a_fault_stops_it_at_its_step(
-    relay: tuple[Relay, Target], fault: Fault, step: str, cause: str
+def test_a_fault_stops_the_check_at_its_step(
+    relay: tuple[Relay, RelayEndpoint], fault: Fault, step: str, cause: str
 ) -> None:
-    """The step, and the cause that the same words have in Postfix's log."""
-    running, target = relay
+    """The step, and the cause that the same reply has in Postfix's log."""
+    running, endpoint = relay
     with running.failing(fault):
-        check = talk(target)
+        check = checked(endpoint)
 
     assert (check.step, check.cause) == (step, cause)
-    assert check.words
+    assert check.detail
 
 
-def test_what_stops_it_before_the_relay_speaks(relay: tuple[Relay, Target]) -> None:
-    """No name, nobody listening, no STARTTLS, no common mechanism."""
-    running, target = relay
-    assert talk(replace(target, host="no-such-host.invalid")).cause == "dns"
+def test_faults_before_the_login(relay: tuple[Relay, RelayEndpoint]) -> None:
+    """No such name, a refused connection, no STARTTLS, no common mechanism."""
+    running, endpoint = relay
+    assert checked(replace(endpoint, host="no-such-host.invalid")).cause == "dns"
     running.no_starttls = True
-    check = talk(target)
+    check = checked(endpoint)
     assert (check.step, check.cause, check.starttls) == ("tls", "tls_not_offered", False)
     running.no_starttls = False
     running.mechanisms = ("XOAUTH2",)
-    check = talk(target)
+    check = checked(endpoint)
     assert (check.step, check.cause) == ("auth", "auth_mechanism")
     assert running.auth_attempts == []
     running.refuse = True
-    check = talk(target)
+    check = checked(endpoint)
     assert (check.step, check.cause, check.reachable) == ("connect", "refused", False)
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5"])
-def test_no_secret_is_shown(relay: tuple[Relay, Target], mechanism: str) -> None:
-    """Not with any mechanism, not where the relay repeats it, not in any form of the result."""
-    running, target = relay
+def test_no_secret_is_shown(relay: tuple[Relay, RelayEndpoint], mechanism: str) -> None:
+    """No mechanism shows the password, even if the relay repeats it, in any form of the result."""
+    running, endpoint = relay
     running.mechanisms = (mechanism,)
-    assert talk(target).auth == "accepted"
+    assert checked(endpoint).auth == "accepted"
     with running.failing(Fault(step="auth", reply=f"535 5.7.8 {PASSWORD} is wrong")):
-        check = talk(target)
+        check = checked(endpoint)
 
     assert check.auth == "rejected"
-    assert "****" in check.words
-    assert "s3cret" not in json.dumps(asdict(check), default=str) + repr(target) + repr(check)
-    assert any(line.by == "C" and "****" in line.text for line in check.transcript)
+    assert MASK in check.detail
+    assert "s3cret" not in json.dumps(asdict(check), default=str) + repr(endpoint) + repr(check)
+    assert any(line.by == "C" and MASK in line.text for line in check.transcript)
 
 
-def test_a_password_is_not_sent_in_clear_nor_to_a_stranger(tmp_path: Path) -> None:
-    """Unencrypted, or where verification is demanded and fails, no AUTH is seen by the relay."""
+def test_no_password_goes_to_an_unencrypted_or_unverified_relay(tmp_path: Path) -> None:
+    """Without encryption, or if a required verification fails, the relay sees no AUTH."""
     with Relay(CA(), users={USER: PASSWORD}, tls="none") as running:
-        target = Target("demo", "localhost", running.port, "none", username=USER, password=PASSWORD)
-        assert talk(target).auth == "untried"
-        assert talk(replace(target, in_clear=True)).auth == "accepted"
+        endpoint = RelayEndpoint("demo", "localhost", running.port, "none", username=USER, password=PASSWORD)
+        assert checked(endpoint).auth == "untried"
+        assert checked(replace(endpoint, cleartext_password=True)).auth == "accepted"
         assert len(running.auth_attempts) == 1
     with Relay(CA(), users={USER: PASSWORD}) as running:
         other = str(CA().write(tmp_path))
-        target = Target(
+        endpoint = RelayEndpoint(
             "demo", "localhost", running.port, "starttls", True, other, username=USER, password=PASSWORD
         )
-        check = talk(target)
+        check = checked(endpoint)
         assert (check.step, check.cause) == ("certificate", "tls_verify")
         assert running.auth_attempts == []
 
 
-def test_implicit_tls_and_the_wrong_kind_of_port(relay: tuple[Relay, Target], tmp_path: Path) -> None:
-    """Implicit TLS goes through; spoken to a STARTTLS port it is a failed handshake; other ports are told apart."""
-    running, target = relay
-    assert talk(replace(target, tls="implicit")).cause == "tls_handshake"
+def test_implicit_tls_and_a_port_of_the_other_kind(
+    relay: tuple[Relay, RelayEndpoint], tmp_path: Path
+) -> None:
+    """Implicit TLS succeeds; at a STARTTLS port it is a failed handshake; other ports are checked without a login."""
+    running, endpoint = relay
+    assert checked(replace(endpoint, tls="implicit")).cause == "tls_handshake"
     ca = CA()
     with Relay(ca, users={USER: PASSWORD}, tls="implicit") as implicit:
-        check = talk(replace(target, port=implicit.port, tls="implicit", ca_file=str(ca.write(tmp_path))))
-        assert check.ok, check.words
+        check = checked(
+            replace(endpoint, port=implicit.port, tls="implicit", ca_file=str(ca.write(tmp_path)))
+        )
+        assert check.ok, check.detail
         assert check.starttls is None
-    elsewhere = on_port(target, running.port)
+    elsewhere = on_port(endpoint, running.port)
     assert (elsewhere.password, elsewhere.tls) == (None, "opportunistic")
-    assert talk(elsewhere).ok
+    assert checked(elsewhere).ok
 
 
 def context(
     authority: trustme.CA, *, start: datetime.timedelta, end: datetime.timedelta, name: str = "localhost"
 ) -> ssl.SSLContext:
-    """A server's context with a certificate of a life of its own."""
+    """Return a server's context with a certificate of this validity."""
     issued = authority.issue_cert(name, not_before=NOW + start, not_after=NOW + end)
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     issued.configure_cert(made)
     return made
 
 
-def test_certificates_good_and_bad_are_read_and_told(tmp_path: Path) -> None:
-    """Valid, about to end, expired, wrong name, a stranger's, another issuer: validity, end and event right in each."""
+def test_the_certificate_is_read_and_its_faults_are_events(tmp_path: Path) -> None:
+    """Valid, about to expire, expired, wrong name, untrusted, another issuer: validity, expiry and events."""
     authority, other = trustme.CA(organization_name="One"), trustme.CA(organization_name="Two")
     ca_file = tmp_path / "ca.pem"
     ca_file.write_bytes(authority.cert_pem.bytes() + other.cert_pem.bytes())
-    stranger = trustme.CA(organization_name="Nobody")
+    untrusted = trustme.CA(organization_name="Untrusted")
     rows = [
         ("valid", context(authority, start=-DAY, end=300 * DAY), None, set()),
         ("5 days", context(authority, start=-DAY, end=5 * DAY), None, {"certificate_expires"}),
@@ -193,19 +198,19 @@ def test_certificates_good_and_bad_are_read_and_told(tmp_path: Path) -> None:
          {"certificate_expired", "certificate_invalid"}),
         ("wrong name", context(authority, start=-DAY, end=300 * DAY, name="wrong.test"), "Hostname mismatch",
          {"certificate_invalid"}),
-        ("stranger", context(stranger, start=-DAY, end=300 * DAY), "self-signed certificate in certificate chain|unable to get",
+        ("untrusted", context(untrusted, start=-DAY, end=300 * DAY), "self-signed certificate in certificate chain|unable to get",
          {"certificate_invalid", "certificate_issuer"}),
         ("other issuer", context(other, start=-DAY, end=300 * DAY), None, {"certificate_issuer"}),
     ]  # fmt: skip
     with Relay(CA(), users={USER: PASSWORD}) as running:
-        target = Target("demo", "localhost", running.port, "starttls", ca_file=str(ca_file))
+        endpoint = RelayEndpoint("demo", "localhost", running.port, "starttls", ca_file=str(ca_file))
         for name, certificate, problem, expected in rows:
-            seen = Seen()
+            snapshot = RelaySnapshot()
             running.certificate = rows[0][1]
-            assert look(seen, talk(target), NOW.timestamp()) == []
+            assert update(snapshot, checked(endpoint), NOW.timestamp()) == []
             running.certificate = certificate
-            check = talk(target)
-            kinds = {change.kind for change in look(seen, check, NOW.timestamp())}
+            check = checked(endpoint)
+            kinds = {change.kind for change in update(snapshot, check, NOW.timestamp())}
             renewal = set() if name == "valid" else {"certificate_key", "certificate_renewed"}
 
             assert kinds == expected | renewal, name
@@ -213,17 +218,17 @@ def test_certificates_good_and_bad_are_read_and_told(tmp_path: Path) -> None:
             if problem is None:
                 assert check.problem is None, name
             else:
-                assert any(words in (check.problem or "") for words in problem.split("|")), (
+                assert any(text in (check.problem or "") for text in problem.split("|")), (
                     name,
                     check.problem,
                 )
             assert check.certificate is not None
-            assert seen.not_after == check.certificate.not_after
-            assert look(seen, check, NOW.timestamp()) == [], "an event is told once"
+            assert snapshot.not_after == check.certificate.not_after
+            assert update(snapshot, check, NOW.timestamp()) == [], "an event is reported once"
 
 
-def test_fields_are_those_that_a_whole_library_reads() -> None:
-    """Our reader agrees with the cryptography package on certificates of every kind that the bed makes."""
+def test_the_fields_agree_with_the_cryptography_package() -> None:
+    """The parser reads the same as the cryptography package, for names and organizations of several kinds."""
     for organization in ("x", "Ö & Co", None):
         issued = trustme.CA().issue_cert("a.test", "192.0.2.7", "2001:db8::1", organization_name=organization)
         pem = issued.cert_chain_pems[0].bytes()
@@ -238,8 +243,8 @@ def test_fields_are_those_that_a_whole_library_reads() -> None:
             assert str(attribute.value) in ours.issuer
 
 
-def test_no_bytes_make_the_reader_fail_otherwise() -> None:
-    """Cut off or changed anywhere, a certificate is read or is a ValueError."""
+def test_damaged_certificates_raise_value_error() -> None:
+    """Truncated or changed anywhere, a certificate is read or raises ValueError."""
     der = ssl.PEM_cert_to_DER_cert(trustme.CA().issue_cert("a.test").cert_chain_pems[0].bytes().decode())
     for position in range(len(der)):
         for damaged in (der[:position], der[:position] + b"\xff" + der[position + 1 :]):
@@ -249,54 +254,58 @@ def test_no_bytes_make_the_reader_fail_otherwise() -> None:
                 continue
 
 
-def test_losses_are_events_once_and_a_relay_that_is_down_forgets_nothing(
-    relay: tuple[Relay, Target],
+def test_a_loss_is_one_event_and_a_relay_that_is_down_is_none(
+    relay: tuple[Relay, RelayEndpoint],
 ) -> None:
-    """STARTTLS, a mechanism, a capability: each gone is one event; a look that saw nothing is none."""
-    running, target = relay
+    """The loss of STARTTLS, a mechanism or a capability is one event; a check that saw nothing is none."""
+    running, endpoint = relay
     running.extensions = ("PIPELINING",)
-    seen, now = Seen(), NOW.timestamp()
-    look(seen, talk(target), now)
+    snapshot, now = RelaySnapshot(), NOW.timestamp()
+    update(snapshot, checked(endpoint), now)
     running.mechanisms, running.extensions = ("LOGIN",), ()
-    kinds = [change.kind for change in look(seen, talk(target), now)]
+    kinds = [change.kind for change in update(snapshot, checked(endpoint), now)]
     assert kinds == ["capability_gone", "auth_mechanism_gone"]
     running.refuse = True
-    assert look(seen, talk(target), now) == []
+    assert update(snapshot, checked(endpoint), now) == []
     running.refuse, running.no_starttls = False, True
-    first, second = look(seen, talk(target), now), look(seen, talk(target), now)
+    first, second = update(snapshot, checked(endpoint), now), update(snapshot, checked(endpoint), now)
     assert [(change.kind, change.alarm) for change in first] == [("starttls_gone", True)]
     assert second == []
-    assert seen.not_after is not None
-    restored = Seen.from_json(json.loads(json.dumps(seen.as_json())))
-    assert restored == seen
+    assert snapshot.not_after is not None
+    restored = RelaySnapshot.from_dict(json.loads(json.dumps(snapshot.to_dict())))
+    assert restored == snapshot
 
 
-def test_addresses_are_news_only_if_unknown_for_a_week() -> None:
-    """A pool that answers in turns is quiet; a new address is told once, and again after a week's absence."""
-    seen, now, day = Seen(), 1_800_000_000.0, 86400.0
+def test_an_address_is_new_if_unknown_for_a_week() -> None:
+    """A pool that rotates makes no events; a new address makes one, and another after a week's absence."""
+    snapshot, now, day = RelaySnapshot(), 1_800_000_000.0, 86400.0
 
     def answer(at: float, *addresses: str) -> list[str]:
         check = RelayCheck("demo", "r.test", 587, "starttls", step="connect", addresses=list(addresses))
-        return [change.kind for change in look(seen, check, at)]
+        return [change.kind for change in update(snapshot, check, at)]
 
     assert answer(now, "192.0.2.1", "192.0.2.2") == []
     assert answer(now + day, "192.0.2.2") == []
     assert answer(now + 2 * day, "192.0.2.3") == ["addresses"]
     assert answer(now + 3 * day, "192.0.2.1", "192.0.2.3") == []
-    assert answer(now + 12 * day, "192.0.2.1") == []  # nothing at all was known any more
+    assert answer(now + 12 * day, "192.0.2.1") == []  # no address was known any more
 
 
-def test_the_warning_before_the_end_is_told_at_each_mark() -> None:
-    """30, 14, 7, 3 and 1 days before, and when it has ended: once each, also while the relay is down."""
-    seen, now, day = Seen(not_after=1_800_000_000.0 + 40 * 86400, fingerprint="x"), 1_800_000_000.0, 86400.0
+def test_a_certificate_is_warned_of_before_it_expires() -> None:
+    """30, 14, 7, 3 and 1 days before, and after it: once each, also while the relay is down."""
+    snapshot, now, day = (
+        RelaySnapshot(not_after=1_800_000_000.0 + 40 * 86400, fingerprint="x"),
+        1_800_000_000.0,
+        86400.0,
+    )
     down = RelayCheck("demo", "r.test", 587, "starttls", step="dns")
-    told = [
+    events = [
         (hour // 24, change.kind)
         for hour in range(45 * 24)
-        for change in look(seen, down, now + hour * day / 24)
+        for change in update(snapshot, down, now + hour * day / 24)
     ]
 
-    assert told == [
+    assert events == [
         (10, "certificate_expires"),
         (26, "certificate_expires"),
         (33, "certificate_expires"),
@@ -304,15 +313,15 @@ def test_the_warning_before_the_end_is_told_at_each_mark() -> None:
         (39, "certificate_expires"),
         (40, "certificate_expired"),
     ]
-    assert {kind for _, kind in told} <= set(KINDS)
+    assert {kind for _, kind in events} <= set(KINDS)
     assert "postward_relay_changes_total" in Tally().counters
 
 
-def test_the_command_shows_a_transcript_and_ends_by_result(
-    relay: tuple[Relay, Target], tmp_path: Path
+def test_the_command_prints_a_transcript_and_exits_by_the_result(
+    relay: tuple[Relay, RelayEndpoint], tmp_path: Path
 ) -> None:
-    """Status 0 and 1, a readable transcript, JSON, other ports, and never the password."""
-    running, target = relay
+    """Exit status 0 and 1, a readable transcript, JSON, other ports, and never the password."""
+    running, endpoint = relay
     settings = tmp_path / "postward.toml"
     password_file = tmp_path / "password"
     password_file.write_text(PASSWORD)
@@ -320,7 +329,7 @@ def test_the_command_shows_a_transcript_and_ends_by_result(
     state.mkdir()
     settings.write_text(
         f'[host]\nmyhostname = "mx.example.test"\n[[relay]]\nname = "demo"\nhost = "localhost"\nport = {running.port}\n'
-        f'tls = "starttls"\nca_file = "{target.ca_file}"\nusername = "{USER}"\npassword_file = "{password_file}"\n'
+        f'tls = "starttls"\nca_file = "{endpoint.ca_file}"\nusername = "{USER}"\npassword_file = "{password_file}"\n'
         f'[state]\ndirectory = "{state}"\n'
     )
     good = run_postward("relay", "--config", str(settings))
@@ -329,13 +338,13 @@ def test_the_command_shows_a_transcript_and_ends_by_result(
     again = [run_postward("relay", "demo", "--config", str(settings)) for _ in range(3)]
 
     assert good.returncode == 0, good.stdout + good.stderr
-    assert "AUTH PLAIN ****" in good.stdout
+    assert f"AUTH PLAIN {MASK}" in good.stdout
     assert bad.returncode == 1
     (checks,) = json.loads(bad.stdout)
     assert (checks[0]["step"], checks[0]["cause"]) == ("auth", "auth_rejected")
     assert [check["port"] for check in checks[1:]] == [587, 465, 2525, 25]
     assert [done.returncode for done in again] == [1, 1, 1]
-    assert "no login tried: refused before" in again[-1].stdout
+    assert "no login attempted: rejected before" in again[-1].stdout
     assert sum(not attempt.accepted for attempt in running.auth_attempts) == 2
     for done in (good, bad, *again):
         assert "s3cret" not in done.stdout + done.stderr
