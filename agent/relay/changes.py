@@ -1,8 +1,8 @@
 """What expires or changes at a relay before it breaks mail: each change is one event, reported once.
 
-Promise: pure. What a check did not reach (a relay that is down, a certificate that was not sent) is not a change, and
-is remembered. Relays with a pool of addresses answer with other addresses each time: an address is reported only if
-the relay did not have it for a week. All that is remembered is bounded.
+Promise: pure. A property that a check did not reach (a relay that is down, a certificate that was not sent) is not a
+change, and is remembered. Relays with a pool of addresses answer with other addresses each time: an address is reported
+only if the relay did not have it for a week. All that is remembered is bounded.
 """
 
 from collections.abc import Iterator, Mapping

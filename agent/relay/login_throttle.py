@@ -231,7 +231,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
-    """Return what changes when the file does; None if there is no such file."""
+    """Return what changes when the file does; None without a file."""
     try:
         status = path.stat()
     except FileNotFoundError:

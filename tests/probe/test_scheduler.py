@@ -140,7 +140,7 @@ def test_a_rejected_login_at_a_removed_relay_is_counted(tmp_path: Path) -> None:
 
 
 def test_a_rejected_greeting_of_a_removed_relay_is_counted(tmp_path: Path) -> None:
-    """There is no relay to check, so the step stays as the log says."""
+    """Without a relay to check, the step stays as the log says."""
     run = Run(tmp_path)
 
     async def scenario() -> None:
