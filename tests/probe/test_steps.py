@@ -19,8 +19,10 @@ from tests.support.postfix import free_port
 USER, PASSWORD = "API_USER", "s3cret-Gr33n-Fern"
 
 _SETTINGS = """\
+
 [host]
 myhostname = "mail.example.test"
+
 [[relay]]
 name = "demo"
 host = "localhost"
@@ -29,12 +31,15 @@ tls = "starttls"
 unusual_port = true
 username = "{user}"
 password = "{password}"
+
 [postfix]
 config_directory = "{config_directory}"
+
 [probe]
 recipient = "probe@relay.test"
 timeout_seconds = 3
 {more}
+
 [state]
 directory = "{state}"
 """
