@@ -261,3 +261,14 @@ def test_a_crash_during_an_accepted_login_forbids_nothing(tmp_path: Path) -> Non
     in_loop(scenario)
 
     assert run.throttle.acquire("demo")
+
+
+def test_only_probes_since_a_change_judge_it(tmp_path: Path) -> None:
+    """A failed probe rejects the settings that were in force when it was submitted, and says nothing of later ones."""
+    run = Run(tmp_path)
+    before = time.time()
+    in_loop(lambda: run.probes.probe(run.probes.routes[0]))
+
+    assert run.verdicts == ["demo"]
+    assert run.probes.verdict_since(before) is False
+    assert run.probes.verdict_since(time.time() + 1) is None
