@@ -42,7 +42,9 @@ def test_the_watchdog_is_pinged_four_times_an_interval(systemd: socket.socket) -
 
 
 @pytest.mark.parametrize("environment", [{}, {"WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "1"}])
-def test_a_watchdog_of_another_process_is_not_pinged(systemd: socket.socket, environment: dict[str, str]) -> None:
+def test_a_watchdog_of_another_process_is_not_pinged(
+    systemd: socket.socket, environment: dict[str, str]
+) -> None:
     """Without WatchdogSec=, or in a child that inherited the variables, nothing is sent."""
     Watchdog(environment).alive()
     with pytest.raises(BlockingIOError):

@@ -10,14 +10,18 @@ How it fails: HttpError, an OSError, says why in one line.
 import contextlib
 import http.client
 import socket
+import ssl
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 MAX_ANSWER = 1 << 20  # bytes
+_MAX_CONTEXT_AGE = 3600.0  # seconds
 
 
 class HttpError(OSError):
@@ -135,14 +139,16 @@ class _TlsConnection(http.client.HTTPSConnection, _Connection):
 
 class _Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
     def __init__(self, deadline: _Deadline) -> None:
-        super().__init__()
+        # HTTPSHandler.__init__ loads the authorities at each call, since Python 3.12.
+        urllib.request.AbstractHTTPHandler.__init__(self)
         self._deadline = deadline
 
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(self._connection(_Connection), req)
 
     def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._connection(_TlsConnection), req)
+        context = _context(time.monotonic() // _MAX_CONTEXT_AGE)
+        return self.do_open(self._connection(_TlsConnection), req, context=context)
 
     def _connection(self, kind: type[_Connection]) -> Any:
         def make(host: str, **arguments: Any) -> _Connection:
@@ -151,6 +157,12 @@ class _Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
             return connection
 
         return make
+
+
+@lru_cache(maxsize=1)
+def _context(_age: float) -> ssl.SSLContext:
+    """Load the host's authorities, which takes longer than a request: once an hour."""
+    return ssl.create_default_context()
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

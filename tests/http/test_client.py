@@ -9,19 +9,21 @@ from contextlib import contextmanager
 import pytest
 
 from postward.agent.http.client import HttpError, request
+from tests.support import CA
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @contextmanager
-def server(answer: Callable[[socket.socket], object]) -> Iterator[str]:
-    """Serve one connection with `answer`, which is given the socket after the request was read; yields the URL."""
+def server(answer: Callable[[socket.socket], object], first: int = 65536) -> Iterator[str]:
+    """Serve one connection with `answer`, after reading up to `first` bytes of the request. Yields the URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             connection, _ = listener.accept()
             with connection:
-                connection.recv(65536)
+                if first:
+                    connection.recv(first)
                 try:
                     answer(connection)
                 except OSError:
@@ -93,3 +95,15 @@ def test_a_refused_connection_is_an_error() -> None:
 
     with pytest.raises(HttpError, match="Connection refused"):
         request(f"http://127.0.0.1:{port}/", deadline=5, proxies=False)
+
+
+def test_an_untrusted_certificate_is_an_error() -> None:
+    """TLS is verified, and the reason is OpenSSL's."""
+    context = CA().server_context("127.0.0.1")
+
+    def answer(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.sendall(OK)
+
+    with server(answer, first=0) as url, pytest.raises(HttpError, match="certificate verify failed"):
+        request(url.replace("http:", "https:"), deadline=5)
