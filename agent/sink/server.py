@@ -141,23 +141,34 @@ class _Handler:
 
 
 class _Connection(SMTP):
-    """An SMTP connection. Above the limit a new one is cut."""
+    """An SMTP connection. If there are too many, it is cut."""
 
-    open = 0
+    def __init__(
+        self, handler: _Handler, connections: set["_Connection"], max_connections: int, **options: Any
+    ) -> None:
+        super().__init__(handler, **options)
+        self._connections = connections
+        self._max_connections = max_connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        _Connection.open += 1
+        self._connections.add(self)
         super().connection_made(transport)
-        if _Connection.open > _MAX_CONNECTIONS:
-            transport.abort()  # type: ignore[attr-defined]
+        if len(self._connections) > self._max_connections and isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        _Connection.open -= 1
+        self._connections.discard(self)
         super().connection_lost(error)
 
 
 async def create_smtp_server(
-    arrivals: Arrivals, host: str, port: int, *, domain: str, hostname: str
+    arrivals: Arrivals,
+    host: str,
+    port: int,
+    *,
+    domain: str,
+    hostname: str,
+    max_connections: int = _MAX_CONNECTIONS,
 ) -> asyncio.Server:
     """Receive probes by SMTP.
 
@@ -167,15 +178,19 @@ async def create_smtp_server(
         port: its port.
         domain: the only domain whose recipients are accepted; "": any.
         hostname: the name in the greeting.
+        max_connections: connections at the same time.
 
     Raises:
         OSError: the address cannot be listened on.
     """
     loop = asyncio.get_running_loop()
+    connections: set[_Connection] = set()
 
     def connect() -> _Connection:
         return _Connection(
             _Handler(arrivals, domain),
+            connections,
+            max_connections,
             data_size_limit=_MAX_MAIL,
             hostname=hostname,
             ident="Postward sink",

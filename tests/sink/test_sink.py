@@ -1,5 +1,6 @@
 """The sink: each arrival is recorded and counted once, also across restarts; other mail is refused."""
 
+import asyncio
 import json
 import smtplib
 import subprocess
@@ -24,7 +25,7 @@ from postward.agent.probe.message import (
     signed_at,
 )
 from postward.agent.sink.client import parse_answer
-from postward.agent.sink.server import Arrivals
+from postward.agent.sink.server import Arrivals, create_smtp_server
 from postward.config.settings import Settings, load_settings
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 from tests.support.postfix import free_port
@@ -111,6 +112,32 @@ def test_the_memory_is_bounded(settings: Settings) -> None:
 
     assert arrivals.remembered == 50
     assert len(arrival.at) == 10
+
+
+def test_connections_are_limited() -> None:
+    """One more than the limit is cut; a later one is accepted when another has ended."""
+
+    async def greetings() -> list[bytes]:
+        server = await create_smtp_server(
+            Arrivals(KEY, Tally()), "127.0.0.1", 0, domain="", hostname="mx", max_connections=1
+        )
+        port = server.sockets[0].getsockname()[1]
+        first, writer = await asyncio.open_connection("127.0.0.1", port)
+        lines = [await first.readline()]
+        writers = [writer]
+        for _ in range(2):
+            reader, later = await asyncio.open_connection("127.0.0.1", port)
+            writers.append(later)
+            lines.append(await reader.readline())
+            writer.write(b"QUIT\r\n")
+            await first.read()
+        for each in writers:
+            each.close()
+            await each.wait_closed()
+        server.close()
+        return lines
+
+    assert asyncio.run(greetings()) == [b"220 mx Postward sink\r\n", b"", b"220 mx Postward sink\r\n"]
 
 
 @dataclass
