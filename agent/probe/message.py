@@ -14,8 +14,10 @@ from email.message import EmailMessage, Message
 from email.policy import SMTP
 from email.utils import formatdate, parseaddr
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from postward.config.settings import Settings
+if TYPE_CHECKING:  # a replay without settings does not wait for pydantic
+    from postward.config.settings import Settings
 
 PROBE_HEADER = "X-Postward-Probe"
 SEAL_HEADER = "X-Postward-Seal"
@@ -85,7 +87,7 @@ def signed_at(identifier: str, key: bytes) -> float | None:
     return int(match["time"], 16) / 1000
 
 
-def probe_message(settings: Settings, sender: str, identifier: str, key: bytes | None) -> EmailMessage:
+def probe_message(settings: "Settings", sender: str, identifier: str, key: bytes | None) -> EmailMessage:
     """Return a probe mail. Its headers say that it is automatic (RFC 3834), so that no responder answers."""
     message = EmailMessage(policy=SMTP)
     message["From"] = sender

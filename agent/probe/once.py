@@ -16,12 +16,12 @@ from postward.agent.logs.reader import LogReader
 from postward.agent.logs.watcher import Watcher
 from postward.agent.metrics.tally import Tally
 from postward.agent.postfix.commands import Postfix
+from postward.agent.probe.arrivals import SinkClient
 from postward.agent.probe.locate import locate_step
 from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.route import Route
 from postward.agent.probe.submit import Prober
 from postward.agent.probe.tracker import Limits, ProbeTracker
-from postward.agent.sink.client import SinkClient
 from postward.config.settings import Settings
 from postward.parsers import parse
 

@@ -19,6 +19,7 @@ from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Gauges, Tally
 from postward.agent.parts import Part
 from postward.agent.postfix.commands import Postfix
+from postward.agent.probe.arrivals import SinkClient
 from postward.agent.probe.locate import locate_step
 from postward.agent.probe.outcomes import Locate, ProbeOutcomes
 from postward.agent.probe.result import ProbeResult
@@ -26,7 +27,6 @@ from postward.agent.probe.route import Route
 from postward.agent.probe.submit import Prober
 from postward.agent.probe.tracker import Limits, ProbeTracker
 from postward.agent.relay.login_throttle import LoginThrottle
-from postward.agent.sink.client import SinkClient
 from postward.config.settings import Settings
 from postward.parsers import Event, Record
 from postward.parsers.events import Delivery

@@ -1,1 +1,1 @@
-"""The sink, which receives the probes of a fleet, and its client."""
+"""The sink, which receives the probes of a fleet."""

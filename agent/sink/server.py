@@ -31,8 +31,8 @@ from starlette.routing import Route
 
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.tally import Tally
+from postward.agent.probe.arrivals import MAX_ASKED
 from postward.agent.probe.message import PROBE_HEADER, altered_parts, identifier_in, signed_at
-from postward.agent.sink.client import MAX_ASKED
 
 _MAX_AGE = 86400.0  # seconds
 _MAX_CLOCK_SKEW = 600.0  # seconds that a host's clock may be ahead

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from postward.agent.metrics.tally import Tally
+from postward.agent.probe.arrivals import parse_answer
 from postward.agent.probe.message import (
     SEALED,
     altered_parts,
@@ -24,7 +25,6 @@ from postward.agent.probe.message import (
     probe_message,
     signed_at,
 )
-from postward.agent.sink.client import parse_answer
 from postward.agent.sink.server import Arrivals, create_smtp_server
 from postward.config.settings import Settings, load_settings
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
