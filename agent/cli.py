@@ -1,5 +1,6 @@
-"""The command line: a table of contents. Each command lives in a module of its own, loaded when it is called,
-so that `postward --help` answers at once.
+"""The command line: a table of commands, each in a module of its own that is imported when the command is called.
+
+Promise: `postward --help` imports no command, so that it answers at once.
 
 Exit status: 0 done or in sync, 1 failed, 2 usage, 3 drift or findings, 78 bad settings (EX_CONFIG of sysexits.h).
 """
@@ -9,51 +10,49 @@ from typing import Any
 
 import click
 
-# name → (module, what it does), in the order in which --help lists them.
+# Command, also the name of its module → summary, in the order of --help.
 COMMANDS = {
-    "init": ("init", "Set this host up: settings, relay, first probe, services."),
-    "run": ("run", "The agent: read the log, count, probe, serve metrics."),
-    "enforce": ("enforce", "The enforcer (root): keep Postfix's configuration what the settings say."),
-    "check": ("check", "Check the settings and this host; print the settings as they are in effect."),
-    "plan": ("plan", "Show what apply would change, as a diff."),
-    "apply": ("apply", "Change it: stage, check, commit, confirm by a probe, keep or roll back."),
-    "rollback": ("rollback", "Bring the previous configuration back."),
-    "generations": ("generations", "List the former configurations that can come back."),
-    "probe": ("probe", "Send one probe now and show its timeline."),
-    "relay": ("relay", "Talk to the relays without sending mail."),
-    "sink": ("sink", "Receive a fleet's probes, and tell what arrived."),
-    "why": ("why", "Tell why mail does not go out, which setting is to blame, and what mends it."),
-    "status": ("status", "Show on one screen whether mail goes out, and what is wrong."),
-    "doctor": ("doctor", "Find what is wrong with this host, and the command that mends it."),
-    "parse": ("parse", "Show what each line of a log says, as rows or JSON."),
-    "replay": ("replay", "Count logs as the agent would, and print the metrics."),
-    "report": ("report", "Report on logs: totals, incidents, relays, causes, delays, domains."),
-    "trace": ("trace", "Show one mail's life across queue IDs, as a timeline."),
-    "export": ("export", "Write the events of logs as Parquet."),
-    "files": ("files", "Write out alert rules, dashboards, runbooks, units and the manual page."),
+    "init": "Set up this host: settings, relay, first probe, services.",
+    "run": "Run the agent: read the mail log, count, probe, serve metrics.",
+    "enforce": "Run the enforcer (root): keep Postfix's configuration as the settings say.",
+    "check": "Check the settings and this host; print the settings in effect.",
+    "plan": "Show what apply would change, as a diff.",
+    "apply": "Apply the settings to Postfix; confirm by a probe, or roll back.",
+    "rollback": "Restore the previous configuration.",
+    "generations": "List the former configurations that can be restored.",
+    "probe": "Send a probe now and print its timeline.",
+    "relay": "Check the relays without sending mail.",
+    "sink": "Receive a fleet's probes and report their arrivals.",
+    "why": "Explain why mail does not go out: cause, setting to blame, remedy.",
+    "status": "Show on one screen whether mail goes out, and what is wrong.",
+    "doctor": "Find faults of this host, each with its remedy.",
+    "parse": "Print each line of a log as a row or JSON.",
+    "replay": "Count logs as the agent would, and print the metrics.",
+    "report": "Report on logs: totals, incidents, relays, causes, delays, domains.",
+    "trace": "Show one mail's life across queue IDs, as a timeline.",
+    "export": "Write the events of logs as Parquet.",
+    "files": "Write out alert rules, dashboards, runbooks, units and the manual page.",
 }
 
 
 class Commands(click.Group):
-    """Loads a command's module when the command is called."""
+    """Imports a command's module when the command is called."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        """In the order of the table."""
+        """Return the commands in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
-        """The command, or None if there is none of this name."""
+        """Return the command, or None if there is none of this name."""
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(
-            f"postward.agent.commands.{COMMANDS[name][0]}"
-        ).command
+        command: click.Command = importlib.import_module(f"postward.agent.commands.{name}").command
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """From the table, without loading anything."""
+        """Print the table, without importing a command."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -34,7 +34,7 @@ from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.agent.postfix.process import is_master_running
 from postward.agent.probe.message import KeyFileError
 from postward.agent.probe.result import ProbeResult
-from postward.agent.probe.scheduler import Probing
+from postward.agent.probe.scheduler import ProbeScheduler
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.monitor import RelayMonitor
 from postward.agent.reload import SettingsReloader, race
@@ -100,7 +100,7 @@ class Agent:
             self._telling.all_gauges,
             self._telling.refresh,
             self._writer.flush,
-            self._relay_watch.as_json,
+            self._relay_watch.state,
         )
         self._telling.on_status, self._telling.on_incidents = self._status, self._incidents.public
         self._own_line = LogCanary(
@@ -188,8 +188,8 @@ class Agent:
     def _checkpoint(self) -> Checkpoint:
         parts = {
             "traffic": self._counting.as_json(),
-            "probing": self._probing.as_json(),
-            "relays": self._relay_watch.as_json(),
+            "probing": self._probing.state(),
+            "relays": self._relay_watch.state(),
             "incidents": self._incidents.as_json(),
         }
         return Checkpoint(self._reader.positions(), self._tally, parts)
@@ -201,25 +201,24 @@ class Agent:
     async def _probe(self) -> None:
         if not self._settings.probe.recipient:
             _log.warning("probe.recipient is not set: no probes are sent, and new settings are kept unproven")
-        await self._probing.run(self._settings.enforce.interval_seconds if self._enforcer else None)
+        await self._probing.run()
 
     def _guard(self) -> LoginThrottle:
-        settings = self._settings
-        path = Path(settings.state.directory) / "logins.json"
-        return LoginThrottle(path, settings.relay, settings.probe.auth_tries_per_hour)
+        return LoginThrottle.of_settings(self._settings)
 
-    def _set_up_probing(self, guard: LoginThrottle) -> Probing:
+    def _set_up_probing(self, guard: LoginThrottle) -> ProbeScheduler:
         settings = self._settings
         try:
-            return Probing(
+            return ProbeScheduler(
                 settings,
                 self._postfix,
                 self._tally,
-                self._show_probe,
-                self._judge,
-                guard,
-                self._writer.flush,
-                lambda: self._reader.behind or self._reader.has_backlog,
+                show=self._show_probe,
+                judge=self._judge,
+                throttle=guard,
+                flush=self._writer.flush,
+                has_backlog=lambda: self._reader.behind or self._reader.has_backlog,
+                first_after=settings.enforce.interval_seconds if self._options.enforce else None,
             )
         except KeyFileError as error:
             raise StartError(f"probe.key_file: {error}") from error

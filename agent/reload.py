@@ -16,7 +16,7 @@ from typing import Any
 from postward.agent.logs.watcher import Watcher, wake_up
 from postward.agent.metrics.tally import Gauges
 from postward.agent.parts import Part
-from postward.agent.systemd import tell_status
+from postward.agent.systemd import set_status
 from postward.config.errors import SettingsError
 from postward.config.settings import Settings, load_settings
 
@@ -135,9 +135,9 @@ class SettingsReloader(Part):
     def _show_status(self) -> None:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         if self.problem:
-            tell_status(f"{self._path} is NOT in force, but the settings of {at}: {self.problem}")
+            set_status(f"{self._path} is NOT in force, but the settings of {at}: {self.problem}")
         else:
-            tell_status(f"settings of {at} are in force")
+            set_status(f"settings of {at} are in force")
 
 
 async def race(*waits: Coroutine[Any, Any, Any]) -> Any:

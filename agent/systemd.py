@@ -1,6 +1,8 @@
-"""What systemd and its journal are sent: readiness, status, watchdog (sd_notify(3)), and journal entries with fields.
+"""Notifications to systemd (readiness, status, watchdog: sd_notify(3)), and journal entries with fields.
 
-Each is one datagram. Without systemd nothing is sent; entries that the journal does not take go to standard error.
+Each is one datagram.
+
+How it fails: without systemd, notifications are not sent; journal entries go to another handler.
 """
 
 import logging
@@ -15,7 +17,7 @@ SOCKET = Path("/run/systemd/journal/socket")
 
 
 def notify(*assignments: str) -> None:
-    """Send assignments such as "READY=1". Without systemd, or when it does not listen, nothing happens."""
+    """Send assignments such as "READY=1". Without systemd, nothing happens."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
@@ -28,35 +30,39 @@ def notify(*assignments: str) -> None:
         return
 
 
-def tell_status(words: str) -> None:
-    """One line that `systemctl status` shows."""
-    notify(f"STATUS={' '.join(words.split())}")
+def set_status(text: str) -> None:
+    """Set the status line of `systemctl status`."""
+    notify(f"STATUS={' '.join(text.split())}")
 
 
 class Watchdog:
-    """Says that work gets on, as often as systemd wants to hear it (WatchdogSec=); else the service is started anew.
+    """Sends keep-alive pings, four times as often as WatchdogSec= requires; without them systemd restarts the service.
 
-    Call `alive` where work is done, never from a timer: what hangs must fall silent.
+    Call `alive` where work is done, never from a timer: a program that hangs must stop sending.
+
+    Args:
+        environment: the service's environment, with WATCHDOG_USEC and WATCHDOG_PID.
+        clock: monotonic seconds.
     """
 
     def __init__(
         self, environment: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.monotonic
     ) -> None:
         microseconds = environment.get("WATCHDOG_USEC", "")
-        ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self._every = int(microseconds) / 4e6 if ours and microseconds.isdecimal() else None
+        for_us = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        self._interval = int(microseconds) / 4e6 if for_us and microseconds.isdecimal() else None
         self._clock = clock
         self._next = 0.0
 
     def alive(self) -> None:
-        """Work got on. Cheap enough for every round of a loop."""
-        if self._every is not None and (now := self._clock()) >= self._next:
-            self._next = now + self._every
+        """Note that work was done. Cheap enough for every turn of a loop."""
+        if self._interval is not None and (now := self._clock()) >= self._next:
+            self._next = now + self._interval
             notify("WATCHDOG=1")
 
 
 def datagram(fields: Mapping[str, str]) -> bytes:
-    """An entry. A value with a line end is preceded by its length."""
+    """Return a journal entry. A value with a line feed is preceded by its length."""
     out = bytearray()
     for name, value in fields.items():
         data = value.encode("utf-8", "replace")
@@ -68,22 +74,22 @@ def datagram(fields: Mapping[str, str]) -> bytes:
 
 
 class JournalFields(logging.Handler):
-    """Sends what has fields (`extra={"fields": …}`) to the journal, and everything else to another handler.
+    """Sends records with fields (`extra={"fields": …}`) to the journal, and all others to another handler.
 
     Args:
         plain: the other handler.
-        levels: level → the journal's priority.
+        priorities: level → the journal's priority.
         path: the journal's socket.
     """
 
-    def __init__(self, plain: logging.Handler, levels: Mapping[int, int], path: Path = SOCKET) -> None:
+    def __init__(self, plain: logging.Handler, priorities: Mapping[int, int], path: Path = SOCKET) -> None:
         super().__init__()
         self._plain = plain
-        self._levels = levels
+        self._priorities = priorities
         self._path = path
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take an entry."""
+        """Send a record."""
         fields: Mapping[str, str] | None = getattr(record, "fields", None)
         if fields is None or not self._sent(record, fields):
             self._plain.handle(record)
@@ -91,7 +97,7 @@ class JournalFields(logging.Handler):
     def _sent(self, record: logging.LogRecord, fields: Mapping[str, str]) -> bool:
         head = {
             "MESSAGE": record.getMessage(),
-            "PRIORITY": str(self._levels.get(record.levelno, 6)),
+            "PRIORITY": str(self._priorities.get(record.levelno, 6)),
             "SYSLOG_IDENTIFIER": "postward",
         }
         try:

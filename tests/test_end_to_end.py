@@ -1,4 +1,4 @@
-"""The main job on real parts: settings are enforced on a real Postfix, its log is counted, probes go through a relay."""
+"""The main job on real parts: settings enforced on a real Postfix, its log counted, probes through a relay."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ USER, PASSWORD, NEW_PASSWORD = "API_USER", "s3cret-Gr33n-Fern", "s3cret-Bl8e-Mos
 
 @dataclass
 class Bed:
-    """A host that Postward keeps."""
+    """A host that Postward manages."""
 
     folder: Path
     relay: Relay
@@ -28,7 +28,7 @@ class Bed:
     agent: AgentProcess
 
     def set_password(self, password: str) -> None:
-        """What the settings say."""
+        """Write the relay's password of the settings."""
         (self.folder / "password").write_text(password)
 
 
@@ -47,8 +47,8 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
             yield bed
 
 
-def test_the_enforced_instance_is_what_the_settings_say(bed: Bed) -> None:
-    """main.cf has what follows from the settings, the tables are root's alone, and there is nothing left to plan."""
+def test_the_enforced_instance_equals_the_settings(bed: Bed) -> None:
+    """main.cf follows from the settings, only root can read the tables, and the plan is empty."""
     expected = {
         "myhostname": "mail.example.test",
         "mydomain": "example.test",
@@ -73,7 +73,7 @@ def test_the_enforced_instance_is_what_the_settings_say(bed: Bed) -> None:
     assert bed.agent.value("postward_config_in_sync") == 1
 
 
-def test_hand_edits_are_put_right_and_counted_once(bed: Bed) -> None:
+def test_hand_edits_are_repaired_and_counted_once(bed: Bed) -> None:
     """A changed parameter, a deleted index and a readable password file are each repaired, once."""
     directory = bed.postfix.config_directory
     applied = bed.agent.value("postward_config_applies_total", result="applied")
@@ -86,11 +86,11 @@ def test_hand_edits_are_put_right_and_counted_once(bed: Bed) -> None:
         return bed.agent.value("postward_config_repairs_total", parameter=name) == repairs[name] + 1
 
     bed.postfix.set(smtp_tls_security_level="none")
-    wait_for(lambda: repaired("smtp_tls_security_level"), what="the TLS level to be put right")
+    wait_for(lambda: repaired("smtp_tls_security_level"), what="the TLS level to be repaired")
     (directory / "sasl_passwd.db").unlink()
     wait_for(lambda: repaired("sasl_passwd.db"), what="the index to be built")
     (directory / "sasl_passwd").chmod(0o644)
-    wait_for(lambda: repaired("sasl_passwd"), what="the mode to be put right")
+    wait_for(lambda: repaired("sasl_passwd"), what="the mode to be repaired")
 
     assert bed.postfix.postconf("smtp_tls_security_level")["smtp_tls_security_level"] == "encrypt"
     assert (directory / "sasl_passwd").stat().st_mode & 0o777 == 0o600
@@ -103,7 +103,7 @@ def test_hand_edits_are_put_right_and_counted_once(bed: Bed) -> None:
 
 
 def test_comments_and_unmanaged_parameters_survive(tmp_path: Path) -> None:
-    """What Postward does not manage stays in main.cf byte by byte, with owner and mode."""
+    """Unmanaged parts of main.cf stay byte by byte, with owner and mode."""
     require_postfix()
     with Relay(CA(), users={USER: PASSWORD}) as relay, PostfixInstance(tmp_path / "postfix") as postfix:
         main_cf = postfix.config_directory / "main.cf"
@@ -120,8 +120,8 @@ def test_comments_and_unmanaged_parameters_survive(tmp_path: Path) -> None:
         assert main_cf.stat().st_mode & 0o777 == 0o640
 
 
-def test_a_changed_password_at_the_relay_is_named_and_its_return_is_seen(bed: Bed) -> None:
-    """The cause is counted, the probe names the step; with the right password in the settings mail goes out again."""
+def test_a_changed_password_at_the_relay_is_diagnosed(bed: Bed) -> None:
+    """The cause is counted, the probe names the step; with the new password in the settings mail goes out again."""
     bed.relay.users[USER] = NEW_PASSWORD
     bed.postfix.sendmail("bob@dest.test")
     wait_for(
@@ -143,8 +143,8 @@ def test_a_changed_password_at_the_relay_is_named_and_its_return_is_seen(bed: Be
     assert run_postward("probe", "--config", str(bed.settings_file)).returncode == 0
 
 
-def test_new_settings_that_the_relay_refuses_are_not_put_into_force(bed: Bed) -> None:
-    """A wrong password is found out before anything changes, told with the relay's words, and not tried again."""
+def test_settings_that_the_relay_rejects_are_not_applied(bed: Bed) -> None:
+    """Preflight finds a wrong password before anything changes, logs the relay's reply, and does not try again."""
     wait_for(
         lambda: bed.agent.value("postward_config_applies_total", result="confirmed") == 1,
         what="a confirmation",
@@ -178,8 +178,8 @@ def test_new_settings_that_the_relay_refuses_are_not_put_into_force(bed: Bed) ->
     ],
     ids=["login", "port", "name", "certificate"],
 )
-def test_new_settings_that_no_probe_confirms_are_rolled_back(old: str, new: str, tmp_path: Path) -> None:
-    """Without preflight: what keeps mail from going out gives way to the last configuration that worked."""
+def test_settings_that_no_probe_confirms_are_rolled_back(old: str, new: str, tmp_path: Path) -> None:
+    """Without preflight: settings with which no mail goes out are replaced by the last ones that worked."""
     require_postfix()
     with (
         Relay(CA(), "localhost", users={USER: PASSWORD}) as relay,
@@ -199,7 +199,7 @@ def test_new_settings_that_no_probe_confirms_are_rolled_back(old: str, new: str,
             wait_for(
                 lambda: agent.value("postward_config_applies_total", result="rolled_back") == 1,
                 timeout=60,
-                what="the former configuration to come back",
+                what="the roll-back",
             )
             assert before == postfix.postconf("relayhost")
             postfix.sendmail("bob@dest.test")
@@ -228,9 +228,9 @@ def test_a_thousand_mails_are_a_thousand_deliveries(bed: Bed) -> None:
 
 def test_no_secret_appears_anywhere(bed: Bed) -> None:
     """Not in output, log, metrics, errors, diffs, readable files, nor in any process's arguments or environment."""
-    seen: list[str] = []
+    processes: list[str] = []
     over = threading.Event()
-    spy = threading.Thread(target=_collect_processes, args=(seen, over))
+    spy = threading.Thread(target=_collect_processes, args=(processes, over))
     spy.start()
     try:
         secrets = [PASSWORD, NEW_PASSWORD]
@@ -261,7 +261,7 @@ def test_no_secret_appears_anywhere(bed: Bed) -> None:
         over.set()
         spy.join()
     shown = [text for done in [*texts, with_env] for text in (done.stdout, done.stderr)]
-    shown += [bed.agent.output(), bed.agent.get("/metrics")[1], bed.postfix.log(), *seen]
+    shown += [bed.agent.output(), bed.agent.get("/metrics")[1], bed.postfix.log(), *processes]
     readable = [
         path.read_text(errors="replace")
         for folder in ("state", "enforce")
@@ -271,11 +271,11 @@ def test_no_secret_appears_anywhere(bed: Bed) -> None:
 
     for secret in [*secrets, "bad password"]:
         assert [text for text in [*shown, *readable] if secret in text] == []
-    assert len(seen) > 10
+    assert len(processes) > 10
 
 
-def _collect_processes(seen: list[str], over: threading.Event) -> None:
-    """Arguments and environments of all processes, again and again. This process's own hold what tests pass on."""
+def _collect_processes(texts: list[str], over: threading.Event) -> None:
+    """Collect the arguments and environments of all other processes until `over`."""
     known: set[str] = set()
     while not over.is_set():
         for entry in Path("/proc").iterdir():
@@ -286,14 +286,14 @@ def _collect_processes(seen: list[str], over: threading.Event) -> None:
                     text = (entry / name).read_bytes().decode(errors="replace")
                 except OSError:
                     continue
-                # The command under test is handed one by its caller: that is the caller's doing.
+                # The test itself gives one command a password in its environment.
                 if text not in known and "POSTWARD_RELAY__DEMO__PASSWORD" not in text:
                     known.add(text)
-                    seen.append(text)
+                    texts.append(text)
 
 
 def test_counts_survive_a_restart(bed: Bed) -> None:
-    """A stop, mail meanwhile, and a start: counters go on, and what was written while nobody read is counted."""
+    """Mail is delivered while the agent is stopped: counters go on, and those lines are counted."""
     before = bed.agent.value("postfix_deliveries_total", status="sent")
     assert bed.agent.stop() == 0
     bed.postfix.inject(f"user{number}@dest.test" for number in range(10))
@@ -316,7 +316,7 @@ def test_the_idle_agent_is_small(bed: Bed) -> None:
     assert kilobytes < 64 * 1024
 
 
-def test_the_endpoint_answers_what_it_has_and_nothing_else(bed: Bed) -> None:
+def test_the_endpoint_has_these_paths(bed: Bed) -> None:
     """Metrics, health, readiness and a landing page; 404 elsewhere."""
     answers = {
         path: bed.agent.get(path)[0]
@@ -333,8 +333,8 @@ def test_the_endpoint_answers_what_it_has_and_nothing_else(bed: Bed) -> None:
     }
 
 
-def test_the_demo_shows_a_probe_in_fifteen_seconds_and_leaves_nothing(tmp_path: Path) -> None:
-    """`make run` brings the configuration in line, has a probe accepted, names /metrics; Ctrl-C ends it without a trace."""
+def test_the_demo_shows_a_probe_and_leaves_nothing(tmp_path: Path) -> None:
+    """`make run` applies the settings, sends a probe and names /metrics within 15 s; Ctrl-C leaves no file or process."""
     require_postfix()
     screen = tmp_path / "screen"
     with screen.open("wb") as output:
@@ -351,8 +351,8 @@ def test_the_demo_shows_a_probe_in_fifteen_seconds_and_leaves_nothing(tmp_path: 
         text = screen.read_text()
         folder = Path(text.partition("Settings: ")[2].split()[0]).parent
         assert folder.is_dir()
-        for words in ("/metrics", "set relayhost", "removed", "echo other >"):
-            assert words in text
+        for expected in ("/metrics", "set relayhost", "removed", "echo other >"):
+            assert expected in text
     finally:
         os.killpg(demo.pid, signal.SIGINT)  # what Ctrl-C does: the whole foreground group
         demo.wait(20)
@@ -362,7 +362,7 @@ def test_the_demo_shows_a_probe_in_fifteen_seconds_and_leaves_nothing(tmp_path: 
 
 
 def _processes_of(folder: str) -> list[str]:
-    found = []
+    texts = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
@@ -372,5 +372,5 @@ def _processes_of(folder: str) -> list[str]:
             except OSError:
                 continue
             if folder in text:
-                found.append(text)
-    return found
+                texts.append(text)
+    return texts

@@ -1,4 +1,4 @@
-"""Words to systemd, on a real socket."""
+"""Notifications to systemd, on a real socket."""
 
 import socket
 from collections.abc import Iterator
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from postward.agent.systemd import Watchdog, notify, tell_status
+from postward.agent.systemd import Watchdog, notify, set_status
 
 
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """What systemd listens on."""
+    """The socket of systemd."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
         listener.setblocking(False)
@@ -20,15 +20,15 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
 
 
 def test_notify_and_status(systemd: socket.socket) -> None:
-    """Assignments go as one datagram; a status is one line, whatever was in it."""
+    """Assignments are one datagram; a status is one line."""
     notify("READY=1", "MAINPID=1")
     assert systemd.recv(1000) == b"READY=1\nMAINPID=1"
-    tell_status("two\nlines")
+    set_status("two\nlines")
     assert systemd.recv(1000) == b"STATUS=two lines"
 
 
-def test_the_watchdog_is_fed_in_time_and_not_more(systemd: socket.socket) -> None:
-    """Four times in what systemd waits for, however often work gets on."""
+def test_the_watchdog_is_pinged_four_times_an_interval(systemd: socket.socket) -> None:
+    """More frequent calls send nothing."""
     now = 0.0
     dog = Watchdog({"WATCHDOG_USEC": "4000000"}, lambda: now)
     for _ in range(5):
@@ -42,7 +42,9 @@ def test_the_watchdog_is_fed_in_time_and_not_more(systemd: socket.socket) -> Non
 
 
 @pytest.mark.parametrize("environment", [{}, {"WATCHDOG_USEC": "4000000", "WATCHDOG_PID": "1"}])
-def test_no_watchdog_that_is_not_for_us(systemd: socket.socket, environment: dict[str, str]) -> None:
+def test_a_watchdog_of_another_process_is_not_pinged(
+    systemd: socket.socket, environment: dict[str, str]
+) -> None:
     """Without WatchdogSec=, or in a child that inherited the variables, nothing is sent."""
     Watchdog(environment).alive()
     with pytest.raises(BlockingIOError):
@@ -50,7 +52,7 @@ def test_no_watchdog_that_is_not_for_us(systemd: socket.socket, environment: dic
 
 
 def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """On a terminal there is nobody to tell; a socket that is gone is the same."""
+    """Without a socket, and with one that does not exist."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))

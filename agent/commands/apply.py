@@ -5,7 +5,14 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import fail, load, log_to_stderr, require_root, settings_option, told
+from postward.agent.commands.common import (
+    exit_on_error,
+    fail,
+    load,
+    log_to_stderr,
+    require_root,
+    settings_option,
+)
 from postward.agent.console import diff_text, probe_text, terminal
 from postward.agent.enforce.confirm import decide
 from postward.agent.enforce.enforcer import Enforcer
@@ -29,7 +36,7 @@ def command(settings_file: Path, verify: bool) -> None:
     """Apply the settings: stage, check, commit, confirm by a probe, keep or roll back."""
     log_to_stderr()
     require_root()
-    with told():
+    with exit_on_error():
         settings = load(settings_file)
         enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
         planned, _ = enforcer.look()

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from postward.agent.commands.common import DRIFT, echo_json, json_option, load, settings_option, told
+from postward.agent.commands.common import DRIFT, echo_json, exit_on_error, json_option, load, settings_option
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts, unread_of
 from postward.config.example import example
@@ -32,7 +32,7 @@ def command(settings_file: Path, as_json: bool, no_host: bool, show_example: boo
     if show_example:
         click.echo(example(), nl=False)
         return
-    with told():
+    with exit_on_error():
         settings = load(settings_file)
         facts = HostFacts() if no_host else _read(settings, settings_file)
     findings = lint(settings, facts, str(settings_file.resolve()))

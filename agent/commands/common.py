@@ -1,4 +1,4 @@
-"""What the commands share: the settings option, exit statuses, and how errors and logs reach the admin."""
+"""What commands share: the settings option, exit statuses, and the output of errors and logs."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ FAILED, DRIFT, BAD_SETTINGS = 1, 3, 78
 
 
 def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--config FILE`, handed to the command as `settings_file`."""
+    """Add `--config FILE`, which the command gets as `settings_file`."""
     return click.option(
         "--config",
         "settings_file",
@@ -31,18 +31,18 @@ def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
         default=DEFAULT_FILE,
         show_default=True,
         envvar="POSTWARD_CONFIG",
-        help="The settings file.",
+        help="Settings file.",
     )(function)
 
 
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--json`, handed to the command as `as_json`."""
+    """Add `--json`, which the command gets as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(function)
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Errors that an admin can remedy end the command with words and a status, not with a traceback."""
+def exit_on_error() -> Iterator[None]:
+    """End the command with a message and a status, instead of a traceback, for errors that an admin can fix."""
     try:
         yield
     except SettingsError as error:
@@ -55,21 +55,21 @@ def told() -> Iterator[None]:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
-def fail(words: str) -> NoReturn:
-    """End with status 1."""
-    click.echo(f"postward: {words}", err=True)
+def fail(message: str) -> NoReturn:
+    """Print an error and exit with status 1."""
+    click.echo(f"postward: {message}", err=True)
     sys.exit(FAILED)
 
 
 def load(settings_file: Path) -> Settings:
-    """The settings; call it inside `told`."""
+    """Load the settings. Call it inside `exit_on_error`."""
     return load_settings(settings_file)
 
 
 def require_root() -> None:
-    """Postfix's configuration is root's."""
+    """Exit unless the user is root, who alone can change Postfix's configuration."""
     if os.geteuid() != 0:
-        fail("this changes Postfix's configuration and needs root; call it with sudo")
+        fail("this changes Postfix's configuration and needs root; run it with sudo")
 
 
 def echo_json(value: Any) -> None:
@@ -77,21 +77,21 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-# systemd reads a level in front of a line (sd-daemon(3)), so that the journal can be searched by it.
-_LEVELS = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+# Level → the priority that systemd reads in front of a line (sd-daemon(3)), so that `journalctl -p` works.
+_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
 class _JournalFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return f"<{_LEVELS.get(record.levelno, 6)}>{record.getMessage()}"
+        return f"<{_PRIORITIES.get(record.levelno, 6)}>{record.getMessage()}"
 
 
 def log_to_stderr() -> None:
-    """The agent's own log: to the journal under systemd, else with time and level for a human."""
+    """Log to the journal under systemd, else to standard error with time and level."""
     handler: logging.Handler = logging.StreamHandler()
     if os.environ.get("JOURNAL_STREAM"):
         handler.setFormatter(_JournalFormatter())
-        handler = JournalFields(handler, _LEVELS)
+        handler = JournalFields(handler, _PRIORITIES)
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -8,8 +8,15 @@ from pathlib import Path
 import click
 
 from postward.agent.commands.check import show_finding
-from postward.agent.commands.common import BAD_SETTINGS, DRIFT, echo_json, json_option, settings_option, told
-from postward.agent.commands.relay import login_guard
+from postward.agent.commands.common import (
+    BAD_SETTINGS,
+    DRIFT,
+    echo_json,
+    exit_on_error,
+    json_option,
+    settings_option,
+)
+from postward.agent.commands.relay import login_throttle
 from postward.agent.doctor.relays import relay_findings
 from postward.agent.doctor.rules import doctor_findings
 from postward.agent.doctor.system import SystemFacts, read_system
@@ -17,7 +24,7 @@ from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts, unread_of
 from postward.agent.relay.check import RelayCheck
 from postward.agent.relay.login_throttle import LoginThrottle
-from postward.agent.relay.monitor import guarded_check
+from postward.agent.relay.monitor import throttled_check
 from postward.config.errors import SettingsError
 from postward.config.lint import Finding, HostFacts, Severity, lint
 from postward.config.settings import Settings, load_settings
@@ -38,13 +45,15 @@ def command(settings_file: Path, as_json: bool, no_relay: bool) -> None:
         settings = load_settings(settings_file)
     except SettingsError as error:
         problems = error.problems
-    with told():
+    with exit_on_error():
         host, system = _read(settings, settings_file)
         findings = doctor_findings(system)
         if settings is not None:
             findings += lint(settings, host, str(settings_file))
             findings += (
-                [] if no_relay else list(relay_findings(asyncio.run(_talk(settings, login_guard(settings)))))
+                []
+                if no_relay
+                else list(relay_findings(asyncio.run(_talk(settings, login_throttle(settings)))))
             )
     if as_json:
         rows = [asdict(finding) for finding in findings]
@@ -72,8 +81,10 @@ def _read(settings: Settings | None, settings_file: Path) -> tuple[HostFacts, Sy
     return host, read_system(settings, settings_file.resolve(), host)
 
 
-async def _talk(settings: Settings, guard: LoginThrottle | None) -> list[RelayCheck]:
-    return list(await asyncio.gather(*(guarded_check(relay, settings, guard) for relay in settings.relay)))
+async def _talk(settings: Settings, throttle: LoginThrottle | None) -> list[RelayCheck]:
+    return list(
+        await asyncio.gather(*(throttled_check(relay, settings, throttle) for relay in settings.relay))
+    )
 
 
 def _show(system: SystemFacts, problems: tuple[str, ...], findings: list[Finding]) -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import FAILED, load, log_to_stderr, require_root, settings_option, told
+from postward.agent.commands.common import (
+    FAILED,
+    exit_on_error,
+    load,
+    log_to_stderr,
+    require_root,
+    settings_option,
+)
 from postward.agent.enforce.confirm import decide
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.loop import EnforceLoop, confirm, converge
@@ -35,7 +42,7 @@ def command(settings_file: Path, once: bool) -> None:
     """Keep Postfix's configuration equal to the settings, which are reloaded when their file changes."""
     log_to_stderr()
     require_root()
-    with told():
+    with exit_on_error():
         settings = load(settings_file)
         if not once:
             asyncio.run(_enforce(settings, settings_file))

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import echo_json, json_option, load, require_root, settings_option, told
+from postward.agent.commands.common import (
+    echo_json,
+    exit_on_error,
+    json_option,
+    load,
+    require_root,
+    settings_option,
+)
 from postward.agent.enforce.history import list_generations
 
 
@@ -17,7 +24,7 @@ def command(settings_file: Path, as_json: bool) -> None:
     Each with its number, when it was replaced, whether a probe was accepted with it, and its files.
     """
     require_root()
-    with told():
+    with exit_on_error():
         kept = list_generations(Path(load(settings_file).enforce.directory))
     if as_json:
         echo_json(

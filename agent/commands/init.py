@@ -19,7 +19,14 @@ import click
 
 from postward.agent.commands.apply import put_into_force
 from postward.agent.commands.check import show_finding
-from postward.agent.commands.common import echo_json, fail, json_option, require_root, settings_option, told
+from postward.agent.commands.common import (
+    echo_json,
+    exit_on_error,
+    fail,
+    json_option,
+    require_root,
+    settings_option,
+)
 from postward.agent.console import diff_text, terminal
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.preflight import preflight
@@ -65,7 +72,7 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
         fail(f"{settings_file}: is there already; edit it, or write it anew with --force")
     answers, password = _ask(given, silent=yes)
     text = first_settings(answers)
-    with told():
+    with exit_on_error():
         settings = parse_settings(tomllib.loads(text), str(settings_file))
         if password is not None and (fault := password_fault(password)):
             fail(f"the password {fault}")

@@ -1,6 +1,6 @@
-"""`python -m postward.agent.commands.manual`: the manual page postward(1), made from the command line itself.
+"""`python -m postward.agent.commands.manual`: print the manual page postward(1) as roff (man(7)).
 
-Promise: each command and option that `--help` shows, in the same words. Printed as roff (man(7)) for the package.
+Promise: it has each command and option of `--help`, with the same text.
 """
 
 import re
@@ -14,13 +14,13 @@ _END = r"""
 .SH FILES
 .TP
 /etc/postward/postward.toml
-The settings; \fBpostward check \-\-example\fR prints every one with its meaning.
+The settings. \fBpostward check \-\-example\fR prints them all, with descriptions.
 .TP
 /etc/postward/passwords/
-A file with the password of each relay, readable by root alone.
+A file with the password of each relay, readable by root only.
 .TP
 /var/lib/postward/, /var/lib/postward\-enforce/
-The agent's counts and position in the log; the enforcer's former configurations.
+The agent's counts and log position; the enforcer's former configurations.
 .SH EXIT STATUS
 0 done or in sync, 1 failed, 2 usage, 3 drift or findings, 78 bad settings.
 .SH SEE ALSO
@@ -29,7 +29,7 @@ postconf(5), postfix(1), systemctl(1)
 
 
 def manual() -> str:
-    """The manual page."""
+    """Return the manual page."""
     context = click.Context(main, info_name="postward")
     parts = [
         f'.TH POSTWARD 1 "" "Postward {version("postward")}"',
@@ -40,7 +40,7 @@ def manual() -> str:
     ]
     for name in COMMANDS:
         command = main.get_command(context, name)
-        assert command is not None  # noqa: S101 - the table names commands that exist
+        assert command is not None  # noqa: S101 -- the table has only existing commands
         parts.append(_command(command, click.Context(command, context, name)))
     return "\n".join(parts) + _END
 
@@ -58,7 +58,7 @@ def _command(command: click.Command, context: click.Context) -> str:
 
 
 def _roff(text: str) -> str:
-    """Plain text for man(7): paragraphs kept, what roff would take for its own escaped."""
+    """Return plain text for man(7): paragraphs are kept, and characters special to roff are escaped."""
     escaped = text.replace("\\", r"\e").replace("-", r"\-").replace("\b\n", "")
     paragraphs = re.split(r"\n\s*\n", escaped.strip())
     lines = (re.sub(r"^(['.])", r"\\&\1", " ".join(paragraph.split())) for paragraph in paragraphs)
@@ -66,4 +66,4 @@ def _roff(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(manual(), end="")  # noqa: T201 - its only output
+    print(manual(), end="")  # noqa: T201 -- its output

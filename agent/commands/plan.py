@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import DRIFT, echo_json, json_option, load, settings_option, told
+from postward.agent.commands.common import DRIFT, echo_json, exit_on_error, json_option, load, settings_option
 from postward.agent.console import diff_text, terminal
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.postfix.commands import Postfix
@@ -17,7 +17,7 @@ from postward.config.plan import diff
 @json_option
 def command(settings_file: Path, as_json: bool) -> None:
     """Show the changes that apply would make, as a diff without secrets. Exit status 3 if there are any."""
-    with told():
+    with exit_on_error():
         settings = load(settings_file)
         planned, unknown = Enforcer(settings, Postfix(Path(settings.postfix.config_directory))).look()
     if as_json:

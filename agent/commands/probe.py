@@ -1,4 +1,4 @@
-"""`postward probe`: probes now."""
+"""`postward probe`: send probes now."""
 
 import asyncio
 import sys
@@ -7,30 +7,45 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import FAILED, echo_json, fail, json_option, load, settings_option, told
+from postward.agent.commands.common import (
+    FAILED,
+    echo_json,
+    exit_on_error,
+    fail,
+    json_option,
+    load,
+    settings_option,
+)
 from postward.agent.console import probe_text, terminal
 from postward.agent.probe.message import KeyFileError
 from postward.agent.probe.once import probe_once, probe_routes
 from postward.agent.probe.result import ProbeResult
 from postward.config.settings import Settings
 
-# Outcome → exit status of a monitoring plug-in; everything else is CRITICAL.
+# Outcome → exit status of a monitoring plug-in; all others are CRITICAL.
 _PLUGIN_STATUS = {"accepted": 0, "late": 1, "duplicate": 1, "altered": 1}
-_PLUGIN_WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+_CRITICAL = 2
+_PLUGIN_STATUS_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 
 @click.command("probe")
 @settings_option
 @json_option
-@click.option("--all", "every", is_flag=True, help="Probe each relay and sender, all at once.")
-@click.option("--relay", "relays", multiple=True, help="Probe this relay; more than one may be named.")
-@click.option("--sender", "senders", multiple=True, help="Probe with this sender of the settings.")
+@click.option("--all", "every", is_flag=True, help="Probe every route at once: each sender and each relay.")
+@click.option("--relay", "relays", multiple=True, help="Probe the routes of this relay. Can be repeated.")
+@click.option(
+    "--sender",
+    "senders",
+    multiple=True,
+    help="Probe the route of this sender of the settings. Can be repeated.",
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["text", "check"]),
     default="text",
-    help="check: one line and an exit status as monitoring plug-ins have them.",
+    show_default=True,
+    help="check: print one line, and exit with a status, as monitoring plug-ins do.",
 )
 def command(
     settings_file: Path,
@@ -40,20 +55,23 @@ def command(
     senders: tuple[str, ...],
     form: str,
 ) -> None:
-    """Send a probe now and show its timeline. Status 0 if it was accepted."""
-    with told():
+    """Send a probe now and print its timeline. Without options, the route of the default sender is probed.
+
+    Exit status 0 if every probe was accepted, else 1.
+    """
+    with exit_on_error():
         settings = load(settings_file)
         if not settings.probe.recipient:
-            fail("probe.recipient is not set; write the address that probes may go to")
+            fail("probe.recipient is not set; set it to the address that receives probes")
+        chosen = bool(every or relays or senders)
         try:
-            chosen = every or relays or senders
-            results = asyncio.run(_several(settings, relays, senders) if chosen else _one(settings))
+            results = asyncio.run(_probe(settings, chosen, relays, senders))
         except KeyFileError as error:
             fail(f"probe.key_file: {error}")
     if not results:
-        fail("no sender of the settings leads there; postward check shows relays and senders")
+        fail("no route of the settings matches; `postward check` lists relays and senders")
     if form == "check":
-        sys.exit(_check(results))
+        sys.exit(_print_check(results))
     if as_json:
         echo_json([_as_json(result) for result in results] if chosen else _as_json(results[0]))
     else:
@@ -62,33 +80,33 @@ def command(
     sys.exit(0 if all(result.accepted for result in results) else FAILED)
 
 
-async def _one(settings: Settings) -> list[ProbeResult]:
-    return [await probe_once(settings)]
-
-
-async def _several(
-    settings: Settings, relays: tuple[str, ...], senders: tuple[str, ...]
+async def _probe(
+    settings: Settings, chosen: bool, relays: tuple[str, ...], senders: tuple[str, ...]
 ) -> list[ProbeResult]:
-    return await probe_routes(settings, relays, senders)
+    return await probe_routes(settings, relays, senders) if chosen else [await probe_once(settings)]
 
 
 def _as_json(result: ProbeResult) -> dict[str, object]:
     return asdict(result) | {"accepted": result.accepted, "durations": result.durations()}
 
 
-def _check(results: list[ProbeResult]) -> int:
-    """One line: the verdict, the worst first, and how long each took."""
-    status = max(_PLUGIN_STATUS.get(result.outcome, 2) for result in results)
-    worst = sorted(results, key=lambda result: -_PLUGIN_STATUS.get(result.outcome, 2))
-    words = "; ".join(
+def _plugin_status(result: ProbeResult) -> int:
+    return _PLUGIN_STATUS.get(result.outcome, _CRITICAL)
+
+
+def _print_check(results: list[ProbeResult]) -> int:
+    """Print one line, the worst result first, and how long each took. Return the worst status."""
+    worst_first = sorted(results, key=_plugin_status, reverse=True)
+    status = _plugin_status(worst_first[0])
+    verdicts = "; ".join(
         f"{result.relay} {result.outcome}"
         + (f" at {result.step}" + (f" ({result.cause})" if result.cause else "") if result.step else "")
-        for result in worst
+        for result in worst_first
     )
     times = " ".join(
         f"'{result.relay} {result.sender}'={result.timeline[-1].seconds:.3f}s"
         for result in results
         if result.timeline
     )
-    click.echo(f"PROBE {_PLUGIN_WORDS[status]} - {words.replace('|', '/')} | {times}")
+    click.echo(f"PROBE {_PLUGIN_STATUS_NAMES[status]} - {verdicts.replace('|', '/')} | {times}")
     return status

@@ -1,4 +1,4 @@
-"""`postward relay`: talk to the relays without sending mail."""
+"""`postward relay`: check the relays without sending mail."""
 
 import asyncio
 import sys
@@ -8,12 +8,21 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from postward.agent.commands.common import FAILED, echo_json, fail, json_option, load, settings_option, told
-from postward.agent.console import cause_words, terminal
+from postward.agent.commands.common import (
+    FAILED,
+    echo_json,
+    exit_on_error,
+    fail,
+    json_option,
+    load,
+    settings_option,
+)
+from postward.agent.console import terminal
+from postward.agent.relay.advice import describe_cause
 from postward.agent.relay.check import RelayCheck, check_relay
+from postward.agent.relay.endpoint import ALTERNATIVE_PORTS, endpoint_of, on_port
 from postward.agent.relay.login_throttle import LoginThrottle
-from postward.agent.relay.monitor import guarded_check
-from postward.agent.relay.target import ALTERNATIVE_PORTS, on_port, target_of
+from postward.agent.relay.monitor import throttled_check
 from postward.config.relay import Relay
 from postward.config.settings import Settings
 
@@ -22,64 +31,61 @@ from postward.config.settings import Settings
 @click.argument("names", nargs=-1)
 @settings_option
 @json_option
-@click.option(
-    "--all-ports", is_flag=True, help="Also see what answers on 587, 465, 2525 and 25, without a login."
-)
-@click.option("--no-auth", is_flag=True, help="Try no login.")
+@click.option("--all-ports", is_flag=True, help="Also check ports 587, 465, 2525 and 25, without a login.")
+@click.option("--no-auth", is_flag=True, help="Attempt no login.")
 def command(
     names: tuple[str, ...], settings_file: Path, as_json: bool, all_ports: bool, no_auth: bool
 ) -> None:
-    """Talk to the relays (or those NAMED): connect, EHLO, TLS, certificate, AUTH, QUIT. Status 0 if all went through."""
-    with told():
+    """Check the relays, or only those in NAMES: connect, EHLO, TLS, certificate, AUTH, QUIT. No mail is sent.
+
+    Exit status 0 if every step succeeded at every relay, else 1.
+    """
+    with exit_on_error():
         settings = load(settings_file)
         chosen = [relay for relay in settings.relay if not names or relay.name in names]
         if unknown := set(names) - {relay.name for relay in chosen}:
-            fail(
-                f"no relay is called {', '.join(sorted(unknown))}; there are: {', '.join(r.name for r in settings.relay)}"
-            )
-        results = asyncio.run(_talk(chosen, settings, all_ports=all_ports, login=not no_auth))
+            known = ", ".join(relay.name for relay in settings.relay)
+            fail(f"unknown relay: {', '.join(sorted(unknown))}; the settings have: {known}")
+        results = asyncio.run(_check_all(chosen, settings, all_ports=all_ports, login=not no_auth))
     if as_json:
         echo_json([[_as_json(check) for check in checks] for checks in results])
     else:
         for checks in results:
             for check in checks:
-                terminal().print(relay_text(check))
+                terminal().print(check_text(check))
     sys.exit(0 if all(checks[0].ok for checks in results) else FAILED)
 
 
-async def _talk(
+async def _check_all(
     relays: list[Relay], settings: Settings, *, all_ports: bool, login: bool
 ) -> list[list[RelayCheck]]:
-    """For each relay its own conversation first, then those on other ports."""
-    guard = login_guard(settings)
+    """Return the checks of each relay: on its own port first, then on other ports."""
+    throttle = login_throttle(settings)
     return list(
-        await asyncio.gather(*(_talk_to(relay, settings, guard, all_ports, login) for relay in relays))
+        await asyncio.gather(*(_check(relay, settings, throttle, all_ports, login) for relay in relays))
     )
 
 
-async def _talk_to(
-    relay: Relay, settings: Settings, guard: LoginThrottle | None, all_ports: bool, login: bool
+async def _check(
+    relay: Relay, settings: Settings, throttle: LoginThrottle | None, all_ports: bool, login: bool
 ) -> list[RelayCheck]:
-    target = target_of(relay, settings.host.myhostname, settings.host.inet_protocols, None)
-    own = guarded_check(relay, settings, guard) if login else check_relay(target)
+    endpoint = endpoint_of(relay, settings.host)
+    own = throttled_check(relay, settings, throttle) if login else check_relay(endpoint)
     ports = [port for port in ALTERNATIVE_PORTS if port != relay.port] if all_ports else []
-    return list(await asyncio.gather(own, *(check_relay(on_port(target, port)) for port in ports)))
+    return list(await asyncio.gather(own, *(check_relay(on_port(endpoint, port)) for port in ports)))
 
 
-def login_guard(settings: Settings) -> LoginThrottle | None:
-    """The agent's own memory of refused logins; none where no agent has a folder."""
-    directory = Path(settings.state.directory)
-    if not directory.is_dir():
-        return None
-    return LoginThrottle(directory / "logins.json", settings.relay, settings.probe.auth_tries_per_hour)
+def login_throttle(settings: Settings) -> LoginThrottle | None:
+    """Return the throttle that the agent uses too; None without a state directory."""
+    return LoginThrottle.of_settings(settings) if Path(settings.state.directory).is_dir() else None
 
 
 def _as_json(check: RelayCheck) -> dict[str, object]:
     return asdict(check) | {"ok": check.ok, "reachable": check.reachable}
 
 
-def relay_text(check: RelayCheck) -> Text:
-    """A conversation for a human."""
+def check_text(check: RelayCheck) -> Text:
+    """Return a check as text: the result, then the transcript."""
     text = Text.assemble(
         ("relay ", "bold"),
         f"{check.relay} {check.host}:{check.port} ",
@@ -87,9 +93,9 @@ def relay_text(check: RelayCheck) -> Text:
     )
     if not check.ok:
         text.append(f"stopped at {check.step}", "bold red")
-        text.append(f": {cause_words(check.cause)}" if check.cause else "")
-    if check.auth == "untried" and check.auth_words:
-        text.append(f"  (no login tried: {check.auth_words})", "yellow")
+        text.append(f": {describe_cause(check.cause)}" if check.cause else "")
+    if check.auth == "untried" and check.auth_detail:
+        text.append(f"  (no login attempted: {check.auth_detail})", "yellow")
     if check.problem:
         text.append(f"  (certificate: {check.problem})", "yellow")
     for line in check.transcript:

@@ -96,11 +96,11 @@ def command(
 def _names(settings_file: Path | None) -> RelayNames:
     if settings_file is None:
         return RelayNames()
-    from postward.agent.commands.common import load, told  # only settings need all that
+    from postward.agent.commands.common import exit_on_error, load  # only settings need all that
 
-    with told():
+    with exit_on_error():
         return RelayNames.of_settings(load(settings_file))
-    raise AssertionError("told() ends the command")
+    raise AssertionError("exit_on_error() ends the command")
 
 
 class Replay:

@@ -123,11 +123,11 @@ def relays_of(settings_file: Path | None) -> tuple[tuple[str, int, str], ...]:
     """(host, port, name) of each relay of the settings; none without settings."""
     if settings_file is None:
         return ()
-    from postward.agent.commands.common import load, told  # only settings need all that
+    from postward.agent.commands.common import exit_on_error, load  # only settings need all that
 
-    with told():
+    with exit_on_error():
         return tuple((relay.host, relay.port, relay.name) for relay in load(settings_file).relay)
-    raise AssertionError("told() ends the command")
+    raise AssertionError("exit_on_error() ends the command")
 
 
 @contextmanager

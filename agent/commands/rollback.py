@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import load, require_root, settings_option, told
+from postward.agent.commands.common import exit_on_error, load, require_root, settings_option
 from postward.agent.enforce.apply import exclusively, roll_back
 from postward.agent.enforce.history import forget_generation
 from postward.agent.enforce.state import read_applied, write_applied
@@ -20,7 +20,7 @@ def command(settings_file: Path, number: int | None) -> None:
     Stop postward-enforce first (or change the settings): otherwise it applies the settings again.
     """
     require_root()
-    with told():
+    with exit_on_error():
         settings = load(settings_file)
         directory = Path(settings.enforce.directory)
         with exclusively(directory):

@@ -5,25 +5,34 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import fail, load, log_to_stderr, require_root, settings_option, told
+from postward.agent.commands.common import (
+    exit_on_error,
+    fail,
+    load,
+    log_to_stderr,
+    require_root,
+    settings_option,
+)
 from postward.agent.daemon import Options, StartError, serve
 
-# Seconds. Threads read the facts of the host; beside one that computes, each of the loop's turns, of which a scrape takes
-# many, would else wait for Python's usual five milliseconds.
+# Seconds. Threads read the facts of the host. Beside a thread that computes, each turn of the loop would wait for
+# Python's default of 5 ms, and a scrape takes many turns.
 _SWITCH_INTERVAL = 0.0005
 
 
 @click.command("run")
 @settings_option
-@click.option("--enforce", is_flag=True, help="Also keep Postfix's configuration, in this process (root).")
 @click.option(
-    "--deliveries", is_flag=True, help="Print each delivery and each probe's timeline on standard output."
+    "--enforce", is_flag=True, help="Also enforce Postfix's configuration in this process. Needs root."
+)
+@click.option(
+    "--deliveries", is_flag=True, help="Print each delivery and each probe's timeline to standard output."
 )
 def command(settings_file: Path, enforce: bool, deliveries: bool) -> None:
-    """Read the mail log, count, probe, and serve metrics."""
+    """Run the agent: read the mail log, count, probe, and serve metrics."""
     log_to_stderr()
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    with told():
+    with exit_on_error():
         settings = load(settings_file)
         if enforce:
             require_root()

@@ -1,4 +1,4 @@
-"""`postward sink`: a receiver for a fleet's probes."""
+"""`postward sink`: receive a fleet's probes."""
 
 import asyncio
 import logging
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import fail, log_to_stderr, told
+from postward.agent.commands.common import exit_on_error, fail, log_to_stderr
 from postward.agent.metrics.tally import Tally
 from postward.agent.probe.message import KeyFileError, read_key
 from postward.agent.systemd import notify
 from postward.config.fields import split_address
 
 try:
-    from postward.agent.sink.server import Arrivals, Endpoint, application, listen
+    from postward.agent.sink.server import Arrivals, HttpServer, create_app, create_smtp_server
 except ModuleNotFoundError as _missing:  # the extra is not installed
     if _missing.name != "aiosmtpd":
         raise
@@ -31,19 +31,28 @@ _log = logging.getLogger("postward.sink")
     "--key-file",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="File with the fleet's key, the same as probe.key_file of its hosts.",
+    help="File with the fleet's key, the same as probe.key_file on its hosts.",
 )
 @click.option(
-    "--listen", "smtp", default="127.0.0.1:2526", show_default=True, help="Where probes come in by SMTP."
+    "--listen",
+    "smtp",
+    default="127.0.0.1:2526",
+    show_default=True,
+    help="Address that receives probes by SMTP.",
 )
-@click.option("--web", default="127.0.0.1:9788", show_default=True, help="Where agents ask, and /metrics is.")
-@click.option("--domain", default="", help="Take probes for this domain only.")
+@click.option(
+    "--web",
+    default="127.0.0.1:9788",
+    show_default=True,
+    help="Address of the HTTP endpoint: agents ask it for arrivals, Prometheus for /metrics.",
+)
+@click.option("--domain", default="", help="Accept recipients of this domain only. Default: any domain.")
 def command(key_file: Path, smtp: str, web: str, domain: str) -> None:
-    """Receive a fleet's probes: tell its agents what arrived, and refuse everything else. No mail is kept."""
+    """Receive a fleet's probes and report their arrivals to its agents. All other mail is refused; no mail is kept."""
     if MISSING:
         fail(MISSING)
     log_to_stderr()
-    with told():
+    with exit_on_error():
         try:
             addresses = split_address(smtp), split_address(web)
         except ValueError as error:
@@ -59,8 +68,8 @@ async def _serve(key: bytes, smtp: tuple[str, int], web: tuple[str, int], domain
     tally = Tally()
     arrivals = Arrivals(key, tally)
     listener = socket.create_server(web, family=socket.AF_INET6 if ":" in web[0] else socket.AF_INET)
-    receiver = await listen(arrivals, *smtp, domain, socket.gethostname())
-    server = Endpoint(application(arrivals, tally))
+    receiver = await create_smtp_server(arrivals, *smtp, domain=domain, hostname=socket.gethostname())
+    server = HttpServer(create_app(arrivals, tally))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

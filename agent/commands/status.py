@@ -10,7 +10,15 @@ from typing import Any
 
 import click
 
-from postward.agent.commands.common import DRIFT, echo_json, fail, json_option, load, settings_option, told
+from postward.agent.commands.common import (
+    DRIFT,
+    echo_json,
+    exit_on_error,
+    fail,
+    json_option,
+    load,
+    settings_option,
+)
 from postward.agent.incidents.render import Shown, lines_of_incident, moment
 from postward.agent.status.client import LiveError, ask, read_live
 from postward.config.settings import Settings
@@ -36,7 +44,7 @@ def command(settings_file: Path, as_json: bool, watch: bool) -> None:
 
     Status 3 if something keeps mail back.
     """
-    with told():
+    with exit_on_error():
         settings = load(settings_file)
         if watch:
             _watch(settings, settings_file)

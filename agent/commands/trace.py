@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from postward.agent.commands.common import fail, json_option, load, settings_option, told
+from postward.agent.commands.common import exit_on_error, fail, json_option, load, settings_option
 from postward.agent.commands.parse import printable
 from postward.agent.logs.archive import (
     JOURNAL,
@@ -45,7 +45,7 @@ def command(name: str, files: tuple[Path, ...], settings_file: Path, as_json: bo
     """
     if STANDARD_INPUT in files:
         raise click.UsageError("standard input cannot be read twice; write it to a file first")
-    with told():
+    with exit_on_error():
         paths = _in_order(files) if files else _of_this_host(settings_file)
     try:
         found = _trace(name, paths, as_json=as_json)

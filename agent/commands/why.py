@@ -17,11 +17,11 @@ from postward.agent.commands.common import (
     DRIFT,
     FAILED,
     echo_json,
+    exit_on_error,
     fail,
     json_option,
     load,
     settings_option,
-    told,
 )
 from postward.agent.console import terminal
 from postward.agent.incidents import Incident
@@ -64,7 +64,7 @@ def command(
     running agent sees it.
     Status 3 if something keeps mail back.
     """
-    with told(), ignore_broken_pipe():
+    with exit_on_error(), ignore_broken_pipe():
         shown = (
             _of_files(files, since, addresses=addresses)
             if files

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from postward.agent.console import cause_words
+from postward.agent.relay.advice import describe_cause
 from postward.agent.relay.check import RelayCheck
 from postward.config.lint.finding import Finding, Severity
 from postward.parsers import Cause
@@ -25,8 +25,8 @@ def relay_findings(checks: Iterable[RelayCheck]) -> Iterator[Finding]:
         remedy = remedy.format(host=check.host, relay=check.relay)
         where = f"relay {check.relay} ({check.host}:{check.port})"
         if not check.ok:
-            what = f"stops us at step {check.step}: {check.words}"
-            why = cause_words(check.cause) if check.cause else "no mail goes out by it"
+            what = f"stops us at step {check.step}: {check.detail}"
+            why = describe_cause(check.cause) if check.cause else "no mail goes out by it"
             yield Finding("relay", Severity.ERROR, where, what, why, remedy)
         elif check.problem:
             why = "Whoever is between this host and the relay can read the password."

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from postward.agent.relay.check import RelayCheck, check_relay
-from postward.agent.relay.target import target_of
+from postward.agent.relay.endpoint import endpoint_of
 from postward.config.settings import Settings
 from postward.parsers import Cause
 
@@ -54,13 +54,9 @@ def preflight(settings: Settings, passwords: Mapping[str, str]) -> Fault | None:
 
 
 async def _check_all(settings: Settings, passwords: Mapping[str, str]) -> list[RelayCheck]:
-    host = settings.host
-    targets = [
-        target_of(relay, host.myhostname, host.inet_protocols, passwords.get(relay.name))
-        for relay in settings.relay
-    ]
-    return await asyncio.gather(*map(check_relay, targets))
+    endpoints = [endpoint_of(relay, settings.host, passwords.get(relay.name)) for relay in settings.relay]
+    return await asyncio.gather(*map(check_relay, endpoints))
 
 
 def _describe(check: RelayCheck) -> str:
-    return f"relay {check.relay} ({check.host}:{check.port}) fails at step {check.step}: {check.cause} ({check.words})"
+    return f"relay {check.relay} ({check.host}:{check.port}) fails at step {check.step}: {check.cause} ({check.detail})"

@@ -1,1 +1,1 @@
-"""Probe mails: sent, followed through the log, judged."""
+"""Probe mails: submitting them, following them through the log, and their outcomes."""

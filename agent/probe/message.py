@@ -1,29 +1,34 @@
-"""Who a probe mail is: its identifier, the Message-ID that carries it, and the seal by which changes show.
+"""A probe mail: its identifier, the Message-ID that carries it, and the seal that reveals changes.
 
-An identifier is the time of submission and a random part; with a fleet's key it is signed, so that a sink takes
-no stranger's mail for a probe. The seal is one short digest for each part of the mail that should arrive as sent.
+An identifier is the time of submission and a random part. With a fleet's key it is signed, so that a sink accepts no
+other mail as a probe. The seal is one short digest for each part of the mail that must arrive unchanged.
 
-Promise: pure apart from `read_key`, total, and no key nor anything it can be guessed from is ever in a mail. What
+Promise: pure apart from `read_key`; no mail contains the key, nor anything from which it can be guessed. Anything that
 is not an identifier of this fleet is None.
 """
 
 import hashlib
 import hmac
 import re
-from email.message import Message
-from email.utils import parseaddr
+from email.message import EmailMessage, Message
+from email.policy import SMTP
+from email.utils import formatdate, parseaddr
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a replay without settings does not wait for pydantic
+    from postward.config.settings import Settings
 
 PROBE_HEADER = "X-Postward-Probe"
 SEAL_HEADER = "X-Postward-Seal"
-# What must arrive as it was sent. A relay may add headers, fold lines and re-encode; it must not change these.
+# The parts that must arrive unchanged. A relay may add headers, fold lines and re-encode.
 SEALED = ("message-id", "from", "to", "subject", "body")
 
 _IDENTIFIER = re.compile(
     r"(?P<time>[0-9a-f]{1,12})\.(?P<random>[0-9a-f]{16})(?:\.(?P<signature>[0-9a-f]{32}))?"
 )
 _MESSAGE_ID = re.compile(r"<(?P<identifier>[0-9a-f.]{1,80})\.postward-probe@[^\s<>@]{1,255}>")
-_SHORTEST_KEY = 16  # bytes
+_MIN_KEY_LENGTH = 16  # bytes
 
 
 class KeyFileError(Exception):
@@ -31,42 +36,48 @@ class KeyFileError(Exception):
 
 
 def read_key(path: Path) -> bytes:
-    """The key of a fleet: all of a file's content. Raises KeyFileError."""
+    """Return the key of a fleet: a file's content without surrounding white space. Raises KeyFileError."""
     try:
         key = path.read_bytes().strip()
     except OSError as error:
-        raise KeyFileError(f"{path}: {error.strerror}; it must hold the fleet's key") from None
-    if len(key) < _SHORTEST_KEY:
+        raise KeyFileError(f"{path}: {error.strerror}; the file must contain the fleet's key") from None
+    if len(key) < _MIN_KEY_LENGTH:
         raise KeyFileError(
-            f"{path}: holds fewer than {_SHORTEST_KEY} bytes; make a key with: openssl rand -hex 32"
+            f"{path}: has fewer than {_MIN_KEY_LENGTH} bytes; make a key with: openssl rand -hex 32"
         )
     return key
 
 
 def new_identifier(now: float, random: bytes, key: bytes | None) -> str:
-    """An identifier; `random` are eight bytes that no one can guess."""
+    """Return an identifier.
+
+    Args:
+        now: seconds since the epoch.
+        random: eight random bytes.
+        key: the fleet's key; None: the identifier is not signed.
+    """
     plain = f"{int(now * 1000):x}.{random.hex()}"
     return f"{plain}.{_digest(key, 'identifier', plain)}" if key else plain
 
 
 def message_id_of(identifier: str, host: str) -> str:
-    """The Message-ID that carries an identifier through Postfix's log."""
+    """Return the Message-ID that carries an identifier through Postfix's log."""
     return f"<{identifier}.postward-probe@{host}>"
 
 
 def is_probe(message_id: str) -> bool:
-    """True for the Message-ID of a probe of any host."""
+    """Return True for the Message-ID of a probe of any host."""
     return _MESSAGE_ID.fullmatch(message_id) is not None
 
 
 def identifier_in(message_id: str) -> str | None:
-    """The identifier that a Message-ID carries."""
+    """Return the identifier in a Message-ID."""
     match = _MESSAGE_ID.fullmatch(message_id)
     return match["identifier"] if match else None
 
 
 def signed_at(identifier: str, key: bytes) -> float | None:
-    """When a probe of this fleet was made, in seconds since the epoch; None for anything else."""
+    """Return when an identifier of this fleet was made, in seconds since the epoch; None for any other."""
     match = _IDENTIFIER.fullmatch(identifier)
     if match is None or match["signature"] is None:
         return None
@@ -76,27 +87,49 @@ def signed_at(identifier: str, key: bytes) -> float | None:
     return int(match["time"], 16) / 1000
 
 
+def probe_message(settings: "Settings", sender: str, identifier: str, key: bytes | None) -> EmailMessage:
+    """Return a probe mail. Its headers say that it is automatic (RFC 3834), so that no responder answers."""
+    message = EmailMessage(policy=SMTP)
+    message["From"] = sender
+    message["To"] = settings.probe.recipient
+    message["Subject"] = f"Postward probe from {settings.host.myhostname}"
+    message["Date"] = formatdate()
+    message["Message-ID"] = message_id_of(identifier, settings.host.myhostname)
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message["User-Agent"] = "Postward"
+    message[PROBE_HEADER] = identifier
+    message.set_content("This mail shows that mail leaves this host. It can be deleted.\n")
+    if key is not None:
+        message[SEAL_HEADER] = seal(message, identifier, key)
+    return message
+
+
 def seal(message: Message, identifier: str, key: bytes) -> str:
-    """The seal of a mail, as its header has it."""
-    return " ".join(f"{part}={_digest(key, identifier, part, _value(message, part))}" for part in SEALED)
+    """Return the seal of a mail, the value of its header."""
+    return " ".join(f"{part}={_part_digest(message, identifier, key, part)}" for part in SEALED)
 
 
 def altered_parts(message: Message, identifier: str, key: bytes) -> tuple[str, ...]:
-    """The sealed parts that are not what was sent; ("seal",) if the seal itself is gone."""
-    told = dict(part.split("=", 1) for part in str(message.get(SEAL_HEADER, "")).split() if "=" in part)
-    if not told:
+    """Return the sealed parts that were changed; ("seal",) if the seal itself is missing."""
+    digests = dict(part.split("=", 1) for part in str(message.get(SEAL_HEADER, "")).split() if "=" in part)
+    if not digests:
         return ("seal",)
     return tuple(
         part
         for part in SEALED
         if not hmac.compare_digest(
-            told.get(part, "").encode(), _digest(key, identifier, part, _value(message, part)).encode()
+            digests.get(part, "").encode(), _part_digest(message, identifier, key, part).encode()
         )
     )
 
 
+def _part_digest(message: Message, identifier: str, key: bytes, part: str) -> str:
+    return _digest(key, identifier, part, _value(message, part))
+
+
 def _value(message: Message, part: str) -> str:
-    """A part as its digest sees it: folding, the case of addresses and the encoding of the body do not matter."""
+    """Return a part without folding, case of addresses, and encoding of the body, which relays may change."""
     if part == "body":
         payload = message.get_payload(decode=True)
         text = payload.decode("utf-8", "replace") if isinstance(payload, bytes) else ""

@@ -1,6 +1,6 @@
-"""One probe without the agent: what `postward probe`, `postward apply` and the enforcer on its own use.
+"""Probes without the agent, for `postward probe`, `postward apply` and `postward enforce`.
 
-It follows the log only for its own probe, and counts nothing.
+The log is followed only for these probes, from now on, and nothing is counted.
 """
 
 import asyncio
@@ -16,19 +16,20 @@ from postward.agent.logs.reader import LogReader
 from postward.agent.logs.watcher import Watcher
 from postward.agent.metrics.tally import Tally
 from postward.agent.postfix.commands import Postfix
-from postward.agent.probe.refine import refined
-from postward.agent.probe.result import ProbeResult, Route
-from postward.agent.probe.submit import Prober, limits
-from postward.agent.probe.tracker import ProbeTracker
-from postward.agent.sink.client import ask_for_arrivals
+from postward.agent.probe.arrivals import SinkClient
+from postward.agent.probe.locate import locate_step
+from postward.agent.probe.result import ProbeResult
+from postward.agent.probe.route import Route
+from postward.agent.probe.submit import Prober
+from postward.agent.probe.tracker import Limits, ProbeTracker
 from postward.config.settings import Settings
 from postward.parsers import parse
 
-_ASK_EVERY = 0.5  # seconds
+_ARRIVALS_INTERVAL = 0.5  # seconds
 
 
 async def probe_once(settings: Settings) -> ProbeResult:
-    """Send a probe the way of the default sender. Raises NoLogError, KeyFileError."""
+    """Probe the route of the default sender. Raises NoLogError, KeyFileError."""
     async with _prober(settings) as prober:
         return await _probe(prober, prober.routes[0], settings)
 
@@ -36,7 +37,7 @@ async def probe_once(settings: Settings) -> ProbeResult:
 async def probe_routes(
     settings: Settings, relays: Iterable[str] = (), senders: Iterable[str] = ()
 ) -> list[ProbeResult]:
-    """Send a probe each way at once (of these relays and senders, if any are named). Raises NoLogError, KeyFileError."""
+    """Probe all routes at once, or those of these relays and senders. Raises NoLogError, KeyFileError."""
     relays, senders = set(relays), set(senders)
     async with _prober(settings) as prober:
         chosen = [
@@ -48,8 +49,8 @@ async def probe_routes(
 
 
 async def _probe(prober: Prober, route: Route, settings: Settings) -> ProbeResult:
-    """Nobody will look after one that is late."""
-    result = await refined(await prober.probe(route), settings)
+    """Probe a route. A probe that was not relayed is withdrawn, as nothing follows it further."""
+    result = await locate_step(await prober.probe(route), settings)
     if not result.relayed:
         await prober.withdraw(result)
     return result
@@ -57,27 +58,32 @@ async def _probe(prober: Prober, route: Route, settings: Settings) -> ProbeResul
 
 @asynccontextmanager
 async def _prober(settings: Settings) -> AsyncIterator[Prober]:
+    """Give a prober whose log is followed meanwhile."""
     postfix = Postfix(Path(settings.postfix.config_directory))
     names, _ = find_log(settings.log.source, postfix)
     if stdin.NAME in names:
         raise NoLogError(
-            "log.source: only the agent can read its standard input; ask it by its metrics, or probe where the log is a file"
+            "log.source: only the agent can read its standard input; look at its metrics, or probe where the log is a file"
         )
-    tracker = ProbeTracker(limits=limits(settings))
+    tracker = ProbeTracker(limits=Limits.of_settings(settings))
+    prober = Prober(settings, postfix, tracker)
     reader = LogReader(open_sources(names, {}), lambda lines: _observe(tracker, lines), Tally())
-    reader.read_slice()  # from here on
+    sink = SinkClient(settings.probe.arrivals)
+    reader.read_slice()  # skip the lines before now
     with Watcher() as watcher:
         jobs = [asyncio.create_task(reader.run(watcher))]
         if settings.probe.arrivals:
-            jobs.append(asyncio.create_task(_ask(settings.probe.arrivals, tracker)))
+            jobs.append(asyncio.create_task(_ask(sink, tracker)))
         try:
-            yield Prober(settings, postfix, tracker)
+            yield prober
         finally:
             for job in jobs:
                 job.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*jobs)
             reader.close()
+            sink.close()
+            prober.close()
 
 
 def _observe(tracker: ProbeTracker, lines: bytes) -> None:
@@ -87,7 +93,7 @@ def _observe(tracker: ProbeTracker, lines: bytes) -> None:
             tracker.observe(record, event)
 
 
-async def _ask(url: str, tracker: ProbeTracker) -> None:
+async def _ask(sink: SinkClient, tracker: ProbeTracker) -> None:
     while True:
-        await ask_for_arrivals(url, tracker)
-        await asyncio.sleep(_ASK_EVERY)
+        await sink.update(tracker)
+        await asyncio.sleep(_ARRIVALS_INTERVAL)

@@ -1,23 +1,25 @@
-"""A probe under way: what was seen of it, and what it still waits for."""
+"""A probe under way: the milestones that it has reached, and what it waits for."""
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from postward.agent.probe.result import Arrival, FilePosition, ProbeResult, Route
+from postward.agent.probe.result import Arrival, Milestone, ProbeResult
+from postward.agent.probe.route import Route
 from postward.parsers import Cause
 
-# What a probe still waits for when it is late: the step after the last one that was seen, and why it may hang there.
+# Last milestone → the step that a late probe waits for, and why it may hang there.
 _NEXT_STEP: Mapping[str, tuple[str, Cause | None, str]] = {
-    "": ("submit", Cause.LOCAL_RESOURCE, "sendmail or the listener did not take it; is the disk full?"),
+    "": ("submit", Cause.LOCAL_RESOURCE, "sendmail or the listener did not accept it; is the disk full?"),
     "submitted": ("pickup", Cause.LOCAL_CONFIG, "Postfix did not take it from maildrop; does Postfix run?"),
     "picked up": ("queue", Cause.LOCAL_CONFIG, "cleanup did not queue it"),
     "queued": ("active", Cause.LOCAL_CONFIG, "qmgr did not take it from the queue; does qmgr run?"),
     "active": ("delivery", Cause.TIMEOUT, "the delivery has not ended; does the relay hang?"),
     "accepted": ("removal", Cause.LOCAL_RESOURCE, "qmgr has not removed it"),
-    "removed": ("arrival", None, "the relay took it, and it has not arrived"),
+    "removed": ("arrival", None, "the relay accepted it, and it has not arrived"),
 }
+_PLAIN_FIELDS = ("message_id", "submitted", "arrives", "queue_id", "handed", "reported", "relayed", "reply")
 
 
 @dataclass(slots=True)
@@ -25,88 +27,100 @@ class Pending:
     """A probe under way.
 
     Attributes:
-        arrives: somebody tells of its arrival.
-        result: wanted by a caller that waits.
-        handed: Postfix has it.
-        told: the verdict was given.
-        relayed: the relay took it.
+        message_id, route: what identifies it.
+        submitted: when, in seconds since the epoch.
+        arrives: the receiving side reports its arrival.
+        verdict: a caller waits for the verdict.
+        timeline: its milestones.
+        queue_id: once there is one.
+        handed: Postfix has taken it.
+        reported: the verdict was given.
+        relayed: the relay has accepted it, with this `reply`.
+        arrival: what the receiving side reported.
     """
 
     message_id: str
     route: Route
     submitted: float
     arrives: bool
-    result: asyncio.Future[ProbeResult] | None = None
-    marks: list[FilePosition] = field(default_factory=list)
+    verdict: asyncio.Future[ProbeResult] | None = None
+    timeline: list[Milestone] = field(default_factory=lambda: [Milestone("submitted", 0.0)])
     queue_id: str | None = None
     handed: bool = False
-    told: bool = False
+    reported: bool = False
     relayed: bool = False
-    words: str = ""
+    reply: str = ""
     arrival: Arrival | None = None
 
     @property
-    def doubtful(self) -> bool:
-        """True if it may never have been submitted: the run that was about to has ended, and the log knows nothing of it."""
-        return self.result is None and not self.handed and self.queue_id is None
+    def unconfirmed(self) -> bool:
+        """True if it may never have been submitted: its process has ended, and the log does not know it."""
+        return self.verdict is None and not self.handed and self.queue_id is None
 
-    def mark(self, step: str, now: float, note: str = "") -> None:
-        """Time does not run backwards in a timeline, whatever clocks and stamps say."""
-        least = self.marks[-1].seconds if self.marks else 0.0
-        self.marks.append(FilePosition(step, max(least, now - self.submitted), note))
+    def reach(self, step: str, now: float, note: str = "") -> None:
+        """Add a milestone, never before the last one: clocks are set back, and stamps lack fractions."""
+        last = self.timeline[-1].seconds
+        self.timeline.append(Milestone(step, max(last, now - self.submitted), note))
 
-    def as_result(
-        self, outcome: str, step: str = "", cause: Cause | None = None, words: str = ""
+    def result(
+        self, outcome: str, step: str = "", cause: Cause | None = None, detail: str = ""
     ) -> ProbeResult:
-        """So far."""
+        """Return a result with the timeline so far."""
         return ProbeResult(
             self.route.relay,
             outcome,
             step,
             cause,
-            words,
-            tuple(self.marks),
+            detail,
+            tuple(self.timeline),
             self.queue_id,
             self.route.sender,
             self.submitted,
         )
 
-    def waiting(self, outcome: str) -> ProbeResult:
-        """The result of one that is not through: at the step after the last one seen."""
-        last = self.marks[-1].step
+    def unfinished(self, outcome: str) -> ProbeResult:
+        """Return the result of a probe that is still waiting for something."""
+        last = self.timeline[-1].step
         if last == "submitted" and not self.handed:
             last = ""
-        return self.as_result(outcome, *_NEXT_STEP.get(last, _NEXT_STEP["active"]))
+        return self.result(outcome, *_NEXT_STEP.get(last, _NEXT_STEP["active"]))
 
-    def as_json(self) -> dict[str, Any]:
-        """For the checkpoint, but for the caller that waits."""
-        data = {
-            name: getattr(self, name)
-            for name in (
-                "message_id",
-                "submitted",
-                "arrives",
-                "queue_id",
-                "handed",
-                "told",
-                "relayed",
-                "words",
-            )
-        }
-        return data | {
+    def finished(self, moment: float, timeout: float) -> ProbeResult:
+        """Return the result of a probe that came through: accepted, or late at the step that took longest."""
+        age = moment - self.submitted
+        accepted = self.result("accepted", detail=self.reply)
+        if age < timeout:
+            return accepted
+        durations = accepted.durations()
+        slowest = max(durations, key=lambda step: durations[step], default="")
+        return replace(accepted, outcome="late", step=slowest, detail=f"after {age:.0f} s: {self.reply}")
+
+    def arrived(self, timeout: float) -> ProbeResult:
+        """Return the result by what the receiving side reported."""
+        if self.arrival is None:
+            return self.unfinished("late")
+        if self.arrival.altered:
+            return self.result("altered", "arrival", None, f"changed: {', '.join(self.arrival.altered)}")
+        if len(self.arrival.at) > 1:
+            return self.result("duplicate", "arrival", None, f"{len(self.arrival.at)} copies arrived")
+        return self.finished(min(self.arrival.at), timeout)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values for the checkpoint, without the caller that waits."""
+        return {name: getattr(self, name) for name in _PLAIN_FIELDS} | {
             "route": asdict(self.route),
-            "marks": [[mark.step, mark.seconds, mark.note] for mark in self.marks],
+            "timeline": [[one.step, one.seconds, one.note] for one in self.timeline],
             "arrival": self.arrival and [self.arrival.at, self.arrival.altered],
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Pending":
-        """The way back. Raises TypeError, ValueError, KeyError or IndexError for what is none."""
+    def from_dict(cls, data: dict[str, Any]) -> "Pending":
+        """Read what `to_dict` returned. Raises TypeError, ValueError, KeyError or IndexError for anything else."""
         data = dict(data)
-        route, marks, arrival = data.pop("route"), data.pop("marks"), data.pop("arrival")
+        route, timeline, arrival = data.pop("route"), data.pop("timeline"), data.pop("arrival")
         return cls(
             **data,
             route=Route(**route),
-            marks=[FilePosition(*mark) for mark in marks] or [FilePosition("submitted", 0.0)],
+            timeline=[Milestone(*one) for one in timeline] or [Milestone("submitted", 0.0)],
             arrival=Arrival(tuple(arrival[0]), tuple(arrival[1])) if arrival else None,
         )

@@ -1,302 +1,268 @@
-"""The agent's probes: when each route is probed, what comes of it, and what is told of it.
+"""The agent's probes: when each route is probed, what each verdict leads to, and whether probes confirm new settings.
 
-Each route is a task of its own, so that none is late because another hangs. Settings that are new are judged by the
-probes of the relays that they changed.
+Each route is probed by a task of its own, so that one that hangs delays no other.
 
-Promise: every probe is counted once, across restarts; times are jittered, so that a fleet does not probe in step;
-after a rejected login probes of that relay pause as the guard of logins says.
+Promise: every probe is counted once, across restarts. Intervals are jittered, so that the hosts of a fleet do not probe
+at the same moment. After a rejected login, the probes of that relay pause as the login throttle says.
 """
 
 import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from postward.agent.enforce.confirm import Decision, decide
 from postward.agent.logs.watcher import wake_up
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Gauges, Tally
+from postward.agent.parts import Part
 from postward.agent.postfix.commands import Postfix
-from postward.agent.probe.refine import is_unclear, refined
-from postward.agent.probe.result import ProbeResult, Route
-from postward.agent.probe.submit import Prober, limits
-from postward.agent.probe.tracker import ProbeTracker
+from postward.agent.probe.arrivals import SinkClient
+from postward.agent.probe.locate import locate_step
+from postward.agent.probe.outcomes import Locate, ProbeOutcomes
+from postward.agent.probe.result import ProbeResult
+from postward.agent.probe.route import Route
+from postward.agent.probe.submit import Prober
+from postward.agent.probe.tracker import Limits, ProbeTracker
 from postward.agent.relay.login_throttle import LoginThrottle
-from postward.agent.sink.client import ask_for_arrivals
 from postward.config.settings import Settings
-from postward.parsers import Cause, Event, Record
+from postward.parsers import Event, Record
 from postward.parsers.events import Delivery
 
 _TICK = 1.0  # seconds
-_JITTER = 0.1  # of the interval, either way
-_MAX_REFINEMENTS = 512
-_STAGGER = 0.05  # seconds between the first probes of two routes: two hundred begin within ten seconds
+_JITTER = 0.1  # of the interval, in both directions
+_STAGGER = 0.05  # seconds between the first probes of two routes
 
 Verdict = Callable[[ProbeResult], Awaitable[None]]
 _log = logging.getLogger("postward.probe")
 
 
-class Probing:
+@dataclass(frozen=True, slots=True)
+class _NewSettings:
+    """Settings that no probe has confirmed yet: when they came into force, and the relays that they change."""
+
+    applied_at: float
+    relays: frozenset[str]
+
+
+class ProbeScheduler(Part):
     """All probes of the agent.
 
     Args:
         settings: what is probed, and how often.
-        postfix: who takes the probes.
+        postfix: takes the probes.
         tally: where outcomes are counted.
-        show: shows a verdict to whoever watches.
-        judge: awaited with each verdict of a probe; new settings are confirmed or refused there.
-        guard: of the logins.
-        written: awaited where a crash must not forget: before a probe is submitted, and when it was counted.
-        has_backlog: true as long as the log tells of the past: what it has not said of a probe yet, it may still say.
+        show: displays a verdict.
+        judge: awaited with each verdict; it confirms or rolls back new settings.
+        throttle: limits logins.
+        flush: saves the checkpoint; awaited before a probe is submitted and after one is counted.
+        has_backlog: returns True while the log is being caught up; no probe is declared late or lost until then.
+        first_after: seconds until the first probes, unless `probe_now` is called; None: at once.
+        tick: seconds between looks at the time and at the arrivals.
+        locate: finds the step where the log leaves it open.
 
     Raises:
         KeyFileError: probe.key_file cannot be used.
     """
+
+    name = "probing"
 
     def __init__(
         self,
         settings: Settings,
         postfix: Postfix,
         tally: Tally,
+        *,
         show: Callable[[ProbeResult], None],
         judge: Verdict,
-        guard: LoginThrottle,
-        written: Callable[[], Awaitable[None]],
+        throttle: LoginThrottle,
+        flush: Callable[[], Awaitable[None]],
         has_backlog: Callable[[], bool],
+        first_after: float | None = None,
+        tick: float = _TICK,
+        locate: Locate = locate_step,
     ) -> None:
         self._settings = settings
         self._tally = tally
         self._show = show
         self._judge = judge
-        self._guard = guard
-        self._written = written
+        self._throttle = throttle
+        self._flush = flush
         self._has_backlog = has_backlog
-        self._names = RelayNames.of_settings(settings)
-        self._tracker = ProbeTracker(limits=limits(settings), on_verdict=self._take_up, on_final=self._count)
-        self._prober = Prober(settings, postfix, self._tracker, written)
-        self._last: dict[Route, ProbeResult] = {}
-        self._confirmed: dict[str, str] = {}  # the relays' settings that probes have confirmed, as hashes
-        self._concerned: tuple[float, set[str]] | None = None  # since when, and whose settings are new
-        self._failing: set[str] = set()  # relays whose last probe did not come through
+        self._first_after = first_after
+        self._tick = tick
+        self._relay_names = RelayNames.of_settings(settings)
+        self._tracker = ProbeTracker(
+            limits=Limits.of_settings(settings), on_verdict=self._on_former_verdict, on_final=self._on_final
+        )
+        self._prober = Prober(settings, postfix, self._tracker, flush)
+        self._outcomes = ProbeOutcomes(settings, self._prober.routes, tally, self._on_counted, locate)
+        self._sink = SinkClient(settings.probe.arrivals)
+        self._failing: set[str] = set()  # relays whose last probe was not accepted
         self._wakes = {route: asyncio.Event() for route in self._prober.routes}
-        self._sink_problem: str | None = None
-        self._jobs: set[asyncio.Task[None]] = set()
-        self._refinements: dict[tuple[Any, ...], asyncio.Future[ProbeResult]] = {}
-        self._uncounted: list[ProbeResult] = []
+        self._confirmed: dict[str, str] = {}  # relay → hash of the settings that probes confirmed
+        self._new_settings: _NewSettings | None = None
         if settings.probe.recipient:
             for route in self._prober.routes:
                 tally.add("postward_probes_total", (route.relay, "accepted", ""), 0)
 
-    # --- the log
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes that are probed."""
+        return self._prober.routes
+
+    # --- from the log
 
     def observe(self, record: Record, event: Event) -> None:
-        """Take one line of the log. Where mail goes out again, a probe says so at once."""
+        """Take one line of the log. If a failing relay accepts mail again, probe it at once."""
         self._tracker.observe(record, event)
         if self._failing and isinstance(event, Delivery) and event.status == "sent":
-            relay = self._names.of_delivery(event)
+            relay = self._relay_names.of_delivery(event)
             if relay in self._failing:
                 self._failing.discard(relay)
-                self._guard.forgive(relay)
+                self._throttle.reset(relay)
                 self.probe_now(relay)
 
+    # --- the schedule
+
     def probe_now(self, relay: str | None = None) -> None:
-        """Do not wait for the next time: of one relay, or of all."""
+        """Probe the routes of a relay, or all routes, without waiting for the interval."""
         for route, wake in self._wakes.items():
             if relay in {None, route.relay}:
                 wake.set()
 
-    # --- the schedule
-
-    async def run(self, first: float | None = None) -> None:
-        """Probe until cancelled. Without a recipient only what was sent before is seen to its end.
-
-        Args:
-            first: seconds until the first probe, unless `probe_now` calls for it; None: at once.
-        """
+    async def run(self) -> None:
+        """Probe until cancelled. Without a recipient, only probes of a former run are followed."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._tick())
+                group.create_task(self._follow_time())
                 if self._settings.probe.arrivals:
-                    group.create_task(self._ask())
-                for number, route in enumerate(self._prober.routes if self._settings.probe.recipient else ()):
-                    group.create_task(self._probe(route, number * _STAGGER, first))
+                    group.create_task(self._follow_arrivals())
+                for number, route in enumerate(self.routes if self._settings.probe.recipient else ()):
+                    group.create_task(self._probe_periodically(route, number * _STAGGER))
         finally:
             self._prober.close()
-            for job in self._jobs:  # what they have not done yet is saved as such
-                job.cancel()
+            self._sink.close()
+            self._outcomes.close()
 
-    async def _probe(self, route: Route, head_start: float, first: float | None) -> None:
+    async def _probe_periodically(self, route: Route, delay: float) -> None:
         wake = self._wakes[route]
-        if first is not None:
-            await wake_up(wake, first)
-        await asyncio.sleep(head_start)
+        if self._first_after is not None:
+            await wake_up(wake, self._first_after)
+        await asyncio.sleep(delay)
         while True:
             began = time.monotonic()
-            await self._probe_once(route)
+            await self.probe(route)
             interval = self._settings.probe.interval_seconds
-            pause = interval * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
+            pause = interval * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 -- not a secret
             await wake_up(wake, max(0.0, pause - (time.monotonic() - began)))
 
-    async def _probe_once(self, route: Route) -> None:
-        if route.login and not self._guard.begin(route.relay):
-            self._failing.add(route.relay)  # as far as anybody knows: mail that goes out tells otherwise
+    async def probe(self, route: Route) -> None:
+        """Probe a route once, unless the login throttle forbids it."""
+        if route.login and not self._throttle.acquire(route.relay):
+            self._failing.add(route.relay)  # until mail through it shows otherwise
             return
         accepted = None
         try:
             result = await self._prober.probe(route)
-            accepted = _login_accepted(result)
+            accepted = result.login_accepted
         finally:
             if route.login:
-                self._guard.end(route.relay, accepted=accepted)
-        result = await self._refined(result)
-        self._take(result)
+                self._throttle.release(route.relay, accepted=accepted)
+        result = await self._outcomes.located(result)
+        self._on_verdict(result)
         await self._judge(result)
 
-    async def _tick(self) -> None:
+    async def _follow_time(self) -> None:
         while True:
-            await asyncio.sleep(_TICK)
+            await asyncio.sleep(self._tick)
             if not self._has_backlog():
                 self._tracker.tick()
 
-    async def _ask(self) -> None:
+    async def _follow_arrivals(self) -> None:
+        logged: str | None = None
         while True:
-            problem = await ask_for_arrivals(self._settings.probe.arrivals, self._tracker)
-            if problem != self._sink_problem:
-                self._sink_problem = problem
-                _log.log(
-                    logging.ERROR if problem else logging.INFO,
-                    "arrivals: %s",
-                    problem or "the sink answers again",
-                )
-            await asyncio.sleep(_TICK)
+            problem = await self._sink.update(self._tracker)
+            if problem != logged:
+                level = logging.ERROR if problem else logging.INFO
+                _log.log(level, "probe.arrivals: %s", problem or "the sink answers again")
+                logged = problem
+            await asyncio.sleep(self._tick)
 
     # --- results
 
-    def _take(self, result: ProbeResult) -> None:
-        """A verdict."""
-        self._remember(result)
-        self._show(result)
-        if result.accepted:
-            self._failing.discard(result.relay)
-            moment = result.submitted + result.timeline[-1].seconds
-            self._tally.latest("postward_probe_last_success_timestamp_seconds", (result.relay,), moment)
+    def _on_verdict(self, verdict: ProbeResult) -> None:
+        self._outcomes.remember(verdict)
+        self._show(verdict)
+        if verdict.accepted:
+            self._failing.discard(verdict.relay)
+            moment = verdict.submitted + verdict.timeline[-1].seconds
+            self._tally.latest("postward_probe_last_success_timestamp_seconds", (verdict.relay,), moment)
         else:
-            self._failing.add(result.relay)
+            self._failing.add(verdict.relay)
 
-    def _take_up(self, result: ProbeResult) -> None:
-        """A verdict of a probe of a former run, which may have ended before it knew what came of its login."""
-        if _login_accepted(result):
-            self._guard.forgive(result.relay)
-        self._take(result)
+    def _on_former_verdict(self, verdict: ProbeResult) -> None:
+        """Take the verdict on a probe of a former run, which did not record the outcome of its login."""
+        if verdict.login_accepted:
+            self._throttle.reset(verdict.relay)
+        self._on_verdict(verdict)
 
-    def _count(self, result: ProbeResult) -> None:
-        """A final outcome. Until its step is clear it is saved as uncounted."""
-        if _login_accepted(result) is False:
-            self._guard.note_refused(result.relay)
-        self._uncounted.append(result)
-        if not is_unclear(result):
-            self._count_as(result, result)
-        self._in_background(self._finish(result))
+    def _on_final(self, outcome: ProbeResult) -> None:
+        if outcome.login_accepted is False:
+            self._throttle.note_rejected(outcome.relay)
+        self._outcomes.count(outcome)
 
-    async def _finish(self, result: ProbeResult) -> None:
-        if result in self._uncounted:
-            self._count_as(result, await self._refined(result))
-        await self._written()
-        if result.outcome in {"failed", "lost"}:
-            await self._prober.withdraw(result)
+    async def _on_counted(self, outcome: ProbeResult) -> None:
+        await self._flush()
+        if outcome.outcome in {"failed", "lost"}:
+            await self._prober.withdraw(outcome)
 
-    def _count_as(self, result: ProbeResult, refined: ProbeResult) -> None:
-        self._uncounted.remove(result)
-        self._tally.add("postward_probes_total", (refined.relay, refined.outcome, refined.step))
-        self._remember(refined)
+    async def settled(self) -> None:
+        """Wait until all final outcomes are counted."""
+        await self._outcomes.settled()
 
-    async def _refined(self, result: ProbeResult) -> ProbeResult:
-        """The same conversation serves verdict and final outcome."""
-        if not is_unclear(result):
-            return result
-        key = (result.relay, result.sender, result.submitted, result.outcome)
-        if key not in self._refinements:
-            while len(self._refinements) >= _MAX_REFINEMENTS:
-                del self._refinements[next(iter(self._refinements))]
-            self._refinements[key] = asyncio.ensure_future(refined(result, self._settings))
-        return await asyncio.shield(self._refinements[key])
-
-    def _in_background(self, job: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(job)
-        self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
-
-    def _remember(self, result: ProbeResult) -> None:
-        """The newest probe of a route speaks for it; what comes of an older one changes nothing."""
-        route = next(
-            (
-                route
-                for route in self._prober.routes
-                if (route.relay, route.sender) == (result.relay, result.sender)
-            ),
-            None,
-        )
-        last = self._last.get(route) if route else None
-        if route and (last is None or last.submitted <= result.submitted):
-            self._last[route] = result
-
-    # --- new settings
+    # --- confirmation of new settings
 
     def verdict_since(self, moment: float) -> Decision:
-        """Decide about settings that came into force at `moment`, by the probes sent since.
+        """Decide about settings that came into force at `moment`, by the probes submitted since.
 
         Only relays whose own settings changed since they were last confirmed count (all relays if none did): an outage
-        of another relay is no reason to roll a good change back.
+        of another relay must not roll a good change back.
         """
-        if self._concerned is None or self._concerned[0] != moment:
-            self._concerned = moment, self._changed_relays()
-        concerned = self._concerned[1]
-        routes = [route for route in self._prober.routes if not concerned or route.relay in concerned]
-        return decide(moment, [self._last.get(route) for route in routes])
+        if self._new_settings is None or self._new_settings.applied_at != moment:
+            self._new_settings = _NewSettings(moment, self._changed_relays())
+        relays = self._new_settings.relays
+        routes = [route for route in self.routes if not relays or route.relay in relays]
+        return decide(moment, [self._outcomes.newest(route) for route in routes])
 
     def note_confirmed(self) -> None:
-        """The settings in force work."""
-        self._confirmed, self._concerned = self._guard.digests(), None
+        """Remember the settings in force as confirmed."""
+        self._confirmed, self._new_settings = self._throttle.digests(), None
 
-    def _changed_relays(self) -> set[str]:
-        now = self._guard.digests()
-        return {name for name in now if now[name] != self._confirmed.get(name)}
+    def _changed_relays(self) -> frozenset[str]:
+        digests = self._throttle.digests()
+        return frozenset(name for name in digests if digests[name] != self._confirmed.get(name))
+
+    # --- gauges and state
 
     def gauges(self) -> Gauges:
-        """What /metrics shows of the last probes: a relay succeeds if each of its senders does."""
-        success: dict[tuple[str, ...], float] = {}
-        durations: dict[tuple[str, ...], float] = {}
-        for result in self._last.values():
-            relay = (result.relay,)
-            success[relay] = min(success.get(relay, 1.0), float(result.accepted))
-            for step, seconds in result.durations().items():
-                labels = (result.relay, step)
-                durations[labels] = max(durations.get(labels, 0.0), seconds)
-        return {"postward_probe_success": success, "postward_probe_step_duration_seconds": durations}
+        """Return the gauges of the newest results."""
+        return self._outcomes.gauges()
 
-    # --- across restarts
+    def state(self) -> Mapping[str, Any]:
+        """Return the probes under way, the outcomes to be counted, and the confirmed settings."""
+        return {
+            "pending": self._tracker.state(),
+            "uncounted": self._outcomes.state(),
+            "confirmed": self._confirmed,
+        }
 
-    def as_json(self) -> dict[str, Any]:
-        """The probes under way, and what is confirmed."""
-        uncounted = [[result.relay, result.outcome, result.step] for result in self._uncounted]
-        return {"pending": self._tracker.as_json(), "confirmed": self._confirmed, "uncounted": uncounted}
-
-    def restore(self, data: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Take up the probes of a former run."""
-        pending = data.get("pending")
+        pending, confirmed = state.get("pending"), state.get("confirmed")
         self._tracker.restore(pending if isinstance(pending, list) else ())
-        for labels in data.get("uncounted", ()):
-            self._tally.add("postward_probes_total", tuple(labels))
-        confirmed = data.get("confirmed")
+        self._outcomes.restore(state.get("uncounted", ()))
         self._confirmed = dict(confirmed) if isinstance(confirmed, dict) else {}
-
-
-def _login_accepted(result: ProbeResult) -> bool | None:
-    """What a probe tells of the login; None if it never came to it, or nobody knows."""
-    if result.cause is Cause.AUTH_REJECTED and result.conclusive:
-        return False
-    if result.relayed or (result.outcome == "failed" and result.step in {"mail_from", "rcpt_to", "data"}):
-        return None if result.cause is Cause.AUTH_REQUIRED else True
-    return None

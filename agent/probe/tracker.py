@@ -1,41 +1,49 @@
-"""The log's lines → what became of each probe mail, step by step. No I/O, and the clock is an argument.
+"""Follows probe mails through the log, milestone by milestone. No I/O; the clock is an argument.
 
-A probe's Message-ID is ours; cleanup joins it to a queue ID, and the queue ID to every step after. TLS sessions
-carry no queue ID and are joined by the process that delivers. The log tells no instant of connecting, but how
-long setting up and transmission took (`delays=a/b/c/d`): the marks between follow from that.
+cleanup(8) joins a probe's Message-ID to a queue ID, and the queue ID to every later line. TLS sessions have no queue ID
+and are joined by the process that delivers. The log has no line for the start of a connection, but the durations of
+connection setup and transmission (`delays=a/b/c/d`), from which those milestones are calculated.
 
-A probe gets a *verdict* once, at the latest after `Limits.timeout` seconds ("late" if nothing was heard until then),
-and a *final outcome* once, which is what is counted: accepted, failed at a step, late (it came after its time), lost (it
-never came), and where arrivals are told also duplicate and altered.
+A probe gets one *verdict*, at most `Limits.timeout` seconds after submission ("late" if its fate is unknown by then).
+It gets one *final outcome*, which is counted: accepted, failed at a step, late (it came after its time), lost (it never
+came), and, where arrivals are reported, duplicate or altered.
 
-Promise: one verdict and one final outcome a probe, also across restarts (`as_json`, `restore`), and none for what a run
-that crashed may never have submitted; all that is kept is bounded.
+Promise: one verdict and one final outcome a probe, also across restarts (`state`, `restore`). A probe that a crash may
+have kept from being submitted has neither. All that is kept is bounded.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from postward.agent.probe.pending import Pending
-from postward.agent.probe.result import Arrival, FilePosition, ProbeResult, Route
+from postward.agent.probe.result import Arrival, ProbeResult
+from postward.agent.probe.route import Route
+from postward.config.settings import Settings
 from postward.parsers import Cause, Event, Record, cause_of, parse_stamp, step_of
 from postward.parsers import events as ev
 
-_MAX_RECENT = 512  # pickup lines and TLS sessions remembered until a probe turns out to be theirs
-_MAX_PENDING = 16  # of one route; the oldest is lost then
-_MAX_ROUTES = 1024  # remembered from a former run
-_BEHIND = 2.5  # seconds; a line older than that is told by its own stamp, which may lack fractions
+_MAX_RECENT = 512  # pickup lines and TLS sessions, remembered until a probe turns out to be theirs
+_MAX_PENDING = 16  # probes of one route; the oldest is lost then
+_MAX_ROUTES = 1024  # of a former run
+_MAX_LAG = 2.5  # seconds; an older line is dated by its stamp, which may lack fractions
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long a probe may take, in seconds: until it is late, and until it is lost."""
+    """The seconds after which a probe is late, and after which it is lost."""
 
     timeout: float = 60.0
     lost: float = 3600.0
+
+    @classmethod
+    def of_settings(cls, settings: Settings) -> "Limits":
+        """Return the limits of the settings; a probe is never lost before it is late."""
+        probe = settings.probe
+        return cls(probe.timeout_seconds, max(probe.lost_seconds, probe.timeout_seconds))
 
 
 def _ignore(_result: ProbeResult) -> None:
@@ -43,12 +51,12 @@ def _ignore(_result: ProbeResult) -> None:
 
 
 class ProbeTracker:
-    """Joins the log to the probes under way. An observer of the pipeline.
+    """Joins log lines to the probes under way. An observer of the pipeline.
 
     Args:
         clock: seconds since the epoch.
         limits: when a probe is late, and when it is lost.
-        on_verdict: called with the verdict of a probe whose submitter is gone (it was submitted before a restart).
+        on_verdict: called with the verdict of a probe of a former run, for which no caller waits.
         on_final: called once for each probe with its final outcome.
     """
 
@@ -77,108 +85,77 @@ class ProbeTracker:
             ev.Removed: self._on_removed,
         }
 
-    # --- what the submitter says
+    # --- from the submitter
 
     def expect(
         self, message_id: str, route: Route, *, arrives: bool = False
     ) -> "asyncio.Future[ProbeResult]":
-        """Look out for a probe that is submitted now. The future is its verdict.
+        """Expect a probe that is submitted now. The future is its verdict.
 
         Args:
             message_id: its Message-ID.
-            route: the way it should take.
-            arrives: its arrival is told (`arrived`), and it is not through before.
+            route: the route that it should take.
+            arrives: its arrival is reported (`arrived`), and it is not finished before.
         """
-        result: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
-        self._bound(route)
-        pending = Pending(message_id, route, self._clock(), arrives, result)
-        pending.marks.append(FilePosition("submitted", 0.0))
-        self._by_message_id[message_id] = pending
-        return result
-
-    def _bound(self, route: Route) -> None:
+        verdict: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
         same = [pending for pending in self._by_message_id.values() if pending.route == route]
         for pending in same[: len(same) - _MAX_PENDING + 1]:
-            self._finish(pending, pending.waiting("lost"))
+            self._finish(pending, pending.unfinished("lost"))
+        self._by_message_id[message_id] = Pending(message_id, route, self._clock(), arrives, verdict)
+        return verdict
 
     def submitted(self, message_id: str) -> None:
-        """Postfix has taken it; the log may already tell more."""
-        pending = self._by_message_id.get(message_id)
-        if pending is not None:
+        """Note that Postfix has taken the probe; the log may already show more."""
+        if pending := self._by_message_id.get(message_id):
             pending.handed = True
 
-    def fail(self, message_id: str, cause: Cause, words: str) -> None:
-        """Postfix has not taken it."""
-        pending = self._by_message_id.get(message_id)
-        if pending is not None:
-            self._finish(pending, pending.as_result("failed", "submit", cause, words))
+    def fail(self, message_id: str, cause: Cause, detail: str) -> None:
+        """Note that Postfix has not taken the probe."""
+        if pending := self._by_message_id.get(message_id):
+            self._finish(pending, pending.result("failed", "submit", cause, detail))
 
     def overdue(self, message_id: str) -> None:
-        """Its time is up: the verdict is "late", unless there is one."""
-        pending = self._by_message_id.get(message_id)
-        if pending is not None:
-            self._tell(pending, pending.waiting("late"))
-
-    def give_up(self, message_id: str) -> None:
-        """Wait no longer."""
-        pending = self._by_message_id.get(message_id)
-        if pending is not None:
-            self._close(pending, lost=True)
+        """Give the verdict "late", unless there is one."""
+        if pending := self._by_message_id.get(message_id):
+            self._report(pending, pending.unfinished("late"))
 
     def tick(self) -> None:
-        """Let time pass: verdicts of probes that are late, outcomes of those that are lost or whose arrivals are complete."""
+        """Give verdicts of probes that are late, and outcomes of those that are lost or have arrived."""
         now = self._clock()
         for pending in list(self._by_message_id.values()):
             age = now - pending.submitted
-            if pending.doubtful:
-                if age >= self._limits.lost:
+            arrived = pending.arrival is not None and pending.relayed
+            if age >= self._limits.lost:
+                if arrived:
+                    self._finish(pending, pending.arrived(self._limits.timeout))
+                elif pending.unconfirmed:
                     del self._by_message_id[pending.message_id]
-            elif age >= self._limits.lost:
-                self._close(pending, lost=True)
-            elif age >= self._limits.timeout:
-                if pending.arrival is not None and pending.relayed:
-                    self._close(pending)  # long enough for a second copy to have shown
                 else:
-                    self._tell(pending, pending.waiting("late"))
+                    self._finish(pending, pending.unfinished("lost"))
+            elif age >= self._limits.timeout and not pending.unconfirmed:
+                if arrived:  # a second copy had time to arrive too
+                    self._finish(pending, pending.arrived(self._limits.timeout))
+                else:
+                    self._report(pending, pending.unfinished("late"))
 
-    # --- what the receiving side says
+    # --- from the receiving side
 
     def awaiting_arrival(self) -> list[str]:
-        """Message-IDs of probes whose arrivals are of interest: also of those that the log has not shown to leave."""
+        """Return the Message-IDs of probes whose arrival is awaited, whether the log shows them relayed or not."""
         return [pending.message_id for pending in self._by_message_id.values() if pending.arrives]
 
     def arrived(self, message_id: str, arrival: Arrival) -> None:
-        """Take what the receiving side knows of a probe; it may know more each time."""
+        """Take what the receiving side knows of a probe, which can be more each time."""
         pending = self._by_message_id.get(message_id)
         if pending is None or not arrival.at:
             return
         if pending.arrival is None and pending.relayed:
-            pending.mark("arrived", min(arrival.at), ", ".join(arrival.altered))
+            pending.reach("arrived", min(arrival.at), ", ".join(arrival.altered))
         pending.arrival = arrival
         if pending.relayed:
-            self._tell(pending, self._arrived_as(pending))
+            self._report(pending, pending.arrived(self._limits.timeout))
 
-    def _arrived_as(self, pending: Pending) -> ProbeResult:
-        arrival = pending.arrival
-        if arrival is None:
-            return pending.waiting("late")
-        if arrival.altered:
-            return pending.as_result("altered", "arrival", None, f"changed: {', '.join(arrival.altered)}")
-        if len(arrival.at) > 1:
-            return pending.as_result("duplicate", "arrival", None, f"{len(arrival.at)} copies arrived")
-        return self._through(pending, min(arrival.at))
-
-    def _through(self, pending: Pending, moment: float) -> ProbeResult:
-        """It came through: in time, or late, and then the step that took longest is the one to look at."""
-        age = moment - pending.submitted
-        accepted = pending.as_result("accepted", words=pending.words)
-        if age < self._limits.timeout:
-            return accepted
-        durations = accepted.durations()
-        slowest = max(durations, key=lambda step: durations[step], default="")
-        return replace(accepted, outcome="late", step=slowest, words=f"after {age:.0f} s: {pending.words}")
-
-    # --- what the log says
+    # --- from the log
 
     def observe(self, record: Record, event: Event) -> None:
         """Take one line of the log."""
@@ -187,11 +164,11 @@ class ProbeTracker:
             handler(record, event)
 
     def _moment(self, record: Record) -> float:
-        """When a line was written: now, unless the log is being caught up with."""
+        """Return when a line was written: now, unless the log is being caught up."""
         now = self._clock()
         stamp = parse_stamp(record.stamp, datetime.fromtimestamp(now).astimezone())
         written = stamp.timestamp() if stamp else now
-        return written if now - written > _BEHIND else now
+        return written if now - written > _MAX_LAG else now
 
     def _on_entry(self, record: Record, event: ev.PickedUp | ev.ClientAccepted) -> None:
         if event.queue_id and self._by_message_id:
@@ -204,13 +181,13 @@ class ProbeTracker:
         pending.queue_id = event.queue_id
         self._by_queue_id[event.queue_id] = pending
         now = self._moment(record)
-        pending.mark("picked up", self._picked_up.get(event.queue_id, now))
-        pending.mark("queued", now, f"queue ID {event.queue_id}")
+        pending.reach("picked up", self._picked_up.get(event.queue_id, now))
+        pending.reach("queued", now, f"queue ID {event.queue_id}")
 
     def _on_active(self, record: Record, event: ev.QueueActive) -> None:
         pending = self._by_queue_id.get(event.queue_id)
-        if pending is not None and pending.marks[-1].step == "queued":  # not at each retry
-            pending.mark("active", self._moment(record))
+        if pending is not None and pending.timeline[-1].step == "queued":  # not at each retry
+            pending.reach("active", self._moment(record))
 
     def _on_tls(self, record: Record, event: ev.TlsEstablished) -> None:
         if event.direction == "to" and self._by_queue_id:
@@ -220,79 +197,73 @@ class ProbeTracker:
         pending = self._by_queue_id.get(event.queue_id)
         if pending is None or pending.relayed:
             return
-        now, words = self._moment(record), event.reason or ""
+        now, reply = self._moment(record), event.reason or ""
         setup, transmission = _delays(event)
         if event.relay != "none":
-            pending.mark("connecting", now - transmission - setup, event.relay)
+            pending.reach("connecting", now - transmission - setup, event.relay)
         session = self._tls.get(record.pid)
-        if session is not None and session[0] >= pending.submitted - _BEHIND:
-            pending.mark("encrypted", session[0], f"{session[1].protocol} {session[1].cipher}")
+        if session is not None and session[0] >= pending.submitted - _MAX_LAG:
+            pending.reach("encrypted", session[0], f"{session[1].protocol} {session[1].cipher}")
         if event.status == "sent":
-            pending.mark("authenticated" if pending.route.login else "greeted", now - transmission)
-            pending.mark("accepted", now, words)
-            pending.relayed, pending.words = True, words
+            pending.reach("authenticated" if pending.route.login else "greeted", now - transmission)
+            pending.reach("accepted", now, reply)
+            pending.relayed, pending.reply = True, reply
             return
-        pending.mark(event.status, now, words)
-        self._finish(pending, pending.as_result("failed", step_of(event), cause_of(event), words))
+        pending.reach(event.status, now, reply)
+        self._finish(pending, pending.result("failed", step_of(event), cause_of(event), reply))
 
     def _on_removed(self, record: Record, event: ev.Removed) -> None:
         pending = self._by_queue_id.pop(event.queue_id, None)
         if pending is None:
             return
         if not pending.relayed:
-            self._finish(pending, pending.as_result("lost", "queue", None, "it was taken out of the queue"))
+            self._finish(pending, pending.result("lost", "queue", None, "it was taken out of the queue"))
             return
         now = self._moment(record)
-        pending.mark("removed", now)
+        pending.reach("removed", now)
         if not pending.arrives:
-            self._finish(pending, self._through(pending, now))
+            self._finish(pending, pending.finished(now, self._limits.timeout))
         elif pending.arrival is not None:  # the receiving side was quicker than the log
-            pending.mark("arrived", min(pending.arrival.at), ", ".join(pending.arrival.altered))
-            self._tell(pending, self._arrived_as(pending))
+            pending.reach("arrived", min(pending.arrival.at), ", ".join(pending.arrival.altered))
+            self._report(pending, pending.arrived(self._limits.timeout))
 
     # --- verdict and final outcome
 
-    def _tell(self, pending: Pending, result: ProbeResult) -> None:
-        if pending.told:
+    def _report(self, pending: Pending, verdict: ProbeResult) -> None:
+        if pending.reported:
             return
-        pending.told = True
-        if pending.result is not None and not pending.result.done():
-            pending.result.set_result(result)
+        pending.reported = True
+        if pending.verdict is not None and not pending.verdict.done():
+            pending.verdict.set_result(verdict)
         else:
-            self._on_verdict(result)
+            self._on_verdict(verdict)
 
-    def _close(self, pending: Pending, *, lost: bool = False) -> None:
-        if pending.arrival is not None and pending.relayed:
-            self._finish(pending, self._arrived_as(pending))
-        elif lost:
-            self._finish(pending, pending.waiting("lost"))
-
-    def _finish(self, pending: Pending, result: ProbeResult) -> None:
+    def _finish(self, pending: Pending, outcome: ProbeResult) -> None:
         self._by_message_id.pop(pending.message_id, None)
         self._by_queue_id.pop(pending.queue_id or "", None)
-        self._tell(pending, result)
-        self._on_final(result)
+        self._report(pending, outcome)
+        self._on_final(outcome)
 
     # --- across restarts
 
-    def as_json(self) -> list[dict[str, Any]]:
-        """The probes under way."""
-        return [pending.as_json() for pending in self._by_message_id.values()]
+    def state(self) -> list[dict[str, Any]]:
+        """Return the probes under way, as JSON values."""
+        return [pending.to_dict() for pending in self._by_message_id.values()]
 
-    def restore(self, data: Iterable[Any]) -> None:
-        """Take up the probes of a former run. What does not have their form is left out."""
-        for entry in list(data)[-_MAX_PENDING * _MAX_ROUTES :]:
+    def restore(self, state: Iterable[Any]) -> None:
+        """Take up the probes of a former run. Entries of another form are left out."""
+        for entry in list(state)[-_MAX_PENDING * _MAX_ROUTES :]:
             try:
-                pending = Pending.from_json(entry)
+                pending = Pending.from_dict(entry)
             except (TypeError, ValueError, KeyError, AttributeError, IndexError):
                 continue
             self._by_message_id[pending.message_id] = pending
-            if pending.queue_id and "removed" not in {mark.step for mark in pending.marks}:
+            if pending.queue_id and "removed" not in {milestone.step for milestone in pending.timeline}:
                 self._by_queue_id[pending.queue_id] = pending
 
 
 def _delays(event: ev.Delivery) -> tuple[float, float]:
-    """Seconds of connection setup and of transmission (`delays=a/b/c/d`)."""
+    """Return the seconds of connection setup and of transmission (`delays=a/b/c/d`)."""
     try:
         _, _, setup, transmission = (float(part) for part in (event.delays or "").split("/"))
     except ValueError:
@@ -301,7 +272,7 @@ def _delays(event: ev.Delivery) -> tuple[float, float]:
 
 
 def _remember(recent: dict[Any, Any], key: Any, value: Any) -> None:
-    """Keep the newest few."""
+    """Keep the newest entries."""
     recent.pop(key, None)
     recent[key] = value
     if len(recent) > _MAX_RECENT:

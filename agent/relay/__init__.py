@@ -1,1 +1,1 @@
-"""SMTP conversations with relays that send no mail."""
+"""SMTP sessions with relays that send no mail."""

@@ -1,12 +1,12 @@
-"""A conversation with a relay that sends no mail: name, connections, greeting, EHLO, TLS, certificate, AUTH, QUIT.
+"""An SMTP session with a relay that sends no mail: name, connections, greeting, EHLO, TLS, certificate, AUTH, QUIT.
 
-It goes as Postfix's own would, as far as the settings let it, and stops at the first step that fails, with the cause
-that the same words have in the log. The certificate is read also where it is not valid: then a second connection
-is made that does not verify. Postfix would go on with it unless `relay.verify` is set, and so does this.
+It takes the steps that Postfix would take with these settings, and stops at the first one that fails, with the cause
+that the same reply has in the log. An invalid certificate is read over a second connection without verification.
+Postfix would go on with such a certificate unless `relay.verify` is set, and so does this check.
 
-Promise: every step has a deadline; addresses, lines and replies are bounded; never a password to a relay that is not
-encrypted (unless the settings allow it) or not verified although they demand it; no secret in the transcript. No
-exception for anything that a relay or network does.
+Promise: every step has a timeout; addresses, lines and replies are bounded. No password goes to a relay without
+encryption (unless the settings allow it), nor to an unverified one if `relay.verify` is set. The transcript holds no
+secret. Nothing that a relay or the network does raises an exception.
 """
 
 import asyncio
@@ -22,33 +22,31 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from postward.agent.relay.session import SmtpSession, StoppedError, Streams, connected
-from postward.agent.relay.target import Target
+from postward.agent.relay.endpoint import RelayEndpoint
+from postward.agent.relay.session import Line, SessionError, SmtpSession, Streams, connected
 from postward.agent.relay.tls import certificate_problem, client_context, sent_chain
-from postward.agent.relay.transcript import Line
 from postward.agent.relay.x509 import Certificate, parse_certificate
 from postward.parsers import Cause, classify
+from postward.parsers.scrub import MASK
 
-_LOOKUPS = 32  # names looked up at once: a resolver that hangs must not hold the others
 # In the order of preference; XOAUTH2 needs tokens, which Postfix gets from elsewhere.
 _MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
-
-_lookups = ThreadPoolExecutor(_LOOKUPS, "lookup")
+_MAX_ADDRESSES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step that was taken, and how long it took in seconds."""
+    """A completed step, and its duration in seconds."""
 
     name: str
     seconds: float
-    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A connection to one address."""
+    """A connection to one address: its duration in seconds, and why it failed."""
 
     address: str
     family: str
@@ -58,15 +56,15 @@ class Attempt:
 
 @dataclass(slots=True)
 class RelayCheck:
-    """What a conversation showed.
+    """The result of a check.
 
     Attributes:
-        step, cause, words: where it stopped, why, and who said so; step is "" if it went through.
-        addresses: what the name stands for.
+        step, cause, detail: where it stopped, why, and the reply or reason; step is "" if every step succeeded.
+        addresses: the addresses of the name.
         attempts: a connection to the first address of each family.
-        capabilities: what EHLO told, after TLS if there was TLS; starttls: whether STARTTLS was offered.
-        problem: why the certificate is not valid for this host; None if it is, or none was seen.
-        auth: accepted, rejected or untried; auth_words: the reply, or why it was not tried.
+        capabilities: the EHLO keywords, after TLS if there was TLS; starttls: whether STARTTLS was offered.
+        problem: why the certificate is invalid for this host; None if it is valid, or none was sent.
+        auth: accepted, rejected or untried; auth_detail: the reply, or why no login was attempted.
     """
 
     relay: str
@@ -75,7 +73,7 @@ class RelayCheck:
     tls: str
     step: str = ""
     cause: Cause | None = None
-    words: str = ""
+    detail: str = ""
     addresses: list[str] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -88,184 +86,181 @@ class RelayCheck:
     chain: list[Certificate] = field(default_factory=list)
     problem: str | None = None
     auth: str = "untried"
-    auth_words: str = ""
+    auth_detail: str = ""
     transcript: list[Line] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        """True if every step went through."""
+        """True if every step succeeded."""
         return not self.step
 
     @property
     def reachable(self) -> bool:
-        """True if the relay talks to us as the settings want it, whatever it thinks of our login."""
+        """True if the session got as far as the login, whether that was accepted or not."""
         return self.step in {"", "auth", "quit"}
 
 
-async def check_relay(target: Target, clock: Callable[[], float] = time.monotonic) -> RelayCheck:
-    """Talk to a relay."""
-    return await _Conversation(target, clock).run()
+async def check_relay(endpoint: RelayEndpoint, clock: Callable[[], float] = time.monotonic) -> RelayCheck:
+    """Check a relay. `clock` gives monotonic seconds."""
+    return await _Check(endpoint, clock).run()
 
 
-class _Conversation:
-    def __init__(self, target: Target, clock: Callable[[], float]) -> None:
-        self._target = target
+class _Check:
+    def __init__(self, endpoint: RelayEndpoint, clock: Callable[[], float]) -> None:
+        self._endpoint = endpoint
         self._clock = clock
-        self._wire = SmtpSession(clock, target.deadline)
-        if target.password:
-            self._wire.transcript.hide(target.password, f"\0{target.username}\0{target.password}")
-        self._result = RelayCheck(target.relay, target.host, target.port, target.tls)
+        self._session = SmtpSession(clock, endpoint.timeout)
+        self._masked = self._session.transcript.masked
+        if endpoint.password:
+            self._session.transcript.hide(endpoint.password, f"\0{endpoint.username}\0{endpoint.password}")
+        self._result = RelayCheck(endpoint.relay, endpoint.host, endpoint.port, endpoint.tls)
         self._verify = True
-        self._at = "dns"
-        self._first: dict[socket.AddressFamily, str] = {}
-        self._order: list[socket.AddressFamily] = []
+        self._current = "dns"
 
     async def run(self) -> RelayCheck:
         result = self._result
         try:
-            await self._look_up()
-            address = await self._connect_all()
-            await self._to_login(address)
+            address = await self._connect(await self._resolve())
+            await self._greet_and_verify(address)
             await self._log_in()
             await self._quit()
-        except StoppedError as stop:
-            result.step, result.cause = self._at, stop.cause
-            result.words = self._wire.transcript.masked(str(stop))
+        except SessionError as error:
+            self._stop(error.cause, str(error))
         except TimeoutError:
-            result.step, result.cause = self._at, Cause.TIMEOUT
-            result.words = f"no answer within {self._target.deadline:.0f} s"
+            self._stop(Cause.TIMEOUT, f"no answer within {self._endpoint.timeout:.0f} s")
         except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError) as error:
-            result.step, result.cause = self._at, Cause.LOST
-            result.words = self._wire.transcript.masked(f"the connection was lost ({type(error).__name__})")
+            self._stop(Cause.LOST, f"the connection was lost ({type(error).__name__})")
         except OSError as error:
-            result.step, result.cause = self._at, Cause.UNREACHABLE
-            result.words = self._wire.transcript.masked(error.strerror or str(error))
+            self._stop(Cause.UNREACHABLE, error.strerror or str(error))
         finally:
-            self._wire.hang_up()
-        if not result.ok:
-            self._wire.note(f"stopped at {result.step}: {result.words}")
-        result.transcript = self._wire.transcript.lines
+            self._session.close()
+        result.transcript = self._session.transcript.lines
         return result
 
+    def _stop(self, cause: Cause, detail: str) -> None:
+        result = self._result
+        result.step, result.cause, result.detail = self._current, cause, self._masked(detail)
+        self._session.note(f"stopped at {result.step}: {result.detail}")
+
     @contextmanager
-    def _step(self, name: str, *, again: bool = False) -> Iterator[None]:
-        """A step; where it raises, the conversation stopped there."""
-        self._at = name
+    def _step(self, name: str, *, repeated: bool = False) -> Iterator[None]:
+        """Time a step. If it raises, the check stopped there. A repeated step is not recorded."""
+        self._current = name
         began = self._clock()
         yield
-        if not again:
+        if not repeated:
             self._result.steps.append(Step(name, self._clock() - began))
 
-    # --- to the relay
+    # --- connecting
 
-    async def _look_up(self) -> None:
-        target = self._target
+    async def _resolve(self) -> dict[socket.AddressFamily, str]:
+        """Return the first address of each family, in the resolver's order."""
+        endpoint = self._endpoint
         with self._step("dns"):
-            lookup = asyncio.get_running_loop().run_in_executor(
-                _lookups, socket.getaddrinfo, target.host, target.port, 0, socket.SOCK_STREAM
-            )
             try:
-                async with asyncio.timeout(target.deadline):
-                    found = await lookup
+                async with asyncio.timeout(endpoint.timeout):
+                    answers = await _look_up(endpoint.host, endpoint.port)
             except (socket.gaierror, UnicodeError) as error:
-                words = error.strerror if isinstance(error, socket.gaierror) else str(error)
-                raise StoppedError(Cause.DNS, f"{target.host}: {words}") from error
+                reason = error.strerror if isinstance(error, socket.gaierror) else str(error)
+                raise SessionError(Cause.DNS, f"{endpoint.host}: {reason}") from error
             except TimeoutError as error:
-                raise StoppedError(Cause.DNS, f"{target.host}: the resolver does not answer") from error
+                raise SessionError(Cause.DNS, f"{endpoint.host}: the resolver does not answer") from error
             pairs: list[tuple[socket.AddressFamily, str]] = [
-                (entry[0], str(entry[4][0])) for entry in found if entry[0] in target.families
+                (entry[0], str(entry[4][0])) for entry in answers if entry[0] in endpoint.families
             ]
-            self._result.addresses = [address for _, address in dict.fromkeys(pairs)][:64]
+            self._result.addresses = [address for _, address in dict.fromkeys(pairs)][:_MAX_ADDRESSES]
             if not pairs:
-                raise StoppedError(Cause.DNS, f"{target.host}: no address of a family that is in use")
-            self._first = dict(reversed(pairs))
-            self._order = list(dict.fromkeys(family for family, _ in pairs))
-        self._wire.note(f"{target.host} is {', '.join(self._result.addresses[:8])}")
-
-    async def _connect_all(self) -> str:
-        """Try an address of each family; talk to the first that answers."""
-        with self._step("connect"):
-            tries = await asyncio.gather(*(self._try(family) for family in self._order))
-            self._result.attempts = [attempt for attempt, _ in tries]
-            chosen = next((pair for _, pair in tries if pair), None)
-            for _, pair in tries:
-                if pair and pair is not chosen:
-                    pair[1].close()
-            for attempt in self._result.attempts:
-                self._wire.note(
-                    f"connect to [{attempt.address}]:{self._target.port}: {attempt.error or 'connected'}"
+                raise SessionError(
+                    Cause.DNS, f"{endpoint.host}: no address of a family in host.inet_protocols"
                 )
-            if chosen is None:
-                first = self._result.attempts[0]
-                words = f"connect to {self._target.host}[{first.address}]:{self._target.port}: {first.error}"
-                raise StoppedError(classify(words), words)
-            self._wire.use(chosen)
-            return self._wire.peer_address
+        self._session.note(f"{endpoint.host} is {', '.join(self._result.addresses[:8])}")
+        first: dict[socket.AddressFamily, str] = {}
+        for family, address in pairs:
+            first.setdefault(family, address)
+        return first
 
-    async def _try(self, family: socket.AddressFamily) -> tuple[Attempt, Streams | None]:
-        address, began = self._first[family], self._clock()
-        error = None
-        pair = None
+    async def _connect(self, addresses: dict[socket.AddressFamily, str]) -> str:
+        """Connect to an address of each family, and use the first that answers."""
+        endpoint, result = self._endpoint, self._result
+        with self._step("connect"):
+            attempts = await asyncio.gather(*(self._attempt(*address) for address in addresses.items()))
+            result.attempts = [attempt for attempt, _ in attempts]
+            open_streams = [streams for _, streams in attempts if streams]
+            for streams in open_streams[1:]:
+                streams[1].close()
+            for attempt in result.attempts:
+                self._session.note(
+                    f"connect to [{attempt.address}]:{endpoint.port}: {attempt.error or 'connected'}"
+                )
+            if not open_streams:
+                first = result.attempts[0]
+                reason = f"connect to {endpoint.host}[{first.address}]:{endpoint.port}: {first.error}"
+                raise SessionError(classify(reason), reason)
+            self._session.use(open_streams[0])
+            return self._session.peer_address
+
+    async def _attempt(self, family: socket.AddressFamily, address: str) -> tuple[Attempt, Streams | None]:
+        began, error, streams = self._clock(), None, None
         try:
-            pair = await connected(address, self._target.port, self._target.deadline)
+            streams = await connected(address, self._endpoint.port, self._endpoint.timeout)
         except TimeoutError:
             error = os.strerror(errno.ETIMEDOUT)
         except OSError as failure:
             error = os.strerror(failure.errno) if failure.errno else str(failure)
         name = "IPv6" if family == socket.AF_INET6 else "IPv4"
-        return Attempt(address, name, self._clock() - began, error), pair
+        return Attempt(address, name, self._clock() - began, error), streams
 
-    async def _to_login(self, address: str) -> None:
-        """Greeting, EHLO and TLS; once more without verification if the certificate is not valid."""
+    async def _greet_and_verify(self, address: str) -> None:
+        """Take greeting, EHLO and TLS; repeat them without verification if the certificate is invalid."""
         try:
-            await self._greet_and_encrypt(again=False)
+            await self._greet_and_encrypt(repeated=False)
         except ssl.SSLCertVerificationError as error:
             self._result.problem = certificate_problem(error)
-            self._wire.note(
-                f"certificate: {self._result.problem}; once more, without verification, to read it"
+            self._session.note(
+                f"certificate: {self._result.problem}; connecting again without verification to read it"
             )
-            self._wire.hang_up()
+            self._session.close()
             self._verify = False
-            self._at = "connect"
-            self._wire.use(await connected(address, self._target.port, self._target.deadline))
-            await self._greet_and_encrypt(again=True)
-        if self._result.problem and self._target.verify:
-            self._at = "certificate"
-            raise StoppedError(Cause.TLS_VERIFY, self._result.problem)
+            self._current = "connect"
+            self._session.use(await connected(address, self._endpoint.port, self._endpoint.timeout))
+            await self._greet_and_encrypt(repeated=True)
+        if self._result.problem and self._endpoint.verify:
+            self._current = "certificate"
+            raise SessionError(Cause.TLS_VERIFY, self._result.problem)
 
-    async def _greet_and_encrypt(self, *, again: bool) -> None:
-        target, result = self._target, self._result
-        if target.tls == "implicit":
-            await self._start_tls(again)
-        with self._step("greeting", again=again):
-            code, words = await self._wire.reply()
+    async def _greet_and_encrypt(self, *, repeated: bool) -> None:
+        endpoint, result = self._endpoint, self._result
+        if endpoint.tls == "implicit":
+            await self._start_tls(repeated)
+        with self._step("greeting", repeated=repeated):
+            code, reply = await self._session.reply()
             if code != 220:
-                raise StoppedError(classify(f"host {target.host} refused to talk to me: {words}"), words)
-        await self._ehlo(again)
+                raise SessionError(classify(f"host {endpoint.host} refused to talk to me: {reply}"), reply)
+        await self._ehlo(repeated)
         offered = "STARTTLS" in result.capabilities
-        if target.tls != "implicit":
+        if endpoint.tls != "implicit":
             result.starttls = offered
-        if target.tls == "starttls" and not offered:
-            self._at = "tls"
-            raise StoppedError(Cause.TLS_NOT_OFFERED, "STARTTLS is not offered")
-        if target.tls in {"starttls", "opportunistic"} and offered:
-            self._at = "tls"
-            code, words = await self._wire.command("STARTTLS")
+        if endpoint.tls == "starttls" and not offered:
+            self._current = "tls"
+            raise SessionError(Cause.TLS_NOT_OFFERED, "STARTTLS is not offered")
+        if endpoint.tls in {"starttls", "opportunistic"} and offered:
+            self._current = "tls"
+            code, reply = await self._session.command("STARTTLS")
             if code != 220:
-                raise StoppedError(Cause.TLS_NOT_OFFERED, words)
-            await self._wire.reject_early_data()
-            await self._start_tls(again)
-            await self._ehlo(again=True)
+                raise SessionError(Cause.TLS_NOT_OFFERED, reply)
+            await self._session.reject_early_data()
+            await self._start_tls(repeated)
+            await self._ehlo(repeated=True)
 
-    async def _start_tls(self, again: bool) -> None:
-        with self._step("tls", again=again):
+    async def _start_tls(self, repeated: bool) -> None:
+        with self._step("tls", repeated=repeated):
             try:
-                context = client_context(self._target.ca_file, verify=self._verify)
+                context = client_context(self._endpoint.ca_file, verify=self._verify)
             except OSError as error:
-                raise StoppedError(Cause.LOCAL_CONFIG, f"relay.ca_file: {error}") from error
-            self._look_at_tls(await self._wire.start_tls(context, self._target.host))
+                raise SessionError(Cause.LOCAL_CONFIG, f"relay.ca_file: {error}") from error
+            self._record_tls(await self._session.start_tls(context, self._endpoint.host))
 
-    def _look_at_tls(self, tls: ssl.SSLObject) -> None:
+    def _record_tls(self, tls: ssl.SSLObject) -> None:
         result = self._result
         result.tls_version = tls.version()
         result.cipher = (tls.cipher() or ("", "", 0))[0]
@@ -273,22 +268,21 @@ class _Conversation:
             with contextlib.suppress(ValueError):
                 result.chain.append(parse_certificate(der))
         result.certificate = result.chain[0] if result.chain else None
-        self._wire.note(f"TLS: {result.tls_version} {result.cipher}")
+        self._session.note(f"TLS: {result.tls_version} {result.cipher}")
         if result.certificate:
             leaf = result.certificate
             until = time.strftime("%Y-%m-%d", time.gmtime(leaf.not_after))
-            self._wire.note(
+            self._session.note(
                 f"certificate: {leaf.subject or ', '.join(leaf.names[:3])}; by {leaf.issuer}; until {until}"
             )
 
-    async def _ehlo(self, again: bool) -> None:
-        with self._step("ehlo", again=again):
-            code, words = await self._wire.command(f"EHLO {self._target.helo}")
+    async def _ehlo(self, repeated: bool) -> None:
+        with self._step("ehlo", repeated=repeated):
+            code, reply = await self._session.command(f"EHLO {self._endpoint.helo}")
             if code != 250:
-                raise StoppedError(
-                    classify(f"host {self._target.host} said: {words} (in reply to EHLO command)"), words
-                )
-        capabilities = [line[4:].strip() for line in self._wire.last[1:]]
+                reason = f"host {self._endpoint.host} said: {reply} (in reply to EHLO command)"
+                raise SessionError(classify(reason), reply)
+        capabilities = [line[4:].strip() for line in self._session.last[1:]]
         self._result.capabilities = [line.split(" ", 1)[0].upper() for line in capabilities if line]
         offered = [line.replace("=", " ").split()[1:] for line in capabilities if line.upper()[:4] == "AUTH"]
         self._result.mechanisms = sorted({name.upper() for names in offered for name in names})
@@ -296,55 +290,64 @@ class _Conversation:
     # --- the login
 
     async def _log_in(self) -> None:
-        target, result = self._target, self._result
-        self._at = "auth"
-        if target.username is None or target.password is None:
-            result.auth_words = "no login" if target.username is None else "no password at hand"
+        endpoint, result = self._endpoint, self._result
+        self._current = "auth"
+        if endpoint.username is None or endpoint.password is None:
+            result.auth_detail = "no login" if endpoint.username is None else "no password available"
             return
-        if not result.tls_version and not target.in_clear:
-            result.auth_words = "the conversation is not encrypted"
+        if not result.tls_version and not endpoint.cleartext_password:
+            result.auth_detail = "the session is not encrypted"
             return
         mechanism = next((name for name in _MECHANISMS if name in result.mechanisms), None)
         if mechanism is None:
             offered = ", ".join(result.mechanisms) or "none"
-            raise StoppedError(Cause.AUTH_MECHANISM, f"no common mechanism; offered: {offered}")
+            raise SessionError(Cause.AUTH_MECHANISM, f"no common mechanism; offered: {offered}")
         with self._step("auth"):
-            code, words = await self._authenticate(mechanism, target.username, target.password)
-        result.auth_words = self._wire.transcript.masked(words)
+            code, reply = await self._authenticate(mechanism, endpoint.username, endpoint.password)
+        result.auth_detail = self._masked(reply)
         if code == 235:
             result.auth = "accepted"
             return
-        cause = classify(f"SASL authentication failed; server {target.host} said: {words}")
+        cause = classify(f"SASL authentication failed; server {endpoint.host} said: {reply}")
         if cause is Cause.AUTH_REJECTED:
             result.auth = "rejected"
-        raise StoppedError(cause, words)
+        raise SessionError(cause, reply)
 
     async def _authenticate(self, mechanism: str, username: str, password: str) -> tuple[int, str]:
         if mechanism == "PLAIN":
-            return await self._wire.command(
-                f"AUTH PLAIN {_base64(f'{chr(0)}{username}{chr(0)}{password}')}", "AUTH PLAIN ****"
+            return await self._session.command(
+                f"AUTH PLAIN {_base64(f'{chr(0)}{username}{chr(0)}{password}')}", f"AUTH PLAIN {MASK}"
             )
-        code, words = await self._wire.command(f"AUTH {mechanism}")
+        code, reply = await self._session.command(f"AUTH {mechanism}")
         answers: list[Callable[[bytes], str]] = [lambda _: username, lambda _: password]
         if mechanism == "CRAM-MD5":
-            answers = [lambda asked: f"{username} {hmac.new(password.encode(), asked, 'md5').hexdigest()}"]
+            answers = [lambda text: f"{username} {hmac.new(password.encode(), text, 'md5').hexdigest()}"]
         for answer in answers:
             if code != 334:
                 break
             try:
-                asked = base64.b64decode(words[4:].strip() or b"")
+                challenge = base64.b64decode(reply[4:].strip() or b"")
             except ValueError:
                 return 0, "334 with a challenge that is not base64"
-            code, words = await self._wire.command(_base64(answer(asked)), "****")
-        return code, words
-
-    # --- lines
+            code, reply = await self._session.command(_base64(answer(challenge)), MASK)
+        return code, reply
 
     async def _quit(self) -> None:
-        """Nothing depends on how a relay takes leave."""
-        ignored = contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, StoppedError)
+        """Say QUIT. The result does not depend on the reply."""
+        ignored = contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, SessionError)
         with ignored, self._step("quit"):
-            await self._wire.command("QUIT")
+            await self._session.command("QUIT")
+
+
+async def _look_up(host: str, port: int) -> list[tuple[Any, ...]]:
+    """Resolve a name in a thread of its own, so that a resolver that hangs delays no other look-up."""
+    thread = ThreadPoolExecutor(1, "lookup")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(
+            thread, socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM
+        )
+    finally:
+        thread.shutdown(wait=False)
 
 
 def _base64(text: str) -> str:

@@ -1,13 +1,13 @@
-"""The guard of logins: after a refused one, Postward tries it only so often an hour, so that no account is locked.
+"""Limits login attempts at a relay after a rejection, so that Postward never locks an account.
 
-A try is written down before it is made, unless this process has just seen the login accepted, so that crashes cannot
-hide tries; an accepted login strikes all of them off. The memory ends when host, port, username or password of the
-relay change; they are known by a keyed hash, from which no password can be guessed.
+Attempts are recorded before they are made (unless this process just saw one accepted), so a crash cannot hide one. A
+success clears the record, and so does a change of host, port, username or password of the relay. Those are stored as a
+keyed hash, from which no password can be guessed.
 
-Promise: across processes and restarts, no more than `most` tries in any hour once one was refused; the file holds
-times and hashes only, for its owner alone.
+Promise: at most `max_per_hour` attempts in any hour after a rejection, across processes and restarts. The file holds
+times and hashes only, and only its owner can read it.
 
-How it fails: where the file cannot be written (OSError, told once), the memory of this process holds.
+How it fails: if the file cannot be written, the error is logged once and the record lasts as long as the process.
 """
 
 import fcntl
@@ -26,175 +26,193 @@ from typing import Any
 from postward.agent.fsutil import write_new
 from postward.config.errors import SettingsError
 from postward.config.relay import Relay
+from postward.config.settings import Settings
 
 _HOUR = 3600.0
-_log = logging.getLogger("postward.lockout")
+_log = logging.getLogger("postward.relay")
 
 
 class LoginThrottle:
-    """Decides whether a relay may be asked to take a login now.
+    """Decides whether a login at a relay may be attempted now.
 
     Args:
-        path: the file in the folder of the state.
+        path: the file of the record, in the state directory.
         relays: the relays of the settings.
-        most: tries an hour after a refused one.
+        max_per_hour: attempts in any hour after a rejection.
         clock: seconds since the epoch.
     """
 
     def __init__(
-        self, path: Path, relays: list[Relay], most: int, clock: Callable[[], float] = time.time
+        self, path: Path, relays: list[Relay], max_per_hour: int, clock: Callable[[], float] = time.time
     ) -> None:
         self._path = path
         self._relays = {relay.name: relay for relay in relays}
-        self._most = most
+        self._max_per_hour = max_per_hour
         self._clock = clock
-        self._data: dict[str, Any] = {}
-        self._state: tuple[int, int, int] | None = None  # of the file that the data are from
-        self._accepted: dict[str, str] = {}  # relay → the settings that this process has seen accepted
-        self._unwritten: dict[str, int] = {}  # tries under way of such
-        self._problem: str | None = None
+        self._record = _Record(path)
+        self._accepted: dict[str, str] = {}  # relay → hash of the login that this process saw accepted
+        self._unrecorded: dict[str, int] = {}  # relay → attempts under way with such a login
 
-    def admits(self, relay: str) -> bool:
-        """True if a login may be tried now."""
-        with self._file():
-            entry = self._entry(relay)
-            return not entry["refused"] or len(self._recent(entry)) < self._most
+    @classmethod
+    def of_settings(cls, settings: Settings) -> "LoginThrottle":
+        """Return the throttle that the agent and the commands share."""
+        path = Path(settings.state.directory) / "logins.json"
+        return cls(path, settings.relay, settings.probe.auth_tries_per_hour)
 
-    def try_again_at(self, relay: str) -> float | None:
-        """When a login may be tried again, in seconds since the epoch; None if it may be now."""
-        with self._file():
-            entry = self._entry(relay)
-            recent = self._recent(entry)
-            if not entry["refused"] or len(recent) < self._most:
+    def next_attempt_at(self, relay: str) -> float | None:
+        """Return when a login may be attempted again, in seconds since the epoch; None if it may be now."""
+        with self._record.locked() as data:
+            entry = self._entry(data, relay)
+            attempts = self._recent(entry)
+            if not entry["rejected"] or len(attempts) < self._max_per_hour:
                 return None
-            return float(sorted(recent)[-self._most]) + _HOUR
+            return float(sorted(attempts)[-self._max_per_hour]) + _HOUR
 
-    def begin(self, relay: str) -> bool:
-        """Write down a try that is about to be made. False if it must not be.
+    def acquire(self, relay: str) -> bool:
+        """Record an attempt that is about to be made; return False if it must not be made.
 
-        Where this process has seen the login accepted and nothing was refused since, there is nothing to write.
+        If this process saw the login accepted, and none was rejected since, nothing is written.
         """
-        with self._file():
-            entry = self._entry(relay)
-            if self._accepted.get(relay) == entry["settings"] and not entry["refused"]:
-                self._unwritten[relay] = self._unwritten.get(relay, 0) + 1
+        with self._record.locked() as data:
+            entry = self._entry(data, relay)
+            if self._accepted.get(relay) == entry["login"] and not entry["rejected"]:
+                self._unrecorded[relay] = self._unrecorded.get(relay, 0) + 1
                 return True
-        with self._file(write=True):
-            entry = self._entry(relay)
-            # One without an outcome is from a run that ended in between: it may have been refused.
-            entry["refused"] = entry["refused"] or (entry["open"] > 0 and not _lives(entry.get("process")))
-            recent = self._recent(entry)
-            if entry["refused"] and len(recent) >= self._most:
-                return False
-            entry["tries"] = [*recent, self._clock()]
-            entry["open"] += 1
-            entry["process"] = os.getpid()
-            return True
+            # An attempt without an outcome is from a process that crashed: it may have been rejected.
+            entry["rejected"] = entry["rejected"] or (entry["open"] > 0 and not _lives(entry.get("process")))
+            attempts = self._recent(entry)
+            allowed = not entry["rejected"] or len(attempts) < self._max_per_hour
+            if allowed:
+                entry["attempts"] = [*attempts, self._clock()]
+                entry["open"] += 1
+                entry["process"] = os.getpid()
+            self._record.write()
+            return allowed
 
-    def end(self, relay: str, *, accepted: bool | None) -> None:
-        """What came of a try; None if the relay was not asked, or nobody knows."""
-        unwritten = self._unwritten.pop(relay, 0)
-        if unwritten > 1:
-            self._unwritten[relay] = unwritten - 1
-        if unwritten and accepted is not False:
+    def release(self, relay: str, *, accepted: bool | None) -> None:
+        """Record the outcome of an attempt; None if the relay was not asked, or its answer is unknown."""
+        unrecorded = self._unrecorded.pop(relay, 0)
+        if unrecorded > 1:
+            self._unrecorded[relay] = unrecorded - 1
+        if unrecorded and accepted is not False:
             return
-        with self._file(write=True):
-            entry = self._entry(relay)
-            if not unwritten:
+        with self._record.locked() as data:
+            entry = self._entry(data, relay)
+            if not unrecorded:
                 entry["open"] = max(0, entry["open"] - 1)
             if accepted:
-                entry["tries"], entry["refused"] = [], False
-                self._accepted[relay] = entry["settings"]
+                entry["attempts"], entry["rejected"] = [], False
+                self._accepted[relay] = entry["login"]
             elif accepted is False:
-                entry["refused"] = True
+                entry["rejected"] = True
                 self._accepted.pop(relay, None)
-                if unwritten:
-                    entry["tries"] = [*self._recent(entry), self._clock()]
-            elif entry["tries"]:
-                entry["tries"].pop()
+                if unrecorded:
+                    entry["attempts"] = [*self._recent(entry), self._clock()]
+            elif entry["attempts"]:
+                entry["attempts"].pop()
+            self._record.write()
 
-    def note_refused(self, relay: str) -> None:
-        """A try that looked undecided turned out to be refused. The relay may be gone from the settings since."""
+    def note_rejected(self, relay: str) -> None:
+        """Record that an attempt with an unknown outcome was rejected. The settings may have lost the relay since."""
         if relay not in self._relays:
             return
-        with self._file(write=True):
-            entry = self._entry(relay)
-            if not entry["refused"]:
-                entry["refused"], entry["tries"] = True, [*self._recent(entry), self._clock()]
+        with self._record.locked() as data:
+            entry = self._entry(data, relay)
+            if not entry["rejected"]:
+                entry["rejected"], entry["attempts"] = True, [*self._recent(entry), self._clock()]
+                self._record.write()
 
-    def forgive(self, relay: str) -> None:
-        """Mail went through this relay: it takes the login. The relay may be gone from the settings since."""
+    def reset(self, relay: str) -> None:
+        """Clear the record: mail went through this relay. The settings may have lost the relay since."""
         if relay not in self._relays:
             return
-        with self._file(write=True):
-            entry = self._entry(relay)
-            entry["tries"], entry["refused"] = [], False
+        with self._record.locked() as data:
+            entry = self._entry(data, relay)
+            entry["attempts"], entry["rejected"] = [], False
+            self._record.write()
 
     def digests(self) -> dict[str, str]:
-        """Each relay's settings as a hash: what changes when they do."""
-        with self._file():
-            known = "key" in self._data
-        with self._file(write=not known):
-            key = bytes.fromhex(self._data.setdefault("key", secrets.token_hex(32)))
-            self._data.setdefault("relays", {})
+        """Return a hash of all settings of each relay, which changes when they do."""
+        with self._record.locked() as data:
+            is_new = "key" not in data
+            key = _key(data)
+            if is_new:
+                self._record.write()
         return {name: _digest(key, relay, whole=True) for name, relay in self._relays.items()}
 
     def _recent(self, entry: Mapping[str, Any]) -> list[float]:
+        """Return the attempts of the last hour. Those of the future, after a clock was set back, are kept."""
         now = self._clock()
-        # A clock that was set back must not make tries disappear: what is of the future counts as now.
-        return [moment for moment in entry["tries"] if now - moment < _HOUR]
+        return [moment for moment in entry["attempts"] if now - moment < _HOUR]
 
-    def _entry(self, relay: str) -> dict[str, Any]:
-        """What is known of a relay; anew if its settings are others."""
-        key = bytes.fromhex(self._data.setdefault("key", secrets.token_hex(32)))
-        relays = self._data.setdefault("relays", {})
-        digest = _digest(key, self._relays[relay])
-        if relays.get(relay, {}).get("settings") != digest:
-            relays[relay] = {"settings": digest, "tries": [], "refused": False, "open": 0}
+    def _entry(self, data: dict[str, Any], relay: str) -> dict[str, Any]:
+        """Return the record of a relay, a new one if its login changed."""
+        relays = data.setdefault("relays", {})
+        digest = _digest(_key(data), self._relays[relay])
+        if relays.get(relay, {}).get("login") != digest:
+            relays[relay] = {"login": digest, "attempts": [], "rejected": False, "open": 0}
         entry: dict[str, Any] = relays[relay]
         return entry
 
+
+class _Record:
+    """The file: JSON, with a lock file beside it; kept in memory as long as it does not change."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._data: dict[str, Any] = {}
+        self._identity: tuple[int, int, int] | None = None  # of the file that `_data` was read from
+        self._locked = False
+        self._problem: str | None = None
+
     @contextmanager
-    def _file(self, *, write: bool = False) -> Iterator[None]:
-        """The file's content, alone among processes; written back if asked to."""
+    def locked(self) -> Iterator[dict[str, Any]]:
+        """Give the file's content, under an exclusive lock. Without a file, give this process's own."""
         descriptor = None
         try:
             descriptor = _open_lock(self._path.with_suffix(".lock"))
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if (state := _stat(self._path)) != self._state or state is None:
-                self._data, self._state = _read(self._path), state
+            self._locked = True
+            if (identity := _identity(self._path)) != self._identity or identity is None:
+                self._data, self._identity = _read(self._path), identity
         except OSError as error:
-            self._tell(error)
+            self._log_once(error)
         try:
-            yield
-            if write and descriptor is not None:
-                try:
-                    _replace(self._path, json.dumps(self._data).encode())
-                    self._state = _stat(self._path)
-                    self._problem = None
-                except OSError as error:
-                    self._tell(error)
+            yield self._data
         finally:
+            self._locked = False
             if descriptor is not None:
                 os.close(descriptor)
 
-    def _tell(self, error: OSError) -> None:
+    def write(self) -> None:
+        """Write the content back. Call it inside `locked`."""
+        if not self._locked:
+            return
+        try:
+            _replace(self._path, json.dumps(self._data).encode())
+            self._identity = _identity(self._path)
+            self._problem = None
+        except OSError as error:
+            self._log_once(error)
+
+    def _log_once(self, error: OSError) -> None:
         if self._problem != str(error.strerror):
             self._problem = str(error.strerror)
             _log.error(
-                "%s: %s; refused logins are remembered only until this process ends",
+                "%s: %s; rejected logins are remembered only until this process ends",
                 self._path,
                 error.strerror,
             )
 
 
 def _owner(directory: Path) -> tuple[int, int] | None:
-    """Root leaves files that the agent's user can use, and follows no link that this user may have put there."""
+    """Return who must own the files: root leaves them to the owner of the directory, which is the agent's user."""
     status = directory.stat()
     return (status.st_uid, status.st_gid) if os.geteuid() == 0 else None
 
 
 def _open_lock(path: Path) -> int:
+    """Open or create the lock file. No link is followed: the agent's user could have put it there for root."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
@@ -206,12 +224,14 @@ def _open_lock(path: Path) -> int:
 
 
 def _replace(path: Path, data: bytes) -> None:
+    """Replace the file. Unlike `write_atomically` it replaces a link instead of following it."""
     beside = path.with_name(f".{path.name}.new")
     write_new(beside, data, mode=0o600, owner=_owner(path.parent))
     beside.replace(path)
 
 
-def _stat(path: Path) -> tuple[int, int, int] | None:
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when the file does; None without a file."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -220,37 +240,38 @@ def _stat(path: Path) -> tuple[int, int, int] | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What was written; nothing if there is nothing that can be used."""
+    """Return the content of the file; an empty one if it is missing or damaged."""
     try:
         data = json.loads(path.read_bytes())
         bytes.fromhex(data["key"])
         for entry in data["relays"].values():
-            _ = float(sum(entry["tries"])) + entry["open"] + entry["refused"], entry["settings"]
-    except FileNotFoundError:
-        return {}
-    except (ValueError, KeyError, TypeError, AttributeError):
+            _ = float(sum(entry["attempts"])) + entry["open"] + entry["rejected"], entry["login"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return dict(data)
 
 
+def _key(data: dict[str, Any]) -> bytes:
+    return bytes.fromhex(data.setdefault("key", secrets.token_hex(32)))
+
+
 def _digest(key: bytes, relay: Relay, *, whole: bool = False) -> str:
-    """A relay's login (or all its settings) as a hash. A password that is not ours to read counts by its file's state."""
+    """Hash a relay's login (or all its settings). An unreadable password file counts by its identity."""
     try:
         password = relay.read_password() if relay.username else ""
     except SettingsError:
-        password = _state_of(relay.password_file)
+        password = _state_of(Path(relay.password_file))
     others = relay.model_dump(mode="json", exclude={"password"}) if whole else None
     content = json.dumps([relay.host, relay.port, relay.username, password, others])
     return hmac.new(key, content.encode(), hashlib.sha256).hexdigest()
 
 
-def _lives(process: object) -> bool:
-    return isinstance(process, int) and Path(f"/proc/{process}").exists()
-
-
-def _state_of(path: str) -> str:
+def _state_of(path: Path) -> str:
     try:
-        status = Path(path).stat()
+        return " ".join(map(str, _identity(path) or ()))
     except OSError:
         return ""
-    return f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"
+
+
+def _lives(process: object) -> bool:
+    return isinstance(process, int) and Path(f"/proc/{process}").exists()

@@ -1,7 +1,7 @@
-"""The agent's conversations with its relays: periodic, each in a task of its own, and what is told of them.
+"""Checks each relay periodically, and exports and reports what the checks show.
 
-Promise: a relay that hangs delays no other; no login is tried that the guard forbids; what was last known of a
-certificate is told also while the relay cannot be reached, and across restarts.
+Promise: a relay that hangs delays no other. No login is attempted that the throttle forbids. The last known certificate
+is exported also while the relay cannot be reached, and across restarts.
 """
 
 import asyncio
@@ -12,149 +12,148 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from postward.agent.metrics.tally import Gauges, Tally
-from postward.agent.relay.changes import KINDS, Seen, look
+from postward.agent.parts import Part
+from postward.agent.relay.changes import KINDS, RelaySnapshot, update
 from postward.agent.relay.check import RelayCheck, check_relay
+from postward.agent.relay.endpoint import endpoint_of
 from postward.agent.relay.login_throttle import LoginThrottle
-from postward.agent.relay.target import target_of
 from postward.config.errors import SettingsError
 from postward.config.relay import Relay
 from postward.config.settings import Settings
 from postward.parsers import Cause
 
-_JITTER = 0.1
-_STAGGER = 0.05  # seconds between the first conversations of two relays
+_JITTER = 0.1  # of the interval, in both directions
+_STAGGER = 0.05  # seconds between the first checks of two relays
 _log = logging.getLogger("postward.relay")
 
 
-class RelayMonitor:
-    """Talks to all relays of the settings.
+class RelayMonitor(Part):
+    """Checks all relays of the settings every `probe.relay_interval_seconds`; 0: never.
 
     Args:
-        settings: the relays, and how often.
+        settings: the relays and the interval.
         tally: where changes are counted.
-        guard: of the logins.
-        written: awaited when changes were counted: a crash must not forget them.
+        throttle: limits logins.
+        flush: saves the checkpoint; awaited after changes were counted.
     """
 
+    name = "relays"
+
     def __init__(
-        self, settings: Settings, tally: Tally, guard: LoginThrottle, written: Callable[[], Awaitable[None]]
+        self, settings: Settings, tally: Tally, throttle: LoginThrottle, flush: Callable[[], Awaitable[None]]
     ) -> None:
         self._settings = settings
-        self._written = written
         self._tally = tally
-        self._guard = guard
-        self._seen = {relay.name: Seen() for relay in settings.relay}
+        self._throttle = throttle
+        self._flush = flush
+        self._snapshots = {relay.name: RelaySnapshot() for relay in settings.relay}
         self._last: dict[str, tuple[float, RelayCheck]] = {}
-        self._auth: dict[str, bool] = {}
+        self._auth_accepted: dict[str, bool] = {}
         if settings.probe.relay_interval_seconds:
             for relay in settings.relay:
                 for kind in KINDS:
                     tally.add("postward_relay_changes_total", (relay.name, kind), 0)
 
     async def run(self) -> None:
-        """Talk until cancelled."""
+        """Check until cancelled."""
         interval = self._settings.probe.relay_interval_seconds
         if interval:
             async with asyncio.TaskGroup() as group:
                 for number, relay in enumerate(self._settings.relay):
-                    group.create_task(self._watch(relay, number * _STAGGER, interval))
+                    group.create_task(self._check_periodically(relay, number * _STAGGER, interval))
 
-    async def _watch(self, relay: Relay, head_start: float, interval: int) -> None:
-        await asyncio.sleep(head_start)
+    async def _check_periodically(self, relay: Relay, delay: float, interval: int) -> None:
+        await asyncio.sleep(delay)
         while True:
             await self.check(relay)
-            await asyncio.sleep(interval * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
+            await asyncio.sleep(interval * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 -- not a secret
 
     async def check(self, relay: Relay) -> RelayCheck:
-        """Talk to a relay once, and take in what that shows."""
-        check = await guarded_check(relay, self._settings, self._guard)
-        if self.take(check, time.time()):
-            await self._written()
+        """Check a relay once."""
+        check = await throttled_check(relay, self._settings, self._throttle)
+        if self._take(check, time.time()):
+            await self._flush()
         return check
 
-    def take(self, check: RelayCheck, now: float) -> bool:
-        """Take in what a conversation showed. True if something has changed."""
-        before = self._last.get(check.relay)
+    def _take(self, check: RelayCheck, now: float) -> bool:
+        """Take the result of a check. Return True if something has changed."""
+        _, before = self._last.get(check.relay, (0.0, None))
         self._last[check.relay] = now, check
         if check.auth != "untried":
-            self._auth[check.relay] = check.auth == "accepted"
-        changes = look(self._seen[check.relay], check, now)
+            self._auth_accepted[check.relay] = check.auth == "accepted"
+        changes = update(self._snapshots[check.relay], check, now)
         for change in changes:
             self._tally.add("postward_relay_changes_total", (change.relay, change.kind))
             level = logging.WARNING if change.alarm else logging.INFO
-            _log.log(level, "relay %s: %s: %s", change.relay, change.kind, change.words)
-        if before is None or (before[1].step, before[1].cause) != (check.step, check.cause):
-            _log.log(
-                logging.INFO if check.ok else logging.ERROR,
-                "relay %s: %s",
-                check.relay,
-                "the conversation went through"
-                if check.ok
-                else f"stopped at {check.step}: {check.cause}: {check.words}",
-            )
+            _log.log(level, "relay %s: %s: %s", change.relay, change.kind, change.detail)
+        if before is None or (before.step, before.cause) != (check.step, check.cause):
+            if check.ok:
+                _log.info("relay %s: every step of the check succeeded", check.relay)
+            else:
+                _log.error(
+                    "relay %s: stopped at %s: %s: %s", check.relay, check.step, check.cause, check.detail
+                )
         return bool(changes)
 
     def gauges(self) -> Gauges:
-        """What /metrics shows of the last conversations."""
+        """Return the results of the last checks."""
         last = {name: check for name, (_, check) in self._last.items()}
+        snapshots = self._snapshots
         return {
             "postward_relay_reachable": {(name,): float(check.reachable) for name, check in last.items()},
-            "postward_relay_auth_accepted": {(name,): float(ok) for name, ok in self._auth.items()},
+            "postward_relay_auth_accepted": {(name,): float(ok) for name, ok in self._auth_accepted.items()},
             "postward_relay_check_timestamp_seconds": {(name,): at for name, (at, _) in self._last.items()},
             "postward_relay_step_duration_seconds": {
                 (name, step.name): step.seconds for name, check in last.items() for step in check.steps
             },
             "postward_relay_starttls_offered": {
-                (name,): float(seen.starttls)
-                for name, seen in self._seen.items()
-                if seen.starttls is not None
+                (name,): float(relay.starttls)
+                for name, relay in snapshots.items()
+                if relay.starttls is not None
             },
             "postward_relay_certificate_valid": {
-                (name,): float(seen.problem is None)
-                for name, seen in self._seen.items()
-                if seen.fingerprint is not None
+                (name,): float(relay.problem is None)
+                for name, relay in snapshots.items()
+                if relay.fingerprint is not None
             },
             "postward_relay_certificate_expiry_timestamp_seconds": {
-                (name,): seen.not_after for name, seen in self._seen.items() if seen.not_after is not None
+                (name,): relay.not_after for name, relay in snapshots.items() if relay.not_after is not None
             },
         }
 
-    def as_json(self) -> dict[str, Any]:
-        """What is remembered."""
-        return {name: seen.as_json() for name, seen in self._seen.items()}
+    def state(self) -> Mapping[str, Any]:
+        """Return the snapshot of each relay, by name."""
+        return {name: snapshot.to_dict() for name, snapshot in self._snapshots.items()}
 
-    def restore(self, data: Mapping[str, Any]) -> None:
-        """Take what `as_json` made, of relays that still are in the settings."""
-        for name in self._seen.keys() & data.keys():
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take the snapshots of relays that are still in the settings."""
+        for name in self._snapshots.keys() & state.keys():
             try:
-                self._seen[name] = Seen.from_json(data[name])
+                self._snapshots[name] = RelaySnapshot.from_dict(state[name])
             except (TypeError, ValueError):
                 continue
 
 
-async def guarded_check(relay: Relay, settings: Settings, guard: LoginThrottle | None) -> RelayCheck:
-    """Talk to a relay, with a login only if there is a password at hand and the guard (if any) lets us try.
+async def throttled_check(relay: Relay, settings: Settings, throttle: LoginThrottle | None) -> RelayCheck:
+    """Check a relay, with a login only if its password is readable and the throttle, if any, allows the attempt.
 
-    A login that was refused and may not be tried again yet is still refused, as far as anybody knows.
+    A login that was rejected and may not be attempted yet is reported as rejected.
     """
-    password, why = await asyncio.to_thread(_password, relay)
-    held = password is not None and guard is not None and not guard.begin(relay.name)
+    password, reason = await asyncio.to_thread(_password, relay)
+    held_back = password is not None and throttle is not None and not throttle.acquire(relay.name)
     accepted: bool | None = None
     try:
-        target = target_of(
-            relay, settings.host.myhostname, settings.host.inet_protocols, None if held else password
-        )
-        check = await check_relay(target)
+        check = await check_relay(endpoint_of(relay, settings.host, None if held_back else password))
         accepted = {"accepted": True, "rejected": False}.get(check.auth)
     finally:
-        if password is not None and guard is not None and not held:
-            guard.end(relay.name, accepted=accepted)
-    if held and guard is not None and check.ok:
-        again = time.strftime("%H:%M", time.localtime(guard.try_again_at(relay.name)))
-        check.auth_words = f"refused before; tried again after {again}, or with other settings"
-        check.step, check.cause, check.words = "auth", Cause.AUTH_REJECTED, check.auth_words
+        if password is not None and throttle is not None and not held_back:
+            throttle.release(relay.name, accepted=accepted)
+    if held_back and throttle is not None and check.ok:
+        again = time.strftime("%H:%M", time.localtime(throttle.next_attempt_at(relay.name)))
+        check.auth_detail = f"rejected before; the next attempt is after {again}, or with other settings"
+        check.step, check.cause, check.detail = "auth", Cause.AUTH_REJECTED, check.auth_detail
     elif password is None and check.ok:
-        check.auth_words = why
+        check.auth_detail = reason
     return check
 
 
@@ -164,4 +163,4 @@ def _password(relay: Relay) -> tuple[str | None, str]:
     try:
         return relay.read_password(), ""
     except SettingsError:
-        return None, "the password is not for this user to read"
+        return None, "this user may not read the password"

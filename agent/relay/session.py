@@ -1,54 +1,101 @@
-"""The lines of an SMTP conversation (RFC 5321, 4.2): commands out, replies in, all of it in the transcript.
+"""An SMTP session (RFC 5321, 4.2): commands out, replies in, and a transcript of both without secrets.
 
-Promise: every line has a deadline, lines and replies are bounded, and nothing that is shown holds a secret.
-How it fails: `StoppedError` for what is no reply of SMTP, TimeoutError past a deadline, OSError, IncompleteReadError or
-ssl.SSLError where the connection is lost.
+Promise: every line has a timeout; lines, replies and the transcript are bounded. No secret that was named (`hide`), nor
+its base64, is in the transcript, also where the server repeats it; control characters are replaced.
+
+How it fails: SessionError for replies that are not SMTP, TimeoutError past a timeout, and OSError, IncompleteReadError
+or ssl.SSLError where the connection is lost.
 """
 
 import asyncio
+import base64
 import contextlib
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from postward.agent.relay.transcript import Transcript
 from postward.parsers import Cause
+from postward.parsers.scrub import MASK, printable
 
-_LONGEST_LINE = 4096  # bytes
-_MAX_LINES = 100  # of a reply
+_MAX_LINE = 4096  # bytes
+_MAX_REPLY_LINES = 100
+_MAX_TRANSCRIPT_LINES = 200
+_MAX_TRANSCRIPT_LINE = 500  # characters
 
 
-class StoppedError(Exception):
-    """The conversation is over."""
+class SessionError(Exception):
+    """The session cannot go on; the text is the server's reply or the reason."""
 
-    def __init__(self, cause: Cause, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, cause: Cause, detail: str) -> None:
+        super().__init__(detail)
         self.cause = cause
 
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def connected(address: str, port: int, deadline: float) -> Streams:
-    """A connection to an address."""
-    async with asyncio.timeout(deadline):
-        return await asyncio.open_connection(address, port, limit=_LONGEST_LINE)
+async def connected(address: str, port: int, timeout: float) -> Streams:  # noqa: ASYNC109 -- as open_connection
+    """Connect to an address. Raises TimeoutError or OSError."""
+    async with asyncio.timeout(timeout):
+        return await asyncio.open_connection(address, port, limit=_MAX_LINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a transcript.
+
+    Attributes:
+        seconds: since the beginning.
+        by: "C" for the client, "S" for the server, "-" for a remark.
+        text: the line, without secrets.
+    """
+
+    seconds: float
+    by: str
+    text: str
+
+
+@dataclass(slots=True)
+class Transcript:
+    """The lines of a session in their order. Pure: the time is an argument."""
+
+    started: float
+    lines: list[Line] = field(default_factory=list)
+    _secrets: set[str] = field(default_factory=set, repr=False)
+
+    def hide(self, *secrets: str) -> None:
+        """Mask these texts, and their base64, from now on."""
+        for secret in filter(None, secrets):
+            self._secrets |= {secret, base64.b64encode(secret.encode()).decode()}
+
+    def add(self, by: str, text: str, now: float) -> None:
+        """Add a line, unless the transcript is full."""
+        if len(self.lines) < _MAX_TRANSCRIPT_LINES:
+            self.lines.append(Line(max(0.0, now - self.started), by, self.masked(text)))
+
+    def masked(self, text: str) -> str:
+        """Return a text without secrets and control characters, and shortened."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, MASK)
+        text = printable(text)
+        return text if len(text) <= _MAX_TRANSCRIPT_LINE else f"{text[:_MAX_TRANSCRIPT_LINE]}…"
 
 
 class SmtpSession:
-    """What goes over a connection, and over the one after it.
+    """Commands and replies over a connection, and over the connection that replaces it.
 
     Args:
         clock: monotonic seconds.
-        deadline: seconds for each line.
+        timeout: seconds a line.
 
     Attributes:
-        transcript: all of it.
+        transcript: all lines of all connections.
         last: the lines of the last reply.
     """
 
-    def __init__(self, clock: Callable[[], float], deadline: float) -> None:
+    def __init__(self, clock: Callable[[], float], timeout: float) -> None:
         self._clock = clock
-        self._deadline = deadline
+        self._timeout = timeout
         self.transcript = Transcript(clock())
         self.last: list[str] = []
         self._streams: Streams | None = None
@@ -59,78 +106,78 @@ class SmtpSession:
 
     @property
     def _reader(self) -> asyncio.StreamReader:
-        assert self._streams is not None, "not connected"  # noqa: S101 - the conversation's order
+        assert self._streams is not None, "not connected"  # noqa: S101 -- the order of the steps
         return self._streams[0]
 
     @property
     def _writer(self) -> asyncio.StreamWriter:
-        assert self._streams is not None, "not connected"  # noqa: S101 - the conversation's order
+        assert self._streams is not None, "not connected"  # noqa: S101 -- the order of the steps
         return self._streams[1]
 
     @property
     def peer_address(self) -> str:
-        """Of the other side."""
+        """The server's address."""
         return str(self._writer.get_extra_info("peername")[0])
 
     async def command(self, text: str, shown: str | None = None) -> tuple[int, str]:
-        """Send a command, and give its reply. The transcript has what is to be shown instead of it."""
+        """Send a command and return its reply. The transcript shows `shown` in place of a command with a secret."""
         self.transcript.add("C", shown or text, self._clock())
         self._writer.write(f"{text}\r\n".encode())
-        async with asyncio.timeout(self._deadline):
+        async with asyncio.timeout(self._timeout):
             await self._writer.drain()
         return await self.reply()
 
     async def reply(self) -> tuple[int, str]:
-        """The code, and all lines of a reply as one, as Postfix's log has them."""
+        """Return the code, and all lines of a reply joined as in Postfix's log."""
         self.last = []
-        async with asyncio.timeout(self._deadline):
-            while len(self.last) < _MAX_LINES:
+        async with asyncio.timeout(self._timeout):
+            while len(self.last) < _MAX_REPLY_LINES:
                 try:
                     data = await self._reader.readuntil(b"\n")
                 except asyncio.LimitOverrunError as error:
-                    raise StoppedError(Cause.OTHER, "a line that is too long") from error
+                    raise SessionError(Cause.OTHER, "a line that is too long") from error
                 line = data.decode("utf-8", "replace").rstrip("\r\n")
                 self.transcript.add("S", line, self._clock())
                 self.last.append(line)
                 if not (line[:3].isdecimal() and line[:3].isascii()):
-                    raise StoppedError(Cause.OTHER, f"not a reply of SMTP: {line[:100]}")
+                    raise SessionError(Cause.OTHER, f"not an SMTP reply: {line[:100]}")
                 if line[3:4] != "-":
                     return int(line[:3]), _joined(self.last)
-        raise StoppedError(Cause.OTHER, "a reply without end")
+        raise SessionError(Cause.OTHER, f"a reply of more than {_MAX_REPLY_LINES} lines")
 
     async def reject_early_data(self) -> None:
-        """Text before the handshake would be taken for what the relay said under TLS."""
+        """Reject plaintext after the 220: it would be read as if sent under TLS (response injection)."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0):
                 if await self._reader.read(1):
-                    raise StoppedError(Cause.TLS_HANDSHAKE, "the relay said more before TLS than its 220")
+                    raise SessionError(Cause.TLS_HANDSHAKE, "the relay sent more than its 220 before TLS")
                 raise ConnectionResetError
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> ssl.SSLObject:
-        """Encrypt from here on. A certificate that is not valid raises ssl.SSLCertVerificationError."""
+        """Encrypt from here on. Raises ssl.SSLCertVerificationError for an invalid certificate."""
         try:
-            await self._writer.start_tls(context, server_hostname=host, ssl_handshake_timeout=self._deadline)
+            await self._writer.start_tls(context, server_hostname=host, ssl_handshake_timeout=self._timeout)
         except ssl.SSLCertVerificationError:
             raise
         except (ssl.SSLError, ConnectionError) as error:
             reason = getattr(error, "reason", None) or type(error).__name__
-            raise StoppedError(
+            raise SessionError(
                 Cause.TLS_HANDSHAKE, f"the handshake failed: {str(reason).replace('_', ' ').lower()}"
             ) from error
         tls: ssl.SSLObject = self._writer.get_extra_info("ssl_object")
         return tls
 
-    def hang_up(self) -> None:
-        """End the connection, if there is one."""
+    def close(self) -> None:
+        """Cut the connection, if there is one."""
         if self._streams is not None:
             self._writer.transport.abort()
             self._streams = None
 
     def note(self, text: str) -> None:
-        """What is worth knowing and was not said."""
+        """Add a remark to the transcript."""
         self.transcript.add("-", text, self._clock())
 
 
 def _joined(lines: Sequence[str]) -> str:
-    """A reply of several lines with its code once."""
+    """Join the lines of a reply, with its code once."""
     return " ".join([f"{lines[0][:3]} {lines[0][4:]}", *(line[4:] for line in lines[1:])])

@@ -1,10 +1,9 @@
-"""What a certificate says of itself, read from its DER form, whether anybody trusts it or not.
+"""Six fields of an X.509 certificate, read from its DER form (RFC 5280) without verification.
 
-The ssl module decodes only what it has verified, and a relay's certificate is of most interest when it is expired. Six
-fields are no reason to load a cryptographic library into a small agent (eight megabytes, and one more binary on every
-mail host), so that they are read here; nothing is decided from them but what is told.
+The ssl module decodes only certificates that it has verified, and an expired one is of most interest. A cryptographic
+library would add eight megabytes and one more binary to every mail host. The fields are only displayed and compared.
 
-Promise: pure and bounded; what is not a certificate is a ValueError, whatever its bytes.
+Promise: pure and bounded; bytes that are not a certificate raise ValueError.
 """
 
 import hashlib
@@ -13,7 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
-_LARGEST = 1 << 16  # bytes
+from postward.parsers.scrub import printable
+
+_MAX_SIZE = 1 << 16  # bytes
 _MAX_NAMES = 100
 # X.520 attributes by the DER of their object identifiers.
 _ATTRIBUTES = {
@@ -33,10 +34,10 @@ class Certificate:
 
     Attributes:
         subject, issuer: as in "CN=R11, O=Let's Encrypt, C=US".
-        names: the host names and addresses it is for.
+        names: its host names and addresses.
         not_before, not_after: seconds since the epoch.
         fingerprint: SHA-256 of the certificate.
-        key: SHA-256 of its public key, which can outlive it.
+        key: SHA-256 of its public key; a renewed certificate can keep it.
     """
 
     subject: str
@@ -57,7 +58,7 @@ class _Value:
 
 def parse_certificate(der: bytes) -> Certificate:
     """Read a certificate (RFC 5280). Raises ValueError."""
-    if len(der) > _LARGEST:
+    if len(der) > _MAX_SIZE:
         raise ValueError("too large for a certificate")
     try:
         parts = list(_values(next(_values(next(_values(der)).content)).content))
@@ -80,7 +81,7 @@ def parse_certificate(der: bytes) -> Certificate:
 
 
 def _values(data: bytes) -> Iterator[_Value]:
-    """The values that stand one after the other."""
+    """Yield the values of a sequence."""
     position = 0
     while position < len(data):
         start = position
@@ -88,27 +89,25 @@ def _values(data: bytes) -> Iterator[_Value]:
         if length & 0x80:
             size = length & 0x7F
             if not 1 <= size <= 3:
-                raise ValueError("a length of another form than DER's")
+                raise ValueError("not a DER length")
             length = int.from_bytes(data[position : position + size])
             position += size
         end = position + length
         if end > len(data):
-            raise ValueError("cut off")
+            raise ValueError("truncated")
         yield _Value(tag, data[position:end], data[start:end])
         position = end
 
 
 def _byte(data: bytes, position: int) -> int:
     if position >= len(data):
-        raise ValueError("cut off")
+        raise ValueError("truncated")
     return data[position]
 
 
 def _time(value: _Value) -> float:
     text = value.content.decode("ascii")
-    if (
-        value.tag == _UTC_TIME
-    ):  # two digits of the year: 50 and above are of the last century (RFC 5280, 4.1.2.5.1)
+    if value.tag == _UTC_TIME:  # a year of two digits: 50 and above are 19xx (RFC 5280, 4.1.2.5.1)
         text = ("19" if text >= "5" else "20") + text
     elif value.tag != _GENERALIZED_TIME:
         raise ValueError("not a time")
@@ -116,19 +115,19 @@ def _time(value: _Value) -> float:
 
 
 def _name(content: bytes) -> str:
-    """A distinguished name, the most telling part first."""
-    found = []
+    """Return a distinguished name, the most specific part first."""
+    parts = []
     for group in _values(content):
         for attribute in _values(group.content):
             kind, value = list(_values(attribute.content))[:2]
             if kind.content in _ATTRIBUTES:
-                found.append(f"{_ATTRIBUTES[kind.content]}={_text(value)}")
-    return ", ".join(reversed(found[:20]))
+                parts.append(f"{_ATTRIBUTES[kind.content]}={_text(value)}")
+    return ", ".join(reversed(parts[:20]))
 
 
 def _text(value: _Value) -> str:
     text = value.content.decode("utf-16-be" if value.tag == _BMP else "utf-8", "replace")
-    return "".join(char if char.isprintable() else "?" for char in text[:200])
+    return printable(text[:200])
 
 
 def _names(extensions: bytes) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""The sink that receives probe mails, and its client."""
+"""The sink, which receives the probes of a fleet."""

@@ -1,11 +1,13 @@
-"""A receiver for the probes of a fleet: `postward sink`, at which the probes' domain points.
+"""A receiver for the probes of a fleet (`postward sink`): the probes' domain points at it.
 
-It records when each probe arrived and what was changed on the way, tells the agents that ask (POST /arrivals), serves
-metrics, and keeps no mail. Whatever is not a probe of its fleet (signed with its key, not older than a day) is refused.
+It records when each probe arrived and which parts changed on the way, answers the agents that ask (POST /arrivals),
+exports metrics, and keeps no mail. Mail that is not a probe of its fleet (signed with its key, at most a day old) is
+refused.
 
-Promise: everything is bounded: connections, sizes, what is remembered, the length of questions and answers. Nothing is
-ever sent on, and no error of a stranger ends it. What is remembered ends with the process: a probe under way meanwhile
-is lost to the agent that asks.
+Promise: connections, sizes, memory, questions and answers are bounded. No mail is sent on. No client can end the
+process.
+
+How it fails: arrivals are remembered in memory only. After a restart, a probe that arrived before it is reported lost.
 
 Needs aiosmtpd (the extra `sink`).
 """
@@ -29,50 +31,58 @@ from starlette.routing import Route
 
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.tally import Tally
+from postward.agent.probe.arrivals import MAX_ASKED
 from postward.agent.probe.message import PROBE_HEADER, altered_parts, identifier_in, signed_at
-from postward.agent.sink.client import MOST_ASKED
 
-_OLDEST = 86400.0  # seconds
-_AHEAD = 600.0  # seconds that a host's clock may be before ours
-_MAX_REMEMBERED = 50_000
+_MAX_AGE = 86400.0  # seconds
+_MAX_CLOCK_SKEW = 600.0  # seconds that a host's clock may be ahead
+_MAX_REMEMBERED = 50_000  # probes
 _MAX_COPIES = 10
-_LARGEST_MAIL = 65536  # bytes; a probe has about one thousand, and relays add headers
+_MAX_MAIL = 65536  # bytes; a probe has about 1000, and relays add headers
 _MAX_CONNECTIONS = 200
-_TIMEOUT = 30.0  # seconds between two commands
-_LARGEST_QUESTION = MOST_ASKED * 200  # bytes
+_COMMAND_TIMEOUT = 30.0  # seconds between two commands
+_MAX_QUESTION = MAX_ASKED * 200  # bytes
 _OUTCOMES = ("arrived", "duplicate", "altered", "refused")
 
 
 class Arrivals:
-    """What arrived, by identifier.
+    """The arrivals of probes, by identifier.
 
     Args:
-        key: the fleet's.
-        tally: where it is counted.
+        key: the fleet's key.
+        tally: where mails are counted.
         clock: seconds since the epoch.
+        max_remembered: probes to remember; the oldest is forgotten.
     """
 
-    def __init__(self, key: bytes, tally: Tally, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        tally: Tally,
+        clock: Callable[[], float] = time.time,
+        max_remembered: int = _MAX_REMEMBERED,
+    ) -> None:
         self._key = key
         self._tally = tally
         self._clock = clock
+        self._max_remembered = max_remembered
         self._known: dict[str, tuple[list[float], set[str]]] = {}
         for outcome in _OUTCOMES:
             tally.add("postward_sink_mails_total", (outcome,), 0)
 
     def take(self, data: bytes) -> str | None:
-        """Record a mail. Why it is refused; None if it is a probe of this fleet."""
+        """Record a mail. Return why it is refused, or None for a probe of this fleet."""
         now = self._clock()
         message = message_from_bytes(data)
-        # The header may be gone and the Message-ID rewritten: either is enough.
-        claims = (
+        # Either is enough: a relay may remove the header or rewrite the Message-ID.
+        identifiers = (
             str(message.get(PROBE_HEADER, "")).strip(),
             identifier_in(str(message.get("Message-ID", ""))),
         )
-        for identifier in filter(None, claims):
-            made = signed_at(identifier, self._key)
-            if made is not None and -_AHEAD <= now - made <= _OLDEST:
-                self._record(identifier, now - made, altered_parts(message, identifier, self._key), now)
+        for identifier in filter(None, identifiers):
+            signed = signed_at(identifier, self._key)
+            if signed is not None and -_MAX_CLOCK_SKEW <= now - signed <= _MAX_AGE:
+                self._record(identifier, now - signed, altered_parts(message, identifier, self._key), now)
                 return None
         self._tally.add("postward_sink_mails_total", ("refused",))
         return "not a probe of this fleet"
@@ -87,11 +97,11 @@ class Arrivals:
         self._tally.add("postward_sink_mails_total", (outcome,))
         if first:
             self._tally.observe("postward_sink_delay_seconds", (), max(0.0, delay))
-        while len(self._known) > _MAX_REMEMBERED:
+        while len(self._known) > self._max_remembered:
             del self._known[next(iter(self._known))]
 
     def of(self, message_ids: Iterable[Any]) -> dict[str, dict[str, Any]]:
-        """What is known of these probes; nothing of what is not known."""
+        """Return the arrivals of those of these probes that have arrived."""
         answer = {}
         for message_id in message_ids:
             known = self._known.get(identifier_in(str(message_id)) or "")
@@ -101,22 +111,22 @@ class Arrivals:
 
     @property
     def remembered(self) -> int:
-        """How many probes are remembered."""
+        """The number of probes that are remembered."""
         return len(self._known)
 
 
 class _Handler:
-    """aiosmtpd's hooks."""
+    """The hooks that aiosmtpd calls."""
 
     def __init__(self, arrivals: Arrivals, domain: str) -> None:
         self._arrivals = arrivals
         self._domain = domain.lower()
 
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd finds its hooks by these names
+    async def handle_RCPT(  # noqa: N802 -- aiosmtpd's names
         self, _server: Any, _session: Any, envelope: Any, address: str, _options: list[str]
     ) -> str:
         if self._domain and address.rpartition("@")[2].lower() != self._domain:
-            return "550 5.7.1 Only probes are taken here"
+            return "550 5.7.1 Only probes are accepted here"
         if envelope.rcpt_tos:
             return "452 4.5.3 One recipient at a time"
         envelope.rcpt_tos.append(address)
@@ -124,87 +134,116 @@ class _Handler:
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         reason = self._arrivals.take(bytes(envelope.content or b""))
-        return f"550 5.7.1 Refused: {reason}" if reason else "250 2.0.0 Ok: noted, and not kept"
+        return f"550 5.7.1 Refused: {reason}" if reason else "250 2.0.0 Ok: recorded, not stored"
 
     async def handle_exception(self, _error: Exception) -> str:
-        return "451 4.3.0 Not now"
+        return "451 4.3.0 Internal error, try again later"
 
 
-class _Conversation(SMTP):
-    """One connection, of a limited number."""
+class _Connection(SMTP):
+    """An SMTP connection. If there are too many, it is cut."""
 
-    open = 0
+    def __init__(
+        self, handler: _Handler, connections: set["_Connection"], max_connections: int, **options: Any
+    ) -> None:
+        super().__init__(handler, **options)
+        self._connections = connections
+        self._max_connections = max_connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        _Conversation.open += 1
+        self._connections.add(self)
         super().connection_made(transport)
-        if _Conversation.open > _MAX_CONNECTIONS:
-            transport.abort()  # type: ignore[attr-defined]
+        if len(self._connections) > self._max_connections and isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        _Conversation.open -= 1
+        self._connections.discard(self)
         super().connection_lost(error)
 
 
-async def listen(arrivals: Arrivals, host: str, port: int, domain: str, name: str) -> asyncio.Server:
-    """Receive probes. Raises OSError."""
-    loop = asyncio.get_running_loop()
+async def create_smtp_server(
+    arrivals: Arrivals,
+    host: str,
+    port: int,
+    *,
+    domain: str,
+    hostname: str,
+    max_connections: int = _MAX_CONNECTIONS,
+) -> asyncio.Server:
+    """Receive probes by SMTP.
 
-    def conversation() -> _Conversation:
-        return _Conversation(
+    Args:
+        arrivals: where they are recorded.
+        host: the address to listen on.
+        port: its port.
+        domain: the only domain whose recipients are accepted; "": any.
+        hostname: the name in the greeting.
+        max_connections: connections at the same time.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    loop = asyncio.get_running_loop()
+    connections: set[_Connection] = set()
+
+    def connect() -> _Connection:
+        return _Connection(
             _Handler(arrivals, domain),
-            data_size_limit=_LARGEST_MAIL,
-            hostname=name,
+            connections,
+            max_connections,
+            data_size_limit=_MAX_MAIL,
+            hostname=hostname,
             ident="Postward sink",
-            timeout=_TIMEOUT,
+            timeout=_COMMAND_TIMEOUT,
             loop=loop,
         )
 
-    return await loop.create_server(conversation, host, port)
+    return await loop.create_server(connect, host, port)
 
 
-def application(arrivals: Arrivals, tally: Tally) -> Starlette:
-    """What the endpoint answers: POST /arrivals (a list of Message-IDs, answered by an object of those that have
-    arrived), /metrics, /-/healthy, /-/ready.
+def create_app(arrivals: Arrivals, tally: Tally) -> Starlette:
+    """Return the HTTP endpoint: /arrivals, /metrics, /-/healthy, /-/ready.
+
+    POST a JSON list of Message-IDs to /arrivals; the answer is an object with those that have arrived.
     """
     registry = CollectorRegistry()
     registry.register(
         PostwardCollector(tally, lambda: {"postward_sink_remembered": {(): float(arrivals.remembered)}})
     )
 
-    async def answer(request: Request) -> Response:
+    async def answer_arrivals(request: Request) -> Response:
         body = b""
         async for chunk in request.stream():
             body += chunk
-            if len(body) > _LARGEST_QUESTION:
-                return PlainTextResponse("too many at once\n", 413)
+            if len(body) > _MAX_QUESTION:
+                return PlainTextResponse("the question is too large\n", 413)
         try:
             asked = json.loads(body)
         except (ValueError, RecursionError):
             asked = None
-        if not isinstance(asked, list) or len(asked) > MOST_ASKED:
-            return PlainTextResponse(f"write a JSON list of at most {MOST_ASKED} Message-IDs\n", 400)
+        if not isinstance(asked, list) or len(asked) > MAX_ASKED:
+            return PlainTextResponse(f"send a JSON list of at most {MAX_ASKED} Message-IDs\n", 400)
         return JSONResponse(arrivals.of(asked))
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type})
 
-    async def alive(_request: Request) -> Response:
-        return PlainTextResponse("The sink is well.\n")
+    async def healthy(_request: Request) -> Response:
+        return PlainTextResponse("The sink is healthy.\n")
 
     return Starlette(
         routes=[
-            Route("/arrivals", answer, methods=["POST"]),
+            Route("/arrivals", answer_arrivals, methods=["POST"]),
             Route("/metrics", metrics),
-            Route("/-/healthy", alive),
-            Route("/-/ready", alive),
+            Route("/-/healthy", healthy),
+            Route("/-/ready", healthy),
         ]
     )
 
 
-class Endpoint(uvicorn.Server):
-    """The endpoint in a loop that is not its own: signals stay with the command."""
+class HttpServer(uvicorn.Server):
+    """Serves the endpoint in the command's loop, and leaves signals to the command."""
 
     def __init__(self, app: Starlette) -> None:
         super().__init__(
@@ -220,5 +259,5 @@ class Endpoint(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
+        """Install no handlers."""
         yield

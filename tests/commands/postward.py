@@ -1,4 +1,4 @@
-"""`postward` as a program of its own, from these sources: `python -m tests.commands.postward COMMAND …`."""
+"""Runs `postward` from these sources: `python -m tests.commands.postward COMMAND …`."""
 
 from postward.agent.cli import main
 

@@ -1,4 +1,4 @@
-"""The command line: quick to answer, clear in its errors, honest in its exit status."""
+"""The command line: help, errors and exit status."""
 
 import subprocess
 import sys
@@ -13,8 +13,8 @@ from tests.support.product import run_postward
 PASSWORD = "s3cret-Gr33n-Fern"
 
 
-def test_help_loads_nothing_it_does_not_need() -> None:
-    """`postward --help` imports no settings, no metrics, no event loop: that is what makes it answer at once."""
+def test_help_imports_no_command() -> None:
+    """`postward --help` imports no settings, metrics or event loop, so that it answers at once."""
     program = (
         "import sys; from postward.agent.cli import main\n"
         "try: main(['--help'])\n"
@@ -31,7 +31,7 @@ def test_help_loads_nothing_it_does_not_need() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
-    """Each says what it does."""
+    """With its usage, without errors."""
     done = run_postward(command, "--help")
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -39,7 +39,7 @@ def test_every_command_has_help(command: str) -> None:
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
-    """Status 2, and the command is named."""
+    """Exit status 2, and an error with its name."""
     done = run_postward("aply")
 
     assert done.returncode == 2
@@ -47,7 +47,7 @@ def test_an_unknown_command_is_a_usage_error() -> None:
 
 
 def test_the_example_is_a_settings_file(tmp_path: Path) -> None:
-    """What `check --example` prints passes `check`, and is made from the models."""
+    """The output of `check --example` passes `check`, and is made from the models."""
     shown = run_postward("check", "--example")
     (tmp_path / "postward.toml").write_text(shown.stdout)
     checked = run_postward("check", "--no-host", "--config", str(tmp_path / "postward.toml"))
@@ -74,7 +74,7 @@ def test_bad_settings_end_with_78_and_all_problems(tmp_path: Path) -> None:
 
 
 def test_a_missing_settings_file_is_named(tmp_path: Path) -> None:
-    """With what would be right."""
+    """With a remedy."""
     done = run_postward("check", "--config", str(tmp_path / "no.toml"))
 
     assert (78, f"{tmp_path}/no.toml: No such file or directory; name the settings file with --config\n") == (
@@ -83,8 +83,8 @@ def test_a_missing_settings_file_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_configuration_directory_without_postfix_is_named(tmp_path: Path) -> None:
-    """Commands that need Postfix say which file is not there, and end with 1."""
+def test_a_configuration_directory_without_postfix_is_an_error(tmp_path: Path) -> None:
+    """Commands that need Postfix name the missing file, and exit with 1."""
     path = tmp_path / "postward.toml"
     path.write_text(
         '[host]\nmyhostname = "mail.example.test"\n[[relay]]\nname = "demo"\nhost = "r.test"\n'

@@ -7,7 +7,7 @@ from postward.agent.commands.manual import manual
 
 
 def test_every_command_and_option_is_in_the_manual() -> None:
-    """In the words of --help, with hyphens that can be copied."""
+    """With the text of --help, and hyphens that can be copied."""
     page = manual()
     context = click.Context(main, info_name="postward")
     for name in COMMANDS:
@@ -19,10 +19,10 @@ def test_every_command_and_option_is_in_the_manual() -> None:
                 assert parameter.opts[-1].replace("-", r"\-") in page
 
 
-def test_no_line_of_text_is_taken_for_a_request() -> None:
-    """A line that begins with a dot or an apostrophe is one of roff's."""
+def test_no_line_of_text_is_a_roff_request() -> None:
+    """Only roff requests begin with a dot or an apostrophe."""
     known = (".TH ", ".SH ", ".SS ", ".TP", ".PP")
-    strange = [
+    unknown = [
         line for line in manual().splitlines() if line[:1] in {".", "'"} and not line.startswith(known)
     ]
-    assert strange == []
+    assert unknown == []

@@ -1,14 +1,15 @@
-"""A relay that refuses the login: probe mails and conversations together do not try it often enough to lock an account."""
+"""A relay that rejects the login: probes and checks together do not attempt it often enough to lock an account."""
 
 import asyncio
 from pathlib import Path
 
 from postward.agent.logs.discover import find_log, open_source
 from postward.agent.logs.lines import lines_of
+from postward.agent.logs.watcher import Watcher, wake_up
 from postward.agent.metrics.tally import Tally
 from postward.agent.postfix.commands import Postfix
 from postward.agent.probe.result import ProbeResult
-from postward.agent.probe.scheduler import Probing
+from postward.agent.probe.scheduler import ProbeScheduler
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.monitor import RelayMonitor
 from postward.config.settings import Settings, load_settings
@@ -16,11 +17,11 @@ from postward.parsers import parse
 from tests.support import CA, PostfixInstance, Relay, require_postfix
 
 USER, PASSWORD = "API_USER", "s3cret-Gr33n-Fern"
-MOST = 2
+MAX_PER_HOUR = 2
 
 
 class Clock:
-    """A clock of its own speed."""
+    """A clock that is set by hand."""
 
     now = 1_800_000_000.0
 
@@ -33,56 +34,60 @@ class Run:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         postfix = Postfix(Path(settings.postfix.config_directory))
-        guard = LoginThrottle(Path(settings.state.directory) / "logins.json", settings.relay, MOST, clock)
+        path = Path(settings.state.directory) / "logins.json"
+        throttle = LoginThrottle(path, settings.relay, MAX_PER_HOUR, clock)
         tally = Tally()
         self.verdicts: list[ProbeResult] = []
-        self.probing = Probing(
+        self.probes = ProbeScheduler(
             settings,
             postfix,
             tally,
-            self.verdicts.append,
-            self._judge,
-            guard,
-            self._written,
-            lambda: False,
+            show=self.verdicts.append,
+            judge=self._judge,
+            throttle=throttle,
+            flush=self._flush,
+            has_backlog=lambda: False,
         )
-        self.watch = RelayMonitor(settings, tally, guard, self._written)
+        self.monitor = RelayMonitor(settings, tally, throttle, self._flush)
         self._relay = settings.relay[0]
-        self._source = open_source(find_log(settings.log.source, postfix)[0][0])
+        self._log = Path(find_log(settings.log.source, postfix)[0][0])
+        self._source = open_source(str(self._log))
         self._source.read()
 
     async def _judge(self, _result: ProbeResult) -> None:
-        """Nothing is new."""
+        """Judge nothing."""
 
-    async def _written(self) -> None:
-        """There is no checkpoint."""
+    async def _flush(self) -> None:
+        """Save nothing."""
 
     async def _follow(self) -> None:
-        while True:
-            for line in lines_of(self._source.read()):
-                record, event = parse(line)
-                if record is not None and event is not None:
-                    self.probing.observe(record, event)
-            await asyncio.sleep(0.02)
+        with Watcher() as watcher:
+            wake = watcher.watch(self._log.parent, lambda _name: True)
+            while True:
+                for line in lines_of(self._source.read()):
+                    record, event = parse(line)
+                    if record is not None and event is not None:
+                        self.probes.observe(record, event)
+                await wake_up(wake, 1.0)
 
     async def hours(self, clock: Clock, steps: int) -> None:
-        """A probe mail and a conversation every ten minutes."""
+        """Send a probe and check the relay every ten minutes."""
         following = asyncio.create_task(self._follow())
         for _ in range(steps):
-            await self.probing._probe_once(self.probing._prober.routes[0])
-            await self.watch.check(self._relay)
+            await self.probes.probe(self.probes.routes[0])
+            await self.monitor.check(self._relay)
             clock.now += 600
-        await asyncio.gather(*self.probing._jobs)
+        await self.probes.settled()
         following.cancel()
         self.close()
 
     def close(self) -> None:
-        """Let go of the log."""
+        """Close the log."""
         self._source.close()
 
 
-def test_an_accelerated_day_with_five_restarts_keeps_to_the_number(tmp_path: Path) -> None:
-    """At most two tries an hour reach the relay; once the settings have another password, it is tried at once."""
+def test_a_day_with_five_restarts_keeps_to_the_limit(tmp_path: Path) -> None:
+    """At most two attempts an hour reach the relay; another password in the settings is attempted at once."""
     require_postfix()
     clock = Clock()
     with (
@@ -114,14 +119,14 @@ def test_an_accelerated_day_with_five_restarts_keeps_to_the_number(tmp_path: Pat
         for run in runs:
             asyncio.run(run.hours(clock, 24))
 
-        assert 2 <= len(relay.auth_attempts) <= MOST * 24
+        assert 2 <= len(relay.auth_attempts) <= MAX_PER_HOUR * 24
         assert not any(attempt.accepted for attempt in relay.auth_attempts)
         verdicts = [verdict for run in runs for verdict in run.verdicts]
         assert {(verdict.step, verdict.cause) for verdict in verdicts} == {("auth", "auth_rejected")}
-        assert all(run.watch.gauges()["postward_relay_reachable"] == {("demo",): 1.0} for run in runs)
+        assert all(run.monitor.gauges()["postward_relay_reachable"] == {("demo",): 1.0} for run in runs)
         before = len(relay.auth_attempts)
         password.write_text("another password")
         last = Run(settings, clock)
-        asyncio.run(last.watch.check(settings.relay[0]))
+        asyncio.run(last.monitor.check(settings.relay[0]))
         last.close()
         assert [attempt.accepted for attempt in relay.auth_attempts[before:]] == [True]

@@ -1,4 +1,4 @@
-"""A fault at each step of a probe mail's way, on a real Postfix and a real relay: the right step and cause each time."""
+"""A fault at each step of a probe, on a real Postfix and a real relay: the step and the cause."""
 
 import asyncio
 import os
@@ -19,8 +19,10 @@ from tests.support.postfix import free_port
 USER, PASSWORD = "API_USER", "s3cret-Gr33n-Fern"
 
 _SETTINGS = """\
+
 [host]
 myhostname = "mail.example.test"
+
 [[relay]]
 name = "demo"
 host = "localhost"
@@ -29,12 +31,15 @@ tls = "starttls"
 unusual_port = true
 username = "{user}"
 password = "{password}"
+
 [postfix]
 config_directory = "{config_directory}"
+
 [probe]
 recipient = "probe@relay.test"
 timeout_seconds = 3
 {more}
+
 [state]
 directory = "{state}"
 """
@@ -42,7 +47,7 @@ directory = "{state}"
 
 @dataclass
 class Bed:
-    """A Postfix that sends through a relay as its administrator set it up; nothing keeps it but the test."""
+    """A Postfix that sends through a relay; Postward does not manage its configuration."""
 
     folder: Path
     relay: Relay
@@ -50,7 +55,7 @@ class Bed:
     ca: CA
 
     def settings(self, more: str = "") -> Settings:
-        """What Postward is told."""
+        """Return Postward's settings."""
         path = self.folder / "postward.toml"
         path.write_text(
             _SETTINGS.format(
@@ -65,12 +70,12 @@ class Bed:
         return load_settings(path)
 
     def probe(self, more: str = "") -> ProbeResult:
-        """One probe."""
+        """Send one probe."""
         return asyncio.run(probe_once(self.settings(more)))
 
     @contextmanager
     def configured(self, **parameters: str) -> Iterator[None]:
-        """Other parameters for a while."""
+        """Change parameters for the length of a with block."""
         before = self.postfix.postconf(*parameters)
         self.postfix.set(**parameters)
         self.postfix.reload()
@@ -83,7 +88,7 @@ class Bed:
 
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    """One for all faults: each mends itself."""
+    """A bed for all faults, which end with their tests."""
     require_postfix()
     folder = tmp_path_factory.mktemp("steps")
     ca = CA()
@@ -110,7 +115,7 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
 
 @contextmanager
 def stopped(bed: Bed, daemon: str) -> Iterator[None]:
-    """A daemon of Postfix that does nothing."""
+    """Stop a daemon of Postfix (SIGSTOP) for the length of a with block."""
 
     def pids() -> list[int]:
         found = []
@@ -134,7 +139,7 @@ def stopped(bed: Bed, daemon: str) -> Iterator[None]:
 
 @contextmanager
 def changed(bed: Bed, attribute: str, value: object) -> Iterator[None]:
-    """The relay in another state."""
+    """Change an attribute of the relay for the length of a with block."""
     before = getattr(bed.relay, attribute)
     setattr(bed.relay, attribute, value)
     try:
@@ -145,7 +150,7 @@ def changed(bed: Bed, attribute: str, value: object) -> Iterator[None]:
 
 @contextmanager
 def untrusted(bed: Bed) -> Iterator[None]:
-    """A relay whose certificate is expired, to a Postfix that verifies."""
+    """Give the relay an expired certificate, and let Postfix verify it."""
     with (
         changed(bed, "certificate", bed.ca.server_context("localhost", expired=True)),
         bed.configured(smtp_tls_security_level="secure", smtp_tls_secure_cert_match="hostname"),
@@ -153,12 +158,12 @@ def untrusted(bed: Bed) -> Iterator[None]:
         yield
 
 
-def reply(step: str, words: str) -> Callable[[Bed], AbstractContextManager[None]]:
-    """The relay answers a step with these words."""
-    return lambda bed: bed.relay.failing(Fault(step=step, reply=words))
+def reply(step: str, text: str) -> Callable[[Bed], AbstractContextManager[None]]:
+    """Return a fault: the relay answers a step with this reply."""
+    return lambda bed: bed.relay.failing(Fault(step=step, reply=text))
 
 
-# What is wrong, how it is brought about, the outcome, the step, and the cause.
+# The name of a fault, the fault, the outcome, the step, and the cause.
 FAULTS: list[tuple[str, Callable[[Bed], AbstractContextManager[None]], str, str, str | None]] = [
     ("nothing", lambda _: nullcontext(), "accepted", "", None),
     ("not picked up", lambda bed: stopped(bed, "pickup"), "late", "pickup", "local_config"),
@@ -184,38 +189,38 @@ FAULTS: list[tuple[str, Callable[[Bed], AbstractContextManager[None]], str, str,
 def test_the_step_and_the_cause(
     bed: Bed, fault: Callable[[Bed], AbstractContextManager[None]], outcome: str, step: str, cause: str | None
 ) -> None:
-    """The probe stops where the fault is, and says why."""
+    """The probe stops where the fault is, and names the cause."""
     with fault(bed):
         result = bed.probe()
     bed.postfix.delete_all()
 
     assert (result.outcome, result.step, result.cause) == (outcome, step, cause), result
-    seconds = [mark.seconds for mark in result.timeline]
+    seconds = [milestone.seconds for milestone in result.timeline]
     assert seconds == sorted(seconds)
 
 
 def test_lost_after_acceptance(bed: Bed) -> None:
-    """The relay takes it and it never arrives: late at the step of arrival, with the whole timeline before it."""
+    """The relay accepts it and it never arrives: late at the step of arrival, with the whole timeline before it."""
     key = bed.folder / "key"
     key.write_text("0123456789abcdef0123456789abcdef")
     result = bed.probe(f'arrivals = "http://127.0.0.1:{free_port()}"\nkey_file = "{key}"')
 
     assert (result.outcome, result.step, result.cause) == ("late", "arrival", None)
     assert result.relayed
-    assert [mark.step for mark in result.timeline] == [
+    assert [milestone.step for milestone in result.timeline] == [
         "submitted", "picked up", "queued", "active", "connecting", "encrypted", "authenticated", "accepted", "removed",
     ]  # fmt: skip
 
 
-def test_what_cannot_be_submitted_is_told(bed: Bed) -> None:
-    """A listener that does not answer: the step is the submission."""
+def test_a_listener_that_refuses_is_the_submit_step(bed: Bed) -> None:
+    """Nothing listens at probe.listener."""
     result = bed.probe(f'submit = "smtp"\nlistener = "127.0.0.1:{free_port()}"')
 
     assert (result.outcome, result.step, result.cause) == ("failed", "submit", "refused")
 
 
-def test_a_listener_takes_it_as_well(bed: Bed) -> None:
-    """The way of applications: SMTP to a listener of Postfix."""
+def test_a_probe_is_submitted_to_a_listener(bed: Bed) -> None:
+    """By SMTP, as applications submit mail."""
     result = bed.probe(f'submit = "smtp"\nlistener = "127.0.0.1:{bed.postfix.smtpd_port}"')
 
     assert result.accepted, result

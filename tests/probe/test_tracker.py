@@ -1,4 +1,4 @@
-"""From log lines to a probe's result: the step, the cause, and the relay's words."""
+"""The tracker: from log lines to a probe's result, with step, cause and the relay's reply."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from postward.agent.probe.result import ProbeResult, Route
+from postward.agent.probe.result import ProbeResult
+from postward.agent.probe.route import Route
 from postward.agent.probe.tracker import ProbeTracker
 from postward.parsers import parse
 
@@ -20,7 +21,7 @@ REMOVED = "postfix/qmgr[5]: 4F2A91C0B3: removed"
 
 
 def delivery(status: str, reason: str, dsn: str = "4.0.0") -> str:
-    """A delivery record of the probe."""
+    """Return a delivery record of the probe."""
     return (
         "postfix/smtp[7]: 4F2A91C0B3: to=<p@r.test>, relay=r.test[192.0.2.1]:587, delay=1, delays=0/0/1/0, "
         f"dsn={dsn}, status={status} ({reason})"
@@ -28,7 +29,7 @@ def delivery(status: str, reason: str, dsn: str = "4.0.0") -> str:
 
 
 class Clock:
-    """A tenth of a second a look, on the day of the log."""
+    """A clock that goes on 0.1 s at each call, on the day of the log."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 24, 9).astimezone().timestamp()
@@ -39,13 +40,14 @@ class Clock:
 
 
 def run(job: Coroutine[Any, Any, ProbeResult]) -> ProbeResult:
-    """A job in a loop of its own."""
+    """Run a job in a loop of its own."""
     return asyncio.run(job)
 
 
-async def probed(*lines: str, give_up: bool = False) -> ProbeResult:
-    """The result of a probe whose log is these lines."""
-    tracker = ProbeTracker(Clock())
+async def probed(*lines: str, lost: bool = False) -> ProbeResult:
+    """Return the verdict on a probe whose log is these lines; `lost`: an hour later."""
+    clock = Clock()
+    tracker = ProbeTracker(clock)
     result = tracker.expect(PROBE, Route("demo"))
     tracker.submitted(PROBE)
     for line in lines:
@@ -53,8 +55,9 @@ async def probed(*lines: str, give_up: bool = False) -> ProbeResult:
         assert record is not None
         assert event is not None
         tracker.observe(record, event)
-    if give_up:
-        tracker.give_up(PROBE)
+    if lost:
+        clock.now += 3600
+        tracker.tick()
     async with asyncio.timeout(1):
         return await result
 
@@ -64,7 +67,7 @@ def test_an_accepted_probe_has_its_whole_timeline() -> None:
     sent = delivery("sent", "250 2.0.0 Ok: queued as X")
     result = run(probed(PICKED_UP, QUEUED, ACTIVE, TLS, sent, REMOVED))
 
-    assert [mark.step for mark in result.timeline] == [
+    assert [milestone.step for milestone in result.timeline] == [
         "submitted",
         "picked up",
         "queued",
@@ -75,14 +78,15 @@ def test_an_accepted_probe_has_its_whole_timeline() -> None:
         "accepted",
         "removed",
     ]
-    assert sorted(mark.seconds for mark in result.timeline) == [mark.seconds for mark in result.timeline]
+    seconds = [milestone.seconds for milestone in result.timeline]
+    assert seconds == sorted(seconds)
     assert (
         result.outcome,
         result.step,
         result.cause,
         result.queue_id,
     ) == ("accepted", "", None, "4F2A91C0B3")
-    assert result.words == "250 2.0.0 Ok: queued as X"
+    assert result.detail == "250 2.0.0 Ok: queued as X"
 
 
 @pytest.mark.parametrize(
@@ -130,10 +134,10 @@ def test_an_accepted_probe_has_its_whole_timeline() -> None:
     ],
 )
 def test_a_failed_probe_names_step_and_cause(reason: str, dsn: str, step: str, cause: str) -> None:
-    """Where it stopped, why, and the words that say so."""
+    """Where it stopped, why, and the reply."""
     result = run(probed(PICKED_UP, QUEUED, ACTIVE, delivery("deferred", reason, dsn)))
 
-    assert ("failed", step, cause, reason) == (result.outcome, result.step, result.cause, result.words)
+    assert ("failed", step, cause, reason) == (result.outcome, result.step, result.cause, result.detail)
     assert result.conclusive
 
 
@@ -143,13 +147,13 @@ def test_a_failed_probe_names_step_and_cause(reason: str, dsn: str, step: str, c
 )
 def test_a_lost_probe_names_what_it_waits_for(lines: tuple[str, ...], step: str) -> None:
     """The step after the last one that the log shows."""
-    result = run(probed(*lines, give_up=True))
+    result = run(probed(*lines, lost=True))
 
     assert ("lost", step) == (result.outcome, result.step)
 
 
-def test_a_suspended_destination_is_no_evidence() -> None:
-    """Qmgr answers from an earlier failure, so such a result proves nothing about new settings."""
+def test_a_suspended_destination_is_not_conclusive() -> None:
+    """Qmgr answers from an earlier failure, so such a result shows nothing about new settings."""
     reason = "delivery temporarily suspended: SASL authentication failed; server r.test[192.0.2.1] said: 535 5.7.8 no"
     result = run(probed(QUEUED, ACTIVE, delivery("deferred", reason)))
 
@@ -157,16 +161,16 @@ def test_a_suspended_destination_is_no_evidence() -> None:
     assert not result.conclusive
 
 
-def test_mail_of_others_is_not_mistaken_for_a_probe() -> None:
-    """Only our own Message-ID joins a queue ID to a probe."""
+def test_other_mail_is_not_taken_for_a_probe() -> None:
+    """Only the probe's Message-ID joins a queue ID to it."""
     other = QUEUED.replace(PROBE, "<2.postward-probe@mx>")
-    result = run(probed(other, ACTIVE, delivery("sent", "250 ok"), REMOVED, give_up=True))
+    result = run(probed(other, ACTIVE, delivery("sent", "250 ok"), REMOVED, lost=True))
 
     assert (result.outcome, result.queue_id) == ("lost", None)
 
 
-def test_what_is_kept_is_bounded() -> None:
-    """Thousands of other mails and many unanswered probes leave a bounded memory."""
+def test_the_memory_is_bounded() -> None:
+    """Thousands of other mails and many unanswered probes."""
 
     async def flood() -> ProbeResult:
         tracker = ProbeTracker(Clock())
@@ -185,16 +189,19 @@ def test_what_is_kept_is_bounded() -> None:
     assert run(flood()).outcome == "lost"
 
 
-def test_a_probe_that_a_crash_kept_from_being_submitted_is_not_lost() -> None:
-    """The run that was about to hand it over has ended; one that the log knows of is followed to its end."""
-    told: list[ProbeResult] = []
+def test_a_probe_that_was_never_submitted_is_not_lost() -> None:
+    """A crash came before its submission; a probe that the log shows is followed to its end."""
+    outcomes: list[ProbeResult] = []
     clock = Clock()
 
     async def scenario() -> None:
         former = ProbeTracker(clock)
         former.expect(PROBE, Route("demo"))
-        saved = former.as_json()
-        unknown, known = ProbeTracker(clock, on_final=told.append), ProbeTracker(clock, on_final=told.append)
+        saved = former.state()
+        unknown, known = (
+            ProbeTracker(clock, on_final=outcomes.append),
+            ProbeTracker(clock, on_final=outcomes.append),
+        )
         unknown.restore(saved)
         known.restore(saved)
         record, event = parse(f"Nov 24 09:00:00 mx {QUEUED}")
@@ -204,8 +211,8 @@ def test_a_probe_that_a_crash_kept_from_being_submitted_is_not_lost() -> None:
         clock.now += 4000
         for tracker in (unknown, known):
             tracker.tick()
-            assert tracker.as_json() == []
+            assert tracker.state() == []
 
     asyncio.run(scenario())
 
-    assert [(result.outcome, result.step) for result in told] == [("lost", "active")]
+    assert [(result.outcome, result.step) for result in outcomes] == [("lost", "active")]

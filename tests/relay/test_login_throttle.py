@@ -1,11 +1,13 @@
-"""The guard of logins: how often a refused login is tried, whatever restarts."""
+"""The login throttle: how often a rejected login is attempted, across processes and restarts."""
 
+import json
 from pathlib import Path
 
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.config.relay import Relay
 
 HOUR = 3600.0
+NO_PROCESS = 2**30
 
 
 class Clock:
@@ -17,103 +19,117 @@ class Clock:
         return self.now
 
 
-def relay(password: str = "s3cret-Green", **changes: object) -> Relay:  # noqa: S107 - no secret
-    """A relay with a login."""
+def relay(password: str = "s3cret-Green", **changes: object) -> Relay:  # noqa: S107 -- not a secret
+    """Return a relay with a login."""
     fields = {"name": "demo", "host": "r.test", "port": 587, "username": "u", "password": password} | changes
     return Relay.model_validate(fields, strict=False)
 
 
-def guard(folder: Path, clock: Clock, given: Relay | None = None, most: int = 2) -> LoginThrottle:
-    """A guard as each start of the agent makes it."""
-    return LoginThrottle(folder / "logins.json", [given or relay()], most, clock)
+def throttle(folder: Path, clock: Clock, given: Relay | None = None, max_per_hour: int = 2) -> LoginThrottle:
+    """Return a throttle as each start of the agent makes it."""
+    return LoginThrottle(folder / "logins.json", [given or relay()], max_per_hour, clock)
 
 
-def test_a_day_of_refusals_with_restarts_keeps_to_the_number(tmp_path: Path) -> None:
-    """Tried every minute for a day, with a new process every few hours, no hour sees more than two tries."""
-    clock, tries = Clock(), []
+def end_process(folder: Path) -> None:
+    """Make the file say that the process of the last attempt has ended."""
+    path = folder / "logins.json"
+    data = json.loads(path.read_text())
+    for entry in data["relays"].values():
+        entry["process"] = NO_PROCESS
+    path.write_text(json.dumps(data))
+
+
+def test_a_day_of_rejections_with_restarts_keeps_to_the_limit(tmp_path: Path) -> None:
+    """One attempt a minute for a day, by a new process every few hours: no hour has more than two."""
+    clock, attempts = Clock(), []
     for minute in range(24 * 60):
         if minute % 280 == 0:
-            current = guard(tmp_path, clock)
-        if current.begin("demo"):
-            tries.append(clock.now)
-            current.end("demo", accepted=False)
+            current = throttle(tmp_path, clock)
+        if current.acquire("demo"):
+            attempts.append(clock.now)
+            current.release("demo", accepted=False)
         clock.now += 60
 
-    assert len(tries) == 2 * 24
-    assert all(later - earlier >= HOUR for earlier, later in zip(tries, tries[2:], strict=False))
+    assert len(attempts) == 2 * 24
+    assert all(later - earlier >= HOUR for earlier, later in zip(attempts, attempts[2:], strict=False))
 
 
-def test_a_crash_between_try_and_outcome_counts_as_a_refusal(tmp_path: Path) -> None:
-    """A process that dies in the middle of each try does not get more of them."""
-    clock, tries = Clock(), 0
+def test_a_crash_during_an_attempt_counts_as_a_rejection(tmp_path: Path) -> None:
+    """Processes that die during each attempt get no more attempts than others."""
+    clock, attempts = Clock(), 0
     for _ in range(10):
-        current = guard(tmp_path, clock)
-        tries += current.begin("demo")
-        with current._file(write=True):
-            current._entry("demo")["process"] = 2**30  # no such process: it died
+        attempts += throttle(tmp_path, clock).acquire("demo")
+        end_process(tmp_path)
         clock.now += 60
 
-    assert tries == 2
+    assert attempts == 2
 
 
-def test_an_accepted_login_is_never_held_back(tmp_path: Path) -> None:
-    """Hundreds of accepted logins an hour are none of the guard's business."""
-    current = guard(tmp_path, Clock())
+def test_accepted_logins_are_not_limited(tmp_path: Path) -> None:
+    """Hundreds of accepted logins an hour are allowed; a rejection seen by another process holds for all."""
+    current = throttle(tmp_path, Clock())
     for _ in range(100):
-        assert current.begin("demo")
-        current.end("demo", accepted=True)
-    other = guard(tmp_path, Clock(), most=1)
-    other.begin("demo")
-    other.end("demo", accepted=False)
-    assert not guard(tmp_path, Clock(), most=1).begin("demo"), (
-        "what another process was refused holds for all"
-    )
+        assert current.acquire("demo")
+        current.release("demo", accepted=True)
+    other = throttle(tmp_path, Clock(), max_per_hour=1)
+    other.acquire("demo")
+    other.release("demo", accepted=False)
+    assert not throttle(tmp_path, Clock(), max_per_hour=1).acquire("demo")
 
 
-def test_a_refusal_after_acceptance_is_written_down(tmp_path: Path) -> None:
-    """The tries that needed no writing are followed by one that does."""
+def test_a_rejection_after_an_accepted_login_is_recorded(tmp_path: Path) -> None:
+    """Attempts that were not recorded are followed by a rejection, which is."""
     clock = Clock()
-    current = guard(tmp_path, clock)
-    assert current.begin("demo")
-    current.end("demo", accepted=True)
-    assert current.begin("demo")
-    assert current.begin("demo")
-    current.end("demo", accepted=False)
-    current.end("demo", accepted=False)
-    assert not guard(tmp_path, clock).begin("demo")
-    assert not current.begin("demo")
+    current = throttle(tmp_path, clock)
+    assert current.acquire("demo")
+    current.release("demo", accepted=True)
+    assert current.acquire("demo")
+    assert current.acquire("demo")
+    current.release("demo", accepted=False)
+    current.release("demo", accepted=False)
+    assert not throttle(tmp_path, clock).acquire("demo")
+    assert not current.acquire("demo")
 
 
-def test_other_settings_start_anew(tmp_path: Path) -> None:
-    """Password, username, host or port: whatever changes, the new login is tried at once."""
+def test_a_changed_login_is_attempted_at_once(tmp_path: Path) -> None:
+    """A change of password, username, host or port clears the record."""
     clock = Clock()
-    spent = guard(tmp_path, clock, most=1)
-    assert spent.begin("demo")
-    spent.end("demo", accepted=False)
-    assert not guard(tmp_path, clock, most=1).begin("demo")
-    assert spent.try_again_at("demo") == clock.now + HOUR
+    spent = throttle(tmp_path, clock, max_per_hour=1)
+    assert spent.acquire("demo")
+    spent.release("demo", accepted=False)
+    assert throttle(tmp_path, clock, max_per_hour=1).next_attempt_at("demo") == clock.now + HOUR
 
     for changed in (relay("0ther-Green"), relay(username="v"), relay(host="s.test"), relay(port=2525)):
-        assert guard(tmp_path, clock, changed, most=1).admits("demo")
+        assert throttle(tmp_path, clock, changed, max_per_hour=1).next_attempt_at("demo") is None
 
 
-def test_a_try_that_came_to_nothing_is_given_back(tmp_path: Path) -> None:
-    """A relay that cannot be reached was asked nothing."""
-    current = guard(tmp_path, Clock())
-    assert current.begin("demo")
-    current.end("demo", accepted=False)
+def test_an_attempt_without_an_answer_does_not_count(tmp_path: Path) -> None:
+    """A relay that cannot be reached rejected nothing."""
+    current = throttle(tmp_path, Clock())
+    assert current.acquire("demo")
+    current.release("demo", accepted=False)
     for _ in range(10):
-        assert current.begin("demo")
-        current.end("demo", accepted=None)
+        assert current.acquire("demo")
+        current.release("demo", accepted=None)
 
 
-def test_the_file_holds_no_secret_and_is_the_owners_alone(tmp_path: Path) -> None:
-    """Mode 0600, without the password; a damaged file is no obstacle."""
-    current = guard(tmp_path, Clock())
-    current.begin("demo")
+def test_the_file_holds_no_secret_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    """Mode 0600, without the password; a damaged file is replaced."""
+    current = throttle(tmp_path, Clock())
+    current.acquire("demo")
     path = tmp_path / "logins.json"
 
     assert path.stat().st_mode & 0o777 == 0o600
     assert "s3cret" not in path.read_text()
     path.write_text("{broken")
-    assert current.begin("demo")
+    assert current.acquire("demo")
+
+
+def test_without_a_file_the_record_lasts_as_long_as_the_process(tmp_path: Path) -> None:
+    """A state directory that does not exist: the limit holds within the process."""
+    current = throttle(tmp_path / "none", Clock())
+    for _ in range(2):
+        assert current.acquire("demo")
+        current.release("demo", accepted=False)
+
+    assert not current.acquire("demo")

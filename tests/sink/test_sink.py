@@ -1,5 +1,6 @@
-"""The sink: what arrives is told apart and counted once, whatever restarts; what is no probe of the fleet is refused."""
+"""The sink: each arrival is recorded and counted once, also across restarts; other mail is refused."""
 
+import asyncio
 import json
 import smtplib
 import subprocess
@@ -15,10 +16,16 @@ from pathlib import Path
 import pytest
 
 from postward.agent.metrics.tally import Tally
-from postward.agent.probe.message import SEALED, altered_parts, message_id_of, new_identifier, signed_at
-from postward.agent.probe.submit import probe_message
-from postward.agent.sink.client import parse_answer
-from postward.agent.sink.server import Arrivals
+from postward.agent.probe.arrivals import parse_answer
+from postward.agent.probe.message import (
+    SEALED,
+    altered_parts,
+    message_id_of,
+    new_identifier,
+    probe_message,
+    signed_at,
+)
+from postward.agent.sink.server import Arrivals, create_smtp_server
 from postward.config.settings import Settings, load_settings
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 from tests.support.postfix import free_port
@@ -41,14 +48,14 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def probe(settings: Settings, key: bytes = KEY, made: float = NOW) -> tuple[str, bytes]:
-    """A probe's identifier and the mail."""
+    """Return a probe's identifier and the mail."""
     identifier = new_identifier(made, b"8 bytes!", key)
     message = probe_message(settings, "postward@example.test", identifier, key)
     return identifier, message.as_bytes(policy=SMTP)
 
 
-def test_each_part_that_is_changed_is_named(settings: Settings) -> None:
-    """What relays may do changes nothing; what they must not is told part by part."""
+def test_a_changed_part_is_named(settings: Settings) -> None:
+    """Changes that relays may make do not count; each other one names its part."""
     identifier, data = probe(settings)
     printable = b"Received: from a by b\r\n" + data.replace(b"Subject: ", b"Subject:\r\n ").replace(
         b"\r\n", b"\n"
@@ -69,11 +76,11 @@ def test_each_part_that_is_changed_is_named(settings: Settings) -> None:
     assert altered_parts(message_from_bytes(stripped), identifier, KEY) == ("seal",)
 
 
-def test_only_probes_of_the_fleet_are_taken(settings: Settings) -> None:
-    """Another key, no signature, too old, from the future, or any other mail: refused, counted, not remembered."""
+def test_only_probes_of_the_fleet_are_accepted(settings: Settings) -> None:
+    """Another key, no signature, too old, from the future, other mail: refused, counted, not remembered."""
     arrivals = Arrivals(KEY, Tally(), lambda: NOW)
     unsigned = message_id_of(new_identifier(NOW, b"8 bytes!", None), "mx.test")
-    strangers = [
+    others = [
         probe(settings, b"another key of another fleet")[1],
         probe(settings, made=NOW - 2 * 86400)[1],
         probe(settings, made=NOW + 3600)[1],
@@ -82,20 +89,19 @@ def test_only_probes_of_the_fleet_are_taken(settings: Settings) -> None:
         b"",
         b"\xff\x00" * 100,
     ]
-    for data in strangers:
+    for data in others:
         assert arrivals.take(data) == "not a probe of this fleet"
     assert arrivals.remembered == 0
-    assert arrivals._tally.counters["postward_sink_mails_total"][("refused",)] == len(strangers)
+    assert arrivals._tally.counters["postward_sink_mails_total"][("refused",)] == len(others)
     identifier, data = probe(settings)
     assert arrivals.take(data) is None
     assert signed_at(identifier, KEY) == NOW
     assert signed_at(identifier.replace(identifier[-1], "0" if identifier[-1] != "0" else "1"), KEY) is None
 
 
-def test_what_is_remembered_is_bounded(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copies without end and probes without end leave a bounded memory."""
-    monkeypatch.setattr("postward.agent.sink.server._MAX_REMEMBERED", 50)
-    arrivals = Arrivals(KEY, Tally(), lambda: NOW)
+def test_the_memory_is_bounded(settings: Settings) -> None:
+    """Many probes, and many copies of one."""
+    arrivals = Arrivals(KEY, Tally(), lambda: NOW, max_remembered=50)
     for number in range(200):
         identifier = new_identifier(NOW, number.to_bytes(8), KEY)
         message = probe_message(settings, "postward@example.test", identifier, KEY)
@@ -108,6 +114,32 @@ def test_what_is_remembered_is_bounded(settings: Settings, monkeypatch: pytest.M
     assert len(arrival.at) == 10
 
 
+def test_connections_are_limited() -> None:
+    """One more than the limit is cut; a later one is accepted when another has ended."""
+
+    async def greetings() -> list[bytes]:
+        server = await create_smtp_server(
+            Arrivals(KEY, Tally()), "127.0.0.1", 0, domain="", hostname="mx", max_connections=1
+        )
+        port = server.sockets[0].getsockname()[1]
+        first, writer = await asyncio.open_connection("127.0.0.1", port)
+        lines = [await first.readline()]
+        writers = [writer]
+        for _ in range(2):
+            reader, later = await asyncio.open_connection("127.0.0.1", port)
+            writers.append(later)
+            lines.append(await reader.readline())
+            writer.write(b"QUIT\r\n")
+            await first.read()
+        for each in writers:
+            each.close()
+            await each.wait_closed()
+        server.close()
+        return lines
+
+    assert asyncio.run(greetings()) == [b"220 mx Postward sink\r\n", b"", b"220 mx Postward sink\r\n"]
+
+
 @dataclass
 class Sink:
     """A running sink."""
@@ -117,16 +149,16 @@ class Sink:
 
     @property
     def url(self) -> str:
-        """Where agents ask."""
+        """The URL that agents ask."""
         return f"http://127.0.0.1:{self.web}"
 
     def receive(self, data: bytes, recipient: str = "probe@relay.test") -> None:
-        """Hand it a mail, as a relay does."""
+        """Send it a mail, as a relay does."""
         with smtplib.SMTP("127.0.0.1", self.smtp, timeout=10) as client:
             client.sendmail("postward@example.test", [recipient], data)
 
     def get(self, path: str, data: bytes | None = None) -> tuple[int, str]:
-        """Status and body of an answer."""
+        """Return status and body of an answer; status 0 without one."""
         try:
             with urllib.request.urlopen(f"{self.url}{path}", data, timeout=10) as answer:  # noqa: S310
                 return answer.status, answer.read().decode()
@@ -139,7 +171,7 @@ class Sink:
 
 @contextmanager
 def running_sink(folder: Path) -> Iterator[Sink]:
-    """`postward sink` as a process."""
+    """Run `postward sink` as a process."""
     key = folder / "probe.key"
     key.write_bytes(KEY)
     sink = Sink(free_port(), free_port())
@@ -157,8 +189,8 @@ def running_sink(folder: Path) -> Iterator[Sink]:
         assert process.wait(10) == 0
 
 
-def test_a_stranger_gets_nothing_from_it(tmp_path: Path) -> None:
-    """Other mail and other domains are refused; bad questions are answered by a status; nothing ends it."""
+def test_bad_mail_and_bad_questions_are_refused(tmp_path: Path) -> None:
+    """Other mail and other domains are refused; bad questions get an error status; the sink goes on."""
     with running_sink(tmp_path) as sink:
         with pytest.raises(smtplib.SMTPDataError, match="not a probe of this fleet"):
             sink.receive(b"Subject: buy\r\n\r\nnow\r\n")
@@ -174,8 +206,8 @@ def test_a_stranger_gets_nothing_from_it(tmp_path: Path) -> None:
         assert 'postward_sink_mails_total{outcome="refused"} 1.0' in sink.get("/metrics")[1]
 
 
-def test_late_lost_duplicate_and_altered_are_told_apart_across_a_restart(tmp_path: Path) -> None:
-    """The way behind the relay delays, drops, doubles and rewrites; the agent restarts in between; each counts once."""
+def test_each_outcome_is_counted_once_across_a_restart(tmp_path: Path) -> None:
+    """Mail is delayed, dropped, doubled and changed behind the relay, and the agent restarts in between."""
     require_postfix()
     with (
         running_sink(tmp_path) as sink,
@@ -213,6 +245,8 @@ def test_late_lost_duplicate_and_altered_are_told_apart_across_a_restart(tmp_pat
             agent.start()
             assert counted() == expected
             assert agent.value("postward_probes_total", outcome="lost", step="arrival") == 1
-            assert agent.value("postfix_deliveries_total", relay="demo") == 0, "probes are nobody's mail"
+            assert agent.value("postfix_deliveries_total", relay="demo") == 0, (
+                "probes are not counted as mail"
+            )
             assert agent.value("postfix_messages_received_total") == 0
         assert len(relay.messages) >= 5

@@ -284,6 +284,10 @@ class Relay:
             await self._cut_all()
         await self._listen(not self._refuse)
 
+    def messages_to(self, recipient: str) -> list[ReceivedMessage]:
+        """Return the mails to one recipient. On a relay that tests share, mail of an earlier test can still arrive."""
+        return [message for message in self.messages if recipient in message.rcpt_tos]
+
     def forget(self) -> None:
         """Clear everything recorded, for the next test on the same relay."""
         for memory in (self.messages, self.auth_attempts, self.tls_failures, self.transcript):

@@ -16,7 +16,6 @@ from tests.support import (
     Fault,
     PostfixError,
     PostfixInstance,
-    ReceivedMessage,
     Relay,
     require_postfix,
     wait_for,
@@ -75,20 +74,21 @@ def module_bed(_postfix_present: None, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def bed(module_bed: Bed) -> Iterator[Bed]:
-    """The module's Postfix and relay, reset after each test."""
+    """The module's one Postfix and relay, without faults and mail at the start of each test."""
     certificate = module_bed.relay.certificate
     yield module_bed
-    module_bed.relay.faults = []
-    module_bed.relay.no_starttls = False
-    module_bed.relay.refuse = False
     module_bed.relay.certificate = certificate
-    module_bed.postfix.delete_all()
-    module_bed.relay.forget()
+    module_bed.relay.no_starttls = False
+    empty(module_bed)
 
 
-def messages_to(relay: Relay, recipient: str) -> list[ReceivedMessage]:
-    """Return the mails to this recipient: on a slow machine, one of an earlier test can arrive late."""
-    return [message for message in relay.messages if message.rcpt_tos == [recipient]]
+def empty(bed: Bed) -> None:
+    """Delete all mail and switch faults off. The relay refuses meanwhile, so that no delivery under way succeeds."""
+    bed.relay.refuse = True
+    bed.relay.faults = []
+    bed.postfix.delete_all()
+    bed.relay.forget()
+    bed.relay.refuse = False
 
 
 def outcome(postfix: PostfixInstance, recipient: str) -> str:
@@ -103,7 +103,7 @@ def test_a_mail_passes_with_starttls_and_auth(bed: Bed) -> None:
     """The relay records the mail, its sender, its login and TLS."""
     message_id = bed.postfix.sendmail("someone@example.org", body="Grüße\n")
     assert "status=sent (250 2.0.0 Ok: queued as " in outcome(bed.postfix, "someone@example.org")
-    [message] = messages_to(bed.relay, "someone@example.org")
+    [message] = bed.relay.messages_to("someone@example.org")
     assert message.message_id == message_id
     assert (message.username, message.tls) == ("user", True)
     assert message.mail_from == "sender@client.example.test"
@@ -201,17 +201,39 @@ def test_a_fault_appears_in_the_log(bed: Bed, fault: Fault, text: str) -> None:
     bed.relay.fault = fault
     bed.postfix.sendmail(recipient)
     assert text in outcome(bed.postfix, recipient)
-    assert len(messages_to(bed.relay, recipient)) == (fault.action == "delay")
+    assert len(bed.relay.messages_to(recipient)) == (fault.action == "delay")
 
 
-def test_a_fault_ends_after_its_times(bed: Bed) -> None:
-    """The second attempt succeeds."""
-    bed.relay.fault = Fault(step="rcpt", times=1)
+def test_a_delivery_under_way_does_not_arrive_in_the_next_test(bed: Bed) -> None:
+    """The relay holds a mail when the bed is emptied: that delivery fails, and no retry follows."""
+    bed.relay.fault = Fault(step="end_of_data", action="delay", seconds=0.5)
+    bed.postfix.sendmail("under-way@example.org")
+    wait_for(
+        lambda: any("fault: delay" in line for line in bed.relay.transcript), what="the mail at the relay"
+    )
+    empty(bed)
+    assert "status=deferred" in outcome(bed.postfix, "under-way@example.org")
+    assert bed.postfix.queue() == []
+    assert bed.relay.messages == []
+
+
+def test_mail_of_an_earlier_test_is_not_counted(bed: Bed) -> None:
+    """Mail to another recipient arrives while a test's own mail fails."""
+    bed.relay.fault = Fault(step="rcpt", only="late@example.org", reply="550 5.1.1 unknown")
+    bed.postfix.sendmail("earlier@example.org")
+    bed.postfix.sendmail("late@example.org")
+    assert "status=bounced" in outcome(bed.postfix, "late@example.org")
+    wait_for(lambda: bed.relay.messages_to("earlier@example.org"), what="the earlier mail")
+    assert bed.relay.messages_to("late@example.org") == []
+
+
+def test_a_fault_mends_itself_after_its_times(bed: Bed) -> None:
+    bed.relay.fault = Fault(step="rcpt", times=1, only="once@example.org")
     bed.postfix.sendmail("once@example.org")
     assert "status=deferred" in outcome(bed.postfix, "once@example.org")
     assert bed.relay.fault is None
     bed.postfix.flush()
-    wait_for(lambda: messages_to(bed.relay, "once@example.org"), what="the second attempt")
+    wait_for(lambda: bed.relay.messages_to("once@example.org"), what="the second attempt")
 
 
 def test_a_relay_refuses_connections_and_accepts_them_again(bed: Bed) -> None:
@@ -223,7 +245,7 @@ def test_a_relay_refuses_connections_and_accepts_them_again(bed: Bed) -> None:
     assert waiting["queue_name"] in ("deferred", "active")
     bed.relay.refuse = False
     bed.postfix.flush()
-    wait_for(lambda: messages_to(bed.relay, "refused@example.org"), what="the mail after the relay came back")
+    wait_for(lambda: bed.relay.messages_to("refused@example.org"), what="the mail after the relay came back")
 
 
 def test_no_starttls_is_refused_by_the_client(bed: Bed) -> None:
@@ -258,17 +280,20 @@ def test_an_empty_sender_is_recorded(bed: Bed) -> None:
     """A bounce has the sender ""."""
     bed.postfix.sendmail("bounced@example.org", sender="<>")
     assert "status=sent" in outcome(bed.postfix, "bounced@example.org")
-    [message] = messages_to(bed.relay, "bounced@example.org")
-    assert message.mail_from == ""
+    assert bed.relay.messages_to("bounced@example.org")[0].mail_from == ""
 
 
 def test_two_hundred_mails_arrive_once_each(bed: Bed) -> None:
     """Mails to twenty domains, submitted in one session."""
     recipients = [f"r{number}@d{number % 20}.example.org" for number in range(200)]
     sent = set(bed.postfix.inject(recipients))
-    wait_for(lambda: len(bed.relay.messages) >= 200, timeout=30, what="two hundred mails")
-    assert {message.message_id for message in bed.relay.messages} == sent
-    assert len(bed.relay.messages) == 200
+
+    def received() -> list[str | None]:
+        return [message.message_id for to in recipients for message in bed.relay.messages_to(to)]
+
+    wait_for(lambda: len(received()) >= 200, timeout=30, what="two hundred mails")
+    assert set(received()) == sent
+    assert len(received()) == 200
 
 
 @pytest.mark.parametrize("mechanism", ["LOGIN", "CRAM-MD5"])

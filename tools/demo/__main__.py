@@ -1,8 +1,7 @@
-"""`make run`: the product at work, on a private Postfix and a relay of its own, for a human to watch and to break.
+"""`make run`: a demo of Postward on a private Postfix and a relay of its own, to watch and to break.
 
-Everything lives in one scratch folder on loopback. Ctrl-C ends every process and removes the folder. The relay
-in this process is told what to do by files in the scratch folder, so that a second terminal can break things
-with one line.
+All files are in one temporary folder, all sockets on loopback. Ctrl-C ends every process and removes the folder. Files
+in the folder control the relay, so that one line in a second terminal can break something.
 """
 
 import contextlib
@@ -11,6 +10,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,28 +26,28 @@ from tests.support.require import missing_for_postfix
 _USER = "API_USER"
 _DEFAULT_PORT = 9787
 
-_OFFERS = """
-  Postward keeps a private Postfix alive that sends through a demo relay. In a second terminal, break it:
+_INSTRUCTIONS = """
+  Postward manages a private Postfix that sends through a demo relay. In a second terminal, break it:
 
-    the relay wants another password   echo other > {folder}/relay-password
-    … and the settings learn it        echo other > {folder}/password
-    someone edits main.cf by hand      postconf -c {config_directory} -e smtp_tls_security_level=none
-    someone deletes the compiled map   rm {config_directory}/sasl_passwd.db
-    the relay is down                  touch {folder}/relay-down
-    … and up again                     rm {folder}/relay-down
+    the relay has another password:    echo other > {folder}/relay-password
+    … and the settings have it too:    echo other > {folder}/password
+    someone edits main.cf by hand:     postconf -c {config_directory} -e smtp_tls_security_level=none
+    someone deletes the compiled map:  rm {config_directory}/sasl_passwd.db
+    the relay is down:                 touch {folder}/relay-down
+    … and up again:                    rm {folder}/relay-down
 
   Settings: {folder}/postward.toml      Log: {log}
-  Ctrl-C ends everything and leaves nothing.
+  Ctrl-C ends all processes and removes the folder.
 """
 
 
 def main() -> int:
-    """Run the demo until Ctrl-C; the exit status."""
+    """Run the demo until Ctrl-C. Return the exit status."""
     if reason := missing_for_postfix():
         return _replay(reason)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     folder = Path(tempfile.mkdtemp(prefix="postward-demo-"))
-    folder.chmod(0o755)  # Postfix's own user must get to its queue
+    folder.chmod(0o755)  # Postfix's user must reach its queue
     try:
         with contextlib.suppress(KeyboardInterrupt):
             return _demo(folder)
@@ -57,8 +57,8 @@ def main() -> int:
 
 
 def _replay(reason: str) -> int:
-    """Where no Postfix can run: a log of real faults through the same pipeline, and the metrics that come of it."""
-    sys.stderr.write(f"{reason}\nInstead, a recorded log goes through the same pipeline:\n\n")
+    """Without Postfix: count a recorded log of real faults, and print its metrics."""
+    sys.stderr.write(f"{reason}\nInstead, a recorded log is counted by the same pipeline:\n\n")
     folder = Path(__file__).parent
     files = ["--config", str(folder / "sample.toml"), str(folder / "sample.log")]
     return subprocess.run([POSTWARD, "replay", "--deliveries", *files], check=False).returncode
@@ -81,12 +81,14 @@ def _demo(folder: Path) -> int:
             web_port=_web_port(),
         )
         sys.stdout.write(
-            _OFFERS.format(folder=folder, config_directory=postfix.config_directory, log=postfix.maillog)
+            _INSTRUCTIONS.format(
+                folder=folder, config_directory=postfix.config_directory, log=postfix.maillog
+            )
         )
         sys.stdout.flush()
         over = threading.Event()
         helpers = [
-            threading.Thread(target=_obey, args=(relay, folder, over)),
+            threading.Thread(target=_control_relay, args=(relay, folder, over)),
             threading.Thread(target=_send_mail, args=(postfix, relay, over)),
         ]
         agent = subprocess.Popen([POSTWARD, "run", "--enforce", "--deliveries", "--config", str(settings)])
@@ -102,15 +104,15 @@ def _demo(folder: Path) -> int:
 
 
 def _end(agent: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C reaches the agent too; a SIGTERM to this process alone does not."""
+    """End the agent, which Ctrl-C reaches too, but SIGTERM to this process does not."""
     with contextlib.suppress(KeyboardInterrupt):
         if agent.poll() is None:
             agent.terminate()
         agent.wait()
 
 
-def _obey(relay: Relay, folder: Path, over: threading.Event) -> None:
-    """Make the relay what the files in the folder say."""
+def _control_relay(relay: Relay, folder: Path, over: threading.Event) -> None:
+    """Apply the files in the folder to the relay until `over`."""
     while not over.wait(0.2):
         with contextlib.suppress(OSError):
             relay.users = {_USER: (folder / "relay-password").read_text().strip()}
@@ -119,22 +121,18 @@ def _obey(relay: Relay, folder: Path, over: threading.Event) -> None:
 
 
 def _send_mail(postfix: PostfixInstance, relay: Relay, over: threading.Event) -> None:
-    """The users of the host: a mail every few seconds, once the first probe has shown that mail goes out."""
+    """Send a mail every few seconds, once the first probe has arrived, until `over`."""
     while not relay.messages and not over.wait(0.2):
         pass
     for number in itertools.count(1):
         if over.wait(3.0):
             return
-        with contextlib.suppress(
-            AssertionError
-        ):  # a broken configuration stops sendmail too: that is to be seen
+        with contextlib.suppress(AssertionError):  # a broken configuration stops sendmail too
             postfix.sendmail(f"customer{number}@shop.test", sender="app@demo.test", subject=f"Order {number}")
 
 
 def _web_port() -> int:
-    """The default port, so that the README's commands fit; another one if it is taken."""
-    import socket
-
+    """Return the default port, as in the README, or a free one if it is taken."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,1 +1,1 @@
-"""The fault drill: a fleet of hosts on the test bed, each with its fault, before a real Prometheus and Alertmanager."""
+"""The fault drill: a fleet of faulty hosts before a real Prometheus and Alertmanager."""

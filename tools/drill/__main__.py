@@ -1,7 +1,7 @@
-"""`make drill`: all faults at once, each on a host of its own, with the rules as they are shipped. Takes a quarter of an hour.
+"""`make drill`: all faults at once, each on a host of its own, with the rules as shipped. Takes 15 minutes.
 
-Prints the table of seconds to alert and what each panel of the dashboards shows meanwhile, and puts the table into
-docs/alerts.md. Exit status 1 if a host was told of wrongly.
+Prints the table of seconds to alert and what each dashboard panel shows meanwhile, and writes the table into
+docs/alerts.md. Exit status 1 if a host has other alerts than expected.
 """
 
 import signal
@@ -19,31 +19,31 @@ _BEGIN, _END = "<!-- drill: begin -->", "<!-- drill: end -->"
 
 
 def main() -> int:
-    """Play, print, and keep the table."""
+    """Run the drill, print the results, and keep the table."""
     if reason := missing_for_postfix():
         sys.stderr.write(f"{reason}\n")
         return 1
-    # Ctrl-C and SIGTERM end every process of the drill, also where a shell has SIGINT ignored.
+    # Ctrl-C and SIGTERM end every process of the drill, also if a shell ignores SIGINT.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="postward-drill-") as folder:
-        Path(folder).chmod(0o755)  # Postfix's own user must get to its queues
-        with drill(Path(folder), list(SCENARIOS)) as played:
-            seconds = played.prometheus.scrape_seconds()
-            series = played.prometheus.query("max(scrape_samples_scraped)")[0]["value"][1]
-            table = f"{played.table()}\n\nMost series of a host: {series}. Longest scrape: {max(seconds.values()) * 1000:.0f} ms."
+        Path(folder).chmod(0o755)  # Postfix's user must reach its queues
+        with drill(Path(folder), list(SCENARIOS)) as result:
+            seconds = result.prometheus.scrape_seconds()
+            series = result.prometheus.query("max(scrape_samples_scraped)")[0]["value"][1]
+            table = f"{result.table()}\n\nMost series of a host: {series}. Longest scrape: {max(seconds.values()) * 1000:.0f} ms."
             sys.stdout.write(f"{table}\n")
-            for shown in shown_by(played.prometheus):
+            for shown in shown_by(result.prometheus):
                 sys.stdout.write(f"{shown}\n")
-            for line in played.wrong():
+            for line in result.wrong():
                 sys.stdout.write(f"WRONG {line}\n")
-            if not played.wrong():
+            if not result.wrong():
                 keep(table)
-            return int(bool(played.wrong()))
+            return int(bool(result.wrong()))
 
 
 def keep(table: str) -> None:
-    """Put the table into the docs."""
+    """Write the table into the docs."""
     before, _, rest = DOCS.read_text().partition(_BEGIN)
     after = rest.partition(_END)[2]
     DOCS.write_text(f"{before}{_BEGIN}\n{table}\n{_END}{after}")

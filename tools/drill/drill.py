@@ -1,4 +1,4 @@
-"""Plays the drill: start the fleet, switch the faults on, see what Alertmanager would notify of, and when."""
+"""Runs the drill: start the fleet, switch the faults on, and record what Alertmanager notifies of, and when."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -11,35 +11,41 @@ from tests.support.waiting import wait_for
 from tools.drill.fleet import SCENARIOS, Host, switch_on
 from tools.drill.monitoring import Alertmanager, Prometheus
 
-Told = tuple[str, str | None]  # alert and cause
+Alert = tuple[str, str | None]  # name and cause
 
 
 @dataclass
-class Played:
-    """What came of a drill: for each host what was told, and how many seconds after the fault at first."""
+class DrillResult:
+    """The result of a drill.
+
+    Attributes:
+        prometheus: it has the hosts' metrics.
+        hosts: the fleet, by name.
+        alerts: host → alert → seconds from the fault to the first notification.
+    """
 
     prometheus: Prometheus
     hosts: dict[str, Host]
-    told: dict[str, dict[Told, float]] = field(default_factory=dict)
+    alerts: dict[str, dict[Alert, float]] = field(default_factory=dict)
 
     def table(self) -> str:
-        """The table that docs/alerts.md keeps."""
+        """Return the table for docs/alerts.md."""
         rows = ["| fault | alert | cause | seconds |", "|---|---|---|---|"]
         for name, host in self.hosts.items():
-            for (alert, cause), seconds in self.told.get(name, {}).items():
+            for (alert, cause), seconds in self.alerts.get(name, {}).items():
                 rows.append(f"| {name} | `{alert}` | {cause or '–'} | {seconds:.0f} |")
-            if not self.told.get(name):
+            if not self.alerts.get(name):
                 rows.append(
                     f"| {name} | {'none, as it should be' if not host.scenario.alert else 'NONE'} | – | – |"
                 )
         return "\n".join(rows)
 
     def wrong(self) -> list[str]:
-        """Hosts of which something else was told than should be."""
+        """Return the hosts with other alerts than expected, each as a sentence."""
         return [
-            f"{name}: told {sorted(map(str, self.told.get(name, {})))}, should be {host.scenario.alert or 'nothing'}"
+            f"{name}: alerts {sorted(map(str, self.alerts.get(name, {})))}, expected {host.scenario.alert or 'none'}"
             for name, host in self.hosts.items()
-            if {(host.scenario.alert, host.scenario.cause)} - {("", None)} != set(self.told.get(name, {}))
+            if {(host.scenario.alert, host.scenario.cause)} - {("", None)} != set(self.alerts.get(name, {}))
         ]
 
 
@@ -51,9 +57,18 @@ def drill(
     pace: int = 1,
     interval: int = 5,
     pause: float = 10.0,
-    patience: float = 900.0,
-) -> Iterator[Played]:
-    """Play the drill on the named hosts, until each has been told of or the patience is over."""
+    timeout: float = 900.0,
+) -> Iterator[DrillResult]:
+    """Run the drill on the named hosts until each has an alert.
+
+    Args:
+        folder: an empty folder for all of it.
+        names: the scenarios.
+        pace: divides the times of the rules.
+        interval: seconds between scrapes.
+        pause: seconds between two mails of a host.
+        timeout: seconds until the drill ends without the alerts.
+    """
     with ExitStack() as stack:
         fleet = {name: Host(name, folder / name, SCENARIOS[name], pause) for name in names}
         for host in fleet.values():
@@ -74,7 +89,7 @@ def drill(
             timeout=180,
             what="mail to flow on all hosts",
         )
-        # What is true at the start has been scraped, so that what comes is an increase.
+        # The values before the faults have been scraped, so that the faults show as increases.
         since = time.time()
         wait_for(
             lambda: prometheus.query(f"min(timestamp(up)) > {since + interval}"),
@@ -82,22 +97,24 @@ def drill(
             what="two more scrapes",
         )
         assert alertmanager.alerts() == []
-        played = Played(prometheus, fleet)
-        _watch(played, alertmanager, switch_on(fleet), patience)
-        yield played
+        result = DrillResult(prometheus, fleet)
+        _watch(result, alertmanager, switch_on(fleet), timeout)
+        yield result
 
 
-def _watch(played: Played, alertmanager: Alertmanager, moments: dict[str, float], patience: float) -> None:
-    expected = {name for name, host in played.hosts.items() if host.scenario.alert}
-    end = time.monotonic() + patience
+def _watch(
+    result: DrillResult, alertmanager: Alertmanager, moments: dict[str, float], timeout: float
+) -> None:
+    expected = {name for name, host in result.hosts.items() if host.scenario.alert}
+    end = time.monotonic() + timeout
 
-    def look() -> bool:
+    def poll() -> bool:
         for alert in alertmanager.alerts():
             labels = alert["labels"]
-            seen = played.told.setdefault(labels["instance"], {})
+            alerts = result.alerts.setdefault(labels["instance"], {})
             key = (labels["alertname"], labels.get("cause"))
-            if key not in seen:
-                seen[key] = time.monotonic() - moments[labels["instance"]]
-        return expected <= set(played.told) or time.monotonic() > end
+            if key not in alerts:
+                alerts[key] = time.monotonic() - moments[labels["instance"]]
+        return expected <= set(result.alerts) or time.monotonic() > end
 
-    wait_for(look, timeout=patience + 30, what="all faults to be told")
+    wait_for(poll, timeout=timeout + 30, what="an alert for each fault")

@@ -1,6 +1,6 @@
-"""The hosts of the drill: each a private Postfix, a relay and an agent, and one fault that is switched on.
+"""The hosts of the drill: each has a private Postfix, a relay and an agent, and one fault that is switched on.
 
-A fault is what happens outside Postward: at the relay, on the network, or by the hands of somebody at this host.
+A fault is outside Postward: at the relay, on the network, or an edit by an admin of this host.
 """
 
 import threading
@@ -16,13 +16,13 @@ from tests.support import CA, Fault, PostfixError, PostfixInstance, Relay, wait_
 from tests.support.product import AgentProcess, run_postward, write_settings
 
 USER, PASSWORD = "API_USER", "s3cret-Gr33n-Fern"
-# Mail that fails comes again as on a real host, only sooner.
+# Failed mail is retried as on a real host, but sooner.
 _BACKOFF: Final = {"minimal_backoff_time": "15s", "maximal_backoff_time": "10m", "queue_run_delay": "15s"}
 _RESOLVES: Final = {"smtp_host_lookup": "native"}
 
 
 class Host:
-    """A host under the drill. Use it as a context manager; mail flows from the start."""
+    """A host of the drill. Use it as a context manager; mail is sent from the start."""
 
     def __init__(self, name: str, folder: Path, scenario: "Scenario", pause: float) -> None:
         self.name = name
@@ -89,17 +89,17 @@ class Host:
         return self.name, self.agent._address
 
     def _send(self) -> None:
-        """The users of the host: a mail now and then."""
+        """Send the mail of the host's users until `over`."""
         while not self.over.wait(self.pause):
             try:
                 self.postfix.inject(self.scenario.recipients, sender="app@client.example.test")
             except (OSError, PostfixError):
-                continue  # Postfix is stopped: that is to be seen
+                continue  # Postfix is stopped, which is one of the faults
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A fault: how it is switched on, and the alert that must come of it ("" for the host that must stay silent)."""
+    """A fault: how it is switched on, and the alert that it must raise ("" for the healthy host)."""
 
     alert: str
     fault: Callable[[Host], None]
@@ -111,7 +111,7 @@ class Scenario:
 
 
 def _nothing(_host: Host) -> None:
-    """All is well."""
+    """Switch nothing on."""
 
 
 def _password(host: Host) -> None:
@@ -142,7 +142,7 @@ def _resolver(host: Host) -> None:
     host.postfix.reload()
 
 
-def _relay_says(step: str, reply: str) -> Callable[[Host], None]:
+def _relay_replies(step: str, reply: str) -> Callable[[Host], None]:
     def switch(host: Host) -> None:
         host.relay.fault = Fault(step=step, reply=reply)
 
@@ -186,17 +186,17 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "timeout": Scenario("PostfixRelayUnreachable", _relay_does("greeting", "hang"), "timeout"),
     "dns": Scenario("PostfixRelayUnreachable", _resolver, "dns"),
     "greeting-421": Scenario(
-        "PostfixRelayRefusesHost", _relay_says("greeting", "421 4.3.2 Service not available"), "greeting_refused"
+        "PostfixRelayRefusesHost", _relay_replies("greeting", "421 4.3.2 Service not available"), "greeting_refused"
     ),
     "rate-limit": Scenario(
         "PostfixRelayRateLimited",
-        _relay_says("mail", "454 4.7.0 Throttling failure: Maximum sending rate exceeded"),
+        _relay_replies("mail", "454 4.7.0 Throttling failure: Maximum sending rate exceeded"),
         "rate_limit",
     ),
-    "quota": Scenario("PostfixRelayQuotaUsedUp", _relay_says("rcpt", "550 5.4.5 Daily user sending quota exceeded"), "quota"),
+    "quota": Scenario("PostfixRelayQuotaUsedUp", _relay_replies("rcpt", "550 5.4.5 Daily user sending quota exceeded"), "quota"),
     "sender": Scenario(
         "PostfixRelaySenderRejected",
-        _relay_says("mail", "553 5.7.1 Sender address rejected: not owned by user API_USER"),
+        _relay_replies("mail", "553 5.7.1 Sender address rejected: not owned by user API_USER"),
         "sender_rejected",
     ),
     "drift": Scenario("PostwardConfigDrift", _by_hand, options=("--enforce",)),
@@ -210,12 +210,12 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     ),
 }  # fmt: skip
 
-# What CI plays: times of the rules are twenty times shorter.
+# The hosts of the drill in CI, where the times of the rules are twenty times shorter.
 SHORT: Final = ("healthy", "password", "no-starttls", "refused", "stopped")
 
 
 def switch_on(hosts: Mapping[str, Host]) -> dict[str, float]:
-    """Switch all faults on; when each was, in monotonic seconds."""
+    """Switch all faults on. Return when each was, in monotonic seconds."""
     moments = {}
     for name, host in hosts.items():
         moments[name] = time.monotonic()

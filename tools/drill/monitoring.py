@@ -1,6 +1,6 @@
-"""A real Prometheus and a real Alertmanager on free ports, with our rule files and nothing of the machine's own.
+"""A real Prometheus and a real Alertmanager on free ports, with our rule files and none of the machine's.
 
-Both are stopped, and their data removed with the folder, at the end of the with block.
+Both are stopped at the end of the with block. Their data is in the given folder.
 """
 
 import json
@@ -21,13 +21,13 @@ from tests.support.waiting import wait_for
 
 
 def fetch(url: str) -> Any:
-    """A JSON answer."""
+    """Return a JSON answer."""
     with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - loopback
         return json.load(answer)
 
 
 class _Program:
-    """A program with a port, which is ready once it says so."""
+    """A program with a port and a readiness endpoint."""
 
     port: int
 
@@ -78,22 +78,23 @@ class Alertmanager(_Program):
         )
 
     def alerts(self) -> list[dict[str, Any]]:
-        """What would be notified now: neither inhibited nor silenced."""
-        found: list[dict[str, Any]] = fetch(
+        """Return the active alerts that are neither inhibited nor silenced."""
+        alerts: list[dict[str, Any]] = fetch(
             f"{self.url}/api/v2/alerts?active=true&inhibited=false&silenced=false"
         )
-        return found
+        return alerts
 
 
 class Prometheus(_Program):
-    """Prometheus with our rules, on targets or on data that is there already.
+    """Prometheus with our rules, on targets or on existing data.
 
     Args:
-        folder: where everything goes.
+        folder: for configuration and data.
         targets: instance name and address.
-        alertmanager: whom it tells.
+        alertmanager: receives its alerts.
         interval: seconds between scrapes, and between evaluations.
-        pace: by which factor the times of the rules are shorter.
+        pace: divides the times of the rules.
+        retention: how long data is kept, as Prometheus takes it.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class Prometheus(_Program):
         )
 
     def query(self, expression: str, time: float | None = None) -> list[dict[str, Any]]:
-        """The result of an expression; a fault in it is an AssertionError with Prometheus's words."""
+        """Return the result of an expression. Raises AssertionError with Prometheus's message for a faulty one."""
         parameters = {"query": expression} | ({"time": str(time)} if time is not None else {})
         try:
             answer = fetch(f"{self.url}/api/v1/query?{urllib.parse.urlencode(parameters)}")
@@ -151,13 +152,13 @@ class Prometheus(_Program):
         return result
 
     def exemplars(self, selector: str, start: float, end: float) -> list[dict[str, Any]]:
-        """Exemplars of series."""
+        """Return the exemplars of series."""
         parameters = urllib.parse.urlencode({"query": selector, "start": start, "end": end})
-        found: list[dict[str, Any]] = fetch(f"{self.url}/api/v1/query_exemplars?{parameters}")["data"]
-        return found
+        exemplars: list[dict[str, Any]] = fetch(f"{self.url}/api/v1/query_exemplars?{parameters}")["data"]
+        return exemplars
 
     def scrape_seconds(self) -> dict[str, float]:
-        """How long the last scrape of each target took."""
+        """Return the duration of the last scrape of each target."""
         return {
             row["metric"]["instance"]: float(row["value"][1]) for row in self.query("scrape_duration_seconds")
         }

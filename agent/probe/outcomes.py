@@ -1,0 +1,122 @@
+"""The outcomes of the agent's probes: the newest result of each route, and the count of final outcomes.
+
+Where the log leaves the step open, a check of the relay locates it before the outcome is counted. A verdict and a final
+outcome that are equal share one check.
+
+Promise: each final outcome is counted once, across restarts: one whose step is not located yet is saved as it is, and
+counted so by the next run. All that is kept is bounded.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from postward.agent.metrics.tally import Gauges, Tally
+from postward.agent.probe.locate import is_ambiguous, locate_step
+from postward.agent.probe.result import ProbeResult
+from postward.agent.probe.route import Route
+from postward.config.settings import Settings
+
+_MAX_CHECKS = 512  # whose results are remembered
+
+Locate = Callable[[ProbeResult, Settings], Awaitable[ProbeResult]]
+OnCounted = Callable[[ProbeResult], Awaitable[None]]
+
+
+class ProbeOutcomes:
+    """Counts final outcomes and remembers the newest results.
+
+    Args:
+        settings: the relays.
+        routes: the routes that are probed.
+        tally: where outcomes are counted.
+        on_counted: awaited in the background after an outcome was counted.
+        locate: finds the step where the log leaves it open.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        routes: Iterable[Route],
+        tally: Tally,
+        on_counted: OnCounted,
+        locate: Locate = locate_step,
+    ) -> None:
+        self._settings = settings
+        self._routes = {(route.relay, route.sender): route for route in routes}
+        self._tally = tally
+        self._on_counted = on_counted
+        self._locate = locate
+        self._newest: dict[Route, ProbeResult] = {}
+        self._uncounted: list[ProbeResult] = []
+        self._checks: dict[ProbeResult, asyncio.Future[ProbeResult]] = {}
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    def newest(self, route: Route) -> ProbeResult | None:
+        """Return the newest result of a route."""
+        return self._newest.get(route)
+
+    def remember(self, result: ProbeResult) -> None:
+        """Take a result as its route's newest, unless a later probe has one."""
+        route = self._routes.get((result.relay, result.sender))
+        newest = self._newest.get(route) if route else None
+        if route and (newest is None or newest.submitted <= result.submitted):
+            self._newest[route] = result
+
+    async def located(self, result: ProbeResult) -> ProbeResult:
+        """Return a result with its step located."""
+        if not is_ambiguous(result):
+            return result
+        if result not in self._checks:
+            while len(self._checks) >= _MAX_CHECKS:
+                del self._checks[next(iter(self._checks))]
+            self._checks[result] = asyncio.ensure_future(self._locate(result, self._settings))
+        return await asyncio.shield(self._checks[result])
+
+    def count(self, outcome: ProbeResult) -> None:
+        """Count a final outcome, once its step is located."""
+        self._uncounted.append(outcome)
+        if not is_ambiguous(outcome):
+            self._count_as(outcome, outcome)
+        job = asyncio.get_running_loop().create_task(self._settle(outcome))
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    async def _settle(self, outcome: ProbeResult) -> None:
+        if outcome in self._uncounted:
+            self._count_as(outcome, await self.located(outcome))
+        await self._on_counted(outcome)
+
+    def _count_as(self, outcome: ProbeResult, located: ProbeResult) -> None:
+        self._uncounted.remove(outcome)
+        self._tally.add("postward_probes_total", (located.relay, located.outcome, located.step))
+        self.remember(located)
+
+    async def settled(self) -> None:
+        """Wait until all outcomes are counted."""
+        await asyncio.gather(*self._jobs)
+
+    def close(self) -> None:
+        """Stop work in the background. The next run counts the rest."""
+        for job in self._jobs:
+            job.cancel()
+
+    def gauges(self) -> Gauges:
+        """Return the gauges of the newest results: a relay succeeds if each of its senders does."""
+        success: dict[tuple[str, ...], float] = {}
+        durations: dict[tuple[str, ...], float] = {}
+        for result in self._newest.values():
+            relay = (result.relay,)
+            success[relay] = min(success.get(relay, 1.0), float(result.accepted))
+            for step, seconds in result.durations().items():
+                labels = (result.relay, step)
+                durations[labels] = max(durations.get(labels, 0.0), seconds)
+        return {"postward_probe_success": success, "postward_probe_step_duration_seconds": durations}
+
+    def state(self) -> list[list[str]]:
+        """Return the labels of the outcomes that are not counted yet."""
+        return [[outcome.relay, outcome.outcome, outcome.step] for outcome in self._uncounted]
+
+    def restore(self, state: Iterable[Iterable[str]]) -> None:
+        """Count the outcomes that a former run did not count."""
+        for labels in state:
+            self._tally.add("postward_probes_total", tuple(labels))

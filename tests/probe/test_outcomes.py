@@ -1,0 +1,80 @@
+"""Final outcomes: counted once, with the step that a check of the relay located."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from postward.agent.metrics.tally import Tally
+from postward.agent.probe.outcomes import ProbeOutcomes
+from postward.agent.probe.result import Milestone, ProbeResult
+from postward.agent.probe.route import Route
+from postward.config.settings import Settings, parse_settings
+
+ROUTE = Route("demo", "postward@example.test")
+AMBIGUOUS = ProbeResult(
+    "demo", "failed", "greeting", None, "421 later", (), "4F2A91C0B3", ROUTE.sender, submitted=100.0
+)
+
+
+def settings() -> Settings:
+    """Return settings with one relay."""
+    raw: dict[str, Any] = {
+        "host": {"myhostname": "mx.example.test"},
+        "relay": [{"name": "demo", "host": "relay.test"}],
+    }
+    return parse_settings(raw, "test")
+
+
+class Outcomes:
+    """Outcomes whose checks of the relay find EHLO at fault."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.checks = 0
+        self.done: list[ProbeResult] = []
+        self.outcomes = ProbeOutcomes(settings(), [ROUTE], self.tally, self._on_counted, self._locate)
+
+    async def _locate(self, result: ProbeResult, _settings: Settings) -> ProbeResult:
+        self.checks += 1
+        return replace(result, step="ehlo")
+
+    async def _on_counted(self, outcome: ProbeResult) -> None:
+        self.done.append(outcome)
+
+    def counted(self) -> dict[tuple[str, ...], float]:
+        """Return the counts."""
+        return dict(self.tally.counters["postward_probes_total"])
+
+
+def test_a_verdict_and_an_equal_outcome_share_one_check() -> None:
+    """The relay is asked once; the outcome is counted at the step that the check located."""
+    run = Outcomes()
+
+    async def scenario() -> ProbeResult:
+        run.outcomes.count(AMBIGUOUS)
+        assert run.counted() == {}
+        assert run.outcomes.state() == [["demo", "failed", "greeting"]]
+        verdict = await run.outcomes.located(AMBIGUOUS)
+        await run.outcomes.settled()
+        return verdict
+
+    assert asyncio.run(scenario()).step == "ehlo"
+    assert run.checks == 1
+    assert run.counted() == {("demo", "failed", "ehlo"): 1}
+    assert run.outcomes.state() == []
+    assert run.done == [AMBIGUOUS]
+
+
+def test_the_newest_probe_of_a_route_has_the_gauges() -> None:
+    """A late outcome of an older probe changes nothing."""
+    run = Outcomes()
+    timeline = (Milestone("submitted", 0.0), Milestone("accepted", 2.0))
+    accepted = replace(AMBIGUOUS, outcome="accepted", step="", timeline=timeline, submitted=200.0)
+    run.outcomes.remember(accepted)
+    run.outcomes.remember(AMBIGUOUS)
+
+    assert run.outcomes.newest(ROUTE) == accepted
+    assert run.outcomes.gauges() == {
+        "postward_probe_success": {("demo",): 1.0},
+        "postward_probe_step_duration_seconds": {("demo", "accepted"): 2.0},
+    }
