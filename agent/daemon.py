@@ -218,7 +218,7 @@ class Agent:
     def _guard(self) -> LoginThrottle:
         settings = self._settings
         path = Path(settings.state.directory) / "logins.json"
-        return LoginThrottle(path, settings.relay, settings.probe.auth_tries_per_hour)
+        return LoginThrottle(path, settings.relay, settings.probe.max_auth_attempts_per_hour)
 
     def _set_up_probing(self, guard: LoginThrottle) -> Probing:
         settings = self._settings

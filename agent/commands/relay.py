@@ -71,7 +71,7 @@ def login_guard(settings: Settings) -> LoginThrottle | None:
     directory = Path(settings.state.directory)
     if not directory.is_dir():
         return None
-    return LoginThrottle(directory / "logins.json", settings.relay, settings.probe.auth_tries_per_hour)
+    return LoginThrottle(directory / "logins.json", settings.relay, settings.probe.max_auth_attempts_per_hour)
 
 
 def _as_json(check: RelayCheck) -> dict[str, object]:

@@ -68,8 +68,8 @@ async def _prober(settings: Settings) -> AsyncIterator[Prober]:
     reader.read_slice()  # from here on
     with Watcher() as watcher:
         jobs = [asyncio.create_task(reader.run(watcher))]
-        if settings.probe.arrivals:
-            jobs.append(asyncio.create_task(_ask(settings.probe.arrivals, tracker)))
+        if settings.probe.sink_url:
+            jobs.append(asyncio.create_task(_ask(settings.probe.sink_url, tracker)))
         try:
             yield Prober(settings, postfix, tracker)
         finally:

@@ -117,7 +117,7 @@ class Probing:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tick())
-                if self._settings.probe.arrivals:
+                if self._settings.probe.sink_url:
                     group.create_task(self._ask())
                 for number, route in enumerate(self._prober.routes if self._settings.probe.recipient else ()):
                     group.create_task(self._probe(route, number * _STAGGER, first))
@@ -161,7 +161,7 @@ class Probing:
 
     async def _ask(self) -> None:
         while True:
-            problem = await ask_for_arrivals(self._settings.probe.arrivals, self._tracker)
+            problem = await ask_for_arrivals(self._settings.probe.sink_url, self._tracker)
             if problem != self._sink_problem:
                 self._sink_problem = problem
                 _log.log(

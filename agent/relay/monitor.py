@@ -46,14 +46,14 @@ class RelayMonitor:
         self._seen = {relay.name: Seen() for relay in settings.relay}
         self._last: dict[str, tuple[float, RelayCheck]] = {}
         self._auth: dict[str, bool] = {}
-        if settings.probe.relay_interval_seconds:
+        if settings.probe.relay_check_interval_seconds:
             for relay in settings.relay:
                 for kind in KINDS:
                     tally.add("postward_relay_changes_total", (relay.name, kind), 0)
 
     async def run(self) -> None:
         """Talk until cancelled."""
-        interval = self._settings.probe.relay_interval_seconds
+        interval = self._settings.probe.relay_check_interval_seconds
         if interval:
             async with asyncio.TaskGroup() as group:
                 for number, relay in enumerate(self._settings.relay):

@@ -49,7 +49,7 @@ def target_of(relay: Relay, helo: str, protocols: str, password: str | None) -> 
         helo,
         relay.username or None,
         password,
-        relay.cleartext_password,
+        relay.allow_cleartext_password,
         families.get(protocols.strip(), (socket.AF_INET, socket.AF_INET6)),
     )
 

@@ -105,7 +105,7 @@ def test_an_accelerated_day_with_five_restarts_keeps_to_the_number(tmp_path: Pat
         path = tmp_path / "postward.toml"
         path.write_text(
             f'[host]\nmyhostname = "mx.example.test"\n[[relay]]\nname = "demo"\nhost = "127.0.0.1"\nport = {relay.port}\n'
-            f'tls = "starttls"\nunusual_port = true\nusername = "{USER}"\npassword_file = "{password}"\n'
+            f'tls = "starttls"\nallow_unusual_port = true\nusername = "{USER}"\npassword_file = "{password}"\n'
             f'[postfix]\nconfig_directory = "{postfix.config_directory}"\n'
             f'[probe]\nrecipient = "probe@relay.test"\ntimeout_seconds = 20\n[state]\ndirectory = "{tmp_path}"\n'
         )
