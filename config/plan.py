@@ -21,7 +21,7 @@ _RESTART_PARAMETERS = frozenset(
 class Activation(Enum):
     """The action by which a change takes effect."""
 
-    NONE = "nothing: Postfix reopens changed tables by itself"
+    NONE = "nothing: Postfix notices changed tables by itself"
     RELOAD = "postfix reload"
     RESTART = "postfix stop, postfix start"
 

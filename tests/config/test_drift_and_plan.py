@@ -213,7 +213,7 @@ def test_no_drift_gives_an_empty_plan() -> None:
         (
             [Drift("sasl_passwd", "missing", SOURCE, PASSWORDS, Kind.TABLE)],
             Activation.NONE,
-            "nothing: Postfix reopens changed tables by itself",
+            "nothing: Postfix notices changed tables by itself",
         ),
         (
             [Drift("sasl_passwd", "missing", SOURCE, TEXT_TABLE, Kind.TABLE)],

@@ -128,7 +128,7 @@ def test_an_unusual_password_is_written_unchanged() -> None:
 
 
 def _everything_printable() -> dict[str, str]:
-    """Each way in which settings, states and plans turn into text."""
+    """Return settings, states and plans as text, by the way of conversion."""
     settings = load(INLINE)
     state = desired_state(settings, FACTS, read_passwords(settings.relay))
     old = TableState(state.tables[0].text + f"x u:{SECRET}\n", 0o644, (0, 0))
@@ -157,8 +157,8 @@ def _everything_printable() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("way", _everything_printable())
-def test_no_way_of_printing_shows_the_password(way: str) -> None:
-    """repr, str, dumps, drift and diff mask it."""
+def test_no_conversion_to_text_shows_the_password(way: str) -> None:
+    """The results of repr, str, dumps, drift and diff do not hold it."""
     text = _everything_printable()[way]
     assert text
     assert SECRET not in text
@@ -213,7 +213,7 @@ def _in_the_environment() -> None:
         _in_the_environment,
     ],
 )
-def test_no_refusal_shows_the_password(fault: Callable[[], None], caplog: pytest.LogCaptureFixture) -> None:
+def test_no_error_shows_the_password(fault: Callable[[], None], caplog: pytest.LogCaptureFixture) -> None:
     """Neither message, nor repr, nor traceback with causes, nor a log record shows it."""
     with pytest.raises(SettingsError) as refusal:
         fault()
