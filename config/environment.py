@@ -19,26 +19,77 @@ from postward.config.fields import Section
 _PREFIX = "POSTWARD_"
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
-Models = Mapping[str, type[Section] | None]
-
 
 @dataclass(slots=True)
 class Overrides:
     """The changes that the environment makes.
 
     Attributes:
-        values: the sections that it changes, with its changes.
+        file: the settings of the file.
+        models: section → its model, as from `models_of`.
+        values: the sections that the environment changes, with its changes.
         variables: location of a setting → the variable that sets it.
         problems: refused variables, one line each.
     """
 
+    file: Mapping[str, Any] = field(repr=False)
+    models: Mapping[str, type[Section] | None] = field(repr=False)
     values: dict[str, Any] = field(default_factory=dict, repr=False)
     variables: dict[Loc, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def refuse(self, variable: str, message: str) -> None:
-        """Add a problem."""
+    def add(self, variable: str, text: str) -> None:
+        """Apply or refuse a variable."""
+        section, *rest = variable[len(_PREFIX) :].split("__")
+        section = section.lower()
+        if not rest:
+            self._refuse_single_underscore(variable)
+        elif section not in self.models:
+            self._refuse(variable, f"is not a setting; the sections are: {', '.join(self.models).upper()}")
+        elif not _is_unicode(text):
+            self._refuse(variable, "must be text in UTF-8")
+        elif section == "relay":
+            *name, key = (part.lower() for part in rest)
+            self._set_in_relay("__".join(name), key, variable, text)
+        else:
+            self._set(section, "__".join(rest), variable, text)
+
+    def _set(self, section: str, key: str, variable: str, text: str) -> None:
+        model, table = self.models[section], self.values.get(section, self.file.get(section, {}))
+        if model is not None or key.isupper():
+            key = key.lower()  # parameters of main.cf can have capital letters
+        if isinstance(table, dict):  # otherwise validation of the file reports it
+            self.values[section] = table | {key: _value(text, model, key)}
+            self.variables[section, key] = variable
+
+    def _set_in_relay(self, name: str, key: str, variable: str, text: str) -> None:
+        relays = self.values.get("relay", self.file.get("relay", []))
+        names = [_name_in_variable(relay) for relay in relays] if isinstance(relays, list) else None
+        if not name:
+            self._refuse(variable, f"is not a setting; write {_PREFIX}RELAY__NAME__{key.upper()}")
+        elif names is None:
+            return  # validation of the file reports it
+        elif names.count(name) != 1:
+            listed = ", ".join(filter(None, names)).upper() or "none"
+            number = "several relays have" if name in names else "no relay has"
+            self._refuse(variable, f"{number} this name; the relays are: {listed}")
+        else:
+            index = names.index(name)
+            relay = relays[index] | {key: _value(text, self.models["relay"], key)}
+            self.values["relay"] = [*relays[:index], relay, *relays[index + 1 :]]
+            self.variables["relay", index, key] = variable
+
+    def _refuse(self, variable: str, message: str) -> None:
         self.problems.append(f"environment: {variable}: {message}")
+
+    def _refuse_single_underscore(self, variable: str) -> None:
+        """Refuse a variable that would be a setting with two underscores."""
+        name = variable[len(_PREFIX) :].lower()
+        for section, model in self.models.items():
+            key = name.removeprefix(f"{section}_")
+            if name == section or (key != name and model is not None and key in model.model_fields):
+                correct = f"{section}__{key if key != name else 'key'}".replace("relay__", "relay__name__")
+                self._refuse(variable, f"is not a setting; write {_PREFIX}{correct.upper()}")
 
 
 def models_of(settings: type[BaseSettings]) -> dict[str, type[Section] | None]:
@@ -50,86 +101,15 @@ def models_of(settings: type[BaseSettings]) -> dict[str, type[Section] | None]:
     return models
 
 
-def read_overrides(environ: Mapping[str, str], file: Mapping[str, Any], models: Models) -> Overrides:
-    """Return the overrides in an environment. Pure.
-
-    Args:
-        environ: the environment.
-        file: the settings of the file.
-        models: as from `models_of`.
-    """
-    overrides = Overrides()
+def read_overrides(
+    environ: Mapping[str, str], file: Mapping[str, Any], models: Mapping[str, type[Section] | None]
+) -> Overrides:
+    """Return the overrides in an environment, for the settings of a file. Pure."""
+    overrides = Overrides(file, models)
     for variable in sorted(environ):
         if variable.upper().startswith(_PREFIX):
-            _override(variable, environ[variable], file, models, overrides)
+            overrides.add(variable, environ[variable])
     return overrides
-
-
-def _override(
-    variable: str, text: str, file: Mapping[str, Any], models: Models, overrides: Overrides
-) -> None:
-    section, *rest = variable[len(_PREFIX) :].split("__")
-    section = section.lower()
-    if not rest:
-        _refuse_single_underscore(variable, models, overrides)
-    elif section not in models:
-        overrides.refuse(variable, f"is not a setting; the sections are: {', '.join(models).upper()}")
-    elif not _is_unicode(text):
-        overrides.refuse(variable, "must be text in UTF-8")
-    elif section == "relay":
-        _override_relay(variable, text, file, models[section], overrides)
-    else:
-        _override_section(variable, text, (section, "__".join(rest)), file, models[section], overrides)
-
-
-def _override_section(
-    variable: str,
-    text: str,
-    loc: tuple[str, str],
-    file: Mapping[str, Any],
-    model: type[Section] | None,
-    overrides: Overrides,
-) -> None:
-    section, key = loc
-    if model is not None or key.isupper():
-        key = key.lower()  # parameters of main.cf can have capital letters
-    table = overrides.values.get(section, file.get(section, {}))
-    if not isinstance(table, dict):
-        return  # validation of the file reports that
-    overrides.values[section] = table | {key: _value(text, model, key)}
-    overrides.variables[section, key] = variable
-
-
-def _refuse_single_underscore(variable: str, models: Models, overrides: Overrides) -> None:
-    """Refuse a variable that would be a setting with two underscores."""
-    name = variable[len(_PREFIX) :].lower()
-    for section, model in models.items():
-        key = name.removeprefix(f"{section}_")
-        if name == section or (key != name and model is not None and key in model.model_fields):
-            correct = f"{section}__{key if key != name else 'key'}".replace("relay__", "relay__name__")
-            overrides.refuse(variable, f"is not a setting; write {_PREFIX}{correct.upper()}")
-
-
-def _override_relay(
-    variable: str, text: str, file: Mapping[str, Any], model: type[Section] | None, overrides: Overrides
-) -> None:
-    name, _, key = variable[len(_PREFIX) :].lower().partition("__")[2].rpartition("__")
-    if not name:
-        overrides.refuse(variable, f"is not a setting; write {_PREFIX}RELAY__NAME__{key.upper()}")
-        return
-    relays = overrides.values.get("relay", file.get("relay", []))
-    if not isinstance(relays, list):
-        return  # validation of the file reports that
-    names = [_name_in_variable(relay) for relay in relays]
-    if names.count(name) != 1:
-        listed = ", ".join(filter(None, names)).upper() or "none"
-        number = "several relays have" if name in names else "no relay has"
-        overrides.refuse(variable, f"{number} this name; the relays are: {listed}")
-        return
-    index = names.index(name)
-    relay = relays[index] | {key: _value(text, model, key)}
-    overrides.values["relay"] = [*relays[:index], relay, *relays[index + 1 :]]
-    overrides.variables["relay", index, key] = variable
 
 
 def _name_in_variable(relay: object) -> str:

@@ -89,7 +89,11 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_generic_notice_is_json() -> None:
     """With the words of the diagnosis, and all of the incident."""
     with hook([]) as (url, got):
-        run(Notify(webhook_url=SecretStr(url)), ("opened", shown()), until=lambda made: made.counts["sent"] == 1)
+        run(
+            Notify(webhook_url=SecretStr(url)),
+            ("opened", shown()),
+            until=lambda made: made.counts["sent"] == 1,
+        )
     (line, headers, body), data = got[0], json.loads(got[0][2])
 
     assert line == f"POST /{SECRET}"
@@ -114,13 +118,17 @@ def test_a_hook_that_fails_is_tried_again_and_given_up(caplog: pytest.LogCapture
     """Four tries; the journal names the host and the answer, never the rest of the address."""
     with hook([500, 503]) as (url, got):
         made = run(
-            Notify(webhook_url=SecretStr(url)), ("opened", shown()), until=lambda made: made.counts["sent"] == 1
+            Notify(webhook_url=SecretStr(url)),
+            ("opened", shown()),
+            until=lambda made: made.counts["sent"] == 1,
         )
         assert len(got) == 3
         assert made.counts == {"sent": 1, "failed": 0, "dropped": 0}
     with hook([500] * 4) as (url, got):
         run(
-            Notify(webhook_url=SecretStr(url)), ("opened", shown()), until=lambda made: made.counts["failed"] == 1
+            Notify(webhook_url=SecretStr(url)),
+            ("opened", shown()),
+            until=lambda made: made.counts["failed"] == 1,
         )
         assert len(got) == 4
 
@@ -132,7 +140,9 @@ def test_a_hook_cannot_send_a_notice_elsewhere() -> None:
     """A redirection is no success, and is not followed."""
     with hook([302] * 4) as (url, got):
         run(
-            Notify(webhook_url=SecretStr(url)), ("opened", shown()), until=lambda made: made.counts["failed"] == 1
+            Notify(webhook_url=SecretStr(url)),
+            ("opened", shown()),
+            until=lambda made: made.counts["failed"] == 1,
         )
 
     assert {line for line, _, _ in got} == {f"POST /{SECRET}"}
@@ -199,7 +209,8 @@ def test_a_ping_that_fails_is_told_once_without_its_address(caplog: pytest.LogCa
 def test_secrets_of_the_settings_are_not_shown() -> None:
     """Neither in print nor in JSON."""
     settings = Notify(
-        webhook_url=SecretStr(f"https://hook.test/{SECRET}"), heartbeat_url=SecretStr(f"https://hc.test/{SECRET}")
+        webhook_url=SecretStr(f"https://hook.test/{SECRET}"),
+        heartbeat_url=SecretStr(f"https://hc.test/{SECRET}"),
     )
 
     assert SECRET not in repr(settings)
