@@ -1,1 +1,1 @@
-"""What the host should be: settings, desired state, drift, plan. Pure, apart from loading settings."""
+"""The configuration of a host: settings, desired state, lint, drift, plan. Pure, apart from loading settings."""

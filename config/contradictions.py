@@ -1,7 +1,8 @@
-"""What no key can know alone: settings that are right each for itself and cannot hold together.
+"""Contradictions between settings that are valid each for itself.
 
-Pure. Looks at the tables before they are checked, so that a slip elsewhere hides nothing; what has the wrong
-type is passed over here, because it is told anyway.
+Pure. The checks read the tables before validation: pydantic returns no values at all if one of them is invalid, and an
+error in one key must not hide a contradiction between others. Values of the wrong type are ignored here, since
+validation reports them. Derived values come from the functions that validation uses too.
 """
 
 import re
@@ -9,141 +10,137 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from postward.config.errors import Loc
-from postward.config.fields import is_address, is_host_name, quoted, words_of
-from postward.config.host import Host, supports
+from postward.config.fields import is_address, joined, quoted
+from postward.config.host import Host, supports, with_mydomain
 from postward.config.parameters import LOGIN_IN_MAIN_CF, references
 from postward.config.providers import with_provider
 from postward.config.relay import with_port_and_tls
+from postward.parsers.postconf import split_list
 
 Problem = tuple[Loc, str]
+Table = Mapping[str, Any]
 
 
-def contradictions(settings: Mapping[str, Any]) -> Iterator[Problem]:
-    """Where settings contradict each other: the place, and what is wrong; what would be right."""
-    host = _host(settings.get("host"))
-    relays = [_texts(relay) for relay in _list(settings.get("relay"))]
+def contradictions(settings: Table) -> Iterator[Problem]:
+    """Yield the location of each contradiction and a message that says how to resolve it."""
+    host, relays, main_cf = _host(settings), _relays(settings), _table(settings, "main_cf")
     for check in (
         _repeated_name,
-        _repeated_hop,
+        _repeated_next_hop,
         _no_senders,
-        _other_kind_of_fallback,
+        _other_wrapper_mode,
         _other_authorities,
-        _sent_in_clear,
+        _cleartext_login,
     ):
         for index, relay in enumerate(relays[1:], 1):
             yield from check(index, relay, relays)
     yield from _fallback_first(relays)
     yield from _repeated_senders(relays)
-    yield from _one_sender(host, relays, settings.get("main_cf"))
-    yield from _unreachable(host, relays)
-    yield from _swallowed_probe(host, settings.get("probe"))
-    yield from _circles(host, settings.get("main_cf"))
-    yield from _logins(settings.get("main_cf"))
+    yield from _rewritten_senders(host, relays, main_cf)
+    yield from _unreachable_relays(host, relays)
+    yield from _local_probe(host, _table(settings, "probe"))
+    yield from _circular_references({"host": host, "main_cf": main_cf})
+    yield from _logins(main_cf)
 
 
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _table(settings: Table, name: str) -> dict[str, Any]:
+    table = settings.get(name)
+    return table if isinstance(table, dict) else {}
 
 
-def _texts(relay: object) -> dict[str, Any]:
-    """A relay's settings as far as they are usable; the port and tls that follow from each other are filled in."""
+def _host(settings: Table) -> dict[str, str]:
+    """Return the strings of the `[host]` table, with defaults and mydomain."""
+    defaults = {key: info.default for key, info in Host.model_fields.items()}
+    host = with_mydomain(defaults | _table(settings, "host"))
+    return {key: text for key, value in host.items() if isinstance(text := joined(value), str)}
+
+
+def _relays(settings: Table) -> list[dict[str, Any]]:
+    """Return the usable values of each relay that are not empty, with provider, port and tls filled in."""
+    relays = settings.get("relay")
+    return [_usable(relay) for relay in relays] if isinstance(relays, list) else []
+
+
+def _usable(relay: object) -> dict[str, Any]:
     if not isinstance(relay, dict):
         return {}
-    kinds = {"port": int, "senders": list, "fallback": bool}
-    return {
-        key: value
-        for key, value in with_port_and_tls(with_provider(relay)).items()
-        if isinstance(value, kinds.get(key, str)) and value
-    }
+    types = {"port": int, "senders": list, "fallback": bool}
+    filled = with_port_and_tls(with_provider(relay))
+    return {key: value for key, value in filled.items() if isinstance(value, types.get(key, str)) and value}
 
 
-def _host(table: object) -> dict[str, str]:
-    """The [host] table with its defaults."""
-    given = table if isinstance(table, dict) else {}
-    host = {
-        key: ", ".join(filter(_is_text, value)) if isinstance(value, list) else value
-        for key, value in ({key: info.default for key, info in Host.model_fields.items()} | given).items()
-    }
-    host = {key: value for key, value in host.items() if isinstance(value, str)}
-    if host.get("mydomain") == "" and is_host_name(host.get("myhostname", "")):
-        host["mydomain"] = host["myhostname"].partition(".")[2]
-    return host
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _called(index: int, relay: dict[str, Any]) -> str:
+def _named(index: int, relay: Table) -> str:
     return f"relay {quoted(relay['name'])}" if "name" in relay else f"relay[{index + 1}]"
 
 
-def _hop(relay: dict[str, Any]) -> tuple[str, int] | None:
+def _next_hop(relay: Table) -> tuple[str, int] | None:
     return (relay["host"].lower(), relay["port"]) if "host" in relay and "port" in relay else None
 
 
-def _repeated_name(index: int, relay: dict[str, Any], relays: list[dict[str, Any]]) -> Iterator[Problem]:
+def _repeated_name(index: int, relay: Table, relays: list[dict[str, Any]]) -> Iterator[Problem]:
     if "name" in relay and relay["name"] in [other.get("name") for other in relays[:index]]:
-        yield ("relay", index, "name"), f"is {quoted(relay['name'])} for the second time; choose another name"
+        yield (
+            ("relay", index, "name"),
+            f"must be unique, and another relay is called {quoted(relay['name'])}; choose another name",
+        )
 
 
-def _repeated_hop(index: int, relay: dict[str, Any], relays: list[dict[str, Any]]) -> Iterator[Problem]:
-    hops = [_hop(other) for other in relays[:index]]
-    if (hop := _hop(relay)) and hop in hops:
+def _repeated_next_hop(index: int, relay: Table, relays: list[dict[str, Any]]) -> Iterator[Problem]:
+    hops = [_next_hop(other) for other in relays[:index]]
+    if (hop := _next_hop(relay)) and hop in hops:
         first = hops.index(hop)
         yield (
             ("relay", index, "host"),
             (
-                f"is, with port {hop[1]}, also that of {_called(first, relays[first])}, and Postfix knows a login by host and port; "
-                "use another name or port of the relay, or one [[relay]] for both"
+                f"is the same as that of {_named(first, relays[first])}, with the same port {hop[1]}: Postfix keeps one login "
+                "per host and port; use another name or port of the relay, or one [[relay]] for both"
             ),
         )
 
 
-def _no_senders(index: int, relay: dict[str, Any], relays: list[dict[str, Any]]) -> Iterator[Problem]:
+def _no_senders(index: int, relay: Table, _relays: list[dict[str, Any]]) -> Iterator[Problem]:
     if relay and "senders" not in relay and "fallback" not in relay:
         yield (
             ("relay", index, "senders"),
             (
-                "is empty, so that the relay would never get mail: the first one takes all; "
-                'say whose mail goes here, as in senders = ["@example.com"], or fallback = true'
+                "is required: the first relay takes all mail, and this one would receive none; "
+                'write senders = ["@example.com"], or fallback = true'
             ),
         )
 
 
-def _other_kind_of_fallback(
-    index: int, relay: dict[str, Any], relays: list[dict[str, Any]]
-) -> Iterator[Problem]:
-    """A fallback is tried within the same delivery, by the same smtp(8) service, which has one smtp_tls_wrappermode."""
+def _other_wrapper_mode(index: int, relay: Table, relays: list[dict[str, Any]]) -> Iterator[Problem]:
+    """The same smtp(8) service tries the fallback in the same delivery, and has one smtp_tls_wrappermode."""
     first, tls = relays[0].get("tls"), relay.get("tls")
     if "fallback" in relay and first and tls and (first == "implicit") != (tls == "implicit"):
         yield (
             ("relay", index, "tls"),
             (
-                f"is {quoted(tls)}, and that of {_called(0, relays[0])} is {quoted(first)}: a fallback is reached in the same way "
-                "as the first relay; use the STARTTLS port of both, or implicit TLS for both"
+                f"is {quoted(tls)}, but that of {_named(0, relays[0])} is {quoted(first)}: a fallback uses the first relay's "
+                "smtp_tls_wrappermode; use the STARTTLS port of both, or implicit TLS for both"
             ),
         )
 
 
-def _other_authorities(index: int, relay: dict[str, Any], relays: list[dict[str, Any]]) -> Iterator[Problem]:
+def _other_authorities(index: int, relay: Table, relays: list[dict[str, Any]]) -> Iterator[Problem]:
     others = [other["ca_file"] for other in relays[:index] if "ca_file" in other]
     if others and "ca_file" in relay and relay["ca_file"] != others[0]:
         yield (
             ("relay", index, "ca_file"),
-            f"is not {quoted(others[0])}, and smtp_tls_CAfile holds for all relays; write one file with the authorities of all",
+            f"must be {quoted(others[0])}: smtp_tls_CAfile applies to all relays; write one file with the authorities of all",
         )
 
 
-def _sent_in_clear(index: int, relay: dict[str, Any], relays: list[dict[str, Any]]) -> Iterator[Problem]:
-    kinds = {other.get("tls") for other in relays[:index] if "username" in other}
-    clash = {"opportunistic": "none", "none": "opportunistic"}.get(relay.get("tls", ""))
-    if "username" in relay and clash in kinds:
+def _cleartext_login(index: int, relay: Table, relays: list[dict[str, Any]]) -> Iterator[Problem]:
+    modes = {other.get("tls") for other in relays[:index] if "username" in other}
+    conflict = {"opportunistic": "none", "none": "opportunistic"}.get(relay.get("tls", ""))
+    if "username" in relay and conflict in modes:
         yield (
             ("relay", index, "tls"),
             (
-                f'is {quoted(relay["tls"])}, and another login has "{clash}": smtp_sasl_security_options holds for all relays, '
-                'so that the password of the opportunistic one could be sent unencrypted; write tls = "starttls" there'
+                f'is {quoted(relay["tls"])}, but another relay with a login has "{conflict}": smtp_sasl_security_options '
+                "applies to all relays, and the password of the opportunistic one could be sent unencrypted; "
+                'write tls = "starttls" there'
             ),
         )
 
@@ -152,109 +149,116 @@ def _fallback_first(relays: list[dict[str, Any]]) -> Iterator[Problem]:
     if relays and "fallback" in relays[0]:
         yield (
             ("relay", 0, "fallback"),
-            "is true for the first relay, which takes all mail anyway; remove it here",
+            "must not be true for the first relay, which takes all mail; remove it here",
         )
 
 
-def _one_sender(host: dict[str, str], relays: list[dict[str, Any]], main_cf: object) -> Iterator[Problem]:
-    """Senders are rewritten before mail is routed, so that nothing is left to route by."""
+def _rewritten_senders(
+    host: Mapping[str, str], relays: list[dict[str, Any]], main_cf: Table
+) -> Iterator[Problem]:
+    """Postfix rewrites senders before it routes mail by them."""
     if not host.get("rewrite_sender"):
         return
     for index, relay in enumerate(relays):
         if "senders" in relay:
             yield (
                 ("relay", index, "senders"),
-                "never match, because host.rewrite_sender gives all mail the same sender; remove one of the two",
+                "never match: host.rewrite_sender gives all mail the same sender; remove one of the two",
             )
     for name in ("sender_canonical_maps", "sender_canonical_classes"):
-        if isinstance(main_cf, dict) and name in main_cf:
+        if name in main_cf:
             yield ("main_cf", name), "is derived from host.rewrite_sender; remove one of the two"
 
 
 def _repeated_senders(relays: list[dict[str, Any]]) -> Iterator[Problem]:
-    seen: dict[str, int] = {}
+    listed: dict[str, int] = {}
     for index, relay in enumerate(relays):
         for number, sender in enumerate(relay.get("senders", [])):
             if not isinstance(sender, str):
                 continue
-            first = seen.get(sender.lower())
+            first = listed.get(sender.lower())
             if first is None:
-                seen[sender.lower()] = index
+                listed[sender.lower()] = index
             else:
                 yield (
                     ("relay", index, "senders", number),
-                    f"is {quoted(sender)}, which stands under {_called(first, relays[first])} already; remove one",
+                    f"must be unique, and {_named(first, relays[first])} lists {quoted(sender)} already; remove one",
                 )
 
 
-def _unreachable(host: dict[str, str], relays: list[dict[str, Any]]) -> Iterator[Problem]:
+def _unreachable_relays(host: Mapping[str, str], relays: list[dict[str, Any]]) -> Iterator[Problem]:
+    protocols, own_name = host.get("inet_protocols", "all"), host.get("myhostname", "").lower()
     for index, relay in enumerate(relays):
-        name, protocols = relay.get("host", ""), host.get("inet_protocols", "all")
+        name = relay.get("host", "")
         if is_address(name) and not supports(protocols, name):
             yield (
                 ("relay", index, "host"),
-                f'is {quoted(name)}, and host.inet_protocols is {quoted(protocols)}: it can never be reached; write inet_protocols = "all"',
+                (
+                    f"is {quoted(name)}, but host.inet_protocols is {quoted(protocols)}: Postfix could not connect; "
+                    'write inet_protocols = "all"'
+                ),
             )
-        if name and name.lower() == host.get("myhostname", "").lower():
+        if name and name.lower() == own_name:
             yield (
                 ("relay", index, "host"),
-                f"is {quoted(name)}, which is host.myhostname: mail would loop back to this host; write the name of the relay",
+                f"must not be host.myhostname ({quoted(name)}): mail would loop back to this host; write the relay's name",
             )
 
 
-def _swallowed_probe(host: dict[str, str], probe: object) -> Iterator[Problem]:
-    """A probe that is delivered here proves nothing."""
-    recipient = probe.get("recipient") if isinstance(probe, dict) else None
+def _local_probe(host: Mapping[str, str], probe: Table) -> Iterator[Problem]:
+    """A probe that is delivered on this host does not test the relay."""
+    recipient = probe.get("recipient")
     if not isinstance(recipient, str) or "@" not in recipient:
         return
     destinations = host.get("mydestination", "")
     for name in ("myorigin", "mydomain", "myhostname"):
-        destinations = destinations.replace(f"${name}", host.get(name, "")).replace(
-            f"${{{name}}}", host.get(name, "")
-        )
+        for reference in (f"${name}", f"${{{name}}}"):
+            destinations = destinations.replace(reference, host.get(name, ""))
     domain = recipient.rpartition("@")[2].lower()
-    if domain in words_of(destinations.lower()):
+    if domain in split_list(destinations.lower()):
         yield (
             ("probe", "recipient"),
             (
-                f"is in {quoted(domain)}, which ends on this host (host.mydestination), so that probes would never reach the relay; "
-                "write an address elsewhere, or take the domain out of host.mydestination"
+                f"is in {quoted(domain)}, which is delivered on this host (host.mydestination): probes would not reach the "
+                "relay; write an address elsewhere, or remove the domain from host.mydestination"
             ),
         )
 
 
-def _circles(host: dict[str, str], main_cf: object) -> Iterator[Problem]:
+def _circular_references(tables: Mapping[str, Table]) -> Iterator[Problem]:
     """A parameter that refers to itself stops every Postfix command ("unreasonable macro call nesting")."""
-    tables = {"host": host, "main_cf": main_cf if isinstance(main_cf, dict) else {}}
     values = {
         name: value for table in tables.values() for name, value in table.items() if isinstance(value, str)
     }
     for section, table in tables.items():
         for name in table:
-            if circle := _circle(name, values):
+            if path := _path_to_itself(name, values):
                 yield (
                     (section, name),
-                    f"refers to itself ({' → '.join(circle)}), which stops every Postfix command; write the value out",
+                    (
+                        f"must not refer to itself ({' → '.join(path)}): every Postfix command fails with that; "
+                        "write the value out"
+                    ),
                 )
 
 
-def _circle(name: str, values: Mapping[str, str]) -> list[str] | None:
-    """The way from a parameter back to itself."""
-    ways, seen = [[name]], {name}
-    while ways:
-        way = ways.pop()
-        for reference in references(values.get(way[-1], "")):
+def _path_to_itself(name: str, values: Mapping[str, str]) -> list[str] | None:
+    """Return the references that lead from a parameter back to itself, or None."""
+    paths, visited = [[name]], {name}
+    while paths:
+        path = paths.pop()
+        for reference in references(values.get(path[-1], "")):
             if reference == name:
-                return [*way, name]
-            if reference not in seen:
-                seen.add(reference)
-                ways.append([*way, reference])
+                return [*path, name]
+            if reference not in visited:
+                visited.add(reference)
+                paths.append([*path, reference])
     return None
 
 
-def _logins(main_cf: object) -> Iterator[Problem]:
-    """Tables of passwords whose entries stand in main.cf itself."""
-    for name, value in main_cf.items() if isinstance(main_cf, dict) else ():
+def _logins(main_cf: Table) -> Iterator[Problem]:
+    """Password tables whose entries stand in main.cf itself."""
+    for name, value in main_cf.items():
         if (
             name.endswith("_password_maps")
             and isinstance(value, str)

@@ -1,7 +1,7 @@
-"""Settings → what Postfix should have: main.cf parameters and lookup tables, as a value.
+"""Settings → the desired state of Postfix: main.cf parameters, lookup tables and services of master.cf.
 
-Pure: the same settings, facts and passwords give the same `DesiredState`. How each parameter follows from a
-relay's `tls` is in `_TLS_LEVEL`; an administrator never writes `smtp_tls_wrappermode` or a `sasl_passwd` key.
+Pure: the same settings, facts and passwords give the same `DesiredState`. Postward derives `smtp_tls_wrappermode`, the
+TLS levels (`_TLS_LEVEL`) and the keys of `sasl_passwd` from the relays; an admin does not write them.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from postward.config.settings import Settings
 # relay.tls → smtp_tls_security_level (postconf(5)); with relay.verify, "encrypt" becomes "secure".
 _TLS_LEVEL = {"starttls": "encrypt", "implicit": "encrypt", "opportunistic": "may", "none": "none"}
 
-# Table type → how the file ends that postmap(1) makes of it; "" where Postfix reads the text itself.
+# Table type → suffix of the index that postmap(1) builds; "" if Postfix reads the text itself.
 _INDEX_SUFFIX = {
     "hash": ".db",
     "btree": ".db",
@@ -27,8 +27,8 @@ _INDEX_SUFFIX = {
 }
 _TABLE_TYPES = frozenset(_INDEX_SUFFIX)
 
-# What Postward wants unless [main_cf] says otherwise. Most are Postfix's own defaults: a left-over of an old
-# how-to in one of these, and no mail leaves, or is lost, whatever the relay's settings are.
+# Values that [main_cf] can override. Most are Postfix's defaults. With another value in one of them, left over from
+# an old how-to, mail can stay or get lost whatever the relay's settings are.
 _DEFAULTS = {
     "default_transport": "smtp",
     "defer_transports": "",
@@ -37,19 +37,19 @@ _DEFAULTS = {
     "smtp_sasl_mechanism_filter": "",
     "smtp_sasl_auth_soft_bounce": "yes",
     "smtp_sender_dependent_authentication": "no",
-    # Without it Postfix logs no successful TLS session.
+    # At 0, Postfix does not log successful TLS sessions.
     "smtp_tls_loglevel": "1",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class PostfixFacts:
-    """What is known of the Postfix at hand before anything is decided.
+    """Facts about the installed Postfix.
 
     Attributes:
-        config_directory: the folder of main.cf.
+        config_directory: the directory of main.cf.
         default_map_type: default_database_type, as in "hash".
-        map_types: what `postconf -m` lists.
+        map_types: the types that `postconf -m` lists.
     """
 
     config_directory: str
@@ -59,13 +59,13 @@ class PostfixFacts:
 
 @dataclass(frozen=True, slots=True)
 class LookupTable:
-    """A lookup table that Postward writes whole, text and index.
+    """A lookup table that Postward owns: source text and index.
 
     Attributes:
         name: file name in config_directory.
         type: Postfix's table type, as in "hash".
-        entries: (key, value), in order; never shown when `secret`.
-        secret: the files are for root alone (0600), and values are masked wherever they are printed.
+        entries: (key, value), in order.
+        secret: only root may read the files (0600), and printed values are masked.
     """
 
     name: str
@@ -75,8 +75,8 @@ class LookupTable:
 
     @property
     def text(self) -> str:
-        """The source file, as postmap(1) reads it."""
-        header = "# Written by Postward from its settings; changes made here are undone.\n"
+        """The content of the source file, in the format of postmap(1)."""
+        header = "# Written by Postward from its settings. Changes made here are overwritten.\n"
         return header + "".join(f"{key} {value}\n" for key, value in self.entries)
 
     @property
@@ -86,22 +86,22 @@ class LookupTable:
 
     @property
     def index_name(self) -> str | None:
-        """File name of the compiled table (postmap(1)); None for types that Postfix reads as text."""
+        """File name of the index (postmap(1)); None for types that Postfix reads as text."""
         suffix = _INDEX_SUFFIX[self.type]
         return f"{self.name}{suffix}" if suffix else None
 
 
-# Services of master.cf that are Postward's own begin so; any other is left alone.
+# Prefix of Postward's own services in master.cf. Other services are not touched.
 OWN_SERVICE = "postward-"
 
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """A service of master.cf: smtp(8) with parameters of its own.
+    """A service of master.cf: smtp(8) with its own parameters.
 
     Attributes:
-        relay: the relay that it is for.
-        overrides: (parameter, value), without white space.
+        relay: the name of the relay that it serves.
+        overrides: (parameter, value); the values contain no white space.
     """
 
     relay: str
@@ -114,14 +114,14 @@ class Transport:
 
     @property
     def definition(self) -> str:
-        """The line of master.cf (master(5)), its words separated by one blank. Not chrooted."""
+        """The line of master.cf (master(5)), its fields separated by one space. Not chrooted."""
         options = " ".join(f"-o {name}={value}" for name, value in self.overrides)
         return f"{self.name} unix - - n - - smtp {options}"
 
 
 @dataclass(frozen=True, slots=True)
 class DesiredState:
-    """What the settings say: parameters as main.cf would have them, and the tables and services they refer to."""
+    """The parameters of main.cf that the settings require, and the tables and services to which they refer."""
 
     parameters: Mapping[str, str]
     tables: tuple[LookupTable, ...]
@@ -129,19 +129,19 @@ class DesiredState:
 
 
 class UnsupportedMapTypeError(Exception):
-    """The table type asked for is not one this Postfix can build."""
+    """Postfix cannot build tables of the configured type."""
 
 
 def desired_state(settings: Settings, facts: PostfixFacts, passwords: Mapping[str, str]) -> DesiredState:
-    """What Postfix should have.
+    """Return the desired state of Postfix.
 
     Args:
         settings: the settings.
-        facts: what this Postfix can do.
+        facts: the capabilities of this Postfix.
         passwords: relay name → password, for each relay with a username.
 
     Raises:
-        UnsupportedMapTypeError: postfix.map_type is not supported here.
+        UnsupportedMapTypeError: this Postfix cannot build tables of postfix.map_type.
     """
     tables = _Tables(facts, _map_type(settings.postfix.map_type, facts))
     host = settings.host
@@ -162,51 +162,55 @@ def desired_state(settings: Settings, facts: PostfixFacts, passwords: Mapping[st
         **_rewriting(host),
         **settings.main_cf,
     }
-    return DesiredState(parameters, tuple(tables.written), _transports(settings.relay))
+    return DesiredState(parameters, tuple(tables.collected), _transports(settings.relay))
 
 
-def _map_type(wanted: str, facts: PostfixFacts) -> str:
-    chosen = facts.default_map_type if wanted == "auto" else wanted
+def _map_type(setting: str, facts: PostfixFacts) -> str:
+    map_type = facts.default_map_type if setting == "auto" else setting
     possible = sorted(facts.map_types & _TABLE_TYPES)
-    if chosen not in possible:
+    if map_type not in possible:
         raise UnsupportedMapTypeError(
-            f'postfix.map_type: "{chosen}" is no kind of table that this Postfix can build; write one of: {", ".join(possible)}'
+            f'postfix.map_type: must be a table type that this Postfix can build, not "{map_type}"; '
+            f"write one of: {', '.join(possible)}"
         )
-    return chosen
+    return map_type
 
 
 class _Tables:
-    """Collects the tables while parameters are derived, and gives each the form in which main.cf refers to it."""
+    """Collect the tables to which the derived parameters refer."""
 
     def __init__(self, facts: PostfixFacts, map_type: str) -> None:
         self._directory = facts.config_directory
         self._type = map_type
-        self.written: list[LookupTable] = []
+        self.collected: list[LookupTable] = []
 
     def refer(self, name: str, entries: list[tuple[str, str]], *, secret: bool = False) -> str:
-        """`type:path` of a table with these entries; "" if there are none."""
+        """Add a table with these entries, and return its reference, `type:path`; "" without entries."""
         if not entries:
             return ""
-        self.written.append(LookupTable(name, self._type, tuple(entries), secret))
+        self.collected.append(LookupTable(name, self._type, tuple(entries), secret))
         return f"{self._type}:{self._directory}/{name}"
 
 
 def _routing(relays: list[Relay], tables: _Tables) -> dict[str, str]:
-    """Which relay takes whose mail. One with another wrapper mode than the first needs a transport of its own."""
-    hops = [(sender, relay) for relay in relays for sender in relay.senders]
-    own = [(sender, relay) for sender, relay in hops if _needs_transport(relay, relays)]
-    shared = [(sender, relay.next_hop) for sender, relay in hops if not _needs_transport(relay, relays)]
-    transports = [(sender, f"{OWN_SERVICE}{relay.name}:{relay.next_hop}") for sender, relay in own]
+    """Route mail by sender. A relay whose wrapper mode differs from the first relay's gets its own transport."""
+    routes = [(sender, relay) for relay in relays for sender in relay.senders]
+    next_hops = [(sender, relay.next_hop) for sender, relay in routes if not _needs_transport(relay, relays)]
+    transports = [
+        (sender, f"{OWN_SERVICE}{relay.name}:{relay.next_hop}")
+        for sender, relay in routes
+        if _needs_transport(relay, relays)
+    ]
     return {
         "relayhost": relays[0].next_hop,
         "smtp_fallback_relay": ", ".join(relay.next_hop for relay in relays if relay.fallback),
-        "sender_dependent_relayhost_maps": tables.refer("sender_relay", shared),
+        "sender_dependent_relayhost_maps": tables.refer("sender_relay", next_hops),
         "sender_dependent_default_transport_maps": tables.refer("sender_transport", transports),
     }
 
 
 def _needs_transport(relay: Relay, relays: list[Relay]) -> bool:
-    """smtp_tls_wrappermode holds for a whole service of master.cf."""
+    """Return True if the first relay's service cannot serve this relay: a service has one smtp_tls_wrappermode."""
     return bool(relay.senders) and (relay.tls == "implicit") != (relays[0].tls == "implicit")
 
 
@@ -217,7 +221,7 @@ def _transports(relays: list[Relay]) -> tuple[Transport, ...]:
             (
                 ("smtp_tls_wrappermode", "yes" if relay.tls == "implicit" else "no"),
                 ("smtp_tls_security_level", _level(relay)),
-                # A fallback is reached with the first relay's wrapper mode.
+                # The fallback is for the first relay's wrapper mode.
                 ("smtp_fallback_relay", ""),
             ),
         )
@@ -227,7 +231,7 @@ def _transports(relays: list[Relay]) -> tuple[Transport, ...]:
 
 
 def _rewriting(host: Host) -> dict[str, str]:
-    """One sender for all mail (ADDRESS_REWRITING_README), also in headers, also for the LAN's clients."""
+    """Rewrite the sender of all mail, in headers too, and for clients of the LAN too (ADDRESS_REWRITING_README)."""
     if not host.rewrite_sender:
         return {}
     return {
@@ -238,7 +242,7 @@ def _rewriting(host: Host) -> dict[str, str]:
 
 
 def _limits(relay: Relay) -> Mapping[str, str]:
-    """What the first relay's provider is known to want."""
+    """Return the parameters that respect the limits of the first relay's provider."""
     provider = PROVIDERS.get(relay.provider)
     return provider.parameters if provider else {}
 
@@ -248,7 +252,7 @@ def _level(relay: Relay) -> str:
 
 
 def _tls(relays: list[Relay], tables: _Tables) -> dict[str, str]:
-    """One level for all in main.cf; a policy table only if relays differ (TLS_README, "Policy table")."""
+    """Set one TLS level in main.cf, and a policy table if the relays differ (TLS_README)."""
     levels = [(relay.next_hop, _level(relay)) for relay in relays]
     mixed = len({level for _, level in levels}) > 1
     parameters = {
@@ -262,7 +266,7 @@ def _tls(relays: list[Relay], tables: _Tables) -> dict[str, str]:
 
 
 def _sasl(relays: list[Relay], passwords: Mapping[str, str], tables: _Tables) -> dict[str, str]:
-    """Credentials by next hop. PLAIN and LOGIN must be allowed (Postfix's default forbids them), but only under TLS."""
+    """Set credentials by next hop. Postfix's default forbids PLAIN and LOGIN; allow them, under TLS only where possible."""
     logins = [relay for relay in relays if relay.username]
     if not logins:
         return {"smtp_sasl_auth_enable": "no", "smtp_sasl_password_maps": ""}

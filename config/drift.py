@@ -1,6 +1,6 @@
-"""Desired state and actual state → where they differ, each departure named once.
+"""Desired state and actual state → drift: the list of differences.
 
-Pure. Values are compared as Postfix reads them: lists by their items, texts without surrounding white space.
+Pure. Values are compared as Postfix reads them, as lists of items: commas and white space separate alike.
 """
 
 import re
@@ -10,11 +10,12 @@ from enum import Enum
 
 from postward.config.desired import DesiredState, LookupTable
 from postward.parsers.postconf import split_list
+from postward.parsers.scrub import MASK, printable
 
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """A lookup table as it is on disk.
+    """The state of a lookup table on disk.
 
     Attributes:
         text: the source file; None if it is missing.
@@ -22,7 +23,7 @@ class TableState:
         owner: (uid, gid) of the source file.
         index_mode: permission bits of the index; None if it is missing.
         index_owner: (uid, gid) of the index.
-        index_current: every entry can be looked up, with its value, and the index is not older than its source.
+        index_current: the index returns the value of every entry, and is not older than its source.
     """
 
     text: str | None = field(default=None, repr=False)
@@ -35,13 +36,13 @@ class TableState:
 
 @dataclass(frozen=True, slots=True)
 class ActualState:
-    """What Postfix has.
+    """The actual state of Postfix.
 
     Attributes:
-        parameters: effective values, as `postconf NAME…` prints them; one that this Postfix does not know is not there.
-        tables: tables by name.
-        services: Postward's own services of master.cf, as `postconf -M` prints them, by name.
-        unloaded: since when main.cf or master.cf has been changed and the running Postfix has not read it (hh:mm:ss).
+        parameters: effective values, as `postconf NAME…` prints them; parameters unknown to this Postfix are missing.
+        tables: table name → its state.
+        services: name → line of Postward's own services in master.cf, as `postconf -M` prints them.
+        unloaded: time (hh:mm:ss) of a change of main.cf or master.cf that the running Postfix has not read; else None.
     """
 
     parameters: Mapping[str, str]
@@ -51,26 +52,26 @@ class ActualState:
 
 
 class Kind(Enum):
-    """What a departure is about."""
+    """The object that drifted."""
 
     PARAMETER = "a parameter of main.cf"
-    TABLE = "a lookup table's source, or who may read it"
-    INDEX = "an index that is missing, or does not answer as its source does"
+    TABLE = "the source of a lookup table, or the permissions of its files"
+    INDEX = "an index that is missing, or does not return the entries of its source"
     SERVICE = "a service of master.cf"
-    STALE_SERVICE = "a service of Postward's that is no longer wanted"
+    STALE_SERVICE = "a service of Postward that the settings no longer require"
     UNLOADED = "files that the running Postfix has not read"
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One departure.
+    """One difference between desired and actual state.
 
     Attributes:
-        name: the parameter, or the file's or service's name.
-        actual: what is there, in words fit to print: never a table's content, nor a login that stands in main.cf.
-        desired: what should be there; for a parameter, the value to set.
-        table: the table to write anew.
-        kind: what it is about.
+        name: the parameter, file or service.
+        actual: the actual value or condition, printable. It holds no content of a table and no login from main.cf.
+        desired: the desired value or condition; for a parameter, the value to set.
+        table: the table to write.
+        kind: the kind of the object.
     """
 
     name: str
@@ -81,39 +82,39 @@ class Drift:
 
 
 def drift(desired: DesiredState, actual: ActualState) -> list[Drift]:
-    """Every departure of the actual from the desired state."""
-    found = [
-        Drift(name, _printable(actual.parameters[name]), value)
+    """Return every difference of the actual from the desired state."""
+    drifts = [
+        Drift(name, _without_logins(actual.parameters[name]), value)
         for name, value in desired.parameters.items()
         if name in actual.parameters and split_list(actual.parameters[name]) != split_list(value)
     ]
     for table in desired.tables:
-        found += _table_drift(table, actual.tables.get(table.name, TableState()))
-    found += _service_drift(desired, actual)
-    if actual.unloaded and not found:
-        words = f"changed at {actual.unloaded}, not read by the running Postfix"
-        found.append(Drift("main.cf", words, "in force", kind=Kind.UNLOADED))
-    return found
+        drifts += _table_drift(table, actual.tables.get(table.name, TableState()))
+    drifts += _service_drift(desired, actual)
+    if actual.unloaded and not drifts:
+        condition = f"changed at {actual.unloaded}, not read by the running Postfix"
+        drifts.append(Drift("main.cf", condition, "in force", kind=Kind.UNLOADED))
+    return drifts
 
 
 def unknown_parameters(desired: DesiredState, actual: ActualState) -> list[str]:
-    """Desired parameters that this release does not know: postconf prints every one that it does."""
+    """Return the desired parameters that this release of Postfix does not know: postconf prints all that it knows."""
     return [name for name in desired.parameters if name not in actual.parameters]
 
 
 def _service_drift(desired: DesiredState, actual: ActualState) -> Iterator[Drift]:
-    wanted = {transport.name: transport.definition for transport in desired.transports}
-    for name, definition in wanted.items():
-        found = actual.services.get(name, "")
-        if found.split() != definition.split():
-            yield Drift(name, found or "missing", definition, kind=Kind.SERVICE)
-    for name in actual.services.keys() - wanted.keys():
+    definitions = {transport.name: transport.definition for transport in desired.transports}
+    for name, definition in definitions.items():
+        line = actual.services.get(name, "")
+        if line.split() != definition.split():
+            yield Drift(name, line or "missing", definition, kind=Kind.SERVICE)
+    for name in actual.services.keys() - definitions.keys():
         yield Drift(name, actual.services[name], "removed", kind=Kind.STALE_SERVICE)
 
 
-def _printable(value: str) -> str:
-    """People write logins into main.cf itself: `smtp_sasl_password_maps = static:user:password`."""
-    return re.sub(r"\b(static|inline):.*", r"\1:********", value, flags=re.DOTALL)
+def _without_logins(value: str) -> str:
+    """Mask logins that stand in main.cf itself: `smtp_sasl_password_maps = static:user:password`."""
+    return printable(re.sub(r"\b(static|inline):.*", rf"\1:{MASK}", value, flags=re.DOTALL))
 
 
 def _table_drift(table: LookupTable, state: TableState) -> Iterator[Drift]:
@@ -122,8 +123,8 @@ def _table_drift(table: LookupTable, state: TableState) -> Iterator[Drift]:
         yield Drift(table.name, ", ".join(faults), access, table, Kind.TABLE)
     if table.index_name and (faults := list(_index_faults(table, state))):
         built = f"{access}, built from {table.name}"
-        answers = state.index_mode is not None and (state.text != table.text or state.index_current)
-        kind = Kind.TABLE if answers else Kind.INDEX
+        usable = state.index_mode is not None and (state.text != table.text or state.index_current)
+        kind = Kind.TABLE if usable else Kind.INDEX
         yield Drift(table.index_name, ", ".join(faults), built, table, kind)
 
 

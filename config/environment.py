@@ -1,7 +1,8 @@
 """Overrides from the environment: `POSTWARD_SECTION__KEY`, and `POSTWARD_RELAY__NAME__KEY` for one relay.
 
-Every variable with two underscores is an override and must be a setting. `POSTWARD_CONFIG`, which names the file,
-and what others put there (Kubernetes: `POSTWARD_PORT`) have none, and are left alone unless they look like a slip.
+A variable with two consecutive underscores is an override, and must name a setting. Other variables are ignored:
+`POSTWARD_CONFIG`, which names the settings file, and those of other programs (Kubernetes: `POSTWARD_PORT`). A variable
+that would be an override with two underscores is an error.
 """
 
 import os
@@ -21,24 +22,78 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 
 @dataclass(slots=True)
 class Overrides:
-    """What the environment changes.
+    """The changes that the environment makes.
 
     Attributes:
-        values: the sections it touches, as they are with the changes.
-        variables: place of a setting → the variable that sets it.
-        problems: variables that cannot be taken, one line each.
+        file: the settings of the file.
+        models: section → its model, as from `models_of`.
+        values: the sections that the environment changes, with its changes.
+        variables: location of a setting → the variable that sets it.
+        problems: refused variables, one line each.
     """
 
+    file: Mapping[str, Any] = field(repr=False)
+    models: Mapping[str, type[Section] | None] = field(repr=False)
     values: dict[str, Any] = field(default_factory=dict, repr=False)
     variables: dict[Loc, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def refuse(self, variable: str, words: str) -> None:
-        self.problems.append(f"environment: {variable}: {words}")
+    def add(self, variable: str, text: str) -> None:
+        """Apply or refuse a variable."""
+        section, *rest = variable[len(_PREFIX) :].split("__")
+        section = section.lower()
+        if not rest:
+            self._refuse_single_underscore(variable)
+        elif section not in self.models:
+            self._refuse(variable, f"is not a setting; the sections are: {', '.join(self.models).upper()}")
+        elif not _is_unicode(text):
+            self._refuse(variable, "must be text in UTF-8")
+        elif section == "relay":
+            *name, key = (part.lower() for part in rest)
+            self._set_in_relay("__".join(name), key, variable, text)
+        else:
+            self._set(section, "__".join(rest), variable, text)
+
+    def _set(self, section: str, key: str, variable: str, text: str) -> None:
+        model, table = self.models[section], self.values.get(section, self.file.get(section, {}))
+        if model is not None or key.isupper():
+            key = key.lower()  # parameters of main.cf can have capital letters
+        if isinstance(table, dict):  # otherwise validation of the file reports it
+            self.values[section] = table | {key: _value(text, model, key)}
+            self.variables[section, key] = variable
+
+    def _set_in_relay(self, name: str, key: str, variable: str, text: str) -> None:
+        relays = self.values.get("relay", self.file.get("relay", []))
+        names = [_name_in_variable(relay) for relay in relays] if isinstance(relays, list) else None
+        if not name:
+            self._refuse(variable, f"is not a setting; write {_PREFIX}RELAY__NAME__{key.upper()}")
+        elif names is None:
+            return  # validation of the file reports it
+        elif names.count(name) != 1:
+            listed = ", ".join(filter(None, names)).upper() or "none"
+            number = "several relays have" if name in names else "no relay has"
+            self._refuse(variable, f"{number} this name; the relays are: {listed}")
+        else:
+            index = names.index(name)
+            relay = relays[index] | {key: _value(text, self.models["relay"], key)}
+            self.values["relay"] = [*relays[:index], relay, *relays[index + 1 :]]
+            self.variables["relay", index, key] = variable
+
+    def _refuse(self, variable: str, message: str) -> None:
+        self.problems.append(f"environment: {variable}: {message}")
+
+    def _refuse_single_underscore(self, variable: str) -> None:
+        """Refuse a variable that would be a setting with two underscores."""
+        name = variable[len(_PREFIX) :].lower()
+        for section, model in self.models.items():
+            key = name.removeprefix(f"{section}_")
+            if name == section or (key != name and model is not None and key in model.model_fields):
+                correct = f"{section}__{key if key != name else 'key'}".replace("relay__", "relay__name__")
+                self._refuse(variable, f"is not a setting; write {_PREFIX}{correct.upper()}")
 
 
 def models_of(settings: type[BaseSettings]) -> dict[str, type[Section] | None]:
-    """Section → its model (a relay's for `relay`); None for a free table."""
+    """Return section → its model (for `relay`, the model of one relay); None for a free table."""
     models: dict[str, type[Section] | None] = {}
     for name, info in settings.model_fields.items():
         model = get_args(info.annotation)[0] if get_origin(info.annotation) is list else info.annotation
@@ -49,77 +104,22 @@ def models_of(settings: type[BaseSettings]) -> dict[str, type[Section] | None]:
 def read_overrides(
     environ: Mapping[str, str], file: Mapping[str, Any], models: Mapping[str, type[Section] | None]
 ) -> Overrides:
-    """The overrides in an environment. Pure.
-
-    Args:
-        environ: the environment.
-        file: the settings of the file.
-        models: as from `models_of`.
-    """
-    found = Overrides()
+    """Return the overrides in an environment, for the settings of a file. Pure."""
+    overrides = Overrides(file, models)
     for variable in sorted(environ):
-        if not variable.upper().startswith(_PREFIX):
-            continue
-        section, *rest = variable[len(_PREFIX) :].split("__")
-        section = section.lower()
-        if not rest:
-            _slip(variable, models, found)
-        elif section not in models:
-            found.refuse(variable, f"is not a setting; the sections are: {', '.join(models).upper()}")
-        elif not environ[variable].isascii() and not _is_unicode(environ[variable]):
-            found.refuse(variable, "is not text in UTF-8; write it in UTF-8")
-        elif section == "relay":
-            _override_relay(variable, environ[variable], file, models[section], found)
-        else:
-            key = "__".join(rest)
-            key = key if models[section] is None and not key.isupper() else key.lower()
-            table = found.values.get(section, file.get(section, {}))
-            if isinstance(table, dict):  # else the file is wrong there, which is told anyway
-                found.values[section] = table | {key: _value(environ[variable], models[section], key)}
-                found.variables[section, key] = variable
-    return found
+        if variable.upper().startswith(_PREFIX):
+            overrides.add(variable, environ[variable])
+    return overrides
 
 
-def _slip(variable: str, models: Mapping[str, type[Section] | None], found: Overrides) -> None:
-    """One underscore where two are needed is a slip, if it would be a setting with two."""
-    name = variable[len(_PREFIX) :].lower()
-    for section, model in models.items():
-        key = name.removeprefix(f"{section}_")
-        if name == section or (key != name and model is not None and key in model.model_fields):
-            right = f"{section}__{key if key != name else 'key'}".replace("relay__", "relay__name__")
-            found.refuse(variable, f"is not a setting; write {_PREFIX}{right.upper()}")
-
-
-def _override_relay(
-    variable: str, text: str, file: Mapping[str, Any], model: type[Section] | None, found: Overrides
-) -> None:
-    name, _, key = variable[len(_PREFIX) :].lower().partition("__")[2].rpartition("__")
-    if not name:
-        found.refuse(variable, f"is not a setting; write {_PREFIX}RELAY__NAME__{key.upper()}")
-        return
-    relays = found.values.get("relay", file.get("relay", []))
-    if not isinstance(relays, list):
-        return  # the file is wrong there, which is told anyway
-    names = [_variable_name(relay) for relay in relays]
-    if names.count(name) != 1:
-        there_are = ", ".join(filter(None, names)).upper() or "none"
-        number = "more than one relay" if name in names else "no relay"
-        found.refuse(variable, f"there is {number} of this name; there are: {there_are}")
-        return
-    index = names.index(name)
-    patched = relays[index] | {key: _value(text, model, key)}
-    found.values["relay"] = [*relays[:index], patched, *relays[index + 1 :]]
-    found.variables["relay", index, key] = variable
-
-
-def _variable_name(relay: object) -> str:
-    """A relay's name as a variable can have it."""
+def _name_in_variable(relay: object) -> str:
+    """Return a relay's name in the form that a variable can hold, in lower case; "" without a name."""
     name = relay.get("name") if isinstance(relay, dict) else None
     return name.lower().replace("-", "_") if isinstance(name, str) else ""
 
 
 def _value(text: str, model: type[Section] | None, key: str) -> object:
-    """Text as the kind of value that the setting has; what cannot be that stays text, and is refused as such."""
+    """Return text as the setting's type. Unsuitable text is returned unchanged, and validation refuses it."""
     info = model.model_fields.get(key) if model else None
     kind = info.annotation if info else str
     if kind is bool:
@@ -128,12 +128,14 @@ def _value(text: str, model: type[Section] | None, key: str) -> object:
         digits = text.strip()
         return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) < 19 else text
     items = text.replace(",", " ").split()
-    if get_origin(kind) is list or (list[str] in get_args(kind) and len(items) > 1):  # text, or several
+    # log.source is a string or a list.
+    if get_origin(kind) is list or (list[str] in get_args(kind) and len(items) > 1):
         return items
     return text
 
 
 def _is_unicode(text: str) -> bool:
+    """Return False for text with surrogates, which stand for bytes that are not UTF-8 (os.environ)."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -142,14 +144,16 @@ def _is_unicode(text: str) -> bool:
 
 
 class Environment(PydanticBaseSettingsSource):
-    """The overrides, as a source of pydantic-settings in front of the file."""
+    """The overrides as a source of pydantic-settings, with precedence over the file."""
 
     def __init__(self, settings: type[BaseSettings], file: InitSettingsSource) -> None:
         super().__init__(settings)
         self._file = file.init_kwargs
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return a section with its overrides (required by the base class)."""
         return self().get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
+        """Return the sections that the environment changes."""
         return read_overrides(os.environ, self._file, models_of(self.settings_cls)).values

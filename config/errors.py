@@ -1,11 +1,10 @@
-"""Settings errors as an admin reads them: `file: key: what is wrong; what would be right`, all at once.
+"""Errors of settings as an admin reads them, all at once: `file: key: what is wrong; what is right`.
 
-Promise: no value of a secret is ever part of a message. pydantic prints the input by default, so only
-`errors(include_input=False)` is read here, and the input is never looked up again.
+Promise: no message holds the value of a secret. pydantic prints the input by default, so this module reads only
+`errors(include_input=False)` and never looks at the input itself.
 """
 
 import difflib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +13,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from postward.config.parameters import DERIVED_PARAMETERS
+from postward.config.toml import toml_key
 
 Loc = tuple[int | str, ...]
 
 
 class SettingsError(Exception):
-    """Bad settings. `problems` holds one line each, ready to print; exit status 78 (EX_CONFIG of sysexits.h)."""
+    """Bad settings. `problems` holds printable messages of one line; exit status 78 (EX_CONFIG of sysexits.h)."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -31,24 +31,24 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where settings come from, to call each as the admin would look for it.
+    """The source of settings, which messages name as the admin knows it.
 
     Attributes:
         source: the settings file, as the admin named it.
-        relays: what stands under `relay`, used only to call a relay by its name.
-        variables: place of a setting → the environment variable that set it.
+        relays: the value of `relay`; only the names of relays are read from it.
+        variables: location of a setting → the environment variable that set it.
     """
 
     source: str
     relays: object = field(repr=False)
     variables: Mapping[Loc, str]
 
-    def line(self, loc: Loc, words: str) -> str:
-        """A problem, ready to print."""
+    def line(self, loc: Loc, message: str) -> str:
+        """Return a problem as a printable line."""
         for length in range(len(loc), 0, -1):
             if variable := self.variables.get(loc[:length]):
-                return f"environment: {variable}: {words}"
-        return f"{self.source}: {self._key(loc)}: {words}"
+                return f"environment: {variable}: {message}"
+        return f"{self.source}: {self._key(loc)}: {message}"
 
     def _key(self, loc: Loc) -> str:
         """As in `probe.recipient`, `relay.sendcloud.port`, `relay[2].host`, `relay.sendcloud.senders[1]`."""
@@ -58,12 +58,12 @@ class Origin:
             if isinstance(part, int) and not isinstance(name, str):
                 key += f"[{part + 1}]"
             else:
-                key += f".{_toml_key(str(name))}"
+                key += f".{toml_key(str(name))}"
         return key.removeprefix(".") or "settings"
 
 
 def relay_names(relays: object) -> dict[int | str, str]:
-    """Position → name, of the relays that have a name fit to be called by, and for themselves."""
+    """Return position → name, for the relays whose name is well-formed and unique."""
     names = [
         relay.get("name") if isinstance(relay, dict) else None
         for relay in (relays if isinstance(relays, list) else [])
@@ -75,57 +75,64 @@ def relay_names(relays: object) -> dict[int | str, str]:
     }
 
 
-def _toml_key(part: str) -> str:
-    return part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part)
-
-
 def describe(error: ValidationError, origin: Origin, known: Mapping[str, list[str]]) -> list[str]:
-    """All problems of a validation as lines. `known`: section → its keys, to suggest the one that was meant."""
+    """Return all problems of a validation as lines.
+
+    Args:
+        error: the result of the validation.
+        origin: the source of the settings.
+        known: section → its keys, from which messages suggest one for a misspelt key.
+    """
     details = error.errors(include_input=False, include_url=False)
-    return [origin.line(detail["loc"], _words(detail, known)) for detail in details]
+    return [origin.line(detail["loc"], _message(detail, known)) for detail in details]
 
 
-_NO_NUMBER = "is not a whole number; write it without quotes and fraction"
-# pydantic's type of error → what is wrong; what would be right. Own validators say both themselves.
-_WORDS = {
+_INTEGER = "must be an integer, without quotes or fraction"
+# pydantic's type of error → message. Our own validators write theirs themselves.
+_MESSAGES = {
     "value_error": "{error}",
     "missing": "is missing; add it (postward check --example shows every setting)",
-    "literal_error": "is not one of the values it can have; write {expected}",
-    "int_type": _NO_NUMBER,
-    "int_parsing_size": _NO_NUMBER,
-    "bool_type": "is neither true nor false; write true or false without quotes",
-    "string_type": 'is not text; write it in quotes, as in key = "value"',
-    "string_unicode": "is not text in UTF-8; write it in UTF-8",
-    "greater_than_equal": "is too small; the least is {ge}",
-    "less_than_equal": "is too large; the most is {le}",
-    "model_type": "is not a table; write {title} and its keys below",
-    "dict_type": "is not a table; write {title} and its keys below",
-    "list_type": 'is not a list; write it as in ["a", "b"]',
-    "too_short": "is empty; add at least one {title}",
+    "literal_error": "must be {expected}",
+    "int_type": _INTEGER,
+    "int_parsing_size": _INTEGER,
+    "bool_type": "must be true or false, without quotes",
+    "string_type": 'must be a string; write it in quotes, as in key = "value"',
+    "string_unicode": "must be text in UTF-8",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "model_type": "must be a table; write {title} and its keys below",
+    "dict_type": "must be a table; write {title} and its keys below",
+    "list_type": 'must be a list, as in ["a", "b"]',
+    "too_short": "must not be empty; add at least one {title}",
 }
-_SECTION_WORDS = {
+_SECTION_MESSAGES = {
     "missing": "is missing; add {title} and its keys (postward check --example shows every setting)",
-    "list_type": "is not a list of tables; write {title} and its keys below, once for each",
+    "list_type": "must be a list of tables; write {title} and its keys below, once for each",
 }
 
 
-def _words(detail: ErrorDetails, known: Mapping[str, list[str]]) -> str:
+def _message(detail: ErrorDetails, known: Mapping[str, list[str]]) -> str:
     loc, kind = detail["loc"], detail["type"]
     if kind == "extra_forbidden":
         return unknown(loc, known)
-    words = (_SECTION_WORDS.get(kind) if len(loc) == 1 else None) or _WORDS.get(kind)
+    message = (_SECTION_MESSAGES.get(kind) if len(loc) == 1 else None) or _MESSAGES.get(kind)
     title = "[[relay]]" if loc[:1] == ("relay",) else f"[{loc[0] if loc else ''}]"
-    return words.format(**detail.get("ctx", {}), title=title) if words else detail["msg"]
+    if message is None:
+        return detail["msg"]
+    context = dict(detail.get("ctx", {}))
+    if "expected" in context:
+        context["expected"] = context["expected"].replace("'", '"')  # TOML is usually written with these
+    return message.format(**context, title=title)
 
 
 def unknown(loc: Loc, known: Mapping[str, list[str]]) -> str:
-    """What to say of a key that is no setting. Most often it is one of Postfix's, or misspelt."""
+    """Return the message for a key that is not a setting: usually a parameter of Postfix, or misspelt."""
     key = str(loc[-1])
     if source := DERIVED_PARAMETERS.get(key):
         return f"is not a setting; Postward derives it from {source}"
     candidates = known.get(str(loc[0]) if len(loc) > 1 else "", [])
     close = difflib.get_close_matches(key, candidates, 1, 0.8) or difflib.get_close_matches(key, candidates)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(candidates)}"
+    hint = f"did you mean {' or '.join(close)}?" if close else f"must be one of: {', '.join(candidates)}"
     if re.match(r"(smtpd?|lmtp|tls|virtual|sender|recipient|transport|message|queue)_", key):
         hint = "parameters of main.cf go under [main_cf]"
     return f"is not a setting; {hint}"

@@ -1,36 +1,17 @@
-"""The commented example of the settings file, made from the models, so that it cannot fall behind them."""
+"""The commented example of the settings file, made from the models, so that it always matches them."""
 
-import json
 import textwrap
-from collections.abc import Iterator
-from typing import Any
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from postward.config.fields import Section
-from postward.config.relay import Relay
+from postward.config.environment import models_of
 from postward.config.settings import Settings
+from postward.config.toml import assignment
 
+_WIDTH = 96  # columns of a comment
 
-def example() -> str:
-    """A settings file with every setting: the needed ones filled in, the others as comments with their defaults."""
-    lines = ["# Settings of Postward. Lines that begin with # show defaults or possibilities."]
-    for name, field in Settings.model_fields.items():
-        if name == "main_cf":
-            lines += ["", *_comment(field.description or ""), "[main_cf]", *_examples(field)]
-            continue
-        model = Relay if name == "relay" else field.annotation
-        assert isinstance(model, type)  # noqa: S101 - every other section is a Section
-        assert issubclass(model, Section)  # noqa: S101
-        title = "[[relay]]" if name == "relay" else f"[{name}]"
-        lines += ["", *_comment((model.__doc__ or "").partition("\n")[0]), title]
-        for key, setting in model.model_fields.items():
-            lines += [*_comment(setting.description or ""), _setting(name, key, setting)]
-    return "\n".join(lines) + "\n"
-
-
-# What the example shows filled in: enough for a first relay.
+# Settings that are not commented out: enough for a first relay.
 _FILLED = {
     "host.myhostname",
     "relay.name",
@@ -40,7 +21,24 @@ _FILLED = {
     "relay.password_file",
     "probe.recipient",
 }
+# Values that are shown in the place of the field's own example or default.
 _SHOWN = {"relay.port": 587, "relay.tls": "starttls", "relay.provider": "", "relay.region": ""}
+
+
+def example() -> str:
+    """Return a settings file with every setting; those that are not needed are comments with their defaults."""
+    lines = ["# Settings of Postward. Lines that begin with # show defaults or possible values."]
+    for name, model in models_of(Settings).items():
+        field = Settings.model_fields[name]
+        title = "[[relay]]" if name == "relay" else f"[{name}]"
+        summary = (model.__doc__ or "").partition("\n")[0] if model else field.description or ""
+        lines += ["", *_comment(summary), title]
+        if model is None:
+            lines += [f"#{assignment(key, value)}" for key, value in (field.examples or [{}])[0].items()]
+            continue
+        for key, setting in model.model_fields.items():
+            lines += [*_comment(setting.description or ""), _setting(name, key, setting)]
+    return "\n".join(lines) + "\n"
 
 
 def _setting(section: str, key: str, field: FieldInfo) -> str:
@@ -48,18 +46,8 @@ def _setting(section: str, key: str, field: FieldInfo) -> str:
     value = _SHOWN.get(path, field.examples[0] if field.examples else field.default)
     if value is PydanticUndefined or value is None:
         value = ""
-    return f"{'' if path in _FILLED else '#'}{key} = {_toml(value)}"
-
-
-def _examples(field: FieldInfo) -> Iterator[str]:
-    for values in field.examples or []:
-        yield from (f"#{key} = {_toml(value)}" for key, value in values.items())
-
-
-def _toml(value: Any) -> str:
-    """A TOML value: for text, numbers, booleans and lists of these JSON has the same form."""
-    return json.dumps(value, ensure_ascii=False)
+    return f"{'' if path in _FILLED else '#'}{assignment(key, value)}"
 
 
 def _comment(text: str) -> list[str]:
-    return [f"# {line}" for line in textwrap.wrap(text, 96)]
+    return [f"# {line}" for line in textwrap.wrap(text, _WIDTH, break_on_hyphens=False)]

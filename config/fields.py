@@ -1,40 +1,45 @@
-"""What every section of the settings is made of: the strict table, and the kinds of text that Postfix can carry."""
+"""Building blocks of the settings' sections: the strict table, and the kinds of text that Postfix can carry."""
 
 import ipaddress
-import json
 import re
 import unicodedata
-from pathlib import PurePosixPath
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+from postward.config.toml import toml_value
 
 _MAX_SHOWN = 100  # characters of a value that a message repeats
 
 
 def plain_text(value: str) -> str:
-    """Values end up as one line of main.cf: postconf(5) has no quoting for line ends and control characters."""
+    """Return text that fits one line of main.cf: postconf(5) cannot quote line ends and control characters."""
     if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in value):
-        raise ValueError("has a line end or control character; write it on one line")
+        raise ValueError("must be a single line without control characters")
     return value
 
 
 def joined(value: object) -> object:
-    """Postfix lists may be written as a TOML list."""
+    """Return a TOML list of strings as a Postfix list; any other value as it is."""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
     return value
 
 
-def _absolute(value: str) -> str:
-    if not PurePosixPath(value).is_absolute():
-        raise ValueError(f'is {quoted(value)}; write the whole path, beginning with "/"')
+def _absolute_path(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError(f"must be an absolute path, not {quoted(value)}")
     return value
+
+
+def _absolute_path_or_empty(value: str) -> str:
+    return value and _absolute_path(value)
 
 
 Text = Annotated[str, AfterValidator(plain_text)]
 PostfixList = Annotated[str, BeforeValidator(joined), AfterValidator(plain_text)]
-AbsolutePath = Annotated[str, AfterValidator(plain_text), AfterValidator(_absolute)]
+AbsolutePath = Annotated[str, AfterValidator(plain_text), AfterValidator(_absolute_path)]
+OptionalPath = Annotated[str, AfterValidator(plain_text), AfterValidator(_absolute_path_or_empty)]
 
 
 class Section(BaseModel):
@@ -46,17 +51,12 @@ class Section(BaseModel):
 
 
 def quoted(value: str) -> str:
-    """A value as messages repeat it: like in the file, and not at any length."""
-    return json.dumps(value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}…", ensure_ascii=False)
-
-
-def words_of(value: str) -> list[str]:
-    """The items of a Postfix list."""
-    return value.replace(",", " ").split()
+    """Return a value as messages repeat it: in quotes, as in the file, and cut to `_MAX_SHOWN` characters."""
+    return toml_value(value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}…")
 
 
 def is_address(text: str) -> bool:
-    """True for an IPv4 or IPv6 address. Postfix knows none with a zone (`fe80::1%eth0`)."""
+    """Return True for an IPv4 or IPv6 address. Postfix takes no zone, as in `fe80::1%eth0`."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -69,12 +69,12 @@ _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 
 def is_host_name(text: str) -> bool:
-    """True for what Postfix takes as a host name (valid_hostname.c); anything else stops its programs."""
+    """Return True for a host name by Postfix's rules (valid_hostname.c). Its programs refuse to start with another."""
     return bool(_HOST_NAME.fullmatch(text)) and len(text) <= 255 and not re.fullmatch(r"[0-9.]+", text)
 
 
-def host_name_meant(text: str, example: str) -> str:
-    """What to write instead of something that is no host name: its own right form if it has one."""
+def suggest_host_name(text: str, example: str) -> str:
+    """Return advice for text that is not a host name: its corrected form (without dot, in IDNA), else an example."""
     bare = text.strip().rstrip(".")
     try:
         name = bare.encode("idna").decode() if not bare.isascii() else bare
@@ -87,22 +87,22 @@ _LISTENER = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)
 
 
 def split_address(value: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[v6]:port`.
+    """Return host and port of `host:port` or `[v6]:port`.
 
     Raises:
-        ValueError: it is neither; the text says what would be right.
+        ValueError: the value has neither form; the message shows both.
     """
     match = _LISTENER.fullmatch(value)
     if match is None or int(match["port"]) > 65535 or (match["v6"] and not is_address(match["v6"])):
         raise ValueError(
-            f'is {quoted(value)}; write address and port, as in "127.0.0.1:9787" or "[::1]:9787"'
+            f'must be address and port, as in "127.0.0.1:9787" or "[::1]:9787", not {quoted(value)}'
         )
     return match["v6"] or match["host"], int(match["port"])
 
 
 def _mail_address(value: str) -> str:
     if value and not re.fullmatch(r"[^\s@<>,]+@[^\s@<>,]+", value):
-        raise ValueError(f'is {quoted(value)}, which is no mail address; write it as in "probe@example.com"')
+        raise ValueError(f'must be a mail address such as "probe@example.com", not {quoted(value)}')
     return value
 
 

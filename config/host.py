@@ -1,4 +1,4 @@
-"""The `[host]` table: who this host is, in the words of postconf(5)."""
+"""The `[host]` table: the identity of this host, in the parameters of postconf(5)."""
 
 import ipaddress
 import re
@@ -11,173 +11,180 @@ from postward.config.fields import (
     PostfixList,
     Section,
     Text,
-    host_name_meant,
     is_address,
     is_host_name,
     quoted,
-    words_of,
+    suggest_host_name,
 )
+from postward.parsers.postconf import split_list
+
+
+def with_mydomain(host: dict[str, Any]) -> dict[str, Any]:
+    """Return the `[host]` table with mydomain, which is myhostname without its first label unless it is set."""
+    name = host.get("myhostname")
+    if host.get("mydomain", "") != "" or not isinstance(name, str) or not _is_full(name):
+        return host
+    return host | {"mydomain": name.partition(".")[2]}
 
 
 class Host(Section):
-    """Who this host is, in Postfix's own words (postconf(5)); the defaults are those of a host that only sends."""
+    """Identity of the host, in Postfix's parameters (postconf(5)). The defaults suit a host that only sends."""
 
     myhostname: Text = Field(
-        description="The host's full name. The relay sees it in EHLO, and many refuse one without a dot.",
+        description="The host's full name. The relay sees it in EHLO; many relays refuse a name without a dot.",
         examples=["mail.example.com"],
     )
     mydomain: Text = Field(
         default="",
-        description="The domain of this host. Empty: myhostname without its first label.",
+        description="The host's domain. Empty: myhostname without its first label.",
         examples=["example.com"],
     )
     myorigin: Text = Field(
-        default="$mydomain", description="The domain that is added to a sender without one, such as root."
+        default="$mydomain",
+        description="The domain that Postfix appends to a sender without a domain, such as root.",
     )
     inet_interfaces: PostfixList = Field(
         default="loopback-only",
-        description="The addresses Postfix listens on. loopback-only: this host alone can submit mail.",
+        description="The addresses on which Postfix listens. loopback-only: only this host can submit mail.",
     )
     inet_protocols: PostfixList = Field(
         default="all",
-        description='IP versions: "all", "ipv4" or "ipv6". Write "ipv4" on a host without IPv6 routes.',
+        description='IP versions: "all", "ipv4" or "ipv6". Use "ipv4" on a host without an IPv6 route.',
     )
     mydestination: PostfixList = Field(
         default="$myhostname, localhost.$mydomain, localhost",
-        description="Domains that end on this host. Mail for them never reaches the relay.",
+        description="Domains that are delivered on this host. Their mail does not go to the relay.",
     )
     mynetworks: PostfixList = Field(
         default="127.0.0.0/8, [::1]/128",
-        description="Clients that may relay through this host, in CIDR form.",
+        description="Clients that may relay through this host, in CIDR notation.",
     )
     relay_domains: PostfixList = Field(
-        default="", description="Further domains that this host accepts mail for. Empty: none."
+        default="", description="Further domains for which this host accepts mail. Empty: none."
+    )
+    rewrite_sender: MailAddress = Field(
+        default="",
+        description="Sender address of all mail, for providers that accept only one. Empty: senders are not changed.",
+        examples=["noreply@example.com"],
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _domain_from_name(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or data.get("mydomain", "") != "":
-            return data
-        name = data.get("myhostname")
-        return (
-            data | {"mydomain": name.partition(".")[2]} if isinstance(name, str) and _is_full(name) else data
-        )
-
-    rewrite_sender: MailAddress = Field(
-        default="",
-        description="For providers that accept one sender only: the address from which all mail then comes. Empty: as it is.",
-        examples=["noreply@example.com"],
-    )
+    def _fill_mydomain(cls, data: Any) -> Any:
+        return with_mydomain(data) if isinstance(data, dict) else data
 
     @field_validator("myhostname")
     @classmethod
-    def _full_name(cls, value: str) -> str:
+    def _is_full_host_name(cls, value: str) -> str:
         if not is_host_name(value):
-            meant = host_name_meant(value, "mail.example.com")
             raise ValueError(
-                f"is {quoted(value)}, which is no host name and stops every Postfix command; {meant}"
+                f"must be a host name, not {quoted(value)}: every Postfix command fails with it; "
+                f"{suggest_host_name(value, 'mail.example.com')}"
             )
         if not _is_full(value):
             raise ValueError(
-                f"is {quoted(value)}, which relays do not accept as a full host name (504 need fully-qualified hostname); "
+                f"must be a full host name, not {quoted(value)}: relays refuse others (504 need fully-qualified hostname); "
                 'write name and domain, as in "mail.example.com"'
             )
         return value
 
     @field_validator("mydomain")
     @classmethod
-    def _domain(cls, value: str) -> str:
+    def _is_domain(cls, value: str) -> str:
         if value and not is_host_name(value):
             raise ValueError(
-                f"is {quoted(value)}, which is no domain; {host_name_meant(value, 'example.com')}"
+                f"must be a domain, not {quoted(value)}; {suggest_host_name(value, 'example.com')}"
             )
         return value
 
     @field_validator("myorigin")
     @classmethod
-    def _origin(cls, value: str) -> str:
+    def _is_origin(cls, value: str) -> str:
         if value.startswith("/"):
             raise ValueError(
-                f"is {quoted(value)}, and a file that is missing or empty stops every Postfix command; "
+                f"must not be a file: if {quoted(value)} is missing or empty, every Postfix command fails; "
                 'write the domain itself, or "$mydomain"'
             )
-        if not is_host_name(value) and not re.fullmatch(r"\$(mydomain|myhostname)", value):
+        if not is_host_name(value) and value not in {"$mydomain", "$myhostname"}:
             raise ValueError(
-                f'is {quoted(value)}, which is no domain; write "$mydomain", "$myhostname" or a domain, as in "example.com"'
+                f'must be "$mydomain", "$myhostname" or a domain such as "example.com", not {quoted(value)}'
             )
         return value
 
     @field_validator("inet_interfaces")
     @classmethod
-    def _interfaces(cls, value: str) -> str:
-        names = [word for word in words_of(value) if not _is_interface(word)]
-        if names:
+    def _are_interfaces(cls, value: str) -> str:
+        items = split_list(value)
+        if not items:
+            raise ValueError('must not be empty; write "loopback-only", "all" or an address')
+        if names := [item for item in items if not _is_interface(item)]:
             raise ValueError(
-                f"has {_listed(names)}, and Postfix takes no names of network interfaces; "
+                f"must not name network interfaces ({_listed(names)}): Postfix takes addresses; "
                 'write "loopback-only", "all" or an address'
             )
-        if not words_of(value):
-            raise ValueError('is empty; write "loopback-only", "all" or an address')
         return value
 
     @field_validator("inet_protocols")
     @classmethod
-    def _protocols(cls, value: str, info: ValidationInfo) -> str:
-        protocols = set(words_of(value))
+    def _are_protocols(cls, value: str, info: ValidationInfo) -> str:
+        protocols = set(split_list(value))
         if not protocols or not protocols <= {"all", "ipv4", "ipv6"}:
             raise ValueError(
-                f'is {quoted(value)}, which stops every Postfix command; write "all", "ipv4" or "ipv6"'
+                f'must be "all", "ipv4" or "ipv6", not {quoted(value)}: every Postfix command fails with it'
             )
-        interfaces = [word.strip("[]") for word in words_of(info.data.get("inet_interfaces", ""))]
-        other = [word for word in interfaces if is_address(word) and not supports(value, word)]
-        if other:
+        interfaces = [item.strip("[]") for item in split_list(info.data.get("inet_interfaces", ""))]
+        if other := [item for item in interfaces if is_address(item) and not supports(value, item)]:
             raise ValueError(
-                f'is {quoted(value)}, and inet_interfaces has {_listed(other)}: that stops every Postfix command; write "all"'
+                f"is {quoted(value)}, but inet_interfaces has {_listed(other)}: every Postfix command fails with that; "
+                'write "all"'
             )
         return value
 
     @field_validator("mynetworks")
     @classmethod
-    def _networks(cls, value: str) -> str:
-        faults = [fault for word in words_of(value) if (fault := _network_fault(word.removeprefix("!")))]
-        if faults:
+    def _are_networks(cls, value: str) -> str:
+        items = [item.removeprefix("!") for item in split_list(value)]
+        if faults := [fault for item in items if (fault := _network_fault(item))]:
             raise ValueError("; ".join(faults))
         return value
 
 
 def supports(inet_protocols: str, address: str) -> bool:
-    """True if Postfix uses the IP version of this address."""
-    return bool({"all", f"ipv{ipaddress.ip_address(address).version}"} & set(words_of(inet_protocols)))
+    """Return True if Postfix uses the IP version of this address."""
+    return bool({"all", f"ipv{ipaddress.ip_address(address).version}"} & set(split_list(inet_protocols)))
 
 
 def _is_full(name: str) -> bool:
-    """Not "mail", nor "mail.localdomain", which Postfix makes of it by itself."""
+    """Return False for "mail" and for "mail.localdomain", the name that Postfix makes of it."""
     return is_host_name(name) and "." in name and not name.lower().endswith((".localdomain", ".localhost"))
 
 
-def _is_interface(word: str) -> bool:
-    return word in {"all", "loopback-only", "localhost"} or word[0] == "$" or is_address(word.strip("[]"))
+def _is_interface(item: str) -> bool:
+    return item in {"all", "loopback-only", "localhost"} or item[0] == "$" or is_address(item.strip("[]"))
 
 
-def _network_fault(word: str) -> str | None:
-    """What is wrong with an item of mynetworks (postconf(5)); tables, files and $parameters are Postfix's business."""
-    if word.startswith(("/", "$")):
+def _network_fault(item: str) -> str | None:
+    """Return the fault of an item of mynetworks (postconf(5)), or None. Tables, files and $parameters are not checked."""
+    if item.startswith(("/", "$")):
         return None
-    bare = word.replace("[", "").replace("]", "")
+    bare = item.replace("[", "").replace("]", "")
     try:
         network = ipaddress.ip_network(bare, strict=False)
     except ValueError:
-        if re.match(r"[a-z]+:[/$]", word):
+        if re.match(r"[a-z]+:[/$]", item):
             return None
-        return f'has {quoted(word)}, which is no network; write address and length, as in "10.0.0.0/8"'
-    right = f"[{network.network_address}]/{network.prefixlen}" if network.version == 6 else str(network)
+        return (
+            f'has {quoted(item)}, which is not a network; write address and prefix length, as in "10.0.0.0/8"'
+        )
+    corrected = f"[{network.network_address}]/{network.prefixlen}" if network.version == 6 else str(network)
     if network.prefixlen == 0:
-        return f'has {quoted(word)}, which lets everyone relay; write your own networks, as in "10.0.0.0/8"'
+        return (
+            f'has {quoted(item)}, which lets every client relay; write your own networks, as in "10.0.0.0/8"'
+        )
     if "/" in bare and not _is_exact(bare):
-        return f'has {quoted(word)} with host bits set, and Postfix then answers every client 451; write "{right}"'
-    if network.version == 6 and "[" not in word:
-        return f'has {quoted(word)}, which Postfix takes for a table because of the colon; write "{right}"'
+        return f'has {quoted(item)} with host bits set: Postfix would answer every client with 451; write "{corrected}"'
+    if network.version == 6 and "[" not in item:
+        return f'has {quoted(item)}, which Postfix reads as a table because of the colon; write "{corrected}"'
     return None
 
 
@@ -189,5 +196,5 @@ def _is_exact(network: str) -> bool:
     return True
 
 
-def _listed(words: list[str]) -> str:
-    return ", ".join(quoted(word) for word in words)
+def _listed(items: list[str]) -> str:
+    return ", ".join(quoted(item) for item in items)

@@ -1,4 +1,4 @@
-"""The `[main_cf]` table: parameters that go to main.cf as they are, and those that must not stand there."""
+"""The `[main_cf]` table: parameters that go to main.cf unchanged, and those that it must not hold."""
 
 import re
 from typing import Annotated
@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from postward.config.fields import joined, plain_text
 
-# The main.cf parameters that Postward derives, and the setting that each comes from.
+# The main.cf parameters that Postward derives → the settings from which it derives them.
 DERIVED_PARAMETERS = {
     "myhostname": "host.myhostname",
     "mydomain": "host.mydomain",
@@ -33,7 +33,10 @@ DERIVED_PARAMETERS = {
     "smtp_enforce_tls": "relay.tls",
     "smtp_tls_CAfile": "relay.ca_file",
 }
-LOGIN_IN_MAIN_CF = "would put a login into main.cf, which every user of the host can read; write it into a file of root's and name that"
+LOGIN_IN_MAIN_CF = (
+    "must not hold a login: every user of the host can read main.cf; "
+    "write it into a file that only root can read, and name that file"
+)
 
 
 def _parameter_name(name: str) -> str:
@@ -41,7 +44,7 @@ def _parameter_name(name: str) -> str:
         raise ValueError(f"is derived from {source}; set it there and remove it here")
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*", name):
         raise ValueError(
-            'is no main.cf parameter; write name = "value", with letters, digits and _ in the name'
+            'must be the name of a main.cf parameter: letters, digits and _; write it as in name = "value"'
         )
     if re.search(r"(password|passwd)$", name):
         raise ValueError(LOGIN_IN_MAIN_CF)
@@ -49,23 +52,23 @@ def _parameter_name(name: str) -> str:
 
 
 def _main_cf_text(value: object) -> object:
-    """Postfix knows yes and no, not true and false; numbers are written as they are."""
+    """Return booleans as Postfix's yes and no, integers as digits, lists of strings as Postfix lists."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value) if isinstance(value, int) and abs(value) < 2**63 else joined(value)
 
 
-def _one_assignment(value: str) -> str:
-    """Blanks around a value are not part of it, for postconf(1) as for us."""
+def _stripped(value: str) -> str:
+    """Return the value without the spaces around it, which postconf(1) drops too."""
     return value.strip(" ")
 
 
 ParameterName = Annotated[str, AfterValidator(_parameter_name)]
 MainCfValue = Annotated[
-    str, BeforeValidator(_main_cf_text), AfterValidator(plain_text), AfterValidator(_one_assignment)
+    str, BeforeValidator(_main_cf_text), AfterValidator(plain_text), AfterValidator(_stripped)
 ]
 
 
 def references(value: str) -> list[str]:
-    """The parameters that a value refers to: `$name`, `${name}`, `$(name)`, also with `?` and `:`."""
+    """Return the parameters to which a value refers: `$name`, `${name}`, `$(name)`, also with `?` and `:`."""
     return re.findall(r"\$[({]?([A-Za-z0-9_]+)", value.replace("$$", ""))

@@ -1,9 +1,9 @@
-"""Passwords, from where the settings say they are: the settings file, a file of their own, or a systemd credential.
+"""Passwords from their sources: the settings file, a file of their own, or a systemd credential.
 
-A file that only root may read can be a credential as well (LoadCredential=): an unprivileged service gets its password so, until
-the file changes. Systemd hands over what a file held when the service started.
+systemd can pass a file that only root may read to an unprivileged service (LoadCredential=). It copies the content when
+the service starts; after a change of the file the copy is outdated, and is not used.
 
-Read only when needed, by who may read them. No message repeats a password, nor anything of a file that should hold one.
+Promises: a password is read only when it is needed. No message repeats a password or any content of a password file.
 """
 
 import os
@@ -13,24 +13,28 @@ from postward.config.errors import SettingsError
 
 
 def password_fault(password: str) -> str | None:
-    """Why a line of sasl_passwd cannot carry this password; None if it can.
+    """Return why a line of sasl_passwd cannot carry this password; None if it can.
 
-    postmap(1) cuts at line ends and trims blanks; `#`, `:`, quotes, blanks inside and UTF-8 arrive as they are.
+    postmap(1) cuts at line ends and trims blanks. It keeps `#`, `:`, quotes, inner blanks and UTF-8.
     """
     if not password:
-        return "is empty; write the password"
+        return "must not be empty; write the password"
     if password != password.strip(" \t"):
-        return "begins or ends with a blank, which postmap drops; write it without"
+        return "must not begin or end with a blank: postmap drops it; write the password without"
     if any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) < 0xE000 for char in password):
-        return "has a line end or control character; write the password alone on one line"
+        return "must be a single line without control characters"
     return None
 
 
 def password_from_file(path: Path, key: str) -> str:
-    """The password that is all of a file's content; a line end behind it does not count.
+    """Return the password in a file: all of its content, without a final line end.
+
+    Args:
+        path: the file.
+        key: the setting that names the file.
 
     Raises:
-        SettingsError: the file cannot be read or holds no password; `key` is the setting that named it.
+        SettingsError: the file cannot be read, or sasl_passwd cannot carry its content.
     """
     try:
         password = (_credential_of(path) or path).read_text(encoding="utf-8").rstrip("\r\n")
@@ -42,7 +46,7 @@ def password_from_file(path: Path, key: str) -> str:
 
 
 def _credential_of(path: Path) -> Path | None:
-    """Systemd's copy of a file that is not for us to read; None without one, or if it is older than the file.
+    """Return systemd's copy of an unreadable file; None if the file is readable, or the copy is missing or older.
 
     `LoadCredential=passwords:FOLDER` names copies passwords_FILE (systemd.exec(5)).
     """
@@ -61,22 +65,22 @@ def _credential_of(path: Path) -> Path | None:
 
 def _unreadable(error: OSError | ValueError) -> str:
     if isinstance(error, OSError):
-        return f"{error.strerror}; it must hold the password and be readable by root"
-    return "is not text in UTF-8; write the password alone into it"
+        return f"{error.strerror}; the file must hold the password and be readable by root"
+    return "must be text in UTF-8; write only the password into it"
 
 
 def password_from_credential(name: str, key: str) -> str:
-    """The password that systemd handed to this process (systemd.exec(5), "Credentials").
+    """Return the password in a systemd credential of this process (systemd.exec(5), "Credentials").
 
     Raises:
-        SettingsError: as `password_from_file`, and where systemd handed over nothing.
+        SettingsError: as `password_from_file`, and if systemd passed no credentials.
     """
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
         raise SettingsError(
             [
                 (
-                    f"environment: {key}: CREDENTIALS_DIRECTORY is not set, so this process was handed no credentials; "
+                    f"environment: {key}: CREDENTIALS_DIRECTORY is not set: systemd passed no credentials to this process; "
                     f"add LoadCredential={name}:FILE to the service"
                 )
             ]

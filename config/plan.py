@@ -1,7 +1,7 @@
-"""Drift → the actions that put it right, in the order in which Postfix never sees a half-made configuration.
+"""Drift → the actions that repair it, in an order in which Postfix never reads an incomplete configuration.
 
-Pure. Tables and services come first (main.cf must not name one that is not there), then main.cf in one edit, then
-services that nothing names any more go, then comes the reload or restart that the change needs.
+Pure. The order: tables and services, which must exist before main.cf names them; main.cf, in one edit; removal of
+services that main.cf no longer names; the reload or restart that the change requires.
 """
 
 from collections.abc import Iterator
@@ -10,32 +10,33 @@ from enum import Enum
 
 from postward.config.desired import LookupTable
 from postward.config.drift import Drift, Kind
+from postward.parsers.scrub import MASK, printable
 
-# Parameters that `postfix reload` does not bring into force (postconf(5); master(8) warns "stop and start Postfix").
+# Parameters that `postfix reload` does not apply (postconf(5); master(8) warns "stop and start Postfix").
 _RESTART_PARAMETERS = frozenset(
     {"inet_interfaces", "inet_protocols", "maillog_file", "queue_directory", "data_directory", "mail_owner"}
 )
 
 
 class Activation(Enum):
-    """What Postfix must do for a change to take effect."""
+    """The action by which a change takes effect."""
 
-    NONE = "nothing: Postfix sees a changed table by itself"
+    NONE = "nothing: Postfix notices changed tables by itself"
     RELOAD = "postfix reload"
     RESTART = "postfix stop, postfix start"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done.
+    """The actions that repair drift.
 
     Attributes:
-        drifts: why.
+        drifts: the drift that they repair.
         tables: the tables to write.
         parameters: the main.cf parameters to set.
-        services: the lines of master.cf to set, by service name.
-        stale_services: the services of master.cf to remove, once main.cf does not name them any more.
-        activation: what Postfix must do then.
+        services: name → line of the services in master.cf to set.
+        stale_services: the services to remove from master.cf, once main.cf no longer names them.
+        activation: the action by which they take effect.
     """
 
     drifts: tuple[Drift, ...]
@@ -50,7 +51,7 @@ class Plan:
 
 
 def plan(drifts: list[Drift]) -> Plan:
-    """The actions that put these departures right."""
+    """Return the actions that repair this drift."""
     parameters = {drift.name: drift.desired for drift in drifts if drift.kind is Kind.PARAMETER}
     tables = tuple({drift.table.name: drift.table for drift in drifts if drift.table}.values())
     services = {drift.name: drift.desired for drift in drifts if drift.kind is Kind.SERVICE}
@@ -61,19 +62,19 @@ def plan(drifts: list[Drift]) -> Plan:
 def _activation(drifts: list[Drift]) -> Activation:
     if any(drift.kind is Kind.PARAMETER and drift.name in _RESTART_PARAMETERS for drift in drifts):
         return Activation.RESTART
-    # A daemon that could not open an index gets along without it for the rest of its life (util/dict_surrogate.c).
-    seen_by_itself = all(
+    # A daemon that could not open an index does not try again (util/dict_surrogate.c), so Kind.INDEX needs a reload.
+    only_indexed_tables = all(
         drift.kind is Kind.TABLE and drift.table is not None and drift.table.index_name is not None
         for drift in drifts
     )
-    return Activation.NONE if seen_by_itself else Activation.RELOAD
+    return Activation.NONE if only_indexed_tables else Activation.RELOAD
 
 
 _FILE = {Kind.PARAMETER: "main.cf: ", Kind.SERVICE: "master.cf: ", Kind.STALE_SERVICE: "master.cf: "}
 
 
 def diff(planned: Plan) -> Iterator[str]:
-    """The plan as lines of a diff. Values of secret tables are masked."""
+    """Yield the plan as lines of a diff, with the values of secret tables masked."""
     for drift in planned.drifts:
         separator = " = " if drift.kind is Kind.PARAMETER else ": "
         subject = f"{_FILE.get(drift.kind, '')}{drift.name}{separator}"
@@ -85,5 +86,5 @@ def diff(planned: Plan) -> Iterator[str]:
 
 
 def masked(table: LookupTable, value: str) -> str:
-    """A table's value fit to print: of a login, only the user name."""
-    return f"{value.partition(':')[0]}:********" if table.secret else value
+    """Return a table's value, printable. Of a login, only the user name is shown."""
+    return printable(f"{value.partition(':')[0]}:{MASK}" if table.secret else value)

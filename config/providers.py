@@ -1,7 +1,7 @@
-"""Known relay providers: `provider = "gmail"` fills in what is documented of them, and any of it can be overridden.
+"""Known relay providers: `provider = "gmail"` supplies host, port, TLS mode and limits. A relay's own settings win.
 
-Sources: the providers' own documentation and the Thunderbird and nodemailer tables of servers, as of November 2026.
-Providers change; what is not documented is not here. Limits are for Postfix's own politeness, never for refusals.
+Sources: the providers' own documentation and the server tables of Thunderbird and nodemailer, as of November 2026.
+Undocumented values are left out. Limits shape what Postfix sends; Postward refuses nothing because of them.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A preset.
+    """The preset of a provider.
 
     Attributes:
-        host: the relay's name; "{region}" stands for relay.region.
-        starttls: its port for STARTTLS; None if it documents none.
-        implicit: its port for implicit TLS; None if it documents none.
-        username: the login, where it is the same for everybody.
-        parameters: main.cf parameters that respect its limits.
+        host: the relay's host name; "{region}" stands for relay.region.
+        starttls: the port for STARTTLS; None if none is documented.
+        implicit: the port for implicit TLS; None if none is documented.
+        username: the login name, if all customers have the same one.
+        parameters: main.cf parameters that respect the provider's limits.
     """
 
     host: str
@@ -38,7 +38,7 @@ PROVIDERS: Mapping[str, Provider] = {
     "mailgun": Provider("smtp.mailgun.org"),
     "mailgun-eu": Provider("smtp.eu.mailgun.org"),
     "mailjet": Provider("in-v3.mailjet.com"),
-    # "Concurrent connections limit exceeded" from the fourth on.
+    # From the fourth connection on: "Concurrent connections limit exceeded".
     "office365": Provider(
         "smtp.office365.com", implicit=None, parameters={"smtp_destination_concurrency_limit": "2"}
     ),
@@ -58,7 +58,7 @@ PROVIDERS: Mapping[str, Provider] = {
 
 
 def with_provider(relay: dict[str, Any]) -> dict[str, Any]:
-    """A relay's table with what its provider stands for, wherever the table does not say it itself."""
+    """Return a relay's table with the values of its provider for the keys that it leaves out."""
     name = relay.get("provider")
     provider = PROVIDERS.get(name) if isinstance(name, str) else None
     if provider is None:

@@ -1,7 +1,7 @@
-"""A `[[relay]]` table: where mail goes, how the connection is encrypted, and who we are there.
+"""A `[[relay]]` table: the relay's address, the encryption of the connection, and the login.
 
-Contradictions that Postfix would only show in mail that never leaves are refused here, each with the right form.
-The password is read by `Relay.read_password()`, when it is needed and by whom may read it.
+Postfix accepts some contradictions and then sends no mail. They are refused here, each with a correct form.
+`Relay.read_password()` reads the password when it is needed.
 """
 
 import difflib
@@ -13,13 +13,14 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 
 from postward.config.errors import SettingsError
 from postward.config.fields import (
+    OptionalPath,
     Section,
     Text,
-    host_name_meant,
     is_address,
     is_host_name,
     plain_text,
     quoted,
+    suggest_host_name,
 )
 from postward.config.passwords import password_fault, password_from_credential, password_from_file
 from postward.config.providers import PROVIDERS, with_provider
@@ -33,7 +34,7 @@ _PASSWORD_SOURCES = ("password_file", "password_credential", "password")
 def _sender(value: str) -> str:
     if not re.fullmatch(r'[^\s@#"]*@[^\s@]+', value):
         raise ValueError(
-            f'is {quoted(value)}; write an address as in "app@example.com" or a whole domain as in "@example.com"'
+            f'must be an address such as "app@example.com" or a domain such as "@example.com", not {quoted(value)}'
         )
     return value
 
@@ -42,7 +43,7 @@ Sender = Annotated[str, AfterValidator(plain_text), AfterValidator(_sender)]
 
 
 def with_port_and_tls(relay: dict[str, Any]) -> dict[str, Any]:
-    """A relay's table with what was left out: each of port and tls follows from the other."""
+    """Return a relay's table with both port and tls: each follows from the other, if it is left out."""
     port, tls = relay.get("port"), relay.get("tls")
     if port is None:
         port = 465 if tls == "implicit" else 587
@@ -52,70 +53,74 @@ def with_port_and_tls(relay: dict[str, Any]) -> dict[str, Any]:
 
 
 class Relay(Section):
-    """A mail relay. The first one takes all mail; further ones take the mail of their `senders`."""
+    """A mail relay. The first relay takes all mail; each further relay takes the mail of its `senders`."""
 
     name: Text = Field(
-        description="What metrics and messages call it: small letters, digits, - and _.",
+        description="Name in metrics and messages: lowercase letters, digits, - and _.",
         examples=["sendcloud"],
     )
     provider: Text = Field(
         default="",
-        description="A known provider, which fills in host, port, tls and limits where they are left out: "
+        description="Known provider. It supplies host, port, tls and limits that are left out: "
         f"{', '.join(PROVIDERS)}.",
         examples=["sendcloud"],
     )
-    region: Text = Field(default="", description="The provider's region, for ses.", examples=["eu-west-1"])
-    host: Text = Field(
-        description="Its host name, without brackets and without a port.", examples=["smtp587.sendcloud.net"]
+    region: Text = Field(
+        default="", description="Region of the provider. Only for ses.", examples=["eu-west-1"]
     )
-    unusual_port: bool = Field(
-        default=False,
-        description="True: port and tls are meant as they are, although they seem to contradict.",
+    host: Text = Field(
+        description="Host name, without brackets and port. Left out: the provider's.",
+        examples=["smtp587.sendcloud.net"],
+    )
+    allow_unusual_port: bool = Field(
+        default=False, description="True: do not check that port and tls fit each other."
     )
     port: int = Field(
         ge=1,
         le=65535,
-        description="587 or 2525 for starttls, 465 for implicit TLS. Left out: 465 for implicit, else 587.",
+        description="Port: 587 or 2525 for starttls, 465 for implicit TLS. Left out: 465 for implicit TLS, else 587.",
     )
     tls: TlsMode = Field(
-        description="starttls: encrypt after STARTTLS, never without. implicit: TLS from the first byte (port 465). "
-        "opportunistic: encrypt where offered; the password is only sent encrypted. none: no TLS. "
-        "Left out: what the port stands for."
+        description="starttls: encrypt after STARTTLS, always. implicit: TLS from the first byte (port 465). "
+        "opportunistic: encrypt if the relay offers it; the password is sent only encrypted. none: no TLS. "
+        "Left out: the usual mode of the port."
     )
     verify: bool = Field(
         default=False,
-        description="True: mail goes out only if the relay's certificate is valid for its host name.",
+        description="True: send mail only if the relay's certificate is valid for its host name. Requires ca_file.",
     )
-    ca_file: Text = Field(
+    ca_file: OptionalPath = Field(
         default="",
-        description="File with the certificate authorities to trust. Empty: as Postfix has it. Needed for verify.",
+        description="File with the certificate authorities to trust, for all relays. Empty: smtp_tls_CAfile of Postfix.",
     )
     username: Text = Field(
-        default="", description="The login. Empty: no authentication.", examples=["API_USER"]
+        default="", description="Login name. Empty: no authentication.", examples=["API_USER"]
     )
-    password_file: Text = Field(
+    password_file: OptionalPath = Field(
         default="",
-        description="A file that holds only the password.",
+        description="File that holds only the password.",
         examples=["/etc/postward/sendcloud.password"],
     )
     password_credential: Text = Field(
-        default="", description="Or: the name of a systemd credential (LoadCredential=)."
+        default="", description="Alternative: the name of a systemd credential (LoadCredential=)."
     )
     password: SecretStr | None = Field(
         default=None,
-        description="Or: the password itself; then keep this file readable by root alone.",
+        description="Alternative: the password itself. Then only root may be able to read this file.",
         examples=["API_KEY"],
     )
-    cleartext_password: bool = Field(
-        default=False, description='True: the password may cross the network unencrypted (tls = "none").'
+    allow_cleartext_password: bool = Field(
+        default=False, description='True: allow the password to be sent unencrypted (tls = "none").'
     )
     senders: list[Sender] = Field(
         default=[],
-        description="Sender addresses or @domains whose mail goes to this relay. Required for all but the first relay.",
+        description="Sender addresses or @domains whose mail goes to this relay. "
+        "Required for every relay but the first, unless it is a fallback.",
     )
     fallback: bool = Field(
         default=False,
-        description="True: takes all mail that the relay it is meant for does not take. Never the first relay; needs no senders.",
+        description="True: use this relay when delivery to the regular relay fails (smtp_fallback_relay). "
+        "Not allowed for the first relay.",
     )
 
     @model_validator(mode="before")
@@ -125,157 +130,155 @@ class Relay(Section):
 
     @field_validator("name")
     @classmethod
-    def _label(cls, value: str) -> str:
+    def _is_label(cls, value: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", value):
-            raise ValueError(f'is {quoted(value)}; write small letters, digits, - and _, as in "sendcloud"')
+            raise ValueError(
+                f'must be lowercase letters, digits, - and _, as in "sendcloud", not {quoted(value)}'
+            )
         if value in {"other", "none", "local"}:
             raise ValueError(
-                f'is "{value}", which metrics use for mail that took no configured relay; choose another name'
+                f'must not be "{value}": metrics use it for mail that took no configured relay; choose another name'
             )
         return value
 
     @field_validator("provider")
     @classmethod
-    def _known_provider(cls, value: str) -> str:
+    def _is_known_provider(cls, value: str) -> str:
         if value and value not in PROVIDERS:
             close = difflib.get_close_matches(value, PROVIDERS, n=1)
             hint = f"did you mean {close[0]}?" if close else "leave it out, and write host, port and tls"
-            raise ValueError(f"is {quoted(value)}, which is no provider known here; {hint}")
+            raise ValueError(f"must be a known provider, not {quoted(value)}; {hint}")
         return value
 
     @field_validator("region")
     @classmethod
-    def _region_where_needed(cls, value: str, info: ValidationInfo) -> str:
+    def _is_given_if_needed(cls, value: str, info: ValidationInfo) -> str:
         provider = PROVIDERS.get(info.data.get("provider", ""))
         if provider and "{region}" in provider.host and not value:
-            raise ValueError('is missing, and the provider has a host in each; write it as in "eu-west-1"')
+            raise ValueError('is required: the provider has one host per region; write it as in "eu-west-1"')
         return value
 
     @field_validator("host")
     @classmethod
-    def _bare_host(cls, value: str) -> str:
+    def _is_bare_host(cls, value: str) -> str:
         if "@" in value:
-            raise ValueError("has a login in it; write host, username and password_file each for itself")
-        bare, port = _without_decoration(value)
+            raise ValueError("must not contain a login; write host, username and password_file separately")
+        bare, port = _split_notation(value)
         if bare == value and (is_host_name(value) or is_address(value)):
             return value
         if is_host_name(bare) or is_address(bare):
-            right = f'host = "{bare}"' + (f" and port = {port}" if port else "")
-            raise ValueError(f"is {quoted(value)}; Postward adds brackets and port itself: write {right}")
-        meant = host_name_meant(bare, "smtp587.sendcloud.net")
-        raise ValueError(f"is {quoted(value)}, which is no host name; {meant}")
+            settings = f'host = "{bare}"' + (f" and port = {port}" if port else "")
+            raise ValueError(
+                f"must be a host name without brackets and port, not {quoted(value)}; write {settings}"
+            )
+        advice = suggest_host_name(bare, "smtp587.sendcloud.net")
+        raise ValueError(f"must be a host name or an IP address, not {quoted(value)}; {advice}")
 
     @field_validator("tls")
     @classmethod
-    def _tls_fits_port(cls, value: TlsMode, info: ValidationInfo) -> TlsMode:
+    def _fits_port(cls, value: TlsMode, info: ValidationInfo) -> TlsMode:
         port = info.data.get("port")
-        if info.data.get("unusual_port"):
+        if info.data.get("allow_unusual_port"):
             return value
         if value == "implicit" and port in STARTTLS_PORTS:
             raise ValueError(
-                f'is "implicit" (TLS from the first byte, Postfix\'s smtp_tls_wrappermode = yes) on port {port}, where relays '
-                'greet in clear text and offer STARTTLS: no mail would ever leave. Write tls = "starttls", or port = 465 if the '
-                f"relay has it; if it really speaks TLS at once on {port}, add unusual_port = true"
+                f'is "implicit" (TLS from the first byte, smtp_tls_wrappermode = yes) on port {port}, where relays greet in '
+                'clear text and offer STARTTLS: no mail would leave. Write tls = "starttls", or port = 465 if the relay offers '
+                f"it. If the relay expects TLS from the first byte on port {port}, add allow_unusual_port = true"
             )
         if value != "implicit" and port in IMPLICIT_TLS_PORTS:
             raise ValueError(
-                f'is "{value}" on port {port}, where relays wait for TLS from the first byte: Postfix would hang in the '
-                'greeting. Write tls = "implicit", or port = 587; if the relay greets in clear text there, add unusual_port = true'
+                f'is "{value}" on port {port}, where relays expect TLS from the first byte: Postfix would wait for the '
+                'greeting until it times out. Write tls = "implicit", or port = 587. '
+                "If the relay greets in clear text on that port, add allow_unusual_port = true"
             )
         return value
 
     @field_validator("verify")
     @classmethod
-    def _verify_needs_tls(cls, value: bool, info: ValidationInfo) -> bool:
+    def _has_tls_and_name(cls, value: bool, info: ValidationInfo) -> bool:
         tls = info.data.get("tls")
         if value and tls in {"opportunistic", "none"}:
             raise ValueError(
-                f'is true, and tls = "{tls}" lets mail out without a certificate; write tls = "starttls" or "implicit"'
+                f'is true, but tls = "{tls}" sends mail without a certificate; write tls = "starttls" or "implicit"'
             )
         if value and is_address(info.data.get("host", "")):
             raise ValueError(
-                f'is true, and host = "{info.data["host"]}" is an address, which Postfix never finds in a certificate; '
-                "write the host's name"
+                f'is true, but host = "{info.data["host"]}" is an address, and Postfix finds only names in a certificate; '
+                "write the relay's host name"
             )
         return value
 
     @field_validator("ca_file")
     @classmethod
-    def _verify_needs_authorities(cls, value: str, info: ValidationInfo) -> str:
+    def _is_given_to_verify(cls, value: str, info: ValidationInfo) -> str:
         if info.data.get("verify") and not value:
             raise ValueError(
-                'is missing, and verify = true defers all mail without it; write "/etc/ssl/certs/ca-certificates.crt" '
+                'is required by verify = true: without it Postfix defers all mail; write "/etc/ssl/certs/ca-certificates.crt" '
                 '(Debian, Alpine) or "/etc/pki/tls/certs/ca-bundle.crt" (RHEL)'
             )
         return value
 
     @field_validator("username")
     @classmethod
-    def _username_without_colon(cls, value: str) -> str:
+    def _fits_sasl_passwd(cls, value: str) -> str:
         if ":" in value:
             raise ValueError(
-                "has a colon, where Postfix would cut it off and take the rest as password; ask the relay for another login"
+                "must not contain a colon: Postfix reads the rest as the password; ask the relay's operator for another login"
             )
         if value != value.strip():
-            raise ValueError("begins or ends with a blank, which postmap drops; write it without")
-        return value
-
-    @field_validator("password_file", "ca_file")
-    @classmethod
-    def _whole_path(cls, value: str) -> str:
-        if value and not value.startswith("/"):
-            raise ValueError(f'is {quoted(value)}; write the whole path, beginning with "/"')
+            raise ValueError(
+                "must not begin or end with a blank: postmap drops it; write the username without"
+            )
         return value
 
     @field_validator("password_credential")
     @classmethod
-    def _credential_name(cls, value: str) -> str:
+    def _is_credential_name(cls, value: str) -> str:
         if "/" in value or value in {".", ".."}:
-            raise ValueError(
-                f"is {quoted(value)}; write the name that stands before the colon in LoadCredential="
-            )
+            raise ValueError(f"must be the name before the colon in LoadCredential=, not {quoted(value)}")
         return value
 
     @field_validator("password")
     @classmethod
-    def _one_password(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    def _is_the_only_source(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if not {"username", "password_file", "password_credential"} <= info.data.keys():
-            return value  # one of them is wrong, which is told
+            return value  # one of them is wrong, which has its own error
         given = [key for key in _PASSWORD_SOURCES if (value if key == "password" else info.data[key])]
         if info.data["username"] and not given:
             raise ValueError(
-                "is missing, but username is set; add password_file, password_credential or password"
+                "is required, because username is set; add password_file, password_credential or password"
             )
         if given and not info.data["username"]:
             raise ValueError(
                 f"is given by {given[0]}, but username is missing; add username, or remove {given[0]}"
             )
         if len(given) > 1:
-            raise ValueError(f"is given by {' and '.join(given)}, and only one can hold; remove the others")
+            raise ValueError(f"is given by {' and '.join(given)}; keep one of them")
         if value and (fault := password_fault(value.get_secret_value())):
             raise ValueError(fault)
         return value
 
-    @field_validator("cleartext_password")
+    @field_validator("allow_cleartext_password")
     @classmethod
-    def _password_in_clear(cls, value: bool, info: ValidationInfo) -> bool:
+    def _is_given_without_tls(cls, value: bool, info: ValidationInfo) -> bool:
         if info.data.get("tls") == "none" and info.data.get("username") and not value:
             raise ValueError(
-                'is needed: with tls = "none" the password crosses the network readable for everyone. Write tls = "starttls"; '
-                "on a network you trust, cleartext_password = true"
+                'is required: with tls = "none" anyone on the network can read the password. Write tls = "starttls"; '
+                "on a network that you trust, write allow_cleartext_password = true"
             )
         return value
 
     @property
     def next_hop(self) -> str:
-        """The relay as Postfix writes it, `[host]:port`: the value of relayhost and the key of sasl_passwd."""
+        """The relay in Postfix's notation, `[host]:port`: the value of relayhost and the key in sasl_passwd."""
         return f"[{self.host}]:{self.port}"
 
     def read_password(self) -> str:
-        """The password from where the settings say it is.
+        """Return the password from its source.
 
         Raises:
-            SettingsError: the file or credential cannot be read, is empty, or holds what sasl_passwd cannot carry.
+            SettingsError: the file or credential cannot be read, or sasl_passwd cannot carry its content.
         """
         key = f"relay.{self.name}"
         if self.password is not None:
@@ -288,8 +291,8 @@ class Relay(Section):
         return password_from_credential(self.password_credential, f"{key}.password_credential")
 
 
-def _without_decoration(value: str) -> tuple[str, str]:
-    """Host and port of what people write: `[host]:587`, `smtp://host:587`, `smtp:[host]`, `[ipv6:::1]`, `host.`."""
+def _split_notation(value: str) -> tuple[str, str]:
+    """Return host and port of other notations: `[host]:587`, `smtp://host:587`, `smtp:[host]`, `[ipv6:::1]`, `host.`."""
     bare = re.sub(r"^([a-z]+://|[a-z]+:(?=\[))", "", value.strip(), flags=re.IGNORECASE).rstrip("/")
     port = ""
     if bracketed := re.fullmatch(r"\[(.*)\](?::([0-9]{1,5}))?", bare):
@@ -301,10 +304,10 @@ def _without_decoration(value: str) -> tuple[str, str]:
 
 
 def read_passwords(relays: list[Relay]) -> dict[str, str]:
-    """Relay name → password, of the relays that have a login.
+    """Return relay name → password, for the relays with a login.
 
     Raises:
-        SettingsError: with every password that cannot be had.
+        SettingsError: passwords cannot be read; all of them are listed.
     """
     passwords: dict[str, str] = {}
     problems: list[str] = []

@@ -1,11 +1,20 @@
-"""The tables of the settings file about Postward itself: where things are, how often, and where to listen."""
+"""The tables of the settings file that concern Postward itself: sources, intervals, endpoints, directories."""
 
 import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, SecretStr, ValidationInfo, field_validator
 
-from postward.config.fields import AbsolutePath, MailAddress, Section, Text, plain_text, quoted, split_address
+from postward.config.fields import (
+    AbsolutePath,
+    MailAddress,
+    OptionalPath,
+    Section,
+    Text,
+    plain_text,
+    quoted,
+    split_address,
+)
 
 MapType = Literal["auto", "hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash"]
 
@@ -18,24 +27,15 @@ def _listener(value: str) -> str:
 Listener = Annotated[str, AfterValidator(plain_text), AfterValidator(_listener)]
 
 
-def _path_or_empty(value: str) -> str:
-    if value and not value.startswith("/"):
-        raise ValueError(f'is {quoted(value)}; write the whole path, beginning with "/"')
-    return value
-
-
-OptionalPath = Annotated[str, AfterValidator(plain_text), AfterValidator(_path_or_empty)]
-
-
 class Postfix(Section):
-    """Which Postfix this is about."""
+    """The Postfix instance that Postward manages."""
 
     config_directory: AbsolutePath = Field(
-        default="/etc/postfix", description="The folder of main.cf and master.cf."
+        default="/etc/postfix", description="Directory of main.cf and master.cf."
     )
     map_type: MapType = Field(
         default="auto",
-        description="Type of the lookup tables that Postward writes, as in postconf -m. auto: default_database_type.",
+        description="Type of the lookup tables that Postward writes, see postconf -m. auto: default_database_type.",
     )
 
     @field_validator("config_directory")
@@ -43,29 +43,29 @@ class Postfix(Section):
     def _fits_a_list(cls, value: str) -> str:
         if re.search(r"[\s,]", value):
             raise ValueError(
-                f"is {quoted(value)}: main.cf refers to tables there, and ends a name at a blank or comma; "
-                "use a folder without them"
+                f"must not contain a blank or comma, as in {quoted(value)}: main.cf ends the name of a table there; "
+                "use another directory"
             )
         return value
 
 
 def _log_source(value: object) -> str | list[str]:
-    """Text, or a list of paths. One function for both: of a union, pydantic would tell what is wrong with either."""
+    """Validate a string or a list of paths. For a union, pydantic would report the faults of both."""
     if isinstance(value, str):
         if value not in {"auto", "journal", "-"} and not value.startswith("/"):
             raise ValueError(
-                f'is {quoted(value)}; write "auto", "journal", "-" for standard input, or the whole path of a file'
+                f'must be "auto", "journal", "-" (standard input) or an absolute path, not {quoted(value)}'
             )
         return plain_text(value)
     if not isinstance(value, list) or not value or not all(isinstance(path, str) for path in value):
-        raise ValueError(
-            'is neither text nor a list of paths; write it as in "auto" or ["/var/log/mail.log"]'
-        )
+        raise ValueError('must be a string or a list of paths, as in "auto" or ["/var/log/mail.log"]')
     for path in value:
         if not path.startswith("/"):
-            raise ValueError(f"names {quoted(path)}; several sources are files, each with its whole path")
+            raise ValueError(f"must list only absolute paths, not {quoted(path)}")
         if value.count(path) > 1:
-            raise ValueError(f"names {quoted(path)} twice; its lines would count twice")
+            raise ValueError(
+                f"must list each file once, not {quoted(path)} twice: its lines would count twice"
+            )
     return [plain_text(path) for path in value]
 
 
@@ -73,7 +73,7 @@ LogSource = Annotated[str | list[str], PlainValidator(_log_source)]
 
 
 class Log(Section):
-    """Where Postfix's log is read."""
+    """Postfix's log."""
 
     source: LogSource = Field(
         default="auto",
@@ -85,176 +85,193 @@ class Log(Section):
         default=300,
         ge=0,
         le=86400,
-        description="How often a test line is sent through postlog, to see that the log can be trusted. 0: never.",
+        description="Time between two test lines, in seconds. Postward sends them through postlog and expects them in the "
+        "log. 0: no test lines.",
     )
 
 
 class Enforce(Section):
-    """How the configuration is kept."""
+    """Enforcement of the relay configuration."""
 
     mode: Literal["enforce", "observe"] = Field(
         default="enforce",
-        description="enforce: departures are put right. observe: they are named and counted, nothing is changed.",
+        description="enforce: repair drift. observe: report drift, and change nothing.",
     )
     interval_seconds: int = Field(
         default=60,
         ge=1,
         le=86400,
-        description="How often to look, besides at once when a file in config_directory changes.",
+        description="Time between two checks for drift, in seconds. A change in config_directory is checked at once.",
     )
     preflight: bool = Field(
         default=True,
-        description="New settings are tried on the relays (connection, TLS, login, no mail) before they are put into force.",
+        description="True: try new settings on the relays before applying them (connection, TLS, login; no mail).",
     )
     max_repairs_per_hour: int = Field(
         default=10,
         ge=1,
         le=3600,
-        description="A departure put right so often within an hour is another tool's doing: it is left alone, and told.",
+        description="Max repairs of one parameter per hour. Beyond that, stop repairing it and report a conflict with "
+        "another tool.",
     )
     directory: AbsolutePath = Field(
         default="/var/lib/postward-enforce",
-        description="Former configurations and the state that the agent exports. Root's: the agent only reads it.",
+        description="Directory of former configurations and of the state for the agent. Only root writes to it.",
     )
 
 
 class Probe(Section):
-    """Probe mails: proof that mail goes out, and the step at which it stops."""
+    """Probe mails: they show whether mail goes out, and if not, at which step it stops."""
 
     recipient: MailAddress = Field(
-        default="", description="Where probes go. Empty: no probes are sent.", examples=["probe@example.com"]
+        default="",
+        description="Recipient of probes. Empty: no probes are sent.",
+        examples=["probe@example.com"],
     )
     sender: MailAddress = Field(
         default="",
-        description="Their envelope sender; the relay must allow it. Empty: postward@mydomain.",
+        description="Envelope sender of probes; the relay must allow it. Empty: postward@mydomain.",
         examples=["postward@example.com"],
     )
     senders: list[MailAddress] = Field(
         default=[],
-        description="Further senders to probe with. A relay that no sender leads to is probed with one of its own.",
+        description="Further envelope senders of probes. A relay to which none of them leads is probed with one of its "
+        "own senders.",
         examples=[["billing@example.com"]],
     )
     interval_seconds: int = Field(
-        default=300, ge=1, le=86400, description="Time between two probes of a sender, give or take a tenth."
+        default=300,
+        ge=1,
+        le=86400,
+        description="Time between two probes of one sender, in seconds, ± 10 %.",
     )
     timeout_seconds: int = Field(
-        default=60, ge=1, le=3600, description="A probe without a result after this time is late."
+        default=60,
+        ge=1,
+        le=3600,
+        description="Time without a result after which a probe is late, in seconds.",
     )
-    lost_seconds: int = Field(
-        default=3600, ge=1, le=432000, description="A late probe without a result after this time is lost."
+    lost_after_seconds: int = Field(
+        default=3600,
+        ge=1,
+        le=432000,
+        description="Time without a result after which a late probe is lost, in seconds.",
     )
     submit: Literal["sendmail", "smtp"] = Field(
         default="sendmail",
-        description="sendmail: Postfix's own command, the way of cron mail. smtp: to a listener of Postfix.",
+        description="sendmail: submit with Postfix's command, as cron does. smtp: submit to a listener of Postfix.",
     )
-    listener: Listener = Field(default="127.0.0.1:25", description='The listener for submit = "smtp".')
-    relay_interval_seconds: int = Field(
+    listener: Listener = Field(
+        default="127.0.0.1:25", description='Address and port of the listener for submit = "smtp".'
+    )
+    relay_check_interval_seconds: int = Field(
         default=300,
         ge=0,
         le=86400,
-        description="Time between two conversations with each relay, without mail: certificate, login, what it offers. "
-        "0: none.",
+        description="Time between two checks of each relay, in seconds: connection, certificate, login and extensions, "
+        "without mail. 0: no checks.",
     )
-    auth_tries_per_hour: int = Field(
+    max_auth_attempts_per_hour: int = Field(
         default=2,
         ge=1,
         le=60,
-        description="After a refused login, how often an hour Postward tries it, until relay.username or its password change.",
+        description="Max attempts per hour with a login that was refused, until relay.username or its password changes.",
     )
-    arrivals: Text = Field(
+    sink_url: Text = Field(
         default="",
-        description="The endpoint of a `postward sink` that receives the probes. Empty: accepted by the relay is enough.",
+        description="URL of the `postward sink` that receives the probes. Empty: a probe that the relay accepted is "
+        "successful.",
         examples=["http://sink.example.com:9788"],
     )
-    key_file: Text = Field(
+    key_file: OptionalPath = Field(
         default="",
-        description="File with the fleet's key, which signs probes. Needed for arrivals.",
+        description="File with the fleet's key, which signs probes. Required by sink_url.",
         examples=["/etc/postward/probe.key"],
     )
 
-    @field_validator("arrivals")
+    @field_validator("sink_url")
     @classmethod
-    def _http(cls, value: str) -> str:
+    def _is_base_url(cls, value: str) -> str:
         if "@" in value:
             raise ValueError(
-                "has a login in it; write scheme, host and port alone: a sink knows its senders by key_file"
+                "must not contain a login: a sink recognises its senders by key_file; write only scheme, host and port"
             )
         if value and not re.fullmatch(r"https?://[^\s/]+/?", value):
             raise ValueError(
-                f'is {quoted(value)}; write scheme, host and port, as in "http://sink.example.com:9788"'
+                f'must be scheme, host and port, as in "http://sink.example.com:9788", not {quoted(value)}'
             )
         return value
 
     @field_validator("key_file")
     @classmethod
-    def _arrivals_need_a_key(cls, value: str, info: ValidationInfo) -> str:
-        if value and not value.startswith("/"):
-            raise ValueError(f'is {quoted(value)}; write the whole path, beginning with "/"')
-        if info.data.get("arrivals") and not value:
+    def _is_given_with_a_sink(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("sink_url") and not value:
             raise ValueError(
-                "is missing, and a sink takes only signed probes (probe.arrivals is set); write the file with the fleet's key"
+                "is required by probe.sink_url: a sink accepts only signed probes; write the path of the fleet's key"
             )
         return value
 
 
 class Web(Section):
-    """The HTTP endpoint that Prometheus scrapes."""
+    """The HTTP endpoint for Prometheus."""
 
     listen: Listener = Field(
         default="127.0.0.1:9787", description="Address and port. IPv6 in brackets: [::1]:9787."
     )
-    also_listen: list[Listener] = Field(default=[], description="Further addresses, each with its port.")
+    also_listen: list[Listener] = Field(default=[], description="Further addresses, each with a port.")
     config_file: OptionalPath = Field(
         default="",
-        description="TLS, client certificates and basic auth, in the web.config format of Prometheus's exporters. "
-        "Read anew when it changes. Empty: plain HTTP for everybody.",
+        description="File with TLS, client certificates and basic auth, in the web.config format of Prometheus's "
+        "exporters. Reloaded on change. Empty: plain HTTP without authentication.",
         examples=["/etc/postward/web.yml"],
     )
     reload: bool = Field(
-        default=False, description="True: POST /-/reload does what SIGHUP does, for everybody who gets to it."
+        default=False,
+        description="True: enable POST /-/reload, which re-reads the settings as SIGHUP does. The endpoint's own access "
+        "rules apply.",
     )
     legacy_metrics: bool = Field(
         default=False,
-        description="True: also the names of prometheus-postfix-exporter, so that its dashboards live on.",
+        description="True: also export the metrics of prometheus-postfix-exporter, for its dashboards.",
     )
 
 
 class Queue(Section):
-    """How Postfix's queue is looked at."""
+    """Postfix's queue."""
 
     enabled: bool = Field(
-        default=True, description="False: the queue is not listed, and its metrics and alerts are missing."
+        default=True, description="False: do not list the queue; its metrics and alerts are missing then."
     )
 
 
 class Events(Section):
-    """What the log says, as JSON lines for a log collector."""
+    """Log events as JSON lines, for a log collector."""
 
     target: Text = Field(
         default="",
-        description="stdout, or the whole path of a file, which is appended to. Empty: no events are written.",
+        description="stdout, or the absolute path of a file to append to. Empty: no events are written.",
         examples=["stdout"],
     )
-    personal: bool = Field(
+    include_personal_data: bool = Field(
         default=False,
-        description="True: with mail addresses, Message-IDs, client hosts, and the servers' own words.",
+        description="True: include mail addresses, Message-IDs, client hosts and the replies of other servers.",
     )
 
     @field_validator("target")
     @classmethod
-    def _stdout_or_file(cls, value: str) -> str:
+    def _is_stdout_or_file(cls, value: str) -> str:
         if value not in {"", "stdout"} and not value.startswith("/"):
-            raise ValueError(f'is {quoted(value)}; write "stdout" or the whole path of a file')
+            raise ValueError(f'must be "stdout" or an absolute path, not {quoted(value)}')
         return value
 
 
 class Notify(Section):
-    """Whom to tell of incidents, on a host without Alertmanager. Nothing of it needs mail to work."""
+    """Notifications of incidents by HTTP, for a host without Alertmanager. They do not depend on mail."""
 
-    webhook: SecretStr | None = Field(
+    webhook_url: SecretStr | None = Field(
         default=None,
-        description="Where incidents that keep mail back are posted when they open and close. A secret; it may also come from "
-        "the environment.",
+        description="URL to POST to when an incident that delays or loses mail opens or resolves. A secret; it can also "
+        "come from the environment.",
         examples=["https://ntfy.example.com/mail"],
     )
     template: Literal["generic", "slack", "ntfy"] = Field(
@@ -263,27 +280,25 @@ class Notify(Section):
     )
     heartbeat_url: SecretStr | None = Field(
         default=None,
-        description="An address that is asked for again and again while the agent works: who runs it raises the alarm when it "
-        "stays out. A secret.",
+        description="URL to GET at intervals while the agent works. A monitoring service raises an alarm when the "
+        "heartbeat stops. A secret.",
         examples=["https://hc.example.com/ping/6f1e"],
     )
     heartbeat_interval_seconds: int = Field(
-        default=60, ge=10, le=86400, description="Time between two pings."
+        default=60, ge=10, le=86400, description="Time between two heartbeats, in seconds."
     )
 
-    @field_validator("webhook", "heartbeat_url")
+    @field_validator("webhook_url", "heartbeat_url")
     @classmethod
-    def _http_address(cls, value: SecretStr | None) -> SecretStr | None:
+    def _is_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.fullmatch(r"https?://[^\s/]+[^\s]*", value.get_secret_value()):
-            raise ValueError(
-                'is no address of a web hook; write all of it, as in "https://ntfy.example.com/mail"'
-            )
+            raise ValueError('must be an HTTP URL, as in "https://ntfy.example.com/mail"')
         return value
 
 
 class State(Section):
-    """Where the agent keeps what must survive a restart."""
+    """The agent's state, which is kept over restarts."""
 
     directory: AbsolutePath = Field(
-        default="/var/lib/postward", description="Counts and the position in the log."
+        default="/var/lib/postward", description="Directory of the counts and the position in the log."
     )

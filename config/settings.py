@@ -1,10 +1,8 @@
-"""The settings: what this host should be, in one TOML file, with overrides from the environment.
+"""The settings of a host: one TOML file, with overrides from the environment (`postward.config.environment`).
 
-Promise: a `Settings` value is complete and free of contradictions; everything wrong with a file is told at
-once, each with file, key and remedy (`SettingsError`). Unknown keys are errors. Passwords stay in their files
-until `Relay.read_password()` is called, so that a process without the right to read them can load the rest.
-
-Overrides from the environment stand in front of the file (`postward.config.environment`).
+Promises: a `Settings` value is complete and free of contradictions. `SettingsError` reports every problem at once, each
+with file, key and remedy. Unknown keys are errors. Passwords stay in their files until `Relay.read_password()` is
+called, so that a process without access to them can load the settings.
 """
 
 import os
@@ -33,7 +31,7 @@ DEFAULT_FILE = Path("/etc/postward/postward.toml")
 
 
 class Settings(BaseSettings):
-    """All settings. Made by `load_settings`."""
+    """All settings, as `load_settings` returns them."""
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -46,7 +44,7 @@ class Settings(BaseSettings):
     relay: list[Relay] = Field(min_length=1)
     main_cf: dict[ParameterName, MainCfValue] = Field(
         default={},
-        description="Further main.cf parameters, passed through as they are. true and false become yes and no.",
+        description="Further main.cf parameters, passed on unchanged. true and false become yes and no.",
         examples=[{"message_size_limit": 16000000}],
     )
     postfix: Postfix = Postfix()
@@ -61,7 +59,7 @@ class Settings(BaseSettings):
 
     @property
     def probe_sender(self) -> str:
-        """The envelope sender of probe mails."""
+        """The envelope sender of probes."""
         return self.probe.sender or f"postward@{self.host.mydomain}"
 
     @classmethod
@@ -73,39 +71,47 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment first, then the file (handed to the constructor, so that a test needs no file)."""
-        assert isinstance(init_settings, InitSettingsSource)  # noqa: S101 - pydantic-settings hands it in
+        """Return the environment, then the file, which is passed to the constructor."""
+        assert isinstance(init_settings, InitSettingsSource)  # noqa: S101 - pydantic-settings passes it
         return Environment(settings_cls, init_settings), init_settings
 
 
 def known_keys() -> dict[str, list[str]]:
-    """Section → its keys; "" → the sections."""
+    """Return section → its keys; "" → the sections."""
     models = models_of(Settings)
     return {"": list(models)} | {name: list(model.model_fields) for name, model in models.items() if model}
 
 
 def load_settings(path: Path) -> Settings:
-    """Read and check a settings file.
+    """Read and validate a settings file.
 
     Raises:
-        SettingsError: with every problem found, ready to print.
+        SettingsError: the file or its settings are bad.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError([f"{path}: {error.strerror}; name the settings file with --config"]) from None
     except UnicodeDecodeError:
-        raise SettingsError([f"{path}: is not text in UTF-8; save it as UTF-8"]) from None
+        raise SettingsError([f"{path}: must be text in UTF-8; save it as UTF-8"]) from None
     except (ValueError, RecursionError) as error:
-        words = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "a value is too large"
+        reason = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "a value is too large"
         raise SettingsError(
-            [f"{path}: is not TOML: {words}; a setting is written key = value, text in quotes"]
+            [f"{path}: is not valid TOML: {reason}; write settings as key = value, strings in quotes"]
         ) from None
     return parse_settings(raw, str(path))
 
 
 def parse_settings(raw: Mapping[str, Any], source: str) -> Settings:
-    """Check settings that are already read. `source` is what messages call them. Raises SettingsError."""
+    """Validate settings that were read from a file.
+
+    Args:
+        raw: the tables of the file.
+        source: the name of the file in messages.
+
+    Raises:
+        SettingsError: the settings are bad.
+    """
     sections = {name: table for name, table in raw.items() if name in Settings.model_fields}
     overrides = read_overrides(os.environ, sections, models_of(Settings))
     origin = Origin(source, (sections | overrides.values).get("relay"), overrides.variables)

@@ -33,7 +33,7 @@ from postward.agent.enforce.preflight import preflight
 from postward.agent.fsutil import write_atomically
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
-from postward.config.first_settings import Hooks, first_settings
+from postward.config.initial import Answers, initial_settings
 from postward.config.lint import Finding, Severity, lint
 from postward.config.passwords import password_fault
 from postward.config.plan import Plan, diff
@@ -71,7 +71,7 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
     if settings_file.exists() and not force:
         fail(f"{settings_file}: is there already; edit it, or write it anew with --force")
     answers, password = _ask(given, silent=yes)
-    text = first_settings(answers)
+    text = initial_settings(answers)
     with exit_on_error():
         settings = parse_settings(tomllib.loads(text), str(settings_file))
         if password is not None and (fault := password_fault(password)):
@@ -106,7 +106,7 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
         )
 
 
-def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Hooks, str | None]:
+def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
     """The answers: options first, then questions on the terminal."""
     silent = silent or not sys.stdin.isatty()
     asked = _Questions(silent)
@@ -129,7 +129,7 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Hooks, str | None]:
     recipient = given["recipient"]
     if recipient is None:
         recipient = asked.text("Where probe mails go (empty: none are sent)", "--recipient", "")
-    answers = Hooks(
+    answers = Answers(
         myhostname=myhostname,
         provider=provider,
         region=given["region"],
@@ -182,7 +182,7 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _write(answers: Hooks, password: str | None, settings_file: Path, text: str) -> None:
+def _write(answers: Answers, password: str | None, settings_file: Path, text: str) -> None:
     """The password first, so that no settings name a file that is not there."""
     if password is not None and answers.password_file is not None:
         folder = answers.password_file.parent

@@ -1,6 +1,6 @@
 """Recognised events as JSON lines, on standard output or in a file, for a log collector (docs/fleet.md has the schema).
 
-Promise: no mail address, Message-ID, client, or word of a stranger is in a line unless `events.personal` is set, and
+Promise: no mail address, Message-ID, client, or word of a stranger is in a line unless `events.include_personal_data` is set, and
 never a password. A collector that does not read, or a disk that hangs, stops nothing: a thread of its own writes,
 lines wait in bounded number, and what does not fit is dropped and counted.
 

@@ -158,7 +158,9 @@ def _event_stream(settings: Settings, names: RelayNames) -> EventStream | None:
     if not settings.events.target:
         return None
     try:
-        return EventStream(open_target(settings.events.target), names, personal=settings.events.personal)
+        return EventStream(
+            open_target(settings.events.target), names, personal=settings.events.include_personal_data
+        )
     except OSError as error:
         raise ExporterError(
             f"events.target: {settings.events.target}: {error.strerror}; write stdout, or a file that can be written"

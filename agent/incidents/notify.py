@@ -104,7 +104,7 @@ class Notifier:
 
     def tell(self, kind: str, shown: Shown, *, again: bool = False) -> None:
         """Put a notice into the queue; what is only worth noting, or comes and goes, is left out."""
-        if self._settings.webhook is None or shown["effect"] in {"note", "rejected"}:
+        if self._settings.webhook_url is None or shown["effect"] in {"note", "rejected"}:
             return
         key = f"{kind} {shown['symptom']} {shown['postfix_instance']} {shown['place']}"
         if again and self._clock() - self._told.get(key, -_QUIET) < _QUIET:
@@ -125,9 +125,9 @@ class Notifier:
     async def _send_all(self) -> None:
         while True:
             kind, shown = await self._waiting.get()
-            if self._settings.webhook is not None:
+            if self._settings.webhook_url is not None:
                 request = TEMPLATES[self._settings.template](kind, shown)
-                await self._send(self._settings.webhook.get_secret_value(), request, "notify.webhook")
+                await self._send(self._settings.webhook_url.get_secret_value(), request, "notify.webhook_url")
 
     async def _send(self, url: str, request: Request | None, setting: str) -> None:
         pause = _FIRST_PAUSE

@@ -400,7 +400,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postward_notices_total",
         "counter",
-        "Notices to notify.webhook: sent, failed after all tries, or dropped because too many waited.",
+        "Notices to notify.webhook_url: sent, failed after all tries, or dropped because too many waited.",
         ("result",),
     ),
     # --- the agent

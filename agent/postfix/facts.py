@@ -77,7 +77,9 @@ def read_host_facts(
     return replace(
         facts,
         managed=frozenset(DERIVED_PARAMETERS),
-        clear_on_purpose=frozenset(relay.next_hop for relay in settings.relay if relay.cleartext_password),
+        clear_on_purpose=frozenset(
+            relay.next_hop for relay in settings.relay if relay.allow_cleartext_password
+        ),
     )
 
 

@@ -25,7 +25,7 @@ class SinkClient:
     """Asks one sink. Close it to release its threads.
 
     Args:
-        url: the sink's URL, `probe.arrivals`.
+        url: the sink's URL, `probe.sink_url`.
     """
 
     def __init__(self, url: str) -> None:

@@ -100,7 +100,7 @@ class ProbeScheduler(Part):
         )
         self._prober = Prober(settings, postfix, self._tracker, flush)
         self._outcomes = ProbeOutcomes(settings, self._prober.routes, tally, self._on_counted, locate)
-        self._sink = SinkClient(settings.probe.arrivals)
+        self._sink = SinkClient(settings.probe.sink_url)
         self._failing: set[str] = set()  # relays whose last probe was not accepted
         self._wakes = {route: asyncio.Event() for route in self._prober.routes}
         self._confirmed: dict[str, str] = {}  # relay → hash of the settings that probes confirmed
@@ -139,7 +139,7 @@ class ProbeScheduler(Part):
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow_time())
-                if self._settings.probe.arrivals:
+                if self._settings.probe.sink_url:
                     group.create_task(self._follow_arrivals())
                 for number, route in enumerate(self.routes if self._settings.probe.recipient else ()):
                     group.create_task(self._probe_periodically(route, number * _STAGGER))
@@ -188,7 +188,7 @@ class ProbeScheduler(Part):
             problem = await self._sink.update(self._tracker)
             if problem != logged:
                 level = logging.ERROR if problem else logging.INFO
-                _log.log(level, "probe.arrivals: %s", problem or "the sink answers again")
+                _log.log(level, "probe.sink_url: %s", problem or "the sink answers again")
                 logged = problem
             await asyncio.sleep(self._tick)
 

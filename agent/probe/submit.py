@@ -73,7 +73,7 @@ class Prober:
         identifier = new_identifier(time.time(), secrets.token_bytes(8), self._key)
         message = probe_message(self._settings, route.sender, identifier, self._key)
         message_id = str(message["Message-ID"])
-        verdict = self._tracker.expect(message_id, route, arrives=bool(self._settings.probe.arrivals))
+        verdict = self._tracker.expect(message_id, route, arrives=bool(self._settings.probe.sink_url))
         try:
             async with asyncio.timeout(self._settings.probe.timeout_seconds):
                 await self._flush()

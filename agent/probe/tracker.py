@@ -43,7 +43,7 @@ class Limits:
     def of_settings(cls, settings: Settings) -> "Limits":
         """Return the limits of the settings; a probe is never lost before it is late."""
         probe = settings.probe
-        return cls(probe.timeout_seconds, max(probe.lost_seconds, probe.timeout_seconds))
+        return cls(probe.timeout_seconds, max(probe.lost_after_seconds, probe.timeout_seconds))
 
 
 def _ignore(_result: ProbeResult) -> None:

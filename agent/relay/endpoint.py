@@ -52,7 +52,7 @@ def endpoint_of(relay: Relay, host: Host, password: str | None = None) -> RelayE
         host.myhostname,
         relay.username or None,
         password,
-        relay.cleartext_password,
+        relay.allow_cleartext_password,
         _FAMILIES.get(host.inet_protocols.strip(), _ALL_FAMILIES),
     )
 

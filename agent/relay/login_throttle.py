@@ -57,7 +57,7 @@ class LoginThrottle:
     def of_settings(cls, settings: Settings) -> "LoginThrottle":
         """Return the throttle that the agent and the commands share."""
         path = Path(settings.state.directory) / "logins.json"
-        return cls(path, settings.relay, settings.probe.auth_tries_per_hour)
+        return cls(path, settings.relay, settings.probe.max_auth_attempts_per_hour)
 
     def next_attempt_at(self, relay: str) -> float | None:
         """Return when a login may be attempted again, in seconds since the epoch; None if it may be now."""

@@ -28,7 +28,7 @@ _log = logging.getLogger("postward.relay")
 
 
 class RelayMonitor(Part):
-    """Checks all relays of the settings every `probe.relay_interval_seconds`; 0: never.
+    """Checks all relays of the settings every `probe.relay_check_interval_seconds`; 0: never.
 
     Args:
         settings: the relays and the interval.
@@ -49,14 +49,14 @@ class RelayMonitor(Part):
         self._snapshots = {relay.name: RelaySnapshot() for relay in settings.relay}
         self._last: dict[str, tuple[float, RelayCheck]] = {}
         self._auth_accepted: dict[str, bool] = {}
-        if settings.probe.relay_interval_seconds:
+        if settings.probe.relay_check_interval_seconds:
             for relay in settings.relay:
                 for kind in KINDS:
                     tally.add("postward_relay_changes_total", (relay.name, kind), 0)
 
     async def run(self) -> None:
         """Check until cancelled."""
-        interval = self._settings.probe.relay_interval_seconds
+        interval = self._settings.probe.relay_check_interval_seconds
         if interval:
             async with asyncio.TaskGroup() as group:
                 for number, relay in enumerate(self._settings.relay):

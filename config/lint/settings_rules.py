@@ -45,7 +45,7 @@ def _sender_domain(case: Case) -> Iterator[Fault]:
 def _port_of_provider(case: Case) -> Iterator[Fault]:
     for relay in case.settings.relay:
         wrong = wrong_provider_port(relay.host, relay.port)
-        if wrong and not relay.unusual_port:
+        if wrong and not relay.allow_unusual_port:
             why, port = wrong
             tls = "implicit" if port == 465 else "starttls"
             yield Fault(

@@ -1,4 +1,4 @@
-"""The shortest right settings, and ways to put something wrong into them."""
+"""Minimal valid settings, with a place for faults."""
 
 import re
 import tomllib
@@ -11,16 +11,21 @@ SECRET = 'S3cr#t: "pass" wörd'
 
 
 def table(title: str, usual: dict[str, str], lines: str) -> str:
-    """A table with these lines, and the usual ones for keys that are not among them."""
+    """Return a table with these lines, and the usual lines for other keys."""
     given = set(re.findall(r"^(\w+) *=", lines, re.MULTILINE))
     return "\n".join([title, *(line for key, line in usual.items() if key not in given), lines, ""])
 
 
 def toml(host: str = "", relay: str = "", more: str = "") -> str:
-    """A settings file that is right, but for what is handed in."""
+    """Return a settings file that is valid apart from the arguments."""
     return table("[host]", HOST, host) + table("[[relay]]", RELAY, relay) + more
 
 
 def load(text: str) -> Settings:
-    """Settings from text, called `postward.toml` in messages."""
+    """Return settings from text. Messages call it `postward.toml`."""
     return parse_settings(tomllib.loads(text), "postward.toml")
+
+
+def names_a_remedy(message: str) -> bool:
+    """Return True for a message that says what is right."""
+    return any(phrase in message for phrase in ("must ", "; ", ". Write "))

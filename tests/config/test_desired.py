@@ -1,4 +1,4 @@
-"""What follows from the settings, as main.cf and the tables beside it would have it."""
+"""The desired state that follows from settings: parameters of main.cf, tables and services."""
 
 from itertools import product
 
@@ -11,7 +11,7 @@ from tests.config.samples import SECRET, load, toml
 TYPES = frozenset({"hash", "btree", "lmdb", "cdb", "texthash", "static", "regexp", "proxy"})
 FACTS = PostfixFacts("/etc/postfix", "hash", TYPES)
 
-# (tls, username, verify) → security level, wrapper mode, auth, options in clear; None: refused as a contradiction.
+# (tls, login, verify) → security level, wrapper mode, auth, security options without TLS.
 CASES = {
     ("starttls", True, False): ("encrypt", "no", "yes", "noanonymous"),
     ("starttls", True, True): ("secure", "no", "yes", "noanonymous"),
@@ -29,20 +29,20 @@ CASES = {
 
 
 def relay(tls: str, login: bool, verify: bool) -> str:
-    """The lines of a relay of this kind."""
+    """Return the lines of a relay with these properties."""
     lines = [f'tls = "{tls}"']
     if login:
         lines += ['username = "u"', 'password = "p"']
     if login and tls == "none":
-        lines += ["cleartext_password = true"]
+        lines += ["allow_cleartext_password = true"]
     if verify:
         lines += ["verify = true", 'ca_file = "/ca.pem"']
     return "\n".join(lines)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_each_kind_of_relay_gives_these_parameters(case: tuple[str, bool, bool]) -> None:
-    """TLS level, wrapper mode and SASL follow from tls, username and verify alone."""
+def test_parameters_follow_from_the_relay(case: tuple[str, bool, bool]) -> None:
+    """TLS level, wrapper mode and SASL follow from tls, username and verify."""
     level, wrapper, auth, options = CASES[case]
     parameters = desired_state(load(toml(relay=relay(*case))), FACTS, {"a": "p"}).parameters
     assert parameters["smtp_tls_security_level"] == level
@@ -55,15 +55,15 @@ def test_each_kind_of_relay_gives_these_parameters(case: tuple[str, bool, bool])
     assert parameters["smtp_tls_policy_maps"] == ""
 
 
-def test_no_kind_of_relay_is_left_out() -> None:
-    """The table above has every combination that is no contradiction."""
+def test_every_combination_is_covered() -> None:
+    """CASES has every combination that is not a contradiction."""
     all_kinds = set(product(("starttls", "implicit", "opportunistic", "none"), (True, False), (True, False)))
     refused = {(tls, login, True) for tls, login in product(("opportunistic", "none"), (True, False))}
     assert set(CASES) == all_kinds - refused
 
 
-def test_several_relays_are_told_apart_by_sender() -> None:
-    """The first relay takes all; others the mail of their senders; the TLS level of each stands in a policy table."""
+def test_several_relays_are_chosen_by_sender() -> None:
+    """The first relay takes all mail, others the mail of their senders. A policy table holds the TLS level of each."""
     text = toml(
         relay='username = "u"\npassword = "p"\nsenders = ["root@example.com"]',
         more="""
@@ -120,15 +120,15 @@ senders = ["@example.net"]
 
 
 def test_relays_of_one_level_need_no_policy_table() -> None:
-    """What main.cf can say once is not said again."""
+    """main.cf holds the level that all relays have."""
     more = '[[relay]]\nname = "b"\nhost = "smtp.example.org"\nsenders = ["@example.org"]\n'
     state = desired_state(load(toml(more=more)), FACTS, {})
     assert state.parameters["smtp_tls_policy_maps"] == ""
     assert [table.name for table in state.tables] == ["sender_relay"]
 
 
-def test_the_host_is_said_in_postfix_words_with_send_only_defaults() -> None:
-    """A name is all that must be said; the rest is what a host needs that only sends."""
+def test_the_host_has_send_only_defaults() -> None:
+    """Only the name is required. The other defaults suit a host that only sends."""
     parameters = desired_state(load(toml()), FACTS, {}).parameters
     assert {name: value for name, value in parameters.items() if not name.startswith("smtp_")} == {
         "myhostname": "mail.example.com",
@@ -149,8 +149,8 @@ def test_the_host_is_said_in_postfix_words_with_send_only_defaults() -> None:
     assert parameters["smtp_fallback_relay"] == ""
 
 
-def test_implicit_tls_beside_starttls_takes_a_transport_of_its_own() -> None:
-    """smtp_tls_wrappermode holds for a whole service of master.cf, so the other kind of relay gets its own."""
+def test_implicit_tls_beside_starttls_gets_its_own_transport() -> None:
+    """smtp_tls_wrappermode applies to a whole service of master.cf, so the other relay gets its own service."""
     more = '[[relay]]\nname = "b"\nhost = "smtp.example.org"\nport = 465\nsenders = ["@example.org"]\n'
     state = desired_state(load(toml(more=more)), FACTS, {})
     [table] = state.tables
@@ -166,8 +166,8 @@ def test_implicit_tls_beside_starttls_takes_a_transport_of_its_own() -> None:
     ]
 
 
-def test_a_fallback_takes_what_the_first_relay_does_not() -> None:
-    """Postfix tries it in the same delivery; it needs no senders, and its login is there."""
+def test_a_fallback_follows_the_first_relay() -> None:
+    """Postfix tries it in the same delivery. It needs no senders, and has its own login."""
     more = (
         '[[relay]]\nname = "b"\nhost = "smtp.example.org"\nfallback = true\nusername = "v"\npassword = "q"\n'
     )
@@ -176,16 +176,16 @@ def test_a_fallback_takes_what_the_first_relay_does_not() -> None:
     assert [table.entries for table in state.tables] == [(("[smtp.example.org]:587", "v:q"),)]
 
 
-def test_one_sender_for_all_mail() -> None:
-    """Envelope and headers, of this host and of its LAN: for providers where the sender must be the login."""
+def test_all_mail_can_have_one_sender() -> None:
+    """Envelope and headers are rewritten, for providers where the sender must be the login."""
     parameters = desired_state(load(toml(host='rewrite_sender = "app@example.com"')), FACTS, {}).parameters
     assert parameters["sender_canonical_maps"] == "static:app@example.com"
     assert parameters["sender_canonical_classes"] == "envelope_sender, header_sender"
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_a_provider_fills_in_what_is_left_out(name: str) -> None:
-    """Host, port and the TLS mode that the port stands for; limits go to main.cf, and [main_cf] overrides them."""
+def test_a_provider_supplies_settings_that_are_left_out(name: str) -> None:
+    """It supplies host, port and the port's TLS mode. Its limits go to main.cf, and [main_cf] overrides them."""
     lines = f'name = "a"\nprovider = "{name}"\nregion = "eu-west-1"\n'
     text = f'[host]\nmyhostname = "mail.example.com"\n[[relay]]\n{lines}'
     provider = PROVIDERS[name]
@@ -204,7 +204,7 @@ def test_a_provider_fills_in_what_is_left_out(name: str) -> None:
 
 
 def test_a_provider_can_be_overridden() -> None:
-    """What the table says itself holds, also implicit TLS instead of STARTTLS."""
+    """The relay's own settings win, also implicit TLS instead of STARTTLS."""
     text = '[host]\nmyhostname = "mail.example.com"\n[[relay]]\nname = "a"\nprovider = "gmail"\n'
     implicit, other = (
         load(text + 'tls = "implicit"\n').relay[0],
@@ -214,8 +214,8 @@ def test_a_provider_can_be_overridden() -> None:
     assert (other.host, other.port, other.tls) == ("smtp.test", 2525, "starttls")
 
 
-def test_further_parameters_are_passed_through() -> None:
-    """[main_cf] knows yes and no, numbers, lists, and blanks around; it can take back Postward's own defaults."""
+def test_further_parameters_are_passed_on() -> None:
+    """[main_cf] takes booleans, integers, lists and surrounding blanks, and can override Postward's defaults."""
     more = (
         '[main_cf]\na = true\nb = false\nc = 100\nd = ["x", "y"]\ne = "  $x # $$y  "\nsmtp_tls_loglevel = 2\n'
     )
@@ -235,10 +235,10 @@ def test_further_parameters_are_passed_through() -> None:
         ("texthash", "hash", "texthash:/etc/postfix/sasl_passwd", None),
     ],
 )
-def test_tables_are_of_the_type_that_was_asked_for(
+def test_tables_have_the_configured_type(
     map_type: str, default: str, reference: str, index: str | None
 ) -> None:
-    """postfix.map_type, or what Postfix has as default_database_type."""
+    """The type is postfix.map_type, or default_database_type of Postfix."""
     text = toml(relay=relay("starttls", True, False), more=f'[postfix]\nmap_type = "{map_type}"')
     state = desired_state(load(text), PostfixFacts("/etc/postfix", default, TYPES), {"a": "p"})
     assert state.parameters["smtp_sasl_password_maps"] == reference
@@ -246,21 +246,21 @@ def test_tables_are_of_the_type_that_was_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("map_type", "default", "named"), [("dbm", "hash", "dbm"), ("auto", "proxy", "proxy")]
+    ("map_type", "default", "refused"), [("dbm", "hash", "dbm"), ("auto", "proxy", "proxy")]
 )
-def test_a_table_type_that_postfix_cannot_build_is_refused(map_type: str, default: str, named: str) -> None:
-    """The refusal lists what would do, and only that: static and regexp are no tables of keys."""
+def test_a_table_type_that_postfix_cannot_build_is_refused(map_type: str, default: str, refused: str) -> None:
+    """The message lists the supported types. static and regexp are not tables of keys."""
     settings = load(toml(more=f'[postfix]\nmap_type = "{map_type}"'))
     with pytest.raises(UnsupportedMapTypeError) as refusal:
         desired_state(settings, PostfixFacts("/etc/postfix", default, TYPES), {})
     assert str(refusal.value) == (
-        f'postfix.map_type: "{named}" is no kind of table that this Postfix can build; '
+        f'postfix.map_type: must be a table type that this Postfix can build, not "{refused}"; '
         "write one of: btree, cdb, hash, lmdb, texthash"
     )
 
 
 def test_equal_settings_give_equal_states() -> None:
-    """desired_state is a pure function: nothing but its arguments decides, and it changes none of them."""
+    """desired_state is pure: its result depends only on its arguments, and it does not change them."""
     text = toml(relay=relay("starttls", True, True), more='[main_cf]\nx = "y"\n')
     first, second = load(text), load(text)
     passwords = {"a": SECRET}
@@ -270,7 +270,7 @@ def test_equal_settings_give_equal_states() -> None:
     assert passwords == {"a": SECRET}
 
 
-def test_another_password_is_another_state() -> None:
-    """Else a changed password would never be enforced."""
+def test_another_password_gives_another_state() -> None:
+    """Otherwise a changed password would not be enforced."""
     settings = load(toml(relay=relay("starttls", True, False)))
     assert desired_state(settings, FACTS, {"a": "p"}) != desired_state(settings, FACTS, {"a": "q"})

@@ -1,4 +1,4 @@
-"""Where the actual state departs from the desired one, and what is done about it: golden texts."""
+"""Drift between desired and actual state, and the plan that repairs it."""
 
 from dataclasses import replace
 
@@ -15,12 +15,12 @@ TEXT_TABLE = replace(PASSWORDS, type="texthash")
 GOOD = TableState(PASSWORDS.text, 0o600, (0, 0), 0o600, (0, 0), index_current=True)
 
 
-def departures(table: LookupTable, state: TableState | None) -> list[tuple[str, str, str]]:
-    """What is said of one table, as name, actual, desired."""
+def drift_of(table: LookupTable, state: TableState | None) -> list[tuple[str, str, str]]:
+    """Return the drift of one table, as (name, actual, desired)."""
     tables = {} if state is None else {table.name: state}
-    found = drift(DesiredState({}, (table,)), ActualState({}, tables))
-    assert all(departure.table is table for departure in found)
-    return [(departure.name, departure.actual, departure.desired) for departure in found]
+    drifts = drift(DesiredState({}, (table,)), ActualState({}, tables))
+    assert all(item.table is table for item in drifts)
+    return [(item.name, item.actual, item.desired) for item in drifts]
 
 
 SOURCE = "0600 root:root"
@@ -49,22 +49,20 @@ INDEX = "0600 root:root, built from sasl_passwd"
         ),
     ],
 )
-def test_each_departure_of_a_table_is_named(
-    state: TableState | None, expected: list[tuple[str, str, str]]
-) -> None:
-    """Content, mode and owner of the text, and of the index that postmap(1) makes of it."""
-    assert departures(PASSWORDS, state) == expected
+def test_drift_of_a_table_is_reported(state: TableState | None, expected: list[tuple[str, str, str]]) -> None:
+    """Content, mode and owner of the source and of the index that postmap(1) builds are compared."""
+    assert drift_of(PASSWORDS, state) == expected
 
 
-def test_a_text_table_has_no_index_to_miss() -> None:
-    """Postfix reads texthash as it is."""
-    assert departures(TEXT_TABLE, replace(GOOD, index_mode=None, index_owner=None, index_current=False)) == []
+def test_a_text_table_needs_no_index() -> None:
+    """Postfix reads the source of texthash."""
+    assert drift_of(TEXT_TABLE, replace(GOOD, index_mode=None, index_owner=None, index_current=False)) == []
 
 
-def test_public_tables_are_readable() -> None:
-    """Only passwords are for root alone."""
+def test_public_tables_are_readable_by_all() -> None:
+    """Only tables with passwords are restricted to root."""
     state = TableState(SENDERS.text, 0o600, (0, 0), 0o600, (0, 0), index_current=True)
-    assert departures(SENDERS, state) == [
+    assert drift_of(SENDERS, state) == [
         ("sender_relay", "mode 0600", "0644 root:root"),
         ("sender_relay.db", "mode 0600", "0644 root:root, built from sender_relay"),
     ]
@@ -87,19 +85,19 @@ def test_public_tables_are_readable() -> None:
 def test_parameters_are_compared_as_postfix_reads_them(
     actual: str | None, desired: str, differs: bool
 ) -> None:
-    """Commas and blanks separate alike, order counts, and what this release does not know cannot be set."""
+    """Commas and blanks separate alike, and order matters. A parameter that Postfix does not know is ignored."""
     parameters = {} if actual is None else {"x": actual}
-    found = drift(DesiredState({"x": desired}, ()), ActualState(parameters, {}))
-    assert found == ([Drift("x", actual or "", desired)] if differs else [])
+    drifts = drift(DesiredState({"x": desired}, ()), ActualState(parameters, {}))
+    assert drifts == ([Drift("x", actual or "", desired)] if differs else [])
 
 
-def test_parameters_of_others_are_no_drift() -> None:
-    """What the settings do not speak of stays as it is."""
+def test_unmanaged_parameters_do_not_drift() -> None:
+    """Parameters that the settings do not derive are not compared."""
     assert drift(DesiredState({"x": "1"}, ()), ActualState({"x": "1", "y": "2"}, {})) == []
 
 
-def test_a_parameter_that_this_release_does_not_know_is_told_apart() -> None:
-    """Postconf prints every parameter that it knows, so one that is not there can never be put right."""
+def test_an_unknown_parameter_is_reported_separately() -> None:
+    """A parameter that postconf does not print cannot be repaired: it prints all that it knows."""
     desired, actual = DesiredState({"x": "1", "new": "2"}, ()), ActualState({"x": "1"}, {})
     assert drift(desired, actual) == []
     assert unknown_parameters(desired, actual) == ["new"]
@@ -127,20 +125,20 @@ IMPLICIT_LINE = (
         ),
     ],
 )
-def test_each_departure_of_a_service_is_named(services: dict[str, str], expected: list[Drift]) -> None:
-    """Postward's own lines of master.cf: missing, other words, or no longer wanted."""
+def test_drift_of_a_service_is_reported(services: dict[str, str], expected: list[Drift]) -> None:
+    """A service of Postward can be missing, have other fields, or be stale."""
     assert drift(DesiredState({}, (), (IMPLICIT,)), ActualState({}, {}, services)) == expected
 
 
-def test_files_that_postfix_has_not_read_are_a_drift_if_nothing_else_is() -> None:
-    """main.cf is right, and the running Postfix still goes by the one before: a reload puts that right."""
-    found = drift(DesiredState({"x": "1"}, ()), ActualState({"x": "1"}, {}, unloaded="10:20:30"))
-    words = "changed at 10:20:30, not read by the running Postfix"
-    assert found == [Drift("main.cf", words, "in force", kind=Kind.UNLOADED)]
-    assert plan(found).activation is Activation.RELOAD
-    assert plan(found).parameters == {}
+def test_unread_files_drift_if_nothing_else_does() -> None:
+    """main.cf is as desired, but the running Postfix has not read it: a reload repairs that."""
+    drifts = drift(DesiredState({"x": "1"}, ()), ActualState({"x": "1"}, {}, unloaded="10:20:30"))
+    condition = "changed at 10:20:30, not read by the running Postfix"
+    assert drifts == [Drift("main.cf", condition, "in force", kind=Kind.UNLOADED)]
+    assert plan(drifts).activation is Activation.RELOAD
+    assert plan(drifts).parameters == {}
     both = drift(DesiredState({"x": "2"}, ()), ActualState({"x": "1"}, {}, unloaded="10:20:30"))
-    assert [departure.name for departure in both] == ["x"]
+    assert [item.name for item in both] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -150,17 +148,18 @@ def test_files_that_postfix_has_not_read_are_a_drift_if_nothing_else_is() -> Non
         ("hash:/etc/postfix/old, static:{u:hunter 2}", "hash:/etc/postfix/old, static:********"),
         ("inline:{ [h]:587=u:hunter2 }", "inline:********"),
         ("texthash:/etc/postfix/x", "texthash:/etc/postfix/x"),
+        ("hash:/etc/postfix/\x1b[2J", r"hash:/etc/postfix/\u001b[2J"),
     ],
 )
-def test_a_login_that_stands_in_main_cf_is_masked(value: str, shown: str) -> None:
-    """Admins write `smtp_sasl_password_maps = static:user:password`; a plan does not repeat it."""
+def test_the_actual_value_is_masked_and_printable(value: str, shown: str) -> None:
+    """A plan does not repeat logins in main.cf (`smtp_sasl_password_maps = static:user:password`)."""
     name = "smtp_sasl_password_maps"
-    found = drift(DesiredState({name: "hash:/etc/postfix/sasl_passwd"}, ()), ActualState({name: value}, {}))
-    assert [departure.actual for departure in found] == [shown]
+    drifts = drift(DesiredState({name: "hash:/etc/postfix/sasl_passwd"}, ()), ActualState({name: value}, {}))
+    assert [item.actual for item in drifts] == [shown]
 
 
 def test_a_plan_reads_like_a_diff() -> None:
-    """The whole golden text: parameters and files before and after, entries with passwords masked, what Postfix does."""
+    """It shows parameters and files before and after, entries with masked passwords, and the activation."""
     desired = DesiredState(
         {"relayhost": "[smtp.example.net]:587", "smtp_tls_wrappermode": "no", "mydomain": "example.com"},
         (SENDERS, PASSWORDS),
@@ -189,8 +188,8 @@ def test_a_plan_reads_like_a_diff() -> None:
     assert planned.tables == (SENDERS, PASSWORDS)
 
 
-def test_nothing_to_do_is_an_empty_plan() -> None:
-    """In sync: false as a condition, and no line of a diff."""
+def test_no_drift_gives_an_empty_plan() -> None:
+    """It is false as a condition, and has no diff."""
     planned = plan([])
     assert not planned
     assert list(diff(planned)) == []
@@ -198,7 +197,7 @@ def test_nothing_to_do_is_an_empty_plan() -> None:
 
 
 @pytest.mark.parametrize(
-    ("drifts", "activation", "words"),
+    ("drifts", "activation", "text"),
     [
         ([Drift("relayhost", "", "x")], Activation.RELOAD, "postfix reload"),
         (
@@ -214,7 +213,7 @@ def test_nothing_to_do_is_an_empty_plan() -> None:
         (
             [Drift("sasl_passwd", "missing", SOURCE, PASSWORDS, Kind.TABLE)],
             Activation.NONE,
-            "nothing: Postfix sees a changed table by itself",
+            "nothing: Postfix notices changed tables by itself",
         ),
         (
             [Drift("sasl_passwd", "missing", SOURCE, TEXT_TABLE, Kind.TABLE)],
@@ -223,17 +222,17 @@ def test_nothing_to_do_is_an_empty_plan() -> None:
         ),
     ],
 )
-def test_postfix_does_what_the_change_needs_and_no_more(
-    drifts: list[Drift], activation: Activation, words: str
+def test_the_activation_is_the_least_that_applies_the_change(
+    drifts: list[Drift], activation: Activation, text: str
 ) -> None:
-    """Restart for what a reload ignores, reload for main.cf, nothing for an indexed table."""
+    """Restart for parameters that a reload ignores, reload for main.cf, nothing for an indexed table."""
     planned = plan(drifts)
     assert planned.activation is activation
-    assert list(diff(planned))[-1] == f"then: {words}"
+    assert list(diff(planned))[-1] == f"then: {text}"
 
 
 def test_a_table_is_written_once() -> None:
-    """Text and index of one table departing are one thing to write."""
+    """Drift of both source and index is repaired by writing the table once."""
     both = [
         Drift("sasl_passwd", "missing", "", PASSWORDS, Kind.TABLE),
         Drift("sasl_passwd.db", "missing", "", PASSWORDS, Kind.TABLE),

@@ -1,4 +1,4 @@
-"""The example is made from the models: it is right, it is complete, and it says what the defaults are."""
+"""The example is made from the models: it is valid and complete, and it shows the defaults."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from tests.config.samples import load
 
 
 def uncommented(text: str, but: frozenset[str] = frozenset()) -> str:
-    """The example with its commented settings in force, except for these lines."""
+    """Return the example with its commented settings active, except for these lines."""
     return "\n".join(
         line.removeprefix("#") if re.match(r"#\w+ = ", line) and line not in but else line
         for line in text.split("\n")
@@ -21,7 +21,7 @@ def uncommented(text: str, but: frozenset[str] = frozenset()) -> str:
 
 
 def shown_only() -> frozenset[str]:
-    """The lines that show a possibility, not a default: another way to give a password, a value of one's own."""
+    """Return the lines that show an example instead of the default."""
     fields = [
         field for model in models_of(Settings).values() if model for field in model.model_fields.items()
     ]
@@ -29,15 +29,15 @@ def shown_only() -> frozenset[str]:
     return frozenset(shown | {"#message_size_limit = 16000000"})
 
 
-def test_the_example_is_right() -> None:
-    """It can be put in place as it is."""
+def test_the_example_is_valid() -> None:
+    """It can be used unchanged."""
     settings = load(example())
     assert settings.relay[0].next_hop == "[smtp587.sendcloud.net]:587"
     assert settings.relay[0].tls == "starttls"
 
 
 def test_the_example_has_every_setting() -> None:
-    """Each section and each key, once, in the order of the models."""
+    """Each section and key appears once, in the order of the models."""
     tables = tomllib.loads(uncommented(example()))
     found = {name: table[0] if isinstance(table, list) else table for name, table in tables.items()}
     expected = known_keys()
@@ -46,13 +46,13 @@ def test_the_example_has_every_setting() -> None:
         assert list(found[section]) == keys
 
 
-def test_what_is_commented_is_the_default() -> None:
-    """Taking the # away changes nothing, but for what is shown as a possibility."""
+def test_commented_settings_are_the_defaults() -> None:
+    """Without the #, they change nothing, except for those that show an example."""
     assert load(uncommented(example(), shown_only())) == load(example())
 
 
 def test_every_setting_is_explained() -> None:
-    """Each has a sentence, and each line of the example fits a terminal."""
+    """Each has a description, and each line of the example fits a terminal."""
     lines = example().split("\n")
     for number, line in enumerate(lines):
         assert len(line) <= 100
@@ -63,7 +63,7 @@ def test_every_setting_is_explained() -> None:
 
 
 def test_the_example_equals_itself_after_a_round_trip() -> None:
-    """Settings → values → settings are the same settings, and the example is the same text each time."""
+    """Settings → values → settings gives equal settings, and the example is the same text each time."""
     settings = load(example())
     values = settings.model_dump(exclude_none=True)
     assert Settings(**values) == settings
@@ -72,6 +72,6 @@ def test_the_example_equals_itself_after_a_round_trip() -> None:
 
 @pytest.mark.parametrize("secret", ["API_KEY"])
 def test_the_example_password_stays_a_comment(secret: str) -> None:
-    """The password file is what it recommends."""
+    """The example uses a password file."""
     assert f'#password = "{secret}"' in example()
     assert load(example()).relay[0].password is None

@@ -1,4 +1,4 @@
-"""The relay settings that Postfix how-tos teach, in Postward's words: right values, and the mistake refused."""
+"""The relay settings that Postfix how-tos teach: correct values, and refusal of their mistakes."""
 
 import pytest
 
@@ -28,8 +28,8 @@ password = "API_KEY"
 """
 
 
-def test_the_how_to_comes_out_right() -> None:
-    """What the how-to wants to say, without its mistake: each main.cf value, and the line of sasl_passwd."""
+def test_the_how_to_gives_a_correct_configuration() -> None:
+    """Each main.cf value, and the line of sasl_passwd, without the mistake of the how-to."""
     state = desired_state(load(HOW_TO), FACTS, {"sendcloud": "API_KEY"})
     assert state.parameters == {
         "myhostname": "mail.example.com",
@@ -63,22 +63,22 @@ def test_the_how_to_comes_out_right() -> None:
     (passwords,) = state.tables
     assert (passwords.name, passwords.index_name, passwords.mode) == ("sasl_passwd", "sasl_passwd.db", 0o600)
     assert passwords.text == (
-        "# Written by Postward from its settings; changes made here are undone.\n"
+        "# Written by Postward from its settings. Changes made here are overwritten.\n"
         "[smtp587.sendcloud.net]:587 API_USER:API_KEY\n"
     )
 
 
 WRAPPER_ON_587 = (
-    'postward.toml: relay.sendcloud.tls: is "implicit" (TLS from the first byte, Postfix\'s smtp_tls_wrappermode = yes) on port 587, '
-    'where relays greet in clear text and offer STARTTLS: no mail would ever leave. Write tls = "starttls", or port = 465 if the '
-    "relay has it; if it really speaks TLS at once on 587, add unusual_port = true"
+    'postward.toml: relay.sendcloud.tls: is "implicit" (TLS from the first byte, smtp_tls_wrappermode = yes) on port 587, '
+    'where relays greet in clear text and offer STARTTLS: no mail would leave. Write tls = "starttls", or port = 465 if the '
+    "relay offers it. If the relay expects TLS from the first byte on port 587, add allow_unusual_port = true"
 )
 WRAPPER_BY_HAND = (
     'postward.toml: main_cf.smtp_tls_wrappermode: is derived from relay.tls ("implicit" means yes, on port 465; with yes on a '
     "STARTTLS port such as 587 no mail leaves); set it there and remove it here"
 )
 DECORATED_HOST = (
-    'postward.toml: relay.sendcloud.host: is "[smtp587.sendcloud.net]:587"; Postward adds brackets and port itself: '
+    'postward.toml: relay.sendcloud.host: must be a host name without brackets and port, not "[smtp587.sendcloud.net]:587"; '
     'write host = "smtp587.sendcloud.net" and port = 587'
 )
 
@@ -92,16 +92,16 @@ DECORATED_HOST = (
     ],
     ids=["implicit on 587", "wrapper mode by hand", "relayhost as host"],
 )
-def test_the_mistakes_of_the_how_to_are_refused_with_the_right_form(mistake: str, explanation: str) -> None:
-    """Wrapper mode on a STARTTLS port, and Postfix's own notation, are told with what to write instead."""
+def test_the_mistakes_of_the_how_to_are_refused_with_a_remedy(mistake: str, explanation: str) -> None:
+    """For wrapper mode on a STARTTLS port, and for Postfix's own notation, the message shows the correct form."""
     with pytest.raises(SettingsError) as refusal:
         load(mistake)
     assert refusal.value.problems == (explanation,)
 
 
-def test_implicit_tls_on_587_can_be_meant() -> None:
-    """Who says so on purpose gets it: wrapper mode, and the mandatory level without which Postfix does not connect."""
-    text = HOW_TO.replace('"starttls"', '"implicit"\nunusual_port = true')
+def test_implicit_tls_on_587_can_be_allowed() -> None:
+    """allow_unusual_port gives wrapper mode with a mandatory TLS level; otherwise Postfix does not connect."""
+    text = HOW_TO.replace('"starttls"', '"implicit"\nallow_unusual_port = true')
     parameters = desired_state(load(text), FACTS, {"sendcloud": "API_KEY"}).parameters
     assert parameters["smtp_tls_wrappermode"] == "yes"
     assert parameters["smtp_tls_security_level"] == "encrypt"

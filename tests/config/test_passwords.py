@@ -1,4 +1,4 @@
-"""Where passwords come from, and that they go nowhere else."""
+"""The sources of passwords, and that no output shows them."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ INLINE = toml(relay=f'username = "u"\npassword = {json.dumps(SECRET, ensure_asci
 
 
 def relay(lines: str) -> Relay:
-    """A relay with a login of this kind."""
+    """Return a relay with a username and these lines."""
     return load(toml(relay=f'username = "u"\n{lines}')).relay[0]
 
 
@@ -40,70 +40,70 @@ def relay(lines: str) -> Relay:
     ],
 )
 def test_a_file_holds_only_the_password(tmp_path: Path, content: bytes, password: str) -> None:
-    """A line end behind it is the editor's, everything else is the password's."""
+    """A final line end is dropped; everything else belongs to the password."""
     path = tmp_path / "password"
     path.write_bytes(content)
     assert relay(f'password_file = "{path}"').read_password() == password
 
 
 UNFIT = [
-    (b"", "is empty; write the password"),
-    (b"\n", "is empty; write the password"),
-    (b" hunter2\n", "begins or ends with a blank, which postmap drops; write it without"),
-    (b"hunter2 \n", "begins or ends with a blank, which postmap drops; write it without"),
-    (b"hunter2\nagain\n", "has a line end or control character; write the password alone on one line"),
-    (b"hunter2\0", "has a line end or control character; write the password alone on one line"),
-    (b"hunter2\xff", "is not text in UTF-8; write the password alone into it"),
+    (b"", "must not be empty; write the password"),
+    (b"\n", "must not be empty; write the password"),
+    (b" hunter2\n", "must not begin or end with a blank: postmap drops it; write the password without"),
+    (b"hunter2 \n", "must not begin or end with a blank: postmap drops it; write the password without"),
+    (b"hunter2\nagain\n", "must be a single line without control characters"),
+    (b"hunter2\0", "must be a single line without control characters"),
+    (b"hunter2\xff", "must be text in UTF-8; write only the password into it"),
 ]
 
 
-@pytest.mark.parametrize(("content", "words"), UNFIT)
-def test_a_file_that_sasl_passwd_could_not_carry_is_refused(
-    tmp_path: Path, content: bytes, words: str
+@pytest.mark.parametrize(("content", "message"), UNFIT)
+def test_a_password_that_sasl_passwd_cannot_carry_is_refused(
+    tmp_path: Path, content: bytes, message: str
 ) -> None:
-    """The refusal names file and setting, and nothing of the content."""
+    """The message names file and setting, and shows nothing of the content."""
     path = tmp_path / "password"
     path.write_bytes(content)
     with pytest.raises(SettingsError) as refusal:
         relay(f'password_file = "{path}"').read_password()
-    assert str(refusal.value) == f"{path}: relay.a.password_file: {words}"
+    assert str(refusal.value) == f"{path}: relay.a.password_file: {message}"
 
 
-def test_a_missing_password_file_is_named(tmp_path: Path) -> None:
-    """With what it must be."""
+def test_a_missing_password_file_is_reported(tmp_path: Path) -> None:
+    """The message says what the file must be."""
     path = tmp_path / "password"
     with pytest.raises(SettingsError) as refusal:
         relay(f'password_file = "{path}"').read_password()
     assert str(refusal.value) == (
-        f"{path}: relay.a.password_file: No such file or directory; it must hold the password and be readable by root"
+        f"{path}: relay.a.password_file: No such file or directory; the file must hold the password and be readable by root"
     )
 
 
-def test_settings_load_without_the_right_to_read_passwords() -> None:
-    """The part of Postward that reads logs has no business with passwords."""
+def test_settings_load_without_access_to_passwords() -> None:
+    """The agent that reads logs does not need the passwords."""
     assert relay('password_file = "/nonexistent/password"').password_file == "/nonexistent/password"
 
 
 def test_a_systemd_credential_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CREDENTIALS_DIRECTORY is where systemd puts what LoadCredential= names."""
+    """The files of LoadCredential= are in CREDENTIALS_DIRECTORY (systemd.exec(5))."""
     (tmp_path / "relay").write_text("hunter2\n")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert relay('password_credential = "relay"').read_password() == "hunter2"
 
 
-def test_a_credential_that_was_not_handed_over_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the line that the unit lacks."""
+def test_a_missing_credentials_directory_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message shows the line that the unit lacks."""
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     with pytest.raises(SettingsError) as refusal:
         relay('password_credential = "relay"').read_password()
     assert str(refusal.value) == (
-        "environment: relay.a.password_credential: CREDENTIALS_DIRECTORY is not set, so this process was handed no "
-        "credentials; add LoadCredential=relay:FILE to the service"
+        "environment: relay.a.password_credential: CREDENTIALS_DIRECTORY is not set: systemd passed no credentials "
+        "to this process; add LoadCredential=relay:FILE to the service"
     )
 
 
-def test_all_passwords_that_cannot_be_had_are_told_at_once() -> None:
-    """Two relays, two missing files, two problems; a relay without a login has none."""
+def test_all_unreadable_passwords_are_reported_at_once() -> None:
+    """Two relays with missing files give two problems; a relay without a login gives no problem."""
     text = toml(
         relay='username = "u"\npassword_file = "/nonexistent/a"',
         more="".join(
@@ -120,15 +120,15 @@ def test_all_passwords_that_cannot_be_had_are_told_at_once() -> None:
     assert read_passwords(load(INLINE).relay) == {"a": SECRET}
 
 
-def test_an_odd_password_arrives_whole_in_sasl_passwd() -> None:
-    """`#`, `:`, blanks, quotes and letters beyond ASCII stand there as they are: postmap(1) has no quoting."""
+def test_an_unusual_password_is_written_unchanged() -> None:
+    """sasl_passwd holds `#`, `:`, blanks, quotes and non-ASCII letters unquoted: postmap(1) has no quoting."""
     settings = load(INLINE)
     (table,) = desired_state(settings, FACTS, read_passwords(settings.relay)).tables
     assert table.text.split("\n")[1] == f"[smtp.example.net]:587 u:{SECRET}"
 
 
 def _everything_printable() -> dict[str, str]:
-    """Each way in which settings, states and plans turn into text."""
+    """Return settings, states and plans as text, by the way of conversion."""
     settings = load(INLINE)
     state = desired_state(settings, FACTS, read_passwords(settings.relay))
     old = TableState(state.tables[0].text + f"x u:{SECRET}\n", 0o644, (0, 0))
@@ -157,8 +157,8 @@ def _everything_printable() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("way", _everything_printable())
-def test_no_way_of_printing_shows_the_password(way: str) -> None:
-    """repr, str, dumps, drift and diff mask it."""
+def test_no_conversion_to_text_shows_the_password(way: str) -> None:
+    """The results of repr, str, dumps, drift and diff do not hold it."""
     text = _everything_printable()[way]
     assert text
     assert SECRET not in text
@@ -187,7 +187,7 @@ def _url_as_host() -> None:
     load(toml(relay=f"host = {json.dumps(f'smtp://u:{SECRET}@smtp.example.net')}"))
 
 
-def _unfit_password() -> None:
+def _bad_password() -> None:
     load(toml(relay=f'username = "u"\npassword = {json.dumps(" " + SECRET)}'))
 
 
@@ -208,13 +208,13 @@ def _in_the_environment() -> None:
         _no_username,
         _colon_in_username,
         _url_as_host,
-        _unfit_password,
+        _bad_password,
         _in_main_cf,
         _in_the_environment,
     ],
 )
-def test_no_refusal_shows_the_password(fault: Callable[[], None], caplog: pytest.LogCaptureFixture) -> None:
-    """Neither its words, nor its repr, nor its traceback with causes, nor a log of it."""
+def test_no_error_shows_the_password(fault: Callable[[], None], caplog: pytest.LogCaptureFixture) -> None:
+    """Neither message, nor repr, nor traceback with causes, nor a log record shows it."""
     with pytest.raises(SettingsError) as refusal:
         fault()
     logging.getLogger("test").error("bad settings", exc_info=refusal.value)
@@ -227,19 +227,19 @@ def test_no_refusal_shows_the_password(fault: Callable[[], None], caplog: pytest
     assert all("S3cr" not in text for text in texts)
 
 
-def test_a_file_that_breaks_off_in_the_password_shows_nothing(tmp_path: Path) -> None:
-    """A TOML error tells where, not what."""
+def test_a_file_that_ends_within_the_password_does_not_show_it(tmp_path: Path) -> None:
+    """A TOML error shows the position, not the text."""
     path = tmp_path / "postward.toml"
     path.write_text(f'[[relay]]\npassword = "{SECRET.replace(chr(34), "")}\n', encoding="utf-8")
     with pytest.raises(SettingsError) as refusal:
         load_settings(path)
     assert str(refusal.value) == (
-        f"{path}: is not TOML: Illegal character '\\n' (at line 2, column 30); a setting is written key = value, text in quotes"
+        f"{path}: is not valid TOML: Illegal character '\\n' (at line 2, column 30); write settings as key = value, strings in quotes"
     )
 
 
-def test_a_refusal_survives_being_copied() -> None:
-    """An exception that crosses a process or a thread pool keeps its problems."""
+def test_an_error_survives_pickling() -> None:
+    """An exception from another process keeps its problems."""
     error = SettingsError(["a", "b"])
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     assert copy.problems == error.problems == ("a", "b")
@@ -247,7 +247,7 @@ def test_a_refusal_survives_being_copied() -> None:
 
 
 def _as_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A password file that is not for us to read, and systemd's copy of it."""
+    """Return a password file that this process may not read, and systemd's copy of it."""
     file, copy = tmp_path / "passwords/demo", tmp_path / "credentials/passwords_demo"
     for path in (file, copy):
         path.parent.mkdir()
@@ -257,7 +257,7 @@ def _as_credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Pat
     return file, copy
 
 
-def test_a_file_of_root_is_read_as_systemds_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systemds_copy_replaces_an_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """LoadCredential=passwords:FOLDER names copies passwords_FILE."""
     file, copy = _as_credential(tmp_path, monkeypatch)
     file.write_text("not read")
@@ -267,10 +267,8 @@ def test_a_file_of_root_is_read_as_systemds_copy(tmp_path: Path, monkeypatch: py
 
 
 def test_a_copy_older_than_the_file_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rotated password must not be tried in its former form."""
+    """After a rotation the former password must not be tried."""
     file, copy = _as_credential(tmp_path, monkeypatch)
     file.write_text("rotated")
     os.utime(copy, (0, 0))
-    assert (
-        relay(f'password_file = "{file}"').read_password() == "rotated"
-    )  # or, without the right to: an error
+    assert relay(f'password_file = "{file}"').read_password() == "rotated"

@@ -1,4 +1,4 @@
-"""Postfix itself has the last word on what its files can carry."""
+"""Rules about Postfix's files, tested with Postfix itself."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ HOST_NAMES = [
     "a b.example.com",
 ]
 
-# A line of [host] → the same in main.cf, with which no program of Postfix starts.
+# A line of [host] → the same in main.cf. No Postfix program starts with it.
 FATAL = {
     'mydestination = "$mydestination"': "mydestination = $mydestination",
     'inet_protocols = "ip4"': "inet_protocols = ip4",
@@ -45,60 +45,62 @@ FATAL = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _postfix_is_here() -> None:
+def _require_postfix() -> None:
     require_postfix(sasl=False)
 
 
-def settled(path: Path, text: str) -> None:
-    """Write a file that looks old: Postfix waits two seconds for one that has just changed."""
+def write_backdated(path: Path, text: str) -> None:
+    """Write a file with an old mtime: Postfix waits up to two seconds for a file that has just changed."""
     path.write_text(text, encoding="utf-8")
     os.utime(path, (0, 0))
 
 
 def start(folder: Path, main_cf: str, *arguments: str) -> subprocess.Popen[str]:
-    """postmap(1) with this main.cf, in a folder that no Postfix runs from."""
+    """Start postmap(1) with this main.cf, in a directory that no Postfix runs from."""
     folder.mkdir(exist_ok=True)
-    settled(folder / "main.cf", f"compatibility_level = 3.6\n{main_cf}\n")
-    settled(folder / "none", "")
+    write_backdated(folder / "main.cf", f"compatibility_level = 3.6\n{main_cf}\n")
+    write_backdated(folder / "none", "")
     command = ["postmap", "-c", str(folder), *(arguments or ("-q", "x", f"texthash:{folder}/none"))]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
-def complaints(folder: Path, texts: Iterable[str]) -> list[str]:
-    """What Postfix says to each of these as main.cf; all at once, because it takes a second over a fatal error."""
+def errors_of(folder: Path, texts: Iterable[str]) -> list[str]:
+    """Return the output of Postfix for each main.cf. They run in parallel: a fatal error takes a second."""
     programs = [start(folder / str(number), text) for number, text in enumerate(texts)]
     return [program.communicate(timeout=30)[1] for program in programs]
 
 
-def test_every_password_that_is_taken_is_found_again(tmp_path: Path) -> None:
-    """postmap(1) finds what smtp(8) would look up: exactly user and password."""
+def test_every_accepted_password_can_be_looked_up(tmp_path: Path) -> None:
+    """postmap(1) returns exactly user and password, as smtp(8) would look them up."""
     entries = tuple((f"[r{n}.example]:587", f"u#1 x:{password}") for n, password in enumerate(PASSWORDS))
     table = LookupTable("sasl_passwd", "texthash", entries, secret=True)
-    settled(tmp_path / table.name, table.text)
+    write_backdated(tmp_path / table.name, table.text)
     program = start(tmp_path, "", "-q", "-", f"texthash:{tmp_path}/{table.name}")
-    found, _ = program.communicate("".join(f"{key}\n" for key, _ in entries), timeout=30)
-    assert found == "".join(f"{key}\t{value}\n" for key, value in entries)
+    output, _ = program.communicate("".join(f"{key}\n" for key, _ in entries), timeout=30)
+    assert output == "".join(f"{key}\t{value}\n" for key, value in entries)
 
 
-def test_a_host_name_is_what_postfix_takes_for_one(tmp_path: Path) -> None:
-    """Postfix starts with none but these as myhostname."""
-    said = complaints(tmp_path, (f"myhostname = {name}\nmydomain = example.com" for name in HOST_NAMES))
-    taken = {name: "bad parameter value" not in words for name, words in zip(HOST_NAMES, said, strict=True)}
-    assert taken == {name: is_host_name(name) for name in HOST_NAMES}
+def test_host_names_are_those_that_postfix_accepts(tmp_path: Path) -> None:
+    """Postfix starts with these values of myhostname, and with no others."""
+    outputs = errors_of(tmp_path, (f"myhostname = {name}\nmydomain = example.com" for name in HOST_NAMES))
+    accepted = {
+        name: "bad parameter value" not in output for name, output in zip(HOST_NAMES, outputs, strict=True)
+    }
+    assert accepted == {name: is_host_name(name) for name in HOST_NAMES}
 
 
-def test_what_stops_every_postfix_command_is_refused(tmp_path: Path) -> None:
-    """Each of these would take down sendmail(1) as well, so it must not get as far as main.cf."""
-    for words in complaints(tmp_path, FATAL.values()):
-        assert "fatal: " in words
+def test_values_that_stop_every_postfix_command_are_refused(tmp_path: Path) -> None:
+    """Each of these would also break sendmail(1), so it must not reach main.cf."""
+    for output in errors_of(tmp_path, FATAL.values()):
+        assert "fatal: " in output
     for setting in FATAL:
         with pytest.raises(SettingsError):
             load(toml(host=setting))
 
 
-def test_an_address_as_a_relay_has_no_zone_and_no_tag() -> None:
-    """smtp(8) takes [::1]:587, refuses [fe80::1%eth0]:587, and logs [ipv6:::1]:587 as ::1, which is what we write."""
+def test_the_address_of_a_relay_has_no_zone_and_no_tag() -> None:
+    """smtp(8) accepts [::1]:587, refuses [fe80::1%eth0]:587, and logs [ipv6:::1]:587 as ::1; Postward writes ::1."""
     assert [is_address(text) for text in ("::1", "192.0.2.1", "fe80::1%eth0", "ipv6:::1", "[::1]")] == [
         True,
         True,

@@ -32,7 +32,7 @@ def postfix(tmp_path: Path) -> Iterator[PostfixInstance]:
 
 def table(name: str, relay: Relay, *lines: str) -> str:
     """A [[relay]] table."""
-    head = [f'name = "{name}"', 'host = "127.0.0.1"', f"port = {relay.port}", "unusual_port = true"]
+    head = [f'name = "{name}"', 'host = "127.0.0.1"', f"port = {relay.port}", "allow_unusual_port = true"]
     login = [f'tls = "{relay.tls}"', f'username = "{name}"', f'password = "{PASSWORDS[name]}"']
     return "\n".join(["[[relay]]", *head, *login, *lines, ""])
 

@@ -91,7 +91,13 @@ def relays() -> Iterator[dict[str, Relay]]:
 
 def desired(postfix: Postfix, relay: Relay) -> DesiredState:
     """The desired state for this relay."""
-    table = {"name": "demo", "host": "127.0.0.1", "port": relay.port, "tls": relay.tls, "unusual_port": True}
+    table = {
+        "name": "demo",
+        "host": "127.0.0.1",
+        "port": relay.port,
+        "tls": relay.tls,
+        "allow_unusual_port": True,
+    }
     raw = {
         "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
         "relay": [table | {"username": "user", "password": PASSWORD}],

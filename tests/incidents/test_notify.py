@@ -89,7 +89,11 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_generic_notice_is_json() -> None:
     """With the words of the diagnosis, and all of the incident."""
     with hook([]) as (url, got):
-        run(Notify(webhook=SecretStr(url)), ("opened", shown()), until=lambda made: made.counts["sent"] == 1)
+        run(
+            Notify(webhook_url=SecretStr(url)),
+            ("opened", shown()),
+            until=lambda made: made.counts["sent"] == 1,
+        )
     (line, headers, body), data = got[0], json.loads(got[0][2])
 
     assert line == f"POST /{SECRET}"
@@ -114,17 +118,21 @@ def test_a_hook_that_fails_is_tried_again_and_given_up(caplog: pytest.LogCapture
     """Four tries; the journal names the host and the answer, never the rest of the address."""
     with hook([500, 503]) as (url, got):
         made = run(
-            Notify(webhook=SecretStr(url)), ("opened", shown()), until=lambda made: made.counts["sent"] == 1
+            Notify(webhook_url=SecretStr(url)),
+            ("opened", shown()),
+            until=lambda made: made.counts["sent"] == 1,
         )
         assert len(got) == 3
         assert made.counts == {"sent": 1, "failed": 0, "dropped": 0}
     with hook([500] * 4) as (url, got):
         run(
-            Notify(webhook=SecretStr(url)), ("opened", shown()), until=lambda made: made.counts["failed"] == 1
+            Notify(webhook_url=SecretStr(url)),
+            ("opened", shown()),
+            until=lambda made: made.counts["failed"] == 1,
         )
         assert len(got) == 4
 
-    assert "notify.webhook: 127.0.0.1: answered 500; 4 tries" in caplog.text
+    assert "notify.webhook_url: 127.0.0.1: answered 500; 4 tries" in caplog.text
     assert SECRET not in caplog.text
 
 
@@ -132,7 +140,9 @@ def test_a_hook_cannot_send_a_notice_elsewhere() -> None:
     """A redirection is no success, and is not followed."""
     with hook([302] * 4) as (url, got):
         run(
-            Notify(webhook=SecretStr(url)), ("opened", shown()), until=lambda made: made.counts["failed"] == 1
+            Notify(webhook_url=SecretStr(url)),
+            ("opened", shown()),
+            until=lambda made: made.counts["failed"] == 1,
         )
 
     assert {line for line, _, _ in got} == {f"POST /{SECRET}"}
@@ -140,7 +150,7 @@ def test_a_hook_cannot_send_a_notice_elsewhere() -> None:
 
 def test_what_waits_is_bounded_and_notes_are_left_out() -> None:
     """Nobody is woken for what is only worth noting; too many notices are dropped and counted."""
-    made = Notifier(Notify(webhook=SecretStr("http://127.0.0.1:1/x")))
+    made = Notifier(Notify(webhook_url=SecretStr("http://127.0.0.1:1/x")))
     made.tell("opened", shown(Effect.NOTE))
     made.tell("opened", shown(Effect.REJECTED))
     assert made._waiting.qsize() == 0
@@ -153,7 +163,7 @@ def test_what_waits_is_bounded_and_notes_are_left_out() -> None:
 def test_what_comes_and_goes_is_told_of_once_in_ten_minutes() -> None:
     """The first time at once, then not again for a while."""
     now = [0.0]
-    made = Notifier(Notify(webhook=SecretStr("http://127.0.0.1:1/x")), clock=lambda: now[0])
+    made = Notifier(Notify(webhook_url=SecretStr("http://127.0.0.1:1/x")), clock=lambda: now[0])
     made.tell("opened", shown())
     made.tell("opened", shown(), again=True)
     assert made._waiting.qsize() == 1
@@ -183,7 +193,7 @@ def test_a_ping_that_fails_is_told_once_without_its_address(caplog: pytest.LogCa
         # The least interval of the settings would make this test wait.
         ping = SecretStr(f"https://hc.test/{SECRET}")
         made = Notifier(
-            Notify.model_construct(webhook=None, heartbeat_url=ping, heartbeat_interval_seconds=0), post
+            Notify.model_construct(webhook_url=None, heartbeat_url=ping, heartbeat_interval_seconds=0), post
         )
         task = asyncio.create_task(made.run())
         await wait_for_async(lambda: len(calls) >= 5, what="five pings")
@@ -199,7 +209,8 @@ def test_a_ping_that_fails_is_told_once_without_its_address(caplog: pytest.LogCa
 def test_secrets_of_the_settings_are_not_shown() -> None:
     """Neither in print nor in JSON."""
     settings = Notify(
-        webhook=SecretStr(f"https://hook.test/{SECRET}"), heartbeat_url=SecretStr(f"https://hc.test/{SECRET}")
+        webhook_url=SecretStr(f"https://hook.test/{SECRET}"),
+        heartbeat_url=SecretStr(f"https://hc.test/{SECRET}"),
     )
 
     assert SECRET not in repr(settings)
@@ -243,7 +254,7 @@ def test_the_agent_tells_a_hook_and_pings(tmp_path: Path) -> None:
     """A fault on a real Postfix: the hook hears of its beginning and its end; the ping comes without any mail."""
     require_postfix()
     with hook([]) as (url, got):
-        more = f'[notify]\nwebhook = "{url}"\ntemplate = "ntfy"\nheartbeat_url = "{url}-ping"\n'
+        more = f'[notify]\nwebhook_url = "{url}"\ntemplate = "ntfy"\nheartbeat_url = "{url}-ping"\n'
         with bed(tmp_path, more) as made:
             wait_for(lambda: any(line == f"GET /{SECRET}-ping" for line, _, _ in got), what="the ping")
             with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 no")):

@@ -272,4 +272,4 @@ def test_only_probes_since_a_change_judge_it(tmp_path: Path) -> None:
 
     assert run.verdicts == ["demo"]
     assert run.probes.verdict_since(before) is Decision.ROLL_BACK
-    assert run.probes.verdict_since(time.time() + 1) is None
+    assert run.probes.verdict_since(time.time() + 1) is Decision.WAIT

@@ -28,7 +28,7 @@ name = "demo"
 host = "localhost"
 port = {port}
 tls = "starttls"
-unusual_port = true
+allow_unusual_port = true
 username = "{user}"
 password = "{password}"
 
@@ -203,7 +203,7 @@ def test_lost_after_acceptance(bed: Bed) -> None:
     """The relay accepts it and it never arrives: late at the step of arrival, with the whole timeline before it."""
     key = bed.folder / "key"
     key.write_text("0123456789abcdef0123456789abcdef")
-    result = bed.probe(f'arrivals = "http://127.0.0.1:{free_port()}"\nkey_file = "{key}"')
+    result = bed.probe(f'sink_url = "http://127.0.0.1:{free_port()}"\nkey_file = "{key}"')
 
     assert (result.outcome, result.step, result.cause) == ("late", "arrival", None)
     assert result.relayed

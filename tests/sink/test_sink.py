@@ -216,7 +216,7 @@ def test_each_outcome_is_counted_once_across_a_restart(tmp_path: Path) -> None:
     ):
         settings_file = write_settings(tmp_path, relay, postfix, password=PASSWORD)
         more = (
-            f'timeout_seconds = 4\nlost_seconds = 8\narrivals = "{sink.url}"\nkey_file = "{tmp_path / "probe.key"}"\n'
+            f'timeout_seconds = 4\nlost_after_seconds = 8\nsink_url = "{sink.url}"\nkey_file = "{tmp_path / "probe.key"}"\n'
             'senders = ["late@example.test", "lost@example.test", "twice@example.test", "changed@example.test"]'
         )
         text = settings_file.read_text().replace("timeout_seconds = 10", more)

@@ -32,7 +32,7 @@ name = "demo"
 host = "127.0.0.1"
 port = {relay_port}
 tls = "{tls}"
-unusual_port = true
+allow_unusual_port = true
 username = "{user}"
 password_file = "{password_file}"
 
@@ -107,7 +107,7 @@ myhostname = "mail.example.test"
 name = "demo"
 host = "127.0.0.1"
 port = 9
-unusual_port = true
+allow_unusual_port = true
 username = "user"
 password = "not used"
 

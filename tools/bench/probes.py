@@ -39,7 +39,7 @@ default_process_limit = 100
 recipient = "probe@relay.test"
 sender = "postward@r0.test"
 interval_seconds = {interval}
-relay_interval_seconds = {interval}
+relay_check_interval_seconds = {interval}
 timeout_seconds = {timeout}
 [web]
 listen = "127.0.0.1:{web}"
@@ -53,7 +53,7 @@ name = "r{number}"
 host = "{host}"
 port = {port}
 tls = "starttls"
-unusual_port = true
+allow_unusual_port = true
 username = "u"
 password_file = "{folder}/secret/password"
 senders = ["@r{number}.test"]

@@ -21,7 +21,7 @@ _RELAY = """\
 name = "relay{number}"
 host = "{host}"
 port = {port}
-unusual_port = true
+allow_unusual_port = true
 username = "user"
 password = "not used"
 senders = [{senders}]
@@ -32,7 +32,7 @@ myhostname = "mail.example.test"
 [postfix]
 config_directory = "{config_directory}"
 [probe]
-relay_interval_seconds = 3600
+relay_check_interval_seconds = 3600
 [log]
 test_interval_seconds = 0
 [web]

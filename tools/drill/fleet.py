@@ -76,7 +76,9 @@ class Host:
         text = text.replace('host = "127.0.0.1"', 'host = "localhost"')
         if self.scenario.verify:
             ca_file = self.ca.write(self.postfix.config_directory)
-            text = text.replace("unusual_port", f'verify = true\nca_file = "{ca_file}"\nunusual_port')
+            text = text.replace(
+                "allow_unusual_port", f'verify = true\nca_file = "{ca_file}"\nallow_unusual_port'
+            )
         self.settings.write_text(text)
         done = run_postward("apply", "--config", str(self.settings))
         assert done.returncode == 0, done.stdout + done.stderr

@@ -44,7 +44,7 @@ _POSTFIX = {
     **{f"smtp_{step}_timeout": "5s" for step in ("connect", "helo", "starttls", "mail", "rcpt", "quit")},
     **{f"smtp_data_{step}_timeout": "5s" for step in ("init", "xfer", "done")},
 }
-_PROBING = "auth_tries_per_hour = 60\nrelay_interval_seconds = 3\nlost_seconds = 20\n"
+_PROBING = "max_auth_attempts_per_hour = 60\nrelay_check_interval_seconds = 3\nlost_after_seconds = 20\n"
 # What one process alone counts.
 _OF_A_PROCESS = ("postward_web_", "postward_events_", "postward_notices_", "process_", "python_")
 

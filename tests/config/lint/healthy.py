@@ -225,7 +225,10 @@ SETTINGS: tuple[tuple[str, str], ...] = (
     ("starttls", _HOST + _login("a", "smtp.relay.test", 'tls = "starttls"')),
     ("implicit TLS", _HOST + _login("a", "smtp.relay.test", 'tls = "implicit"')),
     ("opportunistic TLS", _HOST + _login("a", "smtp.relay.test", 'tls = "opportunistic"')),
-    ("no TLS, on purpose", _HOST + _login("a", "smtp.relay.test", 'tls = "none"\ncleartext_password = true')),
+    (
+        "no TLS, on purpose",
+        _HOST + _login("a", "smtp.relay.test", 'tls = "none"\nallow_cleartext_password = true'),
+    ),
     ("no TLS, no login", toml(relay='host = "smtp.relay.test"\nport = 25\ntls = "none"')),
     ("verified", _HOST + _login("a", "smtp.relay.test", 'verify = true\nca_file = "CA_FILE"')),
     (

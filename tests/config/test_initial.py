@@ -1,37 +1,37 @@
-"""What `postward init` writes."""
+"""The settings that `postward init` writes."""
 
 import tomllib
 
 import pytest
 
-from postward.config.first_settings import Hooks, first_settings
+from postward.config.initial import Answers, initial_settings
 from postward.config.providers import PROVIDERS
 from postward.config.settings import parse_settings
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_every_provider_makes_good_settings(provider: str) -> None:
-    """From a login and a name alone."""
+def test_every_provider_gives_valid_settings(provider: str) -> None:
+    """A login and a host name are sufficient."""
     region = "eu-west-1" if "{region}" in PROVIDERS[provider].host else ""
-    answers = Hooks(
+    answers = Answers(
         myhostname="mail.example.com",
         provider=provider,
         region=region,
         username=PROVIDERS[provider].username or "me@example.com",
         recipient="probe@example.com",
     )
-    settings = parse_settings(tomllib.loads(first_settings(answers)), "postward.toml")
+    settings = parse_settings(tomllib.loads(initial_settings(answers)), "postward.toml")
     assert settings.relay[0].name == provider
     assert settings.relay[0].password_file == f"/etc/postward/passwords/{provider}"
 
 
-def test_nothing_stands_in_it_that_was_not_asked() -> None:
-    """Defaults are left out; quotes and backslashes are TOML's."""
-    answers = Hooks(
+def test_settings_without_an_answer_are_left_out() -> None:
+    """Only the answers are written; quotes and backslashes are escaped as in TOML."""
+    answers = Answers(
         myhostname="mail.example.com", host="relay.example.com", username='a"b\\c', ipv4_only=True
     )
-    assert first_settings(answers) == (
-        "# Settings of Postward; every one with its meaning: postward check --example\n"
+    assert initial_settings(answers) == (
+        "# Settings of Postward. To see every setting, run: postward check --example\n"
         "\n[host]\n"
         'myhostname = "mail.example.com"\n'
         'inet_protocols = "ipv4"\n'
@@ -44,9 +44,9 @@ def test_nothing_stands_in_it_that_was_not_asked() -> None:
 
 
 def test_a_relay_without_a_login() -> None:
-    """Has neither username nor password."""
-    answers = Hooks(
+    """The relay has neither username nor password."""
+    answers = Answers(
         myhostname="mail.example.com", host="10.0.0.1", port=2526, tls="opportunistic", login=False
     )
-    settings = parse_settings(tomllib.loads(first_settings(answers)), "postward.toml")
+    settings = parse_settings(tomllib.loads(initial_settings(answers)), "postward.toml")
     assert (settings.relay[0].port, settings.relay[0].username) == (2526, "")

@@ -1,27 +1,28 @@
-"""The first settings file of a host, from a few answers: what `postward init` writes.
+"""The first settings file of a host, made from a few answers: `postward init` writes it.
 
-Promise: what stands in it is what was asked and nothing that has a default, so that it reads as a person would write it.
+Promise: the file holds the answers and no setting that has a default.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from postward.config.toml import assignment
 
 PASSWORDS = Path("/etc/postward/passwords")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Hooks:
-    """What the settings are made of; "" and None leave a setting out.
+class Answers:
+    """The values of the first settings. "" and None leave a setting out.
 
     Attributes:
-        myhostname: this host's full name.
+        myhostname: the host's full name.
         provider: a preset, or "" where `host` is given.
         region, host, port, tls, username: as in `[[relay]]`.
-        login: the relay wants one, so that its password is in a file of its own.
-        recipient, sender: of probes.
-        ipv4_only: this host has no route to IPv6.
+        login: the relay requires a login; its password is kept in `password_file`.
+        recipient, sender: as in `[probe]`.
+        ipv4_only: the host has no IPv6 route.
     """
 
     myhostname: str
@@ -38,17 +39,17 @@ class Hooks:
 
     @property
     def relay_name(self) -> str:
-        """What metrics will call the relay."""
+        """The relay's name in the settings."""
         return self.provider or "relay"
 
     @property
     def password_file(self) -> Path | None:
-        """Where the password is kept; None without a login."""
+        """The file that holds the password; None without a login."""
         return PASSWORDS / self.relay_name if self.login else None
 
 
-def first_settings(answers: Hooks) -> str:
-    """The settings file."""
+def initial_settings(answers: Answers) -> str:
+    """Return the text of the settings file."""
     host = {"myhostname": answers.myhostname, "inet_protocols": "ipv4" if answers.ipv4_only else ""}
     relay = {
         "name": answers.relay_name,
@@ -57,8 +58,8 @@ def first_settings(answers: Hooks) -> str:
         "host": answers.host,
         "port": answers.port,
         "tls": answers.tls,
-        # A port of one's own is meant as it is said.
-        "unusual_port": True if answers.port and answers.tls else None,
+        # A port and TLS mode that were both given are deliberate.
+        "allow_unusual_port": True if answers.port and answers.tls else None,
         "username": answers.username,
         "password_file": str(answers.password_file or ""),
     }
@@ -68,14 +69,9 @@ def first_settings(answers: Hooks) -> str:
         "[[relay]]": relay,
         "[probe]": probe,
     }
-    lines = ["# Settings of Postward; every one with its meaning: postward check --example"]
+    lines = ["# Settings of Postward. To see every setting, run: postward check --example"]
     for title, values in tables.items():
         given = {key: value for key, value in values.items() if value not in {"", None}}
         if given:
-            lines += ["", title, *(f"{key} = {_toml(value)}" for key, value in given.items())]
+            lines += ["", title, *(assignment(key, value) for key, value in given.items())]
     return "\n".join(lines) + "\n"
-
-
-def _toml(value: str | int | bool | None) -> str:
-    """JSON's strings, numbers and truth values are TOML's as well."""
-    return json.dumps(value, ensure_ascii=False)
