@@ -11,14 +11,12 @@ Needs aiosmtpd (the extra `sink`).
 """
 
 import asyncio
-import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from email import message_from_bytes
 from typing import Any
 
-import uvicorn
 from aiosmtpd.smtp import SMTP
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -37,7 +35,7 @@ _AHEAD = 600.0  # seconds that a host's clock may be before ours
 _MAX_REMEMBERED = 50_000
 _MAX_COPIES = 10
 _LARGEST_MAIL = 65536  # bytes; a probe has about one thousand, and relays add headers
-_MAX_CONNECTIONS = 200
+MAX_CONNECTIONS = 200
 _TIMEOUT = 30.0  # seconds between two commands
 _LARGEST_QUESTION = MOST_ASKED * 200  # bytes
 _OUTCOMES = ("arrived", "duplicate", "altered", "refused")
@@ -138,7 +136,7 @@ class _Conversation(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         _Conversation.open += 1
         super().connection_made(transport)
-        if _Conversation.open > _MAX_CONNECTIONS:
+        if _Conversation.open > MAX_CONNECTIONS:
             transport.abort()  # type: ignore[attr-defined]
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -201,24 +199,3 @@ def application(arrivals: Arrivals, tally: Tally) -> Starlette:
             Route("/-/ready", alive),
         ]
     )
-
-
-class Endpoint(uvicorn.Server):
-    """The endpoint in a loop that is not its own: signals stay with the command."""
-
-    def __init__(self, app: Starlette) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                limit_concurrency=_MAX_CONNECTIONS,
-                timeout_graceful_shutdown=1,
-            )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield
