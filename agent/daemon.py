@@ -18,7 +18,9 @@ from postward.agent.console import DeliveryRows, probe_text, terminal
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.loop import EnforceLoop, confirm
 from postward.agent.enforce.state import EnforcementState
-from postward.agent.http.exporter import Exporter, ExporterError
+from postward.agent.export.jsonl import EventStream, open_target
+from postward.agent.http.app import Hooks
+from postward.agent.http.endpoint import Endpoint, EndpointError, registry_of
 from postward.agent.http.server import Listeners
 from postward.agent.incidents.monitor import IncidentMonitor
 from postward.agent.logs.canary import LogCanary
@@ -26,8 +28,11 @@ from postward.agent.logs.discover import NoLogError, find_log, open_sources
 from postward.agent.logs.reader import LogReader
 from postward.agent.logs.source import Source
 from postward.agent.logs.watcher import Watcher
+from postward.agent.metrics.daemons import DaemonMetrics
+from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.probe_traffic import ProbeFilter
+from postward.agent.metrics.queue import QueueMonitor
 from postward.agent.metrics.tally import Gauges, Tally
 from postward.agent.pipeline import Pipeline
 from postward.agent.postfix.commands import Postfix, PostfixError
@@ -92,17 +97,20 @@ class Agent:
         guard = self._guard()
         self._probing = self._set_up_probing(guard)
         self._relay_watch = RelayMonitor(settings, self._tally, guard, self._writer.flush)
-        self._telling = self._set_up_telling(listeners)
+        self._exemplars = Exemplars()
+        daemon_metrics = DaemonMetrics(self._tally, self._names, self._exemplars)
+        self._queue = QueueMonitor(self._postfix.list_queue) if settings.queue.enabled else None
+        self._events = _event_stream(settings, self._names)
         self._incidents = IncidentMonitor(
             settings,
             self._postfix,
             self._names,
-            self._telling.all_gauges,
-            self._telling.refresh,
+            self._gauges,
+            self._refresh,
             self._writer.flush,
             self._relay_watch.state,
         )
-        self._telling.on_status, self._telling.on_incidents = self._status, self._incidents.public
+        self._endpoint = self._set_up_endpoint(listeners)
         self._own_line = LogCanary(
             self._postfix,
             self._tally,
@@ -113,7 +121,8 @@ class Agent:
         observers = [
             self._probing.observe,
             self._own_line.observe,
-            *self._telling.observers,
+            daemon_metrics.observe,
+            *([self._events.observe] if self._events else []),
             *self._incidents.observers,
         ]
         if options.deliveries:
@@ -146,9 +155,9 @@ class Agent:
                     jobs.append(
                         EnforceLoop(self._settings, self._enforcer, watcher, self._request_probe).run()
                     )
-                tasks = [group.create_task(job) for job in [*jobs, self._telling.serve()]]
-                _log.info("metrics: %s", self._telling.url)
-                self._reloading.listen(lambda: group.create_task(self._telling.reload()))
+                tasks = [group.create_task(job) for job in [*jobs, self._serve_endpoint()]]
+                _log.info("metrics: %s", self._endpoint.url)
+                self._reloading.listen(self._reload)
                 notify("READY=1")
                 changed = await race(stop.wait(), self._reloading.changed(watcher))
                 if not isinstance(changed, Settings):
@@ -170,20 +179,48 @@ class Agent:
         checkpoint = checkpoint or Checkpoint({}, Tally())
         return open_sources(names, checkpoint.positions), checkpoint.tally, checkpoint.parts
 
-    def _set_up_telling(self, listeners: Listeners) -> Exporter:
-        """Counts → Prometheus."""
+    def _set_up_endpoint(self, listeners: Listeners) -> Endpoint:
+        hooks = Hooks(
+            not_ready=self._not_ready,
+            refresh=self._refresh,
+            status=self._status,
+            incidents=self._incidents.public,
+            reload=self._reload_on_request,
+        )
+        legacy = (
+            (lambda: self._queue.counts if self._queue else None)
+            if self._settings.web.legacy_metrics
+            else None
+        )
+        registry = registry_of(self._tally, self._gauges, self._exemplars, legacy=legacy)
         try:
-            return Exporter(
-                self._settings,
-                self._postfix,
-                self._tally,
-                self._names,
-                self._gauges,
-                self._not_ready,
-                listeners,
-            )
-        except ExporterError as error:
+            return Endpoint(self._settings.web, listeners, registry, hooks)
+        except EndpointError as error:
             raise StartError(str(error)) from None
+
+    async def _serve_endpoint(self) -> None:
+        try:
+            await self._endpoint.run()
+        finally:
+            if self._events is not None:
+                await asyncio.to_thread(self._events.close)
+            if self._queue is not None:
+                await self._queue.close()
+
+    def _reload(self) -> str | None:
+        """Re-read the web.config file and reopen the file of events."""
+        if self._events is not None:
+            self._events.reopen()
+        return self._endpoint.reload()
+
+    async def _reload_on_request(self) -> str | None:
+        """Re-read everything for POST /-/reload, the settings too. Return the problem, if any."""
+        return self._reload() or await self._reloading.reload()
+
+    async def _refresh(self) -> None:
+        """List the queue, if it is time."""
+        if self._queue is not None:
+            await self._queue.refresh()
 
     def _checkpoint(self) -> Checkpoint:
         parts = {
@@ -247,11 +284,16 @@ class Agent:
         gauges: dict[str, dict[tuple[str, ...], float]] = {
             "postfix_up": {(): float(is_master_running(self._queue_directory))},
             "postward_build_info": {(self._version,): 1.0},
+            "postward_relay_is_fallback": {
+                (relay.name,): float(relay.fallback) for relay in self._settings.relay
+            },
+            "postward_events_dropped_total": {(): float(self._events.dropped if self._events else 0)},
+            **(self._queue.gauges() if self._queue else {}),
         }
         return {
             **gauges, **self._enforcement.gauges(),
             **self._reloading.gauges(), **self._reader.gauges(), **self._writer.gauges(), **self._own_line.gauges(),
-            **self._probing.gauges(), **self._relay_watch.gauges(), **self._incidents.gauges(),
+            **self._probing.gauges(), **self._relay_watch.gauges(), **self._incidents.gauges(), **self._endpoint.gauges(),
         }  # fmt: skip
 
     def _status(self) -> Status:
@@ -259,7 +301,7 @@ class Agent:
         now = time.time()
         return status_of(
             self._settings,
-            self._telling.all_gauges(),
+            self._gauges(),
             self._tally.times,
             self._incidents.shown(),
             self._incidents.day.pieces(now),
@@ -267,6 +309,19 @@ class Agent:
             not_ready=self._not_ready(),
             version=self._version,
         )
+
+
+def _event_stream(settings: Settings, names: RelayNames) -> EventStream | None:
+    if not settings.events.target:
+        return None
+    try:
+        return EventStream(
+            open_target(settings.events.target), names, personal=settings.events.include_personal_data
+        )
+    except OSError as error:
+        raise StartError(
+            f"events.target: {settings.events.target}: {error.strerror}; write stdout, or a writable file"
+        ) from None
 
 
 def _queue_directory(postfix: Postfix) -> str:

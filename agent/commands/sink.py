@@ -9,13 +9,14 @@ from pathlib import Path
 import click
 
 from postward.agent.commands.common import exit_on_error, fail, log_to_stderr
+from postward.agent.http.server import HttpServer
 from postward.agent.metrics.tally import Tally
 from postward.agent.probe.message import KeyFileError, read_key
 from postward.agent.systemd import notify
 from postward.config.fields import split_address
 
 try:
-    from postward.agent.sink.server import Arrivals, HttpServer, create_app, create_smtp_server
+    from postward.agent.sink.server import MAX_CONNECTIONS, Arrivals, create_app, create_smtp_server
 except ModuleNotFoundError as _missing:  # the extra is not installed
     if _missing.name != "aiosmtpd":
         raise
@@ -69,16 +70,16 @@ async def _serve(key: bytes, smtp: tuple[str, int], web: tuple[str, int], domain
     arrivals = Arrivals(key, tally)
     listener = socket.create_server(web, family=socket.AF_INET6 if ":" in web[0] else socket.AF_INET)
     receiver = await create_smtp_server(arrivals, *smtp, domain=domain, hostname=socket.gethostname())
-    server = HttpServer(create_app(arrivals, tally))
+    listener.setblocking(False)
+    server = HttpServer(create_app(arrivals, tally), [listener], max_connections=MAX_CONNECTIONS)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(server.serve(sockets=[listener]))
+        task = group.create_task(server.serve())
         _log.info("probes by SMTP: %s:%d; metrics: http://%s:%d/metrics", *smtp, *web)
         notify("READY=1")
         await stop.wait()
         notify("STOPPING=1")
         receiver.close()
-        server.should_exit = True
-        await task
+        task.cancel()

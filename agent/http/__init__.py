@@ -1,1 +1,1 @@
-"""The HTTP endpoint: sockets, routes, access."""
+"""The HTTP endpoint: sockets, connections, routes, access."""

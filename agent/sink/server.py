@@ -13,14 +13,12 @@ Needs aiosmtpd (the extra `sink`).
 """
 
 import asyncio
-import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from email import message_from_bytes
 from typing import Any
 
-import uvicorn
 from aiosmtpd.smtp import SMTP
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -39,7 +37,7 @@ _MAX_CLOCK_SKEW = 600.0  # seconds that a host's clock may be ahead
 _MAX_REMEMBERED = 50_000  # probes
 _MAX_COPIES = 10
 _MAX_MAIL = 65536  # bytes; a probe has about 1000, and relays add headers
-_MAX_CONNECTIONS = 200
+MAX_CONNECTIONS = 200
 _COMMAND_TIMEOUT = 30.0  # seconds between two commands
 _MAX_QUESTION = MAX_ASKED * 200  # bytes
 _OUTCOMES = ("arrived", "duplicate", "altered", "refused")
@@ -168,7 +166,7 @@ async def create_smtp_server(
     *,
     domain: str,
     hostname: str,
-    max_connections: int = _MAX_CONNECTIONS,
+    max_connections: int = MAX_CONNECTIONS,
 ) -> asyncio.Server:
     """Receive probes by SMTP.
 
@@ -240,24 +238,3 @@ def create_app(arrivals: Arrivals, tally: Tally) -> Starlette:
             Route("/-/ready", healthy),
         ]
     )
-
-
-class HttpServer(uvicorn.Server):
-    """Serves the endpoint in the command's loop, and leaves signals to the command."""
-
-    def __init__(self, app: Starlette) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                limit_concurrency=_MAX_CONNECTIONS,
-                timeout_graceful_shutdown=1,
-            )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Install no handlers."""
-        yield

@@ -11,8 +11,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from postward.agent.http.app import Hooks, application
+from postward.agent.http.auth import WebAccess
 from postward.agent.http.server import HttpServer, listen
-from postward.agent.http.web_config import WebAccess
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.labels import RelayNames
@@ -23,10 +23,11 @@ from tests.support.postfix import free_port
 
 @dataclass
 class Endpoint:
-    """A running endpoint. `reason` and `problem` are what the agent says when it is asked."""
+    """A running endpoint. `reason` is why the agent is not ready, `problem` the answer to a reload."""
 
     port: int
     server: HttpServer
+    access: WebAccess
     tally: Tally
     ticks: list[float]
     reason: str | None = None
@@ -40,7 +41,7 @@ class Endpoint:
 
 
 def exchange(client: socket.socket, request: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
-    """One request on a connection, which the server closes afterwards."""
+    """Send one request on a connection, which the server closes afterwards."""
     lines = [f"{request} HTTP/1.1", "Host: test", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     client.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
@@ -55,8 +56,10 @@ def exchange(client: socket.socket, request: str, **headers: str) -> tuple[int, 
 
 
 @contextlib.contextmanager
-def serving(web_config: Path | None = None, *, reload: bool = False) -> Iterator[Endpoint]:
-    """An endpoint over an empty log, with a tick every 5 ms that shows whether its loop was held up."""
+def serving(
+    web_config: Path | None = None, *, reload: bool = False, timeout: float = 10.0, drain_timeout: float = 1.0
+) -> Iterator[Endpoint]:
+    """An endpoint over an empty log, with a tick every 5 ms that shows whether its loop was blocked."""
     tally = Tally()
     Counting(tally, RelayNames([("smtp.relay.test", 587, "demo")]), local_now)
     registry = CollectorRegistry()
@@ -66,12 +69,9 @@ def serving(web_config: Path | None = None, *, reload: bool = False) -> Iterator
     endpoint: list[Endpoint] = []
 
     async def on_reload() -> str | None:
-        access.look(now=True)
+        access.poll(now=True)
         endpoint[0].reloads.append(None)
         return endpoint[0].problem
-
-    async def refresh() -> None:
-        """Nothing to list."""
 
     async def tick() -> None:
         loop = asyncio.get_running_loop()
@@ -81,10 +81,16 @@ def serving(web_config: Path | None = None, *, reload: bool = False) -> Iterator
             ticks[0] = max(ticks[0], loop.time() - due)
 
     async def run(stop: asyncio.Event) -> None:
-        answers = Hooks(lambda: endpoint[0].reason, refresh, on_reload if reload else None, "1.2.3")
+        hooks = Hooks(not_ready=lambda: endpoint[0].reason, reload=on_reload)
         addresses = [f"127.0.0.1:{port}", f"127.0.0.2:{port}"]
-        server = HttpServer(application(registry, answers, access), [listen(a) for a in addresses], access)
-        endpoint.append(Endpoint(port, server, tally, ticks))
+        server = HttpServer(
+            application(registry, hooks, access, version="1.2.3", may_reload=reload),
+            [listen(address) for address in addresses],
+            access.context,
+            timeout=timeout,
+            drain_timeout=drain_timeout,
+        )
+        endpoint.append(Endpoint(port, server, access, tally, ticks))
         tasks = [asyncio.create_task(server.serve()), asyncio.create_task(tick())]
         ready.set()
         await stop.wait()

@@ -1,4 +1,4 @@
-"""The whole agent: queue, former names, events, a second address and a reload, on a real Postfix."""
+"""The whole agent on a real Postfix: queue, legacy metrics, events, a second address, and a reload."""
 
 import json
 import re
@@ -16,8 +16,8 @@ from tests.support.require import required
 PASSWORD = "s3cret-Gr33n-Fern"
 
 
-def test_the_agent_tells_of_queue_events_and_former_names(tmp_path: Path) -> None:
-    """Waiting mail by cause, JSON lines without addresses, both sets of names without a fault that promtool finds in ours."""
+def test_queue_events_and_legacy_names(tmp_path: Path) -> None:
+    """Deferred mail by cause, JSON lines without addresses, and both sets of names; promtool accepts ours."""
     require_postfix()
     promtool = required("promtool", "prometheus")
     second, events = free_port(), tmp_path / "events.json"
@@ -68,8 +68,8 @@ def test_the_agent_tells_of_queue_events_and_former_names(tmp_path: Path) -> Non
             assert agent.is_ready()
 
 
-def test_no_scrape_is_broken_off_by_other_settings(tmp_path: Path) -> None:
-    """Three clients ask without a pause while the settings change six times: each gets an answer, each time."""
+def test_a_reload_drops_no_scrape(tmp_path: Path) -> None:
+    """Three clients ask without a pause while the settings change six times; every request is answered."""
     require_postfix()
     over = threading.Event()
     with PostfixInstance(tmp_path / "postfix") as postfix:

@@ -1,4 +1,4 @@
-"""What the endpoint answers, in which format, and that no client can hold it up."""
+"""The answers of the endpoint and their formats; slow and hostile clients do not block it."""
 
 import asyncio
 import contextlib
@@ -8,10 +8,9 @@ import socket
 import pytest
 from prometheus_client import CollectorRegistry
 
-from postward.agent.http import server
 from postward.agent.http.app import Hooks, application
+from postward.agent.http.auth import WebAccess
 from postward.agent.http.server import HttpServer, listen
-from postward.agent.http.web_config import WebAccess
 from tests.http.serving import exchange, serving
 from tests.support.postfix import free_port
 from tests.support.waiting import wait_for
@@ -19,7 +18,7 @@ from tests.support.waiting import wait_for
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
-def test_each_path_has_its_answer_and_no_other_path_has_one() -> None:
+def test_every_path_has_its_status() -> None:
     """A landing page, metrics, health and readiness; 404 elsewhere, 405 for other methods, reload off."""
     with serving() as endpoint:
         answers = {
@@ -36,7 +35,7 @@ def test_each_path_has_its_answer_and_no_other_path_has_one() -> None:
     }  # fmt: skip
 
 
-def test_metrics_wait_until_the_log_is_caught_up_with() -> None:
+def test_metrics_wait_until_the_log_is_caught_up() -> None:
     """503 with the reason on /metrics and /-/ready, while /-/healthy says that the process lives."""
     with serving() as endpoint:
         endpoint.reason = "catching up"
@@ -49,7 +48,7 @@ def test_metrics_wait_until_the_log_is_caught_up_with() -> None:
     ]
 
 
-def test_reload_tells_whether_it_worked() -> None:
+def test_reload_reports_its_problem() -> None:
     """200 or 500 with the problem, once the settings allow it."""
     with serving(reload=True) as endpoint:
         first = endpoint.ask("POST /-/reload")[0::2]
@@ -81,12 +80,14 @@ def test_formats_are_negotiated() -> None:
 @pytest.mark.parametrize(
     "noise", [b"", b"GET /met", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/1.1\r\nX: " + b"a" * 5000]
 )
-def test_slow_clients_are_cut_off(noise: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who connects and brings no whole request in time is gone, and is counted."""
-    monkeypatch.setattr(server, "_TIMEOUT", 0.2)
-    with serving() as endpoint, socket.create_connection(("127.0.0.1", endpoint.port), 10) as client:
+def test_slow_clients_are_cut_off(noise: bytes) -> None:
+    """A connection without a whole request in time is closed, and counted unless it sent no HTTP."""
+    with (
+        serving(timeout=0.2) as endpoint,
+        socket.create_connection(("127.0.0.1", endpoint.port), 10) as client,
+    ):
         client.sendall(noise)
-        wait_for(lambda: not endpoint.server._state.connections, timeout=5, what="the connection to be cut")
+        wait_for(lambda: endpoint.server.open == 0, timeout=5, what="the connection to be cut")
         answer = b""
         with contextlib.suppress(ConnectionError):
             answer = client.recv(1000)
@@ -95,10 +96,9 @@ def test_slow_clients_are_cut_off(noise: bytes, monkeypatch: pytest.MonkeyPatch)
         assert endpoint.ask("GET /-/healthy")[0] == 200
 
 
-def test_who_does_not_take_the_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers that nobody reads do not pile up."""
-    monkeypatch.setattr(server, "_TIMEOUT", 0.3)
-    with serving() as endpoint:
+def test_a_client_that_reads_no_answer_is_cut_off() -> None:
+    """Answers that a client does not read do not pile up."""
+    with serving(timeout=0.3) as endpoint:
         for number in range(3000):
             endpoint.tally.add("postfix_connection_failures_total", (f"relay{number}", "dns"))
         with socket.socket() as client:
@@ -111,9 +111,8 @@ def test_who_does_not_take_the_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch
         assert endpoint.ask("GET /-/healthy")[0] == 200
 
 
-def test_who_has_come_in_is_answered_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request under way and one that only follows are answered, a resting connection is closed, nobody else comes in."""
-    monkeypatch.setattr(server, "_DRAIN_TIMEOUT", 30.0)
+def test_accepted_connections_are_answered_before_the_end() -> None:
+    """A request under way and the first one of an accepted connection are answered; an idle connection is closed."""
 
     async def scenario() -> tuple[bytes, bytes, bytes]:
         asked, go_on = asyncio.Event(), asyncio.Event()
@@ -124,8 +123,9 @@ def test_who_has_come_in_is_answered_before_the_end(monkeypatch: pytest.MonkeyPa
 
         port = free_port()
         access = WebAccess(None)
-        app = application(CollectorRegistry(), Hooks(lambda: None, refresh), access)
-        serving = asyncio.create_task(HttpServer(app, [listen(f"127.0.0.1:{port}")], access).serve())
+        app = application(CollectorRegistry(), Hooks(not_ready=lambda: None, refresh=refresh), access)
+        server = HttpServer(app, [listen(f"127.0.0.1:{port}")], drain_timeout=30)
+        serving = asyncio.create_task(server.serve())
         clients = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         (resting, ask_resting), (waiting, ask_waiting), (late, ask_late) = clients
         ask_resting.write(b"GET /-/healthy HTTP/1.1\r\nHost: test\r\n\r\n")
@@ -153,10 +153,9 @@ def test_who_has_come_in_is_answered_before_the_end(monkeypatch: pytest.MonkeyPa
     assert second.endswith(b"Postward is healthy.\n")
 
 
-def test_who_only_holds_a_connection_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the time for farewells the connection is cut."""
-    monkeypatch.setattr(server, "_DRAIN_TIMEOUT", 0.1)
-    with serving() as endpoint:
+def test_a_silent_connection_does_not_delay_the_end() -> None:
+    """It is aborted after the drain timeout."""
+    with serving(drain_timeout=0.1) as endpoint:
         client = socket.create_connection(("127.0.0.1", endpoint.port), 10)
         assert endpoint.ask("GET /-/healthy")[0] == 200  # accepted after the other one
     with client, contextlib.suppress(ConnectionResetError):
@@ -164,13 +163,13 @@ def test_who_only_holds_a_connection_does_not_hold_up_the_end(monkeypatch: pytes
 
 
 def test_a_crowd_leaves_the_loop_free() -> None:
-    """Two hundred connections that say nothing: most are closed at once, and the loop is never held up for long."""
+    """Of two hundred silent connections all but 64 are closed at once, and the endpoint still answers."""
     with serving() as endpoint:
         with contextlib.ExitStack() as stack:
             for _ in range(200):
                 stack.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), 10))
-            wait_for(lambda: endpoint.server.refused >= 136, what="the crowd to be turned away")
-            assert len(endpoint.server._state.connections) <= server._MOST
-        wait_for(lambda: not endpoint.server._state.connections, what="the crowd to be gone")
+            wait_for(lambda: endpoint.server.refused >= 136, what="the connections to be refused")
+            assert endpoint.server.open <= 64
+        wait_for(lambda: endpoint.server.open == 0, what="the connections to end")
 
         assert endpoint.ask("GET /-/healthy")[0] == 200

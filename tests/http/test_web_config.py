@@ -1,4 +1,4 @@
-"""The web.config file: what it says holds, what is wrong with it is named, and a change holds without a restart."""
+"""The web.config file: its keys take effect, faults are named, and a change takes effect without a restart."""
 
 import base64
 import os
@@ -10,7 +10,8 @@ import bcrypt
 import pytest
 import trustme
 
-from postward.agent.http.web_config import WebAccess, WebConfigError, parse_web_config
+from postward.agent.http.auth import WebAccess
+from postward.agent.http.web_config import WebConfigError, parse_web_config
 from tests.http.serving import Endpoint, exchange, serving
 from tests.support.waiting import wait_for
 
@@ -23,7 +24,7 @@ def basic(name: str, password: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("tls_server_config:\n  cert_file: a.pem\n", "tls_server_config.key_file: is missing; write the file's path"),
         (
@@ -32,7 +33,7 @@ def basic(name: str, password: str) -> str:
         ),
         (
             "tls_server_config: {cert_file: a, key_file: b, client_auth_type: RequireAndVerifyClientCert}",
-            "tls_server_config.client_ca_file: is missing; client certificates are judged by it",
+            "tls_server_config.client_ca_file: is missing; client certificates are verified by it",
         ),
         (
             "tls_server_config: {cert_file: a, key_file: b, client_ca_file: c}",
@@ -45,7 +46,7 @@ def basic(name: str, password: str) -> str:
         ),
         (
             "basic_auth_users: {prom: secret}",
-            'basic_auth_users.prom: is no bcrypt hash; make one with: htpasswd -nBC 10 ""',
+            'basic_auth_users.prom: must be a bcrypt hash; make one with: htpasswd -nBC 10 ""',
         ),
         ("http_server_config: {http2: true}", "http_server_config.http2: is not supported; leave it out, or write false"),
         (
@@ -53,26 +54,26 @@ def basic(name: str, password: str) -> str:
             ("http_server_config.headers.X-Powered-By: is not allowed; there are: Content-Security-Policy, "
             "Strict-Transport-Security, X-Content-Type-Options, X-Frame-Options, X-XSS-Protection"),
         ),
-        ("rate_limit: {interval: often}", "rate_limit.interval: is no time; write it as in 1s or 100ms"),
+        ("rate_limit: {interval: often}", "rate_limit.interval: must be a duration such as 1s or 100ms"),
         ("users: {}", "users: is not supported; there are: tls_server_config, http_server_config, basic_auth_users, rate_limit"),
         ("a: [", "is not YAML in line 1"),
-        ("- x", "the file: is no table; write key: value lines"),
+        ("- x", "the file: must be a mapping; write key: value lines"),
     ],
 )  # fmt: skip
-def test_a_fault_is_named_and_no_password_shown(text: str, words: str) -> None:
-    """The key, and what would be right."""
+def test_a_fault_is_named_and_no_password_shown(text: str, message: str) -> None:
+    """The message names the key and the fix."""
     with pytest.raises(WebConfigError) as caught:
         parse_web_config(text, Path("/"))
 
-    assert str(caught.value) == words
+    assert str(caught.value) == message
 
 
-def test_an_empty_file_lets_everybody_in() -> None:
-    """As the exporter-toolkit has it."""
+def test_an_empty_file_allows_every_request() -> None:
+    """The exporter-toolkit does the same."""
     assert parse_web_config("", Path("/")).tls is None
 
 
-def test_logins_are_demanded_except_of_supervisors(tmp_path: Path) -> None:
+def test_logins_are_required_except_of_supervisors(tmp_path: Path) -> None:
     """401 without the right login, for a name that does not exist and for garbage as well."""
     config = tmp_path / "web.yml"
     config.write_text(
@@ -99,10 +100,32 @@ def test_a_rate_limit_holds(tmp_path: Path) -> None:
     now = [0.0]
     (config := tmp_path / "web.yml").write_text("rate_limit: {interval: 10s, burst: 2}")
     access = WebAccess(config, lambda: now[0])
-    first = [access.allows() for _ in range(3)]
+    first = [access.within_rate() for _ in range(3)]
     now[0] = 10.5
 
-    assert (first, access.allows(), access.allows()) == ([True, True, False], True, False)
+    assert (first, access.within_rate(), access.within_rate()) == ([True, True, False], True, False)
+
+
+def test_an_unchanged_file_is_read_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With TLS files named: polls log nothing, and an accepted login needs no second bcrypt."""
+    now = [0.0]
+    Authority(tmp_path).issue("one.test", "server")
+    (config := tmp_path / "web.yml").write_text(
+        f"tls_server_config: {{cert_file: server.crt, key_file: server.key}}\nbasic_auth_users: {{prom: {HASH}}}\n"
+    )
+    access = WebAccess(config, lambda: now[0])
+    context = access.context()
+    assert access.accepts_login(basic("prom", "letmein"))
+    now[0] = 5.0
+    caplog.set_level("INFO")
+    access.poll()
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *_: False)
+
+    assert access.context() is context
+    assert access.accepts_login(basic("prom", "letmein"))
+    assert caplog.messages == []
 
 
 class Authority:
@@ -155,8 +178,8 @@ def test_client_certificates_and_their_names(tmp_path: Path) -> None:
             endpoint.ask("GET /metrics")
 
 
-def test_a_renewed_certificate_and_a_changed_file_hold_without_a_restart(tmp_path: Path) -> None:
-    """The next connection has it; a file that became bad changes nothing and is told."""
+def test_changed_files_take_effect_without_a_restart(tmp_path: Path) -> None:
+    """The next connection uses them; a file that became bad is reported and changes nothing."""
     authority = Authority(tmp_path)
     authority.issue("one.test", "server")
     config = tmp_path / "web.yml"
@@ -175,8 +198,8 @@ def test_a_renewed_certificate_and_a_changed_file_hold_without_a_restart(tmp_pat
         wait_for(lambda: answers("two.test"), what="the new certificate")
         config.write_text("tls_server_config: {cert_file: server.crt")
         os.utime(config, (1, 1))
-        access = endpoint.server._access
-        wait_for(lambda: answers("two.test") and not access.loaded, what="the bad file to be noticed")
+        access = endpoint.access
+        wait_for(lambda: answers("two.test") and access.problem, what="the bad file to be noticed")
         config.write_text("")
-        wait_for(lambda: access.context() is None and access.loaded, what="plain HTTP")
+        wait_for(lambda: access.context() is None and access.problem is None, what="plain HTTP")
         assert endpoint.ask("GET /metrics")[0] == 200

@@ -1,13 +1,16 @@
 """The status page in a real headless Chromium."""
 
 import base64
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from postward.agent.status.html import POLICY, page
 from tests.http.serving import serving
+from tests.status.sample import sample
 from tests.support import Fault, require_postfix, wait_for
 from tests.support.browser import browser
 from tests.support.product import run_postward
@@ -19,7 +22,7 @@ _CHECK = Path(__file__).with_name("accessibility.js").read_text()
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    """Mail that went out."""
+    """A bed with mail that was sent by both relays."""
     require_postfix()
     with bed(tmp_path_factory.mktemp("page")) as made:
         for number in (0, 1):
@@ -27,24 +30,58 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
         yield made
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_every_form_of_the_page_is_accessible(width: int, scheme: str, tmp_path: Path) -> None:
+    """Wide and narrow, light and dark, with open, ambiguous and resolved incidents and their lines shown."""
+    (tmp_path / "status.html").write_text(page(sample()))
+    with browser(tmp_path) as view:
+        view.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
+        view.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        view.open(f"file://{tmp_path}/status.html")
+        view.run("document.querySelectorAll('details').forEach(element => element.open = true)")
+
+        assert view.run(_CHECK) == []
+
+
+def test_text_of_the_log_is_escaped() -> None:
+    """The one script of the page is ours, and the policy allows no other."""
+    text = page(sample())
+
+    assert text.count("<script") == 1
+    assert "&lt;script&gt;x" in text
+    assert (
+        base64.b64encode(
+            hashlib.sha256(text.split("<script>")[1].split("</script>")[0].encode()).digest()
+        ).decode()
+        in POLICY
+    )
+
+
 def test_the_page_shows_a_fault_as_it_happens(made: Bed, tmp_path: Path) -> None:
-    """Without being loaded again; it asks nobody but the agent, and everybody can read it."""
+    """Without a reload. It requests the agent only, and stays accessible."""
     url = f"http://{made.agent._address}/status"
-    with browser(tmp_path) as page:
-        page.open(url)
-        assert "Mail goes out" in page.run("document.body.innerText")
-        assert page.run(_CHECK) == []
+    with browser(tmp_path) as view:
+        view.open(url)
+        assert "Mail goes out" in view.run("document.body.innerText")
+        assert view.run(_CHECK) == []
         with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 <b>no</b>")):
             made.mail(0)
             wait_for(
-                lambda: "The relay refuses this login" in page.run("document.body.innerText"),
+                lambda: "The relay refuses this login" in view.run("document.body.innerText"),
                 what="the fault",
             )
-            text, html = page.run("document.body.innerText"), page.run("document.documentElement.outerHTML")
-            assert page.run(_CHECK) == []
-            requests = list(page.requests)
+            text, html = view.run("document.body.innerText"), view.run("document.documentElement.outerHTML")
+            assert view.run(_CHECK) == []
+            requests = list(view.requests)
         made.postfix.flush()
-        wait_for(lambda: "Mail goes out" in page.run("document.body.innerText"), what="the end of the fault")
+        wait_for(lambda: "Mail goes out" in view.run("document.body.innerText"), what="the end of the fault")
 
     assert "Mail waits" in text
     assert "relay.username, relay.password_file" in text
@@ -55,26 +92,26 @@ def test_the_page_shows_a_fault_as_it_happens(made: Bed, tmp_path: Path) -> None
 
 
 def test_the_page_on_a_phone(made: Bed, tmp_path: Path) -> None:
-    """Nothing is wider than a narrow window, also with a fault and its lines shown."""
+    """No element is wider than a narrow window, also with a fault and its lines shown."""
     url = f"http://{made.agent._address}/status"
     fault = Fault(step="mail", reply="530 5.7.0 Authentication required")
-    with browser(tmp_path, size="500,800") as page, made.relays[1].failing(fault):
-        page.call(
+    with browser(tmp_path, size="500,800") as view, made.relays[1].failing(fault):
+        view.call(
             "Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True
         )
         made.mail(1)
         wait_for(lambda: ("second", "login-missing") in made.open(), what="the incident")
-        page.open(url)
-        page.run("document.querySelectorAll('details').forEach(element => element.open = true)")
-        wrong = page.run(_CHECK)
+        view.open(url)
+        view.run("document.querySelectorAll('details').forEach(element => element.open = true)")
+        wrong = view.run(_CHECK)
     made.mail(1)
     wait_for(lambda: not made.open(), what="the end of the incident")
 
     assert wrong == []
 
 
-def test_the_page_wants_the_login_of_the_endpoint(tmp_path: Path) -> None:
-    """Who may not see the metrics sees no status."""
+def test_the_page_requires_the_login_of_the_endpoint(tmp_path: Path) -> None:
+    """A login that the metrics require is required for the status too."""
     # bcrypt of "secret", cost 4.
     web = tmp_path / "web.yml"
     web.write_text(
@@ -89,8 +126,8 @@ def test_the_page_wants_the_login_of_the_endpoint(tmp_path: Path) -> None:
     assert let_in == 200
 
 
-def test_why_reads_what_the_agent_saved_where_the_endpoint_does_not_answer(made: Bed, tmp_path: Path) -> None:
-    """With a login on the endpoint, or over TLS, the commands of the host itself still work."""
+def test_why_reads_the_checkpoint_if_the_endpoint_does_not_answer(made: Bed, tmp_path: Path) -> None:
+    """Commands of the host still work with a login on the endpoint or with TLS."""
     settings = tmp_path / "postward.toml"
     text = made.agent.settings_file.read_text()
     settings.write_text(re.sub(r'listen = ".*"', 'listen = "127.0.0.1:1"', text))
@@ -105,12 +142,12 @@ def test_why_reads_what_the_agent_saved_where_the_endpoint_does_not_answer(made:
     wait_for(lambda: not made.open(), what="the end of the incident")
 
 
-def test_the_check_finds_what_is_wrong(tmp_path: Path) -> None:
-    """A check that finds nothing anywhere would hold anything for readable."""
+def test_the_check_finds_faults(tmp_path: Path) -> None:
+    """Each rule of the check finds its fault."""
     bad = "<h3>x</h3><p style='color:%23999'>pale</p><svg></svg><table><tr><td>1</td></tr></table><a href='/'></a>"
-    with browser(tmp_path) as page:
-        page.open(f"data:text/html,{bad}")
-        wrong = " ".join(page.run(_CHECK))
+    with browser(tmp_path) as view:
+        view.open(f"data:text/html,{bad}")
+        wrong = " ".join(view.run(_CHECK))
 
     for words in (
         "no language", "no title", "cannot be zoomed", "not one main", "not one h1", "a level of headings is left out",

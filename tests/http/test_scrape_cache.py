@@ -1,4 +1,4 @@
-"""A page of metrics is what the library writes, although most of it is taken over from the page before."""
+"""A page of metrics has the bytes that the library writes, although most of it is taken from the former page."""
 
 from collections.abc import Callable
 from itertools import count
@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from postward.agent.http.app import ScrapeCache
+from postward.agent.http.scrape_cache import ScrapeCache
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.labels import RelayNames
@@ -23,7 +23,7 @@ FORMATS = (
 
 @pytest.mark.parametrize("accept", FORMATS)
 def test_a_page_is_what_the_library_writes(accept: str) -> None:
-    """At first, after nothing happened, after a change, after a series appeared, after one went."""
+    """First, unchanged, after a change, after a new series, and after a series ended."""
     tally = Tally()
     gauges: dict[str, dict[tuple[str, ...], float]] = {
         "postfix_up": {(): 1.0},
@@ -32,7 +32,7 @@ def test_a_page_is_what_the_library_writes(accept: str) -> None:
     Counting(tally, RelayNames((("smtp.relay.test", 587, "main"),)), local_now)
     registry = CollectorRegistry()
     registry.register(PostwardCollector(tally, lambda: gauges))
-    pages = ScrapeCache(registry, clock=(8.0**number for number in count()).__next__)
+    cache = ScrapeCache(registry, clock=(8.0**number for number in count()).__next__)
     encode, _ = choose_encoder(accept)
     different = set()
 
@@ -45,7 +45,7 @@ def test_a_page_is_what_the_library_writes(accept: str) -> None:
     ]
     for change in changes:
         change()
-        page, _ = pages.page(accept, compressed=False)
+        page, _ = cache.page(accept, compressed=False)
         assert page == encode(registry)
         different.add(page)
 

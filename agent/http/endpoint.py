@@ -1,0 +1,106 @@
+"""The endpoint as a part of the agent: its addresses, its access, and the registry of its metrics.
+
+How it fails: an address that cannot be bound and a web.config file that cannot be used raise EndpointError on construction.
+Once it runs, a bad web.config file is logged and the former one stays in force.
+"""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from postward.agent.http.app import Hooks, application
+from postward.agent.http.auth import WebAccess
+from postward.agent.http.server import HttpServer, Listeners
+from postward.agent.http.web_config import WebConfigError
+from postward.agent.metrics.collector import PostwardCollector
+from postward.agent.metrics.exemplars import Exemplars
+from postward.agent.metrics.legacy import LegacyCollector
+from postward.agent.metrics.queue import QueueCounts
+from postward.agent.metrics.tally import Gauges, Tally
+from postward.agent.parts import Part
+from postward.config.sections import Web
+
+
+class EndpointError(Exception):
+    """The endpoint cannot be set up; the text names the setting and the fix."""
+
+
+class Endpoint(Part):
+    """Serves metrics, status and readiness over HTTP.
+
+    Args:
+        settings: where to listen, and who may send requests.
+        listeners: listening sockets, kept from one agent to the next.
+        registry: the metrics.
+        hooks: functions of the agent; `reload` re-reads the settings.
+
+    Raises:
+        EndpointError: on construction.
+    """
+
+    def __init__(
+        self, settings: Web, listeners: Listeners, registry: CollectorRegistry, hooks: Hooks
+    ) -> None:
+        try:
+            self._access = WebAccess(Path(settings.config_file) if settings.config_file else None)
+        except WebConfigError as error:
+            raise EndpointError(f"web.config_file: {error}") from None
+        self._addresses = (settings.listen, *settings.also_listen)
+        app = application(
+            registry, hooks, self._access, version=version("postward"), may_reload=settings.reload
+        )
+        try:
+            sockets = listeners.take(self._addresses)
+        except OSError as error:
+            raise EndpointError(
+                f"web.listen: {error.filename}: {error.strerror}; write an address of this host and a free port"
+            ) from None
+        self._server = HttpServer(app, sockets, self._access.context)
+
+    @property
+    def url(self) -> str:
+        """The URL of the metrics."""
+        scheme = "https" if self._access.config.tls else "http"
+        return f"{scheme}://{self._addresses[0]}/metrics"
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        await self._server.serve()
+
+    def reload(self) -> str | None:
+        """Re-read the web.config file now. Return the problem if it cannot be used."""
+        self._access.poll(now=True)
+        return f"web.config_file: {self._access.problem}" if self._access.problem else None
+
+    def gauges(self) -> Gauges:
+        """Return whether the web.config file is in force, and how many connections were refused."""
+        return {
+            "postward_web_config_last_reload_successful": {(): float(self._access.problem is None)},
+            "postward_web_config_last_reload_success_timestamp_seconds": {(): self._access.loaded_at},
+            "postward_web_connections_refused_total": {(): float(self._server.refused)},
+        }
+
+
+def registry_of(
+    tally: Tally,
+    gauges: Callable[[], Gauges],
+    exemplars: Exemplars,
+    *,
+    legacy: Callable[[], QueueCounts | None] | None = None,
+) -> CollectorRegistry:
+    """Return the registry behind /metrics.
+
+    Args:
+        tally: the counts.
+        gauges: returns the values true at the moment.
+        exemplars: mails that stand for a series.
+        legacy: returns the queue for the metrics of prometheus-postfix-exporter; None: without these metrics.
+    """
+    registry = CollectorRegistry()
+    registry.register(PostwardCollector(tally, gauges, exemplars))
+    if legacy is not None:
+        registry.register(LegacyCollector(tally, legacy))
+    ProcessCollector(registry=registry)
+    return registry
