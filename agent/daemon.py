@@ -100,8 +100,9 @@ class Agent:
             self._telling.refresh,
             self._written,
             self._relay_watch.as_json,
+            lambda: not self._reader.behind,
         )
-        self._telling.on_status, self._telling.on_incidents = self._status, self._incidents.public
+        self._telling.on_status, self._telling.on_incidents = self._status, self._incidents.public_state
         self._own_line = LogCanary(
             self._postfix,
             self._tally,
@@ -113,7 +114,7 @@ class Agent:
             self._probing.observe,
             self._own_line.observe,
             *self._telling.observers,
-            *self._incidents.observers,
+            self._incidents.observe,
         ]
         if options.deliveries:
             observers.append(DeliveryRows(self._console, self._names).observe)
@@ -142,7 +143,7 @@ class Agent:
                     self._own_line.run(),
                 ]
                 jobs += [self._probe(), self._relay_watch.run()]
-                jobs.append(self._incidents.run(lambda: not self._reader.behind))
+                jobs.append(self._incidents.run())
                 if self._enforcer:
                     jobs.append(self._enforce(watcher, self._enforcer))
                 tasks = [group.create_task(job) for job in [*jobs, self._telling.serve()]]
@@ -187,7 +188,7 @@ class Agent:
             "traffic": self._counting.as_json(),
             "probing": self._probing.as_json(),
             "relays": self._relay_watch.as_json(),
-            "incidents": self._incidents.as_json(),
+            "incidents": self._incidents.state(),
         }
         return Checkpoint(self._reader.positions(), self._tally, parts)
 
@@ -285,8 +286,8 @@ class Agent:
             self._settings,
             self._telling.all_gauges(),
             self._tally.times,
-            self._incidents.shown(),
-            self._incidents.day.pieces(now),
+            self._incidents.rows(),
+            self._incidents.history.buckets(now),
             now=now,
             not_ready=self._not_ready(),
             version=self._version,

@@ -11,11 +11,11 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
-from postward.agent.incidents.render import Shown, times_and_mails
+from postward.agent.incidents.model import CauseRow
+from postward.agent.incidents.render import EFFECT_TEXTS, Shown, times_and_mails
 from postward.agent.status.model import Status
 
 _COLOURS = {"sent": "#1a7f37", "deferred": "#b35900", "bounced": "#c62828"}
-_HEADS = {"lost": "Mail is lost", "delayed": "Mail waits", "rejected": "Mail returned", "note": "Note"}
 _STYLE = """
 :root{color-scheme:light}*{box-sizing:border-box}
 body{margin:0;font:16px/1.5 system-ui,sans-serif;color:#1b1f24;background:#f4f5f7}
@@ -100,7 +100,8 @@ def _incidents(rows: Iterable[Shown]) -> str:
 
 def _incident(row: Shown) -> str:
     over = row["closed"] is not None
-    tag = f'<span class="tag {"over" if over else row["effect"]}">{"Over" if over else _HEADS[row["effect"]]}</span>'
+    heading = "Over" if over else _capital(EFFECT_TEXTS[row["effect"]].heading)
+    tag = f'<span class="tag {"over" if over else row["effect"]}">{heading}</span>'
     counts = times_and_mails(row)
     facts = [
         ("Where", escape(row["place"])),
@@ -122,7 +123,7 @@ def _incident(row: Shown) -> str:
     return f'<article class="card">{tag}<h3>{escape(_capital(row["title"]))}</h3>{_list(facts)}{head}{causes}{proof}</article>'
 
 
-def _cause(cause: dict[str, str], certainty: str, number: int) -> str:
+def _cause(cause: CauseRow, certainty: str, number: int) -> str:
     facts = [
         (
             "Cause" if not number else f"Cause {number}",
