@@ -1,7 +1,7 @@
 """`postward why`: why mail does not go out, which setting is to blame, and the remedy.
 
-With files it reads only them, whatever host wrote them. Without files it asks the running agent, or reads what the agent
-last saved, and reads facts about this host that separate the causes of one and the same line.
+With files it reads only them, whatever host wrote them. Without files it asks the running agent, or reads what the
+agent last saved, and reads facts about this host that separate the causes of one and the same line.
 """
 
 import re

@@ -93,7 +93,7 @@ class ProcessContext:
             self._processes.popitem(last=False)
 
     def before(self, record: Record, relay: str) -> tuple[list[ContextLine], bool]:
-        """Return the lines before this delivery that are not about another server, and whether it is the first since."""
+        """Return the lines before this delivery that may be about its server, and whether it is the first since."""
         process = self._processes.get(_key(record))
         if process is None:
             return self._from_tls_proxy(record, relay), False

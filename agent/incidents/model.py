@@ -207,7 +207,10 @@ class CauseRow(TypedDict):
 
 
 class IncidentRow(TypedDict):
-    """An incident with its diagnosis in JSON. Times are seconds since the epoch; mail addresses are masked by default."""
+    """An incident with its diagnosis in JSON.
+
+    Times are seconds since the epoch. Mail addresses are masked unless the caller asks for them.
+    """
 
     symptom: str
     title: str

@@ -1,7 +1,7 @@
 """The incidents of a running agent: checks conditions that no log line shows, and reports what opens or closes.
 
-Diagnoses need facts about the host. They are read in a thread when an incident opens, and once a minute while one is open.
-Nothing here delays the reading of the log.
+Diagnoses need facts about the host. They are read in a thread when an incident opens, and once a minute while one is
+open. Nothing here delays the reading of the log.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """The placeholders in the remedies of the catalogue, as commands for a host. Pure.
 
 A placeholder is `{name}` or `{name argument}`: `{set relayhost=[HOST]:PORT}`, `{postmap smtp_sasl_password_maps}`,
-`{reload}`. An unknown one is a KeyError. HOST, ADDRESS, PORT and DOMAIN stand for the server and the mail of an incident.
+`{reload}`. An unknown one is a KeyError. HOST, ADDRESS, PORT and DOMAIN stand for the server and the mail of an
+incident.
 """
 
 import re

@@ -1,7 +1,8 @@
 """The open incidents of a host, and the latest closed ones. No I/O; the time is an argument.
 
-An incident that comes back within an hour reopens as the same one. Bounded: if too many are open, the least severe gives
-way, unless the new one is less severe still; both are counted as dropped. `state` and `restore` carry all over a restart.
+An incident that comes back within an hour reopens as the same one. Bounded: if too many are open, the least severe
+gives way, unless the new one is less severe still; both are counted as dropped. `state` and `restore` carry all over
+a restart.
 """
 
 from collections import deque

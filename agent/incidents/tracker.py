@@ -1,8 +1,8 @@
 """Log events and conditions → incidents: a state machine. No I/O; the time is in the lines, or an argument.
 
-A failed delivery or a complaint is looked up in the catalogue. It opens an incident, or counts for the open one of the same
-key: symptom, Postfix instance, place. Several incidents can be open at once. An incident closes only by proof, a
-success on the same path (`resolution.py`), and never because the log is silent.
+A failed delivery or a complaint is looked up in the catalogue. It opens an incident, or counts for the open one of
+the same key: symptom, Postfix instance, place. Several incidents can be open at once. An incident closes only by
+proof, a success on the same path (`resolution.py`), and never because the log is silent.
 
 Promise: memory is bounded whatever the log contains; `state` and `restore` carry all incidents over a restart.
 """

@@ -1,8 +1,9 @@
 """One mail's life across queue IDs: the mails that a name leads to, and their lines in order. Pure.
 
-A mail gets a new queue ID when it is forwarded, bounced (the bounce message is a mail), returned by a content filter, or
-requeued. `Links` learns from each line which queue IDs belong together: Postfix names the new one, or the Message-ID is
-the same. Two passes over the logs, for the links and for the lines, need memory only for a bounded number of links.
+A mail gets a new queue ID when it is forwarded, bounced (the bounce message is a mail), returned by a content filter,
+or requeued. `Links` learns from each line which queue IDs belong together: Postfix names the new one, or the
+Message-ID is the same. Two passes over the logs, for the links and for the lines, need memory only for a bounded
+number of links.
 """
 
 import re

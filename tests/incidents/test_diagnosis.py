@@ -1,4 +1,4 @@
-"""Diagnoses of one and the same line on different hosts: logs of staged faults, joined with the facts of the faulty host.
+"""Diagnoses of the same line on different hosts: logs of staged faults, joined with the facts of the faulty host.
 
 The host is the configuration of a real Postfix, read as `postward why` reads it (`tools/incidents/hosts.py`).
 """

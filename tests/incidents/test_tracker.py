@@ -210,7 +210,7 @@ def test_suspended_mail_with_a_host_counts_for_its_cause() -> None:
 
 
 def test_exit_of_a_daemon_is_one_incident_with_its_reason() -> None:
-    """The fatal line says why; the lines of master(8) and qmgr(8) that follow are the same incident, also after a restart."""
+    """The fatal line says why; the lines of master(8) and qmgr(8) after it belong to it, also after a restart."""
     incidents = tracker()
     observe(incidents, 'smtp: fatal: Invalid TLS level "encrpyt"')
     incidents = restored(incidents)

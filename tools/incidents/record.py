@@ -1,7 +1,7 @@
-"""Records the logs of `tests/corpus/symptoms/` with a real Postfix: `python -m tools.incidents.record [NAME]...`, as root.
+"""Records the logs of `tests/corpus/symptoms/` with Postfix, as root: `python -m tools.incidents.record [NAME]...`.
 
-Each row of `STAGINGS` is a fault, staged in its own namespaces (`stage.py`). Raises AssertionError if the line that shows the
-fault is not logged.
+Each row of `STAGINGS` is a fault, staged in its own namespaces (`stage.py`). Raises AssertionError if the line that
+shows the fault is not logged.
 """
 
 import socket

@@ -1,8 +1,8 @@
-"""Faults of a host, repaired by the remedy of `postward why`: `python -m tools.incidents.remedies [NAME]...` prints the table.
+"""Tries the remedies of `postward why`: `python -m tools.incidents.remedies [NAME]...` prints a table.
 
 Each row of `FAULTS` happens to a real Postfix on its own stage (`stage.py`). A mail fails; log and host are read as
-`postward why` reads them. The remedy of the fault's cause is run in a shell as it is printed. Then the next mail must reach
-the relay, and the incident must close. The table judges the cause, the setting and the remedy.
+`postward why` reads them. The remedy of the fault's cause is run in a shell as it is printed. Then the next mail must
+reach the relay, and the incident must close. The table judges the cause, the setting and the remedy.
 """
 
 import json

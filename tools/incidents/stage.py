@@ -1,7 +1,8 @@
 """A stage for faults: a real Postfix with a relay, in its own network and mount namespaces.
 
-Relays have their usual ports, names come from the stage's hosts file, and Postfix logs to a syslog socket, as on a host.
-Nothing on the machine changes. `run_apart` starts a module in the namespaces; `prepared` sets them up from inside.
+Relays have their usual ports, names come from the stage's hosts file, and Postfix logs to a syslog socket, as on a
+host. Nothing on the machine changes. `run_apart` starts a module in the namespaces; `prepared` sets them up from
+inside.
 """
 
 import os
@@ -41,7 +42,7 @@ def run_apart(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def prepared() -> Iterator[Path]:
-    """Set up the namespaces and return the stage's folder: loopback is up, 192.0.2.0/24 unreachable, host files are hidden."""
+    """Set up the namespaces: loopback is up, 192.0.2.0/24 unreachable, host files are hidden. Returns the folder."""
     folder = Path(os.environ[_FOLDER])
     try:
         for command in (

@@ -1,4 +1,4 @@
-"""The diagnoses of logs of staged faults, judged: `python -m tools.incidents.traps` prints right, ambiguous or wrong for each.
+"""Judges the diagnoses of logs of staged faults: `python -m tools.incidents.traps` prints right, ambiguous or wrong.
 
 `diagnoses.tsv` beside the logs has the fault of each, as candidates of the catalogue.
 """

@@ -52,8 +52,8 @@ class Offer:
 class Candidate:
     """One possible cause.
 
-    The fields after `check` are the facts that confirm it or rule it out. All of them are optional; a fact that could not
-    be read does neither.
+    The fields after `check` are the facts that confirm it or rule it out. All of them are optional; a fact that could
+    not be read does neither.
 
     Attributes:
         id: stable identifier.
@@ -69,7 +69,7 @@ class Candidate:
         required_parameters: the cause is ruled out if main.cf and master.cf set none of these parameters.
         goes_elsewhere: the mail goes to a host that is not a relay of the configuration. Confirmed if one of
             `required_parameters` or its table names the host; ruled out if the mail went to a relay.
-        host_check: takes the host's facts and the recipients' domains; True confirms, False rules out, None says nothing.
+        host_check: takes the host's facts and the recipients' domains. True confirms, False rules out, None is neither.
         offer_proves: takes the relay's offer; True confirms.
         offer_refutes: takes the relay's offer; True rules out.
     """

@@ -33,7 +33,7 @@ _OWN_ISSUER = Candidate(
 
 
 def _leaves_out_modern_versions(facts: HostFacts, _domains: Collection[str]) -> bool | None:
-    """Rule the cause out if TLS 1.2 and 1.3 are both allowed; without one, even a modern relay may have none in common."""
+    """Rule the cause out if TLS 1.2 and 1.3 are both allowed: without one, even a modern relay may not match."""
     if not facts.defaults:
         return None
     level = facts.value("smtp_tls_security_level")
