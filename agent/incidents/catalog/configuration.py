@@ -89,8 +89,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate(
                 id="relayhost-comment",
                 what=(
-                    "main.cf does not support comments after a value: `#` is read as a second relay, "
-                    "which Postfix tries when the first fails"
+                    "main.cf does not support comments after a value: `#` is read as a second relay, which "
+                    "Postfix tries when the first fails"
                 ),
                 setting="relay.host, relay.port",
                 parameter="relayhost",
@@ -366,8 +366,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate(
                 id="indented-parameter",
                 what=(
-                    "a line that begins with a blank continues the line above, so its own parameter is "
-                    "not set"
+                    "a line that begins with a blank continues the line above, so its own parameter is not "
+                    "set"
                 ),
                 setting="main_cf",
                 parameter="main.cf",
@@ -428,7 +428,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="inet-interfaces",
-        title=("Postfix does not start: inet_interfaces names an address that this host does not have"),
+        title="Postfix does not start: inet_interfaces names an address that this host does not have",
         text=pattern("inet_interfaces: (?:no local interface|host not found)"),
         resolution=Resolution.STARTED,
         candidates=(
@@ -473,7 +473,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="myorigin-file",
-        title=("Postfix cannot read its configuration: the file that myorigin names is missing or empty"),
+        title="Postfix cannot read its configuration: the file that myorigin names is missing or empty",
         text=pattern("myorigin file|mailname: cannot open"),
         resolution=Resolution.STARTED,
         candidates=(

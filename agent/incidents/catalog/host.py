@@ -294,8 +294,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate(
                 id="command",
                 what=(
-                    "Postfix was stopping or starting, or the line says why; mail does not wait for such "
-                    "a command"
+                    "Postfix was stopping or starting, or the line says why; mail does not wait for such a "
+                    "command"
                 ),
                 setting="nothing in the settings",
                 parameter="-",

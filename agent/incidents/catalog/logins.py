@@ -40,15 +40,13 @@ def _offers_only_stronger(offer: Offer) -> bool:
 # Why no password was sent, or not the intended one. Used by several symptoms.
 _KEY_MISMATCH = Candidate(
     id="password-key",
-    what=(
-        "the password table has no entry for this next hop: the key must be written exactly as in relayhost"
-    ),
+    what="the password table has no entry for this next hop: the key must be written exactly as in relayhost",
     setting="relay.host, relay.port, relay.username",
     parameter=LOGIN_TABLE,
     remedy="write the key exactly as in relayhost, then {postmap smtp_sasl_password_maps}",
     check=(
-        'postmap -q "$(postconf -hx relayhost)" "$(postconf -hx smtp_sasl_password_maps)" '
-        "must print the login"
+        'postmap -q "$(postconf -hx relayhost)" "$(postconf -hx smtp_sasl_password_maps)" must print the '
+        "login"
     ),
     lint_decides=(
         "password-key-mismatch",
@@ -78,11 +76,11 @@ _TLS_OFF = Candidate(
 )
 _NULL_SENDER = Candidate(
     id="no-password-for-bounces",
-    what=("logins are sender-dependent, and mail with an empty sender (bounces, probes) has no key"),
+    what="logins are sender-dependent, and mail with an empty sender (bounces, probes) has no key",
     setting="relay.username",
     parameter=LOGIN_TABLE,
     remedy="add an entry for the next hop, then {postmap smtp_sasl_password_maps}",
-    check=("is from=<> on the mail's qmgr line, and is smtp_sender_dependent_authentication = yes?"),
+    check="is from=<> on the mail's qmgr line, and is smtp_sender_dependent_authentication = yes?",
     lint_decides=("password-missing-for-bounces",),
 )
 _NO_LOGIN = (_KEY_MISMATCH, _AUTH_OFF, _TLS_OFF, _NULL_SENDER)
@@ -101,8 +99,8 @@ _TEXT = Candidate(
     setting="relay.password_file",
     parameter=LOGIN_TABLE,
     remedy=(
-        "write one `key user:password` per line, without quotes or comments, then {postmap "
-        "smtp_sasl_password_maps}"
+        "write one `key user:password` per line, without quotes or comments, then "
+        "{postmap smtp_sasl_password_maps}"
     ),
     check="is the entry in the table's source exactly `key user:password`?",
     lint_decides=(
@@ -134,14 +132,14 @@ _DUPLICATE = Candidate(
 _STRONGER = Candidate(
     id="mechanism-preferred",
     what=(
-        "the relay also offers CRAM-MD5, NTLM or similar, which Postfix prefers and which "
-        "fails for this account"
+        "the relay also offers CRAM-MD5, NTLM or similar, which Postfix prefers and which fails for this "
+        "account"
     ),
     setting="main_cf.smtp_sasl_mechanism_filter",
     parameter="smtp_sasl_mechanism_filter",
     remedy="{set smtp_sasl_mechanism_filter=plain, login}",
     check="postward relay shows the mechanisms that the relay offers",
-    offer_refutes=lambda offer: offer.mechanisms is not None and (not _offers_stronger(offer)),
+    offer_refutes=lambda offer: offer.mechanisms is not None and not _offers_stronger(offer),
 )
 _ACCOUNT = "nothing in the settings: the account at the relay"
 
@@ -150,7 +148,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     # 530: no login took place. Postfix bounces the mail.
     Symptom(
         id="login-missing-tls-disabled",
-        title=("the relay requires a login, and none took place because a faulty setting switched TLS off"),
+        title="the relay requires a login, and none took place because a faulty setting switched TLS off",
         cause=Cause.AUTH_REQUIRED,
         context=pattern("disabling TLS support"),
         effect=Effect.LOST,
@@ -158,8 +156,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate(
                 id="ca-file",
                 what=(
-                    "smtp_tls_CAfile names a file that cannot be loaded: Postfix switched TLS off, and "
-                    "the relay offers a login only under TLS"
+                    "smtp_tls_CAfile names a file that cannot be loaded: Postfix switched TLS off, and the "
+                    "relay offers a login only under TLS"
                 ),
                 setting="relay.ca_file",
                 parameter="smtp_tls_CAfile",
@@ -203,8 +201,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.username",
                 parameter=LOGIN_TABLE,
                 remedy=(
-                    "write user:password, or no entry for a relay without a login; then {postmap "
-                    "smtp_sasl_password_maps}"
+                    "write user:password, or no entry for a relay without a login; then "
+                    "{postmap smtp_sasl_password_maps}"
                 ),
             ),
         ),
@@ -281,7 +279,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="login-refused-stale",
-        title=("the relay refuses this login, and the index of the password table is older than its source"),
+        title="the relay refuses this login, and the index of the password table is older than its source",
         cause=Cause.AUTH_REJECTED,
         context=pattern("is older than source file"),
         certainty=Certainty.LIKELY,
@@ -370,9 +368,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
             ),
             Candidate(
                 id="sasl-noplaintext",
-                what=(
-                    "smtp_sasl_security_options forbids PLAIN and LOGIN, and the relay offers nothing else"
-                ),
+                what="smtp_sasl_security_options forbids PLAIN and LOGIN, and the relay offers nothing else",
                 setting="main_cf.smtp_sasl_security_options",
                 parameter="smtp_sasl_security_options, smtp_sasl_tls_security_options",
                 remedy=(
@@ -411,8 +407,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate(
                 id="relay-dialogue",
                 what=(
-                    "the relay's replies do not follow the mechanism: the relay is broken, or a "
-                    "middlebox interferes"
+                    "the relay's replies do not follow the mechanism: the relay is broken, or a middlebox "
+                    "interferes"
                 ),
                 setting="relay.host",
                 parameter="-",

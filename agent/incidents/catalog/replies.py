@@ -354,8 +354,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf.message_size_limit",
                 parameter="message_size_limit",
                 remedy=(
-                    "set message_size_limit to the relay's limit, so that programs see the error when "
-                    "they submit"
+                    "set message_size_limit to the relay's limit, so that programs see the error when they "
+                    "submit"
                 ),
             ),
         ),
@@ -370,8 +370,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate(
                 id="dns-of-sender",
                 what=(
-                    "the sender domain's SPF record does not include the relay, or the relay does not "
-                    "sign with its DKIM key"
+                    "the sender domain's SPF record does not include the relay, or the relay does not sign "
+                    "with its DKIM key"
                 ),
                 setting="nothing in the settings: DNS of the sender's domain",
                 parameter="-",

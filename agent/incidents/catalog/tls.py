@@ -27,7 +27,7 @@ _OWN_ISSUER = Candidate(
     what="the relay's certificate is from a private authority, or a middlebox intercepts TLS",
     setting="relay.ca_file",
     parameter="smtp_tls_CAfile",
-    remedy=("get the authority's certificate from the relay's operator, and name its file in relay.ca_file"),
+    remedy="get the authority's certificate from the relay's operator, and name its file in relay.ca_file",
     check="openssl s_client -starttls smtp -connect HOST:PORT shows the issuer",
 )
 
@@ -56,7 +56,7 @@ _EXPIRED = Candidate(
 )
 _OTHER_NAME = Candidate(
     id="relay-name",
-    what=("the relay's name in the settings is an alias or an address that the certificate does not contain"),
+    what="the relay's name in the settings is an alias or an address that the certificate does not contain",
     setting="relay.host",
     parameter="relayhost",
     remedy="write a name from the certificate into relay.host, then {apply}",
@@ -74,7 +74,7 @@ _WRAPPERMODE = Candidate(
 )
 _WRAPPERMODE_ROUTE = Candidate(
     id="wrappermode-on-other-route",
-    what=("smtp_tls_wrappermode applies to all destinations, including this one on a STARTTLS port"),
+    what="smtp_tls_wrappermode applies to all destinations, including this one on a STARTTLS port",
     setting="relay.tls",
     parameter="smtp_tls_wrappermode",
     remedy=(
@@ -117,8 +117,8 @@ _CIPHERS = Candidate(
 _RELAY_OLD = Candidate(
     id="relay-old",
     what=(
-        "the relay supports only TLS versions or ciphers that this host forbids, or requires "
-        "a client certificate"
+        "the relay supports only TLS versions or ciphers that this host forbids, or requires a client "
+        "certificate"
     ),
     setting="relay.host",
     parameter="-",
@@ -353,8 +353,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.ca_file",
                 parameter="smtp_tls_CAfile",
                 remedy=(
-                    "get the certificate from the relay's operator over a safe channel, and name its "
-                    "file in relay.ca_file"
+                    "get the certificate from the relay's operator over a safe channel, and name its file "
+                    "in relay.ca_file"
                 ),
                 check="contact the relay's operator",
             ),
@@ -365,8 +365,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="-",
                 remedy="exempt this host from TLS inspection",
                 check=(
-                    "does openssl s_client -starttls smtp -connect HOST:PORT show another certificate "
-                    "from another network?"
+                    "does openssl s_client -starttls smtp -connect HOST:PORT show another certificate from "
+                    "another network?"
                 ),
             ),
             Candidate(
@@ -376,8 +376,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="smtp_tls_servername",
                 remedy="{set smtp_tls_servername=hostname}",
                 check=(
-                    "does openssl s_client -starttls smtp -connect HOST:PORT -servername HOST show "
-                    "another certificate?"
+                    "does openssl s_client -starttls smtp -connect HOST:PORT -servername HOST show another "
+                    "certificate?"
                 ),
             ),
         ),
@@ -407,8 +407,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf.smtp_tls_fingerprint_cert_match",
                 parameter="smtp_tls_fingerprint_cert_match",
                 remedy=(
-                    "get the new fingerprint from the relay's operator and write it there, then "
-                    '{reload}; tls = "starttls" needs none'
+                    "get the new fingerprint from the relay's operator and write it there, then {reload}; "
+                    'tls = "starttls" needs none'
                 ),
                 check="postconf -h smtp_tls_security_level prints fingerprint",
                 required_parameters=("smtp_tls_fingerprint_cert_match", "smtp_tls_policy_maps"),
@@ -479,7 +479,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="tls-wrapper-level",
-        title=("Postfix does not connect: wrappermode requires a TLS security level of encrypt or higher"),
+        title="Postfix does not connect: wrappermode requires a TLS security level of encrypt or higher",
         cause=Cause.LOCAL_CONFIG,
         context=pattern("smtp_tls_wrappermode requires"),
         candidates=(
