@@ -7,7 +7,6 @@ from postward.agent.incidents.model import Certainty, Effect
 from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
 
-_REWRITE = "host.rewrite_sender"
 _SENDER_REMEDY = "write an address that the relay allows into host.rewrite_sender, then {apply}"
 
 

@@ -8,6 +8,22 @@ from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
 
 _HANDSHAKE = pattern("Cannot start TLS|unexpected server message")
+
+
+def _leaves_out_modern_versions(facts: HostFacts, _domains: Collection[str]) -> bool | None:
+    """Rule the cause out if TLS 1.2 and 1.3 are both allowed: without one, even a modern relay may not match."""
+    if not facts.defaults:
+        return None
+    level = facts.value("smtp_tls_security_level")
+    name = "smtp_tls_protocols" if level in {"", "none", "may"} else "smtp_tls_mandatory_protocols"
+    allowed = [item for item in facts.words(name) if item[0] not in "!<>"]
+    out = any(
+        item in {"!TLSv1.2", "!TLSv1.3", "<=TLSv1", "<=TLSv1.1", "<=TLSv1.2", ">=TLSv1.3"}
+        for item in facts.words(name)
+    ) or bool(allowed and not {"TLSv1.2", "TLSv1.3"} <= set(allowed))
+    return None if out else False
+
+
 _NO_AUTHORITIES = Candidate(
     id="ca-missing",
     what="no configured certificate authority has issued this certificate",
@@ -30,22 +46,6 @@ _OWN_ISSUER = Candidate(
     remedy="get the authority's certificate from the relay's operator, and name its file in relay.ca_file",
     check="openssl s_client -starttls smtp -connect HOST:PORT shows the issuer",
 )
-
-
-def _leaves_out_modern_versions(facts: HostFacts, _domains: Collection[str]) -> bool | None:
-    """Rule the cause out if TLS 1.2 and 1.3 are both allowed: without one, even a modern relay may not match."""
-    if not facts.defaults:
-        return None
-    level = facts.value("smtp_tls_security_level")
-    name = "smtp_tls_protocols" if level in {"", "none", "may"} else "smtp_tls_mandatory_protocols"
-    allowed = [item for item in facts.words(name) if item[0] not in "!<>"]
-    out = any(
-        item in {"!TLSv1.2", "!TLSv1.3", "<=TLSv1", "<=TLSv1.1", "<=TLSv1.2", ">=TLSv1.3"}
-        for item in facts.words(name)
-    ) or bool(allowed and not {"TLSv1.2", "TLSv1.3"} <= set(allowed))
-    return None if out else False
-
-
 _EXPIRED = Candidate(
     id="certificate-expired",
     what="the relay did not renew its certificate, or this host's clock is wrong",
