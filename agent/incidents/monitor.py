@@ -216,10 +216,14 @@ class Condition(NamedTuple):
     problem: str | None
 
 
-def conditions(gauges: Gauges) -> Iterator[Condition]:
-    """Return the conditions that gauges show; one without its gauge is left out. Pure."""
+def conditions(gauges: Gauges, *, restarting: bool = False) -> Iterator[Condition]:
+    """Return the conditions that gauges show; one without its gauge is left out. Pure.
+
+    While Postward is `restarting` Postfix, a Postfix that is down is not reported.
+    """
     here = "this host"
-    if (up := gauges.get("postfix_up", {}).get(())) is not None:
+    up = gauges.get("postfix_up", {}).get(())
+    if up or (up is not None and not restarting):
         yield Condition("postfix-down", here, None if up else "master(8) is not running")
     if (readable := gauges.get("postward_log_readable", {}).get(())) is not None:
         yield Condition("log-unreadable", here, None if readable else "the mail log cannot be read")

@@ -70,6 +70,14 @@ def test_each_condition_has_its_problem_as_text() -> None:
     assert {SYMPTOMS[symptom].resolution for symptom in problems} == {Resolution.CONDITION}
 
 
+def test_restart_by_postward_is_not_an_outage() -> None:
+    """While Postward restarts Postfix, a Postfix that is down neither opens nor closes an incident."""
+    assert list(conditions({"postfix_up": {(): 0.0}}, restarting=True)) == []
+    assert list(conditions({"postfix_up": {(): 1.0}}, restarting=True)) == [
+        ("postfix-down", "this host", None)
+    ]
+
+
 def test_failed_probe_is_reported_only_without_a_failed_delivery() -> None:
     """A failed delivery of the same relay says more than the probe."""
     gauges: Gauges = {"postward_probe_success": {("first",): 0.0, ("second",): 0.0, ("third",): 1.0}}
