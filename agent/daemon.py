@@ -109,6 +109,7 @@ class Agent:
             self._refresh,
             self._writer.flush,
             self._relay_watch.state,
+            lambda: not self._reader.behind,
         )
         self._endpoint = self._set_up_endpoint(listeners)
         self._own_line = LogCanary(
@@ -123,7 +124,7 @@ class Agent:
             self._own_line.observe,
             daemon_metrics.observe,
             *([self._events.observe] if self._events else []),
-            *self._incidents.observers,
+            self._incidents.observe,
         ]
         if options.deliveries:
             observers.append(DeliveryRows(self._console, self._names).observe)
@@ -150,7 +151,7 @@ class Agent:
                     self._own_line.run(),
                 ]
                 jobs += [self._probe(), self._relay_watch.run()]
-                jobs.append(self._incidents.run(lambda: not self._reader.behind))
+                jobs.append(self._incidents.run())
                 if self._enforcer:
                     jobs.append(
                         EnforceLoop(self._settings, self._enforcer, watcher, self._request_probe).run()
@@ -184,7 +185,7 @@ class Agent:
             not_ready=self._not_ready,
             refresh=self._refresh,
             status=self._status,
-            incidents=self._incidents.public,
+            incidents=self._incidents.public_state,
             reload=self._reload_on_request,
         )
         legacy = (
@@ -227,7 +228,7 @@ class Agent:
             "traffic": self._counting.as_json(),
             "probing": self._probing.state(),
             "relays": self._relay_watch.state(),
-            "incidents": self._incidents.as_json(),
+            "incidents": self._incidents.state(),
         }
         return Checkpoint(self._reader.positions(), self._tally, parts)
 
@@ -303,8 +304,8 @@ class Agent:
             self._settings,
             self._gauges(),
             self._tally.times,
-            self._incidents.shown(),
-            self._incidents.day.pieces(now),
+            self._incidents.rows(),
+            self._incidents.history.buckets(now),
             now=now,
             not_ready=self._not_ready(),
             version=self._version,

@@ -1,12 +1,13 @@
-"""Notifications to systemd, on a real socket."""
+"""Notifications to systemd and journal entries with fields, on real sockets."""
 
+import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from postward.agent.systemd import Watchdog, notify, set_status
+from postward.agent.systemd import JournalFields, Watchdog, datagram, notify, set_status
 
 
 @pytest.fixture
@@ -57,3 +58,36 @@ def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch, tmp_pa
     notify("READY=1")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
     notify("READY=1")
+
+
+def test_journal_entries_have_fields(tmp_path: Path) -> None:
+    """The native protocol; a value with line ends is preceded by its length."""
+    path = tmp_path / "journal"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.bind(str(path))
+        handler = JournalFields(logging.NullHandler(), {logging.ERROR: 3}, path)
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "incident %s", ("opened",), None)
+        record.fields = {"POSTWARD_INCIDENT": "opened"}
+        handler.emit(record)
+        entry = journal.recv(4096)
+
+    assert (
+        entry
+        == b"MESSAGE=incident opened\nPRIORITY=3\nSYSLOG_IDENTIFIER=postward\nPOSTWARD_INCIDENT=opened\n"
+    )
+    assert datagram({"A": "x\ny"}) == b"A\n\x03\0\0\0\0\0\0\0x\ny\n"
+
+
+def test_entries_go_to_the_other_handler_without_a_journal(tmp_path: Path) -> None:
+    """If the socket is missing, the handler of the rest of the log takes them."""
+    emitted: list[logging.LogRecord] = []
+
+    class Plain(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            emitted.append(record)
+
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "text", (), None)
+    record.fields = {"POSTWARD_INCIDENT": "opened"}
+    JournalFields(Plain(), {}, tmp_path / "none").emit(record)
+
+    assert emitted == [record]

@@ -19,20 +19,19 @@ from postward.agent.commands.common import (
     load,
     settings_option,
 )
-from postward.agent.incidents.render import Shown, lines_of_incident, moment
+from postward.agent.incidents.render import (
+    EFFECT_TEXTS,
+    Parts,
+    Shown,
+    lines_of_incident,
+    moment,
+    worst_effect,
+)
 from postward.agent.status.client import LiveError, ask, read_live
 from postward.config.settings import Settings
 
 _EVERY = 2.0  # seconds
-_STYLE = {
-    "lost": "bold white on red",
-    "delayed": "bold black on yellow",
-    "rejected": "bold yellow",
-    "note": "bold green",
-}
 _STATES = {"going out": "green", "failing": "bold red", "quiet": "dim"}
-
-Parts = list[tuple[str, str]]  # text, style
 
 
 @click.command("status")
@@ -67,12 +66,10 @@ def _read(settings: Settings, settings_file: Path) -> dict[str, Any]:
     except LiveError as error:
         fail(str(error))
     rows = live.shown(lambda _: True, addresses=False)
-    effects = [row["effect"] for row in rows if row["closed"] is None]
-    worst = next((effect for effect in _STYLE if effect in effects), "note")
     return {
         "host": settings.host.myhostname,
         "now": time.time(),
-        "effect": worst,
+        "effect": worst_effect(rows),
         "verdict": live.behind
         or "the agent's endpoint cannot be asked: these are the incidents that it saved",
         "incidents": rows,
@@ -109,7 +106,10 @@ def screen(status: dict[str, Any]) -> list[Parts]:
     """The status, line by line."""
     now = status["now"]
     lines: list[Parts] = [
-        [(f"{status['host']}  ", "bold"), (f" {status['verdict']} ", _STYLE[status["effect"]])],
+        [
+            (f"{status['host']}  ", "bold"),
+            (f" {status['verdict']} ", EFFECT_TEXTS[status["effect"]].verdict_style),
+        ],
     ]
     if "relays" in status:
         lines += [[], *(_relay(relay, now) for relay in status["relays"]), *_host(status)]

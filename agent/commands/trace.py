@@ -1,18 +1,17 @@
 """`postward trace`: one mail's life across queue IDs, as a timeline.
 
-The logs are read twice, a block at a time: once for which mails belong together, once for their lines. So standard input
-cannot be traced. Secrets are scrubbed, addresses are shown: they are what is looked for.
+The logs are read twice, block by block: first to find the mails that belong together, then to print their lines. So
+standard input cannot be traced. Secrets are scrubbed; mail addresses are shown, because they are what users search for.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import click
 
 from postward.agent.commands.common import exit_on_error, fail, json_option, load, settings_option
-from postward.agent.commands.parse import printable
 from postward.agent.logs.archive import (
     JOURNAL,
     STANDARD_INPUT,
@@ -24,12 +23,13 @@ from postward.agent.logs.archive import (
     progress_bar,
 )
 from postward.agent.logs.lines import lines_of
-from postward.agent.report.trace import Links, step
+from postward.agent.report.trace import Links, Mail, TraceRow, trace_row
 from postward.agent.text import local_now
 from postward.parsers import parse, parse_record
-from postward.parsers.scrub import scrub
+from postward.parsers.scrub import printable, scrub
 
-_AS_BYTES = '"MESSAGE":['  # how the journal prints text that is not UTF-8
+_ENCODED_MESSAGE: Final = '"MESSAGE":['  # journalctl prints text that is not UTF-8 as a list of bytes
+_MAX_QUEUE_IDS_IN_BLOCK: Final = 64  # above, searching a block for each costs more than parsing it
 
 
 @click.command("trace")
@@ -38,72 +38,89 @@ _AS_BYTES = '"MESSAGE":['  # how the journal prints text that is not UTF-8
 @settings_option
 @json_option
 def command(name: str, files: tuple[Path, ...], settings_file: Path, as_json: bool) -> None:
-    """Show one mail's life: forwarded, bounced, filtered and requeued copies as well, as a timeline.
+    """Show one mail's life as a timeline, with its forwarded, bounced, filtered and requeued copies.
 
-    FILE: logs (also .gz, .xz, .bz2, .zst); `journal` is the systemd journal. Without: this host's log, with what rotation made of it.
-    Status 1 if no line tells of it.
+    FILE: logs, also .gz, .xz, .bz2 and .zst; `journal` is the systemd journal.
+    Without FILE: the log of this host and its rotated files.
+    Exit status 1 if the logs have no line about the mail.
     """
     if STANDARD_INPUT in files:
         raise click.UsageError("standard input cannot be read twice; write it to a file first")
     with exit_on_error():
         paths = _in_order(files) if files else _of_this_host(settings_file)
     try:
-        found = _trace(name, paths, as_json=as_json)
+        found = _print_rows(_rows(paths, _find_mails(name, paths)), as_json=as_json)
     except LogFileError as error:
         fail(str(error))
     if not found:
-        fail(f"no line tells of {name}; looked at {', '.join(map(str, paths))}")
+        fail(f"no line is about {name} in {', '.join(map(str, paths))}")
 
 
-def _trace(name: str, paths: list[Path], *, as_json: bool) -> bool:
+def _find_mails(name: str, paths: list[Path]) -> set[Mail]:
     links = Links(name)
     with progress_bar(paths) as progress:
-        for path in paths:
-            for block in blocks(path, progress(path)):
-                for line in lines_of(block):
-                    if links.may_tell(line) or _AS_BYTES in line:
-                        record, event = parse(line.removesuffix("\r"))
-                        if record is not None and event is not None:
-                            links.learn(record, event)
-    wanted = links.wanted()
+        for line in _lines(paths, progress):
+            if links.may_concern(line) or _ENCODED_MESSAGE in line:
+                record, event = parse(line)
+                if record is not None and event is not None:
+                    links.learn(record, event)
+    return links.wanted()
+
+
+def _print_rows(rows: Iterator[TraceRow], *, as_json: bool) -> bool:
+    """Print the timeline; False if it is empty."""
     found = False
     with ignore_broken_pipe():
-        for row in _steps(paths, wanted):
+        for row in rows:
             found = True
-            click.echo(json.dumps(row, ensure_ascii=False) if as_json else _shown(row))
+            click.echo(json.dumps(row, ensure_ascii=False) if as_json else _text(row))
     return found
 
 
-def _steps(paths: list[Path], wanted: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    ids = {queue_id for _, queue_id in wanted}
-    few = tuple(ids) if len(ids) <= 64 else ()
+def _rows(paths: list[Path], wanted: set[Mail]) -> Iterator[TraceRow]:
+    queue_ids = {queue_id for _, queue_id in wanted}
+    if not queue_ids:
+        return
+
+    def is_of_interest(block: bytes) -> bool:
+        if len(queue_ids) > _MAX_QUEUE_IDS_IN_BLOCK:
+            return True
+        text = block.decode("utf-8", "replace")
+        return _ENCODED_MESSAGE in text or any(queue_id in text for queue_id in queue_ids)
+
+    for line in _lines(paths, is_of_interest=is_of_interest):
+        record = parse_record(line)
+        if record is None or record.text.partition(": ")[0] not in queue_ids:
+            continue
+        _, event = parse(line)
+        row = trace_row(record, event, scrub(record.text))
+        if row is not None and (record.host, row["queue_id"]) in wanted:
+            yield row
+
+
+def _lines(
+    paths: list[Path],
+    progress: Callable[[Path], Callable[[int], object]] = lambda _: lambda _: None,
+    is_of_interest: Callable[[bytes], bool] = lambda _: True,
+) -> Iterator[str]:
     for path in paths:
-        for block in blocks(path) if ids else ():
-            text = block.decode("utf-8", "replace")
-            if few and _AS_BYTES not in text and not any(queue_id in text for queue_id in few):
-                continue
-            for line in lines_of(block):
-                record = parse_record(line.removesuffix("\r"))
-                if record is None or record.text.partition(": ")[0] not in ids:
-                    continue
-                _, event = parse(line.removesuffix("\r"))
-                row = step(record, event, scrub(record.text))
-                if row is not None and (record.host, row["queue_id"]) in wanted:
-                    yield row
+        for block in blocks(path, progress(path)):
+            if is_of_interest(block):
+                yield from (line.removesuffix("\r") for line in lines_of(block))
 
 
-def _shown(row: dict[str, Any]) -> str:
+def _text(row: TraceRow) -> str:
     arrow = f"  → {row['leads_to']}" if row["leads_to"] else ""
     return printable(f"{row['stamp']}  {row['queue_id']:15} {row['daemon']:10} {row['text']}{arrow}")
 
 
 def _in_order(files: tuple[Path, ...]) -> list[Path]:
-    """The files by their first stamps; those without one last."""
+    """Return the files in the order of their first stamps; those without a stamp come last."""
 
     def first(path: Path) -> float:
         try:
-            there = path == JOURNAL or path.exists()
-            moment = first_moment(path, last_written(path) if there else local_now())
+            exists = path == JOURNAL or path.exists()
+            moment = first_moment(path, last_written(path) if exists else local_now())
         except LogFileError as error:
             fail(str(error))
         return moment.timestamp() if moment else float("inf")

@@ -1,7 +1,7 @@
-"""`postward why`: why mail does not go out, and what mends it.
+"""`postward why`: why mail does not go out, which setting is to blame, and the remedy.
 
-With files it looks at them alone, offline, whatever host wrote them. Without, it asks the running agent (or reads what it
-last saved) and looks at this host, so that facts separate the causes of one and the same line.
+With files it reads only them, whatever host wrote them. Without files it asks the running agent, or reads what the
+agent last saved, and reads facts about this host that separate the causes of one and the same line.
 """
 
 import re
@@ -9,13 +9,12 @@ import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import click
 
 from postward.agent.commands.common import (
     DRIFT,
-    FAILED,
     echo_json,
     exit_on_error,
     fail,
@@ -26,6 +25,7 @@ from postward.agent.commands.common import (
 from postward.agent.console import terminal
 from postward.agent.incidents import Incident
 from postward.agent.incidents.diagnosis import diagnose, to_dict
+from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import heading, lines_of_incident
 from postward.agent.incidents.replay import read_logs
 from postward.agent.logs.archive import LogFileError, ignore_broken_pipe, progress_bar
@@ -33,7 +33,7 @@ from postward.agent.metrics.labels import RelayNames
 from postward.agent.status.client import LiveError, read_live
 from postward.agent.text import local_now
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
@@ -44,7 +44,7 @@ def _since(_context: click.Context, _option: click.Parameter, value: str | None)
     try:
         return datetime.fromisoformat(value).astimezone()
     except ValueError:
-        raise click.BadParameter(f'{value} is no time; write 30m, 2h, 3d, or "2026-11-24 09:00"') from None
+        raise click.BadParameter(f'{value} is not a time; write 30m, 2h, 3d, or "2026-11-24 09:00"') from None
 
 
 @click.command("why")
@@ -52,46 +52,46 @@ def _since(_context: click.Context, _option: click.Parameter, value: str | None)
 @settings_option
 @json_option
 @click.option(
-    "--since", callback=_since, help='Only what was written since: 30m, 2h, 3d, or "2026-11-24 09:00".'
+    "--since", callback=_since, help='Only lines written since: 30m, 2h, 3d, or "2026-11-24 09:00".'
 )
 @click.option("--addresses", is_flag=True, help="Show mail addresses; they are masked otherwise.")
 def command(
     files: tuple[Path, ...], settings_file: Path, as_json: bool, since: datetime | None, addresses: bool
 ) -> None:
-    """Tell why mail does not go out: cause, setting to blame, what mends it, and the lines that prove it.
+    """Explain why mail does not go out: cause, setting to blame, remedy, and the lines that prove it.
 
-    FILE: logs (also .gz, .xz, .bz2, .zst), of any host; `journal` is the systemd journal of this one. Without: this host, as the
-    running agent sees it.
-    Status 3 if something keeps mail back.
+    FILE: logs of any host, also .gz, .xz, .bz2 and .zst; `journal` is the systemd journal of this host.
+    Without FILE: the incidents of this host.
+    Exit status 3 if an open incident keeps mail back.
     """
     with exit_on_error(), ignore_broken_pipe():
-        shown = (
+        rows = (
             _of_files(files, since, addresses=addresses)
             if files
             else _live(settings_file, since, addresses=addresses)
         )
     if as_json:
-        echo_json({"incidents": shown})
+        echo_json({"incidents": rows})
     else:
-        show(shown)
-    if any(row["closed"] is None and row["effect"] != "note" for row in shown):
+        show(rows)
+    if any(row["closed"] is None and row["effect"] != "note" for row in rows):
         sys.exit(DRIFT)
 
 
-def _of_files(files: tuple[Path, ...], since: datetime | None, *, addresses: bool) -> list[dict[str, Any]]:
+def _of_files(files: tuple[Path, ...], since: datetime | None, *, addresses: bool) -> list[IncidentRow]:
     try:
         with progress_bar(files, wanted=True) as progress:
             incidents = read_logs(files, RelayNames(), local_now(), since=since, progress=progress)
     except LogFileError as error:
         fail(str(error))
-    signs = {incident.symptom for incident in incidents.open}
+    symptoms = {incident.symptom for incident in incidents.open}
     return [
-        to_dict(incident, diagnose(incident, signs=signs), addresses=addresses)
+        to_dict(incident, diagnose(incident, open_symptoms=symptoms), addresses=addresses)
         for incident in (*incidents.open, *incidents.closed)
     ]
 
 
-def _live(settings_file: Path, since: datetime | None, *, addresses: bool) -> list[dict[str, Any]]:
+def _live(settings_file: Path, since: datetime | None, *, addresses: bool) -> list[IncidentRow]:
     settings = load(settings_file)
     try:
         live = read_live(settings, settings_file, addresses=addresses)
@@ -100,22 +100,19 @@ def _live(settings_file: Path, since: datetime | None, *, addresses: bool) -> li
     if live.behind:
         click.echo(f"postward: {live.behind}", err=True)
 
-    def wanted(incident: Incident) -> bool:
+    def is_since(incident: Incident) -> bool:
         return since is None or max(incident.last, incident.closed or 0.0) >= since.timestamp()
 
-    return live.shown(wanted, addresses=addresses)
+    return live.shown(is_since, addresses=addresses)
 
 
-def show(shown: list[dict[str, Any]]) -> None:
-    """Incidents on a terminal."""
+def show(rows: list[IncidentRow]) -> None:
+    """Print incidents on the terminal."""
     from rich.text import Text
 
     console, now = terminal(), time.time()
-    for row in shown:
+    for row in rows:
         for parts in lines_of_incident(row, now):
             console.print(Text.assemble(*parts))
         console.print()
-    click.echo(heading(shown), err=True)
-
-
-__all__ = ["FAILED", "command"]
+    click.echo(heading(rows), err=True)

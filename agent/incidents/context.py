@@ -1,55 +1,78 @@
-"""What a process of Postfix said before the outcome of a delivery: it tells the causes of one and the same outcome apart.
+"""The lines of a Postfix process before a delivery: they separate the causes of one and the same outcome.
 
-Bounded: the last few lines of the last few processes. What was said before a former delivery is forgotten with the next
-clue, but for what holds for the life of a process.
+Bounded: the last lines of the last processes. Lines before a delivery are forgotten with the next line after it,
+except those that hold for the life of a process.
 """
 
 import re
 from collections import OrderedDict, deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from postward.agent.incidents.evidence import line_of
+from postward.agent.incidents.model import Server
 from postward.parsers import Event, Record
 from postward.parsers import events as ev
 
-_MAX_PROCESSES = 256
-_MAX_CLUES = 8
-_TLS_FOR_OTHERS = "tlsproxy"  # what it says of a server concerns whichever smtp(8) talks to that server
-# What a process finds out when it starts, and says once in its life.
-_SAID_ONCE = re.compile(r"disabling TLS|chain file")
+_MAX_PROCESSES: Final = 256
+_MAX_LINES: Final = 8  # of one process
+_TLS_PROXY: Final = "tlsproxy"  # its lines concern every smtp(8) that talks to the server they name
+# Logged once in the life of a process, when it starts.
+_ONCE_PER_PROCESS: Final = re.compile(r"disabling TLS|chain file")
 
-CLUES = (
-    ev.TlsFailed, ev.TlsLibraryProblem, ev.CertificateNotVerified, ev.TlsDisabled, ev.WrapperModeNeeded, ev.SaslFailed,
-    ev.MechanismsUnsupported, ev.TableUnavailable, ev.TableProblem, ev.LookupFailed, ev.TableOutdated, ev.NameLookupProblem,
-    ev.RelayhostProblem, ev.ConnectFailed, ev.BadParameter, ev.ConfigurationProblem, ev.TransportUnavailable, ev.LoopDetected,
+CONTEXT_EVENTS: Final = (
+    ev.TlsFailed,
+    ev.TlsLibraryProblem,
+    ev.CertificateNotVerified,
+    ev.TlsDisabled,
+    ev.WrapperModeNeeded,
+    ev.SaslFailed,
+    ev.MechanismsUnsupported,
+    ev.TableUnavailable,
+    ev.TableProblem,
+    ev.LookupFailed,
+    ev.TableOutdated,
+    ev.NameLookupProblem,
+    ev.RelayhostProblem,
+    ev.ConnectFailed,
+    ev.BadParameter,
+    ev.ConfigurationProblem,
+    ev.TransportUnavailable,
+    ev.LoopDetected,
     ev.Problem,
-)  # fmt: skip
+)
 
 
 class ContextLine(NamedTuple):
-    """A line that was said before.
+    """An earlier line of a process.
 
     Attributes:
+        daemon: the daemon that logged it.
         text: its text.
-        peer: the server that it is about, if it is about one.
-        line: the whole of it, as evidence.
+        peer: `host[address]:port` of the server that it is about; None if it is about none.
+        line: the whole line, as evidence.
     """
 
+    daemon: str
     text: str
     peer: str | None
     line: str
 
+    @property
+    def server(self) -> Server | None:
+        """The server that the line names."""
+        return Server.of_peer(self.peer) or Server.in_text(self.text)
+
 
 class _Process:
-    __slots__ = ("clues", "delivered")
+    __slots__ = ("delivered", "lines")
 
     def __init__(self) -> None:
-        self.clues: deque[ContextLine] = deque(maxlen=_MAX_CLUES)
+        self.lines: deque[ContextLine] = deque(maxlen=_MAX_LINES)
         self.delivered = False
 
 
-class Clues:
-    """What the processes said."""
+class ProcessContext:
+    """The recent lines of all processes."""
 
     def __init__(self) -> None:
         self._processes: OrderedDict[tuple[str, str, int | None], _Process] = OrderedDict()
@@ -59,37 +82,39 @@ class Clues:
         key = _key(record)
         process = self._processes.pop(key, None) or _Process()
         if process.delivered:
-            kept = [clue for clue in process.clues if _SAID_ONCE.search(clue.text)]
-            process.clues = deque(kept, maxlen=_MAX_CLUES)
+            kept = [line for line in process.lines if _ONCE_PER_PROCESS.search(line.text)]
+            process.lines = deque(kept, maxlen=_MAX_LINES)
             process.delivered = False
-        process.clues.append(ContextLine(record.text, getattr(event, "peer", None), line_of(record)))
+        process.lines.append(
+            ContextLine(record.daemon, record.text, getattr(event, "peer", None), line_of(record))
+        )
         self._processes[key] = process
         if len(self._processes) > _MAX_PROCESSES:
             self._processes.popitem(last=False)
 
     def before(self, record: Record, relay: str) -> tuple[list[ContextLine], bool]:
-        """What was said before this delivery and is not about another server; and whether it is the first one since."""
+        """Return the lines before this delivery that may be about its server, and whether it is the first since."""
         process = self._processes.get(_key(record))
         if process is None:
-            return self._said_for(record, relay), False
+            return self._from_tls_proxy(record, relay), False
         first, process.delivered = not process.delivered, True
-        own = [clue for clue in process.clues if _about(clue.peer, relay)]
-        return own or self._said_for(record, relay), first
-
-    def _said_for(self, record: Record, relay: str) -> list[ContextLine]:
-        """The last that tlsproxy(8) said of this server."""
-        process = self._processes.get((record.instance, _TLS_FOR_OTHERS, None))
-        return [clue for clue in process.clues if clue.peer == relay][-1:] if process is not None else []
+        own = [line for line in process.lines if _is_about(line.peer, relay)]
+        return own or self._from_tls_proxy(record, relay), first
 
     def all_before(self, record: Record) -> list[ContextLine]:
-        """Also what is about other servers: those that were tried first."""
+        """Return the lines before this delivery, including those about servers that were tried first."""
         process = self._processes.get(_key(record))
-        return list(process.clues) if process is not None else []
+        return list(process.lines) if process is not None else []
+
+    def _from_tls_proxy(self, record: Record, relay: str) -> list[ContextLine]:
+        """Return the last line of tlsproxy(8) about this server."""
+        process = self._processes.get((record.instance, _TLS_PROXY, None))
+        return [line for line in process.lines if line.peer == relay][-1:] if process is not None else []
 
 
 def _key(record: Record) -> tuple[str, str, int | None]:
-    return record.instance, record.daemon, None if record.daemon == _TLS_FOR_OTHERS else record.pid
+    return record.instance, record.daemon, None if record.daemon == _TLS_PROXY else record.pid
 
 
-def _about(peer: str | None, relay: str) -> bool:
+def _is_about(peer: str | None, relay: str) -> bool:
     return peer is None or "[" not in relay or "[" not in peer or peer == relay

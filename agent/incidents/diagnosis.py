@@ -1,42 +1,35 @@
-"""An incident and what is known of the host → why, which setting, and what mends it. Pure.
+"""An incident and what is known about the host → why, which setting is to blame, and the remedy. Pure.
 
-What is known speaks for and against the candidates of the symptom (`weighing.py`). What is proved alone is certain, what is
-left alone is likely, and everything else is told as ambiguous, with what to look at.
+Facts confirm candidates of the symptom or rule them out (`HostEvidence`). One confirmed candidate is certain, one
+remaining candidate is likely, everything else is ambiguous and says what to check. No candidate is confirmed for being
+probable. A fact that could not be read, or that changed after the mail failed, neither confirms nor rules out.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
+from postward.agent.incidents.catalog.symptom import LOGIN_TABLE, Candidate, Offer
 from postward.agent.incidents.catalog.table import SYMPTOMS
-from postward.agent.incidents.model import Incident
-from postward.agent.incidents.symptom import Candidate, Certainty, Offer
-from postward.agent.incidents.weighing import Known
-from postward.config.lint import lint, remedies
+from postward.agent.incidents.model import CauseRow, Certainty, Incident, IncidentRow, is_safe_name
+from postward.agent.incidents.remedies import fill_in, fill_in_server
+from postward.config.lint import lint
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.finding import Finding
 from postward.config.settings import Settings
 from postward.parsers.scrub import mask_addresses
 
-# Not in [HOST]:PORT, where the next hop is what was to be written, and not what was.
-_NAME = re.compile(r"(?<![\w\[])(?<!\]:)(?:HOST|ADDRESS|PORT|DOMAIN)(?![\w\]])")
-_PLACEHOLDER = re.compile(r"\{(\w+)(?: ([^{}]+))?\}")
+# Tables that route mail.
+_BY_SENDER: Final = ("sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")
+_ROUTES: Final = (*_BY_SENDER, "transport_maps")
+_STAMP_RESOLUTION: Final = 1.0  # seconds
+_BRACKETS: Final = re.compile(r"\[([^\]]+)\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One possible cause, in words for this host.
-
-    Attributes:
-        id: of the catalogue.
-        what: the cause.
-        setting: the setting responsible, in the words of the settings file.
-        parameter: what Postfix calls it.
-        remedy: the command or edit.
-        look: what to look at to be sure; "" where nothing is left to look at.
-        where: the place on this host, if lint found it.
-    """
+    """One possible cause as text for this host; attributes as in `CauseRow`."""
 
     id: str
     what: str
@@ -46,10 +39,22 @@ class Explanation:
     check: str = ""
     where: str = ""
 
+    def to_dict(self) -> CauseRow:
+        """Return the explanation as JSON values."""
+        return {
+            "id": self.id,
+            "what": self.what,
+            "setting": self.setting,
+            "parameter": self.parameter,
+            "remedy": self.remedy,
+            "check": self.check,
+            "where": self.where,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Why: one cause, or several of which the facts do not tell which."""
+    """Why: one cause, or several that the facts cannot separate."""
 
     certainty: Certainty
     title: str
@@ -60,174 +65,53 @@ def diagnose(
     incident: Incident,
     facts: HostFacts | None = None,
     findings: Sequence[Finding] = (),
-    signs: Collection[str] = (),
+    open_symptoms: Collection[str] = (),
     offer: Offer | None = None,
 ) -> Diagnosis:
-    """What an incident comes of.
+    """Return the diagnosis of an incident.
 
     Args:
         incident: the incident.
-        facts: of this host; None if the log is another host's, or nobody looked.
-        findings: what lint finds in them.
-        signs: the symptoms of the other incidents that go on.
-        offer: what the relay said when the agent last talked to it; None if it did not.
+        facts: facts about this host; None if the log is from another host, or the facts were not read.
+        findings: the findings of lint in these facts.
+        open_symptoms: symptoms of the other open incidents.
+        offer: what the relay offered in the agent's last conversation; None if there was none.
     """
     symptom = SYMPTOMS[incident.symptom]
     facts = facts or HostFacts()
-    known = Known(incident, facts, findings, signs, offer)
-    proved = [
-        (candidate, known.finding(candidate)) for candidate in symptom.candidates if known.proves(candidate)
-    ]
-    if proved:
-        causes = tuple(_explained(candidate, facts, finding, incident) for candidate, finding in proved)
-        return Diagnosis(
-            Certainty.CERTAIN if len(causes) == 1 else Certainty.AMBIGUOUS, symptom.title, causes
-        )
-    left = known.not_ruled_out(symptom.candidates)
-    causes = tuple(_explained(candidate, facts, None, incident) for candidate in left)
-    if len(symptom.candidates) == 1:
-        return Diagnosis(symptom.certainty, symptom.title, causes)
-    if len(left) == 1 and len(left) < len(symptom.candidates):
-        return Diagnosis(Certainty.LIKELY, symptom.title, causes)
-    return Diagnosis(Certainty.AMBIGUOUS, symptom.title, causes)
+    evidence = HostEvidence(incident, facts, findings, open_symptoms, offer)
+    confirmed = [candidate for candidate in symptom.candidates if evidence.confirms(candidate)]
+    causes = confirmed or evidence.without_ruled_out(symptom.candidates)
+    if confirmed:
+        certainty = Certainty.CERTAIN if len(confirmed) == 1 else Certainty.AMBIGUOUS
+    elif len(symptom.candidates) == 1:
+        certainty = symptom.certainty
+    else:
+        certainty = Certainty.LIKELY if len(causes) == 1 else Certainty.AMBIGUOUS
+    return Diagnosis(
+        certainty,
+        symptom.title,
+        tuple(
+            _explain(candidate, facts, evidence.finding(candidate) if confirmed else None, incident)
+            for candidate in causes
+        ),
+    )
 
 
 def proofs_of(settings: Settings | None, facts: HostFacts, source: str = "") -> list[Finding]:
-    """What lint finds on a host where something is wrong, to be weighed by `diagnose`.
+    """Return the findings of lint on a host where something is wrong, as input for `diagnose`.
 
-    Lint passes over what Postward itself keeps right; here that may be what is wrong, so nothing is passed over. Its remedy
-    is then that of the catalogue, which knows `postward apply`.
+    Lint skips what Postward manages; here that can be the fault, so nothing is skipped. Findings about managed
+    parameters have no remedy of their own: the remedy of the catalogue names `postward apply`.
     """
     usual = {finding.id: finding for finding in lint(settings, facts, source)}
     everything = lint(settings, replace(facts, managed=frozenset()), source)
     return [usual.get(finding.id) or replace(finding, remedy="") for finding in everything]
 
 
-def _explained(
-    candidate: Candidate, facts: HostFacts, finding: Finding | None, incident: Incident
-) -> Explanation:
-    names = incident.server
-    explanation = Explanation(
-        candidate.id,
-        candidate.what,
-        candidate.setting,
-        candidate.parameter,
-        _with_names(filled(candidate.remedy, facts), names),
-        _with_names(candidate.check, names),
-    )
-    if finding is None:
-        return explanation
-    return replace(
-        explanation,
-        remedy=finding.remedy or explanation.remedy,
-        check="",
-        where=f"{finding.where} {finding.what}",
-    )
-
-
-def _with_names(text: str, names: Mapping[str, str]) -> str:
-    return _NAME.sub(lambda match: names.get(match[0], match[0]), text)
-
-
-def filled(text: str, facts: HostFacts) -> str:
-    """A remedy of the catalogue with its placeholders filled in for this host."""
-    while _PLACEHOLDER.search(text):
-        text = _PLACEHOLDER.sub(lambda match: _FILL[match[1]](facts, match[2] or ""), text)
-    return text
-
-
-def _set(facts: HostFacts, text: str) -> str:
-    names = [tuple(item.split("=", 1)) for item in text.split("|")]
-    return remedies.assign(facts, *((name, value) for name, value in names))
-
-
-def _postmap(facts: HostFacts, parameter: str) -> str:
-    tables = list(facts.table_of(parameter))
-    if tables and not any(table.reference.index_path for table in tables):
-        return remedies.postfix(facts, "reload")  # Postfix reads their text
-    if tables:
-        return " && ".join(remedies.postmap(facts, table) for table in tables)
-    if parameter == "alias_maps":
-        return "newaliases"
-    return f"postmap the table of {parameter}" if parameter != "smtp_sasl_password_maps" else (
-        "postmap hash:/etc/postfix/sasl_passwd (the table of smtp_sasl_password_maps)"
-    )  # fmt: skip
-
-
-def _anew(facts: HostFacts, parameter: str) -> str:
-    """postmap(1) opens an index that is there, and fails if it is damaged."""
-    indexes = [table.reference.index_path for table in facts.table_of(parameter)]
-    if not all(indexes) or not indexes:
-        return f"delete the index, then {_postmap(facts, parameter)}"
-    return f"rm -f {' '.join(map(str, indexes))} && {_postmap(facts, parameter)}"
-
-
-def _rebuilt(facts: HostFacts, parameter: str) -> str:
-    """For daemons that go on with a table that they could not open: trivial-rewrite(8) lives long."""
-    build, reload = _postmap(facts, parameter), remedies.postfix(facts, "reload")
-    if build == reload:
-        return reload
-    return f"{build} && {reload}" if facts.tables else f"{build}, then {reload}"
-
-
-def _of_instance(facts: HostFacts, command: str) -> str:
-    """A command of Postfix's for this instance."""
-    program, _, rest = command.partition(" ")
-    option = "" if facts.config_directory == "/etc/postfix" else f"-c {facts.config_directory} "
-    return f"{program} {option}{rest}"
-
-
-def _folder(facts: HostFacts, name: str) -> str:
-    return facts.expanded.get(name) or f'"$({_of_instance(facts, "postconf -hx")} {name})"'
-
-
-def _managed(facts: HostFacts, managed: str, otherwise: str) -> str:
-    return managed if facts.managed else otherwise
-
-
-# Placeholder → what holds on this host.
-_FILL: dict[str, Callable[[HostFacts, str], str]] = {
-    "set": _set,
-    "remove": lambda facts, name: remedies.remove(facts, name),
-    "postmap": _postmap,
-    "anew": lambda facts, name: _anew(facts, name),
-    "rebuild": lambda facts, name: _rebuilt(facts, name),
-    "reload": lambda facts, _: remedies.postfix(facts, "reload"),
-    "restart": lambda facts, _: remedies.restart(facts),
-    "ca_file": lambda facts, _: remedies.ca_file(facts),
-    "install_sasl": lambda facts, _: remedies.install(facts, "sasl"),
-    "install_map": lambda facts, _: remedies.install(facts, "map", type="lmdb"),
-    "apply": lambda facts, _: _managed(
-        facts, "postward apply", "postward apply (or edit main.cf and postfix reload)"
-    ),
-    "apply_login": lambda facts, _: _managed(
-        facts, "postward apply", "postward apply (or edit the password table, postmap it and {flush})"
-    ),
-    "set_login": lambda facts, _: _managed(
-        facts,
-        "postward apply",
-        "write relay.host, relay.username and relay.password_file, then postward apply",
-    ),
-    "flush": lambda facts, _: _of_instance(facts, "postqueue -f"),
-    "permissions": lambda facts, _: remedies.postfix(facts, "set-permissions"),
-    "newaliases": lambda facts, _: _postmap(facts, "alias_maps"),
-    "queue": lambda facts, _: _folder(facts, "queue_directory"),
-    "data": lambda facts, _: _folder(facts, "data_directory"),
-    "hold": lambda facts, _: (
-        f"{_set(facts, 'defer_transports=smtp')} keeps mail meanwhile instead of losing it"
-    ),
-}
-
-
-def to_dict(incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False) -> dict[str, Any]:
-    """An incident with its diagnosis as it goes into JSON, to web hooks and to the status page.
-
-    Args:
-        incident: the incident.
-        diagnosis: its diagnosis.
-        addresses: also show mail addresses.
-    """
-    show = (lambda text: text) if addresses else mask_addresses
+def to_dict(incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False) -> IncidentRow:
+    """Return an incident with its diagnosis as JSON values; `addresses` leaves mail addresses unmasked."""
+    mask: Callable[[str], str] = str if addresses else mask_addresses
     return {
         "symptom": incident.symptom,
         "title": diagnosis.title,
@@ -245,6 +129,155 @@ def to_dict(incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False
         "mails": len(incident.mails),
         "lost": incident.lost,
         "certainty": diagnosis.certainty.value,
-        "causes": [asdict(cause) for cause in diagnosis.causes],
-        "evidence": [show(line) for line in incident.evidence],
+        "causes": [cause.to_dict() for cause in diagnosis.causes],
+        "evidence": [mask(line) for line in incident.evidence],
     }
+
+
+def _explain(
+    candidate: Candidate, facts: HostFacts, finding: Finding | None, incident: Incident
+) -> Explanation:
+    names = _placeholders(incident)
+    remedy = fill_in_server(fill_in(candidate.remedy, facts), names)
+    check = fill_in_server(candidate.check, names)
+    where = ""
+    if finding is not None:
+        remedy, check, where = finding.remedy or remedy, "", f"{finding.where} {finding.what}"
+    return Explanation(
+        candidate.id, candidate.what, candidate.setting, candidate.parameter, remedy, check, where
+    )
+
+
+def _placeholders(incident: Incident) -> dict[str, str]:
+    """Return HOST, ADDRESS and PORT of the server and the DOMAIN of the mail, if known and safe in a shell command."""
+    names: dict[str, str] = {}
+    if server := incident.server:
+        names = {"HOST": server.host, "ADDRESS": server.address, "PORT": server.port}
+    if len(incident.domains) == 1 and is_safe_name(incident.domains[0]):
+        names["DOMAIN"] = incident.domains[0]
+    return {name: value for name, value in names.items() if value}
+
+
+class HostEvidence:
+    """The facts known about the host of an incident. Arguments as in `diagnose`."""
+
+    def __init__(
+        self,
+        incident: Incident,
+        facts: HostFacts,
+        findings: Sequence[Finding],
+        open_symptoms: Collection[str],
+        offer: Offer | None,
+    ) -> None:
+        self._incident = incident
+        self._facts = facts
+        self._by_rule: dict[str, list[Finding]] = {}
+        for finding in findings:
+            self._by_rule.setdefault(finding.id, []).append(finding)
+        self._server = incident.server.host.lower() if incident.server else ""
+        self._open_symptoms = open_symptoms
+        self._offer = offer or Offer()
+        changed_since = any(
+            file.mtime > incident.last + _STAMP_RESOLUTION
+            for path, file in facts.files.items()
+            if path.startswith(f"{facts.config_directory}/")
+        )
+        # Whether the facts are those of the moment when the mail failed.
+        self._is_valid = bool(facts.defaults) and not facts.fault and not changed_since
+
+    def finding(self, candidate: Candidate) -> Finding | None:
+        """Return the finding of lint that confirms a candidate."""
+        return self._first((*candidate.lint_decides, *candidate.lint_proves))
+
+    def confirms(self, candidate: Candidate) -> bool:
+        """Whether a fact confirms a candidate."""
+        return bool(
+            self.finding(candidate)
+            or any(symptom in self._open_symptoms for symptom in candidate.proving_symptoms)
+            or (candidate.offer_proves is not None and candidate.offer_proves(self._offer))
+            or (
+                candidate.host_check is not None and candidate.host_check(self._facts, self._incident.domains)
+            )
+            or (
+                candidate.goes_elsewhere
+                and self._goes_elsewhere()
+                and self._is_named_in(candidate.required_parameters)
+            )
+        )
+
+    def without_ruled_out(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """Return the candidates that no fact rules out; all of them if every one is ruled out."""
+        remaining = [
+            candidate
+            for candidate in candidates
+            if not (self._lint_rules_out(candidate) or self._facts_rule_out(candidate))
+        ]
+        return remaining or candidates
+
+    def _first(self, rules: Collection[str]) -> Finding | None:
+        findings = (finding for rule in rules for finding in self._by_rule.get(rule, ()))
+        return next((finding for finding in findings if self._concerns(finding)), None)
+
+    def _concerns(self, finding: Finding) -> bool:
+        """Whether a finding is not about other next hops only: each of several relays has its own faults."""
+        _, goes_to, next_hop = finding.what.partition("mail goes to ")
+        named = {
+            name.lower()
+            for name in _BRACKETS.findall(next_hop if goes_to else f"{finding.where} {finding.what}")
+        }
+        return not named or not self._server or self._server in named
+
+    def _lint_rules_out(self, candidate: Candidate) -> bool:
+        """Whether lint had everything to find this cause, and did not."""
+        rules = (*candidate.lint_decides, *candidate.lint_required)
+        if not rules or self._first(rules) or not self._is_valid or self._facts.unread:
+            return False
+        tables = ("smtp_sasl_password_maps",) if candidate.parameter == LOGIN_TABLE else _ROUTES
+        return all(self._was_read(name) for name in tables)
+
+    def _facts_rule_out(self, candidate: Candidate) -> bool:
+        facts, required = self._facts, candidate.required_parameters
+        overrides = {key.rpartition("/")[2] for key in facts.master.overrides}
+        unset = required and not any(name in facts.explicit or name in overrides for name in required)
+        return bool(
+            (unset and self._is_valid)
+            or (candidate.offer_refutes is not None and candidate.offer_refutes(self._offer))
+            or (
+                self._is_valid
+                and candidate.host_check is not None
+                and candidate.host_check(facts, self._incident.domains) is False
+            )
+            or (candidate.goes_elsewhere and self._goes_elsewhere() is False)
+        )
+
+    def _was_read(self, parameter: str) -> bool:
+        """Whether all tables of a parameter were read: lint reads files, but not inline or ldap tables."""
+        tables = list(self._facts.table_of(parameter))
+        return len(tables) == len(self._facts.words(parameter)) and all(
+            table.entries is not None for table in tables
+        )
+
+    def _goes_elsewhere(self) -> bool | None:
+        """Whether the mail went to a host that is not a relay of the configuration; None if that is not known."""
+        if self._incident.relay not in {"other", "none"}:
+            return False
+        hops = [route.next_hop for route in self._facts.relay_routes]
+        names = [match[1].lower() for hop in hops if (match := _BRACKETS.match(hop))]
+        unknown = not hops or len(names) < len(hops) or not all(self._was_read(name) for name in _BY_SENDER)
+        if unknown or not self._is_valid:
+            return None
+        return self._incident_host() not in names
+
+    def _is_named_in(self, parameters: Collection[str]) -> bool:
+        """Whether one of these parameters, or one of their tables, names the host that the mail went to."""
+        host = self._incident_host()
+        texts = [self._facts.expanded.get(name, "") for name in parameters]
+        for name in parameters:
+            texts += [
+                entry.value or "" for table in self._facts.table_of(name) for entry in table.entries or ()
+            ]
+        whole_name = re.compile(rf"(?<![\w.-]){re.escape(host)}(?![\w.-])")
+        return bool(host) and any(whole_name.search(text.lower()) for text in texts)
+
+    def _incident_host(self) -> str:
+        return self._incident.place.rpartition(":")[0].lower()

@@ -1,6 +1,6 @@
-"""The last day of deliveries in pieces of ten minutes: sent, failed, delays and causes. Pure, bounded, survives a restart.
+"""The deliveries of the last 24 hours in buckets of ten minutes: sent, failed, delays and causes. Pure and bounded.
 
-By the log's own stamps, so that a log that is read late falls into the right piece.
+Time is that of the log's stamps, so a log that is read late falls into the right bucket.
 """
 
 from bisect import bisect_left
@@ -14,13 +14,12 @@ from postward.parsers.events import Delivery
 
 BUCKET = 600  # seconds
 BUCKETS = 144
-# Upper bounds of delays in seconds, in words for the chart below.
-DELAYS = (1.0, 5.0, 30.0, 300.0, 3600.0)
+DELAYS = (1.0, 5.0, 30.0, 300.0, 3600.0)  # upper bounds of delays, in seconds
 STATUSES = ("sent", "deferred", "bounced")
 
 
 class Bucket:
-    """Ten minutes: counts by status, by delay (of mails that were sent), and by cause."""
+    """Ten minutes: counts by status, by delay of sent mails, and by cause of failures."""
 
     __slots__ = ("causes", "delays", "status")
 
@@ -29,75 +28,75 @@ class Bucket:
         self.delays = [0] * (len(DELAYS) + 1)
         self.causes: dict[str, int] = {}
 
-    def as_json(self) -> list[Any]:
-        """For the checkpoint."""
+    def to_list(self) -> list[Any]:
+        """Return the bucket as JSON values, for the checkpoint."""
         return [self.status, self.delays, self.causes]
 
     @classmethod
-    def from_json(cls, data: Any) -> "Bucket":
-        """Raises ValueError, TypeError, KeyError for what `as_json` did not make."""
+    def from_list(cls, data: Any) -> "Bucket":
+        """Return the bucket that `to_list` described. Raises ValueError, TypeError, KeyError for other data."""
         status, delays, causes = data
-        piece = cls()
-        piece.status = {name: int(status[name]) for name in STATUSES}
-        piece.delays = [int(count) for count in delays][: len(DELAYS) + 1]
-        piece.causes = {Cause(cause).value: int(count) for cause, count in causes.items()}
-        return piece
+        bucket = cls()
+        bucket.status = {name: int(status[name]) for name in STATUSES}
+        bucket.delays = [int(count) for count in delays][: len(DELAYS) + 1]
+        bucket.causes = {Cause(cause).value: int(count) for cause, count in causes.items()}
+        return bucket
 
 
 class DeliveryHistory:
-    """The pieces of the last day.
+    """The buckets of the last 24 hours.
 
     Args:
-        clock: the time that year-less stamps are near to.
+        clock: the time that stamps without a year are near to.
     """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
-        self._pieces: dict[int, Bucket] = {}
+        self._buckets: dict[int, Bucket] = {}
         self._stamp = ("", 0)
 
     def observe(self, record: Record, event: Event) -> None:
-        """Take one line of the log. An observer of the pipeline."""
+        """Take a recognised log line."""
         if not isinstance(event, Delivery):
             return
-        piece = self._piece(self._number(record.stamp))
+        bucket = self._bucket(self._number(record.stamp))
         if event.status in DELIVERED:
-            piece.status["sent"] += record.repeat
-            piece.delays[bisect_left(DELAYS, _seconds(event.delay))] += record.repeat
+            bucket.status["sent"] += record.repeat
+            bucket.delays[bisect_left(DELAYS, _seconds(event.delay))] += record.repeat
             return
-        piece.status["bounced" if event.status == "bounced" else "deferred"] += record.repeat
+        bucket.status["bounced" if event.status == "bounced" else "deferred"] += record.repeat
         cause = (cause_of(event) or Cause.OTHER).value
-        piece.causes[cause] = piece.causes.get(cause, 0) + record.repeat
+        bucket.causes[cause] = bucket.causes.get(cause, 0) + record.repeat
 
-    def pieces(self, now: float) -> list[Bucket]:
-        """The last day up to now, oldest first, empty pieces included."""
+    def buckets(self, now: float) -> list[Bucket]:
+        """Return the last 24 hours, oldest first, empty buckets included."""
         last = int(now) // BUCKET
-        return [self._pieces.get(number) or Bucket() for number in range(last - BUCKETS + 1, last + 1)]
+        return [self._buckets.get(number) or Bucket() for number in range(last - BUCKETS + 1, last + 1)]
 
-    def as_json(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return {str(number): piece.as_json() for number, piece in self._pieces.items()}
+    def state(self) -> dict[str, Any]:
+        """Return the buckets as JSON values, for the checkpoint."""
+        return {str(number): bucket.to_list() for number, bucket in self._buckets.items()}
 
-    def restore(self, data: Mapping[str, Any]) -> None:
-        """Take over what `as_json` gave; what it did not give is left out."""
-        for number, row in data.items():
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned; other rows are left out."""
+        for number, row in state.items():
             try:
-                self._pieces[int(number)] = Bucket.from_json(row)
+                self._buckets[int(number)] = Bucket.from_list(row)
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
         self._forget()
 
-    def _piece(self, number: int) -> Bucket:
-        piece = self._pieces.get(number)
-        if piece is None:
-            piece = self._pieces[number] = Bucket()
+    def _bucket(self, number: int) -> Bucket:
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            bucket = self._buckets[number] = Bucket()
             self._forget()
-        return piece
+        return bucket
 
     def _forget(self) -> None:
-        # A clock that jumps makes pieces anywhere: the newest stay.
-        while len(self._pieces) > BUCKETS + 1:
-            del self._pieces[min(self._pieces)]
+        # A clock that jumps makes buckets at any time: the newest stay.
+        while len(self._buckets) > BUCKETS + 1:
+            del self._buckets[min(self._buckets)]
 
     def _number(self, stamp: str) -> int:
         if stamp != self._stamp[0]:

@@ -1,46 +1,95 @@
 """An incident: one thing that is wrong at one place, from its first sign to the proof that it is over.
 
-Plain data that survives a restart as JSON. Bounded: evidence is a few lines, mails and envelopes are counted up to a limit.
+Plain data that survives a restart as JSON. Bounded: an incident keeps a few lines of evidence and counts mails and
+senders up to a limit. `IncidentRow` is the form in which commands, the status page, the API and web hooks see it.
 """
 
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple
+from enum import StrEnum
+from typing import Any, Final, Literal, NamedTuple, TypedDict
 
-from postward.agent.incidents.symptom import Effect
+MAX_MAILS: Final = 512  # queue IDs
+MAX_SENDERS: Final = 64  # also the limit for domains
+MAX_EVIDENCE: Final = 5  # lines
 
-MOST_MAILS = 512  # queue IDs remembered; more are "512 or more"
-MOST_SENDERS = 64
-MOST_EVIDENCE = 5  # lines
-# Names that may stand in a command that somebody copies: strangers choose some of them.
-_PLAIN = r"([A-Za-z0-9_][A-Za-z0-9_.-]{0,254})"
-_SERVER = re.compile(rf"(?:relay=|connect to |to ){_PLAIN}\[([0-9a-fA-F.:]+)\]:(\d+)")
-_LOOKED_UP = re.compile(rf"(?:Name service error for name=|unable to look up host ){_PLAIN}(?![^\s:])")
-_DOMAIN = re.compile(_PLAIN)
+# Host names that are safe in a shell command: remote parties choose some of them.
+_NAME: Final = r"(?P<host>[A-Za-z0-9_][A-Za-z0-9_.-]{0,254})"
+_SAFE_NAME: Final = re.compile(_NAME)
+_PEER: Final = re.compile(rf"{_NAME}\[(?P<address>[0-9a-fA-F.:]+)\]:(?P<port>\d+)")
+_CONNECTS_TO: Final = re.compile(rf"\bto {_PEER.pattern}")
+# smtp/smtp_addr.c
+_LOOKS_UP: Final = re.compile(rf"(?:Name service error for name=|unable to look up host ){_NAME}(?![^\s:])")
+
+
+class Certainty(StrEnum):
+    """How sure a diagnosis is."""
+
+    CERTAIN = "certain"  # the lines, or a fact of the host, identify the cause
+    LIKELY = "likely"  # one fact is left to check
+    AMBIGUOUS = "ambiguous"  # several causes fit, and no known fact separates them
+
+
+class Effect(StrEnum):
+    """The effect of a symptom on mail, worst first."""
+
+    LOST = "lost"  # Postfix gives up mail that has no fault of its own
+    DELAYED = "delayed"  # mail waits
+    REJECTED = "rejected"  # single mails come back for their recipient, content or size; the host is healthy
+    NOTE = "note"  # mail still goes out
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The server that an incident is about; "" for parts that the log does not name.
+
+    Only parts that are safe in a shell command are kept, because remedies and checks contain them.
+    """
+
+    host: str
+    address: str = ""
+    port: str = ""
+
+    @classmethod
+    def of_peer(cls, peer: str | None) -> "Server | None":
+        """Return the server of `host[address]:port`; None if a part is missing or unsafe."""
+        match = _PEER.fullmatch(peer or "")
+        return cls(match["host"], match["address"], match["port"]) if match else None
+
+    @classmethod
+    def in_text(cls, text: str) -> "Server | None":
+        """Return the server that Postfix connects to, or could not look up, in the text of a line; else None."""
+        if match := _CONNECTS_TO.search(text):
+            return cls(match["host"], match["address"], match["port"])
+        match = _LOOKS_UP.search(text)
+        return cls(match["host"]) if match else None
 
 
 @dataclass(slots=True)
 class Incident:
-    """What is wrong, where, since when.
+    """One thing that is wrong, with its place, time and evidence.
 
     Attributes:
-        symptom: of the catalogue.
-        instance: Postfix's instance.
-        place: the relay's name in the settings; or the host and port of the next hop, the daemon, or "this host".
-        relay: the label of the relay: a name of the settings, other, none or local.
-        daemon: the daemon that says it.
-        cause: of the failed deliveries; None where none failed.
-        first: when it was first seen, in seconds since the epoch.
-        last: when it was last seen.
-        attempts: how often.
-        lost: mails that Postfix gave up though nothing was wrong with them.
-        mails: queue IDs of the mails concerned, at most MOST_MAILS.
-        senders: their envelope senders, at most MOST_SENDERS; "" is the empty sender.
-        domains: the domains of their recipients, at most MOST_SENDERS.
-        evidence: the lines that prove it, scrubbed, with addresses.
-        opened: how often it opened: more than once if it came back soon.
-        closed: when the proof came that it is over; None while it is open.
-        closed_by: that proof, in words.
+        symptom: identifier in the catalogue.
+        instance: name of the Postfix instance.
+        place: name of the relay in the settings; else host and port of the next hop, a daemon, or "this host".
+        relay: label of the relay: a name in the settings, other, none or local.
+        daemon: the daemon that logged the first line.
+        cause: cause of the failed deliveries; None if no delivery failed.
+        effect: what the symptom does to mail.
+        first: time of the first line, in seconds since the epoch.
+        last: time of the latest line.
+        attempts: number of lines, repeats included.
+        lost: number of mails that Postfix gave up though they had no fault of their own.
+        mails: queue IDs of the mails concerned, at most MAX_MAILS.
+        senders: their envelope senders, at most MAX_SENDERS; "" is the empty sender.
+        domains: domains of their recipients, at most MAX_SENDERS.
+        evidence: the lines that prove it, scrubbed, with mail addresses.
+        server: the server that the latest line names; None if no line names one.
+        daemons: the daemons that logged evidence.
+        opened: number of times it opened; more than 1 if it came back within the reopen window.
+        closed: time of the proof that it is over; None while it is open.
+        closed_by: that proof, as text.
     """
 
     symptom: str
@@ -58,66 +107,73 @@ class Incident:
     senders: list[str] = field(default_factory=list)
     domains: list[str] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
+    server: Server | None = None
+    daemons: set[str] = field(default_factory=set)
     opened: int = 1
     closed: float | None = None
     closed_by: str = ""
 
     @property
     def key(self) -> str:
-        """What it is about: two incidents of one key are the same."""
+        """The subject: two incidents with the same key are the same."""
         return key_of(self.symptom, self.instance, self.place)
 
     @property
     def worst(self) -> Effect:
-        """What it does to mail, as it turned out: a delay that became a bounce is a loss."""
+        """The effect so far: a delay that became a bounce is a loss."""
         return Effect.LOST if self.lost else self.effect
 
     @property
     def rank(self) -> tuple[int, int, float]:
-        """Worst first: mail that is lost above everything, then what concerns most attempts."""
+        """Sort key, worst first: by effect, then by number of attempts, then by age."""
         return list(Effect).index(self.worst), -self.attempts, self.first
 
-    @property
-    def server(self) -> dict[str, str]:
-        """HOST, ADDRESS and PORT of the server and the DOMAIN of the mail, as far as the lines tell."""
-        (domain,) = self.domains if len(self.domains) == 1 else ("",)
-        known = {"DOMAIN": domain} if _DOMAIN.fullmatch(domain) else {}
-        for line in reversed(self.evidence):
-            if match := _SERVER.search(line):
-                return known | {"HOST": match[1], "ADDRESS": match[2], "PORT": match[3]}
-            if match := _LOOKED_UP.search(line):
-                return known | {"HOST": match[1]}
-        return known
-
-    def show(self, line: str) -> None:
-        """Add a line of evidence: the first few, and the last one."""
+    def add_evidence(self, line: str, daemon: str = "", server: Server | None = None) -> None:
+        """Keep a line as evidence, with its daemon and server: the first lines stay, the last one is replaced."""
+        if daemon:
+            self.daemons.add(daemon)
+        self.server = server or self.server
         if line in self.evidence:
             return
-        if len(self.evidence) >= MOST_EVIDENCE:
+        if len(self.evidence) >= MAX_EVIDENCE:
             self.evidence.pop()
         self.evidence.append(line)
 
-    def concerns(self, mail: str, sender: str | None, domain: str) -> None:
-        """Note a mail."""
-        if mail and mail not in self.mails and len(self.mails) < MOST_MAILS:
-            self.mails.append(mail)
-        if sender is not None and sender not in self.senders and len(self.senders) < MOST_SENDERS:
-            self.senders.append(sender)
-        if domain not in self.domains and len(self.domains) < MOST_SENDERS:
-            self.domains.append(domain)
+    def add_mail(self, queue_id: str, sender: str | None, domain: str) -> None:
+        """Note a mail concerned; `sender` is None if it is not known."""
+        for items, item, limit in (
+            (self.mails, queue_id or None, MAX_MAILS),
+            (self.senders, sender, MAX_SENDERS),
+            (self.domains, domain, MAX_SENDERS),
+        ):
+            if item is not None and item not in items and len(items) < limit:
+                items.append(item)
 
-    def as_json(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """Return the incident as JSON values, for the checkpoint."""
+        return asdict(self) | {"daemons": sorted(self.daemons)}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Incident":
-        """Raises TypeError, ValueError, KeyError for what `as_json` did not make."""
-        return cls(**data | {"effect": Effect(data["effect"])})
+    def from_dict(cls, data: dict[str, Any]) -> "Incident":
+        """Return the incident that `to_dict` described. Raises TypeError, ValueError, KeyError for other data."""
+        server = data["server"]
+        return cls(
+            **data
+            | {
+                "effect": Effect(data["effect"]),
+                "server": Server(**server) if server is not None else None,
+                "daemons": set(data["daemons"]),
+            }
+        )
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether a host or domain name may be put into a shell command."""
+    return _SAFE_NAME.fullmatch(name) is not None
 
 
 def key_of(symptom: str, instance: str, place: str) -> str:
-    """The key of an incident."""
+    """Return the key of an incident."""
     return f"{symptom} {instance} {place}"
 
 
@@ -126,3 +182,51 @@ class Change(NamedTuple):
 
     kind: Literal["opened", "closed"]
     incident: Incident
+
+
+class CauseRow(TypedDict):
+    """A possible cause in JSON.
+
+    Keys:
+        id: identifier in the catalogue.
+        what: the cause as text.
+        setting: the setting to blame, as the settings file names it.
+        parameter: the parameter, table or file of Postfix.
+        remedy: the command or the edit.
+        check: what to check to be sure; "" if nothing is left to check.
+        where: the place on this host where lint found it; "" if lint did not.
+    """
+
+    id: str
+    what: str
+    setting: str
+    parameter: str
+    remedy: str
+    check: str
+    where: str
+
+
+class IncidentRow(TypedDict):
+    """An incident with its diagnosis in JSON.
+
+    Times are seconds since the epoch. Mail addresses are masked unless the caller asks for them.
+    """
+
+    symptom: str
+    title: str
+    effect: str
+    relay: str
+    place: str
+    postfix_instance: str
+    daemon: str
+    cause: str | None
+    first: float
+    last: float
+    closed: float | None
+    closed_by: str
+    attempts: int
+    mails: int
+    lost: int
+    certainty: str
+    causes: list[CauseRow]
+    evidence: list[str]

@@ -1,92 +1,100 @@
-"""Who is told of incidents: a web hook, and a ping that somebody misses when it stops. Neither needs mail to work.
+"""Notifications about incidents by web hook, and a heartbeat whose absence raises an alarm. Neither needs mail to work.
 
-Promise: nothing waits for the network. Notices stand in a short queue, are sent in a thread, tried a few times, and then
-dropped and counted. Addresses of web hooks are secrets: no message shows more of them than the host.
+Promise: the agent never waits for the network. Notifications stand in a bounded queue and are sent in a thread, with a
+few attempts; then they are dropped and counted. Web hook addresses are secrets: messages show only the host.
 """
 
 import asyncio
 import json
 import logging
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from postward.agent.incidents.render import Shown, one_line
+from postward.agent.http.client import request
+from postward.agent.incidents.model import IncidentRow
+from postward.agent.incidents.render import one_line
 from postward.config.sections import Notify
 
-_MAX_WAITING = 64
-_TRIES = 4
-_FIRST_PAUSE = 2.0  # seconds; doubled after each try
-_TIMEOUT = 10.0  # seconds for one try
-_QUIET = 600.0  # seconds in which what comes and goes is told of once
-_log = logging.getLogger("postward.notices")
+_MAX_WAITING: Final = 64
+_ATTEMPTS: Final = 4
+_FIRST_PAUSE: Final = 2.0  # seconds between the first two attempts; doubled after each
+_TIMEOUT: Final = 10.0  # seconds of one attempt
+_QUIET: Final = 600.0  # seconds without a second notification for an incident that reopens
+_log = logging.getLogger("postward.notify")
 
 
 class Request(NamedTuple):
-    """What is sent."""
+    """The body and headers of a POST."""
 
     body: bytes
     headers: Mapping[str, str]
 
 
-def generic(kind: str, shown: Shown) -> Request:
-    """The incident as JSON, with what happened to it."""
-    body = {"event": f"incident_{kind}", "text": one_line(shown), "incident": shown}
-    return Request(json.dumps(body, ensure_ascii=False).encode(), {"Content-Type": "application/json"})
+def generic(kind: str, row: IncidentRow) -> Request:
+    """Return the incident as JSON, with the kind of change."""
+    return _json({"event": f"incident_{kind}", "text": one_line(row), "incident": row})
 
 
-def slack(kind: str, shown: Shown) -> Request:
-    """What Slack's (and Mattermost's and Rocket.Chat's) incoming web hooks take."""
+def slack(kind: str, row: IncidentRow) -> Request:
+    """Return the message for an incoming web hook of Slack, Mattermost or Rocket.Chat."""
     icon = ":white_check_mark:" if kind == "closed" else ":rotating_light:"
-    text = f"{icon} *{_headline(kind, shown)}*\n{_body(kind, shown)}"
+    text = f"{icon} *{_headline(kind, row)}*\n{_body(kind, row)}"
     # https://api.slack.com/reference/surfaces/formatting#escaping
     for char, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(char, escaped)
-    return Request(
-        json.dumps({"text": text}, ensure_ascii=False).encode(), {"Content-Type": "application/json"}
-    )
+    return _json({"text": text})
 
 
-def ntfy(kind: str, shown: Shown) -> Request:
-    """What ntfy.sh and its like take: the text, and headers."""
-    urgent = kind == "opened" and shown["effect"] in {"lost", "delayed"}
-    title = _headline(kind, shown).encode("ascii", "replace").decode()
+def ntfy(kind: str, row: IncidentRow) -> Request:
+    """Return the message for ntfy.sh and compatible servers: text, with headers."""
+    priorities = {"lost": "urgent", "delayed": "high"} if kind == "opened" else {}
     headers = {
-        "Title": title,
-        "Priority": "urgent" if urgent and shown["effect"] == "lost" else "high" if urgent else "default",
+        "Title": _headline(kind, row).encode("ascii", "replace").decode(),
+        "Priority": priorities.get(row["effect"], "default"),
         "Tags": "white_check_mark" if kind == "closed" else "rotating_light",
         "Content-Type": "text/plain; charset=utf-8",
     }
-    return Request(_body(kind, shown).encode(), headers)
+    return Request(_body(kind, row).encode(), headers)
 
 
-# notify.template → what is sent.
-TEMPLATES: Mapping[str, Callable[[str, Shown], Request]] = {"generic": generic, "slack": slack, "ntfy": ntfy}
+# notify.template → request.
+TEMPLATES: Final[Mapping[str, Callable[[str, IncidentRow], Request]]] = {
+    "generic": generic,
+    "slack": slack,
+    "ntfy": ntfy,
+}
 
 
-def _headline(kind: str, shown: Shown) -> str:
-    return f"{'Over' if kind == 'closed' else 'Mail'}: {shown['title']} ({shown['place']})"
+def _json(body: Mapping[str, Any]) -> Request:
+    return Request(json.dumps(body, ensure_ascii=False).encode(), {"Content-Type": "application/json"})
 
 
-def _body(kind: str, shown: Shown) -> str:
+def _headline(kind: str, row: IncidentRow) -> str:
+    return f"{'Over' if kind == 'closed' else 'Mail'}: {row['title']} ({row['place']})"
+
+
+def _body(kind: str, row: IncidentRow) -> str:
     if kind == "closed":
-        return f"{shown['closed_by']}; {shown['mails']} mails were concerned, {shown['lost']} lost"
-    lines = [f"{shown['attempts']} attempts, {shown['lost']} lost"]
-    for cause in shown["causes"]:
+        return f"{row['closed_by']}; {row['mails']} mails were concerned, {row['lost']} lost"
+    lines = [f"{row['attempts']} attempts, {row['lost']} lost"]
+    for cause in row["causes"]:
         lines += [f"- {cause['what']}", f"  setting: {cause['setting']}", f"  remedy: {cause['remedy']}"]
     return "\n".join(lines)
 
 
 class Notifier:
-    """Tells of incidents.
+    """Sends notifications and the heartbeat.
 
     Args:
-        settings: whom, and how.
-        post: sends a request to an address; raises OSError or ValueError.
+        settings: the addresses, the template and the interval of the heartbeat.
+        post: sends a request to an address, or a GET if the request is None; raises OSError or ValueError.
         clock: monotonic seconds.
+        first_pause: seconds between the first two attempts; doubled after each.
+
+    Attributes:
+        counts: requests by result: sent, failed, dropped.
     """
 
     def __init__(
@@ -94,25 +102,33 @@ class Notifier:
         settings: Notify,
         post: Callable[[str, Request | None], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        first_pause: float = _FIRST_PAUSE,
     ) -> None:
         self._settings = settings
         self._post = post or _post
         self._clock = clock
-        self._waiting: asyncio.Queue[tuple[str, Shown]] = asyncio.Queue(_MAX_WAITING)
-        self._told: dict[str, float] = {}
+        self._first_pause = first_pause
+        self._waiting: asyncio.Queue[tuple[str, IncidentRow]] = asyncio.Queue(_MAX_WAITING)
+        self._notified: dict[str, float] = {}
         self.counts = {"sent": 0, "failed": 0, "dropped": 0}
 
-    def tell(self, kind: str, shown: Shown, *, again: bool = False) -> None:
-        """Put a notice into the queue; what is only worth noting, or comes and goes, is left out."""
-        if self._settings.webhook_url is None or shown["effect"] in {"note", "rejected"}:
+    @property
+    def waiting(self) -> int:
+        """Number of notifications in the queue."""
+        return self._waiting.qsize()
+
+    def notify(self, kind: str, row: IncidentRow, *, reopened: bool = False) -> None:
+        """Queue a notification, unless the effect is note or rejected, or a reopened incident had one just before."""
+        if self._settings.webhook_url is None or row["effect"] in {"note", "rejected"}:
             return
-        key = f"{kind} {shown['symptom']} {shown['postfix_instance']} {shown['place']}"
-        if again and self._clock() - self._told.get(key, -_QUIET) < _QUIET:
+        now = self._clock()
+        self._notified = {key: last for key, last in self._notified.items() if now - last < _QUIET}
+        key = f"{kind} {row['symptom']} {row['postfix_instance']} {row['place']}"
+        if reopened and key in self._notified:
             return
-        self._told = {name: moment for name, moment in self._told.items() if self._clock() - moment < _QUIET}
-        self._told[key] = self._clock()
+        self._notified[key] = now
         try:
-            self._waiting.put_nowait((kind, shown))
+            self._waiting.put_nowait((kind, row))
         except asyncio.QueueFull:
             self.counts["dropped"] += 1
 
@@ -120,24 +136,29 @@ class Notifier:
         """Send until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._send_all())
-            group.create_task(self._ping())
+            group.create_task(self._send_heartbeats())
 
     async def _send_all(self) -> None:
         while True:
-            kind, shown = await self._waiting.get()
+            kind, row = await self._waiting.get()
             if self._settings.webhook_url is not None:
-                request = TEMPLATES[self._settings.template](kind, shown)
-                await self._send(self._settings.webhook_url.get_secret_value(), request, "notify.webhook_url")
+                message = TEMPLATES[self._settings.template](kind, row)
+                await self._send(self._settings.webhook_url.get_secret_value(), message)
 
-    async def _send(self, url: str, request: Request | None, setting: str) -> None:
-        pause = _FIRST_PAUSE
-        for attempt in range(1, _TRIES + 1):
+    async def _send(self, url: str, message: Request) -> None:
+        pause = self._first_pause
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
-                await asyncio.to_thread(self._post, url, request)
+                await asyncio.to_thread(self._post, url, message)
             except (OSError, ValueError) as error:
-                if attempt == _TRIES:
+                if attempt == _ATTEMPTS:
                     self.counts["failed"] += 1
-                    _log.error("%s: %s: %s; %d tries", setting, host_of(url), _reason(error), attempt)
+                    _log.error(
+                        "notify.webhook_url: %s: %s; gave up after %d attempts",
+                        host_of(url),
+                        _reason(error),
+                        attempt,
+                    )
                     return
             else:
                 self.counts["sent"] += 1
@@ -145,49 +166,39 @@ class Notifier:
             await asyncio.sleep(pause)
             pause *= 2
 
-    async def _ping(self) -> None:
-        """A dead man's switch: who receives it raises the alarm when it stays out."""
+    async def _send_heartbeats(self) -> None:
+        """Request the heartbeat address at its interval: its server raises an alarm if the requests stop."""
         if self._settings.heartbeat_url is None:
             return
-        told = False
+        url = self._settings.heartbeat_url.get_secret_value()
+        is_logged = False
         while True:
             try:
-                await asyncio.to_thread(self._post, self._settings.heartbeat_url.get_secret_value(), None)
-                told = False
+                await asyncio.to_thread(self._post, url, None)
+                is_logged = False
             except (OSError, ValueError) as error:
-                if not told:
-                    host = host_of(self._settings.heartbeat_url.get_secret_value())
-                    _log.error("notify.heartbeat_url: %s: %s", host, _reason(error))
-                told = True
+                if not is_logged:
+                    _log.error("notify.heartbeat_url: %s: %s", host_of(url), _reason(error))
+                is_logged = True
             await asyncio.sleep(self._settings.heartbeat_interval_seconds)
 
 
 def host_of(url: str) -> str:
-    """Of an address, what is no secret."""
+    """Return the host of an address, which is not secret."""
     return urlsplit(url).hostname or "?"
 
 
 def _reason(error: Exception) -> str:
-    """Why it failed, without the address."""
-    if isinstance(error, urllib.error.HTTPError):
-        return f"answered {error.code}"
-    reason: Any = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
-    return str(reason)
+    """Return why a request failed, without its address."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A notice goes where the settings say, and nowhere else."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Never."""
-
-
-_opener = urllib.request.build_opener(_NoRedirect)
-
-
-def _post(url: str, request: Request | None) -> None:
-    made = urllib.request.Request(  # noqa: S310 - the settings allow http and https alone
-        url, request.body if request else None, dict(request.headers) if request else {}
+def _post(url: str, message: Request | None) -> None:
+    """POST `message`, or GET without one. Raises OSError."""
+    request(
+        url,
+        message.body if message else None,
+        message.headers if message else {},
+        deadline=_TIMEOUT,
+        max_bytes=1024,
     )
-    with _opener.open(made, timeout=_TIMEOUT) as answer:
-        answer.read(1024)

@@ -1,93 +1,145 @@
-"""Incidents as an admin reads them: worst first, each with cause, setting, remedy and the lines that prove it."""
+"""Incidents as text: worst first, each with cause, setting, remedy and the lines that prove it. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Final, NamedTuple
 
-Shown = dict[str, Any]  # what `diagnosis.to_dict` gives
+from postward.agent.incidents.model import CauseRow, IncidentRow
+
 Parts = list[tuple[str, str]]  # text, style
-
-_STYLE = {"lost": "bold red", "delayed": "bold yellow", "rejected": "yellow", "note": "cyan"}
-_HEAD = {"lost": "MAIL IS LOST", "delayed": "MAIL WAITS", "rejected": "MAIL RETURNED", "note": "NOTE"}
+Shown = IncidentRow  # its former name
 
 
-def lines_of_incident(shown: Shown, now: float) -> Iterator[Parts]:
-    """An incident, line by line."""
-    effect = shown["effect"]
-    over = shown["closed"] is not None
-    head = "OVER" if over else _HEAD[effect]
-    yield [(f"{head:13} ", "green" if over else _STYLE[effect]), (shown["title"], "bold")]
-    yield [(f"  {_where(shown)}; {_when(shown, now)}; {times_and_mails(shown)}", "")]
-    several = len(shown["causes"]) > 1
-    if several:
-        yield [("  this can have several causes, and nothing here tells which:", "magenta")]
-    for number, cause in enumerate(shown["causes"], 1):
-        mark = f"  {number}. " if several else "  cause:   "
-        yield [(mark, "dim"), (cause["what"], ""), ("" if several else f" ({shown['certainty']})", "magenta")]
-        pad = "     " if several else "  "
-        yield [
-            (f"{pad}setting: ", "dim"),
-            (cause["setting"], ""),
-            (f"   Postfix: {cause['parameter']}", "dim"),
-        ]
-        if cause["where"]:
-            yield [(f"{pad}found:   ", "dim"), (cause["where"], "")]
-        yield [(f"{pad}remedy:    ", "dim"), (cause["remedy"], "bold")]
-        if cause["check"]:
-            yield [(f"{pad}look at: ", "dim"), (cause["check"], "")]
-    for line in shown["evidence"]:
+class EffectText(NamedTuple):
+    """The texts of an effect.
+
+    Attributes:
+        heading: of one incident.
+        verdict: of a host where this effect is the worst.
+        style: rich style of the heading.
+        verdict_style: rich style of the verdict.
+    """
+
+    heading: str
+    verdict: str
+    style: str
+    verdict_style: str
+
+
+# Effect → texts, worst first.
+EFFECT_TEXTS: Final[Mapping[str, EffectText]] = {
+    "lost": EffectText(
+        heading="mail is lost",
+        verdict="mail is being lost",
+        style="bold red",
+        verdict_style="bold white on red",
+    ),
+    "delayed": EffectText(
+        heading="mail waits",
+        verdict="mail waits",
+        style="bold yellow",
+        verdict_style="bold black on yellow",
+    ),
+    "rejected": EffectText(
+        heading="mail returned",
+        verdict="mail goes out; some of it was returned",
+        style="yellow",
+        verdict_style="bold yellow",
+    ),
+    "note": EffectText(
+        heading="note",
+        verdict="mail goes out",
+        style="cyan",
+        verdict_style="bold green",
+    ),
+}
+
+
+def worst_effect(rows: Iterable[IncidentRow]) -> str:
+    """Return the worst effect of the open incidents; "note" if none is open."""
+    effects = {row["effect"] for row in rows if row["closed"] is None}
+    return next((effect for effect in EFFECT_TEXTS if effect in effects), "note")
+
+
+def lines_of_incident(row: IncidentRow, now: float) -> Iterator[Parts]:
+    """Return an incident, line by line."""
+    text = EFFECT_TEXTS[row["effect"]]
+    heading, style = ("OVER", "green") if row["closed"] is not None else (text.heading.upper(), text.style)
+    yield [(f"{heading:13} ", style), (row["title"], "bold")]
+    yield [(f"  {_where(row)}; {_when(row, now)}; {times_and_mails(row)}", "")]
+    if len(row["causes"]) == 1:
+        yield from _lines_of_cause(row["causes"][0], "cause:   ", "  ", f" ({row['certainty']})")
+    else:
+        yield [("  several causes are possible, and no known fact separates them:", "magenta")]
+        for number, cause in enumerate(row["causes"], 1):
+            yield from _lines_of_cause(cause, f"{number}. ", "     ", "")
+    for line in row["evidence"]:
         yield [("  | ", "dim"), (line, "dim")]
 
 
-def one_line(shown: Shown) -> str:
-    """An incident in one line, for the journal and for pagers."""
-    cause = shown["causes"][0]
-    setting = f"; setting: {cause['setting']}; remedy: {cause['remedy']}" if len(shown["causes"]) == 1 else ""
-    return f"{shown['title']} ({_where(shown)}){setting}"
+def _lines_of_cause(cause: CauseRow, label: str, indent: str, certainty: str) -> Iterator[Parts]:
+    yield [(f"  {label}", "dim"), (cause["what"], ""), (certainty, "magenta")]
+    yield [
+        (f"{indent}setting: ", "dim"),
+        (cause["setting"], ""),
+        (f"   Postfix: {cause['parameter']}", "dim"),
+    ]
+    if cause["where"]:
+        yield [(f"{indent}found:   ", "dim"), (cause["where"], "")]
+    yield [(f"{indent}remedy:  ", "dim"), (cause["remedy"], "bold")]
+    if cause["check"]:
+        yield [(f"{indent}check:   ", "dim"), (cause["check"], "")]
 
 
-def heading(shown: Iterable[Shown]) -> str:
-    """How many go on."""
-    rows = list(shown)
-    worst = [row for row in rows if row["closed"] is None and row["effect"] != "note"]
-    over = sum(row["closed"] is not None for row in rows)
-    notes = len(rows) - len(worst) - over
-    tail = [f"{over} over" if over else "", f"{notes} to note" if notes else ""]
-    told = "".join(f", {words}" for words in tail if words)
-    if not worst:
-        return f"nothing keeps mail back{told}"
-    return f"{len(worst)} incident{'s' if len(worst) > 1 else ''}{told}"
+def one_line(row: IncidentRow) -> str:
+    """Return an incident in one line, for the journal and for pagers."""
+    cause = row["causes"][0]
+    setting = f"; setting: {cause['setting']}; remedy: {cause['remedy']}" if len(row["causes"]) == 1 else ""
+    return f"{row['title']} ({_where(row)}){setting}"
 
 
-def _where(shown: Shown) -> str:
-    instance = "" if shown["postfix_instance"] == "postfix" else f" of {shown['postfix_instance']}"
-    place = shown["place"]
-    return (
-        f"relay {place}{instance}"
-        if shown["relay"] not in {"none", "local"} and shown["cause"]
-        else f"{place}{instance}"
-    )
+def heading(rows: Iterable[IncidentRow]) -> str:
+    """Return the number of open incidents, notes and closed incidents, as text."""
+    closed = notes = incidents = 0
+    for row in rows:
+        closed += row["closed"] is not None
+        notes += row["closed"] is None and row["effect"] == "note"
+        incidents += row["closed"] is None and row["effect"] != "note"
+    counts = [_counted(incidents, "incident") if incidents else "nothing keeps mail back"]
+    counts += [f"{closed} over"] if closed else []
+    counts += [_counted(notes, "note")] if notes else []
+    return ", ".join(counts)
 
 
-def _when(shown: Shown, now: float) -> str:
-    words = f"since {moment(shown['first'], now)}"
-    if shown["closed"] is not None:
-        return f"{words} until {moment(shown['closed'], now)} ({shown['closed_by']})"
-    return words if shown["last"] - shown["first"] < 1 else f"{words}, last {moment(shown['last'], now)}"
-
-
-def times_and_mails(shown: Shown) -> str:
-    """How often it was seen, and how many mails it concerns."""
-    told = f"{shown['attempts']} time{'' if shown['attempts'] == 1 else 's'}"
-    if shown["mails"]:
-        told += f", {shown['mails']} mail{'' if shown['mails'] == 1 else 's'}"
-    return told + (f", {shown['lost']} lost" if shown["lost"] else "")
+def times_and_mails(row: IncidentRow) -> str:
+    """Return how often an incident was observed and how many mails it concerns, as text."""
+    counts = [_counted(row["attempts"], "time")]
+    counts += [_counted(row["mails"], "mail")] if row["mails"] else []
+    counts += [f"{row['lost']} lost"] if row["lost"] else []
+    return ", ".join(counts)
 
 
 def moment(seconds: float, now: float) -> str:
-    """A time of day, with its date if that is not today's."""
+    """Return a time of day, with its date unless it is today's."""
     then, today = _local(seconds), _local(now)
     return then.strftime("%H:%M:%S") if then.date() == today.date() else then.strftime("%d %b %H:%M")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _where(row: IncidentRow) -> str:
+    instance = "" if row["postfix_instance"] == "postfix" else f" of {row['postfix_instance']}"
+    is_relay = row["relay"] not in {"none", "local"} and row["cause"]
+    return f"{'relay ' if is_relay else ''}{row['place']}{instance}"
+
+
+def _when(row: IncidentRow, now: float) -> str:
+    since = f"since {moment(row['first'], now)}"
+    if row["closed"] is not None:
+        return f"{since} until {moment(row['closed'], now)} ({row['closed_by']})"
+    return since if row["last"] - row["first"] < 1 else f"{since}, last {moment(row['last'], now)}"
 
 
 def _local(seconds: float) -> datetime:

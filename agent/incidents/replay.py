@@ -1,14 +1,17 @@
-"""Logs → incidents, for a command that looks back: what happened, and what of it goes on."""
+"""The incidents of finished logs, for commands that look back."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
-from postward.agent.incidents.tracker import Incidents
+from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.logs.archive import STANDARD_INPUT, blocks, last_written
 from postward.agent.logs.lines import lines_of
 from postward.agent.metrics.labels import RelayNames
 from postward.parsers import parse, parse_record, parse_stamp
+
+_MAX_CLOSED: Final = 1000
 
 
 def read_logs(
@@ -18,37 +21,40 @@ def read_logs(
     *,
     since: datetime | None = None,
     progress: Callable[[Path], Callable[[int], object]] = lambda _: lambda _: None,
-) -> Incidents:
-    """The incidents of logs, in the order given. Year-less stamps are near to when a file was last written.
+) -> IncidentTracker:
+    """Return the incidents of logs, read in the order given. Stamps without a year are near to a file's last write.
 
     Args:
         paths: the files; `-` is standard input, `journal` systemd's journal.
         names: the relays of the settings, if there are any.
-        now: the time that lines of standard input are near to.
+        now: the time that stamps of standard input are near to.
         since: lines written before are left out.
-        progress: is told how many bytes of a file were read.
+        progress: returns a function for a path that is called with the number of bytes read.
 
     Raises:
         LogFileError: a file cannot be read, or not to its end.
     """
     reference = now
-    incidents = Incidents(names, lambda: reference, keep_closed=1000)
+    tracker = IncidentTracker(names, lambda: reference, keep_closed=_MAX_CLOSED)
     for path in paths:
         reference = now if path == STANDARD_INPUT else last_written(path)
-        for block in blocks(path, progress(path), since):
-            for line in lines_of(block):
-                if since is None or _written_since(line, since, reference):
-                    _feed(incidents, line)
-    return incidents
+        for line in _lines(path, progress(path), since, reference):
+            record, event = parse(line.removesuffix("\r"))
+            if record is not None and event is not None:
+                tracker.observe(record, event)
+    return tracker
 
 
-def _feed(incidents: Incidents, line: str) -> None:
-    record, event = parse(line.removesuffix("\r"))
-    if record is not None and event is not None:
-        incidents.observe(record, event)
+def _lines(
+    path: Path, progress: Callable[[int], object], since: datetime | None, reference: datetime
+) -> Iterator[str]:
+    for block in blocks(path, progress, since):
+        for line in lines_of(block):
+            if since is None or _is_since(line, since, reference):
+                yield line
 
 
-def _written_since(line: str, since: datetime, reference: datetime) -> bool:
+def _is_since(line: str, since: datetime, reference: datetime) -> bool:
     record = parse_record(line)
     moment = parse_stamp(record.stamp, reference) if record else None
     return moment is not None and moment >= since

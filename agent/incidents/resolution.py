@@ -1,76 +1,79 @@
-"""What proves that an incident is over: a success on the same path. Pure."""
+"""The proof that an incident is over: a success on the same path. Pure."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
+from postward.agent.incidents.catalog.symptom import Resolution
 from postward.agent.incidents.catalog.table import SYMPTOMS
-from postward.agent.incidents.model import Incident
-from postward.agent.incidents.symptom import Effect, Resolution
+from postward.agent.incidents.model import Effect, Incident
 from postward.parsers import events as ev
 
-_CHECK_TAKES = 30.0  # seconds between postfix-script's complaints and the start that follows
+_STARTUP_SECONDS: Final = 30.0  # from the warnings of postfix-script to the start that follows
 
-# The daemons that deliver. The others deliver nothing themselves, and nothing leaves without those that mail has to pass.
-_DELIVER = frozenset({"smtp", "lmtp", "local", "virtual", "pipe", "discard", "error", "retry"})
+# Delivery agents. A complaint of another daemon is over when any mail leaves: all mail passes the other daemons.
+_DELIVERY_AGENTS: Final = frozenset({"smtp", "lmtp", "local", "virtual", "pipe", "discard", "error", "retry"})
 
-# Lines that prove something by themselves.
-OF_LINES: Mapping[Any, Resolution] = {
+# Lines that are a proof by themselves, and the text of that proof.
+LINE_PROOFS: Final[Mapping[type, Resolution]] = {
     ev.PickedUp: Resolution.SUBMITTED,
     ev.ClientAccepted: Resolution.ACCEPTED,
     ev.MasterStarted: Resolution.STARTED,
     ev.MasterReloaded: Resolution.STARTED,
 }
-WORDS: Mapping[Resolution, str] = {
+PROOF_TEXTS: Final[Mapping[Resolution, str]] = {
     Resolution.SUBMITTED: "a program of this host submitted a mail",
     Resolution.ACCEPTED: "a client's mail was accepted",
-    Resolution.STARTED: "Postfix started, and did not say it again",
+    Resolution.STARTED: "Postfix started without the same complaint",
 }
 
 
 class Success(NamedTuple):
-    """A mail that was delivered.
+    """A delivered mail.
 
     Attributes:
-        daemon: by whom.
-        place: the relay, as incidents have it.
-        mail: its queue ID.
-        sender: its envelope sender, if it is known.
-        domain: of the recipient.
-        left: it left this host.
+        daemon: the delivery agent.
+        place: the relay, as incidents name it.
+        queue_id: the mail's queue ID.
+        sender: its envelope sender; None if not known.
+        domain: domain of the recipient.
+        left: whether the mail left this host.
     """
 
     daemon: str
     place: str
-    mail: str
+    queue_id: str
     sender: str | None
     domain: str
     left: bool
 
 
 def proves(success: Success, incident: Incident) -> bool:
-    """Does this success prove that the incident is over?"""
-    proof = SYMPTOMS[incident.symptom].proof
-    if proof is Resolution.LEFT:
+    """Whether a delivered mail proves that an incident is over."""
+    resolution = SYMPTOMS[incident.symptom].resolution
+    if resolution is Resolution.LEFT:
         return success.left
-    if proof not in {Resolution.SENT, Resolution.SAME_SENDER}:
+    if resolution not in {Resolution.SENT, Resolution.SAME_SENDER}:
         return False
-    if success.mail in incident.mails:
+    if success.queue_id in incident.mails:
         return True
     same_sender = success.left and success.sender is not None and success.sender in incident.senders
-    if proof is Resolution.SAME_SENDER or (incident.opened > 2 and incident.senders):
+    # An incident that opened for the third time needs the stronger proof.
+    if resolution is Resolution.SAME_SENDER or (incident.opened > 2 and incident.senders):
         return same_sender
     if incident.cause is None:  # a daemon's complaint
-        return incident.place == success.daemon if incident.place in _DELIVER else success.left
-    # A next hop that was put right is another place; mail of the same sender to the same domain is the proof then.
+        return incident.place == success.daemon if incident.place in _DELIVERY_AGENTS else success.left
+    # A corrected next hop is another place: then mail of the same sender to the same domain is the proof.
     same_way = same_sender and success.domain in incident.domains and incident.relay in {"none", "other"}
     return success.place == incident.place or same_way
 
 
 def line_proves(proof: Resolution, incident: Incident, now: float) -> bool:
-    """Does a line that proves this prove that the incident is over?"""
+    """Whether a line that is this proof proves that an incident is over; `now` is the time of the line."""
     row = SYMPTOMS[incident.symptom]
-    if row.proof is not proof:
+    if row.resolution is not proof:
         return False
-    # What postfix-script complains of when Postfix starts stands before the start.
-    checked = proof is Resolution.STARTED and (row.effect is Effect.NOTE or row.daemon == "postfix-script")
-    return not checked or now - incident.last > _CHECK_TAKES
+    # postfix-script logs its warnings just before the start.
+    before_start = proof is Resolution.STARTED and (
+        row.effect is Effect.NOTE or row.daemon == "postfix-script"
+    )
+    return not before_start or now - incident.last > _STARTUP_SECONDS

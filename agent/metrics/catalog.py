@@ -393,10 +393,16 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postward_incident_open",
         "gauge",
-        "Incidents that go on, by what is seen, the relay it concerns, and what it does to mail (lost, delayed, rejected, note).",
+        "Open incidents, by symptom, relay, and effect on mail (lost, delayed, rejected, note).",
         ("symptom", "relay", "effect"),
     ),
-    Metric("postward_incidents_opened_total", "counter", "Incidents that opened, or opened again."),
+    Metric("postward_incidents_opened_total", "counter", "Incidents that opened or reopened."),
+    Metric(
+        "postward_incidents_dropped_total",
+        "counter",
+        "Incidents forgotten or not opened because the maximum of 64 was open. "
+        "Each line of an incident that was not opened counts.",
+    ),
     Metric(
         "postward_notices_total",
         "counter",

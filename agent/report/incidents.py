@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, Final
 
+from postward.agent.incidents.catalog.symptom import Symptom
 from postward.agent.incidents.catalog.table import of_delivery, of_line
-from postward.agent.incidents.diagnosis import filled
-from postward.agent.incidents.symptom import Certainty, Effect, Symptom
+from postward.agent.incidents.model import Certainty, Effect
+from postward.agent.incidents.remedies import fill_in
 from postward.agent.report.occurrences import Seen
 from postward.agent.report.tally import ReportTally
 from postward.agent.text import moment
@@ -107,7 +108,7 @@ def _diagnosis(symptom: Symptom) -> dict[str, Any]:
                 "what": candidate.what,
                 "setting": candidate.setting,
                 "parameter": candidate.parameter,
-                "remedy": filled(candidate.remedy, _NO_FACTS),
+                "remedy": fill_in(candidate.remedy, _NO_FACTS),
             }
             for candidate in symptom.candidates
         ],

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from postward.agent.checkpoint import CheckpointError, read_checkpoint
+from postward.agent.incidents.catalog.symptom import Offer
 from postward.agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of, to_dict
-from postward.agent.incidents.model import Incident
-from postward.agent.incidents.symptom import Offer
-from postward.agent.incidents.tracker import Incidents
+from postward.agent.incidents.model import Incident, IncidentRow
+from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
@@ -53,7 +53,7 @@ class AgentClient:
     relays: Mapping[str, Any]
     behind: str = ""
 
-    def shown(self, wanted: Callable[[Incident], bool], *, addresses: bool) -> list[dict[str, Any]]:
+    def shown(self, wanted: Callable[[Incident], bool], *, addresses: bool) -> list[IncidentRow]:
         """The incidents with their diagnoses. What is over is not judged by what the host is now."""
         signs = {incident.symptom for incident in self.open}
         rows = [
@@ -86,7 +86,7 @@ def read_live(settings: Settings, settings_file: Path, *, addresses: bool = Fals
     behind, data = "", None if addresses else ask(settings, "/api/incidents")
     if data is None:
         behind, data = _saved(settings)
-    incidents = Incidents(RelayNames.of_settings(settings), lambda: datetime.now().astimezone())
+    incidents = IncidentTracker(RelayNames.of_settings(settings), lambda: datetime.now().astimezone())
     incidents.restore(data)
     facts = read_host_facts(
         Postfix(Path(settings.postfix.config_directory)), settings, settings_file.resolve()

@@ -7,17 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from postward.agent.incidents.history import BUCKET, DELAYS, STATUSES, Bucket
-from postward.agent.incidents.render import Shown
+from postward.agent.incidents.render import EFFECT_TEXTS, Shown, worst_effect
 from postward.agent.metrics.tally import Gauges
 from postward.config.settings import Settings
 
 Status = dict[str, Any]
-_VERDICTS = {
-    "lost": "mail is being lost",
-    "delayed": "mail waits",
-    "rejected": "mail goes out; some of it was returned",
-    "note": "mail goes out",
-}
 
 
 def status_of(
@@ -43,15 +37,14 @@ def status_of(
         not_ready: why the agent has not caught up with the log yet.
         version: of Postward.
     """
-    going_on = [row for row in incidents if row["closed"] is None]
-    worst = next((effect for effect in _VERDICTS if any(row["effect"] == effect for row in going_on)), "note")
+    worst = worst_effect(incidents)
     return {
         "host": settings.host.myhostname,
         "version": version,
         "now": now,
         "not_ready": not_ready,
         "effect": worst,
-        "verdict": _VERDICTS[worst],
+        "verdict": EFFECT_TEXTS[worst].verdict,
         "postfix_up": _flag(gauges, "postfix_up"),
         "relays": [
             _relay(relay.name, relay.host, relay.port, gauges, times, incidents) for relay in settings.relay

@@ -1,4 +1,4 @@
-"""`postward why` over logs: offline, any host's, also compressed or through a pipe."""
+"""`postward why` over logs of any host, also compressed or through a pipe."""
 
 import gzip
 import json
@@ -10,8 +10,8 @@ from tests.support.product import POSTWARD, run_postward
 TRAPS = Path(__file__).parents[1] / "corpus" / "traps"
 
 
-def test_a_log_is_explained(tmp_path: Path) -> None:
-    """Effect, cause with its certainty, setting, remedy and proof; status 3, since mail waits."""
+def test_log_is_explained(tmp_path: Path) -> None:
+    """Effect, cause with its certainty, setting, remedy and evidence; exit status 3, because mail waits."""
     done = run_postward("why", str(TRAPS / "cred-missing-db.log"))
 
     assert done.returncode == 3
@@ -20,13 +20,13 @@ def test_a_log_is_explained(tmp_path: Path) -> None:
     assert (
         "setting: relay.password_file   Postfix: the password table (smtp_sasl_password_maps)" in done.stdout
     )
-    assert "remedy:    postmap hash:/etc/postfix/sasl_passwd" in done.stdout
+    assert "remedy:  postmap hash:/etc/postfix/sasl_passwd" in done.stdout
     assert "/etc/postfix/sasl_passwd.db: No such file or directory" in done.stdout
     assert done.stderr == "1 incident\n"
 
 
-def test_addresses_are_masked_unless_asked_for() -> None:
-    """The domain is enough to see what it is about."""
+def test_addresses_are_masked_by_default() -> None:
+    """The domain stays; `--addresses` shows the rest."""
     log = str(TRAPS / "sender-553-notowned.log")
 
     assert "<…@client.test>" in run_postward("why", log).stdout
@@ -34,8 +34,8 @@ def test_addresses_are_masked_unless_asked_for() -> None:
     assert "<app@client.test>" in run_postward("why", log, "--addresses").stdout
 
 
-def test_several_logs_packed_and_piped_are_one_story(tmp_path: Path) -> None:
-    """Order is as given; what a later log proves is over."""
+def test_compressed_and_piped_logs_are_read_in_order(tmp_path: Path) -> None:
+    """A success in a later log closes the incident of an earlier one."""
     packed = tmp_path / "mail.log.1.gz"
     packed.write_bytes(gzip.compress((TRAPS / "cred-wrong-password.log").read_bytes()))
     after = (
@@ -58,8 +58,8 @@ def test_several_logs_packed_and_piped_are_one_story(tmp_path: Path) -> None:
     assert "was sent by smtp.relay.test:20587" in row["closed_by"]
 
 
-def test_since_leaves_out_what_is_old() -> None:
-    """By the lines' own stamps."""
+def test_since_leaves_old_lines_out() -> None:
+    """The stamps of the lines decide."""
     log = str(TRAPS / "cred-wrong-password.log")
 
     assert "login" in run_postward("why", log, "--since", "2000-01-01").stdout
@@ -68,8 +68,8 @@ def test_since_leaves_out_what_is_old() -> None:
     assert done.stderr == "nothing keeps mail back\n"
 
 
-def test_what_cannot_be_read_is_told() -> None:
-    """A missing file, a time that is none."""
+def test_bad_arguments_are_errors() -> None:
+    """A missing file; an invalid time."""
     missing = run_postward("why", "/nowhere/mail.log")
     assert (missing.returncode, missing.stderr) == (
         1,
@@ -77,4 +77,4 @@ def test_what_cannot_be_read_is_told() -> None:
     )
     odd = run_postward("why", str(TRAPS / "net-refused.log"), "--since", "yesterday")
     assert odd.returncode == 2
-    assert 'yesterday is no time; write 30m, 2h, 3d, or "2026-11-24 09:00"' in odd.stderr
+    assert 'yesterday is not a time; write 30m, 2h, 3d, or "2026-11-24 09:00"' in odd.stderr

@@ -86,7 +86,9 @@ def test_a_reload_drops_no_scrape(tmp_path: Path) -> None:
             def change(number: int) -> None:
                 text = settings.read_text()
                 settings.write_text(re.sub('username = ".*"', f'username = "user{number}"', text))
-                wait_for(lambda: agent.output().count("re-reading it") == number, what="the settings to be read")
+                wait_for(
+                    lambda: agent.output().count("re-reading it") == number, what="the settings to be read"
+                )
 
             with ThreadPoolExecutor(3) as clients:
                 asking = [clients.submit(ask) for _ in range(3)]

@@ -1,1 +1,1 @@
-"""Incidents, their diagnoses, and who is told."""
+"""Incidents, their diagnoses and notifications."""

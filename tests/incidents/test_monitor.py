@@ -1,17 +1,18 @@
-"""What the log does not show: conditions of the moment, as the gauges tell them."""
+"""Conditions that no log line shows, as the gauges give them, and the monitor's gauges and state."""
 
 from pathlib import Path
 from typing import Any
 
+from postward.agent.incidents.catalog.symptom import Resolution
 from postward.agent.incidents.catalog.table import SYMPTOMS
 from postward.agent.incidents.monitor import IncidentMonitor, conditions, probes
-from postward.agent.incidents.symptom import Resolution
+from postward.agent.metrics.catalog import BY_NAME
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Gauges
 from postward.agent.postfix.commands import Postfix
 from postward.config.settings import parse_settings
 
-_WELL: Gauges = {
+_HEALTHY: Gauges = {
     "postfix_up": {(): 1.0},
     "postward_log_readable": {(): 1.0},
     "postward_config_in_sync": {(): 1.0},
@@ -20,21 +21,36 @@ _WELL: Gauges = {
 }
 
 
-def test_a_host_that_is_well_closes_what_it_may_have_opened() -> None:
-    """Every condition is told to be right, in words None."""
-    assert {words for _, _, words in conditions(_WELL)} == {None}
-    assert len(conditions(_WELL)) == 5
+def monitor(folder: Path, **more: Any) -> IncidentMonitor:
+    """A monitor of a host with the relay `demo`."""
+    raw: dict[str, Any] = {
+        "host": {"myhostname": "mx.example.test"},
+        "relay": [{"name": "demo", "host": "relay.test"}],
+        "state": {"directory": str(folder)},
+    }
+
+    async def nothing() -> None:
+        """There is nothing to list or to save."""
+
+    settings = parse_settings(raw | more, "test")
+    names = RelayNames.of_settings(settings)
+    return IncidentMonitor(settings, Postfix(folder), names, dict, nothing, nothing)
 
 
-def test_what_is_not_known_is_not_told() -> None:
-    """No gauge, no word: neither opened nor closed."""
-    assert conditions({}) == []
-    assert probes({}, ()) == []
+def test_healthy_host_closes_every_condition() -> None:
+    """Every condition has no problem."""
+    assert [condition.problem for condition in conditions(_HEALTHY)] == [None] * 5
 
 
-def test_each_condition_is_told_in_words() -> None:
+def test_missing_gauges_report_nothing() -> None:
+    """A condition without its gauge neither opens nor closes."""
+    assert list(conditions({})) == []
+    assert list(probes({}, ())) == []
+
+
+def test_each_condition_has_its_problem_as_text() -> None:
     """Postfix down, log unreadable, drift by name, maildrop, mail that waits without a reason."""
-    ill: Gauges = {
+    faulty: Gauges = {
         "postfix_up": {(): 0.0},
         "postward_log_readable": {(): 0.0},
         "postward_config_in_sync": {(): 0.0},
@@ -42,57 +58,68 @@ def test_each_condition_is_told_in_words() -> None:
         "postfix_queue_oldest_age_seconds": {("maildrop",): 300.0},
         "postfix_queue_messages": {("deferred", "none"): 2.0},
     }
-    told = {symptom: words for symptom, _, words in conditions(ill)}
+    problems = {symptom: problem for symptom, _, problem in conditions(faulty)}
 
-    assert told == {
-        "postfix-down": "master(8) does not run",
+    assert problems == {
+        "postfix-down": "master(8) is not running",
         "log-unreadable": "the mail log cannot be read",
-        "config-drift": "differs: relayhost",
-        "not-picked-up": "a mail has lain in maildrop for 300 s",
+        "config-drift": "drift in relayhost",
+        "not-picked-up": "a mail has been in maildrop for 300 s",
         "silent-delay": "2 deferred mails have no reason",
     }
-    assert {SYMPTOMS[symptom].proof for symptom in told} == {Resolution.CONDITION}
+    assert {SYMPTOMS[symptom].resolution for symptom in problems} == {Resolution.CONDITION}
 
 
-def test_a_restart_by_postward_is_not_an_outage() -> None:
-    """While Postward restarts Postfix, "Postfix does not run" neither opens nor closes."""
-    assert conditions({"postfix_up": {(): 0.0}}, restarting=True) == []
-    assert conditions({"postfix_up": {(): 1.0}}, restarting=True) == [("postfix-down", "this host", None)]
+def test_restart_by_postward_is_not_an_outage() -> None:
+    """While Postward restarts Postfix, a Postfix that is down neither opens nor closes an incident."""
+    assert list(conditions({"postfix_up": {(): 0.0}}, restarting=True)) == []
+    assert list(conditions({"postfix_up": {(): 1.0}}, restarting=True)) == [
+        ("postfix-down", "this host", None)
+    ]
 
 
-def test_a_probe_is_told_of_where_nothing_else_explains_it() -> None:
-    """A failed delivery of the same relay says more than the probe does."""
+def test_failed_probe_is_reported_only_without_a_failed_delivery() -> None:
+    """A failed delivery of the same relay says more than the probe."""
     gauges: Gauges = {"postward_probe_success": {("first",): 0.0, ("second",): 0.0, ("third",): 1.0}}
 
-    assert probes(gauges, {"second"}) == [
+    assert list(probes(gauges, {"second"})) == [
         ("probe-late", "first", "the last probe was not accepted, and no delivery failed"),
         ("probe-late", "third", None),
     ]
 
 
-def test_settings_without_probes_end_what_probes_told_of(tmp_path: Path) -> None:
-    """And those without a relay what concerned it; where they are as before, it goes on."""
-    raw: dict[str, Any] = {
-        "host": {"myhostname": "mx.example.test"},
-        "relay": [{"name": "demo", "host": "relay.test"}],
-        "state": {"directory": str(tmp_path)},
-    }
-
-    async def nothing() -> None:
-        """Nothing to list or to write."""
-
-    def watch(**more: Any) -> IncidentMonitor:
-        settings = parse_settings(raw | more, "test")
-        names = RelayNames.of_settings(settings)
-        return IncidentMonitor(settings, Postfix(tmp_path), names, dict, nothing, nothing)
-
+def test_settings_without_probes_close_the_incidents_of_probes(tmp_path: Path) -> None:
+    """So do settings without the relay; unchanged settings close nothing."""
     probing = {"probe": {"recipient": "probe@relay.test"}}
-    former = watch(**probing)
+    former = monitor(tmp_path, **probing)
     for relay in ("demo", "gone"):
-        former.incidents.note("probe-late", relay, "the last probe was not accepted", 0.0)
-    same, without = watch(**probing), watch()
-    same.restore(former.as_json())
-    without.restore(former.as_json())
+        former.tracker.set_condition("probe-late", relay, "the last probe was not accepted", 0.0)
+    same, without = monitor(tmp_path, **probing), monitor(tmp_path)
+    same.restore(former.state())
+    without.restore(former.state())
 
-    assert [incident.place for incident in same.incidents.open] == ["demo"]
-    assert without.incidents.open == []
+    assert [incident.place for incident in same.tracker.open] == ["demo"]
+    assert without.tracker.open == []
+
+
+def test_dropped_incidents_are_exported_and_survive_a_restart(tmp_path: Path) -> None:
+    """The counter says how many incidents found no room, and continues after a restart."""
+    name = "postward_incidents_dropped_total"
+    former, restored = monitor(tmp_path), monitor(tmp_path)
+    for number in range(70):
+        former.tracker.set_condition("postfix-down", f"instance {number}", "it is not running", 0.0)
+    restored.restore(former.state())
+
+    assert BY_NAME[name].kind == "counter"
+    assert former.gauges()[name] == {(): 6.0}
+    assert restored.gauges()[name] == {(): 6.0}
+
+
+def test_open_incidents_are_exported_by_symptom_relay_and_effect(tmp_path: Path) -> None:
+    """The place is not a label: incidents of one symptom add up."""
+    made = monitor(tmp_path)
+    for instance in ("postfix", "postfix-out"):
+        made.tracker.set_condition("postfix-down", "this host", "it is not running", 0.0, instance)
+
+    assert made.gauges()["postward_incident_open"] == {("postfix-down", "none", "delayed"): 2.0}
+    assert made.gauges()["postward_incidents_opened_total"] == {(): 2.0}

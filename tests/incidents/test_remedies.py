@@ -1,4 +1,7 @@
-"""What `postward why` says mends a fault does: run in a shell as it is printed, on a real Postfix. All faults: `remedies.py`."""
+"""The remedies of `postward why`, run in a shell as they are printed, on a real Postfix.
+
+`python -m tools.incidents.remedies` tries all faults.
+"""
 
 import subprocess
 
@@ -7,18 +10,28 @@ import pytest
 from postward.agent.incidents.catalog.table import ROWS
 from tests.support import require_postfix
 from tests.support.require import demand, required
-from tools.incidents.remedies import FAULTS, Outcome, outcomes, shown
+from tools.incidents.remedies import FAULTS, Outcome, outcomes, report
 
-# Those that smtp(8) does not die of: after that master(8) would wait for a minute.
+# Faults that do not make smtp(8) exit: master(8) would throttle it for a minute.
 QUICK = (
-    "wrapper mode on 587", "465 without wrapper mode", "TLS off", "CA file gone", "login off", "key without port", "index gone",
-    "postmap forgotten", "PLAIN forbidden", "mechanisms filtered", "mail kept back", "relays by sender, index gone",
-)  # fmt: skip
+    "wrapper mode on 587",
+    "465 without wrapper mode",
+    "TLS off",
+    "CA file gone",
+    "login off",
+    "key without port",
+    "index gone",
+    "postmap forgotten",
+    "PLAIN forbidden",
+    "mechanisms filtered",
+    "mail kept back",
+    "relays by sender, index gone",
+)
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Outcome]:
-    """All of them on one stage."""
+def results() -> dict[str, Outcome]:
+    """The outcome of each fault, all on one stage."""
     require_postfix()
     for program, package in (("unshare", "util-linux"), ("ip", "iproute2"), ("prlimit", "util-linux")):
         required(program, package)
@@ -26,24 +39,24 @@ def found() -> dict[str, Outcome]:
     demand(
         None
         if allowed.returncode == 0
-        else "namespaces may not be made: run as root, in a container as --privileged"
+        else "namespaces are not permitted: run as root, in a container with --privileged"
     )
     rows = outcomes(list(QUICK))
-    print(f"\n{shown(rows)}")  # noqa: T201
+    print(f"\n{report(rows)}")  # noqa: T201
     return {row.name: row for row in rows}
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_the_remedy_mends_the_fault(found: dict[str, Outcome], name: str) -> None:
-    """The cause is sure and right, the setting is the one that was wrong, and mail goes out after the remedy alone."""
-    row = found[name]
+def test_remedy_repairs_the_fault(results: dict[str, Outcome], name: str) -> None:
+    """The cause is certain and right, the setting is the wrong one, and mail goes out after the remedy alone."""
+    row = results[name]
 
     assert (row.cause, row.setting) == ("right", "right"), row
-    assert row.fix == ("person" if name == "key without port" else "right"), row
+    assert row.remedy_works == ("manual" if name == "key without port" else "yes"), row
 
 
 def test_every_fault_is_in_the_catalogue() -> None:
-    """A misspelt truth would be found wrong only when somebody runs all of them."""
+    """A misspelt candidate would show only when all faults are run."""
     known = {candidate.id for row in ROWS for candidate in row.candidates}
     assert {fault.truth for fault in FAULTS.values()} <= known
     assert set(QUICK) <= set(FAULTS)

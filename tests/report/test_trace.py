@@ -1,4 +1,4 @@
-"""`postward trace`: one mail's lines across queue IDs, and no other's."""
+"""`postward trace`: the lines of one mail across queue IDs, and of no other mail."""
 
 import gzip
 import json
@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from postward.agent.commands.trace import command
 
-# A client's mail, through a content filter that hands it back, forwarded, bounced; and strangers' mail beside it.
+# A client's mail, returned by a content filter, forwarded and bounced; and mail of others.
 LOG = """\
 Nov 24 06:00:00 mx1 postfix/smtpd[1]: AAAAA1: client=app[192.0.2.7]
 Nov 24 06:00:00 mx1 postfix/cleanup[2]: AAAAA1: message-id=<one@app.example>
@@ -33,7 +33,7 @@ Nov 24 06:00:07 mx2 postfix/smtp[4]: AAAAA1: to=<else@y.example>, relay=smtp.exa
 
 @pytest.fixture
 def logs(tmp_path: Path) -> list[Path]:
-    """The newer one first: stamps put them in order."""
+    """The logs, newer one first: their stamps give the order."""
     newer, older = tmp_path / "mail.log", tmp_path / "mail.log.1.gz"
     newer.write_text(ROTATED)
     older.write_bytes(gzip.compress(LOG.encode()))
@@ -41,7 +41,7 @@ def logs(tmp_path: Path) -> list[Path]:
 
 
 def trace(*arguments: object) -> Result:
-    """The command, in this process."""
+    """Run the command in this process."""
     return CliRunner().invoke(command, [str(argument) for argument in arguments])
 
 
@@ -54,7 +54,7 @@ def ids(result: Result) -> list[str]:
 @pytest.mark.parametrize(
     "name", ["BBBBB2", "<one@app.example>", "one@app.example", "boss@far.example", "EEEEE5"]
 )
-def test_a_whole_life_from_wherever_it_is_looked_at(name: str, logs: list[Path]) -> None:
+def test_whole_life_is_found_from_any_name(name: str, logs: list[Path]) -> None:
     """Filter, forward, bounce and requeue are followed in both directions; a remote server's queue ID is not."""
     result = trace("--json", name, *logs)
 
@@ -62,8 +62,8 @@ def test_a_whole_life_from_wherever_it_is_looked_at(name: str, logs: list[Path])
     assert ids(result) == ["AAAAA1", "BBBBB2", "CCCCC3", "DDDDD4", "EEEEE5"]
 
 
-def test_the_timeline(logs: list[Path]) -> None:
-    """Lines in order of time, each with its queue ID, and where it leads."""
+def test_timeline_is_in_order_of_time(logs: list[Path]) -> None:
+    """Each line has its queue ID and the queue ID that it leads to."""
     lines = trace("CCCCC3", *logs).stdout.splitlines()
 
     assert len(lines) == 12
@@ -71,30 +71,30 @@ def test_the_timeline(logs: list[Path]) -> None:
     assert lines[7].endswith("sender non-delivery notification: DDDDD4  → DDDDD4")
 
 
-def test_another_hosts_mail_of_the_same_queue_id(logs: list[Path]) -> None:
-    """A queue ID alone may mean mails of two hosts; what it became stays with its host."""
+def test_other_host_can_have_the_same_queue_id(logs: list[Path]) -> None:
+    """A queue ID can name mails of two hosts; a mail's other queue IDs are on its host."""
     assert "else@y.example" in trace("AAAAA1", *logs).stdout
     assert "else@y.example" not in trace("BBBBB2", *logs).stdout
 
 
-def test_nothing_is_found(logs: list[Path]) -> None:
-    """Status 1, and where was looked."""
+def test_unknown_mail_fails(logs: list[Path]) -> None:
+    """Exit status 1, and the logs that were read."""
     result = trace("FFFFF9", *logs)
 
     assert result.exit_code == 1
-    assert "no line tells of FFFFF9; looked at" in result.stderr
+    assert f"no line is about FFFFF9 in {logs[1]}, {logs[0]}" in result.stderr
 
 
 def test_standard_input_cannot_be_read_twice() -> None:
-    """A usage error that says what to do."""
+    """It is a usage error that says what to do."""
     result = trace("FFFFF9", "-")
 
     assert result.exit_code == 2
     assert "write it to a file first" in result.stderr
 
 
-def test_the_log_of_the_settings_with_what_rotation_made_of_it(logs: list[Path], tmp_path: Path) -> None:
-    """Without files: log.source, and its rotated ones."""
+def test_default_is_the_log_of_the_settings(logs: list[Path], tmp_path: Path) -> None:
+    """Without files it reads log.source and its rotated files."""
     settings = tmp_path / "postward.toml"
     sample = (Path(__file__).parents[2] / "tools" / "demo" / "sample.toml").read_text()
     settings.write_text(sample + f'\n[log]\nsource = "{logs[0]}"\n')

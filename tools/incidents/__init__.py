@@ -1,1 +1,1 @@
-"""Programs that stage faults and record what Postfix logs."""
+"""Tools around incidents: faults on a real Postfix, their logs, diagnoses and remedies."""

@@ -1,7 +1,6 @@
-"""Figures: `python -m tools.incidents`.
+"""How soon faults are explained and closed, and how fast the status page loads: `python -m tools.incidents`.
 
-All faults of `pairs.py`, two at a time, with the seconds until they are explained and over; and how long a browser takes
-for the status page.
+All faults of `pairs.py` happen on a real Postfix, two at a time.
 """
 
 import statistics
@@ -21,32 +20,32 @@ def main() -> None:
     """Print a row for each pair."""
     require_postfix()
     with tempfile.TemporaryDirectory() as folder, bed(Path(folder)) as made:
-        _say(f"{'two faults at once':48} explained  closed   (seconds)")
+        _print(f"{'two faults at once':48} explained  closed   (seconds)")
         worst = [0.0, 0.0]
         for first in range(0, len(FAULTS), 2):
-            seen = pair(made, first)
-            worst = [max(worst[0], seen.explained), max(worst[1], seen.closed)]
-            _say(f"{' + '.join(seen.names):48} {seen.explained:9.1f} {seen.closed:7.1f}")
-        _page(made, Path(folder))
-        _say(
+            timing = pair(made, first)
+            worst = [max(worst[0], timing.explained), max(worst[1], timing.closed)]
+            _print(f"{' + '.join(timing.names):48} {timing.explained:9.1f} {timing.closed:7.1f}")
+        _load_page(made, Path(folder))
+        _print(
             f"{len(FAULTS)} faults: explained after at most {worst[0]:.1f} s, closed after at most {worst[1]:.1f} s"
         )
 
 
-def _page(made: Bed, folder: Path) -> None:
-    """How long the page takes, from the navigation's start to the end of its load event."""
+def _load_page(made: Bed, folder: Path) -> None:
+    """Print the time from the start of the navigation to the end of the page's load event."""
     with browser(folder) as page:
         loads: list[float] = []
         for _ in range(_LOADS):
             page.open(f"http://{made.agent._address}/status")
             loads.append(wait_for(lambda: page.run(_LOADED), what="the end of loading"))
-    _say(
+    _print(
         f"the status page loads in {statistics.median(loads):.0f} ms (median of {_LOADS}; "
         f"{min(loads):.0f} to {max(loads):.0f})"
     )
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -1,7 +1,7 @@
-"""Logs joined with the hosts that they come from: `python -m tools.incidents.hosts` prints what is made of each, alone and joined.
+"""Diagnoses of logs alone, and joined with the facts of their hosts: `python -m tools.incidents.hosts` prints both.
 
-`tests/corpus/traps/hosts.txt` has the configuration that the trap had when its log was written. It is laid out as a real
-Postfix's, and read as `postward why` reads a host.
+`tests/corpus/traps/hosts.txt` has the configuration of each host when its log was written. It is laid out as that of a
+real Postfix, and read as `postward why` reads a host.
 """
 
 import sys
@@ -12,33 +12,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from postward.agent.incidents.catalog.symptom import Offer
 from postward.agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of
-from postward.agent.incidents.model import Incident
+from postward.agent.incidents.model import Certainty, Incident
 from postward.agent.incidents.replay import read_logs
-from postward.agent.incidents.symptom import Certainty, Offer
 from postward.agent.metrics.labels import RelayNames
 from tests.config.lint.host import Host
 from tests.support import require_postfix
 from tools.incidents.traps import NOW, TRAPS, path_of, truths
 
-_USUAL = (
+_DEFAULTS = (
     "inet_interfaces = loopback-only",
     "inet_protocols = ipv4",
     "relayhost = [smtp.relay.test]:587",
     "smtp_tls_CAfile = {ca}",
     "smtp_tls_security_level = encrypt",
 )
-_USUAL_LOGIN = "[smtp.relay.test]:587 relayuser:s3cret"
-_USUAL_OFFER = "STARTTLS AUTH LOGIN PLAIN"
+_DEFAULT_LOGIN = "[smtp.relay.test]:587 relayuser:s3cret"
+_DEFAULT_OFFER = "STARTTLS AUTH LOGIN PLAIN"
 
 
 class Joined(NamedTuple):
-    """What is made of a log.
+    """The diagnoses of a log.
 
     Attributes:
-        verdict: certain or likely (and right), ambiguous, or wrong.
+        log: name of the log.
+        verdict: certain, likely or ambiguous if the diagnosis is right; else wrong.
         alone: the diagnosis of the log alone.
-        joined: with the facts of its host, and what its relay offered.
+        joined: the diagnosis with the facts of its host and the offer of its relay.
     """
 
     log: str
@@ -48,31 +49,31 @@ class Joined(NamedTuple):
 
 
 class Trap(NamedTuple):
-    """The host of a log, and how sure the diagnosis is that knows it: certain, likely or ambiguous."""
+    """The host of a log, and the certainty of the joined diagnosis."""
 
     verdict: str
     lines: list[str]
 
 
 def hosts() -> dict[str, Trap]:
-    """The host of each log."""
-    found: dict[str, Trap] = {}
+    """Return the host of each log."""
+    traps: dict[str, Trap] = {}
     for line in (TRAPS / "hosts.txt").read_text().splitlines():
         if line.startswith("=== "):
             _, log, verdict = line.split()
-            found[log] = Trap(verdict, [])
+            traps[log] = Trap(verdict, [])
         elif not line.startswith("#"):
-            found[list(found)[-1]].lines.append(line)
-    return found
+            traps[list(traps)[-1]].lines.append(line)
+    return traps
 
 
 def lay_out(host: Host, lines: list[str]) -> Offer:
-    """Make the host be as it was; returns what its relay offered."""
+    """Give the host this configuration, and return the offer of its relay."""
     host.repair()
     (host.etc / "capath").mkdir()
     host.unset("smtp_sasl_tls_security_options", "smtp_host_lookup")
-    host.set(*(line.format(ca=host.ca_file) for line in _USUAL))
-    logins, offer = [], _USUAL_OFFER
+    host.set(*(line.format(ca=host.ca_file) for line in _DEFAULTS))
+    logins, offer = [], _DEFAULT_OFFER
     for line in lines:
         kind, _, value = line.partition(": ") if ": " in line else line.partition(":")
         if kind == "login":
@@ -87,18 +88,18 @@ def lay_out(host: Host, lines: list[str]) -> Offer:
             host.unset(line.removesuffix("=").strip())
         else:
             host.set(line.replace("{etc}", str(host.etc)).replace("{ca}", str(host.ca_file)))
-    host.passwords("".join(f"{login}\n" for login in logins or [_USUAL_LOGIN]))
-    return offered(offer)
+    host.passwords("".join(f"{login}\n" for login in logins or [_DEFAULT_LOGIN]))
+    return parse_offer(offer)
 
 
-def offered(words: str) -> Offer:
-    """An offer from its words."""
-    _, auth, mechanisms = words.partition("AUTH")
+def parse_offer(text: str) -> Offer:
+    """Return the offer of an EHLO reply in one line."""
+    _, auth, mechanisms = text.partition("AUTH")
     return Offer(frozenset(mechanisms.split()) if auth else None)
 
 
 def join(host: Host, log: str, lines: list[str]) -> Joined:
-    """A log alone, and with its host."""
+    """Diagnose a log alone, and with its host."""
     offer = lay_out(host, lines)
     facts = host.facts()
     (worst, *_) = incidents_of(log)
@@ -110,12 +111,12 @@ def join(host: Host, log: str, lines: list[str]) -> Joined:
 
 
 def incidents_of(log: str) -> list[Incident]:
-    """The incidents of a log, worst first; seen last when its host was as it is now."""
-    incidents = read_logs([path_of(log)], RelayNames(), NOW)
-    found = [*incidents.open, *incidents.closed]
-    for incident in found:
+    """Return the incidents of a log, worst first; their last line is of now, when its host is laid out."""
+    tracker = read_logs([path_of(log)], RelayNames(), NOW)
+    incidents = [*tracker.open, *tracker.closed]
+    for incident in incidents:
         incident.last = time.time()
-    return found
+    return incidents
 
 
 def main() -> None:
@@ -133,8 +134,8 @@ def main() -> None:
             sys.stdout.flush()
         host.close()
     sums: Mapping[str, int] = Counter(row.verdict for row in rows)
-    told = ", ".join(f"{number} {verdict}" for verdict, number in sums.items())
-    sys.stdout.write(f"{len(rows)} logs that are ambiguous alone; with their hosts: {told}\n")
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in sums.items())
+    sys.stdout.write(f"{len(rows)} logs that are ambiguous alone; with their hosts: {counts}\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Faults two at a time on a real Postfix with two relays: what the agent makes of them, and how soon.
+"""Faults on a real Postfix with two relays, two at a time: whether the agent explains them, and how soon.
 
-Each row of `FAULTS` is a fault of a relay, and the symptom that the agent must name. Two neighbours of the table happen at
-once, one on each relay; both must be explained, then both are mended and must close.
+A row of `FAULTS` is a fault of a relay and its symptom. Two neighbouring rows happen at once, one at each relay. The
+agent must explain both; then both faults end, and both incidents must close.
 """
 
 import json
@@ -17,7 +17,7 @@ from tests.support.postfix import free_port
 from tests.support.product import AgentProcess
 
 USER, PASSWORD = "API_USER", "s3cret-Gr33n-Fern"
-SOON = 10.0  # seconds until a fault is explained, and until it is known to be over
+SOON = 10.0  # seconds until a fault must be explained, and until its incident must close
 
 _SETTINGS = """\
 [host]
@@ -47,7 +47,7 @@ senders = ["{sender}"]
 
 @dataclass
 class Bed:
-    """A Postfix with two relays, by sender, and the agent that watches it."""
+    """A Postfix that chooses one of two relays by sender, and its agent."""
 
     relays: tuple[Relay, Relay]
     postfix: PostfixInstance
@@ -55,23 +55,23 @@ class Bed:
     ca: CA
 
     def mail(self, number: int) -> None:
-        """One mail by this relay."""
+        """Send a mail through this relay."""
         self.postfix.sendmail("bob@dest.example.test", sender=sender(number))
 
     def open(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """What goes on, by relay and symptom."""
+        """Return the open incidents by relay and symptom."""
         incidents = json.loads(self.agent.get("/api/status")[1])["incidents"]
         return {(row["relay"], row["symptom"]): row for row in incidents if row["closed"] is None}
 
 
 def sender(number: int) -> str:
-    """Who sends by this relay."""
+    """Return the sender whose mail goes through this relay."""
     return f"sender{number}@mail.example.test"
 
 
 @contextmanager
 def bed(folder: Path, more: str = "") -> Iterator[Bed]:
-    """The bed, with the agent ready."""
+    """Start the relays, Postfix and the agent."""
     ca = CA()
     ca.write(folder)
     with ExitStack() as stack:
@@ -127,7 +127,7 @@ Damage = Callable[[Bed, Relay], AbstractContextManager[None]]
 
 @contextmanager
 def changed(relay: Relay, attribute: str, value: object) -> Iterator[None]:
-    """The relay in another state."""
+    """Set an attribute of the relay for a while."""
     before = getattr(relay, attribute)
     setattr(relay, attribute, value)
     try:
@@ -136,8 +136,8 @@ def changed(relay: Relay, attribute: str, value: object) -> Iterator[None]:
         setattr(relay, attribute, before)
 
 
-def _reply(step: str, words: str) -> Damage:
-    return lambda _, relay: relay.failing(Fault(step=step, reply=words))
+def _reply(step: str, reply: str) -> Damage:
+    return lambda _, relay: relay.failing(Fault(step=step, reply=reply))
 
 
 def _act(step: str, action: str) -> Damage:
@@ -156,41 +156,57 @@ def _other_name(bed: Bed, relay: Relay) -> AbstractContextManager[None]:
     return changed(relay, "certificate", bed.ca.server_context("other.example.test"))
 
 
-# The fault, and the symptom as which it must be known. Neighbours happen at once.
+# Name, fault and symptom; two neighbours happen at once.
 FAULTS: tuple[tuple[str, Damage, str], ...] = (
     ("password refused", _reply("auth", "535 5.7.8 authentication failed"), "login-refused"),
     ("port closed", _state("refuse"), "connection-refused"),
     ("no login", _reply("mail", "530 5.7.0 Authentication required"), "login-missing"),
     ("no STARTTLS", _state("no_starttls"), "starttls-missing"),
     ("certificate expired", _expired, "certificate-expired"),
-    ("sender not owned", _reply("mail", "553 5.7.1 Sender address rejected: not owned by user"), "sender-rejected"),
+    (
+        "sender not owned",
+        _reply("mail", "553 5.7.1 Sender address rejected: not owned by user"),
+        "sender-rejected",
+    ),
     ("greeting hangs", _act("greeting", "hang"), "greeting-timeout"),
     ("quota", _reply("mail", "550 5.4.5 Daily user sending limit exceeded"), "quota"),
     ("login service down", _reply("auth", "454 4.7.0 Temporary authentication failure"), "login-temporary"),
-    ("blocked", _reply("greeting", "554 5.7.1 Service unavailable; Client host blocked using zen.example"), "blocked"),
+    (
+        "blocked",
+        _reply("greeting", "554 5.7.1 Service unavailable; Client host blocked using zen.example"),
+        "blocked",
+    ),
     ("too many connections", _reply("greeting", "421 4.7.0 Error: too many connections"), "greeting-busy"),
     ("handshake cut", _act("handshake", "cut"), "tls-closed"),
     ("STARTTLS refused", _reply("starttls", "454 4.7.0 TLS not available"), "starttls-refused"),
     ("EHLO cut", _act("ehlo", "cut"), "connection-lost"),
-    ("app password", _reply("auth", "534 5.7.9 Application-specific password required"), "login-app-password"),
+    (
+        "app password",
+        _reply("auth", "534 5.7.9 Application-specific password required"),
+        "login-app-password",
+    ),
     ("rate", _reply("end_of_data", "454 Throttling failure: Maximum sending rate exceeded."), "rate-limit"),
-    ("relaying denied", _reply("rcpt", "554 5.7.1 <bob@dest.example.test>: Relay access denied"), "relay-denied"),
+    (
+        "relaying denied",
+        _reply("rcpt", "554 5.7.1 <bob@dest.example.test>: Relay access denied"),
+        "relay-denied",
+    ),
     ("certificate's name", _other_name, "certificate-name"),
     ("recipient unknown", _reply("rcpt", "550 5.1.1 User unknown"), "recipient-unknown"),
     ("content refused", _reply("end_of_data", "554 5.7.1 Message rejected as spam"), "content"),
-)  # fmt: skip
+)
 
 
-class Seen(NamedTuple):
-    """How a pair of faults went, in seconds."""
+class Timing(NamedTuple):
+    """Seconds until a pair of faults was explained, and until its incidents closed."""
 
     names: tuple[str, str]
     explained: float
     closed: float
 
 
-def pair(bed: Bed, first: int) -> Seen:
-    """Two faults at once, and their end. AssertionError if something is not known in time."""
+def pair(bed: Bed, first: int) -> Timing:
+    """Run two faults at once. Raises AssertionError if one is not explained or closed in time."""
     rows = FAULTS[first : first + 2]
     wanted = {(name, row[2]) for name, row in zip(("first", "second"), rows, strict=True)}
     names = (rows[0][0], rows[1][0])
@@ -211,4 +227,4 @@ def pair(bed: Bed, first: int) -> Seen:
     for number in (0, 1):
         bed.mail(number)
     wait_for(lambda: not bed.open(), SOON, f"{names} over; still open: {list(bed.open())}")
-    return Seen(names, explained, time.monotonic() - began)
+    return Timing(names, explained, time.monotonic() - began)

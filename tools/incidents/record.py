@@ -1,7 +1,7 @@
-"""Makes the logs of `tests/corpus/symptoms/` with a real Postfix: `python -m tools.incidents.record [NAME]...`, as root.
+"""Records the logs of `tests/corpus/symptoms/` with Postfix, as root: `python -m tools.incidents.record [NAME]...`.
 
-Each row of `STAGINGS` is a fault, staged in namespaces of its own (`stage.py`). How it fails: AssertionError if the line
-that shows the fault does not come.
+Each row of `STAGINGS` is a fault, staged in its own namespaces (`stage.py`). Raises AssertionError if the line that
+shows the fault is not logged.
 """
 
 import socket
@@ -40,8 +40,8 @@ def _send(stage: Stage) -> None:
     stage.mail()
 
 
-def _broken(*lines: str) -> Action:
-    """Main.cf is broken while Postfix runs, and a program sends a mail."""
+def _break_main_cf(*lines: str) -> Action:
+    """Break main.cf while Postfix runs, and send a mail."""
 
     def act(stage: Stage) -> None:
         stage.main_cf(*lines)
@@ -51,24 +51,24 @@ def _broken(*lines: str) -> Action:
 
 
 def _mail_after_mail(stage: Stage) -> None:
-    """Mails until one is not tried any more."""
+    """Send mails until one is deferred without an attempt."""
 
     def another() -> bool:
         stage.mail()
         return any(_SUSPENDED in line for line in stage.syslog.lines)
 
-    wait_for(another, 20, "a mail that is not tried")
+    wait_for(another, 20, "a suspended delivery")
 
 
-def _answers_badly(stage: Stage) -> None:
-    """A name server that does not understand any question (FORMERR)."""
+def _bad_name_server(stage: Stage) -> None:
+    """Run a name server that answers FORMERR to every query, and send a mail."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind((NAMESERVER, 53))
 
     def serve() -> None:
         while True:
-            question, client = server.recvfrom(4096)
-            server.sendto(question[:2] + b"\x81\x81" + question[4:6] + bytes(6) + question[12:], client)
+            query, client = server.recvfrom(4096)
+            server.sendto(query[:2] + b"\x81\x81" + query[4:6] + bytes(6) + query[12:], client)
 
     threading.Thread(target=serve, daemon=True).start()
     stage.mail()
@@ -106,7 +106,7 @@ def _port_taken(stage: Stage) -> None:
 
 
 def _few_descriptors(stage: Stage) -> None:
-    """A unit with LimitNOFILE far too low."""
+    """Send a mail with a limit of file descriptors that is far too low, as by LimitNOFILE in a unit."""
     stage.postfix.stop()
     stage.postfix.start()
     master = stage.postfix.master_pid()
@@ -119,14 +119,14 @@ class Staging:
     """A fault.
 
     Attributes:
-        causes: what it is, of the catalogue's candidates.
-        until: what the line says that shows it.
-        main_cf: of Postfix, beside what sends through the relay.
-        fault: of the relay.
-        relay: the relay's attributes.
-        act: what happens; by default a mail is sent.
-        master: a further service of master.cf.
-        begins: what the first line says that is kept, as where a log was rotated.
+        causes: the fault, as a candidate of the catalogue.
+        until: text of the line that shows it; recording stops there.
+        main_cf: parameters of Postfix, besides those that send through the relay.
+        fault: fault of the relay.
+        relay: attributes of the relay.
+        act: causes the fault; by default sends a mail.
+        master: a further line of master.cf.
+        begins: text of the first line that is kept, as if the log had been rotated before it.
     """
 
     causes: str
@@ -144,7 +144,7 @@ def _reply(causes: str, step: str, reply: str) -> Staging:
 
 
 STAGINGS: Mapping[str, Staging] = {
-    # --- logins
+    # Logins
     "login-basic-retired": _reply(
         "tenant", "auth", "550 5.7.30 Basic authentication is not supported for Client Submission."
     ),
@@ -161,11 +161,11 @@ STAGINGS: Mapping[str, Staging] = {
     "password-duplicate": Staging(
         "password-twice", "status=", act=_passwords(f"[{RELAY}]:587 {LOGIN}", f"[{RELAY}]:587 other:Gr33n")
     ),
-    # --- TLS
+    # TLS
     "tls-cipher-grade": Staging("cipher-grade", "status=", {"smtp_tls_mandatory_ciphers": "hihg"}),
     "starttls-missing": Staging("port-without-tls", "status=", relay={"no_starttls": True}),
     "certificate-not-yet-valid": Staging("clock", "status=", {"smtp_tls_security_level": "secure"}),
-    # With connections that are reused tlsproxy(8) says why, and smtp(8) the outcome.
+    # With reused connections tlsproxy(8) logs the reason, and smtp(8) the outcome.
     "certificate-issuer-tlsproxy": Staging(
         "ca-missing",
         "status=",
@@ -199,7 +199,7 @@ STAGINGS: Mapping[str, Staging] = {
         relay={"tls": "implicit", "port": 465},
         fault=Fault(step="handshake", action="cut"),
     ),
-    # Mails that are not even tried any more, in a log that was rotated after the first ones.
+    # Suspended deliveries, in a log that was rotated after the first attempts.
     "tls-handshake": Staging(
         "wrappermode-on-starttls",
         _SUSPENDED,
@@ -212,12 +212,12 @@ STAGINGS: Mapping[str, Staging] = {
         act=_mail_after_mail,
         begins=_SUSPENDED,
     ),
-    # --- network
+    # Network
     "dns-no-answer-understood": Staging(
         "resolver",
         "status=",
         {"relayhost": "[elsewhere.example.test]:587", "smtp_host_lookup": "dns"},
-        act=_answers_badly,
+        act=_bad_name_server,
     ),
     "host-unreachable": Staging("route", "status=", {"relayhost": "[192.0.2.9]:587"}),
     "filter-down": Staging("content-filter", "status=", {"content_filter": "smtp:[127.0.0.1]:10025"}),
@@ -225,7 +225,7 @@ STAGINGS: Mapping[str, Staging] = {
         "relay-down", "status=", {"smtp_mail_timeout": "2s"}, Fault(step="mail", action="hang")
     ),
     "greeting-refused": _reply("relay-policy", "greeting", "554 5.3.2 not accepting messages"),
-    # --- answers
+    # Answers
     "policy-dmarc": _reply(
         "dns-of-sender",
         "end_of_data",
@@ -233,23 +233,27 @@ STAGINGS: Mapping[str, Staging] = {
     ),
     "policy": _reply("policy", "mail", "554 5.7.0 rejected by the settings of this site"),
     "other": _reply("unknown", "data", "554 5.5.1 No valid recipients"),
-    # --- configuration
+    # Configuration
     "relayhost-syntax": Staging("relayhost-syntax", "throttling", {"relayhost": f"[{RELAY}]587"}),
     "transport-unavailable": Staging(
         "transport-unknown", "status=", {"relayhost": "", "default_transport": "nowhere"}
     ),
-    "bad-number": Staging("bad-number", "fatal: ", act=_broken("message_size_limit = 10MB")),
-    "empty-value": Staging("undefined-name", "fatal: ", act=_broken("myhostname = $mailname")),
+    "bad-number": Staging("bad-number", "fatal: ", act=_break_main_cf("message_size_limit = 10MB")),
+    "empty-value": Staging("undefined-name", "fatal: ", act=_break_main_cf("myhostname = $mailname")),
     "indented-line": Staging(
-        "indented-parameter", "fatal: ", act=_broken("inet_protocols = ipv4", f" relayhost = [{RELAY}]:587")
+        "indented-parameter",
+        "fatal: ",
+        act=_break_main_cf("inet_protocols = ipv4", f" relayhost = [{RELAY}]:587"),
     ),
-    "inet-interfaces": Staging("inet-interfaces", "fatal: ", act=_broken("inet_interfaces = 192.0.2.77")),
-    "inet-protocols": Staging("inet-protocols", "fatal: ", act=_broken("inet_protocols = ip4")),
-    "main-cf-syntax": Staging("main-cf", "fatal: ", act=_broken(f"relayhost [{RELAY}]:587")),
+    "inet-interfaces": Staging(
+        "inet-interfaces", "fatal: ", act=_break_main_cf("inet_interfaces = 192.0.2.77")
+    ),
+    "inet-protocols": Staging("inet-protocols", "fatal: ", act=_break_main_cf("inet_protocols = ip4")),
+    "main-cf-syntax": Staging("main-cf", "fatal: ", act=_break_main_cf(f"relayhost [{RELAY}]:587")),
     "main-cf-recursive": Staging(
-        "main-cf", "fatal: ", act=_broken("mydomain = $myhostname", "myhostname = app.$mydomain")
+        "main-cf", "fatal: ", act=_break_main_cf("mydomain = $myhostname", "myhostname = app.$mydomain")
     ),
-    "myorigin-file": Staging("mailname", "fatal: ", act=_broken("myorigin = /etc/nowhere/mailname")),
+    "myorigin-file": Staging("mailname", "fatal: ", act=_break_main_cf("myorigin = /etc/nowhere/mailname")),
     "mailbox-limit": Staging(
         "mailbox-limit",
         "fatal: ",
@@ -257,7 +261,7 @@ STAGINGS: Mapping[str, Staging] = {
         act=lambda s: s.mail("root@client.example.test"),
     ),
     "milter-down": Staging("milter", "Milter service", {"non_smtpd_milters": "inet:127.0.0.1:1"}),
-    # --- the host
+    # The host
     "resources": Staging("resources", "Too many open files", act=_few_descriptors),
     "no-resources": Staging(
         "resources", "status=", {"mail_spool_directory": "{folder}/spool"}, act=_full_mailbox
@@ -274,7 +278,7 @@ STAGINGS: Mapping[str, Staging] = {
 
 
 def record(name: str, folder: Path) -> list[str]:
-    """The log of one fault."""
+    """Return the log of one fault."""
     staging = STAGINGS[name]
     syslog = Syslog(Path("/dev/log"))
     ca = CA()
@@ -310,7 +314,7 @@ def _shortened(line: str, folder: Path) -> str:
 
 
 def main() -> None:
-    """Record all faults, or those that are named."""
+    """Record all faults, or those named on the command line."""
     if sys.argv[1:2] == ["--inside"]:
         with prepared() as folder:
             lines = record(sys.argv[2], folder)

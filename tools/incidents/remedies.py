@@ -1,8 +1,8 @@
-"""Faults of this host, mended by what `postward why` says: `python -m tools.incidents.remedies [NAME]...` prints the table.
+"""Tries the remedies of `postward why`: `python -m tools.incidents.remedies [NAME]...` prints a table.
 
-Each row of `FAULTS` happens to a real Postfix on a stage of its own (`stage.py`). A mail fails; log and host are read as
-`postward why` reads them; the remedy that stands at the fault's cause is run in a shell as it is printed; the next mail must
-reach the relay, and the incident must be over. Judged are the cause, the setting named and the remedy.
+Each row of `FAULTS` happens to a real Postfix on its own stage (`stage.py`). A mail fails; log and host are read as
+`postward why` reads them. The remedy of the fault's cause is run in a shell as it is printed. Then the next mail must
+reach the relay, and the incident must close. The table judges the cause, the setting and the remedy.
 """
 
 import json
@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from postward.agent.incidents import Incident, Incidents
+from postward.agent.incidents import Incident, IncidentTracker
 from postward.agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of
-from postward.agent.incidents.symptom import Certainty, Effect
+from postward.agent.incidents.model import Certainty, Effect
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
@@ -40,9 +40,9 @@ from tools.incidents.stage import (
 )
 
 _CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
-_SOON = 20.0  # seconds
-_THROTTLED = 90.0  # seconds: master(8) waits for one minute before it starts a daemon again that died
-# A remedy begins with its commands; what else could be done, and why, stands behind.
+_TIMEOUT = 20.0  # seconds
+_THROTTLE_TIMEOUT = 90.0  # seconds: master(8) throttles the restart of a daemon for one minute
+# A remedy begins with its commands; alternatives and explanations follow.
 _COMMANDS = re.compile(
     r"(?:postconf|postmap|postalias|postfix|postqueue|cp|rm) .*?(?=, or |; (?:or|and|ask|since) | \(|$)"
 )
@@ -52,13 +52,13 @@ Damage = Callable[[PostfixInstance], object]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is done to the host.
+    """A fault of the host.
 
     Attributes:
-        truth: what the fault is, of the catalogue's candidates.
-        setting: what was set wrongly, in Postfix's words.
-        main_cf: parameters beside those that send through the relay.
-        damage: what is done to files before Postfix starts.
+        truth: the fault, as a candidate of the catalogue.
+        setting: the wrong setting, as Postfix names it.
+        main_cf: parameters, besides those that send through the relay.
+        damage: changes files before Postfix starts.
     """
 
     truth: str
@@ -98,7 +98,8 @@ def _override(postfix: PostfixInstance) -> None:
     path.write_text(path.read_text().replace(line, f"{line}  -o smtp_tls_wrappermode=yes\n"))
 
 
-_PASSWORDS, _SENDERS = "smtp_sasl_password_maps", "sender_dependent_relayhost_maps"
+_PASSWORDS = "smtp_sasl_password_maps"
+_SENDERS = "sender_dependent_relayhost_maps"
 
 FAULTS: Mapping[str, Fault] = {
     "wrapper mode on 587": _parameter("wrappermode-on-starttls", "smtp_tls_wrappermode", "yes"),
@@ -107,11 +108,19 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "wrapper mode by -o": Fault("wrappermode-on-starttls", "smtp_tls_wrappermode", damage=_override),
     "wrapper mode, no level": _parameter(
-        "wrappermode-without-encryption", "smtp_tls_security_level", "may", smtp_tls_wrappermode="yes",
-        relayhost=f"[{RELAY}]:465", smtp_sasl_password_maps=f"inline:{{[{RELAY}]:465={LOGIN}}}",
+        "wrappermode-without-encryption",
+        "smtp_tls_security_level",
+        "may",
+        smtp_tls_wrappermode="yes",
+        relayhost=f"[{RELAY}]:465",
+        smtp_sasl_password_maps=f"inline:{{[{RELAY}]:465={LOGIN}}}",
     ),
     "465 without wrapper mode": _parameter(
-        "implicit-tls-port", "smtp_tls_wrappermode", "no", relayhost=f"[{RELAY}]:465", smtp_helo_timeout="2s",
+        "implicit-tls-port",
+        "smtp_tls_wrappermode",
+        "no",
+        relayhost=f"[{RELAY}]:465",
+        smtp_helo_timeout="2s",
         smtp_sasl_password_maps=f"inline:{{[{RELAY}]:465={LOGIN}}}",
     ),
     "TLS off": _parameter("tls-off", "smtp_tls_security_level", "none"),
@@ -136,36 +145,40 @@ FAULTS: Mapping[str, Fault] = {
     "mail kept back": _parameter("defer-transports", "defer_transports", "smtp"),
     "a dead end": _parameter("default-transport", "default_transport", "error:no mail from here"),
     "generic index gone": Fault(
-        "index-missing", "smtp_generic_maps", {"smtp_generic_maps": "hash:{etc}/generic"}, _index_gone("generic")
+        "index-missing",
+        "smtp_generic_maps",
+        {"smtp_generic_maps": "hash:{etc}/generic"},
+        _index_gone("generic"),
     ),
     "relays by sender, index gone": Fault(
         "index-missing", _SENDERS, {_SENDERS: "hash:{etc}/senders"}, _index_gone("senders")
     ),
-}  # fmt: skip
+}
 
 
 @dataclass
 class Outcome:
-    """What became of a fault.
+    """The result of a fault.
 
     Attributes:
-        cause: right, near (right, with a fact left to look at), ambiguous (it is among those named), or wrong.
+        name: name of the fault.
+        cause: right, likely, ambiguous (it is among the causes named), or wrong.
         setting: right or wrong.
-        fix: right, wrong, or person where the remedy is no command.
-        remedy: what was run, or shown.
-        told: the causes named.
+        remedy_works: yes, no, or manual if the remedy is not a command.
+        remedy: the remedy that was run, or printed.
+        causes: the causes named.
     """
 
     name: str
     cause: str
     setting: str
-    fix: str
+    remedy_works: str
     remedy: str
-    told: str
+    causes: str
 
 
-def _incidents(syslog: Syslog) -> Incidents:
-    incidents = Incidents(RelayNames(), lambda: datetime.now().astimezone())
+def _tracker(syslog: Syslog) -> IncidentTracker:
+    incidents = IncidentTracker(RelayNames(), lambda: datetime.now().astimezone())
     for line in list(syslog.lines):
         record, event = parse(line)
         if record is not None and event is not None:
@@ -173,21 +186,19 @@ def _incidents(syslog: Syslog) -> Incidents:
     return incidents
 
 
-def _going_on(syslog: Syslog) -> list[Incident]:
-    return [
-        incident for incident in _incidents(syslog).open if incident.worst in {Effect.LOST, Effect.DELAYED}
-    ]
+def _open_incidents(syslog: Syslog) -> list[Incident]:
+    return [incident for incident in _tracker(syslog).open if incident.worst in {Effect.LOST, Effect.DELAYED}]
 
 
 def _diagnosed(syslog: Syslog, config_directory: Path) -> Diagnosis:
     facts = read_host_facts(Postfix(config_directory), None, None)
-    going_on = _going_on(syslog)
-    signs = {incident.symptom for incident in going_on}
-    return diagnose(going_on[0], facts, proofs_of(None, facts), signs)
+    incidents = _open_incidents(syslog)
+    symptoms = {incident.symptom for incident in incidents}
+    return diagnose(incidents[0], facts, proofs_of(None, facts), symptoms)
 
 
-def happen(name: str, folder: Path, ca: CA, relays: Mapping[int, Relay], syslog: Syslog) -> Outcome:
-    """One fault, from the mail that fails to the mail that arrives."""
+def try_remedy(name: str, folder: Path, ca: CA, relays: Mapping[int, Relay], syslog: Syslog) -> Outcome:
+    """Run one fault, from the mail that fails to the mail that arrives."""
     fault = FAULTS[name]
     postfix = laid_out(folder, ca, fault.main_cf)
     fault.damage(postfix)
@@ -195,26 +206,26 @@ def happen(name: str, folder: Path, ca: CA, relays: Mapping[int, Relay], syslog:
     with postfix:
         stage = Stage(folder, postfix, relays[587], syslog)
         stage.mail()
-        wait_for(lambda: _going_on(syslog), _SOON, f"{name}: an incident")
+        wait_for(lambda: _open_incidents(syslog), _TIMEOUT, f"{name}: an incident")
         diagnosis = _diagnosed(syslog, postfix.config_directory)
-        told = " | ".join(cause.id for cause in diagnosis.causes)
+        causes = " | ".join(cause.id for cause in diagnosis.causes)
         found = next((cause for cause in diagnosis.causes if cause.id == fault.truth), None)
         if found is None:
-            return Outcome(name, "wrong", "wrong", "wrong", "", told)
-        cause = {Certainty.CERTAIN: "right", Certainty.LIKELY: "near", Certainty.AMBIGUOUS: "ambiguous"}[
+            return Outcome(name, "wrong", "wrong", "no", "", causes)
+        cause = {Certainty.CERTAIN: "right", Certainty.LIKELY: "likely", Certainty.AMBIGUOUS: "ambiguous"}[
             diagnosis.certainty
         ]
         setting = "right" if fault.setting in f"{found.parameter} {found.where}" else "wrong"
         commands = _COMMANDS.match(found.remedy)
         if commands is None:
-            return Outcome(name, cause, setting, "person", found.remedy, told)
-        fix = "right" if _mends(commands[0], stage, relays) else "wrong"
+            return Outcome(name, cause, setting, "manual", found.remedy, causes)
+        works = "yes" if _repairs(commands[0], stage, relays) else "no"
     return Outcome(
-        name, cause, setting, fix, commands[0].replace(f"-c {postfix.config_directory} ", ""), told
+        name, cause, setting, works, commands[0].replace(f"-c {postfix.config_directory} ", ""), causes
     )
 
 
-def _mends(commands: str, stage: Stage, relays: Mapping[int, Relay]) -> bool:
+def _repairs(commands: str, stage: Stage, relays: Mapping[int, Relay]) -> bool:
     before = sum(len(relay.messages) for relay in relays.values())
     subprocess.run(
         ["/bin/sh", "-ec", commands], check=True, capture_output=True, env={"PATH": ADMIN_PATH}, cwd="/"
@@ -227,9 +238,12 @@ def _mends(commands: str, stage: Stage, relays: Mapping[int, Relay]) -> bool:
         return sum(len(relay.messages) for relay in relays.values()) > before
 
     try:
-        wait_for(arrived, _THROTTLED if any("throttling" in line for line in stage.syslog.lines) else _SOON)
+        wait_for(
+            arrived,
+            _THROTTLE_TIMEOUT if any("throttling" in line for line in stage.syslog.lines) else _TIMEOUT,
+        )
         stage.postfix.flush()
-        wait_for(lambda: not _going_on(stage.syslog), _SOON, "the end of the incident")
+        wait_for(lambda: not _open_incidents(stage.syslog), _TIMEOUT, "the incident to close")
     except AssertionError:
         return False
     return True
@@ -245,7 +259,7 @@ def _relays(ca: CA) -> Iterator[Mapping[int, Relay]]:
 
 
 def _inside(names: list[str]) -> None:
-    """On the stage: all of them, one after the other; a line of JSON for each."""
+    """Run faults on the stage, one after the other, and print the result of each as a line of JSON."""
     with prepared() as folder:
         ca = CA()
         ca.write(folder)
@@ -255,26 +269,34 @@ def _inside(names: list[str]) -> None:
             for number, name in enumerate(names):
                 place = folder / str(number)
                 place.mkdir(mode=0o755)
-                sys.stdout.write(f"{json.dumps(asdict(happen(name, place, ca, relays, syslog)))}\n")
+                sys.stdout.write(f"{json.dumps(asdict(try_remedy(name, place, ca, relays, syslog)))}\n")
                 sys.stdout.flush()
 
 
 def outcomes(names: list[str]) -> list[Outcome]:
-    """What becomes of these faults."""
+    """Run these faults on a stage and return their results."""
     done = run_apart("tools.incidents.remedies", "--inside", *names)
     return [Outcome(**json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def shown(rows: list[Outcome]) -> str:
-    """The table and its sums."""
-    lines = [f"{row.name:30} {row.cause:10} {row.setting:8} {row.fix:7} {row.remedy}" for row in rows]
-    sums = {part: Counter(getattr(row, part) for row in rows) for part in ("cause", "setting", "fix")}
-    told = "; ".join(
-        f"{part}: {', '.join(f'{number} {word}' for word, number in count.most_common())}"
+def report(rows: list[Outcome]) -> str:
+    """Return the table and its sums."""
+    lines = [
+        f"{row.name:30} {row.cause:10} {row.setting:8} {row.remedy_works:7} {row.remedy}" for row in rows
+    ]
+    sums = {
+        part: Counter(getattr(row, part) for row in rows) for part in ("cause", "setting", "remedy_works")
+    }
+    counts = "; ".join(
+        f"{part}: {', '.join(f'{number} {result}' for result, number in count.most_common())}"
         for part, count in sums.items()
     )
     return "\n".join(
-        [f"{'fault':30} {'cause':10} {'setting':8} {'fix':7} remedy", *lines, f"{len(rows)} faults; {told}"]
+        [
+            f"{'fault':30} {'cause':10} {'setting':8} {'works':7} remedy",
+            *lines,
+            f"{len(rows)} faults; {counts}",
+        ]
     )
 
 
@@ -283,7 +305,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--inside"]:
         _inside(sys.argv[2:])
         return
-    sys.stdout.write(f"{shown(outcomes(sys.argv[1:] or list(FAULTS)))}\n")
+    sys.stdout.write(f"{report(outcomes(sys.argv[1:] or list(FAULTS)))}\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""A stage for faults: a real Postfix with a relay in a network and a mount namespace of its own.
+"""A stage for faults: a real Postfix with a relay, in its own network and mount namespaces.
 
-Relays have their usual ports, names come from a hosts file of the stage, and what Postfix says goes to a syslog socket, as on
-a host. Nothing of the machine is touched. `run_apart` starts a module there; `prepared` makes the place ready inside.
+Relays have their usual ports, names come from the stage's hosts file, and Postfix logs to a syslog socket, as on a
+host. Nothing on the machine changes. `run_apart` starts a module in the namespaces; `prepared` sets them up from
+inside.
 """
 
 import os
@@ -24,15 +25,15 @@ USER, PASSWORD = "relay-user", "Gr33n-Fern-s3cret"
 LOGIN = f"{USER}:{PASSWORD}"
 NAMESERVER = "127.0.0.53"
 SENDER = "app@app.example.test"
-_FOLDER = "POSTWARD_STAGE"  # tells the inside where it may write
+_FOLDER = "POSTWARD_STAGE"  # environment variable: the folder of the stage
 _HOSTS = f"127.0.0.1 localhost client.example.test {RELAY}\n"
 _HEADER = re.compile(r"<\d+>(\w{3} [ \d]\d [\d:]{8}) (.*)", re.DOTALL)
 
 
 def run_apart(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a module in namespaces of its own; what it prints is the result's."""
+    """Run a module in its own namespaces and return its output."""
     command = ["unshare", "--net", "--mount", sys.executable, "-m", module, *arguments]
-    # Removed from outside: what is mounted in it is gone only with the namespace.
+    # Removed from outside, because mounts in it end only with the namespace.
     with tempfile.TemporaryDirectory(prefix="stage-") as folder:
         Path(folder).chmod(0o755)
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", _FOLDER: folder}
@@ -41,7 +42,7 @@ def run_apart(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def prepared() -> Iterator[Path]:
-    """In the namespaces: loopback is up, 192.0.2.0/24 unreachable, and what the machine has is hidden. A folder for the stage."""
+    """Set up the namespaces: loopback is up, 192.0.2.0/24 unreachable, host files are hidden. Returns the folder."""
     folder = Path(os.environ[_FOLDER])
     try:
         for command in (
@@ -59,13 +60,13 @@ def prepared() -> Iterator[Path]:
 
 
 def put_over(path: Path, mine: Path, text: str) -> None:
-    """A file of the machine has another text, here alone."""
+    """Replace the text of a file in this mount namespace only."""
     mine.write_text(text)
     subprocess.run(["mount", "--bind", str(mine), str(path)], check=True)
 
 
 class Syslog:
-    """What listens at /dev/log, and its lines as a syslog daemon writes them."""
+    """A listener at /dev/log; `lines` are as a syslog daemon writes them."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -90,21 +91,21 @@ class Stage:
     syslog: Syslog
 
     def mail(self, to: str = "bob@dest.example.test", body: str = "A test.\n") -> None:
-        """One mail; that it cannot be submitted may be the fault."""
+        """Submit a mail; a failure to submit may be the fault."""
         try:
             self.postfix.sendmail(to, sender=SENDER, body=body)
         except PostfixError:
             return
 
     def main_cf(self, *lines: str) -> None:
-        """Lines at the end of main.cf of a Postfix that runs, as an editor leaves them."""
+        """Append lines to main.cf while Postfix runs, as an editor would."""
         path = self.postfix.config_directory / "main.cf"
         path.write_text(path.read_text() + "".join(f"{line}\n" for line in lines))
         self.postfix.settle()
 
 
 def laid_out(folder: Path, ca: CA, main_cf: Mapping[str, str], relay_port: int = 587) -> PostfixInstance:
-    """A Postfix that sends through the relay, with these parameters besides; `{etc}` and `{folder}` stand for its folders."""
+    """Return a Postfix that sends through the relay; `{etc}` and `{folder}` in parameters stand for its folders."""
     values = {
         "maillog_file": "",
         "relayhost": f"[{RELAY}]:587",
@@ -126,7 +127,7 @@ def laid_out(folder: Path, ca: CA, main_cf: Mapping[str, str], relay_port: int =
 
 
 def table(postfix: PostfixInstance, name: str, text: str) -> Path:
-    """A table beside main.cf, with its index."""
+    """Write a table beside main.cf and build its index."""
     path = postfix.config_directory / name
     path.write_text(text)
     postfix.build_table(path)

@@ -1,6 +1,6 @@
-"""The logs of staged faults, and what `postward why` makes of each: right, ambiguous or wrong. `python -m tools.incidents.traps`.
+"""Judges the diagnoses of logs of staged faults: `python -m tools.incidents.traps` prints right, ambiguous or wrong.
 
-`diagnoses.tsv` beside the logs says what each fault really was, of the catalogue's candidates.
+`diagnoses.tsv` beside the logs has the fault of each, as candidates of the catalogue.
 """
 
 import sys
@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from postward.agent.incidents.diagnosis import Diagnosis, diagnose
+from postward.agent.incidents.model import Certainty, Effect
 from postward.agent.incidents.replay import read_logs
-from postward.agent.incidents.symptom import Certainty, Effect
-from postward.agent.incidents.tracker import Incidents
 from postward.agent.metrics.labels import RelayNames
 
 CORPUS = Path(__file__).parents[2] / "tests" / "corpus"
@@ -21,23 +20,23 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 class Verdict(NamedTuple):
-    """What was made of a log.
+    """A log, its fault and its diagnoses.
 
     Attributes:
-        log: its name.
-        truth: what the fault was: candidates of the catalogue.
-        verdict: right, ambiguous (the truth is among the causes named), silent or wrong.
-        told: what was said.
+        log: name of the log.
+        truth: the fault, as candidates of the catalogue.
+        verdict: right, ambiguous (the fault is among the causes named), silent or wrong.
+        diagnoses: the diagnoses as text.
     """
 
     log: str
     truth: frozenset[str]
     verdict: str
-    told: str
+    diagnoses: str
 
 
 def truths() -> dict[str, frozenset[str]]:
-    """What each fault was, by log; nothing where mail went out and the log shows no fault."""
+    """Return the fault of each log; an empty set if the log shows no fault."""
     lines = [
         line
         for folder in (TRAPS, SYMPTOM_LOGS)
@@ -49,27 +48,27 @@ def truths() -> dict[str, frozenset[str]]:
 
 
 def path_of(log: str) -> Path:
-    """Where a log of `truths` lies."""
+    """Return the path of a log of `truths`."""
     return TRAPS / log if (TRAPS / log).exists() else SYMPTOM_LOGS / log
 
 
 def diagnosed(path: Path) -> list[tuple[str, Effect, Diagnosis]]:
-    """Symptom, effect and diagnosis of each incident of a log."""
-    incidents: Incidents = read_logs([path], RelayNames(), NOW)
-    signs = {incident.symptom for incident in incidents.open}
+    """Return symptom, effect and diagnosis of each incident of a log."""
+    incidents = read_logs([path], RelayNames(), NOW)
+    symptoms = {incident.symptom for incident in incidents.open}
     return [
-        (incident.symptom, incident.worst, diagnose(incident, signs=signs))
+        (incident.symptom, incident.worst, diagnose(incident, open_symptoms=symptoms))
         for incident in (*incidents.open, *incidents.closed)
     ]
 
 
 def judge(log: str, truth: frozenset[str]) -> Verdict:
-    """Compare what is said of a log with what the fault was."""
-    found = diagnosed(path_of(log))
-    sure = {d.causes[0].id for _, _, d in found if d.certainty is not Certainty.AMBIGUOUS}
-    named = {cause.id for _, _, d in found for cause in d.causes}
-    told = "; ".join(
-        f"{symptom} ({d.certainty}: {' | '.join(c.id for c in d.causes)})" for symptom, _, d in found
+    """Compare the diagnoses of a log with its fault."""
+    incidents = diagnosed(path_of(log))
+    sure = {d.causes[0].id for _, _, d in incidents if d.certainty is not Certainty.AMBIGUOUS}
+    named = {cause.id for _, _, d in incidents for cause in d.causes}
+    diagnoses = "; ".join(
+        f"{symptom} ({d.certainty}: {' | '.join(c.id for c in d.causes)})" for symptom, _, d in incidents
     )
     if sure - truth or (truth and named and not truth & named):
         verdict = "wrong"
@@ -79,7 +78,7 @@ def judge(log: str, truth: frozenset[str]) -> Verdict:
         verdict = "ambiguous"
     else:
         verdict = "silent"
-    return Verdict(log, truth, verdict, told or "nothing")
+    return Verdict(log, truth, verdict, diagnoses or "nothing")
 
 
 def main() -> None:
@@ -87,7 +86,7 @@ def main() -> None:
     verdicts = [judge(log, truth) for log, truth in truths().items()]
     for row in verdicts:
         sys.stdout.write(
-            f"{row.verdict:10} {row.log:42} {'+'.join(sorted(row.truth)) or '-':24} {row.told}\n"
+            f"{row.verdict:10} {row.log:42} {'+'.join(sorted(row.truth)) or '-':24} {row.diagnoses}\n"
         )
     sums = Counter(row.verdict for row in verdicts)
     sys.stdout.write(

@@ -1,1 +1,1 @@
-"""Symptoms and their candidate causes, as tables."""
+"""The catalogue: symptoms and their candidate causes, as tables."""

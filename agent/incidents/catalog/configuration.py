@@ -1,202 +1,603 @@
 """Symptoms of Postfix's own configuration: next hops, tables, transports, parameters."""
 
-from postward.agent.incidents.symptom import Candidate, Certainty, Effect, Resolution, Symptom, words
+from postward.agent.incidents.catalog.symptom import Candidate, Resolution, Symptom, pattern
+from postward.agent.incidents.model import Certainty, Effect
 from postward.parsers import Cause
 
-_HOST = "relay.host, relay.port"
-
-
-def _next_hop(
-    name: str, title: str, says: str, what: str, proof: str, remedy: str = "{set relayhost=[HOST]:PORT}"
-) -> Symptom:
-    return Symptom(
-        name, title, (Candidate(name, what, _HOST, "relayhost", remedy, proofs=(proof,)),), says=words(says)
-    )
-
-
-_NOTE = Effect.NOTE
-
-
-def _fatal(
-    name: str,
-    title: str,
-    says: str,
-    candidate: Candidate,
-    *,
-    daemon: str = "",
-    proof: Resolution = Resolution.STARTED,
-    effect: Effect = Effect.DELAYED,
-) -> Symptom:
-    return Symptom(name, title, (candidate,), daemon=daemon, says=words(says), proof=proof, effect=effect)
-
-
 SYMPTOMS: tuple[Symptom, ...] = (
-    # --- next hops that smtp(8) dies of
-    _next_hop("relayhost-bracket", "smtp(8) dies: a bracket is missing in relayhost", r'missing "\]" in server description',
-              "`[` without `]`", "relayhost-bracket-unbalanced"),
-    _next_hop("relayhost-url", "smtp(8) dies: relayhost is written as a URL", r"server description: \S*://", "relayhost takes no URL",
-              "relayhost-as-url"),
-    _next_hop("relayhost-transport", "smtp(8) dies: relayhost begins with a transport", r"server description: [a-z]+:\[",
-              "smtp: belongs into transport_maps or default_transport, not into relayhost", "relayhost-with-transport"),
-    _next_hop("relayhost-port-inside", "smtp(8) dies: the port of relayhost stands inside the brackets",
-              r"server description: \[[^\]]*:\w+\]", "the port stands behind the bracket", "relayhost-port-in-brackets"),
-    _next_hop("relayhost-quoted", "smtp(8) dies: relayhost stands in quotes", r'server description: "', "main.cf knows no quotes",
-              "quoted-value"),
-    _next_hop("relayhost-comment", "smtp(8) dies: a comment stands behind relayhost", r"server description: #",
-              "main.cf knows no comments behind a value: `#` is taken for a second relay, and tried when the first one fails",
-              "inline-comment"),
-    _next_hop("relayhost-port-name", "smtp(8) dies: the port of relayhost is a name that nobody knows", r"unknown service: \S+/tcp",
-              "the name is not in /etc/services, or not in the chroot's copy", "relayhost-port-name-unknown"),
-    _next_hop("relayhost-syntax", "smtp(8) dies of a next hop that it does not understand", r"in server description", "the next hop is "
-              "misspelt", "relayhost-no-host"),
-    # --- transports
+    # Next hops that make smtp(8) exit
     Symptom(
-        "transport-dead-end", "mail for other hosts is bounced on purpose: the transport is error",
-        (Candidate("default-transport", "default_transport or relay_transport = error, as some cloud images have it",
-                   "main_cf.default_transport", "default_transport, relay_transport", "{remove default_transport}",
-                   proofs=("default-transport-dead-end",)),),
-        cause=Cause.LOCAL_CONFIG, daemon="error", says=words(r"^status=bounced"), effect=Effect.LOST,
+        id="relayhost-bracket",
+        title="smtp(8) exits: relayhost has an unbalanced bracket",
+        text=pattern(r'missing "\]" in server description'),
+        candidates=(
+            Candidate(
+                id="relayhost-bracket",
+                what="relayhost has a `[` without a `]`",
+                setting="relay.host, relay.port",
+                parameter="relayhost",
+                remedy="{set relayhost=[HOST]:PORT}",
+                lint_decides=("relayhost-bracket-unbalanced",),
+            ),
+        ),
     ),
     Symptom(
-        "transport-deferred", "mail is kept back on purpose: its transport is deferred",
-        (Candidate("defer-transports", "the transport stands in defer_transports", "main_cf.defer_transports", "defer_transports",
-                   "{remove defer_transports} && {flush}"),),
-        cause=Cause.LOCAL_CONFIG, says=words("deferred transport"),
+        id="relayhost-url",
+        title="smtp(8) exits: relayhost is written as a URL",
+        text=pattern(r"server description: \S*://"),
+        candidates=(
+            Candidate(
+                id="relayhost-url",
+                what="relayhost does not accept a URL",
+                setting="relay.host, relay.port",
+                parameter="relayhost",
+                remedy="{set relayhost=[HOST]:PORT}",
+                lint_decides=("relayhost-as-url",),
+            ),
+        ),
     ),
     Symptom(
-        "resolver-failed", "Postfix cannot find out where mail goes",
-        (Candidate("routing-table", "a table of routes cannot be read", "main_cf.transport_maps", "transport_maps, "
-                   "sender_dependent_relayhost_maps", "postmap the table that trivial-rewrite(8) names, then {reload}",
-                   "the warnings of trivial-rewrite(8) before this line name the table"),),
-        Certainty.LIKELY, Cause.LOCAL_CONFIG, says=words("address resolver (?:failure|loop)"),
+        id="relayhost-transport",
+        title="smtp(8) exits: relayhost begins with a transport",
+        text=pattern(r"server description: [a-z]+:\["),
+        candidates=(
+            Candidate(
+                id="relayhost-transport",
+                what="smtp: belongs in transport_maps or default_transport, not in relayhost",
+                setting="relay.host, relay.port",
+                parameter="relayhost",
+                remedy="{set relayhost=[HOST]:PORT}",
+                lint_decides=("relayhost-with-transport",),
+            ),
+        ),
     ),
     Symptom(
-        "transport-unavailable", "mail waits for a transport that master.cf does not have, or that does not run",
-        (Candidate("transport-unknown", "transport_maps, default_transport or the like name a service that is not in master.cf, or that dies",
-                   "main_cf.default_transport", "master.cf", "correct the name, or add the service to master.cf; then {reload}",
-                   "qmgr's warning names the service", ("transport-unknown",)),),
-        Certainty.LIKELY, Cause.LOCAL_CONFIG, says=words("mail transport unavailable|unknown mail transport"),
-    ),
-    # --- tables
-    Symptom(
-        "alias-table", "the aliases cannot be looked up: mail for this host waits",
-        (Candidate("alias-index", "newaliases was never run, or the index is damaged", "/etc/aliases", "alias_maps", "{newaliases}"),),
-        cause=Cause.LOCAL_CONFIG, says=words("alias database unavailable"),
-    ),
-    _fatal("routing-table", "a table of relays by sender cannot be read: mail waits", r"sender_dependent_relayhost_maps (?:lookup|map)|"
-           r"(?:transport_maps|sender_dependent_default_transport_maps) lookup",
-           Candidate("index-missing", "the table's index is missing or damaged", "relay.senders", "sender_dependent_relayhost_maps",
-                     "{rebuild sender_dependent_relayhost_maps}"), daemon="trivial-rewrite", proof=Resolution.LEFT),
-    Symptom(
-        "generic-table", "smtp(8) dies: smtp_generic_maps cannot be looked up",
-        (Candidate("index-missing", "the table's index is missing or damaged", "host.rewrite_sender", "smtp_generic_maps",
-                   "{postmap smtp_generic_maps}"),),
-        says=words("smtp_generic_maps map lookup problem"),
+        id="relayhost-port-inside",
+        title="smtp(8) exits: the port in relayhost is inside the brackets",
+        text=pattern(r"server description: \[[^\]]*:\w+\]"),
+        candidates=(
+            Candidate(
+                id="relayhost-port-inside",
+                what="the port belongs after the bracket",
+                setting="relay.host, relay.port",
+                parameter="relayhost",
+                remedy="{set relayhost=[HOST]:PORT}",
+                lint_decides=("relayhost-port-in-brackets",),
+            ),
+        ),
     ),
     Symptom(
-        "map-without-type", "a daemon dies: a table is named without its type",
-        (Candidate("map-type-missing", "Postfix expects type:name, as in hash:/etc/postfix/sasl_passwd", "relay.password_file",
-                   "the parameter that names the table", "write the type in front, then {reload}", proofs=("map-without-type",)),),
-        says=words(r'expecting "type:name" form'),
-    ),
-    _fatal("table-syntax", "a line of a table of patterns is wrong, and skipped", r"(?:regexp|pcre|cidr) map \S+ line \d+",
-           Candidate("table-line", "Postfix leaves the rule out, and mail goes out without it", "main_cf", "the table that the line names",
-                     "correct the line, then {reload}"), effect=_NOTE),
-    # --- parameters
-    Symptom(
-        "bad-boolean", "a daemon dies: a parameter is neither yes nor no",
-        (Candidate("bad-boolean", "Postfix knows yes and no, and not true, 1 or on", "main_cf", "the parameter in the line",
-                   "write yes or no, then {reload}"),),
-        says=words("bad boolean configuration"),
-    ),
-    _fatal("bad-number", "a program dies: a parameter is no number, or no time", r"bad numerical configuration|invalid .*time (?:value|unit)"
-           r"|bad time configuration|parameter \S+: bad time value|unknown time unit",
-           Candidate("bad-number", "Postfix wants a plain number, or a number with s, m, h, d or w", "main_cf", "the parameter in the line",
-                     "write the number, then {reload}"), proof=Resolution.LEFT),
-    Symptom(
-        "empty-value", "a daemon dies: a parameter is empty, or too short or long",
-        (Candidate("undefined-name", "a $name in it does not exist, so that nothing is left", "main_cf", "the parameter in the line",
-                   "correct the value, then {reload}"),),
-        says=words("bad string length"),
+        id="relayhost-quoted",
+        title="smtp(8) exits: relayhost is in quotes",
+        text=pattern('server description: "'),
+        candidates=(
+            Candidate(
+                id="relayhost-quoted",
+                what="main.cf does not support quotes",
+                setting="relay.host, relay.port",
+                parameter="relayhost",
+                remedy="{set relayhost=[HOST]:PORT}",
+                lint_decides=("quoted-value",),
+            ),
+        ),
     ),
     Symptom(
-        "master-option-blanks", "a daemon dies: a -o setting of master.cf has blanks around =",
-        (Candidate("master-option", "-o name = value is three words", "-", "master.cf", "write -o name=value, then {reload}"),),
-        says=words(r'invalid "-o \S+" option value'),
-    ),
-    _fatal("master-fields", "Postfix cannot read master.cf", r"bad field count|cannot execute \S*postconf",
-           Candidate("master-line", "a line of master.cf has too few columns", "-", "master.cf", "correct the line that "
-                     "`postconf -M` names, then {reload}"), proof=Resolution.LEFT),
-    _fatal("indented-line", "a line of main.cf begins with a blank and went into the one above", r"unknown \S+ value \"\w+\" in \"[^\"]*\s\w+ = ",
-           Candidate("indented-parameter", "a line that begins with a blank continues the line above, so that its own parameter is not set",
-                     "main_cf", "main.cf", "take the blank away, then {reload}")),
-    _fatal("mynetworks-host-bits", "Postfix answers every client with an error: mynetworks is wrong", "non-null host address bits",
-           Candidate("mynetworks", "an address of mynetworks has bits behind its prefix", "host.mynetworks", "mynetworks",
-                     "write the network that the line names, then {apply}"), daemon="smtpd", proof=Resolution.ACCEPTED),
-    Symptom(
-        "client-not-allowed", "programs that submit by SMTP are refused",
-        (Candidate("mynetworks-missing", "the client's network is not in mynetworks", "host.mynetworks", "mynetworks",
-                   "add the network in the line to host.mynetworks, then {apply}"),),
-        daemon="smtpd", says=words(r"reject: RCPT .*Relay access denied"), effect=Effect.REJECTED, proof=Resolution.ACCEPTED,
+        id="relayhost-comment",
+        title="smtp(8) exits: relayhost is followed by a comment",
+        text=pattern("server description: #"),
+        candidates=(
+            Candidate(
+                id="relayhost-comment",
+                what=(
+                    "main.cf does not support comments after a value: `#` is read as a second relay, which "
+                    "Postfix tries when the first fails"
+                ),
+                setting="relay.host, relay.port",
+                parameter="relayhost",
+                remedy="{set relayhost=[HOST]:PORT}",
+                lint_decides=("inline-comment",),
+            ),
+        ),
     ),
     Symptom(
-        "client-lookup-failed", "programs that submit by SMTP are put off: a lookup fails",
-        (Candidate("smtpd-table", "a table or list of smtpd(8) cannot be used", "host.mynetworks", "mynetworks and the tables of smtpd(8)",
-                   "correct what the warnings of smtpd(8) name, then {reload}", "the warnings of smtpd(8) before this line"),),
-        Certainty.LIKELY, daemon="smtpd", says=words(r"reject: .*Temporary lookup failure"), proof=Resolution.ACCEPTED,
-    ),
-    _fatal("inet-interfaces", "Postfix does not start: inet_interfaces names an address that this host does not have",
-           r"inet_interfaces: (?:no local interface|host not found)",
-           Candidate("inet-interfaces", "the address or name is not of this host, or IPv6 is off", "host.inet_interfaces, host.inet_protocols",
-                     "inet_interfaces, inet_protocols", "{set inet_interfaces=loopback-only}; without IPv6 {set inet_protocols=ipv4}")),
-    _fatal("inet-protocols", "Postfix does not start: inet_protocols is misspelt", r"unknown inet_protocols value",
-           Candidate("inet-protocols", "Postfix knows all, ipv4 and ipv6", "host.inet_protocols", "inet_protocols", "{set inet_protocols=all}")),
-    _fatal("main-cf-syntax", "Postfix cannot read main.cf", r"missing '=' after attribute name|macro processing error",
-           Candidate("main-cf", "a line of main.cf is no name = value, or a value refers to itself", "main_cf", "main.cf",
-                     "correct the line that the log names")),
-    _fatal("myorigin-file", "Postfix cannot read its configuration: the file that myorigin names is missing or empty",
-           r"myorigin file|mailname: cannot open",
-           Candidate("mailname", "Debian's myorigin = /etc/mailname needs that file", "host.myorigin", "myorigin",
-                     "write host.myorigin, then {apply}; or hostname -f > /etc/mailname")),
-    _fatal("mailbox-limit", "local(8) dies: mailbox_size_limit is smaller than message_size_limit", "mailbox_size_limit is smaller",
-           Candidate("mailbox-limit", "the limit of a mailbox must not be below that of a message", "main_cf.mailbox_size_limit",
-                     "mailbox_size_limit", "{set mailbox_size_limit=0}")),
-    Symptom(
-        "milter-down", "a mail filter (milter) does not answer: mail is refused at submission",
-        (Candidate("milter", "the filter's service is down, or its socket is out of reach", "main_cf.non_smtpd_milters",
-                   "non_smtpd_milters, smtpd_milters", "start the filter, or {set milter_default_action=accept}"),),
-        says=words(r"connect to Milter service|milter.*(?:unreadable|can't)"), daemon="cleanup|smtpd", proof=Resolution.LEFT,
-    ),
-    # --- worth knowing, mail goes out
-    Symptom(
-        "restart-needed", "a changed parameter is not in force: Postfix must be stopped and started",
-        (Candidate("restart", "a reload does not change inet_interfaces and inet_protocols", "host.inet_interfaces, host.inet_protocols",
-                   "inet_interfaces, inet_protocols", "{restart}"),),
-        daemon="master", says=words(r"ignoring inet_\w+ (?:parameter value )?change|to change inet_\w+, stop and start"),
-        effect=_NOTE, proof=Resolution.STARTED,
+        id="relayhost-port-name",
+        title="smtp(8) exits: the port in relayhost is an unknown service name",
+        text=pattern(r"unknown service: \S+/tcp"),
+        candidates=(
+            Candidate(
+                id="relayhost-port-name",
+                what="the name is not in /etc/services, or not in the chroot's copy of it",
+                setting="relay.host, relay.port",
+                parameter="relayhost",
+                remedy="{set relayhost=[HOST]:PORT}",
+                lint_decides=("relayhost-port-name-unknown",),
+            ),
+        ),
     ),
     Symptom(
-        "master-duplicate", "a service stands twice in master.cf",
-        (Candidate("master-duplicate", "the last line holds, and edits of the other do nothing", "-", "master.cf",
-                   "delete one of them, then {reload}"),),
-        says=words("duplicate master.cf entry"), effect=_NOTE, proof=Resolution.STARTED,
+        id="relayhost-syntax",
+        title="smtp(8) exits: it cannot parse a next hop",
+        text=pattern("in server description"),
+        candidates=(
+            Candidate(
+                id="relayhost-syntax",
+                what="the next hop is misspelt",
+                setting="relay.host, relay.port",
+                parameter="relayhost",
+                remedy="{set relayhost=[HOST]:PORT}",
+                lint_decides=("relayhost-no-host",),
+            ),
+        ),
+    ),
+    # Transports
+    Symptom(
+        id="transport-dead-end",
+        title="mail for other hosts is bounced on purpose: the transport is error",
+        cause=Cause.LOCAL_CONFIG,
+        daemon="error",
+        text=pattern("^status=bounced"),
+        effect=Effect.LOST,
+        candidates=(
+            Candidate(
+                id="default-transport",
+                what="default_transport or relay_transport is error, as in some cloud images",
+                setting="main_cf.default_transport",
+                parameter="default_transport, relay_transport",
+                remedy="{remove default_transport}",
+                lint_decides=("default-transport-dead-end",),
+            ),
+        ),
     ),
     Symptom(
-        "bind-address", "smtp_bind_address is not an address of this host",
-        (Candidate("bind-address", "it is left over from another host; Postfix sends without it", "main_cf.smtp_bind_address",
-                   "smtp_bind_address", "{remove smtp_bind_address}"),),
-        says=words(r"smtp_connect_addr: bind "), effect=_NOTE, proof=Resolution.STARTED,
+        id="transport-deferred",
+        title="mail is held back on purpose: its transport is deferred",
+        cause=Cause.LOCAL_CONFIG,
+        text=pattern("deferred transport"),
+        candidates=(
+            Candidate(
+                id="defer-transports",
+                what="the transport is listed in defer_transports",
+                setting="main_cf.defer_transports",
+                parameter="defer_transports",
+                remedy="{remove defer_transports} && {flush}",
+            ),
+        ),
     ),
     Symptom(
-        "compatibility", "Postfix uses old defaults",
-        (Candidate("compatibility-level", "compatibility_level is not set", "main_cf.compatibility_level", "compatibility_level",
-                   "{set compatibility_level=3.6}"),),
-        says=words(r"backwards-compatible default setting"), effect=_NOTE, proof=Resolution.STARTED,
+        id="resolver-failed",
+        title="Postfix cannot determine the next hop of mail",
+        cause=Cause.LOCAL_CONFIG,
+        text=pattern("address resolver (?:failure|loop)"),
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="routing-table",
+                what="a routing table cannot be read",
+                setting="main_cf.transport_maps",
+                parameter="transport_maps, sender_dependent_relayhost_maps",
+                remedy="postmap the table that trivial-rewrite(8) names, then {reload}",
+                check="the warnings of trivial-rewrite(8) before this line name the table",
+            ),
+        ),
     ),
     Symptom(
-        "chroot-copy-differs", "the chroot's copy of a file of /etc is out of date",
-        (Candidate("chroot-copy", "daemons in the chroot read the old copy: names may not be found", "the host's files",
-                   "$queue_directory/etc", "copy the file anew (cp /etc/resolv.conf {queue}/etc/), then {reload}"),),
-        daemon="postfix-script", says=words(r" and \S+ differ"), effect=_NOTE, proof=Resolution.STARTED,
+        id="transport-unavailable",
+        title="mail waits for a transport that is missing from master.cf or does not run",
+        cause=Cause.LOCAL_CONFIG,
+        text=pattern("mail transport unavailable|unknown mail transport"),
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="transport-unknown",
+                what=(
+                    "transport_maps, default_transport or similar names a service that is missing from "
+                    "master.cf, or that exits"
+                ),
+                setting="main_cf.default_transport",
+                parameter="master.cf",
+                remedy="correct the name, or add the service to master.cf; then {reload}",
+                check="qmgr's warning names the service",
+                lint_decides=("transport-unknown",),
+            ),
+        ),
     ),
-)  # fmt: skip
+    # Tables
+    Symptom(
+        id="alias-table",
+        title="aliases cannot be looked up: mail for this host waits",
+        cause=Cause.LOCAL_CONFIG,
+        text=pattern("alias database unavailable"),
+        candidates=(
+            Candidate(
+                id="alias-index",
+                what="newaliases was never run, or the index is damaged",
+                setting="/etc/aliases",
+                parameter="alias_maps",
+                remedy="{newaliases}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="routing-table",
+        title="a table of relays by sender cannot be read: mail waits",
+        daemon="trivial-rewrite",
+        text=pattern(
+            "sender_dependent_relayhost_maps (?:lookup|map)|(?:transport_maps|"
+            "sender_dependent_default_transport_maps) lookup"
+        ),
+        resolution=Resolution.LEFT,
+        candidates=(
+            Candidate(
+                id="index-missing",
+                what="the table's index is missing or damaged",
+                setting="relay.senders",
+                parameter="sender_dependent_relayhost_maps",
+                remedy="{rebuild sender_dependent_relayhost_maps}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="generic-table",
+        title="smtp(8) exits: smtp_generic_maps cannot be looked up",
+        text=pattern("smtp_generic_maps map lookup problem"),
+        candidates=(
+            Candidate(
+                id="index-missing",
+                what="the table's index is missing or damaged",
+                setting="host.rewrite_sender",
+                parameter="smtp_generic_maps",
+                remedy="{postmap smtp_generic_maps}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="map-without-type",
+        title="a daemon exits: a table is named without its type",
+        text=pattern('expecting "type:name" form'),
+        candidates=(
+            Candidate(
+                id="map-type-missing",
+                what="Postfix expects type:name, as in hash:/etc/postfix/sasl_passwd",
+                setting="relay.password_file",
+                parameter="the parameter that names the table",
+                remedy="write the type before the name, then {reload}",
+                lint_decides=("map-without-type",),
+            ),
+        ),
+    ),
+    Symptom(
+        id="table-syntax",
+        title="a pattern table has an invalid line, which Postfix skips",
+        text=pattern(r"(?:regexp|pcre|cidr) map \S+ line \d+"),
+        effect=Effect.NOTE,
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="table-line",
+                what="Postfix skips the rule, and mail goes out without it",
+                setting="main_cf",
+                parameter="the table that the line names",
+                remedy="correct the line, then {reload}",
+            ),
+        ),
+    ),
+    # Parameters
+    Symptom(
+        id="bad-boolean",
+        title="a daemon exits: a parameter is neither yes nor no",
+        text=pattern("bad boolean configuration"),
+        candidates=(
+            Candidate(
+                id="bad-boolean",
+                what="Postfix accepts yes and no, but not true, 1 or on",
+                setting="main_cf",
+                parameter="the parameter in the line",
+                remedy="write yes or no, then {reload}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="bad-number",
+        title="a program exits: a parameter must be a number or a time",
+        text=pattern(
+            "bad numerical configuration|invalid .*time (?:value|unit)|bad time configuration|"
+            r"parameter \S+: bad time value|unknown time unit"
+        ),
+        resolution=Resolution.LEFT,
+        candidates=(
+            Candidate(
+                id="bad-number",
+                what="Postfix expects a plain number, or for times a number with s, m, h, d or w",
+                setting="main_cf",
+                parameter="the parameter in the line",
+                remedy="write a valid value, then {reload}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="empty-value",
+        title="a daemon exits: a parameter is empty, too short or too long",
+        text=pattern("bad string length"),
+        candidates=(
+            Candidate(
+                id="undefined-name",
+                what="a $name in the value does not exist, so that the result is empty",
+                setting="main_cf",
+                parameter="the parameter in the line",
+                remedy="correct the value, then {reload}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="master-option-blanks",
+        title="a daemon exits: a -o setting in master.cf has blanks around =",
+        text=pattern(r'invalid "-o \S+" option value'),
+        candidates=(
+            Candidate(
+                id="master-option",
+                what="Postfix reads -o name = value as three words",
+                setting="-",
+                parameter="master.cf",
+                remedy="write -o name=value, then {reload}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="master-fields",
+        title="Postfix cannot read master.cf",
+        text=pattern(r"bad field count|cannot execute \S*postconf"),
+        resolution=Resolution.LEFT,
+        candidates=(
+            Candidate(
+                id="master-line",
+                what="a line of master.cf has too few columns",
+                setting="-",
+                parameter="master.cf",
+                remedy="correct the line that `postconf -M` names, then {reload}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="indented-line",
+        title="a line of main.cf begins with a blank and was appended to the line above",
+        text=pattern(r"unknown \S+ value \"\w+\" in \"[^\"]*\s\w+ = "),
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="indented-parameter",
+                what=(
+                    "a line that begins with a blank continues the line above, so its own parameter is not "
+                    "set"
+                ),
+                setting="main_cf",
+                parameter="main.cf",
+                remedy="remove the blank, then {reload}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="mynetworks-host-bits",
+        title="smtpd(8) answers every client with an error: mynetworks is invalid",
+        daemon="smtpd",
+        text=pattern("non-null host address bits"),
+        resolution=Resolution.ACCEPTED,
+        candidates=(
+            Candidate(
+                id="mynetworks",
+                what="an address in mynetworks has bits set after its prefix",
+                setting="host.mynetworks",
+                parameter="mynetworks",
+                remedy="write the network that the line names, then {apply}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="client-not-allowed",
+        title="clients that submit over SMTP are refused",
+        daemon="smtpd",
+        text=pattern("reject: RCPT .*Relay access denied"),
+        effect=Effect.REJECTED,
+        resolution=Resolution.ACCEPTED,
+        candidates=(
+            Candidate(
+                id="mynetworks-missing",
+                what="the client's network is not in mynetworks",
+                setting="host.mynetworks",
+                parameter="mynetworks",
+                remedy="add the network in the line to host.mynetworks, then {apply}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="client-lookup-failed",
+        title="clients that submit over SMTP are deferred: a lookup fails",
+        daemon="smtpd",
+        text=pattern("reject: .*Temporary lookup failure"),
+        resolution=Resolution.ACCEPTED,
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="smtpd-table",
+                what="a table or list of smtpd(8) cannot be used",
+                setting="host.mynetworks",
+                parameter="mynetworks and the tables of smtpd(8)",
+                remedy="correct what the warnings of smtpd(8) name, then {reload}",
+                check="read the warnings of smtpd(8) before this line",
+            ),
+        ),
+    ),
+    Symptom(
+        id="inet-interfaces",
+        title="Postfix does not start: inet_interfaces names an address that this host does not have",
+        text=pattern("inet_interfaces: (?:no local interface|host not found)"),
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="inet-interfaces",
+                what="the address or name does not belong to this host, or IPv6 is off",
+                setting="host.inet_interfaces, host.inet_protocols",
+                parameter="inet_interfaces, inet_protocols",
+                remedy="{set inet_interfaces=loopback-only}; without IPv6 {set inet_protocols=ipv4}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="inet-protocols",
+        title="Postfix does not start: inet_protocols is misspelt",
+        text=pattern("unknown inet_protocols value"),
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="inet-protocols",
+                what="the valid values are all, ipv4 and ipv6",
+                setting="host.inet_protocols",
+                parameter="inet_protocols",
+                remedy="{set inet_protocols=all}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="main-cf-syntax",
+        title="Postfix cannot read main.cf",
+        text=pattern("missing '=' after attribute name|macro processing error"),
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="main-cf",
+                what="a line of main.cf is not name = value, or a value refers to itself",
+                setting="main_cf",
+                parameter="main.cf",
+                remedy="correct the line that the log names",
+            ),
+        ),
+    ),
+    Symptom(
+        id="myorigin-file",
+        title="Postfix cannot read its configuration: the file that myorigin names is missing or empty",
+        text=pattern("myorigin file|mailname: cannot open"),
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="mailname",
+                what="Debian's myorigin = /etc/mailname requires that file",
+                setting="host.myorigin",
+                parameter="myorigin",
+                remedy="write host.myorigin, then {apply}; or hostname -f > /etc/mailname",
+            ),
+        ),
+    ),
+    Symptom(
+        id="mailbox-limit",
+        title="local(8) exits: mailbox_size_limit is smaller than message_size_limit",
+        text=pattern("mailbox_size_limit is smaller"),
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="mailbox-limit",
+                what="the mailbox limit must not be below the message limit",
+                setting="main_cf.mailbox_size_limit",
+                parameter="mailbox_size_limit",
+                remedy="{set mailbox_size_limit=0}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="milter-down",
+        title="a mail filter (milter) does not answer: mail is refused at submission",
+        daemon="cleanup|smtpd",
+        text=pattern("connect to Milter service|milter.*(?:unreadable|can't)"),
+        resolution=Resolution.LEFT,
+        candidates=(
+            Candidate(
+                id="milter",
+                what="the filter's service is down, or its socket is not reachable",
+                setting="main_cf.non_smtpd_milters",
+                parameter="non_smtpd_milters, smtpd_milters",
+                remedy="start the filter, or {set milter_default_action=accept}",
+            ),
+        ),
+    ),
+    # Notes: mail goes out
+    Symptom(
+        id="restart-needed",
+        title="a changed parameter is not in force: Postfix must be stopped and started",
+        daemon="master",
+        text=pattern(r"ignoring inet_\w+ (?:parameter value )?change|to change inet_\w+, stop and start"),
+        effect=Effect.NOTE,
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="restart",
+                what="a reload does not change inet_interfaces and inet_protocols",
+                setting="host.inet_interfaces, host.inet_protocols",
+                parameter="inet_interfaces, inet_protocols",
+                remedy="{restart}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="master-duplicate",
+        title="a service appears twice in master.cf",
+        text=pattern("duplicate master.cf entry"),
+        effect=Effect.NOTE,
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="master-duplicate",
+                what="the last line is used, and edits of the other have no effect",
+                setting="-",
+                parameter="master.cf",
+                remedy="delete one of the lines, then {reload}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="bind-address",
+        title="smtp_bind_address is not an address of this host",
+        text=pattern("smtp_connect_addr: bind "),
+        effect=Effect.NOTE,
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="bind-address",
+                what="the address is left over from another host; Postfix sends without it",
+                setting="main_cf.smtp_bind_address",
+                parameter="smtp_bind_address",
+                remedy="{remove smtp_bind_address}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="compatibility",
+        title="Postfix uses backwards-compatible defaults",
+        text=pattern("backwards-compatible default setting"),
+        effect=Effect.NOTE,
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="compatibility-level",
+                what="compatibility_level is not set",
+                setting="main_cf.compatibility_level",
+                parameter="compatibility_level",
+                remedy="{set compatibility_level=3.6}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="chroot-copy-differs",
+        title="the chroot's copy of a file from /etc is outdated",
+        daemon="postfix-script",
+        text=pattern(r" and \S+ differ"),
+        effect=Effect.NOTE,
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="chroot-copy",
+                what="daemons in the chroot read the old copy and may not resolve names",
+                setting="the host's files",
+                parameter="$queue_directory/etc",
+                remedy="copy the file again (cp /etc/resolv.conf {queue}/etc/), then {reload}",
+            ),
+        ),
+    ),
+)

@@ -1,164 +1,473 @@
-"""Symptoms of this host: processes, files, disk; and what no line of the log shows."""
+"""Symptoms of this host: processes, files, disk, and conditions that no log line shows."""
 
-from postward.agent.incidents.symptom import Candidate, Certainty, Effect, Resolution, Symptom, words
+from postward.agent.incidents.catalog.symptom import NEVER, Candidate, Resolution, Symptom, pattern
+from postward.agent.incidents.model import Certainty, Effect
 from postward.parsers import Cause
 
-_OWNERS = Candidate("owners", "a restore, a chown -R or an image gave Postfix's files to somebody else", "the host's files",
-                    "the file in the line", "{permissions}, and chown root the files of /etc/postfix; then postfix check")  # fmt: skip
-
-
-def _condition(name: str, title: str, candidate: Candidate, effect: Effect = Effect.DELAYED,
-               certainty: Certainty = Certainty.CERTAIN) -> Symptom:  # fmt: skip
-    return Symptom(
-        name, title, (candidate,), certainty, says=words(r"(?!)"), effect=effect, proof=Resolution.CONDITION
-    )
+_OWNERS = Candidate(
+    id="owners",
+    what="a restore, a chown -R or an image changed the owner of Postfix's files",
+    setting="the host's files",
+    parameter="the file in the line",
+    remedy="{permissions}, and chown root the files of /etc/postfix; then postfix check",
+)
 
 
 SYMPTOMS: tuple[Symptom, ...] = (
-    # --- disk, memory, files
+    # Disk, memory, files
     Symptom(
-        "queue-read-only", "the queue's file system is read-only: no mail can be submitted",
-        (Candidate("read-only", "a fault of the file system, or a container without a writable volume", "the host's disk", "queue_directory",
-                   "mount -o remount,rw the file system; look at dmesg"),),
-        says=words("Read-only file system"), proof=Resolution.SUBMITTED,
-    ),
-    Symptom(
-        "queue-full", "the queue's file system is full: no mail can be submitted",
-        (Candidate("disk-full", "no bytes, or no inodes, are left", "the host's disk", "queue_directory",
-                   "free space: df -h and df -i on {queue}"),),
-        says=words("No space left on device|not enough free space|Insufficient system storage|Disk quota exceeded"), proof=Resolution.SUBMITTED,
-    ),
-    Symptom(
-        "message-too-big", "a program's mail is larger than this host takes",
-        (Candidate("message-size-limit", "message_size_limit is smaller than the mail", "main_cf.message_size_limit", "message_size_limit",
-                   "{set message_size_limit=52428800}, if the relay takes as much"),),
-        says=words("message file too big|File too large"), effect=Effect.REJECTED, proof=Resolution.SUBMITTED,
-    ),
-    Symptom(
-        "submission-forbidden", "programs cannot submit mail: the maildrop folder may not be written",
-        (
-            Candidate("postdrop-setgid", "postdrop has lost its set-gid bit", "the host's files", "/usr/sbin/postdrop",
-                      "{permissions}", "ls -l /usr/sbin/postdrop must show root postdrop and r-xr-sr-x; does the program's "
-                      "unit set NoNewPrivileges?", ("postdrop-not-setgid",), ("postdrop-setgid",)),
-            Candidate("maildrop-owner", "the maildrop folder has another group or mode", "the host's files", "$queue_directory/maildrop",
-                      "{permissions}", "ls -ld \"$(postconf -hx queue_directory)\"/maildrop", ("queue-owner",), ("maildrop-group",)),
+        id="queue-read-only",
+        title="the queue's file system is read-only: no mail can be submitted",
+        text=pattern("Read-only file system"),
+        resolution=Resolution.SUBMITTED,
+        candidates=(
+            Candidate(
+                id="read-only",
+                what="the file system has a fault, or a container has no writable volume",
+                setting="the host's disk",
+                parameter="queue_directory",
+                remedy="mount -o remount,rw the file system; read dmesg",
+            ),
         ),
-        daemon="postdrop", says=words("maildrop/.*Permission denied"), proof=Resolution.SUBMITTED,
     ),
     Symptom(
-        "postdrop-setgid", "postdrop is not set-gid: only root can submit mail",
-        (Candidate("postdrop-setgid", "an image build or a copy lost the bit", "the host's files", "/usr/sbin/postdrop",
-                   "{permissions}"),),
-        daemon="postfix-script", says=words("not set-gid or not owner"), proof=Resolution.STARTED,
+        id="queue-full",
+        title="the queue's file system is full: no mail can be submitted",
+        text=pattern(
+            "No space left on device|not enough free space|Insufficient system storage|Disk quota exceeded"
+        ),
+        resolution=Resolution.SUBMITTED,
+        candidates=(
+            Candidate(
+                id="disk-full",
+                what="no space or no inodes are left",
+                setting="the host's disk",
+                parameter="queue_directory",
+                remedy="free space: df -h and df -i on {queue}",
+            ),
+        ),
     ),
     Symptom(
-        "maildrop-group", "a part of the submission does not belong to the group postdrop",
-        (Candidate("maildrop-owner", "a restore or a chown -R gave it to somebody else", "the host's files", "the file in the line",
-                   "{permissions}"),),
-        daemon="postfix-script", says=words("not owned by group"), proof=Resolution.STARTED,
-    ),
-    Symptom("owners", "files of Postfix belong to somebody else, or others may write them", (_OWNERS,), daemon="postfix-script",
-            says=words("not owned by |group or other writable"), effect=Effect.NOTE, proof=Resolution.STARTED),
-    Symptom(
-        "resources", "this host runs out of memory, processes or descriptors",
-        (Candidate("resources", "the line says which", "the host's limits", "-", "free it, or raise the limit"),),
-        Certainty.LIKELY, says=words("Cannot allocate memory|Too many open files|Resource temporarily unavailable|out of memory"),
-        proof=Resolution.LEFT,
-    ),
-    Symptom(
-        "no-resources", "mail waits because this host has run out of something",
-        (Candidate("resources", "disk, inodes, memory or descriptors: the line says which", "the host's limits", "-", "free it"),),
-        Certainty.LIKELY, cause=Cause.LOCAL_RESOURCE,
-    ),
-    # --- processes
-    Symptom(
-        "postfix-not-running", "Postfix does not run: programs can submit mail, and none goes out",
-        (Candidate("postfix-stopped", "it was stopped, has crashed, or never started", "the host's services", "postfix.service",
-                   "systemctl start postfix; journalctl -u 'postfix*' says why it stopped"),),
-        says=words("mail system is not running|Mail system is down"), daemon="postfix-script|postqueue|postfix", proof=Resolution.STARTED,
+        id="message-too-big",
+        title="a program submits a mail that is larger than this host accepts",
+        text=pattern("message file too big|File too large"),
+        effect=Effect.REJECTED,
+        resolution=Resolution.SUBMITTED,
+        candidates=(
+            Candidate(
+                id="message-size-limit",
+                what="message_size_limit is smaller than the mail",
+                setting="main_cf.message_size_limit",
+                parameter="message_size_limit",
+                remedy="{set message_size_limit=52428800}, if the relay accepts this size",
+            ),
+        ),
     ),
     Symptom(
-        "postfix-twice", "Postfix was started while it ran",
-        (Candidate("already-running", "two units or scripts start it; nothing is broken", "the host's services", "-", "-"),),
-        says=words("mail system is already running"), effect=Effect.NOTE, proof=Resolution.STARTED,
+        id="submission-forbidden",
+        title="programs cannot submit mail: the maildrop directory is not writable",
+        daemon="postdrop",
+        text=pattern("maildrop/.*Permission denied"),
+        resolution=Resolution.SUBMITTED,
+        candidates=(
+            Candidate(
+                id="postdrop-setgid",
+                what="postdrop has lost its set-gid bit",
+                setting="the host's files",
+                parameter="/usr/sbin/postdrop",
+                remedy="{permissions}",
+                check=(
+                    "ls -l /usr/sbin/postdrop must show root postdrop and r-xr-sr-x; does the program's "
+                    "unit set NoNewPrivileges?"
+                ),
+                lint_decides=("postdrop-not-setgid",),
+                proving_symptoms=("postdrop-setgid",),
+            ),
+            Candidate(
+                id="maildrop-owner",
+                what="the maildrop directory has a wrong group or mode",
+                setting="the host's files",
+                parameter="$queue_directory/maildrop",
+                remedy="{permissions}",
+                check='ls -ld "$(postconf -hx queue_directory)"/maildrop',
+                lint_decides=("queue-owner",),
+                proving_symptoms=("maildrop-group",),
+            ),
+        ),
     ),
     Symptom(
-        "port-taken", "another mail server has the port",
-        (Candidate("port-taken", "exim, sendmail or another Postfix listens there", "the host's services", "master.cf",
-                   "stop it, then {restart}", "ss -ltnp"),),
-        says=words("bind .*Address already in use"), proof=Resolution.STARTED,
+        id="postdrop-setgid",
+        title="postdrop is not set-gid: only root can submit mail",
+        daemon="postfix-script",
+        text=pattern("not set-gid or not owner"),
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="postdrop-setgid",
+                what="an image build or a copy removed the bit",
+                setting="the host's files",
+                parameter="/usr/sbin/postdrop",
+                remedy="{permissions}",
+            ),
+        ),
     ),
     Symptom(
-        "queue-directory", "Postfix cannot use its queue directory",
-        (Candidate("queue-directory", "queue_directory was changed and does not exist, or cannot be entered", "main_cf.queue_directory",
-                   "queue_directory", "{remove queue_directory}"),),
-        says=words(r"chdir\(|queue_directory|scan_dir_push: open directory"), proof=Resolution.LEFT,
+        id="maildrop-group",
+        title="a file for mail submission does not belong to the group postdrop",
+        daemon="postfix-script",
+        text=pattern("not owned by group"),
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="maildrop-owner",
+                what="a restore or a chown -R changed its owner",
+                setting="the host's files",
+                parameter="the file in the line",
+                remedy="{permissions}",
+            ),
+        ),
     ),
     Symptom(
-        "pickup-missing", "nobody takes submitted mail: Postfix has never started here",
-        (Candidate("postfix-stopped", "Postfix does not run, or its queue directory was replaced", "the host's services", "-",
-                   "systemctl start postfix"),),
-        says=words("unable to look up public/pickup"), proof=Resolution.SUBMITTED,
+        id="owners",
+        title="files of Postfix have a wrong owner, or are writable by others",
+        daemon="postfix-script",
+        text=pattern("not owned by |group or other writable"),
+        effect=Effect.NOTE,
+        resolution=Resolution.STARTED,
+        candidates=(_OWNERS,),
     ),
     Symptom(
-        "process-limit", "a service has as many processes as it may",
-        (Candidate("process-limit", "clients wait", "main_cf.default_process_limit", "default_process_limit, master.cf",
-                   "{set default_process_limit=200}"),),
-        says=words("has reached its process limit"), effect=Effect.NOTE, proof=Resolution.ACCEPTED,
+        id="resources",
+        title="this host runs out of memory, processes or file descriptors",
+        text=pattern(
+            "Cannot allocate memory|Too many open files|Resource temporarily unavailable|out of memory"
+        ),
+        resolution=Resolution.LEFT,
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="resources",
+                what="the line says which resource",
+                setting="the host's limits",
+                parameter="-",
+                remedy="free the resource, or raise the limit",
+            ),
+        ),
     ),
     Symptom(
-        "startup-failed", "Postfix does not start",
-        (Candidate("daemon-dies", "master(8)'s own fatal line says why, and is not in what was read", "main_cf", "main.cf, master.cf",
-                   "correct what the fatal line names, then {restart}", "journalctl -t postfix/master -p err; postfix check"),),
-        Certainty.AMBIGUOUS, daemon="postfix-script", says=words("mail system startup failed"), proof=Resolution.STARTED,
+        id="no-resources",
+        title="mail waits because a resource of this host is exhausted",
+        cause=Cause.LOCAL_RESOURCE,
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="resources",
+                what="disk space, inodes, memory or file descriptors: the line says which",
+                setting="the host's limits",
+                parameter="-",
+                remedy="free the resource",
+            ),
+        ),
+    ),
+    # Processes
+    Symptom(
+        id="postfix-not-running",
+        title="Postfix is not running: programs can submit mail, but none goes out",
+        daemon="postfix-script|postqueue|postfix",
+        text=pattern("mail system is not running|Mail system is down"),
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="postfix-stopped",
+                what="Postfix was stopped, has crashed, or never started",
+                setting="the host's services",
+                parameter="postfix.service",
+                remedy="systemctl start postfix; journalctl -u 'postfix*' says why it stopped",
+            ),
+        ),
     ),
     Symptom(
-        "command-failed", "a command that looks at Postfix's queue or log failed",
-        (Candidate("command", "Postfix was just stopping or starting, or the line says why; no mail waits for such a command",
-                   "nothing in the settings", "-", "call it again", "read the line"),),
-        Certainty.LIKELY, daemon="postqueue|postcat|postlog", says=words(r"\A(?:fatal|panic): "), effect=Effect.NOTE, proof=Resolution.LEFT,
+        id="postfix-twice",
+        title="Postfix was started while it was running",
+        text=pattern("mail system is already running"),
+        effect=Effect.NOTE,
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="already-running",
+                what="two units or scripts start it; mail is not affected",
+                setting="the host's services",
+                parameter="-",
+                remedy="-",
+            ),
+        ),
     ),
     Symptom(
-        "daemon-fatal", "a daemon of Postfix ends with an error",
-        (Candidate("fatal", "the line's own words are all that is known", "main_cf", "the parameter or file in the line",
-                   "correct what the line names, then {reload}", "read the line"),),
-        Certainty.LIKELY, says=words(r"\A(?:fatal|panic): "),
+        id="port-taken",
+        title="another mail server uses the port",
+        text=pattern("bind .*Address already in use"),
+        resolution=Resolution.STARTED,
+        candidates=(
+            Candidate(
+                id="port-taken",
+                what="exim, sendmail or another Postfix listens on it",
+                setting="the host's services",
+                parameter="master.cf",
+                remedy="stop it, then {restart}",
+                check="ss -ltnp",
+            ),
+        ),
     ),
     Symptom(
-        "daemon-throttled", "a daemon of Postfix dies at its start, again and again",
-        (Candidate("daemon-dies", "its own fatal line says why, and is not in what was read", "main_cf", "main.cf, master.cf",
-                   "correct what the fatal line names, then {reload}", "journalctl -t postfix -p err; postfix check"),),
-        Certainty.AMBIGUOUS, says=words("bad command startup"), daemon="master",
+        id="queue-directory",
+        title="Postfix cannot use its queue directory",
+        text=pattern(r"chdir\(|queue_directory|scan_dir_push: open directory"),
+        resolution=Resolution.LEFT,
+        candidates=(
+            Candidate(
+                id="queue-directory",
+                what="queue_directory was changed and does not exist, or is not accessible",
+                setting="main_cf.queue_directory",
+                parameter="queue_directory",
+                remedy="{remove queue_directory}",
+            ),
+        ),
     ),
     Symptom(
-        "transport-failed", "a delivery agent dies while it delivers",
-        (Candidate("daemon-dies", "its own fatal line says why, and is not in what was read", "main_cf", "main.cf, master.cf",
-                   "correct what the fatal line names, then {reload}", "journalctl -t postfix -p err; postfix check"),),
-        Certainty.AMBIGUOUS, says=words("socket: malformed response"), daemon="qmgr",
+        id="pickup-missing",
+        title="submitted mail is not picked up: Postfix has never started here",
+        text=pattern("unable to look up public/pickup"),
+        resolution=Resolution.SUBMITTED,
+        candidates=(
+            Candidate(
+                id="postfix-stopped",
+                what="Postfix is not running, or its queue directory was replaced",
+                setting="the host's services",
+                parameter="-",
+                remedy="systemctl start postfix",
+            ),
+        ),
     ),
-    # --- fallbacks of deliveries on this host
     Symptom(
-        "local-config", "this host's Postfix is set up in a way that mail cannot leave",
-        (Candidate("local-config", "the line's own words say what", "main_cf", "main.cf", "correct what the line names, then {reload}",
-                   "postward check"),),
-        Certainty.LIKELY, cause=Cause.LOCAL_CONFIG,
+        id="process-limit",
+        title="a service has reached its process limit",
+        text=pattern("has reached its process limit"),
+        effect=Effect.NOTE,
+        resolution=Resolution.ACCEPTED,
+        candidates=(
+            Candidate(
+                id="process-limit",
+                what="further clients wait",
+                setting="main_cf.default_process_limit",
+                parameter="default_process_limit, master.cf",
+                remedy="{set default_process_limit=200}",
+            ),
+        ),
     ),
-    # --- what no line shows: told by other parts of the agent
-    _condition("postfix-down", "Postfix does not run: programs can submit mail, and none goes out", Candidate(
-        "postfix-stopped", "master(8) is not there", "the host's services", "postfix.service",
-        "systemctl start postfix; journalctl -u 'postfix*' says why it stopped")),
-    _condition("config-drift", "Postfix's configuration is not what the settings say", Candidate(
-        "drift", "it was changed beside Postward, or could not be applied", "postward plan shows it", "main.cf", "postward apply"), Effect.NOTE),
-    _condition("log-unreadable", "the mail log cannot be read: what happens to mail is not seen", Candidate(
-        "log", "it is missing, or may not be read by this user", "log.source", "maillog_file",
-        "put log.source right, or add the user postward to the log's group (adm)"), Effect.NOTE),
-    _condition("probe-late", "a probe mail has not come through", Candidate(
-        "probe-stuck", "the timeline of the probe shows the step at which it waits", "probe", "-", "postward probe", "postward probe"),
-        certainty=Certainty.LIKELY),
-    _condition("not-picked-up", "submitted mail is not picked up", Candidate(
-        "pickup", "Postfix, or its pickup service, does not run", "the host's services", "master.cf: pickup",
-        "systemctl restart postfix", "postfix status; postqueue -p"), certainty=Certainty.LIKELY),
-    _condition("silent-delay", "mail waits, and no line of the log says why", Candidate(
-        "daemon-dies", "a delivery agent dies before it can say why", "main_cf", "main.cf, master.cf",
-        "correct what the fatal line names, then {reload}", "journalctl -t postfix -p err; postfix check"), certainty=Certainty.LIKELY),
-)  # fmt: skip
+    Symptom(
+        id="startup-failed",
+        title="Postfix does not start",
+        daemon="postfix-script",
+        text=pattern("mail system startup failed"),
+        resolution=Resolution.STARTED,
+        certainty=Certainty.AMBIGUOUS,
+        candidates=(
+            Candidate(
+                id="daemon-dies",
+                what="the fatal line of master(8), which says why, is missing from the log",
+                setting="main_cf",
+                parameter="main.cf, master.cf",
+                remedy="correct what the fatal line names, then {restart}",
+                check="journalctl -t postfix/master -p err; postfix check",
+            ),
+        ),
+    ),
+    Symptom(
+        id="command-failed",
+        title="a command that reads Postfix's queue or log failed",
+        daemon="postqueue|postcat|postlog",
+        text=pattern(r"\A(?:fatal|panic): "),
+        effect=Effect.NOTE,
+        resolution=Resolution.LEFT,
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="command",
+                what=(
+                    "Postfix was stopping or starting, or the line says why; mail does not wait for such a "
+                    "command"
+                ),
+                setting="nothing in the settings",
+                parameter="-",
+                remedy="run the command again",
+                check="read the line",
+            ),
+        ),
+    ),
+    Symptom(
+        id="daemon-fatal",
+        title="a Postfix daemon exits with an error",
+        text=pattern(r"\A(?:fatal|panic): "),
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="fatal",
+                what="only the text of the line is known",
+                setting="main_cf",
+                parameter="the parameter or file in the line",
+                remedy="correct what the line names, then {reload}",
+                check="read the line",
+            ),
+        ),
+    ),
+    Symptom(
+        id="daemon-throttled",
+        title="a Postfix daemon exits at startup, repeatedly",
+        daemon="master",
+        text=pattern("bad command startup"),
+        certainty=Certainty.AMBIGUOUS,
+        candidates=(
+            Candidate(
+                id="daemon-dies",
+                what="the daemon's fatal line, which says why, is missing from the log",
+                setting="main_cf",
+                parameter="main.cf, master.cf",
+                remedy="correct what the fatal line names, then {reload}",
+                check="journalctl -t postfix -p err; postfix check",
+            ),
+        ),
+    ),
+    Symptom(
+        id="transport-failed",
+        title="a delivery agent exits during a delivery",
+        daemon="qmgr",
+        text=pattern("socket: malformed response"),
+        certainty=Certainty.AMBIGUOUS,
+        candidates=(
+            Candidate(
+                id="daemon-dies",
+                what="the daemon's fatal line, which says why, is missing from the log",
+                setting="main_cf",
+                parameter="main.cf, master.cf",
+                remedy="correct what the fatal line names, then {reload}",
+                check="journalctl -t postfix -p err; postfix check",
+            ),
+        ),
+    ),
+    # Fallbacks of deliveries on this host
+    Symptom(
+        id="local-config",
+        title="Postfix's configuration on this host prevents mail from going out",
+        cause=Cause.LOCAL_CONFIG,
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="local-config",
+                what="the text of the line says which part",
+                setting="main_cf",
+                parameter="main.cf",
+                remedy="correct what the line names, then {reload}",
+                check="postward check",
+            ),
+        ),
+    ),
+    # Conditions that no line shows: other parts of the agent report them
+    Symptom(
+        id="postfix-down",
+        title="Postfix is not running: programs can submit mail, but none goes out",
+        text=NEVER,
+        resolution=Resolution.CONDITION,
+        candidates=(
+            Candidate(
+                id="postfix-stopped",
+                what="master(8) is not running",
+                setting="the host's services",
+                parameter="postfix.service",
+                remedy="systemctl start postfix; journalctl -u 'postfix*' says why it stopped",
+            ),
+        ),
+    ),
+    Symptom(
+        id="config-drift",
+        title="Postfix's configuration differs from the settings",
+        text=NEVER,
+        effect=Effect.NOTE,
+        resolution=Resolution.CONDITION,
+        candidates=(
+            Candidate(
+                id="drift",
+                what="it was changed outside Postward, or could not be applied",
+                setting="the settings that postward plan lists",
+                parameter="main.cf",
+                remedy="postward apply",
+            ),
+        ),
+    ),
+    Symptom(
+        id="log-unreadable",
+        title="the mail log cannot be read: deliveries are not observed",
+        text=NEVER,
+        effect=Effect.NOTE,
+        resolution=Resolution.CONDITION,
+        candidates=(
+            Candidate(
+                id="log",
+                what="the log is missing, or this user may not read it",
+                setting="log.source",
+                parameter="maillog_file",
+                remedy="correct log.source, or add the user postward to the log's group (adm)",
+            ),
+        ),
+    ),
+    Symptom(
+        id="probe-late",
+        title="a probe mail was not accepted",
+        text=NEVER,
+        resolution=Resolution.CONDITION,
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="probe-stuck",
+                what="the timeline of the probe shows the step at which it waits",
+                setting="probe",
+                parameter="-",
+                remedy="postward probe",
+                check="postward probe",
+            ),
+        ),
+    ),
+    Symptom(
+        id="not-picked-up",
+        title="submitted mail is not picked up",
+        text=NEVER,
+        resolution=Resolution.CONDITION,
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="pickup",
+                what="Postfix or its pickup service is not running",
+                setting="the host's services",
+                parameter="master.cf: pickup",
+                remedy="systemctl restart postfix",
+                check="postfix status; postqueue -p",
+            ),
+        ),
+    ),
+    Symptom(
+        id="silent-delay",
+        title="mail waits, and the log does not say why",
+        text=NEVER,
+        resolution=Resolution.CONDITION,
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="daemon-dies",
+                what="a delivery agent exits before it logs a reason",
+                setting="main_cf",
+                parameter="main.cf, master.cf",
+                remedy="correct what the fatal line names, then {reload}",
+                check="journalctl -t postfix -p err; postfix check",
+            ),
+        ),
+    ),
+)

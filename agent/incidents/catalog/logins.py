@@ -1,29 +1,27 @@
-"""Symptoms of logins: passwords, their table, SASL mechanisms."""
+"""Symptoms of logins: passwords, the password table, SASL mechanisms."""
 
 import re
 from collections.abc import Collection
 
-from postward.agent.incidents.symptom import (
+from postward.agent.incidents.catalog.symptom import (
     LOGIN_TABLE,
     Candidate,
-    Certainty,
-    Effect,
     Offer,
     Resolution,
     Symptom,
-    words,
+    pattern,
 )
+from postward.agent.incidents.model import Certainty, Effect
 from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
 
-_TABLE = LOGIN_TABLE
-# What the SASL library takes before PLAIN and LOGIN if it has it.
+# Mechanisms that the SASL library prefers to PLAIN and LOGIN.
 _STRONG = re.compile(r"(?:CRAM|DIGEST)-MD5|NTLM|GSSAPI|GSS-SPNEGO|SCRAM-.*|OTP")
 _PASSWORDS = {"PLAIN", "LOGIN"}
 
 
 def _without_oauth(facts: HostFacts, _domains: Collection[str]) -> bool | None:
-    """No plug-in for OAuth2 is installed: False."""
+    """Rule out an OAuth2 plug-in if none is installed."""
     return (
         False
         if facts.sasl_plugins is not None and not any("oauth" in name for name in facts.sasl_plugins)
@@ -39,215 +37,530 @@ def _offers_only_stronger(offer: Offer) -> bool:
     return offer.mechanisms is not None and not offer.mechanisms & _PASSWORDS
 
 
-# Why no password was sent, or none that was meant. Used by several symptoms.
-KEY_MISMATCH = Candidate(
-    "password-key", "the password table has no entry for this next hop: its key must be written exactly as relayhost",
-    "relay.host, relay.port, relay.username", _TABLE,
-    "write the key exactly as relayhost, then {postmap smtp_sasl_password_maps}",
-    'postmap -q "$(postconf -hx relayhost)" "$(postconf -hx smtp_sasl_password_maps)" must print the login',
-    ("password-key-mismatch", "password-line-indented", "password-line-with-equals", "password-line-without-login",
-     "password-of-sender-unused"),
-)  # fmt: skip
-AUTH_OFF = Candidate(
-    "auth-off", "the SMTP client is not told to log in", "relay.username", "smtp_sasl_auth_enable",
-    "{set smtp_sasl_auth_enable=yes}", "postconf -h smtp_sasl_auth_enable", ("sasl-switched-off",),
-)  # fmt: skip
-TLS_OFF = Candidate(
-    "tls-off", "no TLS is used, and the relay offers a login only under TLS", "relay.tls", "smtp_tls_security_level",
-    "{set smtp_tls_security_level=encrypt}", "postconf -h smtp_tls_security_level", ("password-without-tls",),
-)  # fmt: skip
+# Why no password was sent, or not the intended one. Used by several symptoms.
+_KEY_MISMATCH = Candidate(
+    id="password-key",
+    what="the password table has no entry for this next hop: the key must be written exactly as in relayhost",
+    setting="relay.host, relay.port, relay.username",
+    parameter=LOGIN_TABLE,
+    remedy="write the key exactly as in relayhost, then {postmap smtp_sasl_password_maps}",
+    check=(
+        'postmap -q "$(postconf -hx relayhost)" "$(postconf -hx smtp_sasl_password_maps)" must print the '
+        "login"
+    ),
+    lint_decides=(
+        "password-key-mismatch",
+        "password-line-indented",
+        "password-line-with-equals",
+        "password-line-without-login",
+        "password-of-sender-unused",
+    ),
+)
+_AUTH_OFF = Candidate(
+    id="auth-off",
+    what="the SMTP client is not configured to log in",
+    setting="relay.username",
+    parameter="smtp_sasl_auth_enable",
+    remedy="{set smtp_sasl_auth_enable=yes}",
+    check="postconf -h smtp_sasl_auth_enable",
+    lint_decides=("sasl-switched-off",),
+)
+_TLS_OFF = Candidate(
+    id="tls-off",
+    what="TLS is not used, and the relay offers a login only under TLS",
+    setting="relay.tls",
+    parameter="smtp_tls_security_level",
+    remedy="{set smtp_tls_security_level=encrypt}",
+    check="postconf -h smtp_tls_security_level",
+    lint_decides=("password-without-tls",),
+)
 _NULL_SENDER = Candidate(
-    "no-password-for-bounces", "with sender-dependent logins, mail with an empty sender (bounces, probes) has no key",
-    "relay.username", _TABLE, "add an entry for the next hop itself, then {postmap smtp_sasl_password_maps}",
-    "is from=<> on the mail's qmgr line, and is smtp_sender_dependent_authentication = yes?", ("password-missing-for-bounces",),
-)  # fmt: skip
-_NO_LOGIN = (KEY_MISMATCH, AUTH_OFF, TLS_OFF, _NULL_SENDER)
+    id="no-password-for-bounces",
+    what="logins are sender-dependent, and mail with an empty sender (bounces, probes) has no key",
+    setting="relay.username",
+    parameter=LOGIN_TABLE,
+    remedy="add an entry for the next hop, then {postmap smtp_sasl_password_maps}",
+    check="is from=<> on the mail's qmgr line, and is smtp_sender_dependent_authentication = yes?",
+    lint_decides=("password-missing-for-bounces",),
+)
+_NO_LOGIN = (_KEY_MISMATCH, _AUTH_OFF, _TLS_OFF, _NULL_SENDER)
 
 _WRONG = Candidate(
-    "password-wrong", "user name or password are wrong, changed, locked or revoked at the relay",
-    "relay.username, relay.password_file", _TABLE,
-    "put the login that the relay gave you into the settings, then {apply_login}",
-    "does the login work at the relay's own web page?",
-)  # fmt: skip
+    id="password-wrong",
+    what="the user name or password is wrong, changed, locked or revoked at the relay",
+    setting="relay.username, relay.password_file",
+    parameter=LOGIN_TABLE,
+    remedy="write the login from the relay into the settings, then {apply_login}",
+    check="does the login work on the relay's web site?",
+)
 _TEXT = Candidate(
-    "password-text", "the entry holds more or less than user:password: a comment, quotes, no colon, or a placeholder",
-    "relay.password_file", _TABLE, "write one `key user:password` a line, without quotes and comments, then "
-    "{postmap smtp_sasl_password_maps}", "the entry in the table's source: is it `key user:password`, and nothing else?",
-    ("password-quoted", "password-with-comment", "password-without-colon", "password-empty", "password-placeholder"),
-)  # fmt: skip
+    id="password-text",
+    what="the entry is not user:password: it has a comment, quotes, no colon, or a placeholder",
+    setting="relay.password_file",
+    parameter=LOGIN_TABLE,
+    remedy=(
+        "write one `key user:password` per line, without quotes or comments, then "
+        "{postmap smtp_sasl_password_maps}"
+    ),
+    check="is the entry in the table's source exactly `key user:password`?",
+    lint_decides=(
+        "password-quoted",
+        "password-with-comment",
+        "password-without-colon",
+        "password-empty",
+        "password-placeholder",
+    ),
+)
 _STALE = Candidate(
-    "index-stale", "the table was edited and postmap forgotten: the former password is in force", "relay.password_file",
-    _TABLE, "{postmap smtp_sasl_password_maps}", "ls -l --time-style=full-iso of the table and of its .db (.lmdb): is the index older?", ("index-stale",),
-)  # fmt: skip
+    id="index-stale",
+    what="the table was edited without postmap: the old password is in force",
+    setting="relay.password_file",
+    parameter=LOGIN_TABLE,
+    remedy="{postmap smtp_sasl_password_maps}",
+    check="ls -l --time-style=full-iso on the table and its .db (.lmdb): is the index older?",
+    lint_decides=("index-stale",),
+)
 _DUPLICATE = Candidate(
-    "password-twice", "the key stands twice in the table, and the first one holds", "relay.password_file", _TABLE,
-    "delete the old entry, then {postmap smtp_sasl_password_maps}", "grep -nF the next hop in the table's source: does it stand there twice?",
-    ("password-key-duplicate",),
-)  # fmt: skip
+    id="password-twice",
+    what="the key appears twice in the table, and the first entry is used",
+    setting="relay.password_file",
+    parameter=LOGIN_TABLE,
+    remedy="delete the old entry, then {postmap smtp_sasl_password_maps}",
+    check="grep -nF the next hop in the table's source: does it appear twice?",
+    lint_decides=("password-key-duplicate",),
+)
 _STRONGER = Candidate(
-    "mechanism-preferred", "the relay also offers CRAM-MD5, NTLM or the like, which is preferred and fails for this account",
-    "main_cf.smtp_sasl_mechanism_filter", "smtp_sasl_mechanism_filter", '{set smtp_sasl_mechanism_filter=plain, login}',
-    "postward relay shows what the relay offers",
-    refuted_by=lambda offer: offer.mechanisms is not None and not _offers_stronger(offer),
-)  # fmt: skip
+    id="mechanism-preferred",
+    what=(
+        "the relay also offers CRAM-MD5, NTLM or similar, which Postfix prefers and which fails for this "
+        "account"
+    ),
+    setting="main_cf.smtp_sasl_mechanism_filter",
+    parameter="smtp_sasl_mechanism_filter",
+    remedy="{set smtp_sasl_mechanism_filter=plain, login}",
+    check="postward relay shows the mechanisms that the relay offers",
+    offer_refutes=lambda offer: offer.mechanisms is not None and not _offers_stronger(offer),
+)
 _ACCOUNT = "nothing in the settings: the account at the relay"
 
 
-def _rejected(
-    name: str, title: str, says: str, candidate: Candidate, certainty: Certainty = Certainty.CERTAIN
-) -> Symptom:
-    return Symptom(name, title, (candidate,), certainty, Cause.AUTH_REJECTED, says=words(says))
-
-
 SYMPTOMS: tuple[Symptom, ...] = (
-    # --- 530: no login took place. Postfix bounces these.
+    # 530: no login took place. Postfix bounces the mail.
     Symptom(
-        "login-missing-tls-disabled", "no login took place because TLS is switched off by a faulty setting",
-        (Candidate("ca-file", "smtp_tls_CAfile names a file that cannot be loaded, so Postfix switched TLS off, and the relay "
-                   "offers a login only under TLS", "relay.ca_file", "smtp_tls_CAfile", "{set smtp_tls_CAfile={ca_file}}"),),
-        cause=Cause.AUTH_REQUIRED, clue=words("disabling TLS support"), effect=Effect.LOST,
-    ),
-    Symptom("login-missing", "the relay wants a login, and none took place", _NO_LOGIN,
-            cause=Cause.AUTH_REQUIRED, effect=Effect.LOST),
-    # --- 535
-    Symptom(
-        "login-refused-bounces", "the relay refuses this login, and Postfix bounces instead of waiting",
-        (Candidate("sasl-hard-bounce", "smtp_sasl_auth_soft_bounce = no makes every refused login a bounce",
-                   "main_cf.smtp_sasl_auth_soft_bounce", "smtp_sasl_auth_soft_bounce", "{remove smtp_sasl_auth_soft_bounce}, "
-                   "and put the right login into the settings"),),
-        cause=Cause.AUTH_REJECTED, says=words(r"^status=bounced .*SASL "), effect=Effect.LOST,
-    ),
-    Symptom(
-        "login-user-empty", "the login has no user name",
-        (Candidate("password-user-empty", "the entry of the password table is `:`, without a user", "relay.username", _TABLE,
-                   "write user:password, or no entry at all for a relay without login; then {postmap smtp_sasl_password_maps}"),),
-        cause=Cause.AUTH_MECHANISM, clue=words("All-whitespace username"),
-    ),
-    _rejected("login-app-password", "the account has two-step verification: an app password is needed", r"InvalidSecondFactor|"
-              "Application-specific password required", Candidate(
-                  "app-password", "Google refuses the account's own password", "relay.password_file", _ACCOUNT,
-                  "make an app password at myaccount.google.com/apppasswords, put it into relay.password_file without blanks, "
-                  "then {apply_login}")),
-    _rejected("login-refused-gmail", "Google refuses user name and password", "p=BadCredentials", Candidate(
-        "app-password", "the password is wrong, or the account's own: Google takes app passwords only", "relay.password_file",
-        _ACCOUNT, "make an app password at myaccount.google.com/apppasswords, put it into relay.password_file without blanks, then "
-        "{apply_login}"), Certainty.LIKELY),
-    _rejected("login-smtp-auth-disabled", "SMTP AUTH is switched off for this tenant or mailbox", "SmtpClientAuthentication is disabled"
-              "|smtp_auth_disabled", Candidate(
-                  "tenant", "Microsoft 365 does not let this mailbox log in by SMTP", _ACCOUNT, "Set-CASMailbox",
-                  "Set-CASMailbox -Identity MAILBOX -SmtpClientAuthenticationDisabled $false")),
-    _rejected("login-basic-retired", "the relay takes no passwords any more", r"5\.7\.30|Basic authentication is not supported",
-              Candidate("tenant", "Microsoft has ended password logins for client submission", "relay.host", _ACCOUNT,
-                        "use another relay, or OAuth2")),
-    Symptom(
-        "login-refused-stale", "the relay refuses this login, and the password table is older than its text",
-        (Candidate("index-stale", "the table was edited and postmap forgotten: Postfix still uses the former password",
-                   "relay.password_file", _TABLE, "{postmap smtp_sasl_password_maps}"),),
-        Certainty.LIKELY, Cause.AUTH_REJECTED, clue=words(r"is older than source file"),
-    ),
-    Symptom("login-refused", "the relay refuses this login", (_WRONG, _TEXT, _STALE, _DUPLICATE, _STRONGER),
-            cause=Cause.AUTH_REJECTED),
-    Symptom(
-        "login-temporary", "the relay cannot check logins at the moment",
-        (Candidate("relay-backend", "the relay's own login service is out of order", "nothing in the settings: the relay", "-",
-                   "wait; if it lasts longer than half an hour, ask the relay"),),
-        cause=Cause.AUTH_TEMPORARY,
-    ),
-    # --- mechanisms
-    Symptom(
-        "mechanism-filtered", "the relay offers no mechanism that smtp_sasl_mechanism_filter lets through",
-        (Candidate("mechanism-filter", "the filter leaves nothing of what the relay offers", "main_cf.smtp_sasl_mechanism_filter",
-                   "smtp_sasl_mechanism_filter", "{remove smtp_sasl_mechanism_filter}"),),
-        cause=Cause.AUTH_MECHANISM, says=words("offered no compatible authentication mechanisms"),
-    ),
-    Symptom(
-        "mechanism-unknown-to-relay", "the relay does not know the mechanism that was chosen",
-        (Candidate("mechanism-preferred", "the SASL library prefers GSSAPI, NTLM or the like, which the relay cannot do",
-                   "main_cf.smtp_sasl_mechanism_filter", "smtp_sasl_mechanism_filter",
-                   "{set smtp_sasl_mechanism_filter=plain, login}"),),
-        Certainty.LIKELY, Cause.AUTH_MECHANISM, says=words(r"said: 50[34]"),
-    ),
-    Symptom(
-        "mechanism-none", "there is no common way to log in",
-        (
-            Candidate("sasl-plugin", "the SASL plug-ins are not installed", "the host's packages", "libsasl2", "{install_sasl}",
-                      "ls /usr/lib*/sasl2 /usr/lib/*/sasl2 must show libplain and liblogin", ("sasl-plugin-missing",)),
-            Candidate("sasl-noplaintext", "smtp_sasl_security_options forbids PLAIN and LOGIN, and the relay offers nothing else",
-                      "main_cf.smtp_sasl_security_options", "smtp_sasl_security_options, smtp_sasl_tls_security_options",
-                      "{set smtp_sasl_security_options=noanonymous|smtp_sasl_tls_security_options=noanonymous}",
-                      "postconf -x smtp_sasl_security_options smtp_sasl_tls_security_options", ("sasl-forbids-plain",)),
-            Candidate("sasl-oauth-only", "the relay offers only XOAUTH2, OAUTHBEARER, NTLM or GSSAPI, or an empty list", "relay.host", "-",
-                      "use another relay, or the sasl-xoauth2 plug-in", "postward relay shows what the relay offers",
-                      proved_by=_offers_only_stronger, refuted_by=lambda offer: bool((offer.mechanisms or set()) & _PASSWORDS)),
-            Candidate("mechanism-filter", "smtp_sasl_mechanism_filter leaves nothing that both sides know",
-                      "main_cf.smtp_sasl_mechanism_filter", "smtp_sasl_mechanism_filter", "{remove smtp_sasl_mechanism_filter}",
-                      "postconf -h smtp_sasl_mechanism_filter", hints=("sasl-mechanism-unknown",), needs=("smtp_sasl_mechanism_filter",)),
+        id="login-missing-tls-disabled",
+        title="the relay requires a login, and none took place because a faulty setting switched TLS off",
+        cause=Cause.AUTH_REQUIRED,
+        context=pattern("disabling TLS support"),
+        effect=Effect.LOST,
+        candidates=(
+            Candidate(
+                id="ca-file",
+                what=(
+                    "smtp_tls_CAfile names a file that cannot be loaded: Postfix switched TLS off, and the "
+                    "relay offers a login only under TLS"
+                ),
+                setting="relay.ca_file",
+                parameter="smtp_tls_CAfile",
+                remedy="{set smtp_tls_CAfile={ca_file}}",
+            ),
         ),
-        cause=Cause.AUTH_MECHANISM, says=words("no mechanism available"),
     ),
     Symptom(
-        "mechanism-dialogue", "the login's dialogue went wrong",
-        (
-            Candidate("relay-dialogue", "the relay's answers do not follow the mechanism: a broken relay or something in between",
-                      "relay.host", "-", "try {set smtp_sasl_mechanism_filter=plain}, and ask the relay",
-                      "postward relay shows the dialogue"),
-            Candidate("oauth-token", "an OAuth2 plug-in got no token", "the sasl-xoauth2 configuration", "sasl-xoauth2",
-                      "read the plug-in's own log", "is sasl-xoauth2 in use?", host=_without_oauth),
+        id="login-missing",
+        title="the relay requires a login, and none took place",
+        cause=Cause.AUTH_REQUIRED,
+        effect=Effect.LOST,
+        candidates=_NO_LOGIN,
+    ),
+    # 535
+    Symptom(
+        id="login-refused-bounces",
+        title="the relay refuses this login, and Postfix bounces the mail instead of deferring it",
+        cause=Cause.AUTH_REJECTED,
+        text=pattern("^status=bounced .*SASL "),
+        effect=Effect.LOST,
+        candidates=(
+            Candidate(
+                id="sasl-hard-bounce",
+                what="smtp_sasl_auth_soft_bounce = no turns every refused login into a bounce",
+                setting="main_cf.smtp_sasl_auth_soft_bounce",
+                parameter="smtp_sasl_auth_soft_bounce",
+                remedy="{remove smtp_sasl_auth_soft_bounce}, and write the correct login into the settings",
+            ),
         ),
+    ),
+    Symptom(
+        id="login-user-empty",
+        title="the login has no user name",
         cause=Cause.AUTH_MECHANISM,
-    ),
-    # --- the table of passwords cannot be read: the delivery says "local data error"
-    Symptom(
-        "password-table-missing", "the password table was never built",
-        (Candidate("index-missing", "the index of the password table is missing", "relay.password_file", _TABLE,
-                   "{postmap smtp_sasl_password_maps}"),),
-        cause=Cause.LOCAL_CONFIG, says=words("local data error"), clue=words(r"sasl\S* is unavailable\. .*No such file|open database \S*sasl\S*: No such file"),
-    ),
-    Symptom(
-        "password-table-damaged", "the password table is damaged, or of another type",
-        (Candidate("index-damaged", "the index is not of the type that main.cf names", "relay.password_file", _TABLE,
-                   "{anew smtp_sasl_password_maps}"),),
-        cause=Cause.LOCAL_CONFIG, says=words("local data error"), clue=words(r"Invalid argument|Inappropriate file type"),
-    ),
-    Symptom(
-        "password-table-unreadable", "a lookup table may not be read, and mail waits for it",
-        (Candidate("password-proxied", "proxymap(8) opens tables without root's rights, and the table is root's alone",
-                   "relay.password_file", _TABLE, "name the table without proxy: in front, then {reload}"),),
-        daemon="proxymap", says=words(r"is unavailable\. open .*Permission denied"), proof=Resolution.LEFT,
+        context=pattern("All-whitespace username"),
+        candidates=(
+            Candidate(
+                id="password-user-empty",
+                what="the entry in the password table is `:`, without a user name",
+                setting="relay.username",
+                parameter=LOGIN_TABLE,
+                remedy=(
+                    "write user:password, or no entry for a relay without a login; then "
+                    "{postmap smtp_sasl_password_maps}"
+                ),
+            ),
+        ),
     ),
     Symptom(
-        "map-type-unsupported", "this Postfix does not know the type of a lookup table",
-        (Candidate("map-type", "the package for that type is not installed, or this Postfix was built without it",
-                   "postfix.map_type", "default_database_type", "use a type that postconf -m lists, or {install_map}"),),
-        cause=Cause.LOCAL_CONFIG, says=words("local data error"), clue=words("unsupported dictionary type"),
+        id="login-app-password",
+        title="the account has two-step verification and needs an app password",
+        cause=Cause.AUTH_REJECTED,
+        text=pattern("InvalidSecondFactor|Application-specific password required"),
+        candidates=(
+            Candidate(
+                id="app-password",
+                what="Google refuses the account's normal password",
+                setting="relay.password_file",
+                parameter=_ACCOUNT,
+                remedy=(
+                    "create an app password at myaccount.google.com/apppasswords, write it into "
+                    "relay.password_file without spaces, then {apply_login}"
+                ),
+            ),
+        ),
     ),
     Symptom(
-        "lookup-failed", "a lookup table cannot be used",
-        (Candidate("table", "Postfix could not look something up on the way to the login", "relay.password_file", _TABLE,
-                   "{postmap smtp_sasl_password_maps}", "the warnings of smtp(8) before this line name the table"),),
-        Certainty.LIKELY, Cause.LOCAL_CONFIG, says=words("local data error"),
-    ),
-    # --- smtp(8) dies of it: no delivery has a status
-    Symptom(
-        "sasl-no-table", "smtp(8) cannot start: a login is wanted, and no password table is named",
-        (Candidate("sasl-without-passwords", "smtp_sasl_auth_enable = yes and smtp_sasl_password_maps is empty",
-                   "relay.username, relay.password_file", "smtp_sasl_password_maps", "{set_login}"),),
-        says=words(r"specify a password table via the .smtp_sasl_password_maps"),
-    ),
-    Symptom(
-        "sasl-type", "smtp(8) cannot start: smtp_sasl_type is for servers",
-        (Candidate("sasl-type", "the SMTP client knows cyrus alone", "main_cf.smtp_sasl_type", "smtp_sasl_type",
-                   "{remove smtp_sasl_type}"),),
-        says=words("unsupported SASL client implementation"),
-    ),
-    Symptom(
-        "sasl-option", "smtp(8) cannot work: a SASL security option is misspelt",
-        (Candidate("sasl-option", "a word of smtp_sasl_security_options does not exist", "main_cf.smtp_sasl_security_options",
-                   "smtp_sasl_security_options", "{set smtp_sasl_security_options=noanonymous}"),),
-        says=words(r"unknown SASL security options value|bad per-session SASL security properties|SASL per-connection initialization"),
+        id="login-refused-gmail",
+        title="Google refuses the user name and password",
+        cause=Cause.AUTH_REJECTED,
+        text=pattern("p=BadCredentials"),
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="app-password",
+                what=(
+                    "the password is wrong, or it is the account's normal password: Google accepts app "
+                    "passwords only"
+                ),
+                setting="relay.password_file",
+                parameter=_ACCOUNT,
+                remedy=(
+                    "create an app password at myaccount.google.com/apppasswords, write it into "
+                    "relay.password_file without spaces, then {apply_login}"
+                ),
+            ),
+        ),
     ),
     Symptom(
-        "password-duplicate", "a key stands twice in a table, and the first one holds",
-        (_DUPLICATE,), says=words(r"duplicate entry: "), daemon="postmap", effect=Effect.NOTE, proof=Resolution.STARTED,
+        id="login-smtp-auth-disabled",
+        title="SMTP AUTH is disabled for this tenant or mailbox",
+        cause=Cause.AUTH_REJECTED,
+        text=pattern("SmtpClientAuthentication is disabled|smtp_auth_disabled"),
+        candidates=(
+            Candidate(
+                id="tenant",
+                what="Microsoft 365 does not allow this mailbox to log in over SMTP",
+                setting=_ACCOUNT,
+                parameter="Set-CASMailbox",
+                remedy="Set-CASMailbox -Identity MAILBOX -SmtpClientAuthenticationDisabled $false",
+            ),
+        ),
     ),
-)  # fmt: skip
+    Symptom(
+        id="login-basic-retired",
+        title="the relay does not accept passwords any more",
+        cause=Cause.AUTH_REJECTED,
+        text=pattern(r"5\.7\.30|Basic authentication is not supported"),
+        candidates=(
+            Candidate(
+                id="tenant",
+                what="Microsoft has ended password logins for client submission",
+                setting="relay.host",
+                parameter=_ACCOUNT,
+                remedy="use another relay, or OAuth2",
+            ),
+        ),
+    ),
+    Symptom(
+        id="login-refused-stale",
+        title="the relay refuses this login, and the index of the password table is older than its source",
+        cause=Cause.AUTH_REJECTED,
+        context=pattern("is older than source file"),
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="index-stale",
+                what="the table was edited without postmap: Postfix still uses the old password",
+                setting="relay.password_file",
+                parameter=LOGIN_TABLE,
+                remedy="{postmap smtp_sasl_password_maps}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="login-refused",
+        title="the relay refuses this login",
+        cause=Cause.AUTH_REJECTED,
+        candidates=(
+            _WRONG,
+            _TEXT,
+            _STALE,
+            _DUPLICATE,
+            _STRONGER,
+        ),
+    ),
+    Symptom(
+        id="login-temporary",
+        title="the relay cannot check logins at the moment",
+        cause=Cause.AUTH_TEMPORARY,
+        candidates=(
+            Candidate(
+                id="relay-backend",
+                what="the relay's login service is out of order",
+                setting="nothing in the settings: the relay",
+                parameter="-",
+                remedy="wait; if it lasts longer than half an hour, contact the relay's operator",
+            ),
+        ),
+    ),
+    # Mechanisms
+    Symptom(
+        id="mechanism-filtered",
+        title="smtp_sasl_mechanism_filter excludes every mechanism that the relay offers",
+        cause=Cause.AUTH_MECHANISM,
+        text=pattern("offered no compatible authentication mechanisms"),
+        candidates=(
+            Candidate(
+                id="mechanism-filter",
+                what="the filter excludes every mechanism that the relay offers",
+                setting="main_cf.smtp_sasl_mechanism_filter",
+                parameter="smtp_sasl_mechanism_filter",
+                remedy="{remove smtp_sasl_mechanism_filter}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="mechanism-unknown-to-relay",
+        title="the relay does not support the mechanism that was chosen",
+        cause=Cause.AUTH_MECHANISM,
+        text=pattern("said: 50[34]"),
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="mechanism-preferred",
+                what="the SASL library prefers GSSAPI, NTLM or similar, which the relay does not support",
+                setting="main_cf.smtp_sasl_mechanism_filter",
+                parameter="smtp_sasl_mechanism_filter",
+                remedy="{set smtp_sasl_mechanism_filter=plain, login}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="mechanism-none",
+        title="this host and the relay have no login mechanism in common",
+        cause=Cause.AUTH_MECHANISM,
+        text=pattern("no mechanism available"),
+        candidates=(
+            Candidate(
+                id="sasl-plugin",
+                what="the SASL plug-ins are not installed",
+                setting="the host's packages",
+                parameter="libsasl2",
+                remedy="{install_sasl}",
+                check="ls /usr/lib*/sasl2 /usr/lib/*/sasl2 must show libplain and liblogin",
+                lint_decides=("sasl-plugin-missing",),
+            ),
+            Candidate(
+                id="sasl-noplaintext",
+                what="smtp_sasl_security_options forbids PLAIN and LOGIN, and the relay offers nothing else",
+                setting="main_cf.smtp_sasl_security_options",
+                parameter="smtp_sasl_security_options, smtp_sasl_tls_security_options",
+                remedy=(
+                    "{set smtp_sasl_security_options=noanonymous|smtp_sasl_tls_security_options=noanonymous}"
+                ),
+                check="postconf -x smtp_sasl_security_options smtp_sasl_tls_security_options",
+                lint_decides=("sasl-forbids-plain",),
+            ),
+            Candidate(
+                id="sasl-oauth-only",
+                what="the relay offers only XOAUTH2, OAUTHBEARER, NTLM or GSSAPI, or an empty list",
+                setting="relay.host",
+                parameter="-",
+                remedy="use another relay, or the sasl-xoauth2 plug-in",
+                check="postward relay shows the mechanisms that the relay offers",
+                offer_proves=_offers_only_stronger,
+                offer_refutes=lambda offer: bool((offer.mechanisms or set()) & _PASSWORDS),
+            ),
+            Candidate(
+                id="mechanism-filter",
+                what="smtp_sasl_mechanism_filter excludes every mechanism that both sides support",
+                setting="main_cf.smtp_sasl_mechanism_filter",
+                parameter="smtp_sasl_mechanism_filter",
+                remedy="{remove smtp_sasl_mechanism_filter}",
+                check="postconf -h smtp_sasl_mechanism_filter",
+                lint_proves=("sasl-mechanism-unknown",),
+                required_parameters=("smtp_sasl_mechanism_filter",),
+            ),
+        ),
+    ),
+    Symptom(
+        id="mechanism-dialogue",
+        title="the login dialogue failed",
+        cause=Cause.AUTH_MECHANISM,
+        candidates=(
+            Candidate(
+                id="relay-dialogue",
+                what=(
+                    "the relay's replies do not follow the mechanism: the relay is broken, or a middlebox "
+                    "interferes"
+                ),
+                setting="relay.host",
+                parameter="-",
+                remedy="try {set smtp_sasl_mechanism_filter=plain}, and contact the relay's operator",
+                check="postward relay shows the dialogue",
+            ),
+            Candidate(
+                id="oauth-token",
+                what="an OAuth2 plug-in received no token",
+                setting="the sasl-xoauth2 configuration",
+                parameter="sasl-xoauth2",
+                remedy="read the plug-in's log",
+                check="is sasl-xoauth2 in use?",
+                host_check=_without_oauth,
+            ),
+        ),
+    ),
+    # The password table cannot be read: the delivery says "local data error"
+    Symptom(
+        id="password-table-missing",
+        title="the password table was never built",
+        cause=Cause.LOCAL_CONFIG,
+        text=pattern("local data error"),
+        context=pattern(r"sasl\S* is unavailable\. .*No such file|open database \S*sasl\S*: No such file"),
+        candidates=(
+            Candidate(
+                id="index-missing",
+                what="the index of the password table is missing",
+                setting="relay.password_file",
+                parameter=LOGIN_TABLE,
+                remedy="{postmap smtp_sasl_password_maps}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="password-table-damaged",
+        title="the index of the password table is damaged or of another type",
+        cause=Cause.LOCAL_CONFIG,
+        text=pattern("local data error"),
+        context=pattern("Invalid argument|Inappropriate file type"),
+        candidates=(
+            Candidate(
+                id="index-damaged",
+                what="the index is damaged, or not of the type that main.cf names",
+                setting="relay.password_file",
+                parameter=LOGIN_TABLE,
+                remedy="{recreate smtp_sasl_password_maps}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="password-table-unreadable",
+        title="a lookup table cannot be read for lack of permission, and mail waits for it",
+        daemon="proxymap",
+        text=pattern(r"is unavailable\. open .*Permission denied"),
+        resolution=Resolution.LEFT,
+        candidates=(
+            Candidate(
+                id="password-proxied",
+                what="proxymap(8) opens tables without root privileges, and only root may read this table",
+                setting="relay.password_file",
+                parameter=LOGIN_TABLE,
+                remedy="remove proxy: in front of the table, then {reload}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="map-type-unsupported",
+        title="this Postfix does not support the type of a lookup table",
+        cause=Cause.LOCAL_CONFIG,
+        text=pattern("local data error"),
+        context=pattern("unsupported dictionary type"),
+        candidates=(
+            Candidate(
+                id="map-type",
+                what="the package for this type is not installed, or this Postfix was built without it",
+                setting="postfix.map_type",
+                parameter="default_database_type",
+                remedy="use a type that postconf -m lists, or {install_map}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="lookup-failed",
+        title="a lookup table cannot be used",
+        cause=Cause.LOCAL_CONFIG,
+        text=pattern("local data error"),
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="table",
+                what="a lookup that the login needs failed",
+                setting="relay.password_file",
+                parameter=LOGIN_TABLE,
+                remedy="{postmap smtp_sasl_password_maps}",
+                check="the warnings of smtp(8) before this line name the table",
+            ),
+        ),
+    ),
+    # smtp(8) exits: no delivery has a status
+    Symptom(
+        id="sasl-no-table",
+        title="smtp(8) cannot start: logins are enabled, and no password table is configured",
+        text=pattern("specify a password table via the .smtp_sasl_password_maps"),
+        candidates=(
+            Candidate(
+                id="sasl-without-passwords",
+                what="smtp_sasl_auth_enable = yes and smtp_sasl_password_maps is empty",
+                setting="relay.username, relay.password_file",
+                parameter="smtp_sasl_password_maps",
+                remedy="{set_login}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="sasl-type",
+        title="smtp(8) cannot start: smtp_sasl_type is valid for servers only",
+        text=pattern("unsupported SASL client implementation"),
+        candidates=(
+            Candidate(
+                id="sasl-type",
+                what="the SMTP client supports only cyrus",
+                setting="main_cf.smtp_sasl_type",
+                parameter="smtp_sasl_type",
+                remedy="{remove smtp_sasl_type}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="sasl-option",
+        title="smtp(8) cannot work: a SASL security option is misspelt",
+        text=pattern(
+            "unknown SASL security options value|bad per-session SASL security properties|"
+            "SASL per-connection initialization"
+        ),
+        candidates=(
+            Candidate(
+                id="sasl-option",
+                what="smtp_sasl_security_options contains an option that does not exist",
+                setting="main_cf.smtp_sasl_security_options",
+                parameter="smtp_sasl_security_options",
+                remedy="{set smtp_sasl_security_options=noanonymous}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="password-duplicate",
+        title="a key appears twice in a table, and the first entry is used",
+        daemon="postmap",
+        text=pattern("duplicate entry: "),
+        effect=Effect.NOTE,
+        resolution=Resolution.STARTED,
+        candidates=(_DUPLICATE,),
+    ),
+)

@@ -1,227 +1,572 @@
-"""Symptoms of the way to the relay: names, connections, greetings."""
+"""Symptoms on the path to the relay: names, connections, greetings."""
 
-from postward.agent.incidents.symptom import Candidate, Certainty, Effect, Symptom, words
+from postward.agent.incidents.catalog.symptom import Candidate, Symptom, pattern
+from postward.agent.incidents.model import Certainty, Effect
 from postward.parsers import Cause
 
 _RESOLVER = Candidate(
-    "resolver", "the name server fails, refuses or does not answer", "the host's resolver", "/etc/resolv.conf",
-    "put /etc/resolv.conf right; nothing in Postfix", "does getent ahosts HOST work on this host?",
-    hints=("nameserver-missing",),
-)  # fmt: skip
+    id="resolver",
+    what="the name server fails, refuses or does not answer",
+    setting="the host's resolver",
+    parameter="/etc/resolv.conf",
+    remedy="repair /etc/resolv.conf; Postfix needs no change",
+    check="does getent ahosts HOST work on this host?",
+    lint_proves=("nameserver-missing",),
+)
 _CHROOT = Candidate(
-    "chroot-resolver", "smtp(8) runs in a chroot whose copy of resolv.conf is missing or old", "the host's files",
-    "master.cf, $queue_directory/etc/resolv.conf",
-    "cp /etc/resolv.conf {queue}/etc/ && {reload}; or chroot n in master.cf",
-    "postconf -F smtp/unix/chroot; does the host itself find the name?", ("chroot-without-resolver", "chroot-resolver-stale"),
-    ("chroot-copy-differs",),
-)  # fmt: skip
+    id="chroot-resolver",
+    what="smtp(8) runs in a chroot whose copy of resolv.conf is missing or outdated",
+    setting="the host's files",
+    parameter="master.cf, $queue_directory/etc/resolv.conf",
+    remedy="cp /etc/resolv.conf {queue}/etc/ && {reload}; or set chroot to n in master.cf",
+    check="postconf -F smtp/unix/chroot; can the host itself resolve the name?",
+    lint_decides=("chroot-without-resolver", "chroot-resolver-stale"),
+    proving_symptoms=("chroot-copy-differs",),
+)
 _NO_ADDRESS = Candidate(
-    "address-family", "the name has addresses, but none of the kind that inet_protocols allows", "host.inet_protocols",
-    "inet_protocols", "{set inet_protocols=all}", "getent ahosts HOST", hints=("relayhost-address-family",), needs=("inet_protocols",),
-)  # fmt: skip
-_DOWN = Candidate("relay-down", "the relay, or this port of it, is out of service", "nothing in the settings: the relay", "-",
-                  "wait, or ask the relay", "nc -vz HOST PORT from another network")  # fmt: skip
+    id="address-family",
+    what="the name has addresses, but none of a family that inet_protocols allows",
+    setting="host.inet_protocols",
+    parameter="inet_protocols",
+    remedy="{set inet_protocols=all}",
+    check="getent ahosts HOST",
+    lint_proves=("relayhost-address-family",),
+    required_parameters=("inet_protocols",),
+)
+_DOWN = Candidate(
+    id="relay-down",
+    what="the relay, or this port of it, is out of service",
+    setting="nothing in the settings: the relay",
+    parameter="-",
+    remedy="wait, or contact the relay's operator",
+    check="nc -vz HOST PORT from another network",
+)
 _WRONG_PORT = Candidate(
-    "wrong-port", "nothing listens on this port: relay.host or relay.port is wrong", "relay.host, relay.port", "relayhost",
-    "write the relay's submission port, mostly 587, then {apply}", "nc -vz HOST PORT; the relay's documentation",
-    hints=("relayhost-provider-port", "settings-provider-port"),
-)  # fmt: skip
-_FIREWALL = Candidate("firewall", "a firewall here or on the way forbids it", "the network", "-",
-                      "allow outgoing connections to HOST PORT", "nc -vz HOST PORT here and from another network")  # fmt: skip
+    id="wrong-port",
+    what="no service listens on this port: relay.host or relay.port is wrong",
+    setting="relay.host, relay.port",
+    parameter="relayhost",
+    remedy="write the relay's submission port, usually 587, then {apply}",
+    check="nc -vz HOST PORT; the relay's documentation",
+    lint_proves=("relayhost-provider-port", "settings-provider-port"),
+)
+_FIREWALL = Candidate(
+    id="firewall",
+    what="a firewall on this host or on the path blocks the connection",
+    setting="the network",
+    parameter="-",
+    remedy="allow outgoing connections to HOST PORT",
+    check="nc -vz HOST PORT from here and from another network",
+)
 _PAST_RELAY = Candidate(
-    "no-relayhost", "mail goes to the recipients' MX hosts directly: no relayhost is in force", "relay.host", "relayhost",
-    "{set_login}", "postconf -h relayhost; is this the relay at all?",
-    ("relayhost-missing", "indented-parameter", "relayhost-overruled"),
-)  # fmt: skip
+    id="no-relayhost",
+    what="mail goes to the recipients' MX hosts directly: no relayhost is in force",
+    setting="relay.host",
+    parameter="relayhost",
+    remedy="{set_login}",
+    check="postconf -h relayhost; is HOST the relay?",
+    lint_decides=("relayhost-missing", "indented-parameter", "relayhost-overruled"),
+)
 
 SYMPTOMS: tuple[Symptom, ...] = (
-    # --- names
+    # Names
     Symptom(
-        "dns-no-mx-address", "the MX hosts of the relay's name have no address",
-        (Candidate("brackets", "without brackets Postfix asks for MX hosts of the name, and those do not exist", "relay.host",
-                   "relayhost", "{set relayhost=[HOST]:PORT}, with brackets"),),
-        cause=Cause.DNS, clue=words("no MX host for .* has a valid address"),
-    ),
-    Symptom(
-        "dns-mx-try-again", "the MX hosts of the relay's name cannot be looked up",
-        (_RESOLVER, Candidate("brackets", "without brackets Postfix asks for MX hosts of the name", "relay.host", "relayhost",
-                              "{set relayhost=[HOST]:PORT}, with brackets", "postconf -h relayhost",
-                              only_if=("relayhost-without-brackets",)), _CHROOT),
-        cause=Cause.DNS, says=words("type=MX: Host not found, try again"),
-    ),
-    Symptom("dns-try-again", "the relay's name cannot be looked up at the moment", (_RESOLVER, _CHROOT), cause=Cause.DNS,
-            says=words("try again")),
-    Symptom(
-        "dns-no-address", "the relay's name has no address that Postfix may use",
-        (_NO_ADDRESS, Candidate("dns-record", "the name exists and has no address at all", "relay.host", "relayhost",
-                                "write another name into relay.host, then {apply}", "dig A HOST; dig AAAA HOST")),
-        cause=Cause.DNS, says=words("no data record of requested type"),
-    ),
-    Symptom(
-        "dns-unknown-native", "the relay's name is not known to this host",
-        (
-            Candidate("name-misspelt", "the name is misspelt or gone", "relay.host", "relayhost", "write the relay's name into "
-                      "relay.host, then {apply}", "getent ahosts HOST"),
-            Candidate("no-dns", "Postfix does not ask DNS here", "main_cf.smtp_dns_support_level", "smtp_dns_support_level, smtp_host_lookup",
-                      "{remove smtp_dns_support_level}", "postconf -n smtp_dns_support_level smtp_host_lookup",
-                      needs=("smtp_dns_support_level", "smtp_host_lookup", "disable_dns_lookups")),
+        id="dns-no-mx-address",
+        title="the MX hosts of the relay's name have no address",
+        cause=Cause.DNS,
+        context=pattern("no MX host for .* has a valid address"),
+        candidates=(
+            Candidate(
+                id="brackets",
+                what=(
+                    "relayhost has no brackets, so Postfix looks up MX hosts of the name, and those have "
+                    "no address"
+                ),
+                setting="relay.host",
+                parameter="relayhost",
+                remedy="{set relayhost=[HOST]:PORT}, with brackets",
+            ),
         ),
-        cause=Cause.DNS, says=words("unable to look up host"),
     ),
     Symptom(
-        "dns-unknown", "the relay's name does not exist in DNS",
-        (
-            Candidate("name-misspelt", "the name is misspelt or gone", "relay.host", "relayhost", "write the relay's name into "
-                      "relay.host, then {apply}", "dig HOST"),
-            Candidate("hosts-file", "the name stands in /etc/hosts alone, and Postfix asks DNS", "main_cf.smtp_host_lookup",
-                      "smtp_host_lookup", "{set smtp_host_lookup=dns, native}", "getent hosts HOST", ("relayhost-only-in-hosts-file",)),
+        id="dns-mx-try-again",
+        title="the MX hosts of the relay's name cannot be looked up",
+        cause=Cause.DNS,
+        text=pattern("type=MX: Host not found, try again"),
+        candidates=(
+            _RESOLVER,
+            Candidate(
+                id="brackets",
+                what="relayhost has no brackets, so Postfix looks up MX hosts of the name",
+                setting="relay.host",
+                parameter="relayhost",
+                remedy="{set relayhost=[HOST]:PORT}, with brackets",
+                check="postconf -h relayhost",
+                lint_required=("relayhost-without-brackets",),
+            ),
+            _CHROOT,
         ),
-        cause=Cause.DNS, says=words("Host not found"),
     ),
-    Symptom("dns", "the relay's name cannot be looked up", (_RESOLVER, _CHROOT), cause=Cause.DNS),
-    # --- connections
-    # Postfix says itself, in front of each connection to port 465, that wrappermode is off.
+    Symptom(
+        id="dns-try-again",
+        title="the relay's name cannot be looked up at the moment",
+        cause=Cause.DNS,
+        text=pattern("try again"),
+        candidates=(
+            _RESOLVER,
+            _CHROOT,
+        ),
+    ),
+    Symptom(
+        id="dns-no-address",
+        title="the relay's name has no address that Postfix may use",
+        cause=Cause.DNS,
+        text=pattern("no data record of requested type"),
+        candidates=(
+            _NO_ADDRESS,
+            Candidate(
+                id="dns-record",
+                what="the name exists, but has no address",
+                setting="relay.host",
+                parameter="relayhost",
+                remedy="write another name into relay.host, then {apply}",
+                check="dig A HOST; dig AAAA HOST",
+            ),
+        ),
+    ),
+    Symptom(
+        id="dns-unknown-native",
+        title="this host does not know the relay's name",
+        cause=Cause.DNS,
+        text=pattern("unable to look up host"),
+        candidates=(
+            Candidate(
+                id="name-misspelt",
+                what="the name is misspelt or no longer exists",
+                setting="relay.host",
+                parameter="relayhost",
+                remedy="write the relay's name into relay.host, then {apply}",
+                check="getent ahosts HOST",
+            ),
+            Candidate(
+                id="no-dns",
+                what="Postfix is configured not to query DNS",
+                setting="main_cf.smtp_dns_support_level",
+                parameter="smtp_dns_support_level, smtp_host_lookup",
+                remedy="{remove smtp_dns_support_level}",
+                check="postconf -n smtp_dns_support_level smtp_host_lookup",
+                required_parameters=("smtp_dns_support_level", "smtp_host_lookup", "disable_dns_lookups"),
+            ),
+        ),
+    ),
+    Symptom(
+        id="dns-unknown",
+        title="the relay's name does not exist in DNS",
+        cause=Cause.DNS,
+        text=pattern("Host not found"),
+        candidates=(
+            Candidate(
+                id="name-misspelt",
+                what="the name is misspelt or no longer exists",
+                setting="relay.host",
+                parameter="relayhost",
+                remedy="write the relay's name into relay.host, then {apply}",
+                check="dig HOST",
+            ),
+            Candidate(
+                id="hosts-file",
+                what="the name is only in /etc/hosts, and Postfix queries DNS",
+                setting="main_cf.smtp_host_lookup",
+                parameter="smtp_host_lookup",
+                remedy="{set smtp_host_lookup=dns, native}",
+                check="getent hosts HOST",
+                lint_decides=("relayhost-only-in-hosts-file",),
+            ),
+        ),
+    ),
+    Symptom(
+        id="dns",
+        title="the relay's name cannot be looked up",
+        cause=Cause.DNS,
+        candidates=(
+            _RESOLVER,
+            _CHROOT,
+        ),
+    ),
+    # Connections
+    # Before each connection to port 465, Postfix logs that wrappermode is off.
     *(
         Symptom(
-            "tls-wrapper-needed", "this port wants TLS from the first byte, and Postfix is not set up for it",
-            (Candidate("implicit-tls-port", "port 465 needs wrappermode", "relay.tls, relay.port", "smtp_tls_wrappermode",
-                       "{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587"),),
-            cause=cause, clue=words(r"SMTPS wrappermode \(TCP port 465\) requires"),
+            id="tls-wrapper-needed",
+            title="this port expects TLS from the first byte, and Postfix is not configured for it",
+            cause=cause,
+            context=pattern(r"SMTPS wrappermode \(TCP port 465\) requires"),
+            candidates=(
+                Candidate(
+                    id="implicit-tls-port",
+                    what="port 465 requires wrappermode",
+                    setting="relay.tls, relay.port",
+                    parameter="smtp_tls_wrappermode",
+                    remedy="{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587",
+                ),
+            ),
         )
         for cause in (Cause.REFUSED, Cause.TIMEOUT, Cause.LOST)
     ),
-    Symptom("mx-refused", "connections to port 25 are refused",
-            (_PAST_RELAY, _WRONG_PORT, _DOWN, _FIREWALL), cause=Cause.REFUSED, says=words(r"\]:25: ")),
     Symptom(
-        "filter-down", "a service of this host does not take the mail",
-        (Candidate("content-filter", "a content filter or transport on this host is down", "main_cf.content_filter",
-                   "content_filter, transport_maps", "start it, or take it out of main.cf", "ss -ltn",
-                   hints=("relayhost-overruled",), needs=("content_filter", "transport_maps", "relay_transport", "default_transport"),
-                   elsewhere=True),
-         _WRONG_PORT),
-        cause=Cause.REFUSED, says=words(r"relay=(?:other|none) connect to (?:127\.0\.0\.1|localhost|::1)\["),
-    ),
-    Symptom(
-        "connection-refused", "the relay refuses connections",
-        (_DOWN, _WRONG_PORT, _FIREWALL,
-         Candidate("transport-overrides", "transport_maps sends this domain somewhere else", "main_cf.transport_maps", "transport_maps",
-                   "correct the entry", "postmap -q DOMAIN \"$(postconf -h transport_maps)\"", hints=("relayhost-overruled",),
-                   needs=("transport_maps", "sender_dependent_relayhost_maps"), elsewhere=True)),
+        id="mx-refused",
+        title="connections to port 25 are refused",
         cause=Cause.REFUSED,
-    ),
-    Symptom(
-        "greeting-timeout", "the relay sends no greeting",
-        (
-            Candidate("implicit-tls-port", "the port wants TLS from the first byte, and Postfix waits for a greeting",
-                      "relay.tls, relay.port", "smtp_tls_wrappermode",
-                      "{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587",
-                      "postconf -h relayhost; is it a port such as 465?", hints=("implicit-tls-port-without-wrappermode",)),
-            Candidate("relay-hangs", "the relay takes connections and does not answer", "nothing in the settings: the relay", "-",
-                      "wait, or ask the relay", "nc -v HOST PORT: does a line come that begins with 220?"),
-            Candidate("not-smtp", "another service listens there", "relay.host, relay.port", "relayhost",
-                      "write the relay's submission port, then {apply}", "nc -v HOST PORT: does a line come that begins with 220?"),
+        text=pattern(r"\]:25: "),
+        candidates=(
+            _PAST_RELAY,
+            _WRONG_PORT,
+            _DOWN,
+            _FIREWALL,
         ),
-        cause=Cause.TIMEOUT, says=words("receiving the initial server greeting"),
     ),
     Symptom(
-        "connect-timeout", "connections to the relay time out: packets are dropped on the way",
-        (Candidate("port-blocked", "a firewall, security group or the provider of this host blocks the port", "relay.port",
-                   "relayhost", "allow outgoing connections, or use port 587 or 2525", "nc -vz HOST PORT here and from elsewhere"),),
-        Certainty.LIKELY, Cause.TIMEOUT, says=words(r"connect to "),
+        id="filter-down",
+        title="a service on this host does not accept the mail",
+        cause=Cause.REFUSED,
+        text=pattern(r"relay=(?:other|none) connect to (?:127\.0\.0\.1|localhost|::1)\["),
+        candidates=(
+            Candidate(
+                id="content-filter",
+                what="a content filter or transport on this host is down",
+                setting="main_cf.content_filter",
+                parameter="content_filter, transport_maps",
+                remedy="start it, or remove it from main.cf",
+                check="ss -ltn",
+                lint_proves=("relayhost-overruled",),
+                required_parameters=(
+                    "content_filter",
+                    "transport_maps",
+                    "relay_transport",
+                    "default_transport",
+                ),
+                goes_elsewhere=True,
+            ),
+            _WRONG_PORT,
+        ),
     ),
     Symptom(
-        "end-of-data-timeout", "the relay does not confirm mail that it was given: it may arrive twice",
-        (Candidate("relay-slow", "the relay, or its filter, takes longer than smtp_data_done_timeout", "main_cf.smtp_data_done_timeout",
-                   "smtp_data_done_timeout", "{set smtp_data_done_timeout=600s}; ask the relay"),),
-        Certainty.LIKELY, Cause.TIMEOUT, says=words("sending end of data"),
+        id="connection-refused",
+        title="the relay refuses connections",
+        cause=Cause.REFUSED,
+        candidates=(
+            _DOWN,
+            _WRONG_PORT,
+            _FIREWALL,
+            Candidate(
+                id="transport-overrides",
+                what="transport_maps routes this domain to another host",
+                setting="main_cf.transport_maps",
+                parameter="transport_maps",
+                remedy="correct the entry",
+                check='postmap -q DOMAIN "$(postconf -h transport_maps)"',
+                lint_proves=("relayhost-overruled",),
+                required_parameters=("transport_maps", "sender_dependent_relayhost_maps"),
+                goes_elsewhere=True,
+            ),
+        ),
     ),
     Symptom(
-        "conversation-timeout", "the relay stops answering in mid-conversation",
-        (_DOWN, Candidate("mtu", "large packets are lost on the way (MTU)", "the network", "-", "lower the interface's MTU",
-                          "ping -M do -s 1472 HOST"), _FIREWALL),
+        id="greeting-timeout",
+        title="the relay sends no greeting",
         cause=Cause.TIMEOUT,
-    ),
-    Symptom(
-        "no-route-ipv6", "there is no way to the relay's IPv6 address",
-        (Candidate("ipv6", "this host has no IPv6, and the relay was reached by no other address", "host.inet_protocols", "inet_protocols",
-                   "{set inet_protocols=ipv4}", "ip -6 route", ("relayhost-address-family",)),),
-        Certainty.LIKELY, Cause.UNREACHABLE, says=words(r"connect to \S+\[[0-9a-f]*:[0-9a-f:.]*\](?::\d+)?: (?:Network is unreachable|No route|Cannot assign)"),
-    ),
-    Symptom(
-        "connect-forbidden", "this host forbids the connection",
-        (
-            Candidate("selinux", "SELinux does not let smtp(8) connect to this port", "relay.port", "semanage port",
-                      "semanage port -a -t smtp_port_t -p tcp PORT", "ausearch -m avc -ts recent -c smtp",
-                      host=lambda facts, _domains: False if facts.selinux is False else None),
-            Candidate("local-rule", "a routing or firewall rule of this host prohibits it", "the network", "-", "remove the rule",
-                      "ip route get ADDRESS; nft list ruleset"),
+        text=pattern("receiving the initial server greeting"),
+        candidates=(
+            Candidate(
+                id="implicit-tls-port",
+                what="the port expects TLS from the first byte, and Postfix waits for a greeting",
+                setting="relay.tls, relay.port",
+                parameter="smtp_tls_wrappermode",
+                remedy="{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587",
+                check="postconf -h relayhost; is it a port such as 465?",
+                lint_proves=("implicit-tls-port-without-wrappermode",),
+            ),
+            Candidate(
+                id="relay-hangs",
+                what="the relay accepts connections and does not answer",
+                setting="nothing in the settings: the relay",
+                parameter="-",
+                remedy="wait, or contact the relay's operator",
+                check="nc -v HOST PORT: does it print a line that begins with 220?",
+            ),
+            Candidate(
+                id="not-smtp",
+                what="another service listens on this port",
+                setting="relay.host, relay.port",
+                parameter="relayhost",
+                remedy="write the relay's submission port, then {apply}",
+                check="nc -v HOST PORT: does it print a line that begins with 220?",
+            ),
         ),
-        cause=Cause.UNREACHABLE, says=words(r"Permission denied|Operation not permitted"),
     ),
     Symptom(
-        "network-unreachable", "this host has no route to the relay",
-        (Candidate("route", "no default route, or the interface is down", "the network", "-", "put the routes right", "ip route"),),
-        cause=Cause.UNREACHABLE, says=words("Network is unreachable|Network is down"),
-    ),
-    Symptom(
-        "host-unreachable", "the relay cannot be reached",
-        (Candidate("route", "a route is missing, or a firewall answers for it (icmp-host-prohibited)", "the network", "-",
-                   "put the routes or the firewall right", "ip route get ADDRESS; tracepath ADDRESS"),),
-        Certainty.LIKELY, Cause.UNREACHABLE,
-    ),
-    Symptom(
-        "lost-at-greeting", "the connection ends before the relay's greeting",
-        (
-            Candidate("implicit-tls-port", "the port wants TLS from the first byte", "relay.tls, relay.port", "smtp_tls_wrappermode",
-                      "{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587",
-                      "postconf -h relayhost; is it a port such as 465?", hints=("implicit-tls-port-without-wrappermode",)),
-            _DOWN, _FIREWALL,
+        id="connect-timeout",
+        title="connections to the relay time out: packets are dropped on the path",
+        cause=Cause.TIMEOUT,
+        text=pattern("connect to "),
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="port-blocked",
+                what="a firewall, a security group or this host's provider blocks the port",
+                setting="relay.port",
+                parameter="relayhost",
+                remedy="allow outgoing connections, or use port 587 or 2525",
+                check="nc -vz HOST PORT from here and from another network",
+            ),
         ),
-        cause=Cause.LOST, says=words("receiving the initial server greeting"),
     ),
     Symptom(
-        "connection-lost", "the relay, or something on the way, hangs up in mid-conversation",
-        (Candidate("relay-hangs-up", "the relay hangs up: overload, maintenance, or a limit of its own", "nothing in the settings: the relay",
-                   "-", "wait, or ask the relay", "postward relay: at which step does it hang up?"),
-         Candidate("middlebox", "a firewall on the way ends the connection", "the network", "-", "exempt this host from SMTP inspection",
-                   "does it happen from another network?")),
+        id="end-of-data-timeout",
+        title="the relay does not confirm mail that it received: the mail may arrive twice",
+        cause=Cause.TIMEOUT,
+        text=pattern("sending end of data"),
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="relay-slow",
+                what="the relay, or its filter, takes longer than smtp_data_done_timeout",
+                setting="main_cf.smtp_data_done_timeout",
+                parameter="smtp_data_done_timeout",
+                remedy="{set smtp_data_done_timeout=600s}; contact the relay's operator",
+            ),
+        ),
+    ),
+    Symptom(
+        id="conversation-timeout",
+        title="the relay stops answering during the conversation",
+        cause=Cause.TIMEOUT,
+        candidates=(
+            _DOWN,
+            Candidate(
+                id="mtu",
+                what="large packets are lost on the path (MTU)",
+                setting="the network",
+                parameter="-",
+                remedy="lower the interface's MTU",
+                check="ping -M do -s 1472 HOST",
+            ),
+            _FIREWALL,
+        ),
+    ),
+    Symptom(
+        id="no-route-ipv6",
+        title="this host has no route to the relay's IPv6 address",
+        cause=Cause.UNREACHABLE,
+        text=pattern(
+            r"connect to \S+\[[0-9a-f]*:[0-9a-f:.]*\](?::\d+)?: (?:Network is unreachable|"
+            "No route|Cannot assign)"
+        ),
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="ipv6",
+                what="this host has no IPv6, and Postfix tried no other address of the relay",
+                setting="host.inet_protocols",
+                parameter="inet_protocols",
+                remedy="{set inet_protocols=ipv4}",
+                check="ip -6 route",
+                lint_decides=("relayhost-address-family",),
+            ),
+        ),
+    ),
+    Symptom(
+        id="connect-forbidden",
+        title="this host forbids the connection",
+        cause=Cause.UNREACHABLE,
+        text=pattern("Permission denied|Operation not permitted"),
+        candidates=(
+            Candidate(
+                id="selinux",
+                what="SELinux does not allow smtp(8) to connect to this port",
+                setting="relay.port",
+                parameter="semanage port",
+                remedy="semanage port -a -t smtp_port_t -p tcp PORT",
+                check="ausearch -m avc -ts recent -c smtp",
+                host_check=lambda facts, _domains: False if facts.selinux is False else None,
+            ),
+            Candidate(
+                id="local-rule",
+                what="a routing or firewall rule on this host forbids the connection",
+                setting="the network",
+                parameter="-",
+                remedy="remove the rule",
+                check="ip route get ADDRESS; nft list ruleset",
+            ),
+        ),
+    ),
+    Symptom(
+        id="network-unreachable",
+        title="this host has no route to the relay",
+        cause=Cause.UNREACHABLE,
+        text=pattern("Network is unreachable|Network is down"),
+        candidates=(
+            Candidate(
+                id="route",
+                what="the default route is missing, or the interface is down",
+                setting="the network",
+                parameter="-",
+                remedy="repair the routes",
+                check="ip route",
+            ),
+        ),
+    ),
+    Symptom(
+        id="host-unreachable",
+        title="the relay is unreachable",
+        cause=Cause.UNREACHABLE,
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="route",
+                what="a route is missing, or a firewall answers for the relay (icmp-host-prohibited)",
+                setting="the network",
+                parameter="-",
+                remedy="repair the routes or the firewall",
+                check="ip route get ADDRESS; tracepath ADDRESS",
+            ),
+        ),
+    ),
+    Symptom(
+        id="lost-at-greeting",
+        title="the connection closes before the relay's greeting",
         cause=Cause.LOST,
+        text=pattern("receiving the initial server greeting"),
+        candidates=(
+            Candidate(
+                id="implicit-tls-port",
+                what="the port expects TLS from the first byte",
+                setting="relay.tls, relay.port",
+                parameter="smtp_tls_wrappermode",
+                remedy="{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587",
+                check="postconf -h relayhost; is it a port such as 465?",
+                lint_proves=("implicit-tls-port-without-wrappermode",),
+            ),
+            _DOWN,
+            _FIREWALL,
+        ),
     ),
     Symptom(
-        "loop", "the relay is this host itself",
-        (Candidate("relay-is-this-host", "the next hop's name leads back to this Postfix", "relay.host", "relayhost",
-                   "write the relay's name into relay.host, then {apply}"),),
+        id="connection-lost",
+        title="the relay or a middlebox closes the connection during the conversation",
+        cause=Cause.LOST,
+        candidates=(
+            Candidate(
+                id="relay-hangs-up",
+                what="the relay closes the connection: overload, maintenance, or a limit",
+                setting="nothing in the settings: the relay",
+                parameter="-",
+                remedy="wait, or contact the relay's operator",
+                check="postward relay: at which step does the connection close?",
+            ),
+            Candidate(
+                id="middlebox",
+                what="a firewall on the path closes the connection",
+                setting="the network",
+                parameter="-",
+                remedy="exempt this host from SMTP inspection",
+                check="does it happen from another network?",
+            ),
+        ),
+    ),
+    Symptom(
+        id="loop",
+        title="the relay is this host",
         cause=Cause.LOOP,
+        candidates=(
+            Candidate(
+                id="relay-is-this-host",
+                what="the name of the next hop resolves to this Postfix",
+                setting="relay.host",
+                parameter="relayhost",
+                remedy="write the relay's name into relay.host, then {apply}",
+            ),
+        ),
     ),
     Symptom(
-        "fallback", "mail leaves by another relay, because this one cannot be reached",
-        (Candidate("relay-down", "the relay, or the way to it, is out of service", "relay.fallback", "smtp_fallback_relay, relayhost",
-                   "see to this relay; the fallback goes on meanwhile", "nc -vz HOST PORT"),),
-        Certainty.LIKELY, says=words(r"(?!)"), effect=Effect.NOTE,
+        id="fallback",
+        title="mail goes out through another relay, because this one is unreachable",
+        text=pattern("(?!)"),
+        effect=Effect.NOTE,
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="relay-down",
+                what="the relay, or the path to it, is out of service",
+                setting="relay.fallback",
+                parameter="smtp_fallback_relay, relayhost",
+                remedy="check this relay; the fallback delivers until it is back",
+                check="nc -vz HOST PORT",
+            ),
+        ),
     ),
-    # --- greetings
+    # Greetings
     Symptom(
-        "greeting-not-smtp", "something that is not a mail server answers there",
-        (Candidate("not-smtp", "a web server or proxy listens on that port", "relay.host, relay.port", "relayhost",
-                   "write the relay's name and submission port, then {apply}"),),
-        cause=Cause.GREETING_REFUSED, says=words("refused to talk to me: HTTP/"),
+        id="greeting-not-smtp",
+        title="the server on this port is not a mail server",
+        cause=Cause.GREETING_REFUSED,
+        text=pattern("refused to talk to me: HTTP/"),
+        candidates=(
+            Candidate(
+                id="not-smtp",
+                what="a web server or proxy listens on that port",
+                setting="relay.host, relay.port",
+                parameter="relayhost",
+                remedy="write the relay's name and submission port, then {apply}",
+            ),
+        ),
     ),
     Symptom(
-        "blocked", "the relay blocks this host's address",
-        (Candidate("reputation", "the address is on a block list", "nothing in the settings: this host's address", "-",
-                   "have the address taken off the list that the line names; log in at the relay if it is yours"),),
+        id="blocked",
+        title="the relay blocks this host's address",
         cause=Cause.BLOCKED,
+        candidates=(
+            Candidate(
+                id="reputation",
+                what="the address is on a block list",
+                setting="nothing in the settings: this host's address",
+                parameter="-",
+                remedy=(
+                    "have the address removed from the list that the line names; if the relay is yours, "
+                    "log in"
+                ),
+            ),
+        ),
     ),
     Symptom(
-        "greeting-busy", "the relay refuses to talk: too many connections",
-        (Candidate("concurrency", "more connections at once than the relay allows", "main_cf.smtp_destination_concurrency_limit",
-                   "smtp_destination_concurrency_limit", "{set smtp_destination_concurrency_limit=2}"),),
-        Certainty.LIKELY, Cause.GREETING_REFUSED, says=words("too many|connection|limit|busy"),
+        id="greeting-busy",
+        title="the relay refuses to talk: too many connections",
+        cause=Cause.GREETING_REFUSED,
+        text=pattern("too many|connection|limit|busy"),
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="concurrency",
+                what="Postfix opens more connections at once than the relay allows",
+                setting="main_cf.smtp_destination_concurrency_limit",
+                parameter="smtp_destination_concurrency_limit",
+                remedy="{set smtp_destination_concurrency_limit=2}",
+            ),
+        ),
     ),
     Symptom(
-        "greeting-refused", "the relay refuses to talk to this host",
-        (Candidate("relay-policy", "the relay does not want connections from here, or is in maintenance", "nothing in the settings: the relay",
-                   "-", "read the relay's words; wait, or ask the relay"),),
-        Certainty.LIKELY, Cause.GREETING_REFUSED,
+        id="greeting-refused",
+        title="the relay refuses to talk to this host",
+        cause=Cause.GREETING_REFUSED,
+        certainty=Certainty.LIKELY,
+        candidates=(
+            Candidate(
+                id="relay-policy",
+                what="the relay does not accept connections from here, or is in maintenance",
+                setting="nothing in the settings: the relay",
+                parameter="-",
+                remedy="read the relay's reply; wait, or contact the relay's operator",
+            ),
+        ),
     ),
-)  # fmt: skip
+)

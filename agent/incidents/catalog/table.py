@@ -1,17 +1,19 @@
-"""The catalogue: all symptoms, and which of them a failed delivery or a line of complaint is.
+"""All symptoms of the catalogue, and the lookup of the symptom of a failed delivery or of a line.
 
-Adding one is a row in `symptoms/` and a log in `tests/corpus/traps/`. The first row that fits holds, so the rows of a
-module go from the particular to the general; every cause has a row without `says`, so that no failure is left without a name.
+The first row that matches is used, so the rows of a module go from the specific to the general. Every cause has a row
+without `text`, so every failure has a symptom. A new symptom is a row in a module beside this one, and a log in
+`tests/corpus/symptoms/`.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from postward.agent.incidents.catalog import configuration, host, logins, network, replies, tls
-from postward.agent.incidents.symptom import Symptom
+from postward.agent.incidents.catalog.symptom import Symptom
 from postward.parsers import Cause
 
-ROWS: tuple[Symptom, ...] = (
+ROWS: Final[tuple[Symptom, ...]] = (
     *logins.SYMPTOMS,
     *tls.SYMPTOMS,
     *network.SYMPTOMS,
@@ -20,53 +22,42 @@ ROWS: tuple[Symptom, ...] = (
     *host.SYMPTOMS,
 )
 
-# id → symptom. An id may stand in several rows: different lines, the same thing.
-SYMPTOMS: Mapping[str, Symptom] = {row.id: row for row in reversed(ROWS)}
+# id → symptom. Several rows can have one id: different lines, the same symptom.
+SYMPTOMS: Final[Mapping[str, Symptom]] = {row.id: row for row in reversed(ROWS)}
 
 
-def _by_cause() -> dict[Cause, tuple[Symptom, ...]]:
-    # A row that a word or a daemon singles out goes before one that is only a cause.
-    def general(row: Symptom) -> int:
-        return (row.says is None) + (row.clue is None) + (not row.daemon)
-
-    rows = {cause: [row for row in ROWS if row.cause is cause] for cause in Cause}
-    return {
-        cause: (*(row for row in found if general(row) < 3), *(row for row in found if general(row) == 3))
-        for cause, found in rows.items()
-    }
+def _is_general(row: Symptom) -> bool:
+    return row.text is None and row.context is None and not row.daemon
 
 
-_BY_CAUSE = _by_cause()
-_OF_LINES = tuple(row for row in ROWS if row.cause is None)
+# Rows of deliveries by cause; those that name only the cause come last.
+_BY_CAUSE: Final[Mapping[Cause, Sequence[Symptom]]] = {
+    cause: sorted((row for row in ROWS if row.cause is cause), key=_is_general) for cause in Cause
+}
+_OF_LINES: Final = tuple(row for row in ROWS if row.cause is None)
 
 
-def of_delivery(daemon: str, cause: Cause, reason: str, clues: Sequence[str] = ()) -> Symptom:
-    """Which symptom a failed delivery is.
+def of_delivery(daemon: str, cause: Cause, reason: str, context: Sequence[str] = ()) -> Symptom:
+    """Return the symptom of a failed delivery.
 
     Args:
-        daemon: who tried.
+        daemon: the delivery agent.
         cause: why it failed.
         reason: `status=STATUS` and the reason.
-        clues: what the process said before.
+        context: earlier lines of the process.
     """
-    for row in _BY_CAUSE[cause]:
-        if _fits(row, daemon, reason, clues):
-            return row
-    raise AssertionError(cause)
+    return next(row for row in _BY_CAUSE[cause] if _matches(row, daemon, reason, context))
 
 
 def of_line(daemon: str, severity: str, text: str) -> Symptom | None:
-    """Which symptom a line is that tells of no delivery; None if it is none."""
+    """Return the symptom of a line that is not a delivery, or None."""
     line = text if severity in {"info", "warning", "error"} else f"{severity}: {text}"
-    for row in _OF_LINES:
-        if _fits(row, daemon, line, ()):
-            return row
-    return None
+    return next((row for row in _OF_LINES if _matches(row, daemon, line, ())), None)
 
 
-def _fits(row: Symptom, daemon: str, text: str, clues: Iterable[str]) -> bool:
+def _matches(row: Symptom, daemon: str, text: str, context: Iterable[str]) -> bool:
     if row.daemon and not re.fullmatch(row.daemon, daemon):
         return False
-    if row.says is not None and not row.says.search(text):
+    if row.text is not None and not row.text.search(text):
         return False
-    return row.clue is None or any(row.clue.search(clue) for clue in clues)
+    return row.context is None or any(row.context.search(line) for line in context)

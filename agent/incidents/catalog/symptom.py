@@ -1,0 +1,133 @@
+"""The types of the catalogue: a symptom, and the causes that it can have.
+
+A symptom is what the log, a probe, the queue or the enforcer shows. A candidate is one possible cause of it, with the
+setting to blame and the remedy. With one candidate a symptom is a diagnosis; with several, facts about the host
+decide, or all of them are shown as ambiguous. A wrong guess is worse than no guess.
+"""
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from postward.agent.incidents.model import Certainty, Effect
+from postward.config.lint.facts import HostFacts
+from postward.parsers import Cause
+
+
+class Resolution(StrEnum):
+    """The success on the same path that closes an incident."""
+
+    SENT = "sent"  # a mail sent through the same relay, or by the same daemon
+    SAME_SENDER = "same-sender"  # the same mail, or one from the same sender
+    LEFT = "left"  # any mail that left this host
+    SUBMITTED = "submitted"  # a program on this host submitted a mail
+    ACCEPTED = "accepted"  # a client's mail was accepted
+    STARTED = "started"  # Postfix started or was reloaded, and did not log the line again
+    CONDITION = "condition"  # the part of the agent that reported the condition says that it is over
+
+
+LOGIN_TABLE: Final = "the password table (smtp_sasl_password_maps)"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The offer of a relay in the agent's last conversation with it.
+
+    Attributes:
+        mechanisms: AUTH mechanisms in capitals; None if the conversation did not reach that step.
+    """
+
+    mechanisms: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, snapshot: Any) -> "Offer":
+        """Return the offer in a relay's saved state (`relay/changes.py`); an empty one for other data."""
+        mechanisms = snapshot.get("mechanisms") if isinstance(snapshot, dict) else None
+        return cls(frozenset(map(str, mechanisms))) if isinstance(mechanisms, list) else cls()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One possible cause.
+
+    The fields after `check` are the facts that confirm it or rule it out. All of them are optional; a fact that could
+    not be read does neither.
+
+    Attributes:
+        id: stable identifier.
+        what: the cause in plain text.
+        setting: the setting to blame, as the settings file names it.
+        parameter: the parameter, table or file of Postfix.
+        remedy: the command or the edit, with placeholders such as `{reload}` (`remedies.py`).
+        check: what to check to be sure; "" if the cause is the only one.
+        lint_decides: lint rules: a finding confirms the cause, and no finding rules it out.
+        lint_proves: lint rules: a finding confirms the cause, and no finding says nothing.
+        lint_required: lint rules: no finding rules the cause out, and a finding says nothing.
+        proving_symptoms: other symptoms that confirm the cause while they are open.
+        required_parameters: the cause is ruled out if main.cf and master.cf set none of these parameters.
+        goes_elsewhere: the mail goes to a host that is not a relay of the configuration. Confirmed if one of
+            `required_parameters` or its table names the host; ruled out if the mail went to a relay.
+        host_check: takes the host's facts and the recipients' domains. True confirms, False rules out, None is neither.
+        offer_proves: takes the relay's offer; True confirms.
+        offer_refutes: takes the relay's offer; True rules out.
+    """
+
+    id: str
+    what: str
+    setting: str
+    parameter: str
+    remedy: str
+    check: str = ""
+    lint_decides: tuple[str, ...] = ()
+    lint_proves: tuple[str, ...] = ()
+    lint_required: tuple[str, ...] = ()
+    proving_symptoms: tuple[str, ...] = ()
+    required_parameters: tuple[str, ...] = ()
+    goes_elsewhere: bool = False
+    host_check: Callable[[HostFacts, Collection[str]], bool | None] | None = None
+    offer_proves: Callable[[Offer], bool] | None = None
+    offer_refutes: Callable[[Offer], bool] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Symptom:
+    """A symptom: the lines that show it, and its possible causes.
+
+    Attributes:
+        id: stable identifier, used as a metric label.
+        title: a headline without a full stop.
+        cause: the cause of the failed delivery; None for a symptom of another line or of a condition.
+        daemon: pattern of the daemons that log it; "" for all.
+        text: pattern in the line, or in `status=STATUS relay=LABEL REASON` of a delivery; None if the cause is enough.
+        context: pattern in an earlier line of the same process.
+        effect: what it does to mail.
+        resolution: what closes it.
+        certainty: how sure the only candidate is before any fact about the host is known.
+        candidates: the possible causes, likeliest first.
+    """
+
+    id: str
+    title: str
+    cause: Cause | None = None
+    daemon: str = ""
+    text: re.Pattern[str] | None = None
+    context: re.Pattern[str] | None = None
+    effect: Effect = Effect.DELAYED
+    resolution: Resolution = Resolution.SENT
+    certainty: Certainty = Certainty.CERTAIN
+    candidates: tuple[Candidate, ...]
+
+    def __post_init__(self) -> None:
+        """Make the certainty of a symptom with several candidates ambiguous."""
+        if len(self.candidates) > 1:
+            object.__setattr__(self, "certainty", Certainty.AMBIGUOUS)
+
+
+def pattern(regex: str) -> re.Pattern[str]:
+    """Compile a pattern of the catalogue, ignoring case because servers differ in it."""
+    return re.compile(regex, re.IGNORECASE | re.DOTALL)
+
+
+NEVER: Final = pattern(r"(?!)")  # for symptoms that no line shows

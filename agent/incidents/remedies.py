@@ -1,0 +1,110 @@
+"""The placeholders in the remedies of the catalogue, as commands for a host. Pure.
+
+A placeholder is `{name}` or `{name argument}`: `{set relayhost=[HOST]:PORT}`, `{postmap smtp_sasl_password_maps}`,
+`{reload}`. An unknown one is a KeyError. HOST, ADDRESS, PORT and DOMAIN stand for the server and the mail of an
+incident.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from postward.config.lint import remedies
+from postward.config.lint.facts import HostFacts
+
+_PLACEHOLDER: Final = re.compile(r"\{(\w+)(?: ([^{}]+))?\}")
+# Not in [HOST]:PORT, which stands for the next hop as it should be; the incident has the one that failed.
+_SERVER_NAME: Final = re.compile(r"(?<![\w\[])(?<!\]:)(?:HOST|ADDRESS|PORT|DOMAIN)(?![\w\]])")
+
+
+def fill_in(remedy: str, facts: HostFacts) -> str:
+    """Return a remedy of the catalogue with its placeholders replaced for this host."""
+    while _PLACEHOLDER.search(remedy):
+        remedy = _PLACEHOLDER.sub(lambda match: _REPLACEMENTS[match[1]](facts, match[2] or ""), remedy)
+    return remedy
+
+
+def fill_in_server(text: str, names: Mapping[str, str]) -> str:
+    """Return a remedy or check with HOST, ADDRESS, PORT and DOMAIN replaced by the names that are known."""
+    return _SERVER_NAME.sub(lambda match: names.get(match[0], match[0]), text)
+
+
+def _set(facts: HostFacts, assignments: str) -> str:
+    pairs = (item.partition("=") for item in assignments.split("|"))
+    return remedies.assign(facts, *((name, value) for name, _, value in pairs))
+
+
+def _postmap(facts: HostFacts, parameter: str) -> str:
+    tables = list(facts.table_of(parameter))
+    if tables and not any(table.reference.index_path for table in tables):
+        return remedies.postfix(facts, "reload")  # these types have no index
+    if tables:
+        return " && ".join(remedies.postmap(facts, table) for table in tables)
+    if parameter == "alias_maps":
+        return "newaliases"
+    if parameter == "smtp_sasl_password_maps":
+        return "postmap hash:/etc/postfix/sasl_passwd (the table of smtp_sasl_password_maps)"
+    return f"postmap the table of {parameter}"
+
+
+def _recreate(facts: HostFacts, parameter: str) -> str:
+    """Delete the index first: postmap(1) opens an existing index, and fails if it is damaged."""
+    indexes = [table.reference.index_path for table in facts.table_of(parameter)]
+    if not all(indexes) or not indexes:
+        return f"delete the index, then {_postmap(facts, parameter)}"
+    return f"rm -f {' '.join(map(str, indexes))} && {_postmap(facts, parameter)}"
+
+
+def _rebuild(facts: HostFacts, parameter: str) -> str:
+    """Reload as well: trivial-rewrite(8) keeps running with a table that it could not open."""
+    build, reload = _postmap(facts, parameter), remedies.postfix(facts, "reload")
+    if build == reload:
+        return reload
+    return f"{build} && {reload}" if facts.tables else f"{build}, then {reload}"
+
+
+def _of_instance(facts: HostFacts, command: str) -> str:
+    """Return a Postfix command for the host's instance."""
+    program, _, arguments = command.partition(" ")
+    option = "" if facts.config_directory == "/etc/postfix" else f"-c {facts.config_directory} "
+    return f"{program} {option}{arguments}"
+
+
+def _directory(facts: HostFacts, parameter: str) -> str:
+    return facts.expanded.get(parameter) or f'"$({_of_instance(facts, "postconf -hx")} {parameter})"'
+
+
+def _if_managed(facts: HostFacts, managed: str, otherwise: str) -> str:
+    return managed if facts.managed else otherwise
+
+
+# Placeholder → text for this host.
+_REPLACEMENTS: Final[Mapping[str, Callable[[HostFacts, str], str]]] = {
+    "set": _set,
+    "remove": remedies.remove,
+    "postmap": _postmap,
+    "recreate": _recreate,
+    "rebuild": _rebuild,
+    "newaliases": lambda facts, _: _postmap(facts, "alias_maps"),
+    "reload": lambda facts, _: remedies.postfix(facts, "reload"),
+    "restart": lambda facts, _: remedies.restart(facts),
+    "permissions": lambda facts, _: remedies.postfix(facts, "set-permissions"),
+    "flush": lambda facts, _: _of_instance(facts, "postqueue -f"),
+    "hold": lambda facts, _: f"{_set(facts, 'defer_transports=smtp')} keeps mail in the queue until then",
+    "ca_file": lambda facts, _: remedies.ca_file(facts),
+    "queue": lambda facts, _: _directory(facts, "queue_directory"),
+    "data": lambda facts, _: _directory(facts, "data_directory"),
+    "install_sasl": lambda facts, _: remedies.install(facts, "sasl"),
+    "install_map": lambda facts, _: remedies.install(facts, "map", type="lmdb"),
+    "apply": lambda facts, _: _if_managed(
+        facts, "postward apply", "postward apply (or edit main.cf and postfix reload)"
+    ),
+    "apply_login": lambda facts, _: _if_managed(
+        facts, "postward apply", "postward apply (or edit the password table, postmap it and {flush})"
+    ),
+    "set_login": lambda facts, _: _if_managed(
+        facts,
+        "postward apply",
+        "write relay.host, relay.username and relay.password_file, then postward apply",
+    ),
+}

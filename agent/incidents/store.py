@@ -1,0 +1,126 @@
+"""The open incidents of a host, and the latest closed ones. No I/O; the time is an argument.
+
+An incident that comes back within an hour reopens as the same one. Bounded: if too many are open, the least severe
+gives way, unless the new one is less severe still; both are counted as dropped. `state` and `restore` carry all over
+a restart.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from postward.agent.incidents.catalog.symptom import Symptom
+from postward.agent.incidents.catalog.table import SYMPTOMS
+from postward.agent.incidents.model import Change, Effect, Incident, key_of
+
+_MAX_OPEN: Final = 64
+MAX_CLOSED: Final = 200
+_REOPEN_WINDOW: Final = 3600.0  # seconds
+
+
+class IncidentStore:
+    """The incidents of a host.
+
+    Args:
+        keep_closed: number of closed incidents to remember.
+
+    Attributes:
+        opened_total: incidents that opened or reopened.
+        dropped_total: incidents forgotten or not opened for lack of room.
+    """
+
+    def __init__(self, keep_closed: int = MAX_CLOSED) -> None:
+        self._open: dict[str, Incident] = {}
+        self._closed: deque[Incident] = deque(maxlen=keep_closed)
+        self._changes: deque[Change] = deque(maxlen=2 * _MAX_OPEN)
+        self.opened_total = 0
+        self.dropped_total = 0
+
+    @property
+    def all_open(self) -> list[Incident]:
+        """The open incidents, oldest first."""
+        return list(self._open.values())
+
+    @property
+    def all_closed(self) -> list[Incident]:
+        """The closed incidents, latest first."""
+        return list(reversed(self._closed))
+
+    def take_changes(self) -> list[Change]:
+        """Return the incidents that opened or closed since the last call."""
+        changes = list(self._changes)
+        self._changes.clear()
+        return changes
+
+    def find(self, symptom: str, instance: str, place: str) -> Incident | None:
+        """Return the open incident of a key."""
+        return self._open.get(key_of(symptom, instance, place))
+
+    def open(self, symptom: Symptom, instance: str, place: str, now: float) -> Incident | None:
+        """Return the open incident of a key, opening it if necessary; None for lack of room."""
+        incident = self.find(symptom.id, instance, place)
+        if incident is not None:
+            return incident
+        if len(self._open) >= _MAX_OPEN and not self._make_room(symptom.effect):
+            return None
+        key = key_of(symptom.id, instance, place)
+        incident = self._reopen(key, now) or Incident(
+            symptom.id, instance, place, "none", "", None, symptom.effect, now, now
+        )
+        self._open[key] = incident
+        self.opened_total += 1
+        self._changes.append(Change("opened", incident))
+        return incident
+
+    def close(self, incident: Incident, now: float, proof: str) -> None:
+        """Close an incident; `proof` is the text that says why it is over."""
+        incident.closed, incident.closed_by = max(now, incident.last), proof
+        del self._open[incident.key]
+        self._closed.append(incident)
+        self._changes.append(Change("closed", incident))
+
+    def state(self) -> dict[str, Any]:
+        """Return the incidents as JSON values, for the checkpoint."""
+        return {
+            "open": [incident.to_dict() for incident in self._open.values()],
+            "closed": [incident.to_dict() for incident in self._closed],
+            "opened_total": self.opened_total,
+            "dropped_total": self.dropped_total,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned. Rows that this release cannot read are left out."""
+        for incident in _restored(state.get("open", ())):
+            self._open[incident.key] = incident
+        self._closed.extend(_restored(state.get("closed", ())))
+        self.opened_total = int(state.get("opened_total", 0))
+        self.dropped_total = int(state.get("dropped_total", 0))
+
+    def _make_room(self, effect: Effect) -> bool:
+        """Forget the least severe incident for one with this effect; False if all are more severe."""
+        self.dropped_total += 1
+        severity = list(Effect).index
+        least = max(self._open.values(), key=lambda incident: (severity(incident.worst), -incident.last))
+        if severity(least.worst) < severity(effect):
+            return False
+        del self._open[least.key]
+        return True
+
+    def _reopen(self, key: str, now: float) -> Incident | None:
+        for incident in self._closed:
+            if incident.key == key and now - (incident.closed or 0.0) < _REOPEN_WINDOW:
+                self._closed.remove(incident)
+                incident.opened += 1
+                incident.closed, incident.closed_by = None, ""
+                return incident
+        return None
+
+
+def _restored(rows: Any) -> Iterator[Incident]:
+    for row in rows:
+        try:
+            incident = Incident.from_dict(dict(row))
+        except (TypeError, ValueError, KeyError):
+            continue
+        if incident.symptom in SYMPTOMS:
+            yield incident

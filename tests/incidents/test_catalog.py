@@ -1,0 +1,153 @@
+"""The catalogue against every log of a staged fault: the cause is named, and no other cause is ever certain."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postward.agent.incidents import tracker
+from postward.agent.incidents.catalog.symptom import Offer, Resolution, Symptom
+from postward.agent.incidents.catalog.table import ROWS, SYMPTOMS, of_delivery, of_line
+from postward.agent.incidents.diagnosis import diagnose
+from postward.agent.incidents.model import Certainty, Incident
+from postward.agent.incidents.remedies import fill_in
+from postward.config.lint import HOST_RULES, SETTINGS_RULES
+from postward.config.lint.facts import HostFacts
+from postward.config.lint.finding import Finding, Severity
+from postward.parsers import Cause
+from tools.incidents.traps import SYMPTOM_LOGS, TRAPS, diagnosed, judge, path_of, truths
+
+TRUTHS = truths()
+CANDIDATES = [candidate for row in ROWS for candidate in row.candidates]
+LINT_RULES = {
+    rule
+    for candidate in CANDIDATES
+    for rule in (*candidate.lint_decides, *candidate.lint_proves, *candidate.lint_required)
+}
+REQUIRED_PARAMETERS = {name for candidate in CANDIDATES for name in candidate.required_parameters}
+
+
+@pytest.mark.parametrize("log", TRUTHS)
+def test_no_log_has_a_wrong_diagnosis(log: str) -> None:
+    """The fault is named; if several causes fit, none of them is certain."""
+    verdict = judge(log, TRUTHS[log])
+
+    assert verdict.verdict in {"right", "ambiguous"}, verdict
+
+
+def test_every_log_has_an_expected_diagnosis() -> None:
+    """A log without one would not be tested."""
+    assert set(TRUTHS) == {path.name for folder in (TRAPS, SYMPTOM_LOGS) for path in folder.glob("*.log")}
+
+
+@pytest.fixture(scope="module")
+def rows_in_logs() -> set[int]:
+    """The rows of the catalogue that some log reaches, by object identity."""
+    matched: list[Symptom | None] = []
+
+    def recorded(lookup: Callable[..., Symptom | None]) -> Callable[..., Symptom | None]:
+        def look_up(*arguments: object) -> Symptom | None:
+            matched.append(lookup(*arguments))
+            return matched[-1]
+
+        return look_up
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracker, "of_delivery", recorded(of_delivery))
+        patch.setattr(tracker, "of_line", recorded(of_line))
+        opened = [symptom for log in TRUTHS for symptom, _, _ in diagnosed(path_of(log))]
+    # This symptom is looked up only by its name.
+    by_name = [SYMPTOMS[symptom] for symptom in opened if symptom == "fallback"]
+    return {id(row) for row in (*matched, *by_name) if row is not None}
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.resolution is not Resolution.CONDITION], ids=lambda row: row.id
+)
+def test_every_row_is_in_a_log(rows_in_logs: set[int], row: Symptom) -> None:
+    """A row that no real line reaches explains nothing. (`test_monitor.py` has the conditions.)"""
+    assert id(row) in rows_in_logs
+
+
+def test_rows_with_one_id_have_the_same_candidates() -> None:
+    """An incident stores only the id of its symptom."""
+    assert all(row.candidates == SYMPTOMS[row.id].candidates for row in ROWS)
+
+
+def test_two_logs_in_three_have_one_cause() -> None:
+    """Ambiguity is for lines that have several causes and no fact that separates them."""
+    verdicts = [judge(log, truth).verdict for log, truth in TRUTHS.items()]
+
+    assert verdicts.count("right") >= 2 * len(verdicts) / 3
+    assert verdicts.count("wrong") == 0
+
+
+@pytest.mark.parametrize("log", [log for log, truth in TRUTHS.items() if truth])
+def test_one_fault_has_one_certain_cause(log: str) -> None:
+    """Not more diagnoses are certain than the log has faults."""
+    certain = {
+        diagnosis.causes[0].id
+        for _, _, diagnosis in diagnosed(path_of(log))
+        if diagnosis.certainty is Certainty.CERTAIN
+    }
+
+    assert len(certain) <= len(TRUTHS[log])
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_every_cause_has_a_symptom(cause: Cause) -> None:
+    """Every failed delivery has a symptom, whatever the server replied."""
+    assert of_delivery("smtp", cause, "status=deferred an unknown reply").cause is cause
+
+
+def test_lint_rules_and_symptoms_of_candidates_exist() -> None:
+    """A candidate that refers to a renamed rule would never be confirmed."""
+    rules = {rule.id for _, rules in HOST_RULES for rule in rules} | {rule.id for rule in SETTINGS_RULES}
+    symptoms = {symptom for candidate in CANDIDATES for symptom in candidate.proving_symptoms}
+
+    assert rules >= LINT_RULES
+    assert set(SYMPTOMS) >= symptoms
+
+
+@given(
+    row=st.sampled_from(ROWS),
+    rules=st.sets(st.sampled_from(sorted(LINT_RULES)), max_size=5),
+    explicit=st.sets(st.sampled_from(sorted(REQUIRED_PARAMETERS))),
+    mechanisms=st.none() | st.frozensets(st.sampled_from(["PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2"])),
+    facts_are_read=st.booleans(),
+)
+def test_any_facts_leave_one_cause_or_ambiguity(
+    row: Symptom, rules: set[str], explicit: set[str], mechanisms: frozenset[str] | None, facts_are_read: bool
+) -> None:
+    """A diagnosis always has a cause of its symptom; several causes are ambiguous."""
+    facts = HostFacts(defaults={"a": "b"} if facts_are_read else {}, explicit=dict.fromkeys(explicit, "x"))
+    findings = [Finding(rule, Severity.ERROR, "here", "wrong", "remedy it", "why") for rule in rules]
+    incident = Incident(row.id, "postfix", "x:25", "other", "", None, row.effect, 0.0, 0.0)
+    diagnosis = diagnose(incident, facts, findings, offer=Offer(mechanisms))
+
+    assert {cause.id for cause in diagnosis.causes} <= {candidate.id for candidate in row.candidates}
+    assert diagnosis.causes
+    assert len(diagnosis.causes) == 1 or diagnosis.certainty is Certainty.AMBIGUOUS
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_every_remedy_is_filled_in(row: Symptom) -> None:
+    """No placeholder remains, whatever is known about the host, and no text is empty."""
+    incident = Incident(row.id, "postfix", "x", "none", "", None, row.effect, 0.0, 0.0)
+    for facts in (None, HostFacts(distribution="rhel", managed=frozenset({"relayhost"}))):
+        for cause in diagnose(incident, facts).causes:
+            assert not re.search(r"\{\w+( [^}]*)?\}", cause.remedy), cause.remedy
+            assert cause.what
+            assert cause.setting
+            assert cause.remedy
+
+
+def test_remedies_name_the_package_of_the_distribution() -> None:
+    """The same plug-in has different names."""
+    assert fill_in("{install_sasl}", HostFacts(distribution="debian")).startswith(
+        "apt-get install libsasl2-modules"
+    )
+    assert fill_in("{install_sasl}", HostFacts(distribution="alpine")).startswith("apk add cyrus-sasl")
+    assert fill_in("{ca_file}", HostFacts(distribution="rhel")) == "/etc/pki/tls/certs/ca-bundle.crt"
