@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postward.agent.report.counter import HostNames, ReportCounting
-from postward.agent.report.fast_path import Skimmer
+from postward.agent.report.counter import HostNames, LineCounter
+from postward.agent.report.fast_path import BlockCounter
 from postward.agent.report.tally import Limits, ReportTally
 from postward.parsers import parse
 from tests.metrics.test_fast_path import HEADERS, TEXTS
@@ -27,18 +27,18 @@ def empty(limits: Limits | None = None) -> ReportTally:
     return ReportTally((name for _, _, name in NAMES), limits)
 
 
-def counted(text: str, limits: Limits | None = None, *, skimming: bool = True) -> ReportTally:
+def counted(text: str, limits: Limits | None = None, *, by_blocks: bool = True) -> ReportTally:
     """The tally of some lines."""
     tally = empty(limits)
-    counting = ReportCounting(tally, HostNames(NAMES), NOW)
+    counting = LineCounter(tally, HostNames(NAMES), NOW)
 
     def count(line: str) -> None:
         counting.count(*parse(line.removesuffix("\r")))
 
-    if skimming:
-        skimmer = Skimmer(counting, count)
-        skimmer.feed(text)
-        skimmer.settle()
+    if by_blocks:
+        blocks = BlockCounter(counting, count)
+        blocks.feed(text)
+        blocks.settle()
     else:
         for line in text.removesuffix("\n").split("\n") if text else ():
             count(line)
@@ -55,7 +55,7 @@ def merged(tallies: Sequence[ReportTally], limits: Limits | None = None) -> dict
 
 def same(text: str) -> None:
     """Both ways of counting give the same."""
-    assert counted(text).as_json() == counted(text, skimming=False).as_json()
+    assert counted(text).as_json() == counted(text, by_blocks=False).as_json()
 
 
 MORE = (
@@ -157,7 +157,7 @@ def test_merging_does_not_depend_on_cut_or_order(
     cuts = sorted(random.sample(range(len(lines) + 1), min(4, len(lines) + 1)))
     pieces = [lines[start:end] for start, end in zip([0, *cuts], [*cuts, len(lines)], strict=True)]
     random.shuffle(pieces)
-    tallies = [counted("".join(piece), limits, skimming=random.random() < 0.5) for piece in pieces]
+    tallies = [counted("".join(piece), limits, by_blocks=random.random() < 0.5) for piece in pieces]
 
     while len(tallies) > 1:  # any tree
         mine = tallies.pop(random.randrange(len(tallies)))
