@@ -140,7 +140,7 @@ def relays_of(settings_file: Path | None) -> tuple[tuple[str, int, str], ...]:
 
     with told():
         return tuple((relay.host, relay.port, relay.name) for relay in load(settings_file).relay)
-    raise AssertionError("told() ends the command")
+    raise AssertionError("unreachable")
 
 
 @contextmanager
