@@ -17,13 +17,13 @@ from typing import Any, Final, NamedTuple
 
 from postward.agent.report.delays import Delays
 from postward.agent.report.sample import KEPT, Mail, Sample
-from postward.parsers.scrub import scrub
+from postward.parsers.scrub import printable, scrub
 
 _WIDTHS: Final = (3600, 86400, 32 * 86400, 1024 * 86400, 1 << 62)  # seconds
 _RELAY_LEVELS: Final = 2
 _MAX_NAME: Final = 255  # characters
 _MAX_EXAMPLE: Final = 300  # characters
-# Wide enough to mask every address in a text, not to validate one.
+# Wide enough to mask every address in a text, not to validate one. A report hides domains as well.
 _ADDRESS: Final = re.compile(r"[^\s<>()\[\]\"',;:=]+@[^\s<>()\[\]\"',;:=]+")
 
 
@@ -69,9 +69,7 @@ def add_occurrences(
 
 def example(text: str) -> str:
     """Return the text on one printable line, without secrets and addresses."""
-    text = _ADDRESS.sub("…@…", scrub(text))
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else "�" for char in text)
+    text = printable(_ADDRESS.sub("…@…", scrub(text)))
     return text if len(text) <= _MAX_EXAMPLE else f"{text[:_MAX_EXAMPLE]}…"
 
 
