@@ -43,7 +43,7 @@ from postward.agent.probe.scheduler import ProbeScheduler
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.monitor import RelayMonitor
 from postward.agent.reload import SettingsReloader, race
-from postward.agent.status.model import Status, status_of
+from postward.agent.status.model import Observed, Status, status_of
 from postward.agent.systemd import notify
 from postward.agent.text import local_now
 from postward.config.settings import Settings
@@ -300,16 +300,14 @@ class Agent:
     def _status(self) -> Status:
         """How the host is."""
         now = time.time()
-        return status_of(
-            self._settings,
+        observed = Observed(
             self._gauges(),
             self._tally.times,
             self._incidents.rows(),
             self._incidents.history.buckets(now),
-            now=now,
-            not_ready=self._not_ready(),
-            version=self._version,
+            self._not_ready(),
         )
+        return status_of(self._settings, observed, now, self._version)
 
 
 def _event_stream(settings: Settings, names: RelayNames) -> EventStream | None:

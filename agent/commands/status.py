@@ -1,6 +1,6 @@
-"""`postward status`: one screen. Is mail going out, by which relay, since when; queue, configuration, log, incidents.
+"""`postward status`: whether mail goes out, by which relay and since when; queue, configuration, log, incidents.
 
-From the running agent; where its endpoint wants a login, or does not answer, from what it last saved (incidents alone).
+The source is the running agent. If its endpoint requires a login or does not answer, incidents are read from its checkpoint.
 """
 
 import sys
@@ -30,18 +30,18 @@ from postward.agent.incidents.render import (
 from postward.agent.status.client import LiveError, ask, read_live
 from postward.config.settings import Settings
 
-_EVERY = 2.0  # seconds
+_INTERVAL = 2.0  # seconds
 _STATES = {"going out": "green", "failing": "bold red", "quiet": "dim"}
 
 
 @click.command("status")
 @settings_option
 @json_option
-@click.option("--watch", is_flag=True, help="Show it anew every other second, until interrupted.")
+@click.option("--watch", is_flag=True, help="Refresh every two seconds until interrupted.")
 def command(settings_file: Path, as_json: bool, watch: bool) -> None:
     """Show whether mail goes out, by which relay and since when, and what is wrong.
 
-    Status 3 if something keeps mail back.
+    Exit status 3 if an open incident keeps mail back.
     """
     with exit_on_error():
         settings = load(settings_file)
@@ -71,7 +71,7 @@ def _read(settings: Settings, settings_file: Path) -> dict[str, Any]:
         "now": time.time(),
         "effect": worst_effect(rows),
         "verdict": live.behind
-        or "the agent's endpoint cannot be asked: these are the incidents that it saved",
+        or "the endpoint does not answer without login; these are the incidents of the checkpoint",
         "incidents": rows,
     }
 
@@ -86,7 +86,7 @@ def _watch(settings: Settings, settings_file: Path) -> None:
     try:
         with Screen(made(), auto_refresh=False, screen=sys.stdout.isatty()) as shown:
             while True:
-                time.sleep(_EVERY)
+                time.sleep(_INTERVAL)
                 shown.update(made(), refresh=True)
     except KeyboardInterrupt:
         return
@@ -103,7 +103,7 @@ def _show(status: dict[str, Any]) -> None:
 
 
 def screen(status: dict[str, Any]) -> list[Parts]:
-    """The status, line by line."""
+    """Return the status line by line."""
     now = status["now"]
     lines: list[Parts] = [
         [
@@ -113,8 +113,8 @@ def screen(status: dict[str, Any]) -> list[Parts]:
     ]
     if "relays" in status:
         lines += [[], *(_relay(relay, now) for relay in status["relays"]), *_host(status)]
-    going_on: list[Shown] = [row for row in status["incidents"] if row["closed"] is None]
-    for row in going_on:
+    open_: list[Shown] = [row for row in status["incidents"] if row["closed"] is None]
+    for row in open_:
         lines += [[], *lines_of_incident({**row, "evidence": row["evidence"][-1:]}, now)]
     return lines
 
@@ -139,7 +139,7 @@ def _host(status: dict[str, Any]) -> list[Parts]:
     )
     causes = ", ".join(f"{number} {cause}" for cause, number in queue["causes"].items())
     sync = {
-        None: "not kept by Postward here",
+        None: "not managed here",
         True: "as the settings say",
         False: "differs: " + ", ".join(config["drift"]),
     }
@@ -156,4 +156,4 @@ def _host(status: dict[str, Any]) -> list[Parts]:
             bool(log["readable"]),
         ),
     )
-    return [[(f"{name:20}", "bold"), (words, "" if good else "bold red")] for name, words, good in rows]
+    return [[(f"{name:20}", "bold"), (text, "" if good else "bold red")] for name, text, good in rows]

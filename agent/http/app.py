@@ -4,7 +4,7 @@ The state of the host is at /status (a page), /api/status and /api/incidents (JS
 they allow it. Any other path is 404. Access is checked first (`auth.py`).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ class Hooks:
     """
 
     not_ready: Callable[[], str | None]
-    refresh: Callable[[], Awaitable[None]] = _no_refresh
+    refresh: Callable[[], Coroutine[Any, Any, None]] = _no_refresh
     status: Callable[[], Mapping[str, Any] | None] = lambda: None
     incidents: Callable[[], Mapping[str, Any] | None] = lambda: None
     reload: Callable[[], Awaitable[str | None]] = _no_reload

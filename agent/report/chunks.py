@@ -1,7 +1,7 @@
 """Log files → chunks that can be counted apart: ranges of plain files, and compressed files whole.
 
-A line belongs to the chunk in which it begins, so every line is in exactly one, wherever the cuts lie. Of a line longer than
-a megabyte, which Postfix cannot write, the first megabyte is taken.
+A line belongs to the chunk in which it begins, so every line is in exactly one chunk. Lines longer than a megabyte, which
+Postfix cannot write, are cut off there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,7 @@ from postward.agent.logs.archive import (
 from postward.agent.text import local_now
 
 CHUNK: Final = 16 << 20  # bytes
-LONGEST_LINE: Final = 1 << 20  # bytes
+MAX_LINE: Final = 1 << 20  # bytes
 
 Open = Callable[[], IO[bytes]]
 
@@ -30,8 +30,8 @@ Open = Callable[[], IO[bytes]]
 class Chunk(NamedTuple):
     """A piece of a log.
 
-    `end` is None for a file that is read whole: one that is compressed, or standard input. `written` is what year-less
-    stamps are near to.
+    `end` is None for a file that is read whole: a compressed one, or standard input. `written` is near to stamps
+    without a year.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Chunk(NamedTuple):
 
 
 def chunks_of(paths: Sequence[Path], size: int = CHUNK) -> list[Chunk]:
-    """The chunks of local files, in the order of the files.
+    """Return the chunks of local files, in the order of the files.
 
     Raises:
         LogFileError: a file cannot be read.
@@ -62,7 +62,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def cut(name: str, open_file: Open, length: int, written: datetime, size: int = CHUNK) -> list[Chunk]:
-    """The chunks of one file of so many bytes."""
+    """Return the chunks of one file of `length` bytes."""
     with open_file() as file:
         whole = unpacked(file) is not file
     if whole or not length:  # a pipe has no length either
@@ -74,11 +74,11 @@ def cut(name: str, open_file: Open, length: int, written: datetime, size: int = 
 
 
 def blocks_of(chunk: Chunk, open_file: Open | None = None) -> Iterator[bytes]:
-    """The lines of a chunk, in blocks of whole lines.
+    """Yield the lines of a chunk in blocks of whole lines.
 
     Args:
-        chunk: which.
-        open_file: opens the file; without it, it is a local one.
+        chunk: the chunk.
+        open_file: opens the file; None: a local file.
 
     Raises:
         LogFileError: it cannot be read, or is damaged.
@@ -95,10 +95,10 @@ def blocks_of(chunk: Chunk, open_file: Open | None = None) -> Iterator[bytes]:
 
 
 def _lines_from(file: IO[bytes], start: int, end: int | None) -> Iterator[bytes]:
-    """The lines that begin in a range of bytes."""
+    """Yield the lines that begin in a range of bytes, in blocks."""
     rest = b""
     if start:
-        file.seek(start - 1)  # where a line ends right before the range, the next one begins in it
+        file.seek(start - 1)  # if a line ends right before the range, the next one begins in it
         start, rest = _next_line(file, start - 1)
     while end is None or start < end:
         data = file.read(BLOCK)
@@ -115,13 +115,13 @@ def _lines_from(file: IO[bytes], start: int, end: int | None) -> Iterator[bytes]
             yield _shortened(data[:last])
         rest = data[last:]
         start += last
-        if len(rest) > LONGEST_LINE:
-            yield rest[:LONGEST_LINE] + b"\n"
+        if len(rest) > MAX_LINE:
+            yield rest[:MAX_LINE] + b"\n"
             start, rest = _next_line(file, start + len(rest))
 
 
 def _next_line(file: IO[bytes], position: int) -> tuple[int, bytes]:
-    """Where the next line begins, and what has been read of it and what follows."""
+    """Return the start of the next line, and the bytes read from there on."""
     while data := file.read(1 << 16):
         end = data.find(b"\n") + 1
         if end:
@@ -131,15 +131,15 @@ def _next_line(file: IO[bytes], position: int) -> tuple[int, bytes]:
 
 
 def _shortened(data: bytes) -> bytes:
-    """Lines without what is too long of them."""
+    """Return the lines, each cut to the maximum length."""
     pieces, start = [], 0
-    while len(data) - start > LONGEST_LINE:
-        end = data.rfind(b"\n", start, start + LONGEST_LINE + 1) + 1
+    while len(data) - start > MAX_LINE:
+        end = data.rfind(b"\n", start, start + MAX_LINE + 1) + 1
         if end:  # all lines up to there are short enough
             pieces.append(data[start:end])
             start = end
         else:
-            pieces.append(data[start : start + LONGEST_LINE])
+            pieces.append(data[start : start + MAX_LINE])
             end = data.find(b"\n", start)
             start = end if end >= 0 else len(data)
     return b"".join([*pieces, data[start:]]) if pieces else data

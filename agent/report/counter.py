@@ -1,10 +1,10 @@
-"""Records and events → the tally of a report: what each kind of line counts for.
+"""Records and events → the tally of a report.
 
-This is the definition; `skim.py` does the same for frequent lines, a block at a time. Every fact is counted from the line
-that carries it; what takes two lines of a mail meets in the tally's sample of mails. So no count depends on which lines were
-read before.
+This is the definition of what each line counts for; `fast_path.py` counts frequent lines alike, a block at a time. Every fact
+is counted from its own line, and facts of two lines of a mail are joined in the tally's sample of mails. So no count depends
+on the lines before it.
 
-Times are the log's own clock, as printed. A line whose stamp cannot be read counts all the same, at second 0.
+Times are the log's own clock, as printed. A line whose stamp cannot be read is counted at second 0.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,19 +28,19 @@ _TRUSTS: Final = frozenset({"Anonymous", "Untrusted", "Trusted", "Verified"})
 
 
 class HostNames(RelayNames):
-    """A relay's name in the settings or, where the settings do not know it, its host in small letters."""
+    """Names of relays: from the settings, else the relay's host in lower case."""
 
     def of_host(self, host: str, port: int | None) -> str:
-        """The name of a relay."""
+        """Return the name of a relay."""
         name = super().of_host(host, port)
         return host.lower() if name == "other" and host else name
 
 
 class LogClock:
-    """Stamps → seconds since 1970 by the log's own clock.
+    """Converts stamps to seconds since 1970 by the log's own clock.
 
     Args:
-        reference: what year-less stamps are near to.
+        reference: time near to stamps without a year.
     """
 
     def __init__(self, reference: datetime) -> None:
@@ -48,7 +48,7 @@ class LogClock:
         self._hours: dict[str, int] = {}
 
     def second(self, stamp: str) -> int:
-        """0 where the stamp cannot be read."""
+        """Return the second of a stamp; 0 if it cannot be read."""
         if stamp[4:5] == "-":
             hour, minutes = stamp[:13], stamp[14:19]
         else:
@@ -59,7 +59,7 @@ class LogClock:
         return self._whole(stamp)
 
     def hour(self, prefix: str) -> int:
-        """The second at which an hour starts, by a stamp's part up to it; 0 if it is none."""
+        """Return the first second of an hour, given the stamp up to the hour; 0 if it cannot be read."""
         start = self._hours.get(prefix)
         if start is None:
             if len(self._hours) >= _MAX_HOURS:
@@ -76,13 +76,13 @@ class LogClock:
         return max(0, int((moment.replace(tzinfo=None) - _EPOCH).total_seconds()))
 
 
-class ReportCounting:
+class LineCounter:
     """Counts lines into a report's tally.
 
     Args:
-        tally: where to.
-        names: the relays of the settings.
-        reference: what year-less stamps are near to: when the file was last written.
+        tally: the counts.
+        names: names of the relays.
+        reference: time near to stamps without a year: when the file was last written.
     """
 
     def __init__(self, tally: ReportTally, names: RelayNames, reference: datetime) -> None:
@@ -91,7 +91,7 @@ class ReportCounting:
         self.clock = LogClock(reference)
 
     def count(self, record: Record | None, event: Event | None) -> None:
-        """Count one line, as `parsers.parse` gives it."""
+        """Count one line, as `parsers.parse` returns it."""
         if record is None:
             self.tally.lines["foreign"] += 1
             return
@@ -103,7 +103,7 @@ class ReportCounting:
             handler(self, record, event)
 
     def moment(self, stamp: str, what: str, times: int) -> int:
-        """Count something at a stamp, and give its second."""
+        """Count `what` at a stamp, and return its second."""
         second = self.clock.second(stamp)
         self.tally.at(second, what, times)
         if second:
@@ -123,14 +123,14 @@ class ReportCounting:
 
 
 def domain_of(address: str) -> str:
-    """The domain of an address in small letters."""
+    """Return the domain of an address in lower case."""
     if not address:
         return "<>"
     _, at, domain = address.rpartition("@")
     return domain.lower() if at else "(no domain)"
 
 
-def _delivery(counting: ReportCounting, record: Record, event: ev.Delivery) -> None:
+def _delivery(counting: LineCounter, record: Record, event: ev.Delivery) -> None:
     tally = counting.tally
     status = _STATUS.get(event.status, "other")
     if status == "sent" and (event.reason or "").startswith(_FORWARDED):
@@ -156,7 +156,7 @@ def _delivery(counting: ReportCounting, record: Record, event: ev.Delivery) -> N
 
 
 def _delays(tally: ReportTally, relay: str, event: ev.Delivery, times: int) -> None:
-    """Only a final status tells how long a mail took: retries would count the same waiting again and again."""
+    """Observe the delays of a final status. Retries are left out: they would count the same waiting again."""
     printed = (event.delay, *(event.delays or "").split("/"))
     for stage, text in zip(STAGES, printed, strict=False):
         seconds = seconds_of(text)
@@ -164,8 +164,8 @@ def _delays(tally: ReportTally, relay: str, event: ev.Delivery, times: int) -> N
             tally.delay(relay, stage, seconds, times)
 
 
-def _received(via: str) -> Callable[[ReportCounting, Record, Any], None]:
-    def handle(counting: ReportCounting, record: Record, event: Any) -> None:
+def _received(via: str) -> Callable[[LineCounter, Record, Any], None]:
+    def handle(counting: LineCounter, record: Record, event: Any) -> None:
         counting.moment(record.stamp, "received", record.repeat)
         counting.tally.totals[via] += record.repeat
         counting.tally.mail(key_of(record.host, event.queue_id), Mail(received=True))
@@ -173,19 +173,19 @@ def _received(via: str) -> Callable[[ReportCounting, Record, Any], None]:
     return handle
 
 
-def _queue_active(counting: ReportCounting, record: Record, event: ev.QueueActive) -> None:
+def _queue_active(counting: LineCounter, record: Record, event: ev.QueueActive) -> None:
     size = int(event.size) if event.size.isascii() and event.size.isdigit() and len(event.size) <= 18 else -1
     counting.tally.mail(key_of(record.host, event.queue_id), Mail(size=size, sender=domain_of(event.from_)))
 
 
-def _counted(what: str) -> Callable[[ReportCounting, Record, Any], None]:
-    def handle(counting: ReportCounting, record: Record, _event: Any) -> None:
+def _counted(what: str) -> Callable[[LineCounter, Record, Any], None]:
+    def handle(counting: LineCounter, record: Record, _event: Any) -> None:
         counting.tally.totals[what] += record.repeat
 
     return handle
 
 
-# smtpd/smtpd_check.c, cleanup/cleanup_milter.c, cleanup/cleanup_message.c: what became of mail at the door.
+# smtpd/smtpd_check.c, cleanup/cleanup_milter.c, cleanup/cleanup_message.c: verdicts on arriving mail.
 _VERDICTS: Final[Mapping[str, str]] = {
     "reject": "rejected",
     "milter-reject": "rejected",
@@ -200,19 +200,19 @@ _VERDICTS: Final[Mapping[str, str]] = {
 }
 
 
-def _verdict(counting: ReportCounting, record: Record, event: ev.ClientVerdict | ev.ContentAction) -> None:
+def _verdict(counting: LineCounter, record: Record, event: ev.ClientVerdict | ev.ContentAction) -> None:
     what = _VERDICTS.get(event.action)
     if what is not None:
         counting.moment(record.stamp, what, record.repeat)
 
 
-def _tls_established(counting: ReportCounting, record: Record, event: ev.TlsEstablished) -> None:
+def _tls_established(counting: LineCounter, record: Record, event: ev.TlsEstablished) -> None:
     if event.direction == "to":
         relay = counting.names.of_peer(event.peer)
         counting.tls_session(relay, event.protocol, event.trust or "", record.repeat)
 
 
-_HANDLERS: Final[Mapping[Any, Callable[[ReportCounting, Record, Any], None]]] = {
+_HANDLERS: Final[Mapping[Any, Callable[[LineCounter, Record, Any], None]]] = {
     ev.Delivery: _delivery,
     ev.ClientAccepted: _received("received_smtp"),
     ev.PickedUp: _received("received_sendmail"),

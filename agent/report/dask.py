@@ -1,7 +1,7 @@
 """Chunks → one tally on a Dask cluster: the same map and the same merge, over any fsspec URL (local, `s3://`, …).
 
-Needs the extra `dask`, here and on the workers, which must see the files under the same URLs. A worker that dies costs time only: its
-chunks are counted anew by another one, and no chunk is in the result twice.
+Needs the extra `dask`, here and on the workers, which must reach the files under the same URLs. If a worker dies, another
+one counts its chunks again; each chunk is in the result once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from postward.agent.report.workers import Counted, Job, Progress, count_into
 from postward.agent.text import local_now
 
 _MERGED_AT_ONCE: Final = 8
-_TIMEOUT: Final = 20  # seconds for the scheduler to answer
+_TIMEOUT: Final = 20.0  # seconds
 
 
 class ClusterError(Exception):
@@ -28,16 +28,23 @@ class ClusterError(Exception):
 
 
 def count_on_dask(
-    address: str, job: Job, urls: Sequence[str], chunk_size: int, progress: Progress
+    address: str,
+    job: Job,
+    urls: Sequence[str],
+    chunk_size: int,
+    progress: Progress,
+    *,
+    timeout: float = _TIMEOUT,
 ) -> Counted:
     """Count files on a cluster.
 
     Args:
-        address: of the scheduler, such as tcp://scheduler:8786.
-        job: how.
-        urls: which files.
+        address: address of the scheduler, such as tcp://scheduler:8786.
+        job: relays and limits.
+        urls: the files.
         chunk_size: bytes of a plain file that one task counts.
-        progress: told how many bytes on disk more are done.
+        progress: called with the bytes on disk of each counted chunk.
+        timeout: seconds for the scheduler to answer.
 
     Raises:
         ClusterError: it cannot be reached, or gave up.
@@ -45,8 +52,8 @@ def count_on_dask(
     chunks, errors = _chunks(urls, chunk_size)
     if not chunks:
         return Counted(job.tally(), errors)
-    with _client(address) as client:
-        # Without pure=False equal chunks of a later report would be answered from what the cluster remembers.
+    with _client(address, timeout) as client:
+        # pure=False: the cluster must not answer a later report from its cache.
         leaves = client.map(partial(_count, job), chunks, pure=False, retries=3)
         sizes = {leaf.key: chunk.size for leaf, chunk in zip(leaves, chunks, strict=True)}
         whole = _merged_on(client, job, leaves)
@@ -57,9 +64,9 @@ def count_on_dask(
 
 
 @contextmanager
-def _client(address: str) -> Iterator[Any]:
+def _client(address: str, timeout: float) -> Iterator[Any]:
     try:
-        with Client(address, timeout=_TIMEOUT, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        with Client(address, timeout=timeout, set_as_default=False) as client:  # type: ignore[no-untyped-call]
             yield client
     except (OSError, ValueError) as error:
         raise ClusterError(f"no Dask scheduler answers at {address}: {error}") from error
@@ -82,7 +89,7 @@ def _chunks(urls: Sequence[str], size: int) -> tuple[list[Chunk], list[str]]:
 
 
 def _written(system: Any, path: str) -> datetime:
-    """When a file was last written; now where the file system does not know."""
+    """Return when a file was last written; the present where the file system does not know."""
     try:
         moment: datetime = system.modified(path)
     except (NotImplementedError, KeyError, TypeError):
@@ -104,7 +111,7 @@ def _count(job: Job, chunk: Chunk) -> Counted:
 
 
 def _merged_on(client: Any, job: Job, parts: list[Any]) -> Any:
-    """A tree of merges, so that no worker holds more than a few tallies."""
+    """Merge in a tree, so that no worker holds more than a few tallies."""
     while len(parts) > 1:
         groups = [parts[start : start + _MERGED_AT_ONCE] for start in range(0, len(parts), _MERGED_AT_ONCE)]
         parts = [client.submit(_merge, job, group, pure=False, retries=3) for group in groups]
@@ -112,7 +119,7 @@ def _merged_on(client: Any, job: Job, parts: list[Any]) -> Any:
 
 
 def _merge(job: Job, parts: list[Counted]) -> Counted:
-    """Into a new tally: the parts may be asked for again, when a worker dies."""
+    """Merge into a new tally: the parts are needed again if a worker dies."""
     merged = Counted(job.tally(), [])
     for part in parts:
         merged.tally.merge(part.tally)

@@ -1,27 +1,27 @@
-"""Delays of one kind as a distribution that merges exactly: how often each printed delay occurred.
+"""Delays as a distribution that merges exactly: how often each printed delay occurred.
 
 Postfix prints two significant digits below 100 seconds; a delay is kept with three, so percentiles are what was printed
-below 1000 seconds and within half a percent above. Sums are whole microseconds, so that they do not depend on the order.
+below 1000 seconds and within half a percent above. Sums are whole microseconds, so they do not depend on the order.
 """
 
 from collections.abc import Iterable
 from typing import Any, Final
 
-_FOREVER: Final = 1e9  # seconds; no mail waits for thirty years
+_MAX_DELAY: Final = 1e9  # seconds; thirty years
 _MICROSECONDS: Final = 1_000_000
 
 
 def seconds_of(printed: str) -> float | None:
-    """A printed delay, or None for what is none."""
+    """Parse a printed delay; None if it is invalid."""
     try:
         value = float(printed)
     except ValueError:
         return None
-    return value if 0 <= value < _FOREVER else None  # also "nan"
+    return value if 0 <= value < _MAX_DELAY else None  # also "nan"
 
 
 def microseconds(seconds: float) -> int:
-    """Whole microseconds."""
+    """Convert seconds to whole microseconds."""
     return round(seconds * _MICROSECONDS)
 
 
@@ -34,7 +34,7 @@ class Delays:
         self.longest = 0.0
 
     def observe(self, seconds: float, times: int = 1) -> None:
-        """Add a delay, as often as it was printed."""
+        """Add a delay that was printed `times` times."""
         kept = float(f"{seconds:.3g}")
         self.times[kept] = self.times.get(kept, 0) + times
         self.sum += microseconds(seconds) * times
@@ -49,32 +49,32 @@ class Delays:
 
     @property
     def number(self) -> int:
-        """How many were observed."""
+        """The number of observations."""
         return sum(self.times.values())
 
     @property
     def mean(self) -> float | None:
-        """Seconds; None if there are none."""
+        """The mean in seconds; None without observations."""
         number = self.number
         return round(self.sum / number / _MICROSECONDS, 3) if number else None
 
     def percentiles(self, percents: Iterable[int]) -> list[float | None]:
-        """For each percent the smallest delay that so many of a hundred did not exceed (nearest rank)."""
+        """Return a percentile for each percent (nearest rank)."""
         ordered = sorted(self.times.items())
         number = self.number
-        found: list[float | None] = []
+        values: list[float | None] = []
         for percent in percents:
             rank = -(-number * percent // 100)  # rounded up
-            seen = 0
+            cumulated = 0
             value: float | None = None
             for seconds, times in ordered:
-                seen += times
+                cumulated += times
                 value = seconds
-                if seen >= rank:
+                if cumulated >= rank:
                     break
-            found.append(value)
-        return found
+            values.append(value)
+        return values
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data in a fixed order."""
+        """Return plain data in a fixed order."""
         return {"times": sorted(self.times.items()), "sum": self.sum, "longest": self.longest}

@@ -1,7 +1,7 @@
-"""What went wrong in the span of a report, in hindsight: failures in a row, and what the catalogue of symptoms says of them.
+"""Incidents of a report: runs of failures, each with the diagnosis of the catalogue of symptoms.
 
-Failures of one cause at one relay are one incident while no two hours pass between them. Its symptom is that of one
-line, the earliest one, so that a report never calls a cause certain: `postward why FILE` looks at all lines.
+Failures of one cause at one relay are one incident while less than two hours pass between them. The symptom is that of
+its earliest line only, so a report never calls a cause certain; `postward why FILE` reads all lines.
 """
 
 from collections import defaultdict
@@ -12,8 +12,7 @@ from postward.agent.incidents.catalog.symptom import Symptom
 from postward.agent.incidents.catalog.table import of_delivery, of_line
 from postward.agent.incidents.model import Certainty, Effect
 from postward.agent.incidents.remedies import fill_in
-from postward.agent.report.occurrences import Seen
-from postward.agent.report.tally import ReportTally
+from postward.agent.report.tally import Occurrences, ReportTally
 from postward.agent.text import moment
 from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
@@ -23,7 +22,7 @@ _ORDER: Final = [effect.value for effect in Effect]
 
 
 def incidents_of(tally: ReportTally) -> list[dict[str, Any]]:
-    """The incidents, worst first: mail that was lost above everything, then what concerned most attempts."""
+    """Return the incidents: lost mail first, then by number of attempts."""
     rows = [*_of_failures(tally), *_of_problems(tally)]
     rows.sort(
         key=lambda row: (
@@ -38,12 +37,12 @@ def incidents_of(tally: ReportTally) -> list[dict[str, Any]]:
 
 
 def _of_failures(tally: ReportTally) -> Iterator[dict[str, Any]]:
-    by_path: defaultdict[tuple[str, str], list[tuple[int, str, Seen]]] = defaultdict(list)
+    by_path: defaultdict[tuple[str, str], list[tuple[int, str, Occurrences]]] = defaultdict(list)
     for (start, relay, cause, status), seen in tally.failures.items():
         by_path[relay, cause].append((start, status, seen))
     for (relay, cause), cells in by_path.items():
         cells.sort()
-        run: list[tuple[int, str, Seen]] = []
+        run: list[tuple[int, str, Occurrences]] = []
         for cell in cells:
             if run and cell[0] - run[-1][0] > 2 * tally.width:
                 yield _incident(relay, cause, run)
@@ -52,7 +51,7 @@ def _of_failures(tally: ReportTally) -> Iterator[dict[str, Any]]:
         yield _incident(relay, cause, run)
 
 
-def _incident(relay: str, cause: str, cells: list[tuple[int, str, Seen]]) -> dict[str, Any]:
+def _incident(relay: str, cause: str, cells: list[tuple[int, str, Occurrences]]) -> dict[str, Any]:
     seen = [cell[2] for cell in cells]
     _, text = min(row.example for row in seen)
     status = next(cell[1] for cell in cells if cell[2].example[1] == text)

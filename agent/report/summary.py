@@ -1,4 +1,4 @@
-"""A tally → the report as plain data: what `--json` prints, and what text and page are made from.
+"""A tally → the report as plain data: the output of `--json`, and the input of text and page.
 
 Promise: the same tally gives the same report, in the same order; ties are ordered by name.
 """
@@ -26,12 +26,12 @@ Report = dict[str, Any]
 
 
 def summarise(tally: ReportTally, *, top: int = 20, mask: bool = False) -> Report:
-    """The report.
+    """Return the report.
 
     Args:
-        tally: of all lines.
-        top: so many domains of each kind.
-        mask: no names of domains, and no words of other servers, which may hold some.
+        tally: the counts of all lines.
+        top: number of domains of each kind.
+        mask: leave out names of domains, and replies of servers, which can contain them.
     """
     mails = _Mails(tally)
     report: Report = {
@@ -62,7 +62,7 @@ def summarise(tally: ReportTally, *, top: int = 20, mask: bool = False) -> Repor
 
 
 class _Mails:
-    """What the sample of mails tells, scaled up if it is not whole."""
+    """Numbers from the sample of mails, scaled up if it is not whole."""
 
     def __init__(self, tally: ReportTally) -> None:
         tally.mails.prune()
@@ -85,11 +85,11 @@ class _Mails:
             row[place] += number
 
     def scaled(self, number: int) -> int:
-        """In all, if there are so many in the sample."""
+        """Scale a number of the sample up to all mails."""
         return self._sample.scaled(number)
 
     def senders(self, top: int) -> list[Report]:
-        """The sending domains with most mails."""
+        """Return the sender domains with most mails."""
         rows = sorted(self._senders.items(), key=lambda pair: (-pair[1][0], pair[0]))[:top]
         names = ("mails", "bytes", "deferred", "bounced")
         return [
@@ -98,7 +98,7 @@ class _Mails:
 
     @property
     def sender_domains(self) -> int:
-        """How many were seen in the sample."""
+        """The number of sender domains in the sample."""
         return len(self._senders)
 
 
@@ -106,9 +106,9 @@ def _totals(tally: ReportTally, mails: _Mails) -> Report:
     by_status: Counter[str] = Counter()
     for (_, status), number in tally.deliveries.items():
         by_status[status] += number
-    at_the_door: Counter[str] = Counter()
+    verdicts: Counter[str] = Counter()
     for (_, what), number in tally.hours.items():
-        at_the_door[what] += number
+        verdicts[what] += number
     return {
         "received": tally.totals["received_smtp"] + tally.totals["received_sendmail"],
         "received_smtp": tally.totals["received_smtp"],
@@ -122,7 +122,7 @@ def _totals(tally: ReportTally, mails: _Mails) -> Report:
         "other_status": by_status["other"],
         "expired": tally.totals["expired"],
         "removed": tally.totals["removed"],
-        **{what: at_the_door[what] for what in ("rejected", "reject_warnings", "held", "discarded")},
+        **{what: verdicts[what] for what in ("rejected", "reject_warnings", "held", "discarded")},
         "bytes_received": mails.scaled(mails.bytes_received),
         "bytes_delivered": mails.scaled(mails.bytes_delivered),
         "sender_domains": mails.sender_domains,
@@ -188,7 +188,7 @@ def _steps(tally: ReportTally) -> list[Report]:
 
 
 def _hours_of_day(tally: ReportTally) -> list[Report] | None:
-    """None where the span is so long that only days were kept."""
+    """Return None if the span is so long that only days were counted."""
     if tally.time_level:
         return None
     rows: list[Counter[str]] = [Counter() for _ in range(24)]
@@ -199,7 +199,7 @@ def _hours_of_day(tally: ReportTally) -> list[Report] | None:
 
 
 def _recipients(tally: ReportTally, top: int) -> list[Report] | None:
-    """None where there were too many to keep."""
+    """Return None if there were too many domains to count."""
     if tally.domains is None:
         return None
 

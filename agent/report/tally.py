@@ -1,31 +1,80 @@
-"""What a report rests on: counts as plain data that merge.
+"""The counts of a report as plain data that merge.
 
-Promises: `merge` is associative and commutative, and the same lines give the same tally however they were cut and
-whoever counted the pieces; a property test holds both. Memory is bounded whatever a log holds, by rules that look at the
-content alone, so that they do not depend on the cut either:
+Promises: `merge` is associative and commutative, and the same lines give the same tally however they were cut; a property
+test holds both. Memory is bounded by rules that depend on the content alone, not on the cut:
 
 - time: hours, until there are more than 2,048 of them; then days, then months of 32 days, and so on;
 - relays: hosts, until there are more than 100; then their last two labels; if those are too many as well, "other".
-  Names of the settings stay;
-- recipients' domains: all of them, until there are more than 50,000; then only their number is known to be larger;
+  Names from the settings stay;
+- recipients' domains: all of them, until there are more than 50,000; then none;
 - mails: see `sample.py`.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from postward.agent.report.delays import Delays
-from postward.agent.report.occurrences import Seen, seen_again
 from postward.agent.report.sample import KEPT, Mail, Sample
+from postward.parsers.scrub import printable, scrub
 
 _WIDTHS: Final = (3600, 86400, 32 * 86400, 1024 * 86400, 1 << 62)  # seconds
 _RELAY_LEVELS: Final = 2
-_LONGEST_NAME: Final = 255
+_MAX_NAME: Final = 255  # characters
+_MAX_EXAMPLE: Final = 300  # characters
+# Wide enough to mask every address in a text, not to validate one. A report hides domains as well.
+_ADDRESS: Final = re.compile(r"[^\s<>()\[\]\"',;:=]+@[^\s<>()\[\]\"',;:=]+")
+
+
+class Occurrences(NamedTuple):
+    """How often something occurred, when (seconds since 1970 by the log's clock), and an example (second, text).
+
+    Of the texts of the first second, the smallest is the example, so it does not depend on order or cut.
+    """
+
+    times: int
+    first: int
+    last: int
+    example: tuple[int, str]
+
+    def joined(self, other: "Occurrences") -> "Occurrences":
+        """Return the sum of both."""
+        return Occurrences(
+            self.times + other.times,
+            min(self.first, other.first),
+            max(self.last, other.last),
+            min(self.example, other.example),
+        )
+
+
+def add_occurrences(
+    known: Occurrences | None, times: int, first: int, last: int, texts: Iterable[str]
+) -> Occurrences:
+    """Return the known occurrences plus new ones.
+
+    Args:
+        known: the occurrences so far.
+        times: number of new ones.
+        first: second of the first new one.
+        last: second of the last new one.
+        texts: of the first second. Read only if one may become the example: cleaning a text takes longer than
+            counting it.
+    """
+    if known is not None and known.first < first:
+        return Occurrences(known.times + times, known.first, max(known.last, last), known.example)
+    seen = Occurrences(times, first, last, (first, min(map(example, texts))))
+    return seen if known is None else known.joined(seen)
+
+
+def example(text: str) -> str:
+    """Return the text on one printable line, without secrets and addresses."""
+    text = printable(_ADDRESS.sub("…@…", scrub(text)))
+    return text if len(text) <= _MAX_EXAMPLE else f"{text[:_MAX_EXAMPLE]}…"
 
 
 class Limits(NamedTuple):
-    """How much is kept exactly; the module says what happens beyond."""
+    """How much is counted exactly; the module's docstring says what happens beyond."""
 
     hours: int = 2048
     relays: int = 100
@@ -34,7 +83,7 @@ class Limits(NamedTuple):
 
 
 class Domain(NamedTuple):
-    """What became of deliveries to a domain; delays of those that were sent, in microseconds."""
+    """Deliveries to a domain by status, and delays of sent mail in microseconds."""
 
     sent: int = 0
     deferred: int = 0
@@ -43,7 +92,7 @@ class Domain(NamedTuple):
     longest: int = 0
 
     def joined(self, other: "Domain") -> "Domain":
-        """Both together."""
+        """Return the sum of both."""
         return Domain(
             self.sent + other.sent,
             self.deferred + other.deferred,
@@ -54,11 +103,11 @@ class Domain(NamedTuple):
 
 
 class ReportTally:
-    """Counts of everything that a report shows.
+    """All counts of a report.
 
     Args:
-        known: relays of the settings, whose names are never given up.
-        limits: how much is kept exactly.
+        known: names of the relays in the settings; they are never shortened.
+        limits: how much is counted exactly.
     """
 
     def __init__(self, known: Iterable[str] = (), limits: Limits | None = None) -> None:
@@ -68,11 +117,11 @@ class ReportTally:
         self.totals: Counter[str] = Counter()
         self.hours: dict[tuple[int, str], int] = {}  # (start, what) → how many
         self.deliveries: Counter[tuple[str, str]] = Counter()  # (relay, status)
-        self.failures: dict[tuple[int, str, str, str], Seen] = {}  # (start, relay, cause, status)
+        self.failures: dict[tuple[int, str, str, str], Occurrences] = {}  # (start, relay, cause, status)
         self.delays: dict[tuple[str, str], Delays] = {}  # (relay, stage; "" is the whole)
         self.tls: Counter[tuple[str, str, str]] = Counter()  # (relay, protocol, trust)
-        self.problems: dict[tuple[str, str, str], Seen] = {}  # (daemon, severity, kind)
-        self.domains: dict[str, Domain] | None = {}  # None: too many
+        self.problems: dict[tuple[str, str, str], Occurrences] = {}  # (daemon, severity, kind)
+        self.domains: dict[str, Domain] | None = {}  # None: too many to keep
         self.mails = Sample(self.limits.mails)
         self.first: int | None = None  # seconds since 1970 by the log's clock
         self.last: int | None = None
@@ -83,14 +132,14 @@ class ReportTally:
 
     @property
     def width(self) -> int:
-        """Seconds in a step of time."""
+        """Length of a time step, in seconds."""
         return _WIDTHS[self.time_level]
 
     # --- counting
 
     def relay(self, name: str) -> str:
-        """A relay as it is counted now. Call it before the counts that name it, and use the name at once."""
-        name = self._folded(name[:_LONGEST_NAME])
+        """Return the name under which a relay is counted. Use it at once: a later relay can shorten all names."""
+        name = self._folded(name[:_MAX_NAME])
         if name not in self.relays:
             self.relays.add(name)
             while len(self.relays) > self.limits.relays and self.relay_level < _RELAY_LEVELS:
@@ -99,29 +148,29 @@ class ReportTally:
         return name
 
     def at(self, second: int, what: str, times: int = 1) -> None:
-        """Count something at a moment of the log's clock."""
+        """Count `what` at a second of the log's clock."""
         key = (self._start(second), what)
         self.hours[key] = self.hours.get(key, 0) + times
 
     def span(self, first: int, last: int) -> None:
-        """Widen the span of time that the lines are from."""
+        """Widen the time span of the lines."""
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
 
     def failed(
         self, relay: str, cause: str, status: str, times: int, first: int, last: int, reasons: Iterable[str]
     ) -> None:
-        """Count failures of one hour; as `seen_again`."""
+        """Count failures of one hour. Arguments as for `add_occurrences`."""
         key = (self._start(first), relay, cause, status)
-        self.failures[key] = seen_again(self.failures.get(key), times, first, last, reasons)
+        self.failures[key] = add_occurrences(self.failures.get(key), times, first, last, reasons)
 
     def problem(self, daemon: str, severity: str, kind: str, times: int, second: int, text: str) -> None:
-        """Count lines that are labelled a warning or worse."""
+        """Count lines of severity warning or worse."""
         key = (daemon, severity, kind)
-        self.problems[key] = seen_again(self.problems.get(key), times, second, second, (text,))
+        self.problems[key] = add_occurrences(self.problems.get(key), times, second, second, (text,))
 
     def delay(self, relay: str, stage: str, seconds: float, times: int = 1) -> None:
-        """Observe a delay of a stage, or the whole ("")."""
+        """Observe a delay of a stage; "" is the whole delay."""
         row = self.delays.get((relay, stage))
         if row is None:
             row = self.delays[relay, stage] = Delays()
@@ -131,20 +180,20 @@ class ReportTally:
         """Count deliveries to a domain."""
         if self.domains is None:
             return
-        name = name[:_LONGEST_NAME]
+        name = name[:_MAX_NAME]
         known = self.domains.get(name)
         self.domains[name] = row if known is None else known.joined(row)
         if len(self.domains) > self.limits.domains:
             self.domains = None
 
     def mail(self, key: bytes, mail: Mail) -> None:
-        """Learn something of a mail."""
+        """Add facts about a mail to the sample."""
         self.mails.add(key, mail)
 
     # --- merging
 
     def merge(self, other: "ReportTally") -> None:
-        """Add what another tally counted. It must have the same known names and limits, and is used up by this."""
+        """Add another tally of the same known names and limits. The other one must not be used afterwards."""
         level = max(self.relay_level, other.relay_level)
         for tally in (self, other):
             if tally.relay_level < level:
@@ -179,7 +228,7 @@ class ReportTally:
         for name, row in (other.domains or {}).items():
             self.domain(name, row)
 
-    def _add_failure(self, key: tuple[int, str, str, str], seen: Seen) -> None:
+    def _add_failure(self, key: tuple[int, str, str, str], seen: Occurrences) -> None:
         known = self.failures.get(key)
         self.failures[key] = seen if known is None else known.joined(seen)
 
@@ -192,7 +241,7 @@ class ReportTally:
     # --- bounds
 
     def _start(self, second: int) -> int:
-        """The start of the step that a moment lies in."""
+        """Return the start of the time step of a second."""
         start = second - second % self.width
         if start not in self._starts:
             self._starts.add(start)
@@ -225,7 +274,7 @@ class ReportTally:
         return "other" if labels[-1].isdecimal() or name in self.known else name
 
     def fold_relays(self, level: int) -> None:
-        """Give relays shorter names: 1 for the last two labels, 2 for "other"."""
+        """Shorten the names of relays: level 1 to the last two labels, level 2 to "other"."""
         self.relay_level = level
         rename = {relay: self._folded(relay) for relay in self.relays}
         self.relays = set(rename.values())
@@ -242,7 +291,7 @@ class ReportTally:
     # --- plain data
 
     def as_json(self) -> dict[str, Any]:
-        """All of it in a fixed order: two tallies of the same lines give the same."""
+        """Return all counts in a fixed order, equal for equal lines."""
         self.mails.prune()
         return {
             "lines": sorted((+self.lines).items()),

@@ -13,7 +13,7 @@ _TOTALS: Final = (
     ("deferrals", "deferrals"),
     ("bounced", "bounced"),
     ("expired", "expired"),
-    ("rejected", "rejected at the door"),
+    ("rejected", "rejected on arrival"),
     ("reject_warnings", "reject warnings"),
     ("held", "held"),
     ("discarded", "discarded"),
@@ -25,7 +25,7 @@ _PERCENTS: Final = ("p50", "p90", "p99", "max")
 
 
 def as_text(report: dict[str, Any]) -> str:
-    """All of it, in the order in which an admin asks."""
+    """Return the report as text, most urgent first."""
     return "\n".join(_lines(report)) + "\n"
 
 
@@ -49,7 +49,7 @@ def _accuracy(accuracy: dict[str, Any]) -> Iterator[str]:
         error = accuracy["mails_relative_error"]
         yield f"Numbers marked ~ are estimates from a sample of mails, with a standard error of about {error:.1%}."
     if accuracy["relays"] != "hosts":
-        yield f"There are too many relays to name each; shown: {accuracy['relays']}. Name yours in the settings."
+        yield f"There are too many relays to name each; shown: {accuracy['relays']}. Relays in the settings keep their names."
 
 
 def _totals(totals: dict[str, Any], sign: str) -> Iterator[str]:
@@ -60,12 +60,12 @@ def _totals(totals: dict[str, Any], sign: str) -> Iterator[str]:
     yield f"{sign + size(totals['bytes_received']):>12}  received"
     yield f"{sign + size(totals['bytes_delivered']):>12}  delivered"
     yield f"{counted(totals['sender_domains']):>12}  sender domains"
-    yield f"{counted(totals['recipient_domains']) or 'very many':>12}  recipient domains"
+    yield f"{counted(totals['recipient_domains']) or 'too many':>12}  recipient domains"
 
 
 def _incidents(incidents: list[dict[str, Any]]) -> Iterator[str]:
     if incidents:
-        yield from ("", "Incidents in hindsight, worst first (`postward why FILE` looks at every line)")
+        yield from ("", "Incidents, worst first (`postward why FILE` reads every line)")
     for row in incidents[:_MAX_ROWS]:
         where = f"relay {row['relay']}: " if row["relay"] else ""
         yield f"  {row['effect'].upper():8} {where}{row['title']}"
@@ -84,7 +84,7 @@ def _incidents(incidents: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _relays(relays: list[dict[str, Any]]) -> Iterator[str]:
-    yield from ("", "Relays; delays of mails that were sent or bounced")
+    yield from ("", "Relays; delays of sent and bounced mail")
     yield _row(["relay", "sent", "deferred", "bounced", *_PERCENTS], 36)
     for row in relays[:_MAX_ROWS]:
         whole = row["delays"]["whole"] or {}
@@ -134,7 +134,7 @@ def _steps(report: dict[str, Any]) -> Iterator[str]:
 def _domains(report: dict[str, Any]) -> Iterator[str]:
     yield from ("", "Recipients' domains")
     if report["recipient_domains"] is None:
-        yield "  there are too many to keep count of each"
+        yield "  too many to count each"
     else:
         yield _row(["domain", "sent", "deferred", "bounced", "mean", "longest"], 36)
     for row in report["recipient_domains"] or ():

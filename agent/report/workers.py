@@ -1,27 +1,30 @@
 """Chunks → one tally: in this process, or on all cores.
 
-Each process takes the next chunk that nobody has, counts into a tally of its own, and hands that over when no chunk is left.
-How it fails: a chunk that cannot be read, or not to its end, is named, the others are counted all the same.
+Chunks are dealt into batches, and each batch returns one tally. At most `_BATCHES_PER_JOB` tallies for each process exist at
+a time, and each is merged when its batch ends.
+
+How it fails: a chunk that cannot be read to its end is named in `errors`; the others are counted.
 """
 
 import gc
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing.connection import Connection, wait
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from postward.agent.logs.archive import LogFileError
 from postward.agent.report.chunks import Chunk, Open, blocks_of
-from postward.agent.report.counter import HostNames, ReportCounting
-from postward.agent.report.fast_path import Skimmer
+from postward.agent.report.counter import HostNames, LineCounter
+from postward.agent.report.fast_path import BlockCounter
 from postward.agent.report.tally import Limits, ReportTally
 from postward.parsers import parse
 
-_WORTH_PROCESSES: Final = (
-    8 << 20
-)  # bytes on disk: starting processes takes as long as counting a few megabytes
-_POLL_INTERVAL: Final = 0.2  # seconds between two looks at how far the processes are
+# Starting processes takes as long as counting a few megabytes.
+_MIN_BYTES: Final = 8 << 20
+_BATCHES_PER_JOB: Final = 8
 
 Progress = Callable[[int], object]
 Relay = tuple[str, int, str]  # host, port, name in the settings
@@ -34,12 +37,12 @@ class Job(NamedTuple):
     limits: Limits = Limits()
 
     def tally(self) -> ReportTally:
-        """An empty one."""
+        """Return an empty tally."""
         return ReportTally((name for _, _, name in self.relays), self.limits)
 
 
 class Counted(NamedTuple):
-    """A tally, and what could not be read."""
+    """A tally, and a message for each chunk that could not be read."""
 
     tally: ReportTally
     errors: list[str]
@@ -49,13 +52,13 @@ def count(job: Job, chunks: Iterable[Chunk], progress: Progress = lambda _: None
     """Count chunks in this process.
 
     Args:
-        job: how.
-        chunks: which.
-        progress: told how many bytes on disk more are done.
+        job: relays and limits.
+        chunks: the chunks.
+        progress: called with the bytes on disk of each counted chunk.
     """
     counted = Counted(job.tally(), [])
     names = HostNames(job.relays)
-    with _without_cycles():
+    with _without_garbage_collection():
         for chunk in chunks:
             try:
                 count_into(counted.tally, names, chunk)
@@ -66,8 +69,8 @@ def count(job: Job, chunks: Iterable[Chunk], progress: Progress = lambda _: None
 
 
 @contextmanager
-def _without_cycles() -> Iterator[None]:
-    """Counting makes no reference cycles, and looking for them over and over takes a fifth of its time."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Disable the collector: counting makes no reference cycles, and the search for them takes a fifth of its time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -83,82 +86,68 @@ def count_into(
     """Count one chunk.
 
     Raises:
-        LogFileError: it cannot be read to its end; what was read is counted.
+        LogFileError: it cannot be read to its end; the lines before are counted.
     """
-    counting = ReportCounting(tally, names, chunk.written)
-    skimmer = Skimmer(counting, lambda line: counting.count(*parse(line.removesuffix("\r"))))
+    counting = LineCounter(tally, names, chunk.written)
+    blocks = BlockCounter(counting, lambda line: counting.count(*parse(line.removesuffix("\r"))))
     try:
         for block in blocks_of(chunk, open_file):
-            skimmer.feed(block.decode("utf-8", "replace"))
+            blocks.feed(block.decode("utf-8", "replace"))
     finally:
-        skimmer.settle()
+        blocks.settle()
     return tally
 
 
 def count_on_all_cores(
-    job: Job, chunks: Sequence[Chunk], jobs: int, progress: Progress = lambda _: None
+    job: Job,
+    chunks: Sequence[Chunk],
+    jobs: int,
+    progress: Progress = lambda _: None,
+    *,
+    min_bytes: int = _MIN_BYTES,
 ) -> Counted:
-    """Count chunks in so many processes, or in this one if that is quicker.
+    """Count chunks in `jobs` processes, or in this process if they have fewer than `min_bytes` on disk.
 
     Raises:
-        ChildProcessError: a process ended before its work was done.
+        ChildProcessError: a process ended before its batch was counted.
     """
     jobs = min(jobs, len(chunks))
-    if jobs < 2 or sum(chunk.size for chunk in chunks) < _WORTH_PROCESSES:
+    if jobs < 2 or sum(chunk.size for chunk in chunks) < min_bytes:
         return count(job, chunks, progress)
-    context = multiprocessing.get_context("spawn")  # a fork beside a progress bar's thread may hang
-    following, done = context.Value("q", 0), context.Value("q", 0)
-    ordered = sorted(chunks, key=lambda chunk: -chunk.size)  # so that nobody begins a long one last
-    readers: list[Connection] = []
-    workers = []
-    for _ in range(jobs):
-        reader, writer = context.Pipe(duplex=False)
-        worker = context.Process(target=_work, args=(job, ordered, following, done, writer), daemon=True)
-        worker.start()
-        writer.close()  # else its end is not seen when the process ends
-        readers.append(reader)
-        workers.append(worker)
-    counted = Counted(job.tally(), [])
-    for part in _results(readers, done, progress):
-        counted.tally.merge(part.tally)
-        counted.errors.extend(part.errors)
-    for worker in workers:
-        worker.join()
-    return Counted(counted.tally, sorted(counted.errors))
+    whole = Counted(job.tally(), [])
+    with ProcessPoolExecutor(
+        jobs,
+        mp_context=multiprocessing.get_context("spawn"),  # a fork beside a progress bar's thread may hang
+        initializer=_end_on_interrupt,
+    ) as pool:
+        try:
+            batches = {
+                pool.submit(count, job, batch): batch for batch in _batches(chunks, jobs * _BATCHES_PER_JOB)
+            }
+            for future in as_completed(batches):
+                part = future.result()
+                whole.tally.merge(part.tally)
+                whole.errors.extend(part.errors)
+                progress(sum(chunk.size for chunk in batches.pop(future)))
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                "a counting process ended early, perhaps for lack of memory; try `--jobs 1`"
+            ) from error
+        except KeyboardInterrupt:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+    return Counted(whole.tally, sorted(whole.errors))
 
 
-def _results(readers: list[Connection], done: Any, progress: Progress) -> Iterator[Counted]:
-    told = 0
-    waiting = list(readers)
-    while waiting:
-        ready = wait(waiting, _POLL_INTERVAL)
-        told, before = done.value, told
-        progress(told - before)
-        for reader in waiting.copy():
-            if reader in ready:
-                waiting.remove(reader)
-                try:
-                    part: Counted = reader.recv()
-                except EOFError as error:
-                    raise ChildProcessError(
-                        "a counting process was ended, perhaps for want of memory; try `--jobs 1`"
-                    ) from error
-                yield part
+def _end_on_interrupt() -> None:
+    """End a worker on Ctrl-C at once and without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _work(job: Job, chunks: list[Chunk], following: Any, done: Any, writer: Connection) -> None:
-    def mine() -> Iterator[Chunk]:
-        while True:
-            with following.get_lock():
-                number = following.value
-                following.value += 1
-            if number >= len(chunks):
-                return
-            yield chunks[number]
-
-    def tell(size: int) -> None:
-        with done.get_lock():
-            done.value += size
-
-    writer.send(count(job, mine(), tell))
-    writer.close()
+def _batches(chunks: Sequence[Chunk], number: int) -> list[list[Chunk]]:
+    """Deal chunks into batches of similar size, the largest first."""
+    batches: list[list[Chunk]] = [[] for _ in range(min(number, len(chunks)))]
+    for place, chunk in enumerate(sorted(chunks, key=lambda chunk: -chunk.size)):
+        batches[place % len(batches)].append(chunk)
+    return batches

@@ -1,1 +1,1 @@
-"""How the host is: the status model, its page and its client."""
+"""The state of the host: the model, its page, its routes, and its client."""

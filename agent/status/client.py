@@ -1,6 +1,6 @@
-"""Incidents of the host at hand, as the running agent knows them, joined with the facts of the host.
+"""Incidents of this host from the running agent, joined with facts about the host.
 
-From the agent's endpoint, or, where that wants a login or does not answer, from what the agent last saved.
+The source is the agent's endpoint or, if that requires a login or does not answer, the agent's checkpoint.
 """
 
 import json
@@ -26,24 +26,24 @@ from postward.config.lint import Finding, HostFacts
 from postward.config.settings import Settings
 
 _TIMEOUT = 3.0  # seconds
-_STALE = 30.0  # seconds; the agent saves every five
+_MAX_AGE = 30.0  # seconds; the agent saves every five
 
 
 class LiveError(Exception):
-    """Neither the agent nor what it saved can be read; the text says why and what would be right."""
+    """Neither the endpoint nor the checkpoint can be read; the text says why and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
-class AgentClient:
-    """What is known of this host.
+class HostIncidents:
+    """Incidents and facts of this host.
 
     Attributes:
-        open: incidents that go on, worst first.
-        closed: those that are over.
-        facts: of the host.
-        findings: what lint finds in them.
-        relays: what the agent remembers of each relay's offers, by name.
-        behind: why this may be out of date; "" if it is of now.
+        open: open incidents, worst first.
+        closed: resolved incidents.
+        facts: facts about the host.
+        findings: findings of lint about these facts.
+        relays: what each relay offered in its last session, by the relay's name.
+        behind: why this may be out of date; "" if it is current.
     """
 
     open: list[Incident]
@@ -54,10 +54,10 @@ class AgentClient:
     behind: str = ""
 
     def shown(self, wanted: Callable[[Incident], bool], *, addresses: bool) -> list[IncidentRow]:
-        """The incidents with their diagnoses. What is over is not judged by what the host is now."""
-        signs = {incident.symptom for incident in self.open}
+        """Return the incidents with their diagnoses. Present facts do not weigh on resolved incidents."""
+        symptoms = {incident.symptom for incident in self.open}
         rows = [
-            to_dict(incident, self._diagnosed(incident, signs), addresses=addresses)
+            to_dict(incident, self._diagnose(incident, symptoms), addresses=addresses)
             for incident in self.open
             if wanted(incident)
         ]
@@ -67,25 +67,25 @@ class AgentClient:
             if wanted(incident)
         ]
 
-    def _diagnosed(self, incident: Incident, signs: Collection[str]) -> Diagnosis:
+    def _diagnose(self, incident: Incident, symptoms: Collection[str]) -> Diagnosis:
         offer = Offer.of(self.relays.get(incident.relay))
-        return diagnose(incident, self.facts, self.findings, signs, offer)
+        return diagnose(incident, self.facts, self.findings, symptoms, offer)
 
 
-def read_live(settings: Settings, settings_file: Path, *, addresses: bool = False) -> AgentClient:
-    """Ask the agent, and look at the host.
+def read_live(settings: Settings, settings_file: Path, *, addresses: bool = False) -> HostIncidents:
+    """Ask the agent for its incidents, and read facts about the host.
 
     Args:
         settings: the settings.
-        settings_file: where they stand.
-        addresses: the lines' mail addresses are wanted, which the endpoint does not show.
+        settings_file: their file.
+        addresses: read the checkpoint, because the endpoint masks mail addresses.
 
     Raises:
-        LiveError: nothing can be read.
+        LiveError: neither endpoint nor checkpoint can be read.
     """
     behind, data = "", None if addresses else ask(settings, "/api/incidents")
     if data is None:
-        behind, data = _saved(settings)
+        behind, data = _read_checkpoint(settings)
     incidents = IncidentTracker(RelayNames.of_settings(settings), lambda: datetime.now().astimezone())
     incidents.restore(data)
     facts = read_host_facts(
@@ -93,13 +93,13 @@ def read_live(settings: Settings, settings_file: Path, *, addresses: bool = Fals
     )
     findings = proofs_of(settings, facts, str(settings_file.resolve()))
     relays = data.get("relays", {})
-    return AgentClient(incidents.open, incidents.closed, facts, findings, relays, behind)
+    return HostIncidents(incidents.open, incidents.closed, facts, findings, relays, behind)
 
 
 def ask(settings: Settings, path: str) -> Mapping[str, Any] | None:
-    """What the agent's endpoint says; None if it does not answer, or not without a login."""
+    """Return the JSON that the endpoint answers; None without an answer, or if a login is required."""
     host, port = split_address(settings.web.listen)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what is listened to everywhere is asked here
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - an address to listen on, replaced by the local one
     url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -110,22 +110,22 @@ def ask(settings: Settings, path: str) -> Mapping[str, Any] | None:
         return None
 
 
-def _saved(settings: Settings) -> tuple[str, Mapping[str, Any]]:
+def _read_checkpoint(settings: Settings) -> tuple[str, Mapping[str, Any]]:
     path = Path(settings.state.directory) / "checkpoint.json"
     try:
         age = time.time() - path.stat().st_mtime
-        checkpoint = read_checkpoint(path) if age is not None else None
+        checkpoint = read_checkpoint(path)
     except FileNotFoundError:
         raise LiveError(
             f"the agent does not answer at {settings.web.listen} and has saved nothing in {path}; start it with "
-            "`systemctl start postward`, or name logs to look at (`journal` is systemd's)"
+            "`systemctl start postward`, or name log files (`journal` is the systemd journal)"
         ) from None
     except OSError as error:
         raise LiveError(
-            f"{path}: {error.strerror}; call this with sudo, or as a member of the group postward"
+            f"{path}: {error.strerror}; run this with sudo, or as a member of the group postward"
         ) from None
     except CheckpointError as error:
         raise LiveError(str(error)) from None
     parts = checkpoint.parts if checkpoint else {}
-    behind = f"the agent does not run: this is what it knew {age:.0f} seconds ago" if age > _STALE else ""
+    behind = f"the agent does not run; this is its state of {age:.0f} seconds ago" if age > _MAX_AGE else ""
     return behind, {**parts.get("incidents", {}), "relays": parts.get("relays", {})}

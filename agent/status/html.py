@@ -28,12 +28,7 @@ _EFFECTS: Final = {
 }
 _MAX_RESOLVED: Final = 5
 _MAX_CAUSES: Final = 6
-_SCRIPT: Final = Markup(
-    "setInterval(async()=>{try{const r=await fetch(location.href,{cache:'no-store'});if(!r.ok)return;"
-    "const d=new DOMParser().parseFromString(await r.text(),'text/html');"
-    "const n=d.querySelector('main'),o=document.querySelector('main');"
-    "if(n&&n.innerHTML!==o.innerHTML&&!o.querySelector('details[open]'))o.replaceWith(n)}catch(e){}},3000)"
-)
+_SCRIPT: Final = Markup(Path(__file__).with_name("status.js").read_text(encoding="utf-8").strip())  # noqa: S704 - ours
 _HASH: Final = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
 # Only the style and script of this page, and only this host.
 POLICY: Final = (
@@ -87,7 +82,7 @@ def _steps(day: Mapping[str, Any]) -> list[str]:
     """Return the start of each step of the day."""
     number = len(day["sent"])
     return [
-        f"{_local(day['until'] - (number - place) * day['piece_seconds']):%H:%M}" for place in range(number)
+        f"{_local(day['until'] - (number - place) * day['step_seconds']):%H:%M}" for place in range(number)
     ]
 
 

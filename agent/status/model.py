@@ -1,54 +1,60 @@
-"""How the host is, as one value: what /api/status answers, what the status page and `postward status` show. Pure.
+"""The state of the host as one value, for /api/status, the status page and `postward status`. Pure.
 
-Nothing in it is secret, and mail addresses are masked.
+It contains no secret, and mail addresses are masked.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from postward.agent.incidents.history import BUCKET, DELAYS, STATUSES, Bucket
 from postward.agent.incidents.render import EFFECT_TEXTS, Shown, worst_effect
 from postward.agent.metrics.tally import Gauges
+from postward.config.relay import Relay
 from postward.config.settings import Settings
 
 Status = dict[str, Any]
 
 
-def status_of(
-    settings: Settings,
-    gauges: Gauges,
-    times: Gauges,
-    incidents: Sequence[Shown],
-    day: Sequence[Bucket],
-    *,
-    now: float,
-    not_ready: str | None,
-    version: str,
-) -> Status:
-    """The host.
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Observations of the agent.
+
+    Attributes:
+        gauges: values true at the moment.
+        times: when things last happened.
+        incidents: incidents with their diagnoses, open ones first.
+        day: the buckets of the last 24 hours, oldest first.
+        not_ready: why the agent has not caught up with the log; None once it has.
+    """
+
+    gauges: Gauges
+    times: Gauges
+    incidents: Sequence[Shown]
+    day: Sequence[Bucket]
+    not_ready: str | None
+
+
+def status_of(settings: Settings, observed: Observed, now: float, version: str) -> Status:
+    """Return the state of the host.
 
     Args:
-        settings: its relays and name.
-        gauges: what is true at the moment.
-        times: when things last happened.
-        incidents: with their diagnoses, those that go on first.
-        day: the last day's pieces, oldest first.
-        now: seconds since the epoch.
-        not_ready: why the agent has not caught up with the log yet.
-        version: of Postward.
+        settings: its name and relays.
+        observed: observations of the agent.
+        now: seconds since 1970.
+        version: version of Postward.
     """
+    gauges, times, incidents = observed.gauges, observed.times, observed.incidents
     worst = worst_effect(incidents)
     return {
         "host": settings.host.myhostname,
         "version": version,
         "now": now,
-        "not_ready": not_ready,
+        "not_ready": observed.not_ready,
         "effect": worst,
         "verdict": EFFECT_TEXTS[worst].verdict,
         "postfix_up": _flag(gauges, "postfix_up"),
-        "relays": [
-            _relay(relay.name, relay.host, relay.port, gauges, times, incidents) for relay in settings.relay
-        ],
+        "relays": [_relay(relay, observed) for relay in settings.relay],
         "queue": _queue(gauges),
         "config": {
             "in_sync": _flag(gauges, "postward_config_in_sync"),
@@ -60,7 +66,7 @@ def status_of(
             "unread_bytes": gauges.get("postward_log_unread_bytes", {}).get((), 0.0),
         },
         "incidents": list(incidents),
-        "day": _day(day, now),
+        "day": _day(observed.day, now),
     }
 
 
@@ -69,28 +75,29 @@ def _flag(gauges: Gauges, name: str) -> bool | None:
     return None if value is None else bool(value)
 
 
-def _relay(
-    name: str, host: str, port: int, gauges: Gauges, times: Gauges, incidents: Sequence[Shown]
-) -> dict[str, Any]:
-    concerned = [row for row in incidents if row["relay"] == name and row["effect"] in {"lost", "delayed"}]
-    going_on = [row for row in concerned if row["closed"] is None]
+def _relay(relay: Relay, observed: Observed) -> dict[str, Any]:
+    name, gauges, times = relay.name, observed.gauges, observed.times
+    concerned = [
+        row for row in observed.incidents if row["relay"] == name and row["effect"] in {"lost", "delayed"}
+    ]
+    open_ = [row for row in concerned if row["closed"] is None]
     ended = [row["closed"] for row in concerned if row["closed"] is not None]
     success = times.get("postfix_delivery_last_success_timestamp_seconds", {}).get((name,))
-    if going_on:
-        state, since = "failing", min(row["first"] for row in going_on)
+    if open_:
+        state, since = "failing", min(row["first"] for row in open_)
     elif success is None:
         state, since = "quiet", None
     else:
         state, since = "going out", max(ended, default=None)
     return {
         "name": name,
-        "host": host,
-        "port": port,
+        "host": relay.host,
+        "port": relay.port,
         "state": state,
         "since": since,
         "last_success": success,
         "last_failure": times.get("postfix_delivery_last_failure_timestamp_seconds", {}).get((name,)),
-        "probe_accepted": _of(gauges, "postward_probe_success", name),
+        "probe_accepted": _relay_flag(gauges, "postward_probe_success", name),
         "probe_last_success": times.get("postward_probe_last_success_timestamp_seconds", {}).get((name,)),
         "certificate_expires": gauges.get("postward_relay_certificate_expiry_timestamp_seconds", {}).get(
             (name,)
@@ -98,7 +105,7 @@ def _relay(
     }
 
 
-def _of(gauges: Gauges, metric: str, relay: str) -> bool | None:
+def _relay_flag(gauges: Gauges, metric: str, relay: str) -> bool | None:
     value = gauges.get(metric, {}).get((relay,))
     return None if value is None else bool(value)
 
@@ -119,16 +126,16 @@ def _queue(gauges: Gauges) -> dict[str, Any]:
     }
 
 
-def _day(pieces: Sequence[Bucket], now: float) -> dict[str, Any]:
+def _day(buckets: Sequence[Bucket], now: float) -> dict[str, Any]:
     causes: dict[str, int] = {}
-    for piece in pieces:
-        for cause, number in piece.causes.items():
+    for bucket in buckets:
+        for cause, number in bucket.causes.items():
             causes[cause] = causes.get(cause, 0) + number
-    delays = [sum(piece.delays[index] for piece in pieces) for index in range(len(DELAYS) + 1)]
+    delays = [sum(bucket.delays[index] for bucket in buckets) for index in range(len(DELAYS) + 1)]
     return {
-        "piece_seconds": BUCKET,
+        "step_seconds": BUCKET,
         "until": (int(now) // BUCKET + 1) * BUCKET,
-        **{name: [piece.status[name] for piece in pieces] for name in STATUSES},
+        **{name: [bucket.status[name] for bucket in buckets] for name in STATUSES},
         "delay_bounds_seconds": list(DELAYS),
         "delays": delays,
         "causes": dict(sorted(causes.items(), key=lambda item: -item[1])),

@@ -1,7 +1,7 @@
 """The status on the endpoint: /status is a page, /api/status and /api/incidents are JSON."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -10,33 +10,31 @@ from starlette.routing import Route
 
 from postward.agent.status.html import POLICY, page
 
-Known = Callable[[], Mapping[str, Any] | None]
+Source = Callable[[], Mapping[str, Any] | None]
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-async def _awaited(refresh: Callable[[], Awaitable[None]]) -> None:
-    await refresh()
-
-
-def status_routes(refresh: Callable[[], Awaitable[None]], status: Known, incidents: Known) -> list[Route]:
-    """The routes.
+def status_routes(
+    refresh: Callable[[], Coroutine[Any, Any, None]], status: Source, incidents: Source
+) -> list[Route]:
+    """Return the routes.
 
     Args:
-        refresh: awaited before the status is told.
-        status: how the host is (`status_of`); None if nobody knows yet.
-        incidents: the incidents as data, likewise.
+        refresh: awaited before /api/status is answered.
+        status: returns the state of the host (`status_of`); None while it is unknown.
+        incidents: returns the incidents as JSON values; None while they are unknown.
     """
     listing: set[asyncio.Task[None]] = set()
 
-    async def shown(_request: Request) -> Response:
-        # The page does not wait for the queue's listing: the next one shows it.
+    async def as_page(_request: Request) -> Response:
+        # The page does not wait for the listing of the queue: the next page shows it.
         if not listing:
-            task = asyncio.ensure_future(_awaited(refresh))
+            task = asyncio.ensure_future(refresh())
             listing.add(task)
             task.add_done_callback(listing.discard)
         known = status()
         if known is None:
-            return PlainTextResponse("there is no status yet\n", 503)
+            return PlainTextResponse("no status yet\n", 503)
         return HTMLResponse(page(dict(known)), headers={**_HEADERS, "Content-Security-Policy": POLICY})
 
     async def as_json(_request: Request) -> Response:
@@ -47,7 +45,7 @@ def status_routes(refresh: Callable[[], Awaitable[None]], status: Known, inciden
         return JSONResponse(incidents(), headers=_HEADERS)
 
     return [
-        Route("/status", shown),
+        Route("/status", as_page),
         Route("/api/status", as_json),
         Route("/api/incidents", incidents_as_json),
     ]

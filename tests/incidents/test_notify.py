@@ -184,7 +184,9 @@ def test_failing_heartbeat_is_logged_once_without_its_address(caplog: pytest.Log
     async def main() -> None:
         # The minimum of the setting would make this test wait.
         heartbeat = SecretStr(f"https://hc.test/{SECRET}")
-        settings = Notify.model_construct(webhook_url=None, heartbeat_url=heartbeat, heartbeat_interval_seconds=0)
+        settings = Notify.model_construct(
+            webhook_url=None, heartbeat_url=heartbeat, heartbeat_interval_seconds=0
+        )
         task = asyncio.create_task(Notifier(settings, post).run())
         await wait_for_async(lambda: len(calls) >= 5, what="five heartbeats")
         task.cancel()

@@ -1,5 +1,6 @@
 """A report counted on a real Dask scheduler with two workers, one of which is killed half-way: the same bytes."""
 
+import json
 import os
 import signal
 import socket
@@ -13,10 +14,15 @@ import pytest
 from click.testing import CliRunner
 
 from postward.agent.commands.report import command
+from postward.agent.report.summary import summarise
+from postward.agent.report.workers import Job
 from tests.support import wait_for
 from tools.bench.lines import log_lines
 
-pytest.importorskip("distributed") if not os.environ.get("CI") else None
+if not os.environ.get("CI"):
+    pytest.importorskip("distributed")
+from postward.agent.report.dask import ClusterError, count_on_dask
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -70,8 +76,8 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
         yield address, workers
 
 
-def test_the_same_bytes_also_when_a_worker_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One process, the cluster, and the cluster without one of its workers from the middle on."""
+def test_the_same_bytes_also_when_a_worker_is_killed(tmp_path: Path) -> None:
+    """One process, the cluster, and the cluster after one of its workers was killed half-way."""
     log = tmp_path / "mail.log"
     log.write_text("".join(log_lines(20_000)))
     url = f"file://{log}"
@@ -85,29 +91,23 @@ def test_the_same_bytes_also_when_a_worker_is_killed(tmp_path: Path, monkeypatch
     with cluster(tmp_path) as (address, workers):
         assert report("--dask", address, "--chunk", "100003", url) == whole
 
+        counted: list[int] = []
         killed: list[int] = []
 
-        def kill_half_way(more: int, seen: list[int] = []) -> None:  # noqa: B006 -- how much was counted
-            seen.append(more)
-            if sum(seen) * 2 > log.stat().st_size and not killed:
+        def kill_half_way(more: int) -> None:
+            counted.append(more)
+            if sum(counted) * 2 > log.stat().st_size and not killed:
                 workers[0].send_signal(signal.SIGKILL)
                 killed.append(workers[0].wait())
 
-        @contextmanager
-        def bar(_size: int | None) -> Iterator[object]:
-            yield kill_half_way
-
-        monkeypatch.setattr("postward.agent.commands.report._bar", bar)
-        assert report("--dask", address, "--chunk", "50021", url) == whole
+        tally = count_on_dask(address, Job(), [url], 50_021, kill_half_way).tally
+        assert json.dumps(summarise(tally), ensure_ascii=False) + "\n" == whole
         assert killed == [-signal.SIGKILL]
 
 
-def test_no_scheduler_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """In words, with status 1."""
+def test_a_missing_scheduler_is_an_error(tmp_path: Path) -> None:
+    """The error names its address."""
     (tmp_path / "mail.log").write_text("x\n")
-    monkeypatch.setattr("postward.agent.report.dask._TIMEOUT", 0.5)
 
-    result = CliRunner().invoke(command, ["--dask", "tcp://127.0.0.1:1", str(tmp_path / "mail.log")])
-
-    assert result.exit_code == 1
-    assert "no Dask scheduler answers at tcp://127.0.0.1:1" in result.stderr
+    with pytest.raises(ClusterError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
+        count_on_dask("tcp://127.0.0.1:1", Job(), [str(tmp_path / "mail.log")], 1000, print, timeout=0.5)

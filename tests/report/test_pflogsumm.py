@@ -15,7 +15,7 @@ from tools.bench.lines import log_lines
 
 RELEASES = sorted((Path(__file__).parents[1] / "corpus" / "releases").glob("*.log"))
 
-# Lines that pflogsumm 1.1.5 passes over or takes for something else, as docs/report.md tells.
+# Lines that pflogsumm 1.1.5 ignores or counts as something else; see docs/report.md.
 DIFFERENT = re.compile(
     r" (?:postfix-\w+/|postfix/strict/)"  # other instances, and services of other names
     r"|/qmqpd\["
@@ -33,7 +33,7 @@ WORDS = {
 
 
 def pflogsumm(log: Path) -> dict[str, int]:
-    """Its grand totals, in our words. Large numbers it shows in thousands, so logs here are small."""
+    """Its grand totals under our names. It shows large numbers in thousands, so logs here are small."""
     program = required("pflogsumm", "pflogsumm")
     text = subprocess.run([program, str(log)], check=True, capture_output=True, text=True).stdout
     grand = text.partition("Grand Totals")[2].partition("Per-")[0]
@@ -47,14 +47,14 @@ def pflogsumm(log: Path) -> dict[str, int]:
 
 
 def ours(log: Path) -> dict[str, Any]:
-    """The totals of the report."""
+    """The totals of our report."""
     totals: dict[str, Any] = summarise(count(Job(), chunks_of([log])).tally)["totals"]
     return totals
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.stem)
 def test_totals_agree_on_what_both_count(release: Path, tmp_path: Path) -> None:
-    """Line for line, without those that docs/report.md says are counted otherwise."""
+    """Without the lines that docs/report.md lists as counted differently."""
     log = tmp_path / "mail.log"
     kept = [
         line
@@ -69,15 +69,15 @@ def test_totals_agree_on_what_both_count(release: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.stem)
-def test_what_pflogsumm_counts_is_never_missed(release: Path) -> None:
-    """Of the whole recording, ours is never less."""
+def test_nothing_that_pflogsumm_counts_is_missed(release: Path) -> None:
+    """Our totals of the whole recording are never smaller."""
     totals = ours(release)
 
     assert {name: number for name, number in pflogsumm(release).items() if totals[name] < number} == {}
 
 
 def test_a_busy_host_agrees(tmp_path: Path) -> None:
-    """Nothing left out: a log of a relay host as it is."""
+    """The whole log of a relay host."""
     log = tmp_path / "mail.log"
     log.write_text("".join(log_lines(5000)))
 

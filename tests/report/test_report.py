@@ -1,4 +1,4 @@
-"""`postward report`: the same bytes on one process, on all cores and however files are cut; and what it shows."""
+"""`postward report`: the same bytes from one process, from all cores and for any cut; and its content."""
 
 import bz2
 import gzip
@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from postward.agent.commands.report import command
 from postward.agent.report import chunks
 from postward.agent.report.chunks import Chunk, blocks_of, chunks_of
+from postward.agent.report.summary import summarise
 from postward.agent.report.tally import Limits
+from postward.agent.report.text import as_text
 from postward.agent.report.workers import Job, count, count_on_all_cores
 from postward.agent.text import local_now
 from tools.bench.lines import log_lines
@@ -49,17 +51,20 @@ def logs(tmp_path: Path) -> list[Path]:
     return paths
 
 
-def test_the_same_report_however_it_is_counted(logs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut into small pieces, in another order, in two processes: not a byte differs."""
+def test_the_report_does_not_depend_on_how_it_is_counted(logs: list[Path]) -> None:
+    """Cut into small pieces, in another order, in two processes: the bytes are equal."""
     whole = run("--json", "--jobs", 1, *logs)
     assert whole.exit_code == 0
     assert run("--json", "--jobs", 1, "--chunk", 10_007, *reversed(logs)).stdout == whole.stdout
-    monkeypatch.setattr("postward.agent.report.workers._WORTH_PROCESSES", 0)
-    assert run("--json", "--jobs", 2, "--chunk", 30_011, *logs).stdout == whole.stdout
+    pieces = chunks_of(logs, 30_011)
+    done: list[int] = []
+    counted = count_on_all_cores(Job(), pieces, 2, done.append, min_bytes=0)
+    assert json.dumps(summarise(counted.tally), ensure_ascii=False) + "\n" == whole.stdout
+    assert sum(done) == sum(piece.size for piece in pieces)
 
 
 def test_a_file_that_cannot_be_read_is_named(logs: list[Path], tmp_path: Path) -> None:
-    """The others are counted, the status is 1."""
+    """The others are counted, and the status is 1."""
     damaged = tmp_path / "damaged.gz"
     damaged.write_bytes(logs[2].read_bytes()[:-2000])
 
@@ -71,13 +76,12 @@ def test_a_file_that_cannot_be_read_is_named(logs: list[Path], tmp_path: Path) -
     assert json.loads(result.stdout)["totals"]["received"] > 100
 
 
-def test_a_process_that_ends_is_told(logs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that dies makes an error, not a smaller report."""
-    monkeypatch.setattr("postward.agent.report.workers._WORTH_PROCESSES", 0)
+def test_a_process_that_ends_is_an_error(logs: list[Path]) -> None:
+    """A worker that dies raises an error; the report is not silently smaller."""
     chunks = [chunk._replace(written=_Deadly()) for chunk in chunks_of(logs)]  # type: ignore[arg-type]
 
     with pytest.raises(ChildProcessError, match="--jobs 1"):
-        count_on_all_cores(Job(), chunks, 2)
+        count_on_all_cores(Job(), chunks, 2, min_bytes=0)
 
 
 class _Deadly:
@@ -85,8 +89,8 @@ class _Deadly:
         return os._exit, (9,)
 
 
-def test_incidents_in_hindsight(tmp_path: Path) -> None:
-    """An outage of two hours and one of another day part are two incidents, with the catalogue's words and no address."""
+def test_incidents_of_a_log(tmp_path: Path) -> None:
+    """Two outages hours apart are two incidents, with the catalogue's diagnosis and without addresses."""
     log = tmp_path / "mail.log"
     log.write_text(OUTAGE)
 
@@ -103,7 +107,7 @@ def test_incidents_in_hindsight(tmp_path: Path) -> None:
 
 
 def test_masked(logs: list[Path], tmp_path: Path) -> None:
-    """No domain of a sender or recipient is shown, in no form of the report."""
+    """No form of the report shows a domain of a sender or recipient."""
     page = tmp_path / "report.html"
 
     assert "example.com" in run(*logs).stdout
@@ -114,7 +118,7 @@ def test_masked(logs: list[Path], tmp_path: Path) -> None:
 
 
 def test_the_page_stands_alone(logs: list[Path], tmp_path: Path) -> None:
-    """One file, charts inside, nothing fetched, and no markup out of a log."""
+    """One file with charts; nothing is fetched, and text of the log is escaped."""
     evil, page = tmp_path / "evil.log", tmp_path / "report.html"
     evil.write_text(OUTAGE.replace("bad for", "<script>alert(1)</script>"))
 
@@ -128,21 +132,20 @@ def test_the_page_stands_alone(logs: list[Path], tmp_path: Path) -> None:
         assert word not in text
 
 
-def test_estimates_are_marked(logs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With more mails than the sample holds, numbers that rest on it have a ~; counts of lines have none."""
+def test_estimates_are_marked(logs: list[Path]) -> None:
+    """With more mails than the sample holds, its numbers are marked with ~; counts of lines are not."""
     assert "~" not in run(*logs).stdout
-    monkeypatch.setattr("postward.agent.commands.report.Job", lambda relays: Job(relays, Limits(mails=64)))
 
-    text = run(*logs).stdout
+    text = as_text(summarise(count(Job(limits=Limits(mails=64)), chunks_of(logs)).tally))
 
     rows = [line.split(None, 1) for line in text.partition("Totals")[2].splitlines()[1:12]]
-    totals = {words: number for number, words in rows}
+    totals = {title: number for number, title in rows}
     assert totals["mails deferred"].startswith("~")
     assert not totals["deferrals"].startswith("~")
 
 
 def test_no_files_is_a_usage_error() -> None:
-    """Status 2, as click tells it."""
+    """Click exits with status 2."""
     assert run().exit_code == 2
 
 
@@ -154,7 +157,7 @@ def test_no_files_is_a_usage_error() -> None:
     st.integers(1, 20),
 )
 def test_every_line_is_in_one_chunk(parts: list[bytes], size: int) -> None:
-    """Wherever the cuts are: the lines of the chunks together are the lines of the file, in order."""
+    """For any cuts, the lines of all chunks are the lines of the file, in order."""
     data = b"".join(parts)
 
     def open_file() -> BytesIO:
@@ -166,8 +169,8 @@ def test_every_line_is_in_one_chunk(parts: list[bytes], size: int) -> None:
 
 
 def test_a_line_without_end_is_cut_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a line longer than the limit its beginning is taken, wherever chunks begin."""
-    monkeypatch.setattr(chunks, "LONGEST_LINE", 1000)
+    """A line longer than the limit is cut at the same byte, wherever chunks begin."""
+    monkeypatch.setattr(chunks, "MAX_LINE", 1000)
     monkeypatch.setattr(chunks, "BLOCK", 300)
     data = b"one\n" + b"x" * 5000 + b"\ntwo\n" + b"y" * 999 + b"\n" + b"z" * 3000
 
@@ -180,7 +183,7 @@ def test_a_line_without_end_is_cut_alike(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_memory_is_that_of_a_block(tmp_path: Path) -> None:
-    """A chunk is never in memory whole: it is handed out in pieces."""
+    """A chunk is read in blocks, never whole."""
     log = tmp_path / "mail.log"
     log.write_bytes(b"a line\n" * (3 << 17))
     [chunk] = chunks_of([log])

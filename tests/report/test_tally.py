@@ -1,4 +1,4 @@
-"""A report's tally is the same however the lines are cut, in whichever order the pieces meet, and whichever way they are counted."""
+"""A report's tally does not depend on cuts, the order of merges, or the way of counting."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postward.agent.report.counter import HostNames, ReportCounting
-from postward.agent.report.fast_path import Skimmer
+from postward.agent.report.counter import HostNames, LineCounter
+from postward.agent.report.fast_path import BlockCounter
 from postward.agent.report.tally import Limits, ReportTally
 from postward.parsers import parse
 from tests.metrics.test_fast_path import HEADERS, TEXTS
@@ -23,22 +23,22 @@ NARROW = Limits(hours=3, relays=3, domains=4, mails=8)
 
 
 def empty(limits: Limits | None = None) -> ReportTally:
-    """A tally that knows the relays of the settings."""
+    """A tally with the relays of the settings."""
     return ReportTally((name for _, _, name in NAMES), limits)
 
 
-def counted(text: str, limits: Limits | None = None, *, skimming: bool = True) -> ReportTally:
+def counted(text: str, limits: Limits | None = None, *, by_blocks: bool = True) -> ReportTally:
     """The tally of some lines."""
     tally = empty(limits)
-    counting = ReportCounting(tally, HostNames(NAMES), NOW)
+    counting = LineCounter(tally, HostNames(NAMES), NOW)
 
     def count(line: str) -> None:
         counting.count(*parse(line.removesuffix("\r")))
 
-    if skimming:
-        skimmer = Skimmer(counting, count)
-        skimmer.feed(text)
-        skimmer.settle()
+    if by_blocks:
+        blocks = BlockCounter(counting, count)
+        blocks.feed(text)
+        blocks.settle()
     else:
         for line in text.removesuffix("\n").split("\n") if text else ():
             count(line)
@@ -46,7 +46,7 @@ def counted(text: str, limits: Limits | None = None, *, skimming: bool = True) -
 
 
 def merged(tallies: Sequence[ReportTally], limits: Limits | None = None) -> dict[str, Any]:
-    """All of them in one, as plain data."""
+    """The merge of all tallies as plain data."""
     whole = empty(limits)
     for tally in tallies:
         whole.merge(tally)
@@ -54,8 +54,8 @@ def merged(tallies: Sequence[ReportTally], limits: Limits | None = None) -> dict
 
 
 def same(text: str) -> None:
-    """Both ways of counting give the same."""
-    assert counted(text).as_json() == counted(text, skimming=False).as_json()
+    """Assert that both ways of counting give the same tally."""
+    assert counted(text).as_json() == counted(text, by_blocks=False).as_json()
 
 
 MORE = (
@@ -89,13 +89,13 @@ LINES = st.builds(
 
 
 def test_the_corpus_counts_the_same() -> None:
-    """Every kind of line there is."""
+    """Every kind of line."""
     for file in sorted(CORPUS.rglob("*.log")):
         same(file.read_bytes().decode("utf-8", "replace"))
 
 
 def test_a_busy_host_counts_the_same() -> None:
-    """Most lines are skimmed here."""
+    """Most lines take the fast path."""
     same("".join(log_lines(6000)))
 
 
@@ -113,7 +113,7 @@ def test_lines_of_all_sorts_count_the_same(lines: list[str], ended: bool) -> Non
     st.lists(st.tuples(st.integers(0, 200), st.characters(codec="utf-8")), min_size=1, max_size=3),
 )
 def test_a_damaged_line_counts_the_same(header: str, text: str, damage: list[tuple[int, str]]) -> None:
-    """Any character put anywhere into a line, between two good ones."""
+    """Any character at any place of a line, between two intact lines."""
     line = header + text
     for place, char in damage:
         line = f"{line[:place]}{char}{line[place + 1 :]}"
@@ -151,13 +151,13 @@ VARIED = st.builds(
 def test_merging_does_not_depend_on_cut_or_order(
     pairs: list[str], random: Random, limits: Limits | None
 ) -> None:
-    """Cut anywhere between lines, merged in any order and shape: associative and commutative, also past every bound."""
+    """Merging is associative and commutative, also past every bound."""
     lines = "".join(pairs).splitlines(keepends=True)
     whole = counted("".join(lines), limits).as_json()
     cuts = sorted(random.sample(range(len(lines) + 1), min(4, len(lines) + 1)))
     pieces = [lines[start:end] for start, end in zip([0, *cuts], [*cuts, len(lines)], strict=True)]
     random.shuffle(pieces)
-    tallies = [counted("".join(piece), limits, skimming=random.random() < 0.5) for piece in pieces]
+    tallies = [counted("".join(piece), limits, by_blocks=random.random() < 0.5) for piece in pieces]
 
     while len(tallies) > 1:  # any tree
         mine = tallies.pop(random.randrange(len(tallies)))
@@ -168,7 +168,7 @@ def test_merging_does_not_depend_on_cut_or_order(
 
 
 def test_every_bound_holds() -> None:
-    """A log with far more of everything than is kept: what is kept stays small, totals stay exact."""
+    """A log that exceeds every limit: the tally stays small and totals stay exact."""
     lines = "".join(
         f"Nov {day:02} {hour:02}:00:00 mx1 postfix/smtp[1]: A{day}Z{hour}: to=<a@d{day * hour}.test>, relay=h{hour}.s{day}.test"
         "[192.0.2.1]:25, delay=1, delays=0/0/0/1, dsn=4.0.0, status=deferred (no)\n"
@@ -185,8 +185,8 @@ def test_every_bound_holds() -> None:
     assert tally.deliveries["other", "deferred"] == 28 * 24
 
 
-def test_a_sample_tells_the_number_of_mails() -> None:
-    """Of twenty thousand mails a thousand are kept; the estimate is within four standard errors."""
+def test_a_sample_estimates_the_number_of_mails() -> None:
+    """A thousand of twenty thousand mails are kept; the estimate is within four standard errors."""
     lines = "".join(
         f"Nov 24 06:00:00 mx1 postfix/qmgr[1]: 4{number:08X}: from=<a@b.test>, size=1, nrcpt=1 (queue active)\n"
         for number in range(20_000)

@@ -30,7 +30,7 @@ def incident(effect: str, causes: int, *, closed: float | None = None) -> dict[s
 
 
 def sample() -> dict[str, Any]:
-    """The status, as `status_of` gives it."""
+    """A value such as `status_of` returns."""
     relay = {"host": "smtp.relay.test", "port": 587, "last_failure": None, "probe_last_success": None,
              "certificate_expires": None}  # fmt: skip
     return {
@@ -45,7 +45,7 @@ def sample() -> dict[str, Any]:
         "log": {"readable": True, "last_line": NOW - 2, "unread_bytes": 0.0},
         "incidents": [incident("delayed", 1), incident("lost", 3), incident("rejected", 1, closed=NOW - 900)],
         "day": {
-            "piece_seconds": 600, "until": NOW + 300, "sent": [number * 7 % 40 for number in range(144)],
+            "step_seconds": 600, "until": NOW + 300, "sent": [number * 7 % 40 for number in range(144)],
             "deferred": [0] * 130 + [9] * 14, "bounced": [0] * 140 + [1, 2, 1, 0],
             "delay_bounds_seconds": [1, 10, 60, 600, 3600], "delays": [900, 1800, 33, 8, 4, 1],
             "causes": {"auth_rejected": 126, "timeout": 4},

@@ -1,4 +1,4 @@
-"""The running agent: faults two at a time, what a restart remembers, what the host's facts decide, and who is told."""
+"""The running agent: two faults at once, restarts, facts of the host, and the commands that show incidents."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _PAIRS = [f"{row[0]} + {more[0]}" for row, more in zip(FAULTS[::2], FAULTS[1::2]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
-    """One bed for all; each test mends what it breaks."""
+    """One bed for all tests; each test repairs what it breaks."""
     require_postfix()
     with bed(tmp_path_factory.mktemp("incidents")) as made:
         yield made
@@ -23,12 +23,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
 
 @pytest.mark.parametrize("first", range(0, len(FAULTS), 2), ids=_PAIRS)
 def test_two_faults_at_once_are_both_explained_and_both_close(made: Bed, first: int) -> None:
-    """One on each relay: neither hides the other, within ten seconds; mended, both are over within ten seconds."""
+    """Both incidents open within ten seconds, and both resolve within ten seconds of the repair."""
     pair(made, first)
 
 
-def test_what_goes_on_survives_a_restart(made: Bed) -> None:
-    """The same incident, since the same moment, and closed by the first success after."""
+def test_an_open_incident_survives_a_restart(made: Bed) -> None:
+    """The incident keeps its start, and the first success after the restart resolves it."""
     key = ("first", "login-refused")
     with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 no")):
         made.mail(0)
@@ -45,8 +45,8 @@ def test_what_goes_on_survives_a_restart(made: Bed) -> None:
     assert after["attempts"] >= before["attempts"]
 
 
-def test_what_the_relay_offered_is_a_fact(made: Bed) -> None:
-    """PLAIN and LOGIN alone, and nothing wrong on the host: then a refused login is a wrong one, as the page and `why` say."""
+def test_the_offer_of_the_relay_is_a_fact(made: Bed) -> None:
+    """With PLAIN and LOGIN offered and no fault on the host, a refused login means wrong credentials."""
 
     def offered() -> object:
         return json.loads(made.agent.get("/api/incidents")[1])["relays"]["first"]["mechanisms"]
@@ -59,16 +59,16 @@ def test_what_the_relay_offered_is_a_fact(made: Bed) -> None:
         wait_for(lambda: made.open()["first", "login-refused"]["certainty"] == "likely", what="the facts")
     made.postfix.flush()
     wait_for(lambda: not made.open(), what="the end of the incident")
-    (told,) = (row for row in why["incidents"] if row["closed"] is None)
+    (row,) = (row for row in why["incidents"] if row["closed"] is None)
 
-    assert (told["certainty"], [cause["id"] for cause in told["causes"]]) == (
+    assert (row["certainty"], [cause["id"] for cause in row["causes"]]) == (
         "likely",
         ["password-wrong"],
     )
 
 
-def test_why_tells_cause_setting_and_remedy(made: Bed) -> None:
-    """AgentClient, from the agent; status 3 while mail waits, addresses masked unless asked for, and 0 after."""
+def test_why_shows_cause_setting_and_remedy(made: Bed) -> None:
+    """From the agent: exit status 3 while mail waits and 0 after; addresses are masked by default."""
     config = ("--config", str(made.agent.settings_file))
     with made.relays[1].failing(
         Fault(step="mail", reply="553 5.7.1 Sender address rejected: not owned by user")
@@ -78,7 +78,7 @@ def test_why_tells_cause_setting_and_remedy(made: Bed) -> None:
         why = run_postward("why", *config)
         as_json = json.loads(run_postward("why", *config, "--json").stdout)
         status = run_postward("status", *config)
-        # The endpoint shows no addresses; what the agent saves for itself has them.
+        # The endpoint masks addresses; the checkpoint does not.
         wait_for(lambda: "bob@dest" in run_postward("why", *config, "--addresses").stdout, what="an address")
     made.mail(1)
     wait_for(lambda: not made.open(), what="the end of the incident")
@@ -99,7 +99,7 @@ def test_why_tells_cause_setting_and_remedy(made: Bed) -> None:
 
 
 def test_facts_of_the_host_decide(made: Bed) -> None:
-    """530 has four causes; on the host itself one is certain, and its remedy is a command for this host."""
+    """530 has four causes; on the host one is certain, and its remedy is a command for this host."""
     made.postfix.set(smtp_sasl_auth_enable="no")
     made.postfix.reload()
     try:
@@ -121,19 +121,19 @@ def test_facts_of_the_host_decide(made: Bed) -> None:
 
 
 def test_metrics_of_incidents(made: Bed) -> None:
-    """An alert can be built on them."""
+    """Open incidents are a gauge with symptom, relay and effect."""
     with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 no")):
         made.mail(0)
         labels = {"symptom": "login-refused", "relay": "first", "effect": "delayed"}
         wait_for(lambda: made.agent.value("postward_incident_open", **labels) == 1, what="the metric")
     made.postfix.flush()
-    wait_for(lambda: made.agent.value("postward_incident_open") == 0, what="the metric to be gone")
+    wait_for(lambda: made.agent.value("postward_incident_open") == 0, what="the end of the metric")
 
     assert made.agent.value("postward_incidents_opened_total") >= 1
 
 
-def test_why_says_what_to_do_without_an_agent(tmp_path: Path, made: Bed) -> None:
-    """No agent, nothing saved: in words, with status 1."""
+def test_why_without_an_agent_names_the_fix(tmp_path: Path, made: Bed) -> None:
+    """Without agent and checkpoint: exit status 1, and the command to start the agent."""
     settings = tmp_path / "postward.toml"
     text = made.agent.settings_file.read_text()
     listen = next(line for line in text.splitlines() if line.startswith("listen"))
