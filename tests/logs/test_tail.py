@@ -6,6 +6,7 @@ import gzip
 import lzma
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,11 @@ import pytest
 from postward.agent.logs.rotation import generations
 from postward.agent.logs.segment import HEAD, LONGEST_LINE, DamagedError, FilePosition, Segment
 from postward.agent.logs.tail import FileSource
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 class Bed:
@@ -613,7 +619,8 @@ def test_a_truncation_while_the_log_is_read(bed: Bed, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+    ("suffix", "pack"),
+    [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress), (".zst", zstd.compress)],
 )
 def test_rotated_and_compressed_while_down(bed: Bed, suffix: str, pack: object) -> None:
     """The rest of the packed file is read, from where the plain one was left."""
@@ -681,7 +688,12 @@ def test_a_damaged_compressed_file(bed: Bed) -> None:
 
 def test_a_damaged_file_raises_one_kind_of_error(tmp_path: Path) -> None:
     """Whatever the packer, after what can be unpacked; an empty file is just empty."""
-    for suffix, pack in ((".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)):
+    for suffix, pack in (
+        (".gz", gzip.compress),
+        (".bz2", bz2.compress),
+        (".xz", lzma.compress),
+        (".zst", zstd.compress),
+    ):
         path = tmp_path / f"log{suffix}"
         path.write_bytes(pack(b"line\n" * 1000)[:-9])
         segment = Segment(path)
