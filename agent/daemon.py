@@ -122,7 +122,7 @@ class Agent:
             sources, Pipeline(self._counting, observers).feed, self._tally, lambda: self._saving.soon()
         )
         self._saving = CheckpointWriter(
-            self._checkpoint_file, self._tally, self._checkpoint, self._reader.keeper
+            self._checkpoint_file, self._tally, self._checkpoint, self._reader.sync
         )
         self._counting.restore(parts.get("traffic", {}))
         self._probing.restore(parts.get("probing", {}))

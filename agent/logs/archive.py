@@ -57,7 +57,7 @@ def blocks(
 
 
 def _of_the_journal(since: datetime | None) -> Iterator[bytes]:
-    from postward.agent.logs.journal_history import (
+    from postward.agent.logs.journal import (
         JournalError,
         read_journal,
     )  # what starts programs is for it alone

@@ -46,7 +46,7 @@ class Entry(NamedTuple):
         return self.device, self.inode
 
 
-def generations(log: Path) -> list[Entry]:
+def rotated_files(log: Path) -> list[Entry]:
     """The log's files; none if there is no such folder."""
     before: dict[Path, tuple[int, int]] | None = None
     for _ in range(_LOOKS):

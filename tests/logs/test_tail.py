@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from postward.agent.logs.rotation import generations
+from postward.agent.logs.rotation import rotated_files
 from postward.agent.logs.segment import HEAD, LONGEST_LINE, DamagedError, FilePosition, Segment
 from postward.agent.logs.tail import FileSource
 
@@ -848,13 +848,13 @@ def test_a_log_that_lost_its_end(bed: Bed) -> None:
 
 
 def test_the_log_is_on_disk_before_its_position_is(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The keeper flushes what is open, even if it was closed meanwhile, and leaves no descriptor."""
+    """`sync` flushes what is open, even if it was closed meanwhile, and leaves no descriptor."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
     flushed: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
-    keep = source.keeper()
+    keep = source.sync()
     source.close()
     keep()
     assert flushed == [bed.log.stat().st_ino]
@@ -872,12 +872,12 @@ def test_a_rename_between_the_list_and_the_opening(bed: Bed, monkeypatch: pytest
 
     def rotate_after(log: Path) -> object:
         monkeypatch.undo()
-        entries = generations(log)
+        entries = rotated_files(log)
         bed.rotate()
         bed.write("4\n")
         return entries
 
-    monkeypatch.setattr("postward.agent.logs.recovery.generations", rotate_after)
+    monkeypatch.setattr("postward.agent.logs.recovery.rotated_files", rotate_after)
     assert drained(source) == "2\n3\n4\n"
 
 
