@@ -132,7 +132,7 @@ class Agent:
         self._reader = LogReader(
             sources, Pipeline(self._counting, observers).feed, self._tally, self._writer.request
         )
-        self._writer.start(self._checkpoint, self._reader.keeper, self._reader.looked)
+        self._writer.start(self._checkpoint, self._reader.sync, self._reader.looked)
         self._counting.restore(parts.get("traffic", {}))
         self._probing.restore(parts.get("probing", {}))
         self._relay_watch.restore(parts.get("relays", {}))

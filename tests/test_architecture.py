@@ -96,8 +96,7 @@ def test_product_does_not_import_tests_nor_smtplib() -> None:
 # What starts child processes, and why it may.
 RUNNERS = {
     "agent/postfix/run.py": "Postfix's programs, all of them",
-    "agent/logs/journal.py": "journalctl, which is a log source",
-    "agent/logs/journal_history.py": "journalctl, for commands that look back",
+    "agent/logs/journal.py": "journalctl: a log source, and history for commands that look back",
     "agent/doctor/system.py": "asks systemd and the package manager how the host is",
     "agent/commands/init.py": "starts the services",
 }

@@ -132,12 +132,12 @@ def _in_order(files: tuple[Path, ...]) -> list[Path]:
 def _of_this_host(settings_file: Path) -> list[Path]:
     from postward.agent.logs import journal
     from postward.agent.logs.discover import find_log
-    from postward.agent.logs.rotation import generations
+    from postward.agent.logs.rotation import rotated_files
     from postward.agent.postfix.commands import Postfix
 
     settings = load(settings_file)
     names, _ = find_log(settings.log.source, Postfix(Path(settings.postfix.config_directory)))
-    paths = [entry.path for name in names if name.startswith("/") for entry in generations(Path(name))]
+    paths = [entry.path for name in names if name.startswith("/") for entry in rotated_files(Path(name))]
     if journal.NAME in names:
         paths.append(JOURNAL)
     if not paths:

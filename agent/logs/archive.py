@@ -5,10 +5,9 @@ One block is in memory at a time. How it fails: `LogFileError` with what is wron
 before the damage have been handed out by then.
 """
 
-import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -16,6 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
+from postward.agent.logs import codecs
 from postward.parsers import parse_record, parse_stamp
 
 BLOCK: Final = 1 << 19  # bytes; of twice as many the memory is given back and asked for again each time
@@ -27,33 +27,6 @@ _WORTH_A_BAR: Final = 8 << 20  # bytes on disk
 
 class LogFileError(Exception):
     """A file cannot be read, or not to its end."""
-
-
-def _zstd(file: IO[bytes]) -> IO[bytes]:
-    try:
-        module = importlib.import_module(
-            "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-        )
-    except ImportError as error:
-        raise LogFileError(
-            "it is compressed with zstd, which needs the Python package backports.zstd; or unpack it with `zstd -d`"
-        ) from error
-    stream: IO[bytes] = module.open(file)
-    return stream
-
-
-def _opened_by(module: str) -> Callable[[IO[bytes]], IO[bytes]]:
-    """Loaded when a file needs it: starting up counts too."""
-    return lambda file: importlib.import_module(module).open(file)
-
-
-# The first bytes → what unpacks the rest.
-_UNPACKERS: Final[Mapping[bytes, Callable[[IO[bytes]], IO[bytes]]]] = {
-    b"\x1f\x8b": _opened_by("gzip"),
-    b"\xfd7zXZ\x00": _opened_by("lzma"),
-    b"BZh": _opened_by("bz2"),
-    b"\x28\xb5\x2f\xfd": _zstd,
-}
 
 
 def blocks(
@@ -84,7 +57,7 @@ def blocks(
 
 
 def _of_the_journal(since: datetime | None) -> Iterator[bytes]:
-    from postward.agent.logs.journal_history import (
+    from postward.agent.logs.journal import (
         JournalError,
         read_journal,
     )  # what starts programs is for it alone
@@ -117,8 +90,7 @@ def readable(path: Path | str) -> Iterator[None]:
         words = error.strerror or f"its compressed data are damaged ({error}); fetch the file anew"
         raise LogFileError(f"{path}: {words}") from error
     except Exception as error:
-        # Each unpacker has an error class of its own, in a module that may not be loaded.
-        if type(error).__name__ not in {"error", "LZMAError", "ZstdError"}:
+        if not codecs.is_damage(error):
             raise
         raise LogFileError(
             f"{path}: its compressed data are damaged ({error}); fetch the file anew"
@@ -129,10 +101,9 @@ def unpacked(file: IO[bytes]) -> IO[bytes]:
     """A file's lines, whatever it is compressed with; the file itself if it is plain."""
     start = file.read(6)
     file.seek(0)
-    for magic, unpack in _UNPACKERS.items():
-        if start.startswith(magic):
-            return unpack(file)
-    return file
+    codec = codecs.by_first_bytes(start)
+    stream: IO[bytes] = codec.open(file) if codec else file
+    return stream
 
 
 def _whole_lines(read: Callable[[], bytes]) -> Iterator[bytes]:

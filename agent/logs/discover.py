@@ -10,7 +10,7 @@ from typing import Any
 
 from postward.agent.logs import journal, stdin
 from postward.agent.logs.journal import JournalSource
-from postward.agent.logs.rotation import generations
+from postward.agent.logs.rotation import rotated_files
 from postward.agent.logs.segment import FilePosition
 from postward.agent.logs.source import Source
 from postward.agent.logs.stdin import StandardInput
@@ -94,6 +94,6 @@ def _maillog_file(postfix: Postfix) -> str:
 def _last_written(path: Path) -> float | None:
     """When a log or what it has become was last written to; None if there is none to see."""
     try:
-        return max((entry.changed / 1e9 for entry in generations(path)), default=None)
+        return max((entry.changed / 1e9 for entry in rotated_files(path)), default=None)
     except OSError:
         return None

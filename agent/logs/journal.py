@@ -16,12 +16,13 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from postward.agent.logs.pipe import Pipe
-from postward.agent.logs.source import nothing_to_keep
+from postward.agent.logs.source import nothing_to_sync
+from postward.agent.logs.stdin import Pipe
 
 NAME = "journal"
 _MAIL = "SYSLOG_FACILITY=2"
@@ -36,6 +37,10 @@ _DEADLINE = 10.0  # seconds for a look at the newest entry
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds until journalctl is started again
 _STEADY = 3.0  # seconds that journalctl lives when nothing is wrong
 _TIMEOUT = 10.0  # seconds of a problem at the start after which counts are shown as they are
+_BLOCK = 1 << 20  # bytes
+# Without --quiet journalctl reports that this user may not read the journal; its exit status does not.
+_HISTORY_COMMAND = ("journalctl", "--output=json", "--all", "--no-pager")
+_NOT_ALLOWED = "not seeing messages from other users"
 
 
 class JournalSource:
@@ -85,9 +90,9 @@ class JournalSource:
         """Bytes that journalctl has printed; what else the journal holds it does not tell."""
         return self._child.pipe.unread() if self._child else 0
 
-    def keeper(self) -> Callable[[], None]:
+    def sync(self) -> Callable[[], None]:
         """A journal cut short has another end, and a cursor behind it means that end: nothing is missed or read twice."""
-        return nothing_to_keep
+        return nothing_to_sync
 
     def close(self) -> None:
         """End the child process."""
@@ -221,3 +226,40 @@ def _moment(cursor: str | None) -> int:
     """When its entry was written, in microseconds."""
     match = _MOMENT.search(cursor or "")
     return int(match[1], 16) if match else 0
+
+
+class JournalError(Exception):
+    """The journal cannot be read."""
+
+
+def read_journal(since: datetime | None = None) -> Iterator[bytes]:
+    """Read the mail entries from the first one on, for commands that look back, in pieces of any length.
+
+    Entries written before `since` are left out. Lines before a failure have been handed out by then.
+
+    Raises:
+        JournalError: journalctl is missing, fails, or may not read it.
+    """
+    command = [*_HISTORY_COMMAND, *([f"--since=@{since.timestamp():.0f}"] if since else []), _MAIL]
+    try:
+        running = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    except OSError as error:
+        raise JournalError(f"journalctl cannot be run ({error.strerror}); name log files instead") from error
+    with running:
+        assert running.stdout is not None  # noqa: S101 - asked for above
+        assert running.stderr is not None  # noqa: S101
+        try:
+            while piece := running.stdout.read(_BLOCK):
+                yield piece
+            message = running.stderr.read(2000).decode("utf-8", "replace").strip()
+            status = running.wait()
+        finally:
+            running.kill()
+    if status:
+        raise JournalError(f"journalctl ended with status {status}: {message}")
+    if _NOT_ALLOWED in message:
+        raise JournalError(
+            "this user sees a part of it alone; call this with sudo, or as a member of the group systemd-journal"
+        )

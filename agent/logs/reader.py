@@ -103,13 +103,13 @@ class LogReader:
         """Source → position."""
         return {source.name: source.position for source in self.sources}
 
-    def keeper(self) -> Callable[[], None]:
+    def sync(self) -> Callable[[], None]:
         """What makes the lines before the positions survive a power cut; call it before saving these."""
-        keepers = [source.keeper() for source in self.sources]
+        syncs = [source.sync() for source in self.sources]
 
         def keep() -> None:
-            for keeper in keepers:
-                keeper()
+            for sync in syncs:
+                sync()
 
         return keep
 

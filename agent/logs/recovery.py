@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from postward.agent.logs.rotation import Entry, generations
+from postward.agent.logs.rotation import Entry, rotated_files
 from postward.agent.logs.segment import FilePosition, Segment
 
 _LOOKS = 5
@@ -77,7 +77,7 @@ def first_look(log: Path) -> list[FilePosition]:
         OSError: there is a log, and not even its size can be learned.
     """
     marks = []
-    for entry in generations(log)[-MOST_REMEMBERED:]:
+    for entry in rotated_files(log)[-MOST_REMEMBERED:]:
         try:
             segment = _open(entry)
         except PermissionError:
@@ -117,7 +117,7 @@ class _Survey:
     def __init__(self, log: Path, opened: Sequence[Segment], marks: Sequence[FilePosition]) -> None:
         self._log = log
         self._opened = opened
-        self._entries = generations(log)
+        self._entries = rotated_files(log)
         # Of a file without offset nothing has been read: it is found as news.
         self._wanted = [mark for mark in marks if mark.offset and not mark.done]
         self._done = [mark for mark in marks if mark.offset and mark.done]
@@ -158,7 +158,7 @@ class _Survey:
 
     def _check_list(self) -> None:
         """What seems to be missing can be in a copy that was made after the list was."""
-        if [entry.key for entry in generations(self._log)] != [entry.key for entry in self._entries]:
+        if [entry.key for entry in rotated_files(self._log)] != [entry.key for entry in self._entries]:
             raise _MovedError(errno.EAGAIN, "is being rotated", str(self._log))
 
     def _tell_copies(self) -> None:

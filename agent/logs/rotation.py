@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from postward.agent.logs.segment import COMPRESSED
+from postward.agent.logs.codecs import BY_SUFFIX
 
-_ROTATED = re.compile(r"(?:[.-]([0-9][0-9T.:_-]*?)|\.old)(?:\.(?:gz|xz|bz2))?")
+_ROTATED = re.compile(r"(?:[.-]([0-9][0-9T.:_-]*?)|\.old)" + f"(?:{'|'.join(map(re.escape, BY_SUFFIX))})?")
 _OLD = "old"
 _LOOKS = 20  # a rotation renames a handful of files within a millisecond
 
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
     @property
     def is_packed(self) -> bool:
         """True for a compressed file, whose size says nothing."""
-        return self.path.suffix in COMPRESSED
+        return self.path.suffix in BY_SUFFIX
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
         return self.device, self.inode
 
 
-def generations(log: Path) -> list[Entry]:
+def rotated_files(log: Path) -> list[Entry]:
     """The log's files; none if there is no such folder."""
     before: dict[Path, tuple[int, int]] | None = None
     for _ in range(_LOOKS):

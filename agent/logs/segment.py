@@ -8,27 +8,20 @@ fails: `OSError` for a file that cannot be opened or is no regular file, `Damage
 compressed one that is cut short or broken, after all that can be unpacked of it has been handed out.
 """
 
-import bz2
 import errno
-import gzip
 import hashlib
 import io
-import lzma
 import os
 import stat
-import zlib
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from postward.agent.logs import codecs
+
 HEAD = 1024  # bytes that identify a file: a first log line with its stamp and process ID is seldom longer
 LONGEST_LINE = 1 << 20  # bytes; what has no line end by then is handed out in pieces
 _WINDOW = 1 << 16  # bytes read at once when looking back for a line end
-
-_OPENERS: Mapping[str, Callable[..., Any]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
-COMPRESSED = frozenset(_OPENERS)
-_BROKEN = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
 class DamagedError(OSError):
@@ -88,7 +81,7 @@ class Segment:
         self.offset = 0
         self.copied = False
         self.damaged = False
-        self.compressed = path.suffix in COMPRESSED
+        self.compressed = path.suffix in codecs.BY_SUFFIX
         self._file = _open(path)
         self._stream: Any = None
         self._broken = ""
@@ -254,12 +247,14 @@ class Segment:
         try:
             if self._stream is None:
                 self._file.seek(0)
-                self._stream = _OPENERS[self.path.suffix](self._file)
+                self._stream = codecs.BY_SUFFIX[self.path.suffix].open(self._file)
             self._stream.seek(offset)
             while size and (part := self._stream.read1(size)):
                 parts.append(part)
                 size -= len(part)
-        except _BROKEN as error:
+        except Exception as error:
+            if not (isinstance(error, OSError) or codecs.is_damage(error)):
+                raise
             self._broken = str(error) or type(error).__name__
             self._stream = None
         return b"".join(parts)

@@ -42,7 +42,7 @@ class Source(Protocol):
     def unread(self) -> int:
         """Bytes that are known to wait."""
 
-    def keeper(self) -> Callable[[], None]:
+    def sync(self) -> Callable[[], None]:
         """What makes the lines before the position survive a power cut: call it, in any thread, before saving that."""
 
     def descriptors(self) -> Sequence[int]:
@@ -55,5 +55,5 @@ class Source(Protocol):
         """Let everything go."""
 
 
-def nothing_to_keep() -> None:
+def nothing_to_sync() -> None:
     """For a source that has nothing to make safe."""

@@ -108,7 +108,7 @@ class FileSource:
         """Bytes that wait."""
         return sum(max(0, segment.size() - segment.offset) for segment in self._segments)
 
-    def keeper(self) -> Callable[[], None]:
+    def sync(self) -> Callable[[], None]:
         """What makes the lines read so far survive a power cut; run it (in any thread) before saving their position.
 
         Else the log could come back shorter than the position, and what is then written there would be missed.

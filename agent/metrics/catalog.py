@@ -18,13 +18,14 @@ RECIPIENT_BUCKETS = (1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 1000.0)
 
 
 class Metric(NamedTuple):
-    """One row of the table. `buckets` are upper bounds in the metric's unit, without infinity."""
+    """One row of the table. `buckets` are upper bounds in `unit`, without infinity; a histogram names its unit."""
 
     name: str
     kind: Kind
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    unit: str = ""
 
 
 METRICS: tuple[Metric, ...] = (
@@ -47,6 +48,7 @@ METRICS: tuple[Metric, ...] = (
         "Time from a mail's arrival to its final status (sent or bounced).",
         ("relay",),
         DELAY_BUCKETS,
+        "seconds",
     ),
     Metric(
         "postfix_delivery_stage_delay_seconds",
@@ -54,6 +56,7 @@ METRICS: tuple[Metric, ...] = (
         "The delay of finally delivered or bounced mails by stage (delays=a/b/c/d).",
         ("relay", "delay_stage"),
         STAGE_BUCKETS,
+        "seconds",
     ),
     Metric(
         "postfix_delivery_last_success_timestamp_seconds",
@@ -130,6 +133,7 @@ METRICS: tuple[Metric, ...] = (
         "Size of mails, observed when they first became active.",
         (),
         SIZE_BUCKETS,
+        "bytes",
     ),
     Metric(
         "postfix_message_recipients",
@@ -137,6 +141,7 @@ METRICS: tuple[Metric, ...] = (
         "Recipients of mails, observed when they first became active.",
         (),
         RECIPIENT_BUCKETS,
+        "recipients",
     ),
     Metric(
         "postfix_submission_failures_total",
@@ -387,6 +392,7 @@ METRICS: tuple[Metric, ...] = (
         "Time from a probe's submission to its arrival, by the clocks of both hosts.",
         (),
         DELAY_BUCKETS,
+        "seconds",
     ),
     Metric("postward_sink_remembered", "gauge", "Probes whose arrival the sink remembers."),
     # --- incidents

@@ -25,11 +25,11 @@ def _lines() -> Iterator[str]:
         labels = ", ".join(f"`{label}`" for label in metric.labels) or "–"
         yield f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |"
     yield ""
-    yield "Buckets, in seconds:"
+    yield "Upper bounds of the histogram buckets:"
     yield ""
     for metric in METRICS:
         if metric.buckets:
-            yield f"- `{metric.name}`: {', '.join(f'{bound:g}' for bound in metric.buckets)}"
+            yield f"- `{metric.name}` ({metric.unit}): {', '.join(f'{bound:g}' for bound in metric.buckets)}"
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Tally:
         series[labels] = max(series.get(labels, 0.0), moment)
 
     def observe(self, metric: str, labels: Labels, value: float, times: int = 1) -> None:
-        """Add an observation (seconds) to a histogram, as often as it was made."""
+        """Add an observation, in the metric's unit, to a histogram `times` times."""
         rows, buckets = self.histograms[metric], BY_NAME[metric].buckets
         row = rows.get(labels)
         if row is None:

@@ -6,15 +6,21 @@ import gzip
 import lzma
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from postward.agent.logs.rotation import generations
+from postward.agent.logs.rotation import rotated_files
 from postward.agent.logs.segment import HEAD, LONGEST_LINE, DamagedError, FilePosition, Segment
 from postward.agent.logs.tail import FileSource
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 class Bed:
@@ -613,7 +619,8 @@ def test_a_truncation_while_the_log_is_read(bed: Bed, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+    ("suffix", "pack"),
+    [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress), (".zst", zstd.compress)],
 )
 def test_rotated_and_compressed_while_down(bed: Bed, suffix: str, pack: object) -> None:
     """The rest of the packed file is read, from where the plain one was left."""
@@ -681,7 +688,12 @@ def test_a_damaged_compressed_file(bed: Bed) -> None:
 
 def test_a_damaged_file_raises_one_kind_of_error(tmp_path: Path) -> None:
     """Whatever the packer, after what can be unpacked; an empty file is just empty."""
-    for suffix, pack in ((".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)):
+    for suffix, pack in (
+        (".gz", gzip.compress),
+        (".bz2", bz2.compress),
+        (".xz", lzma.compress),
+        (".zst", zstd.compress),
+    ):
         path = tmp_path / f"log{suffix}"
         path.write_bytes(pack(b"line\n" * 1000)[:-9])
         segment = Segment(path)
@@ -836,13 +848,13 @@ def test_a_log_that_lost_its_end(bed: Bed) -> None:
 
 
 def test_the_log_is_on_disk_before_its_position_is(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The keeper flushes what is open, even if it was closed meanwhile, and leaves no descriptor."""
+    """`sync` flushes what is open, even if it was closed meanwhile, and leaves no descriptor."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
     flushed: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
-    keep = source.keeper()
+    keep = source.sync()
     source.close()
     keep()
     assert flushed == [bed.log.stat().st_ino]
@@ -860,12 +872,12 @@ def test_a_rename_between_the_list_and_the_opening(bed: Bed, monkeypatch: pytest
 
     def rotate_after(log: Path) -> object:
         monkeypatch.undo()
-        entries = generations(log)
+        entries = rotated_files(log)
         bed.rotate()
         bed.write("4\n")
         return entries
 
-    monkeypatch.setattr("postward.agent.logs.recovery.generations", rotate_after)
+    monkeypatch.setattr("postward.agent.logs.recovery.rotated_files", rotate_after)
     assert drained(source) == "2\n3\n4\n"
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postward.agent.metrics.catalog import METRICS
+from postward.agent.metrics.reference import reference
 from postward.agent.metrics.tally import Tally
 
 COUNTERS = [metric for metric in METRICS if metric.kind == "counter"]
@@ -81,3 +82,12 @@ def test_metrics_that_are_gone_are_dropped() -> None:
     data["counters"]["postfix_gone_total"] = [[["demo"], 3]]
 
     assert "postfix_gone_total" not in Tally.from_json(data).counters
+
+
+def test_each_histogram_names_its_unit() -> None:
+    """The reference prints bucket bounds with the unit of their metric; names that have a unit agree."""
+    units = {metric.name: metric.unit for metric in HISTOGRAMS}
+    assert all(units.values())
+    for name, unit in units.items():
+        assert not name.endswith(("_seconds", "_bytes")) or name.endswith(f"_{unit}")
+        assert f"- `{name}` ({unit}): " in reference()
