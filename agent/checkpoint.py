@@ -21,8 +21,8 @@ from typing import Any
 
 from postward.agent.fsutil import write_atomically
 from postward.agent.logs.watcher import wake_up
-from postward.agent.metrics.tally import Gauges, Tally
-from postward.agent.parts import Part
+from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Gauges, Part
 
 VERSION = 3  # no earlier one was released
 INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log

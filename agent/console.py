@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from postward.agent.metrics.labels import RelayNames
+from postward.agent.parts import Part
 from postward.agent.probe.result import ProbeResult
 from postward.agent.relay.advice import describe_cause
 from postward.parsers import Event, Record, cause_of
@@ -27,7 +28,7 @@ def terminal(*, error: bool = False) -> Console:
     return Console(stderr=error, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
-class DeliveryRows:
+class DeliveryRows(Part):
     """Prints each delivery as a row. An observer of the pipeline."""
 
     def __init__(self, console: Console, names: RelayNames) -> None:

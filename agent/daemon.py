@@ -1,6 +1,7 @@
-"""The agent: its parts in the order of the data flow, each a task of one loop.
+"""The agent: its parts in the order of the data flow, listed once.
 
-One way to stop: a signal sets an event, tasks are cancelled, and the position and counts are saved last.
+Each part observes log events, has gauges, keeps state and runs as a task, as far as it overrides `Part`. There is one way
+to stop: a signal sets an event, the tasks are cancelled, and position and counts are saved last.
 """
 
 import asyncio
@@ -33,7 +34,8 @@ from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.probe_traffic import ProbeFilter
 from postward.agent.metrics.queue import QueueMonitor
-from postward.agent.metrics.tally import Gauges, Tally
+from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Gauges, Labels, Part
 from postward.agent.pipeline import Pipeline
 from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.agent.postfix.process import is_master_running
@@ -57,12 +59,12 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How `postward run` was called.
+    """Options of `postward run`.
 
     Attributes:
         enforce: also keep the configuration (needs root).
         deliveries: print each delivery as a row.
-        settings_file: where the settings are from, and read anew; None: nowhere.
+        settings_file: the file of the settings, which is re-read on change; None: the settings never change.
     """
 
     enforce: bool = False
@@ -74,93 +76,84 @@ class Agent:
     """Reads, counts, probes, serves and, if asked to, enforces.
 
     Raises:
-        StartError: on construction, when a part cannot be set up.
+        StartError: on construction, if a part cannot be set up.
     """
 
     def __init__(
-        self, settings: Settings, options: Options, reloading: SettingsReloader, listeners: Listeners
+        self, settings: Settings, options: Options, reloader: SettingsReloader, listeners: Listeners
     ) -> None:
         self._settings = settings
-        self._reloading = reloading
-        self._options = options
+        self._reloader = reloader
+        self._deliveries = options.deliveries
         self._console = terminal()
-        self._postfix = Postfix(Path(settings.postfix.config_directory))
-        self._checkpoint_file = Path(settings.state.directory) / "checkpoint.json"
-        self._enforcement = EnforcementState(Path(settings.enforce.directory))
-        self._version = version("postward")  # looked up in files: not at every scrape
-        self._queue_directory = _queue_directory(self._postfix)
-        self._names = RelayNames.of_settings(settings)
+        self._watcher = Watcher()
+        self._version = version("postward")  # read from files: not at every scrape
+        postfix, names, exemplars = (
+            Postfix(Path(settings.postfix.config_directory)),
+            RelayNames.of_settings(settings),
+            Exemplars(),
+        )
+        sources, self._tally, states = _resume(settings, postfix)
+        writer = self._writer = CheckpointWriter(_checkpoint_file(settings), self._tally)
+        throttle = LoginThrottle.of_settings(settings)
+        self._enforcer = Enforcer(settings, postfix) if options.enforce else None
 
-        # log → counts, and the counts saved with the position
-        sources, self._tally, parts = self._resume()
-        self._writer = CheckpointWriter(self._checkpoint_file, self._tally)
-        guard = self._guard()
-        self._probing = self._set_up_probing(guard)
-        self._relay_watch = RelayMonitor(settings, self._tally, guard, self._writer.flush)
-        self._exemplars = Exemplars()
-        daemon_metrics = DaemonMetrics(self._tally, self._names, self._exemplars)
-        self._queue = QueueMonitor(self._postfix.list_queue) if settings.queue.enabled else None
-        self._events = _event_stream(settings, self._names)
+        # log → counts
+        reader = self._reader = LogReader(sources, self._feed, self._tally, writer.request, self._watcher)
+        self._counter = ProbeFilter(self._tally, names, local_now)
+        daemons = DaemonMetrics(self._tally, names, exemplars)
+        canary = LogCanary(
+            postfix, self._tally, settings.log.test_interval_seconds, self._has_backlog, writer.flush
+        )
+        # host, relays and mail as they are
+        host = _Host(settings, postfix, self._version)
+        self._queue = QueueMonitor(postfix.list_queue) if settings.queue.enabled else None
+        relays = RelayMonitor(settings, self._tally, throttle, writer.flush)
+        self._probes = self._probe_scheduler(postfix, throttle)
         self._incidents = IncidentMonitor(
             settings,
-            self._postfix,
-            self._names,
+            postfix,
+            names,
             self._gauges,
             self._refresh,
-            self._writer.flush,
-            self._relay_watch.state,
-            lambda: not self._reader.behind,
+            writer.flush,
+            relays.state,
+            lambda: not reader.behind,
         )
-        self._endpoint = self._set_up_endpoint(listeners)
-        self._own_line = LogCanary(
-            self._postfix,
-            self._tally,
-            settings.log.test_interval_seconds,
-            lambda: self._reader.has_backlog,
-            self._writer.flush,
-        )
-        observers = [
-            self._probing.observe,
-            self._own_line.observe,
-            daemon_metrics.observe,
-            *([self._events.observe] if self._events else []),
-            self._incidents.observe,
-        ]
-        if options.deliveries:
-            observers.append(DeliveryRows(self._console, self._names).observe)
-        self._counting = ProbeFilter(self._tally, self._names, local_now)
-        self._reader = LogReader(
-            sources, Pipeline(self._counting, observers).feed, self._tally, self._writer.request
-        )
-        self._writer.start(self._checkpoint, self._reader.sync, self._reader.looked)
-        self._counting.restore(parts.get("traffic", {}))
-        self._probing.restore(parts.get("probing", {}))
-        self._relay_watch.restore(parts.get("relays", {}))
-        self._incidents.restore(parts.get("incidents", {}))
+        # counts → the outside
+        self._events = _event_stream(settings, names)
+        rows = DeliveryRows(self._console, names) if options.deliveries else None
+        self._endpoint = self._make_endpoint(listeners, exemplars)
+        enforcement = EnforcementState(Path(settings.enforce.directory))
+        loop = self._enforce_loop()
 
-        # settings → Postfix, and the proof that it works
-        self._enforcer = Enforcer(settings, self._postfix) if options.enforce else None
+        parts = (
+            *(host, enforcement, reloader, reader, writer, canary, self._counter, self._queue),
+            *(self._probes, relays, daemons, self._events, self._incidents, rows, self._endpoint, loop),
+        )
+        self._parts: tuple[Part, ...] = tuple(part for part in parts if part is not None)
+        observers = [part.observe for part in self._parts if type(part).observe is not Part.observe]
+        self._pipeline = Pipeline(self._counter, observers)
+        for part in self._parts:
+            if part.name:
+                part.restore(states.get(part.name, {}))
+        writer.start(self._snapshot, reader.sync, reader.looked)
 
     async def run(self, stop: asyncio.Event) -> Settings | None:
-        """Run until `stop`, or until there are other settings, which are handed back."""
-        with Watcher() as watcher:
+        """Run until `stop`, or until the settings change. Return the new settings."""
+        if not self._settings.probe.recipient:
+            _log.warning(
+                "probe.recipient is not set: no probes are sent, and new settings are never confirmed"
+            )
+        with self._watcher:
             async with asyncio.TaskGroup() as group:
-                jobs = [
-                    self._reader.run(watcher),
-                    self._writer.run(),
-                    self._own_line.run(),
+                tasks = [
+                    group.create_task(part.run()) for part in self._parts if type(part).run is not Part.run
                 ]
-                jobs += [self._probe(), self._relay_watch.run()]
-                jobs.append(self._incidents.run())
-                if self._enforcer:
-                    jobs.append(
-                        EnforceLoop(self._settings, self._enforcer, watcher, self._request_probe).run()
-                    )
-                tasks = [group.create_task(job) for job in [*jobs, self._serve_endpoint()]]
                 _log.info("metrics: %s", self._endpoint.url)
-                self._reloading.listen(self._reload)
+                self._reloader.listen(self._reopen)
                 notify("READY=1")
-                changed = await race(stop.wait(), self._reloading.changed(watcher))
+                changed = await race(stop.wait(), self._reloader.changed(self._watcher))
                 if not isinstance(changed, Settings):
                     notify("STOPPING=1")
                 for task in tasks:
@@ -169,136 +162,107 @@ class Agent:
         self._reader.close()
         return changed if isinstance(changed, Settings) else None
 
-    def _resume(self) -> tuple[list[Source], Tally, Mapping[str, Any]]:
-        """Where the last run stopped."""
-        try:
-            names, reason = find_log(self._settings.log.source, self._postfix)
-            checkpoint = read_checkpoint(self._checkpoint_file)
-        except (NoLogError, CheckpointError) as error:
-            raise StartError(str(error)) from error
-        _log.info("log: %s (%s)", ", ".join(names), reason)
-        checkpoint = checkpoint or Checkpoint({}, Tally())
-        return open_sources(names, checkpoint.positions), checkpoint.tally, checkpoint.parts
+    # --- the parts that need more than a line
 
-    def _set_up_endpoint(self, listeners: Listeners) -> Endpoint:
+    def _probe_scheduler(self, postfix: Postfix, throttle: LoginThrottle) -> ProbeScheduler:
+        try:
+            return ProbeScheduler(
+                self._settings,
+                postfix,
+                self._tally,
+                show=self._show_probe,
+                judge=self._judge,
+                throttle=throttle,
+                flush=self._writer.flush,
+                has_backlog=self._is_catching_up,
+                first_after=self._settings.enforce.interval_seconds if self._enforcer else None,
+            )
+        except KeyFileError as error:
+            raise StartError(f"probe.key_file: {error}") from error
+
+    def _make_endpoint(self, listeners: Listeners, exemplars: Exemplars) -> Endpoint:
         hooks = Hooks(
             not_ready=self._not_ready,
             refresh=self._refresh,
             status=self._status,
             incidents=self._incidents.public_state,
-            reload=self._reload_on_request,
+            reload=self._reload,
         )
-        legacy = (
-            (lambda: self._queue.counts if self._queue else None)
-            if self._settings.web.legacy_metrics
-            else None
-        )
-        registry = registry_of(self._tally, self._gauges, self._exemplars, legacy=legacy)
+        legacy = self._queue_counts if self._settings.web.legacy_metrics else None
+        registry = registry_of(self._tally, self._gauges, exemplars, legacy=legacy)
         try:
             return Endpoint(self._settings.web, listeners, registry, hooks)
         except EndpointError as error:
             raise StartError(str(error)) from None
 
-    async def _serve_endpoint(self) -> None:
-        try:
-            await self._endpoint.run()
-        finally:
-            if self._events is not None:
-                await asyncio.to_thread(self._events.close)
-            if self._queue is not None:
-                await self._queue.close()
+    def _enforce_loop(self) -> EnforceLoop | None:
+        if self._enforcer is None:
+            return None
+        return EnforceLoop(self._settings, self._enforcer, self._watcher, self._request_probe)
 
-    def _reload(self) -> str | None:
-        """Re-read the web.config file and reopen the file of events."""
-        if self._events is not None:
-            self._events.reopen()
-        return self._endpoint.reload()
+    # --- what parts ask of each other
 
-    async def _reload_on_request(self) -> str | None:
-        """Re-read everything for POST /-/reload, the settings too. Return the problem, if any."""
-        return self._reload() or await self._reloading.reload()
+    def _feed(self, data: bytes) -> None:
+        self._pipeline.feed(data)
 
-    async def _refresh(self) -> None:
-        """List the queue, if it is time."""
-        if self._queue is not None:
-            await self._queue.refresh()
+    def _has_backlog(self) -> bool:
+        return self._reader.has_backlog
 
-    def _checkpoint(self) -> Checkpoint:
-        parts = {
-            "traffic": self._counting.as_json(),
-            "probing": self._probing.state(),
-            "relays": self._relay_watch.state(),
-            "incidents": self._incidents.state(),
-        }
-        return Checkpoint(self._reader.positions(), self._tally, parts)
+    def _is_catching_up(self) -> bool:
+        return self._reader.behind or self._reader.has_backlog
 
     async def _request_probe(self, new: bool) -> None:
         if new:
-            self._probing.probe_now()
-
-    async def _probe(self) -> None:
-        if not self._settings.probe.recipient:
-            _log.warning("probe.recipient is not set: no probes are sent, and new settings are kept unproven")
-        await self._probing.run()
-
-    def _guard(self) -> LoginThrottle:
-        return LoginThrottle.of_settings(self._settings)
-
-    def _set_up_probing(self, guard: LoginThrottle) -> ProbeScheduler:
-        settings = self._settings
-        try:
-            return ProbeScheduler(
-                settings,
-                self._postfix,
-                self._tally,
-                show=self._show_probe,
-                judge=self._judge,
-                throttle=guard,
-                flush=self._writer.flush,
-                has_backlog=lambda: self._reader.behind or self._reader.has_backlog,
-                first_after=settings.enforce.interval_seconds if self._options.enforce else None,
-            )
-        except KeyFileError as error:
-            raise StartError(f"probe.key_file: {error}") from error
+            self._probes.probe_now()
 
     async def _judge(self, result: ProbeResult) -> None:
-        if self._enforcer and await confirm(self._enforcer, result, self._probing.verdict_since):
-            self._probing.note_confirmed()
+        if self._enforcer and await confirm(self._enforcer, result, self._probes.verdict_since):
+            self._probes.note_confirmed()
 
     def _show_probe(self, result: ProbeResult) -> None:
-        if self._options.deliveries:
-            self._console.print(probe_text(result))
+        text = probe_text(result)
+        if self._deliveries:
+            self._console.print(text)
         else:
-            _log.log(
-                logging.INFO if result.accepted else logging.ERROR,
-                "%s",
-                probe_text(result).plain.replace("\n", ";"),
-            )
+            level = logging.INFO if result.accepted else logging.ERROR
+            _log.log(level, "%s", text.plain.replace("\n", ";"))
+
+    def _snapshot(self) -> Checkpoint:
+        states = {part.name: part.state() for part in self._parts if part.name}
+        return Checkpoint(self._reader.positions(), self._tally, states)
+
+    # --- what the endpoint asks
 
     def _not_ready(self) -> str | None:
         if self._reader.behind:
             return f"catching up with {self._reader.names}, {self._reader.unread()} bytes to go"
         return None if self._writer.has_saved else "position and counts have not been saved yet"
 
+    def _queue_counts(self) -> Any:
+        return self._queue.counts if self._queue else None
+
+    async def _refresh(self) -> None:
+        """List the queue, if it is time."""
+        if self._queue is not None:
+            await self._queue.refresh()
+
+    def _reopen(self) -> str | None:
+        """Re-read the web.config file and reopen the file of events. Return the problem, if any."""
+        if self._events is not None:
+            self._events.reopen()
+        return self._endpoint.reload()
+
+    async def _reload(self) -> str | None:
+        """Re-read everything for POST /-/reload, the settings too. Return the problem, if any."""
+        return self._reopen() or await self._reloader.reload()
+
     def _gauges(self) -> Gauges:
-        """What is true at this moment."""
-        gauges: dict[str, dict[tuple[str, ...], float]] = {
-            "postfix_up": {(): float(is_master_running(self._queue_directory))},
-            "postward_build_info": {(self._version,): 1.0},
-            "postward_relay_is_fallback": {
-                (relay.name,): float(relay.fallback) for relay in self._settings.relay
-            },
-            "postward_events_dropped_total": {(): float(self._events.dropped if self._events else 0)},
-            **(self._queue.gauges() if self._queue else {}),
-        }
-        return {
-            **gauges, **self._enforcement.gauges(),
-            **self._reloading.gauges(), **self._reader.gauges(), **self._writer.gauges(), **self._own_line.gauges(),
-            **self._probing.gauges(), **self._relay_watch.gauges(), **self._incidents.gauges(), **self._endpoint.gauges(),
-        }  # fmt: skip
+        gauges: dict[str, Mapping[Labels, float]] = {}
+        for part in self._parts:
+            gauges.update(part.gauges())
+        return gauges
 
     def _status(self) -> Status:
-        """How the host is."""
         now = time.time()
         observed = Observed(
             self._gauges(),
@@ -308,6 +272,45 @@ class Agent:
             self._not_ready(),
         )
         return status_of(self._settings, observed, now, self._version)
+
+
+class _Host(Part):
+    """Gauges of the host itself."""
+
+    def __init__(self, settings: Settings, postfix: Postfix, release: str) -> None:
+        self._fallbacks: dict[Labels, float] = {
+            (relay.name,): float(relay.fallback) for relay in settings.relay
+        }
+        self._release = release
+        try:
+            self._queue_directory = postfix.expanded("queue_directory")
+        except PostfixError as error:
+            raise StartError(f"postfix.config_directory: {error}") from error
+
+    def gauges(self) -> Gauges:
+        """Return whether Postfix runs, the release, and which relays are fallbacks."""
+        return {
+            "postfix_up": {(): float(is_master_running(self._queue_directory))},
+            "postward_build_info": {(self._release,): 1.0},
+            "postward_relay_is_fallback": self._fallbacks,
+            "postward_events_dropped_total": {(): 0.0},  # the event stream, if there is one, says more
+        }
+
+
+def _checkpoint_file(settings: Settings) -> Path:
+    return Path(settings.state.directory) / "checkpoint.json"
+
+
+def _resume(settings: Settings, postfix: Postfix) -> tuple[list[Source], Tally, Mapping[str, Any]]:
+    """Return the log sources at their saved positions, the counts, and the states of the parts."""
+    try:
+        names, reason = find_log(settings.log.source, postfix)
+        checkpoint = read_checkpoint(_checkpoint_file(settings))
+    except (NoLogError, CheckpointError) as error:
+        raise StartError(str(error)) from error
+    _log.info("log: %s (%s)", ", ".join(names), reason)
+    checkpoint = checkpoint or Checkpoint({}, Tally())
+    return open_sources(names, checkpoint.positions), checkpoint.tally, checkpoint.parts
 
 
 def _event_stream(settings: Settings, names: RelayNames) -> EventStream | None:
@@ -323,37 +326,30 @@ def _event_stream(settings: Settings, names: RelayNames) -> EventStream | None:
         ) from None
 
 
-def _queue_directory(postfix: Postfix) -> str:
-    try:
-        return postfix.expanded("queue_directory")
-    except PostfixError as error:
-        raise StartError(f"postfix.config_directory: {error}") from error
-
-
 def serve(settings: Settings, options: Options) -> None:
-    """Run the agent until it is told to stop. Raises StartError."""
+    """Run the agent until SIGTERM or SIGINT. Raises StartError."""
     try:
         Path(settings.state.directory).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StartError(
-            f"state.directory: {settings.state.directory}: {error.strerror}; write a folder that can be written"
+            f"state.directory: {settings.state.directory}: {error.strerror}; name a writable directory"
         ) from error
 
     asyncio.run(_serve(settings, options))
 
 
 async def _serve(settings: Settings, options: Options) -> None:
-    """One agent after the other, each with other settings; the counts go from one to the next by the checkpoint."""
+    """Run one agent after the other, one for each version of the settings; the checkpoint hands the counts over."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    reloading = SettingsReloader(options.settings_file, settings)
+    reloader = SettingsReloader(options.settings_file, settings)
     listeners = Listeners()
-    agent = Agent(settings, options, reloading, listeners)
+    agent = Agent(settings, options, reloader, listeners)
     while (changed := await agent.run(stop)) is not None:
         try:
-            agent = Agent(changed, options, reloading, listeners)
+            agent = Agent(changed, options, reloader, listeners)
         except StartError as error:
-            reloading.refuse(changed, settings, str(error))
-            agent = Agent(settings, options, reloading, listeners)
-        settings = reloading.settings
+            reloader.refuse(changed, settings, str(error))
+            agent = Agent(settings, options, reloader, listeners)
+        settings = reloader.settings

@@ -7,8 +7,11 @@ parts once (`daemon.py`) and asks each for all four; a part overrides what it ha
 from collections.abc import Mapping
 from typing import Any
 
-from postward.agent.metrics.tally import Gauges
 from postward.parsers import Event, Record
+
+Labels = tuple[str, ...]
+# Values true at one moment: metric name → labels → value.
+Gauges = Mapping[str, Mapping[Labels, float]]
 
 
 class Part:

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from postward.agent.logs.watcher import Watcher, wake_up
-from postward.agent.metrics.tally import Gauges
-from postward.agent.parts import Part
+from postward.agent.parts import Gauges, Part
 from postward.agent.systemd import set_status
 from postward.config.errors import SettingsError
 from postward.config.settings import Settings, load_settings

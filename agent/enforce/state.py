@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from postward.agent.fsutil import write_atomically
-from postward.agent.metrics.tally import Gauges
-from postward.agent.parts import Part
+from postward.agent.parts import Gauges, Part
 from postward.config.desired import DesiredState
 
 VERSION = 1

@@ -7,6 +7,7 @@ lines wait in bounded number, and what does not fit is dropped and counted.
 Lines are told at most once: after a crash a few may be missing, and those since the last checkpoint come again.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from postward.agent.metrics.labels import RelayNames
+from postward.agent.parts import Gauges, Part
 from postward.agent.text import local_now
 from postward.parsers import Event, Record, as_fields, cause_of, parse_stamp, step_of
 from postward.parsers.events import Delivery
@@ -34,7 +36,7 @@ IMPERSONAL: Final = frozenset({
 })  # fmt: skip
 
 
-class EventStream:
+class EventStream(Part):
     """Writes events. An observer of the pipeline.
 
     Args:
@@ -74,6 +76,17 @@ class EventStream:
             self._waiting.put_nowait(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
         except queue.Full:
             self.dropped += 1
+
+    def gauges(self) -> Gauges:
+        """Return how many lines were dropped."""
+        return {"postward_events_dropped_total": {(): float(self.dropped)}}
+
+    async def run(self) -> None:
+        """Wait until cancelled, then write the lines that wait."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(self.close)
 
     def reopen(self) -> None:
         """Open the file again: it was rotated."""

@@ -18,8 +18,8 @@ from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.legacy import LegacyCollector
 from postward.agent.metrics.queue import QueueCounts
-from postward.agent.metrics.tally import Gauges, Tally
-from postward.agent.parts import Part
+from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Gauges, Part
 from postward.config.sections import Web
 
 

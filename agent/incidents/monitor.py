@@ -21,8 +21,8 @@ from postward.agent.incidents.notify import Notifier
 from postward.agent.incidents.render import one_line
 from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.labels import RelayNames
-from postward.agent.metrics.tally import Counts, Gauges
-from postward.agent.parts import Part
+from postward.agent.metrics.tally import Counts
+from postward.agent.parts import Gauges, Part
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
 from postward.agent.text import local_now

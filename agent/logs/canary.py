@@ -13,7 +13,8 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 
-from postward.agent.metrics.tally import Gauges, Tally
+from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Gauges, Part
 from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.parsers import Event, Record
 from postward.parsers.events import OwnTestLine
@@ -24,7 +25,7 @@ _TIMEOUT = 10.0  # seconds, or the interval if that is less; syslog daemons take
 _log = logging.getLogger("postward")
 
 
-class LogCanary:
+class LogCanary(Part):
     """Sends test lines and waits for them.
 
     Args:
@@ -32,7 +33,7 @@ class LogCanary:
         tally: what became of lines is counted here.
         interval: seconds between two; 0: never.
         has_backlog: true as long as a backlog is read: a line in it is late, not lost.
-        written: awaited when a line was counted: a crash must not forget it.
+        flush: awaited when a line was counted: a crash must not forget it.
         clock: monotonic seconds.
     """
 
@@ -42,14 +43,14 @@ class LogCanary:
         tally: Tally,
         interval: float,
         has_backlog: Callable[[], bool],
-        written: Callable[[], Awaitable[None]],
+        flush: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._postfix = postfix
         self._tally = tally
         self._interval = interval
         self._has_backlog = has_backlog
-        self._written = written
+        self._flush = flush
         self._clock = clock
         self._token = ""
         self._arrived = asyncio.Event()
@@ -67,7 +68,7 @@ class LogCanary:
         while True:
             started = self._clock()
             await self.send()
-            await self._written()
+            await self._flush()
             await asyncio.sleep(max(self._interval - (self._clock() - started), 1.0))
 
     async def send(self) -> None:

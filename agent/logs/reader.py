@@ -16,7 +16,8 @@ from typing import Any
 
 from postward.agent.logs.source import Source
 from postward.agent.logs.watcher import Watcher, wake_up
-from postward.agent.metrics.tally import Gauges, Tally
+from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Gauges, Part
 from postward.agent.systemd import Watchdog
 
 _LOOK_AGAIN = 1.0  # seconds until a source is looked at without a wake-up
@@ -38,7 +39,7 @@ def _nothing_to_save() -> None:
     """Who reads for one probe keeps no counts."""
 
 
-class LogReader:
+class LogReader(Part):
     """Reads sources and feeds what they hand out.
 
     Args:
@@ -46,6 +47,7 @@ class LogReader:
         feed: takes whole lines.
         tally: losses and read errors are counted here.
         save: called when some were: no line would bring them back after a crash.
+        watcher: wakes the reader up when a log file changes.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class LogReader:
         feed: Callable[[bytes], None],
         tally: Tally,
         save: Callable[[], None] = _nothing_to_save,
+        watcher: Watcher | None = None,
     ) -> None:
         self.sources = sources
         self._feed = feed
         self._tally = tally
         self._save = save
+        self._watcher = watcher
         self._watchdog = Watchdog()
         self._limit = _MOST
         self._worked = 0.0  # seconds of slices since the start
@@ -118,11 +122,12 @@ class LogReader:
         for source in self.sources:
             source.close()
 
-    async def run(self, watcher: Watcher) -> None:
+    async def run(self) -> None:
         """Read until cancelled."""
         wake = asyncio.Event()
-        for folder in {source.folder for source in self.sources if source.folder is not None}:
-            watcher.watch(folder, self._concerning(folder), wake)
+        if self._watcher is not None:
+            for folder in {source.folder for source in self.sources if source.folder is not None}:
+                self._watcher.watch(folder, self._concerning(folder), wake)
         while True:
             more = self.read_slice()
             self.looked.set()

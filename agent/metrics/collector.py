@@ -19,7 +19,8 @@ from prometheus_client.samples import Exemplar
 
 from postward.agent.metrics.catalog import METRICS, Metric
 from postward.agent.metrics.exemplars import Example, Exemplars
-from postward.agent.metrics.tally import Gauges, Labels, Tally
+from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Gauges, Labels
 
 
 class PostwardCollector(Collector):

@@ -12,6 +12,7 @@ from typing import Any, Final
 from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Part
 from postward.parsers import Cause, Event, Record, cause_of
 from postward.parsers import events as ev
 
@@ -59,7 +60,7 @@ _SCREENED = frozenset(
 _MAX_NEW = 4096  # mails between cleanup and their first activation; a host has a few
 
 
-class DaemonMetrics:
+class DaemonMetrics(Part):
     """Counts recognised events into a tally.
 
     Args:

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from typing import NamedTuple
 
 from postward.agent.metrics.catalog import BY_NAME
-from postward.agent.metrics.tally import Labels
+from postward.agent.parts import Labels
 
 _LONGEST = 32
 

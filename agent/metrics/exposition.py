@@ -11,7 +11,8 @@ from itertools import accumulate, chain
 from typing import Final
 
 from postward.agent.metrics.catalog import METRICS, Metric
-from postward.agent.metrics.tally import Labels, Tally
+from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Labels
 
 Write = Callable[[str], object]
 

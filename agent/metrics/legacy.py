@@ -15,7 +15,8 @@ from prometheus_client.registry import Collector
 
 from postward.agent.metrics.catalog import BY_NAME
 from postward.agent.metrics.queue import AGE_BUCKETS, SIZE_BUCKETS, QueueCounts, histograms
-from postward.agent.metrics.tally import Labels, Tally
+from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Labels
 
 # Their counter → (help, ours, the labels kept: theirs by ours). Counts are summed over all labels that are not kept.
 COUNTERS: tuple[tuple[str, str, str, dict[str, str]], ...] = (

@@ -4,7 +4,7 @@ Postfix says that a message came in (pickup, smtpd) before cleanup prints the Me
 arrival is held until then. A queue ID that was a probe's stays one until it is removed; a bounce of a probe is
 probe traffic too.
 
-Promise: exact for every mail whose Message-ID was logged, also across restarts (`as_json` is saved with the counts);
+Promise: exact for every mail whose Message-ID was logged, also across restarts (`state` is saved with the counts);
 what is held is bounded, and what falls out counts as a user's.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from postward.agent.metrics.deliveries import Counting
+from postward.agent.parts import Part
 from postward.agent.probe.message import is_probe
 from postward.parsers import Event, Record
 from postward.parsers import events as ev
@@ -26,8 +27,10 @@ _COUNTED: Final = frozenset({ev.Delivery, ev.Expired, ev.Removed, ev.Notificatio
 _NOTHING: Final = ev.Skipped("")
 
 
-class ProbeFilter(Counting):
+class ProbeFilter(Counting, Part):
     """Counts as `Counting` does, without the mail of probes."""
+
+    name = "traffic"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -87,13 +90,13 @@ class ProbeFilter(Counting):
         if len(self._probes) > _MAX_PROBES:
             del self._probes[next(iter(self._probes))]
 
-    def as_json(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What must be saved with the counts."""
         return {"held": self._held, "probes": list(self._probes)}
 
-    def restore(self, data: Mapping[str, Any]) -> None:
-        """Take what `as_json` made. What it does not have the form of is left out."""
-        held, probes = data.get("held"), data.get("probes")
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take what `state` returned. What it does not have the form of is left out."""
+        held, probes = state.get("held"), state.get("probes")
         if isinstance(held, dict):
             self._held = {str(key): (str(value[0]), str(value[1])) for key, value in held.items()}
         if isinstance(probes, list):

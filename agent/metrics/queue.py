@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from postward.agent.parts import Part
 from postward.agent.postfix.commands import PostfixError
 from postward.parsers import Cause, classify
 from postward.parsers.queue import QUEUES, QueuedMail, QueueLines, parse_queued_mail, unescaped
@@ -108,7 +109,7 @@ async def count_queue(pieces: AsyncIterator[bytes], now: float) -> QueueCounts:
     return counts
 
 
-class QueueMonitor:
+class QueueMonitor(Part):
     """Lists the queue when it is scraped.
 
     Args:
@@ -134,12 +135,15 @@ class QueueMonitor:
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=_TIMEOUT)
 
-    async def close(self) -> None:
-        """End a listing that is under way."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+    async def run(self) -> None:
+        """Wait until cancelled, then end a listing that is under way."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if self._task is not None:
+                self._task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._task
 
     def gauges(self) -> dict[str, Values]:
         """What /metrics shows."""

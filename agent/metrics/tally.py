@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from postward.agent.metrics.catalog import BY_NAME, METRICS
+from postward.agent.parts import Labels
 
-Labels = tuple[str, ...]
-# Values read at the moment of a scrape: metric name → labels → value.
-Gauges = Mapping[str, Mapping[Labels, float]]
 Counts = dict[Labels, float]
 # One row an observed series: a count for each bucket, one for what lies above them all, and the sum.
 Histogram = dict[Labels, list[float]]

@@ -67,11 +67,14 @@ async def _prober(settings: Settings) -> AsyncIterator[Prober]:
         )
     tracker = ProbeTracker(limits=Limits.of_settings(settings))
     prober = Prober(settings, postfix, tracker)
-    reader = LogReader(open_sources(names, {}), lambda lines: _observe(tracker, lines), Tally())
+    watcher = Watcher()
+    reader = LogReader(
+        open_sources(names, {}), lambda lines: _observe(tracker, lines), Tally(), watcher=watcher
+    )
     sink = SinkClient(settings.probe.sink_url)
     reader.read_slice()  # skip the lines before now
-    with Watcher() as watcher:
-        jobs = [asyncio.create_task(reader.run(watcher))]
+    with watcher:
+        jobs = [asyncio.create_task(reader.run())]
         if settings.probe.sink_url:
             jobs.append(asyncio.create_task(_ask(sink, tracker)))
         try:

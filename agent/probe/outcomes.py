@@ -10,7 +10,8 @@ counted so by the next run. All that is kept is bounded.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
-from postward.agent.metrics.tally import Gauges, Tally
+from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Gauges
 from postward.agent.probe.locate import is_ambiguous, locate_step
 from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.route import Route

@@ -17,8 +17,8 @@ from typing import Any
 from postward.agent.enforce.confirm import Decision, decide
 from postward.agent.logs.watcher import wake_up
 from postward.agent.metrics.labels import RelayNames
-from postward.agent.metrics.tally import Gauges, Tally
-from postward.agent.parts import Part
+from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Gauges, Part
 from postward.agent.postfix.commands import Postfix
 from postward.agent.probe.arrivals import SinkClient
 from postward.agent.probe.locate import locate_step

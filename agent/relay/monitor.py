@@ -11,8 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from postward.agent.metrics.tally import Gauges, Tally
-from postward.agent.parts import Part
+from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Gauges, Part
 from postward.agent.relay.changes import KINDS, RelaySnapshot, update
 from postward.agent.relay.check import RelayCheck, check_relay
 from postward.agent.relay.endpoint import endpoint_of

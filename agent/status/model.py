@@ -9,7 +9,7 @@ from typing import Any
 
 from postward.agent.incidents.history import BUCKET, DELAYS, STATUSES, Bucket
 from postward.agent.incidents.render import EFFECT_TEXTS, Shown, worst_effect
-from postward.agent.metrics.tally import Gauges
+from postward.agent.parts import Gauges
 from postward.config.relay import Relay
 from postward.config.settings import Settings
 

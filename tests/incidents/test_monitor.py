@@ -8,7 +8,7 @@ from postward.agent.incidents.catalog.table import SYMPTOMS
 from postward.agent.incidents.monitor import IncidentMonitor, conditions, probes
 from postward.agent.metrics.catalog import BY_NAME
 from postward.agent.metrics.labels import RelayNames
-from postward.agent.metrics.tally import Gauges
+from postward.agent.parts import Gauges
 from postward.agent.postfix.commands import Postfix
 from postward.config.settings import parse_settings
 

@@ -32,9 +32,10 @@ async def _send(postfix: PostfixInstance, tally: Tally) -> dict[str, float]:
             if record is not None and event is not None:
                 line.observe(record, event)
 
-    reader = LogReader(open_sources([str(postfix.maillog)], {}), feed, tally)
-    with Watcher() as watcher:
-        reading = asyncio.create_task(reader.run(watcher))
+    watcher = Watcher()
+    reader = LogReader(open_sources([str(postfix.maillog)], {}), feed, tally, watcher=watcher)
+    with watcher:
+        reading = asyncio.create_task(reader.run())
         await reader.looked.wait()
         await line.send()
         reading.cancel()

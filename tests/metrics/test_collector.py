@@ -11,7 +11,8 @@ from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.reference import reference
-from postward.agent.metrics.tally import Gauges, Tally
+from postward.agent.metrics.tally import Tally
+from postward.agent.parts import Gauges
 from postward.agent.text import local_now
 from tests.support.require import required
 from tests.test_architecture import ROOT

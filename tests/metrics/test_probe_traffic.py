@@ -83,7 +83,7 @@ def test_a_restart_between_any_two_lines_changes_nothing() -> None:
     for cut in range(len(lines)):
         first = counting()
         feed(first, lines[:cut])
-        saved = json.loads(json.dumps([first.tally.as_json(), first.as_json()]))
+        saved = json.loads(json.dumps([first.tally.as_json(), first.state()]))
         second = ProbeFilter(Tally.from_json(saved[0]), RelayNames([("r.test", 587, "demo")]), local_now)
         second.restore(saved[1])
         feed(second, lines[cut:])
