@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.support import CA, Fault, Relay
 from tools.releases.host import CONFIG
-from tools.releases.rude import scripted
+from tools.releases.misbehaving_server import scripted
 from tools.releases.stage import SCENES, SENDER, Play, Scene, Stage, pause, scene
 
 _GREET = b"220 relay.example.test ESMTP\r\n"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tests.support import Fault
 from tools.releases.host import CONFIG
-from tools.releases.rude import crowd, milter, serving, session, talk
+from tools.releases.misbehaving_server import crowd, milter, serving, session, talk
 from tools.releases.stage import SENDER, Stage, pause, scene
 
 _EHLO = b"EHLO client.example.test"

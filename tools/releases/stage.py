@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.support import CA, Relay, wait_for
 from tools.releases.host import CONFIG, LOG, NAME, Host
+from tools.releases.misbehaving_server import serving, session
 from tools.releases.names import NameServer
-from tools.releases.rude import serving, session
 from tools.releases.tree import Tree
 
 SENDER = "app@client.example.test"

@@ -8,7 +8,7 @@ Nothing raises; a reply that nothing fits is None.
 import re
 from typing import Final, NamedTuple
 
-from postward.parsers.causes import Cause
+from postward.parsers.cause.causes import Cause
 
 _REPLY: Final = re.compile(r"([245]\d\d)[ -]?(?:#?([245]\.\d{1,3}\.\d{1,3})\b)?")
 _ENHANCED: Final = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})")

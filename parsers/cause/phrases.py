@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final, NamedTuple
 
-from postward.parsers.causes import Cause
-from postward.parsers.reply import phrase_cause, read_reply, reply_cause
+from postward.parsers.cause.causes import Cause
+from postward.parsers.cause.reply import phrase_cause, read_reply, reply_cause
 
 _Match = re.Match[str]
 Decide = Callable[[_Match, str | None], Cause | None]

@@ -9,10 +9,10 @@ import re
 from typing import Any, Final
 
 from postward.parsers import events
-from postward.parsers.causes import Cause
+from postward.parsers.cause.causes import Cause
+from postward.parsers.cause.phrases import PHRASES, Phrase, system_error_cause
 from postward.parsers.events import Attempt, ConnectFailed, Delivery, Event
 from postward.parsers.fields import split_peer
-from postward.parsers.phrases import PHRASES, Phrase, system_error_cause
 
 __all__ = ["DELIVERED", "Cause", "bare_reason", "cause_of", "classify", "relay_host_of", "step_of"]
 
