@@ -76,10 +76,11 @@ TEXTS: Final[tuple[Text, ...]] = (
             r"temporarily deferred, please try again in \d+ (?:seconds|minutes)",
         ),
     ),
-    # SPF, DKIM, DMARC and reverse DNS
+    # SPF, DKIM, DMARC, reverse DNS, and groups of Exchange that accept members only
     Text(
         Cause.POLICY,
         (
+            r"resolver\.rst\.",
             r"\b(?:spf|dkim|dmarc)\b",
             r"required authentication level",
             r"\bptr record",
@@ -120,6 +121,7 @@ TEXTS: Final[tuple[Text, ...]] = (
             r"proper authentication",
             r"(?:must|need to|please|have to|should) (?:first )?(?:authenticate|log ?in\b(?! via))",
             r"need (?:ehlo and )?auth",
+            r"sender address rejected: not logged in",
             r"turn (?:on )?(?:smtp )?authentication",
             r"without authentication",
             r"client (?:was )?not authenticated",
@@ -159,6 +161,7 @@ TEXTS: Final[tuple[Text, ...]] = (
             r"exceed\w* \S+ message size limit",
             r"size exceeds",
             r"too much mail data",
+            r"length of data content",
         ),
     ),
     Text(
