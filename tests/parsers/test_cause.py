@@ -61,7 +61,7 @@ def test_documented_replies_cover_every_step_and_name_a_source(command: str) -> 
     assert all("://" in source or source.split()[0] in _SERVERS for source in sources)
 
 
-def test_the_number_of_a_reply_to_data_is_no_verdict_on_content() -> None:
+def test_unknown_replies_to_data_keep_a_general_cause() -> None:
     """After the end of DATA, an unknown text keeps a general cause."""
     for code in ("550", "552", "554"):
         assert classify(_reason("end of DATA", f"{code} go away")) is Cause.OTHER
