@@ -176,6 +176,7 @@ def _by_code(reply: Reply) -> Cause | None:
     # Commands out of order, unknown or with bad arguments: RFC 5321 and x.5.z of RFC 3463.
     if code in _PROTOCOL_CODES or reply.subject in _PROTOCOL_ERRORS or code == "554":
         return None
-    if code == "552" and reply.command == "mail":
-        return Cause.SIZE  # RFC 1870: the size that MAIL FROM declares
+    if reply.command == "mail" and code in ("550", "552"):
+        # RFC 1870: 552 refuses the size that MAIL FROM declares. 550 refuses the client as often as the sender.
+        return Cause.SIZE if code == "552" else None
     return _BY_COMMAND.get(reply.command) if code[:1] == "5" else None

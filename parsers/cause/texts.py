@@ -111,6 +111,7 @@ TEXTS: Final[tuple[Text, ...]] = (
             r"must issue a starttls",
             r"starttls (?:is )?required",
             r"\btls (?:is |connection )?required",
+            r"requires? (?:encryption|(?:a )?(?:secure|tls|encrypted))",
             r"(?:session )?encryption (?:is )?(?:required|needed)",
         ),
     ),
@@ -142,7 +143,9 @@ TEXTS: Final[tuple[Text, ...]] = (
             r"frequency of .{1,40} is limited",
             r"maximum sending rate",
             r"unusual rate",
-            r"unexpected volume",
+            r"(?:unexpected|excessive) volume",
+            r"(?:thread|connection|message|recipient|sending) limit",
+            r"limit (?:of \d+ )?\S+ per ",
             r"slow down",
             r"receiving mail at a rate",
             r"hourly (?:\w+ ){0,2}limit",
@@ -159,7 +162,7 @@ TEXTS: Final[tuple[Text, ...]] = (
             r"(?:message|mail) ?size (?:limits?|exceeds)",
             r"exceeds? (?:the )?(?:maximum |fixed )?(?:message |mail )size",
             r"exceed\w* \S+ message size limit",
-            r"size exceeds",
+            r"size (?:was |is |limit )?exceed",
             r"too much mail data",
             r"length of data content",
         ),
@@ -229,7 +232,11 @@ TEXTS: Final[tuple[Text, ...]] = (
         (r"(?:mailbox|user) (?:currently )?unavailable", r"user rejected"),
         permanent=True,
     ),
-    Text(Cause.POLICY, (r"client host rejected", r"\bpolicy\b|policy reasons")),
+    Text(
+        Cause.CONTENT,
+        (r"(?:flagged|detected|classified|identified|rejected) as spam", r"spam (?:message|content)"),
+    ),
+    Text(Cause.POLICY, (r"client host rejected", r"\bpolicy\b")),
     Text(
         Cause.CONTENT,
         (
@@ -264,6 +271,7 @@ AUTH_TEXTS: Final[tuple[Text, ...]] = (
         ),
     ),
     Text(Cause.QUOTA, _QUOTA),
+    Text(Cause.AUTH_TEMPORARY, (r"authentication server", r"temporary (?:auth|system|server|problem)")),
     # The login service works and asks for fewer logins. A 5xx with such a text has locked the account instead.
     Text(
         Cause.RATE_LIMIT,
