@@ -1,8 +1,7 @@
-"""Two hundred relays probed by one agent, one of which hangs: prints processor time, memory, and how late probes were.
+"""Measure one agent that probes two hundred relays, one of which hangs: CPU time, memory, and delay of probes.
 
-A real Postfix sends by two hundred relays, which are addresses of loopback with one server behind them; the agent
-enforces, probes each, and talks to each. Nothing is asserted: figures depend on the machine. Run it as root from the
-repository's root: ``python -m tools.bench.probes [relays] [seconds] [interval]``.
+A real Postfix sends through two hundred loopback addresses of one server; the agent enforces, probes and checks each.
+Nothing is asserted. Run `python -m tools.bench.probes [relays] [seconds] [interval]` as root in the repository's root.
 """
 
 import logging
