@@ -16,16 +16,18 @@ _LOGS = sorted(CORPUS.glob("*.log"))
 
 # Events of a day on every release. A recording with fewer was cut short, or the parser recognises less.
 _EXPECTED = """
-    Attempt BadDestination BadParameter CertificateNotVerified ClientAccepted ClientConnected
-    ClientDisconnected ClientLimit ClientLost ClientMisbehaved ClientSaslFailed ClientVerdict
-    CompatibilityNotice ConfigurationProblem ConnectFailed ContentAction Delivery DnsListed Expired
-    HostnameMismatch LookupFailed LoopDetected MailSystem MasterReloaded MasterStarted MasterStopped
-    MessageId MessageRefused MilterProblem NameLookupProblem Notification PickedUp ProcessExited
-    ProxyConnection QueueAction QueueActionTotal QueueActive QueueFileCorrupt RelayhostProblem Removed
-    ResourceProblem SaslFailed Screened ServerReply ServiceUnavailable SessionNote StartTlsOffered
-    Statistics SubmissionFailed TableChanged TableOutdated TableProblem TableUnavailable Throttled
-    TlsAcceptFailed TlsDisabled TlsEstablished TlsFailed TlsLibraryProblem TlsNote TransportFailed
-    TransportUnavailable WrapperModeNeeded
+Attempt BadDestination BadParameter CertificateNotVerified ClientAccepted ClientConnected
+ClientDisconnected ClientLimit ClientLost ClientMisbehaved ClientSaslFailed ClientVerdict
+CompatibilityNotice ConfigurationProblem ConnectFailed ContentAction Delivery DnsListed Expired
+HostnameMismatch LookupFailed LoopDetected MailSystem MasterReloaded MasterStarted MasterStopped
+
+MessageId MessageRefused MilterProblem NameLookupProblem Notification PickedUp ProcessExited
+ProxyConnection QueueAction QueueActionTotal QueueActive QueueFileCorrupt RelayhostProblem Removed
+ResourceProblem SaslFailed Screened ServerReply ServiceUnavailable SessionNote StartTlsOffered
+Statistics SubmissionFailed TableChanged TableOutdated TableProblem TableUnavailable Throttled
+
+TlsAcceptFailed TlsDisabled TlsEstablished TlsFailed TlsLibraryProblem TlsNote TransportFailed
+TransportUnavailable WrapperModeNeeded
 """
 
 

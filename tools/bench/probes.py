@@ -26,22 +26,28 @@ _HEAD = """\
 [host]
 myhostname = "mail.example.test"
 inet_protocols = "ipv4"
+
 [postfix]
 config_directory = "{config_directory}"
+
 [enforce]
 directory = "{folder}/enforce"
 preflight = false
+
 [main_cf]
 smtp_helo_timeout = "30s"
 default_process_limit = 100
+
 [probe]
 recipient = "probe@relay.test"
 sender = "postward@r0.test"
 interval_seconds = {interval}
 relay_check_interval_seconds = {interval}
 timeout_seconds = {timeout}
+
 [web]
 listen = "127.0.0.1:{web}"
+
 [state]
 directory = "{folder}/state"
 """
