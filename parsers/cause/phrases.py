@@ -100,11 +100,11 @@ def _command(match: _Match) -> tuple[str, str]:
     return "", "data"  # RSET, QUIT, or cut off
 
 
-def _said(match: _Match, dsn: str | None) -> Cause | None:
+def _command_reply(match: _Match, dsn: str | None) -> Cause | None:
     return reply_cause(read_reply(match["reply"], _command(match)[0], dsn))
 
 
-def _said_step(match: _Match) -> str:
+def _command_step(match: _Match) -> str:
     return _command(match)[1]
 
 
@@ -130,7 +130,7 @@ def _phase(match: _Match) -> str:
 
 
 _AUTH_FAILED: Final = r"SASL (?:\[CACHED\] )?authentication failed"
-_SAID: Final = r"host \S+ said: (?P<reply>.*)"
+_HOST_SAID: Final = r"host \S+ said: (?P<reply>.*)"
 
 PHRASES: Final[tuple[Phrase, ...]] = (
     # smtp/smtp_connect.c, dns/dns_lookup.c, smtp/smtp_addr.c
@@ -150,8 +150,8 @@ PHRASES: Final[tuple[Phrase, ...]] = (
     Phrase(r"server unavailable or unable to receive mail", Cause.LOCAL_CONFIG, "connect"),
     # smtp/smtp_proto.c, smtp/smtp_trouble.c
     Phrase(r"host \S+ refused to talk to me: (?P<reply>.*)", _greeting, "greeting"),
-    Phrase(rf"{_SAID} \(in reply to (?P<command>[\w /-]+)\)\Z", _said, _said_step),
-    Phrase(rf"{_SAID}(?P<command>(?!))?", _said, _said_step),
+    Phrase(rf"{_HOST_SAID} \(in reply to (?P<command>[\w /-]+)\)\Z", _command_reply, _command_step),
+    Phrase(rf"{_HOST_SAID}(?P<command>(?!))?", _command_reply, _command_step),
     Phrase(r"lost connection with \S+ while (?P<phase>.*)", Cause.LOST, _phase),
     Phrase(r"conversation with \S+ timed out while (?P<phase>.*)", Cause.TIMEOUT, _phase),
     # Nearly always the lookup of the password, before AUTH.
@@ -233,5 +233,7 @@ PHRASES: Final[tuple[Phrase, ...]] = (
     ),
     Phrase(r"invalid (?:recipient|sender)|.*bounce failed", Cause.LOCAL_CONFIG, "queue"),
     # Texts of smtpd and cleanup checks that reach a record through cleanup
-    Phrase(r"(?P<reply>[45]\d\d [45]\.\d+\.\d+ .*|[45]\.\d+\.\d+ .*)(?P<command>(?!))?", _said, "queue"),
+    Phrase(
+        r"(?P<reply>[45]\d\d [45]\.\d+\.\d+ .*|[45]\.\d+\.\d+ .*)(?P<command>(?!))?", _command_reply, "queue"
+    ),
 )

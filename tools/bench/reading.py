@@ -37,7 +37,7 @@ def running(folder: Path) -> Iterator[tuple[AgentProcess, Path]]:
 def latencies(agent: AgentProcess, log: Path) -> list[float]:
     """Return the milliseconds from writing a line until /metrics counts it, sorted."""
     line = next(iter(log_lines(1)))
-    found = []
+    samples = []
     seen = _counted(agent)
     for _ in range(_ROUNDS):
         time.sleep(_REST)
@@ -46,9 +46,9 @@ def latencies(agent: AgentProcess, log: Path) -> list[float]:
             file.write(line)
         while _counted(agent) == seen:
             time.sleep(0.002)
-        found.append((time.perf_counter() - started) * 1000)
+        samples.append((time.perf_counter() - started) * 1000)
         seen += 1
-    return sorted(found)
+    return sorted(samples)
 
 
 def _counted(agent: AgentProcess) -> float:
@@ -59,14 +59,14 @@ def _counted(agent: AgentProcess) -> float:
 
 def scrapes(agent: AgentProcess, lines: float) -> list[float]:
     """Scrape every 0.25 s until `lines` lines are counted; return the milliseconds of each scrape, sorted."""
-    found = []
+    samples = []
     counted = 0.0
     while counted < lines:
         started = time.perf_counter()
         counted = _counted(agent)
-        found.append((time.perf_counter() - started) * 1000)
+        samples.append((time.perf_counter() - started) * 1000)
         time.sleep(0.25)
-    return sorted(found)
+    return sorted(samples)
 
 
 def memory(agent: AgentProcess) -> float:

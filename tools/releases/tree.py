@@ -42,7 +42,7 @@ def mirror(sources: Path = Path("/etc/apt")) -> str:
     files = [sources / "sources.list", *sorted((sources / "sources.list.d").glob("*"))]
     lines = [line for file in files if file.is_file() for line in file.read_text().splitlines()]
     uris = [line.split()[1] for line in lines if line.startswith("URIs: ")]
-    uris += [found[1] for line in lines if (found := _ONE_LINE.match(line))]
+    uris += [match[1] for line in lines if (match := _ONE_LINE.match(line))]
     for uri in uris:
         if uri.rstrip("/").endswith("/debian"):
             return uri
@@ -74,8 +74,8 @@ class Tree:
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, check=False
             ).returncode
         if code != 0:
-            said = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
-            raise PostfixError(f"debootstrap {self.release}: exit status {code}:\n{said}")
+            output = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+            raise PostfixError(f"debootstrap {self.release}: exit status {code}:\n{output}")
         partial.rename(self.root)
 
     def path(self, inside: str) -> Path:
@@ -101,11 +101,11 @@ class Tree:
                 check=False,
             )
             out.seek(0)
-            said = out.read().decode(errors="replace")
+            output = out.read().decode(errors="replace")
         out_path.unlink()
         if check and done.returncode != 0:
-            raise PostfixError(f"{' '.join(arguments)}: exit status {done.returncode}: {said.strip()}")
-        return said
+            raise PostfixError(f"{' '.join(arguments)}: exit status {done.returncode}: {output.strip()}")
+        return output
 
     def pids(self) -> list[int]:
         """List the processes whose file system root is this tree, or that work inside it."""
