@@ -1,11 +1,11 @@
-"""Patterns that walk over a block of lines at once, made of narrow forms of what `grammar.py` finds.
+"""Patterns that scan a block of lines at once, from narrower forms of the fragments in `grammar.py`.
 
-`block_pattern` gives a match for each line that counts for more than a line, and passes over the others inside the match
-of the next. The pieces name their groups; the last group of each is the kind's name.
+`block_pattern` matches each line that needs counting and skips the others inside the match of the next. The fragments name
+their groups; the last group of each is the name of the kind.
 
-Promise: each piece matches less than the rules do, never more: plain addresses, instances that begin as Postfix's do, nothing
-that a stranger could write, and nothing beyond the end of a line. What they leave out is for the rules. Where a part may
-be missing, ``(?:part|)`` is meant as ``(?:part)?`` and takes half as long.
+Each fragment matches a subset of its rule: plain addresses, instances whose name starts with "postfix", no text that a
+remote host chooses freely, and no line end. The rules handle the remaining lines. `(?:part|)` stands for `(?:part)?`; it
+takes half as long.
 """
 
 import re
@@ -22,11 +22,11 @@ ADDRESS: Final = r'[^<>"\[\\ \n]*+'
 
 
 def _peer(of: str) -> str:
-    """A server as in host[address]:port, of which host and port are groups of this name."""
+    """Match host[address]:port, with the groups `{of}_host` and `{of}_port`."""
     return rf"(?P<{of}_host>[0-9A-Za-z._-]++)\[[0-9A-Fa-f.:]++\]:(?P<{of}_port>[0-9]{{1,5}})"
 
 
-# Lines that count for nothing else, and "removed", which is counted by how it ends: so none of the others may end so.
+# Lines that need no counting, and "removed", which is counted by its suffix. No other pattern here may end in it.
 PLAIN: Final = (
     rf"smtpd{_PID}(?:connect from {_CLIENT}|disconnect from {_CLIENT}(?: [a-z_0-9=/ ]*+|))\n"
     rf"|cleanup{_PID}{_QUEUE_ID}: message-id=.*(?<!: removed)\n"
@@ -67,14 +67,14 @@ def delivery(recipient: str = ADDRESS) -> str:
 
 
 def block_pattern(plain: str, *counted: str) -> re.Pattern[str]:
-    """The pattern that walks over a block.
+    """Return the pattern that scans a block.
 
-    The lines of a match are all of one host and instance, and groups of these names; stamp2, if there is one, is the stamp of the
-    match's last line, else stamp1 is. Kinds besides those of the pieces: ``rest``, a line of Postfix that no piece
-    knows, and ``strange``, any other; both are for the rules.
+    All lines of a match have one host and instance, in groups of these names. The stamp of the match's last line is in
+    `stamp2`, or in `stamp1` without `stamp2`. Kinds besides those of the fragments: `rest`, another line of
+    Postfix, and `strange`, any other line. Both are left to the rules.
 
     Args:
-        plain: lines to pass over; their groups are not kept.
+        plain: lines to skip; their groups are dropped.
         counted: lines to stop at.
     """
     plain = re.sub(r"\(\?P<[a-z_]+>", "(?:", plain)

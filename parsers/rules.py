@@ -1,9 +1,8 @@
-"""A rule says which text makes which event, and which Postfix source file prints that text.
+"""Rules: a pattern for one kind of line, the event it makes, and the Postfix source files that print it.
 
-A pattern's group names must be fields of the event, in the event's order: this is checked when the pattern is
-compiled, which the tests do with all of them, so a slip is an error of the first test run and not a shifted field
-in production. Fields without a group are None. Patterns are compiled when they are first needed: most logs know
-few daemons, and compiling all takes longer than reading a small log.
+A pattern's groups must be named as fields of the event and stand in their order. Compilation checks this, and a test
+compiles every rule. Fields without a group are None. Patterns are compiled on first use: most logs contain few daemons,
+and compiling all takes longer than reading a small log.
 """
 
 import re
@@ -19,7 +18,7 @@ _PRINTER: Final = re.compile(r"[\w-]+/[\w.-]+")
 
 
 class Rule(NamedTuple):
-    """One kind of line: its pattern (always matched in full), the event it makes, and its printers."""
+    """One kind of line: its pattern (matched against the whole text), its event, and the files that print it."""
 
     text: str
     event: type[Any]
@@ -33,7 +32,7 @@ class Rule(NamedTuple):
 
     @property
     def spread(self) -> Spread | None:
-        """How groups become fields; None where they are the same."""
+        """Function from groups to fields; None if they are the same."""
         return _compile(self)[1]
 
 
@@ -43,7 +42,7 @@ def _compile(rule: Rule) -> tuple[re.Pattern[str], Spread | None]:
     fields: tuple[str, ...] = rule.event._fields
     names = tuple(compiled.groupindex)
     if len(names) != compiled.groups:
-        raise ValueError(f"{rule.event.__name__}: every group needs a name: {rule.text}")
+        raise ValueError(f"{rule.event.__name__}: every group must have a name: {rule.text}")
     places = [fields.index(name) if name in fields else -1 for name in names]
     if -1 in places or places != sorted(places):
         raise ValueError(f"{rule.event.__name__}: the groups {names} are not fields in the order of {fields}")
@@ -51,21 +50,24 @@ def _compile(rule: Rule) -> tuple[re.Pattern[str], Spread | None]:
 
 
 def rule(pattern: str, event: type[Any], *printers: str, severity: Severity = "info") -> Rule:
-    """A rule; ``severity`` is "problem" for lines that bear a severity label."""
+    """Make a rule; `severity` is "problem" for lines with a severity label.
+
+    Raises ValueError if no printer is given or one is not a Postfix source file.
+    """
     if not printers or not all(_PRINTER.fullmatch(printer) for printer in printers):
         raise ValueError(
-            f"{event.__name__}: a rule cites the source files that print its line, not {printers}"
+            f"{event.__name__}: a rule must cite the source files that print its line, not {printers}"
         )
     return Rule(pattern, event, printers, severity)
 
 
 def problem(pattern: str, event: type[Any], *printers: str) -> Rule:
-    """A rule for a line labelled warning, error, fatal or panic."""
+    """Make a rule for a line labelled warning, error, fatal or panic."""
     return rule(pattern, event, *printers, severity="problem")
 
 
 def _spread(fields: tuple[str, ...], names: tuple[str, ...]) -> Spread:
-    """Takes each field's value from the groups' values with a None behind them, in one step."""
+    """Return a function that picks each field's value from the groups, which a None follows."""
     if len(fields) < 2:
-        raise ValueError(f"an event of one field needs a group for it: {fields}")
+        raise ValueError(f"the only field of an event must have a group: {fields}")
     return itemgetter(*(names.index(name) if name in names else len(names) for name in fields))

@@ -23,6 +23,7 @@ _TRANSIENT = frozenset(
         Cause.LOST,
         Cause.GREETING_REFUSED,
         Cause.RATE_LIMIT,
+        Cause.QUOTA,
         Cause.AUTH_TEMPORARY,
         Cause.REMOTE_TEMPORARY,
         Cause.LOCAL_RESOURCE,

@@ -309,7 +309,7 @@ class _Check:
             result.auth = "accepted"
             return
         cause = classify(f"SASL authentication failed; server {endpoint.host} said: {reply}")
-        if cause is Cause.AUTH_REJECTED:
+        if code >= 500 and cause in {Cause.AUTH_REJECTED, Cause.AUTH_MECHANISM}:
             result.auth = "rejected"
         raise SessionError(cause, reply)
 

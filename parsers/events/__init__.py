@@ -1,9 +1,8 @@
-"""What a Postfix log line says, one small immutable type per kind of message.
+"""Events: one immutable type for each kind of message in a Postfix log.
 
-Fields carry Postfix's own words exactly as printed, text or None; a number is converted only where it is
-read (``as_fields`` does so for JSON). A field that would be a Python keyword has a trailing underscore.
-Named tuples, because they are the quickest immutable values to build: straight from a match's groups.
-Nothing here fails.
+Fields hold the text that Postfix printed, or None. Numbers stay text; `as_fields` converts them for JSON. A field whose
+name is a Python keyword has a trailing underscore. Events are named tuples, the immutable values that Python builds
+fastest. Nothing here fails.
 """
 
 from typing import TypeAlias

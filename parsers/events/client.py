@@ -1,20 +1,17 @@
-"""What Postfix tells as a client of other servers: smtp(8), lmtp(8), and the TLS library.
-
-Fields as the package describes them; nothing here fails.
-"""
+"""Events of Postfix as a client of other servers: smtp(8), lmtp(8) and the TLS library."""
 
 from typing import NamedTuple
 
 
 class ConnectFailed(NamedTuple):
-    """No connection to this peer; logged once for every address tried."""
+    """A connection to this peer failed; logged once for every address."""
 
     peer: str
     error: str
 
 
 class TlsEstablished(NamedTuple):
-    """A TLS session began or went on, and how far the other side is to be trusted."""
+    """A TLS session was established or reused, with the trust in the peer."""
 
     trust: str | None
     how: str
@@ -46,33 +43,33 @@ class TlsAcceptFailed(NamedTuple):
 
 
 class TlsLibraryProblem(NamedTuple):
-    """What OpenSSL said; belongs to the TLS failure of the same process just before or after."""
+    """An error of OpenSSL. It belongs to the TLS failure of the same process, on the line before or after."""
 
     detail: str
 
 
 class CertificateNotVerified(NamedTuple):
-    """A certificate did not pass; says nothing of whether mail went out all the same."""
+    """A certificate failed verification; the mail may have been sent nevertheless."""
 
     peer: str
     reason: str
 
 
 class TlsDisabled(NamedTuple):
-    """Our own TLS engine could not start: certificates, CA files, protocol lists."""
+    """The TLS engine of this host failed to start: certificates, CA files, protocol lists."""
 
     text: str
 
 
 class TlsNote(NamedTuple):
-    """Details of a TLS session, logged at higher levels."""
+    """Details of a TLS session, logged at higher values of smtp_tls_loglevel or smtpd_tls_loglevel."""
 
     peer: str | None
     text: str
 
 
 class TlsReport(NamedTuple):
-    """What was handed to the TLSRPT library."""
+    """A result reported to the TLSRPT library."""
 
     status: str
     domain: str
@@ -82,32 +79,32 @@ class TlsReport(NamedTuple):
 
 
 class StartTlsOffered(NamedTuple):
-    """The server offers STARTTLS and we do not use it."""
+    """The server offered STARTTLS and Postfix did not use it."""
 
     host: str
 
 
 class WrapperModeNeeded(NamedTuple):
-    """smtp says that the port and the TLS settings do not go together."""
+    """The port and the TLS parameters contradict each other."""
 
     text: str
 
 
 class SaslFailed(NamedTuple):
-    """The SASL library's own complaint; the outcome follows in a delivery record."""
+    """An error of the SASL library; the outcome follows in a delivery record."""
 
     reason: str
 
 
 class MechanismsUnsupported(NamedTuple):
-    """The server's AUTH list holds nothing that we can do."""
+    """No mechanism in the server's AUTH list is supported here."""
 
     peer: str
     mechanisms: str | None
 
 
 class ProxyConnection(NamedTuple):
-    """tlsproxy took a connection over, or ended it."""
+    """tlsproxy took over or ended a connection."""
 
     action: str
     direction: str | None
@@ -115,7 +112,7 @@ class ProxyConnection(NamedTuple):
 
 
 class ServerReply(NamedTuple):
-    """A server refused a command that is not essential, or spoke something that is not SMTP."""
+    """A server rejected an optional command, or sent a response that is not SMTP."""
 
     queue_id: str | None
     peer: str
@@ -123,33 +120,33 @@ class ServerReply(NamedTuple):
 
 
 class SessionNote(NamedTuple):
-    """Workarounds and filters applied to a session with a server."""
+    """A workaround or filter applied to a session with a server."""
 
     queue_id: str | None
     text: str
 
 
 class LoopDetected(NamedTuple):
-    """The server bears our own name."""
+    """The server has the name of this host."""
 
     peer: str
     name: str
 
 
 class NameLookupProblem(NamedTuple):
-    """DNS gave no usable answer."""
+    """A DNS lookup gave no usable answer."""
 
     text: str
 
 
 class RelayhostProblem(NamedTuple):
-    """The next hop of main.cf failed for good, so Postfix keeps the mail: "relayhost", or the fallback."""
+    """The next hop in this parameter failed permanently, so Postfix defers the mail: relayhost, smtp_fallback_relay."""
 
     parameter: str
 
 
 class BadDestination(NamedTuple):
-    """A next hop that Postfix cannot even parse: the agent dies."""
+    """A next hop with invalid syntax; the delivery agent exits."""
 
     reason: str
     destination: str

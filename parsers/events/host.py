@@ -1,13 +1,10 @@
-"""What Postfix tells of this host: its tables, its configuration, its daemons and its resources.
-
-Fields as the package describes them; nothing here fails.
-"""
+"""Events of this host: tables, configuration, daemons and resources."""
 
 from typing import NamedTuple
 
 
 class TableUnavailable(NamedTuple):
-    """A lookup table cannot be opened; said again at every lookup."""
+    """A lookup table cannot be opened; logged at every lookup."""
 
     table: str
     reason: str
@@ -29,20 +26,20 @@ class LookupFailed(NamedTuple):
 
 
 class TableOutdated(NamedTuple):
-    """A table is older than the text it is made from: somebody forgot postmap."""
+    """A table is older than its source file: postmap was not run."""
 
     table: str
     source: str
 
 
 class TableChanged(NamedTuple):
-    """A daemon restarts itself because a table has changed."""
+    """A daemon restarts because a table changed."""
 
     table: str
 
 
 class BadParameter(NamedTuple):
-    """A parameter's value is not what Postfix wants."""
+    """A parameter's value is invalid."""
 
     parameter: str
     value: str | None
@@ -50,19 +47,19 @@ class BadParameter(NamedTuple):
 
 
 class ConfigurationProblem(NamedTuple):
-    """Something in main.cf, master.cf or their files is wrong."""
+    """An error in main.cf, in master.cf or in a file that they name."""
 
     text: str
 
 
 class OwnTestLine(NamedTuple):
-    """A line that Postward itself handed to postlog(1), to see it come through the log."""
+    """A test line that Postward wrote with postlog(1), to check that the log arrives."""
 
     token: str
 
 
 class CompatibilityNotice(NamedTuple):
-    """Postfix uses an old default because compatibility_level says so."""
+    """Postfix uses an old default because of compatibility_level."""
 
     parameter: str | None
     value: str | None
@@ -77,20 +74,20 @@ class MasterStarted(NamedTuple):
 
 
 class MasterReloaded(NamedTuple):
-    """Postfix read its configuration again."""
+    """Postfix reloaded its configuration."""
 
     version: str
     configuration: str
 
 
 class MasterStopped(NamedTuple):
-    """Postfix was told to stop."""
+    """Postfix received a signal to stop."""
 
     signal: str
 
 
 class ProcessExited(NamedTuple):
-    """A daemon died; ``status`` or ``signal`` is set."""
+    """A daemon exited with an error; either `status` or `signal` is set."""
 
     command: str
     child: str
@@ -99,14 +96,14 @@ class ProcessExited(NamedTuple):
 
 
 class Throttled(NamedTuple):
-    """master waits before it starts this command again: the service is down meanwhile."""
+    """master delays the next start of this command; the service is down until then."""
 
     command: str
     error: str | None = None
 
 
 class ProcessLimit(NamedTuple):
-    """A service has all the processes it may have."""
+    """A service reached its process limit."""
 
     service: str
     endpoint: str
@@ -114,63 +111,63 @@ class ProcessLimit(NamedTuple):
 
 
 class MailSystem(NamedTuple):
-    """What postfix-script does to the mail system as a whole, or why it does not."""
+    """A start, stop or check of the mail system by postfix-script, or why it failed."""
 
     text: str
 
 
 class TransportFailed(NamedTuple):
-    """A delivery agent died or spoke nonsense; its own line says why."""
+    """A delivery agent exited or sent an invalid response; its own line gives the reason."""
 
     transport: str
 
 
 class TransportUnavailable(NamedTuple):
-    """qmgr cannot reach a delivery agent."""
+    """qmgr cannot connect to a delivery agent."""
 
     transport: str
     error: str
 
 
 class ServiceUnavailable(NamedTuple):
-    """A daemon cannot reach another daemon of the same Postfix."""
+    """A daemon cannot connect to another daemon of this Postfix."""
 
     service: str
     error: str | None
 
 
 class MilterProblem(NamedTuple):
-    """A mail filter is down or broken."""
+    """A mail filter (milter) is unreachable or sent an invalid response."""
 
     milter: str
     reason: str
 
 
 class ResourceProblem(NamedTuple):
-    """Disk, inodes, memory, processes or descriptors ran out, or a file may not be written."""
+    """Disk, inodes, memory, processes or descriptors are exhausted, or a file cannot be written."""
 
     text: str
 
 
 class ClockProblem(NamedTuple):
-    """A clock jumped, so delays are wrong."""
+    """A clock jumped; delays are wrong."""
 
     text: str
 
 
 class Statistics(NamedTuple):
-    """Counts that anvil, scache, the caches and the session caches log now and then."""
+    """Counts that anvil, scache and caches log periodically."""
 
     text: str
 
 
 class Verbose(NamedTuple):
-    """A line that is there because somebody looks closely: -v in master.cf, or debug_peer_list."""
+    """A debugging line: -v in master.cf, or debug_peer_list."""
 
     text: str
 
 
 class Problem(NamedTuple):
-    """A line labelled warning or worse for which there is no rule; the severity is the record's."""
+    """A line labelled warning or worse that no rule matches; the record has the severity."""
 
     text: str

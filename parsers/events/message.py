@@ -1,13 +1,10 @@
-"""What befalls a message: it comes, is queued, delivered or not, and goes.
-
-Fields as the package describes them; nothing here fails.
-"""
+"""Events of a message: received, queued, delivered or not, removed."""
 
 from typing import NamedTuple
 
 
 class PickedUp(NamedTuple):
-    """pickup took a message that was submitted on this host."""
+    """pickup received a message submitted on this host."""
 
     queue_id: str
     uid: str
@@ -28,7 +25,7 @@ class ClientAccepted(NamedTuple):
 
 
 class MessageId(NamedTuple):
-    """cleanup saw the Message-ID header, or made one; ``resent`` is "resent-" for a Resent-Message-ID."""
+    """cleanup read or generated the Message-ID; `resent` is "resent-" for a Resent-Message-ID."""
 
     queue_id: str
     message_id: str
@@ -36,7 +33,7 @@ class MessageId(NamedTuple):
 
 
 class QueueActive(NamedTuple):
-    """qmgr moved a message into the active queue: again at every retry."""
+    """qmgr moved a message into the active queue; repeated at every retry."""
 
     queue_id: str
     from_: str
@@ -45,7 +42,7 @@ class QueueActive(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """The outcome of one attempt to deliver to one recipient, whichever agent made it."""
+    """The outcome of one delivery attempt to one recipient, by any delivery agent."""
 
     queue_id: str
     to: str
@@ -61,14 +58,14 @@ class Delivery(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """An attempt failed and the agent goes on to the next server: no outcome yet."""
+    """An attempt failed and the agent tries the next server; the outcome follows."""
 
     queue_id: str
     reason: str
 
 
 class Forwarded(NamedTuple):
-    """A recipient was handed to another transport, which logs the outcome."""
+    """A recipient was passed to another transport, which logs the outcome."""
 
     queue_id: str
     to: str
@@ -76,14 +73,14 @@ class Forwarded(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """A message left the queue; ``why`` is "canceled" or "discarded" where cleanup removed it itself."""
+    """A message left the queue; `why` is "canceled" or "discarded" if cleanup removed it."""
 
     queue_id: str
     why: str | None = None
 
 
 class Expired(NamedTuple):
-    """A message went back to its sender unsent: "expired" or "force-expired"."""
+    """A message was returned to its sender; `status` is "expired" or "force-expired"."""
 
     queue_id: str
     from_: str
@@ -91,7 +88,7 @@ class Expired(NamedTuple):
 
 
 class Notification(NamedTuple):
-    """A notice was queued as a message of its own; ``kind`` is such as "sender non-delivery"."""
+    """A notification was queued as a new message; `kind` is, for example, "sender non-delivery"."""
 
     queue_id: str
     kind: str
@@ -99,21 +96,21 @@ class Notification(NamedTuple):
 
 
 class NotificationFailed(NamedTuple):
-    """A notice could not be sent, or was thrown away; without a queue ID it could not be written at all."""
+    """A notification could not be sent, or was discarded."""
 
     queue_id: str
     text: str
 
 
 class StatusNotWritten(NamedTuple):
-    """bounce, defer or trace could not write its logfile, so the message stays."""
+    """bounce, defer or trace could not write its logfile; the message stays in the queue."""
 
     queue_id: str
     reason: str
 
 
 class SubmissionFailed(NamedTuple):
-    """sendmail or postdrop could not submit a message of this user."""
+    """sendmail or postdrop failed to submit a message of this user."""
 
     user: str | None
     uid: str
@@ -121,47 +118,47 @@ class SubmissionFailed(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """qmgr left a message alone because an agent still delivers it."""
+    """qmgr skipped a message that is still being delivered."""
 
     queue_id: str
 
 
 class QueueAction(NamedTuple):
-    """postsuper did something to one message."""
+    """postsuper changed one message."""
 
     queue_id: str
     action: str
 
 
 class QueueActionTotal(NamedTuple):
-    """How many messages one postsuper command touched."""
+    """The number of messages that one postsuper command changed."""
 
     action: str
     number: str
 
 
 class QueueFileCorrupt(NamedTuple):
-    """A queue file is damaged and was put aside."""
+    """A queue file is damaged and was moved to the corrupt queue."""
 
     file: str
 
 
 class MessageRefused(NamedTuple):
-    """cleanup or qmgr gave a message up; the text says why."""
+    """cleanup or qmgr rejected a message; the text gives the reason."""
 
     queue_id: str
     text: str
 
 
 class QueueNote(NamedTuple):
-    """Remarks of the queue about a message that change nothing for it."""
+    """A remark about a message, without effect on it."""
 
     queue_id: str
     text: str
 
 
 class Backlog(NamedTuple):
-    """One destination fills much of the active queue, or qmgr says how to remedy that."""
+    """One destination fills much of the active queue, or advice of qmgr about it."""
 
     destination: str | None
     used: str | None
@@ -170,7 +167,7 @@ class Backlog(NamedTuple):
 
 
 class ContentAction(NamedTuple):
-    """A header or body check acted on a message."""
+    """A header or body check matched a message."""
 
     queue_id: str
     action: str

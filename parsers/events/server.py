@@ -1,7 +1,4 @@
-"""What Postfix tells as a server of clients: smtpd(8), postscreen(8) and their helpers.
-
-Fields as the package describes them; nothing here fails.
-"""
+"""Events of Postfix as a server: smtpd(8), postscreen(8) and their helpers."""
 
 from typing import NamedTuple
 
@@ -13,14 +10,14 @@ class ClientConnected(NamedTuple):
 
 
 class ClientDisconnected(NamedTuple):
-    """A client left; ``statistics`` counts its commands."""
+    """A client disconnected; `statistics` counts its commands."""
 
     client: str
     statistics: str | None = None
 
 
 class ClientLost(NamedTuple):
-    """A session broke off: lost connection, timeout, too many errors."""
+    """A session ended early: lost connection, timeout, too many errors."""
 
     queue_id: str | None
     what: str
@@ -30,7 +27,7 @@ class ClientLost(NamedTuple):
 
 
 class ClientVerdict(NamedTuple):
-    """What became of a client's command: reject, hold, discard, milter-reject and their like."""
+    """The action on a client's command: reject, hold, discard, milter-reject and others."""
 
     queue_id: str | None
     action: str
@@ -47,7 +44,7 @@ class ClientVerdict(NamedTuple):
 
 
 class ClientSaslFailed(NamedTuple):
-    """A client did not authenticate with us."""
+    """SASL authentication of a client failed."""
 
     client: str
     mechanism: str
@@ -65,7 +62,7 @@ class ClientLimit(NamedTuple):
 
 
 class ClientMisbehaved(NamedTuple):
-    """A client broke the protocol."""
+    """A client violated the protocol."""
 
     kind: str
     stage: str | None
@@ -74,7 +71,7 @@ class ClientMisbehaved(NamedTuple):
 
 
 class HostnameMismatch(NamedTuple):
-    """A client's name does not lead back to its address."""
+    """A client's name does not resolve to its address."""
 
     hostname: str
     address: str
@@ -82,7 +79,7 @@ class HostnameMismatch(NamedTuple):
 
 
 class Screened(NamedTuple):
-    """postscreen's word on a client: PASS NEW, PREGREET, HANGUP, DNSBL rank and their like."""
+    """postscreen's verdict on a client: PASS NEW, PREGREET, HANGUP, DNSBL rank and others."""
 
     verdict: str
     client: str
@@ -90,7 +87,7 @@ class Screened(NamedTuple):
 
 
 class DnsListed(NamedTuple):
-    """A block list knows this address."""
+    """A DNS block list contains this address."""
 
     address: str
     domain: str
@@ -98,6 +95,6 @@ class DnsListed(NamedTuple):
 
 
 class ClientNote(NamedTuple):
-    """Remarks of a server about a session that change nothing for the mail."""
+    """A remark about a session, without effect on the mail."""
 
     text: str

@@ -13,15 +13,16 @@ _WORDING = {
     "GREETING": f"host {_HOST} refused to talk to me: {{}}",
     "-": "{}",
 }
+_SERVERS = {"Postfix", "Exim", "qmail", "Sendmail"}
 
 
-def _replies() -> list[tuple[str, str, str]]:
-    rows = []
-    for line in (CORPUS / "replies.tsv").read_text(encoding="utf-8").split("\n"):
-        if line and not line.startswith("#"):
-            command, reply, cause = line.split("\t")
-            rows.append((command, reply, cause))
-    return rows
+def _rows(name: str) -> list[list[str]]:
+    lines = (CORPUS / name).read_text(encoding="utf-8").split("\n")
+    return [line.split("\t") for line in lines if line and not line.startswith("#")]
+
+
+_REPLIES = _rows("replies.tsv")
+_PROVIDER_REPLIES = _rows("provider_replies.tsv")
 
 
 def _reason(command: str, reply: str) -> str:
@@ -35,31 +36,53 @@ def _delivery(reason: str, status: str = "deferred", relay: str = "none", dsn: s
     )
 
 
-@pytest.mark.parametrize(("command", "reply", "cause"), _replies())
+@pytest.mark.parametrize(("command", "reply", "cause"), _REPLIES)
 def test_every_reply_has_its_cause(command: str, reply: str, cause: str) -> None:
-    """A reply of a real server, or Postfix's own words, leads to the cause that an administrator would name."""
+    """A reply of a real server, or a text of Postfix, leads to the cause that an administrator would name."""
     assert classify(_reason(command, reply)) == cause
 
 
 def test_the_table_of_replies_names_every_cause() -> None:
-    """No cause is without an example."""
-    assert {cause for _, _, cause in _replies()} == {cause.value for cause in Cause}
+    """Every cause has an example."""
+    assert {cause for _, _, cause in _REPLIES} == {cause.value for cause in Cause}
+
+
+@pytest.mark.parametrize(("command", "reply", "cause", "_source"), _PROVIDER_REPLIES)
+def test_every_documented_reply_has_its_cause(command: str, reply: str, cause: str, _source: str) -> None:
+    """A reply that a server's source or a provider's documentation names leads to its cause."""
+    assert classify(_reason(command, reply)) == cause
+
+
+@pytest.mark.parametrize("command", ["AUTH", "MAIL FROM", "RCPT TO", "end of DATA"])
+def test_documented_replies_cover_every_step_and_name_a_source(command: str) -> None:
+    """Each step has at least 15 documented replies, and each reply names a URL or a source file."""
+    sources = [source for step, _, _, source in _PROVIDER_REPLIES if step == command]
+    assert len(sources) >= 15
+    assert all("://" in source or source.split()[0] in _SERVERS for source in sources)
+
+
+def test_unknown_replies_to_data_keep_a_general_cause() -> None:
+    """After the end of DATA, an unknown text keeps a general cause."""
+    for code in ("550", "552", "554"):
+        assert classify(_reason("end of DATA", f"{code} go away")) is Cause.OTHER
+    assert classify(_reason("end of DATA", "550 5.7.1 go away")) is Cause.POLICY
+    assert classify(_reason("end of DATA", "451 4.7.1 go away")) is Cause.REMOTE_TEMPORARY
 
 
 @pytest.mark.parametrize("status", ["sent", "deliverable"])
 def test_success_has_no_cause(status: str) -> None:
-    """A delivery that went well has none, whatever the server's reply says."""
+    """A successful delivery has no cause, whatever the server's reply says."""
     assert cause_of(_delivery("250 2.0.0 Ok: 535 blocked using zen.spamhaus.org", status)) is None
 
 
 @pytest.mark.parametrize("event", [Removed("4C0FFEE001"), MessageId("4C0FFEE001", "<535@x>")])
-def test_an_event_that_is_no_failure_has_no_cause(event: Event) -> None:
+def test_an_event_without_a_failure_has_no_cause(event: Event) -> None:
     """Only failures have causes."""
     assert cause_of(event) is None
 
 
-def test_a_text_of_the_administrators_own_is_local() -> None:
-    """error(8) never connects: what it says comes from this host's configuration."""
+def test_a_text_from_the_configuration_is_local() -> None:
+    """error(8) never connects: its text comes from this host's configuration."""
     assert (
         cause_of(_delivery("mail to the outside is switched off", "bounced", dsn="5.0.0"))
         is Cause.LOCAL_CONFIG
@@ -72,7 +95,7 @@ def test_a_provider_phrase_never_overrides_postfix() -> None:
     assert classify(reason) is Cause.REFUSED
 
 
-def test_words_of_a_stranger_do_not_pose_as_postfix() -> None:
+def test_a_quoted_reply_does_not_pose_as_postfix() -> None:
     """Postfix's phrases count at the start of the reason only."""
     reason = _reason(
         "RCPT TO",
@@ -82,7 +105,7 @@ def test_words_of_a_stranger_do_not_pose_as_postfix() -> None:
 
 
 def test_a_cut_reply_has_no_command() -> None:
-    """Where the text was cut, the command is unknown and the code alone decides."""
+    """The command of a cut reply is unknown, so its code decides."""
     assert classify(f"host {_HOST} said: 550 5.1.1 a long story that was c") is Cause.RECIPIENT_REJECTED
 
 
@@ -124,12 +147,12 @@ def test_the_dsn_helps_a_reply_without_codes() -> None:
     ],
 )
 def test_the_step_follows_from_the_reason(reason: str, step: str) -> None:
-    """Postfix's phrase and the command it names tell how far an attempt came."""
+    """Postfix's phrase and the command in it give the step that an attempt reached."""
     assert step_of(_delivery(reason)) == step
     assert step_of(Attempt("4C0FFEE001", reason)) == step
 
 
-def test_a_delivery_that_went_well_came_to_data() -> None:
+def test_a_successful_delivery_reached_data() -> None:
     """Nothing comes after the end of DATA."""
     assert step_of(_delivery("250 ok", "sent")) == "data"
 
@@ -173,5 +196,5 @@ def test_a_delivery_that_went_well_came_to_data() -> None:
     ],
 )
 def test_the_next_hop_is_found(event: Event, host: tuple[str, int | None] | None) -> None:
-    """With relay=none the reason names the host that was meant."""
+    """With relay=none, the reason names the next hop."""
     assert relay_host_of(event) == host

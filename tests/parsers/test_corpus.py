@@ -1,4 +1,4 @@
-"""The golden corpus: what each line means, and that no rule goes without a line."""
+"""The golden corpus: the meaning of each line, and a line for every rule."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def _first_rule(line: str) -> Rule | None:
 
 
 @pytest.mark.parametrize("path", logs(), ids=lambda path: path.stem)
-def test_a_daemons_lines_mean_what_the_corpus_says(path: Path) -> None:
+def test_lines_have_the_meaning_in_the_corpus(path: Path) -> None:
     """Header, event, fields, cause, step and next hop of every line equal the golden pair."""
     lines, expected = read_lines(path), _expected(path)
     assert len(lines) == len(expected)
@@ -39,7 +39,7 @@ def test_a_daemons_lines_mean_what_the_corpus_says(path: Path) -> None:
 
 
 def test_every_rule_has_a_line_in_the_corpus() -> None:
-    """A rule that no line of the corpus reaches is dead, or its line is missing."""
+    """Every rule is the first match for at least one line of the corpus."""
     reached = {id(_first_rule(line)) for path in logs() for line in read_lines(path)}
     missing = {
         (daemon, rule.event.__name__, rule.pattern.pattern)
@@ -51,8 +51,8 @@ def test_every_rule_has_a_line_in_the_corpus() -> None:
 
 
 @pytest.mark.parametrize("path", _TRAPS, ids=lambda path: path.stem)
-def test_no_line_of_a_real_fault_goes_unrecognised(path: Path) -> None:
-    """Every line that Postfix wrote during these faults is known, and none of the deliveries is a mere problem."""
+def test_every_line_of_a_real_fault_is_recognised(path: Path) -> None:
+    """Every line of the recorded faults has an event; unlabelled lines have one other than Problem."""
     for line in read_lines(path):
         record, event = parse(line)
         assert record is not None, line
@@ -70,7 +70,7 @@ def _causes() -> list[list[str]]:
 def test_a_real_fault_has_its_cause(
     log: str, number: str, daemon: str, status: str, dsn: str, causes: str
 ) -> None:
-    """The delivery that a fault spoiled leads to the fault, with the status and code that Postfix gave."""
+    """The failed delivery of each recorded fault has one of the listed causes, and its status and code."""
     record, event = parse(read_lines(CORPUS / "traps" / log)[int(number) - 1])
     assert record is not None
     assert isinstance(event, Delivery)
@@ -79,7 +79,7 @@ def test_a_real_fault_has_its_cause(
 
 
 def test_every_failed_delivery_of_the_faults_is_in_the_table() -> None:
-    """The table of causes misses no failed delivery."""
+    """`causes.tsv` lists every failed delivery of the recorded faults."""
     known = {(log, int(number)) for log, number, *_ in _causes()}
     failed = {
         (path.name, number)

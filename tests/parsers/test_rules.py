@@ -1,4 +1,4 @@
-"""What a rule is checked for when it is made, and its pattern when it is compiled."""
+"""Checks on a rule when it is made, and on its pattern when it is compiled."""
 
 import pytest
 
@@ -9,32 +9,32 @@ from postward.parsers.rules import rule
 
 
 def test_groups_must_be_fields() -> None:
-    """A slip in a name is an error."""
+    """A group that is not a field of the event is an error."""
     with pytest.raises(ValueError, match="not fields"):
         assert rule(r"(?P<queue>\w+): (?P<reason>.*)", Attempt, "smtp/smtp_trouble.c").pattern
 
 
 def test_groups_must_come_in_the_fields_order() -> None:
-    """Values are put into the event by position."""
+    """Groups out of the fields' order are an error, because values are assigned by position."""
     with pytest.raises(ValueError, match="order"):
         assert rule(r"(?P<reason>\w+): (?P<queue_id>.*)", Attempt, "smtp/smtp_trouble.c").pattern
 
 
 def test_every_group_needs_a_name() -> None:
-    """A nameless group would shift the fields after it."""
-    with pytest.raises(ValueError, match="name"):
+    """A group without a name is an error, because it would shift later fields."""
+    with pytest.raises(ValueError, match="must have a name"):
         assert rule(r"(?P<queue_id>\w+)(: )(?P<reason>.*)", Attempt, "smtp/smtp_trouble.c").pattern
 
 
 @pytest.mark.parametrize("printers", [(), ("smtp",)])
 def test_a_rule_cites_its_source(printers: tuple[str, ...]) -> None:
-    """Patterns come from the file that prints the line, not from samples."""
-    with pytest.raises(ValueError, match="cites"):
+    """A rule without a Postfix source file is an error."""
+    with pytest.raises(ValueError, match="must cite"):
         rule(r"(?P<queue_id>\w+): (?P<reason>.*)", Attempt, *printers)
 
 
 def test_fields_without_a_group_are_none() -> None:
-    """A line may say less than its event can hold."""
+    """A field that the pattern has no group for is None."""
     made = rule(r"(?P<queue_id>\w+): removed", Removed, "qmgr/qmgr_active.c")
     match = made.pattern.fullmatch("4C0FFEE001: removed")
     assert match is not None
@@ -43,17 +43,17 @@ def test_fields_without_a_group_are_none() -> None:
 
 
 def test_an_event_of_one_field_needs_it() -> None:
-    """Nothing is built from nothing."""
-    with pytest.raises(ValueError, match="one field"):
+    """A pattern without the only field of its event is an error."""
+    with pytest.raises(ValueError, match="only field"):
         assert rule(r"x", Problem, "smtp/smtp.c").pattern
 
 
 def test_every_rule_compiles() -> None:
-    """Each pattern has the groups of its event, also of daemons that no other test reads."""
+    """Every pattern compiles, with the groups of its event."""
     assert all(rule.pattern for rules in TABLE.values() for rule in rules)
 
 
 def test_every_daemon_has_rules() -> None:
-    """No daemon that is known by its name goes without the lines that any program may log."""
+    """Every daemon that is known by name has at least the rules for the libraries."""
     assert set(TABLE) == DAEMONS
     assert all(TABLE.values())

@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark of this folder in turn, each in a process of its own. They print figures and judge nothing."""
+"""`make bench`: every benchmark of this folder in turn, each in its own process. They print figures and assert nothing."""
 
 import subprocess
 import sys

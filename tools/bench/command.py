@@ -1,4 +1,4 @@
-"""How long `postward --help` takes, how much memory the idle agent holds, and how soon a hand-edit is put right."""
+"""Measure the duration of `postward --help`, the memory of the idle agent, and the delay until a hand-edit is repaired."""
 
 import resource
 import statistics
@@ -44,7 +44,7 @@ def _agent(folder: Path) -> None:
                     what="the repair",
                 )
                 spent.append(time.perf_counter() - before)
-            print(f"hand-edit to put right: {statistics.median(spent):.2f} s, median of 5")  # noqa: T201
+            print(f"repair of a hand-edit: {statistics.median(spent):.2f} s, median of 5")  # noqa: T201
         before_cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([POSTWARD, "plan", "--config", str(settings)], check=True, stdout=subprocess.DEVNULL)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)

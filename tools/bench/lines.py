@@ -1,4 +1,4 @@
-"""The log of a busy relay host, made up but always the same: half of the mail comes in by SMTP, nine of ten are sent."""
+"""A generated log of a busy relay host, always the same: half of the mail arrives by SMTP, 90 % are sent."""
 
 import random
 from collections.abc import Iterator
@@ -7,15 +7,30 @@ from datetime import datetime, timedelta
 _RELAYS = ("smtp.example.net", "smtp.example.org")
 _REPLIES = (
     (90, "2.0.0", "sent", "250 2.0.0 Ok: queued as {token}"),
-    (4, "4.7.0", "deferred", "host {relay}[{address}] said: 421 4.7.0 Try again later (in reply to MAIL FROM command)"),
-    (3, "5.1.1", "bounced", "host {relay}[{address}] said: 550 5.1.1 <{to}>: User unknown (in reply to RCPT TO command)"),
-    (2, "4.7.8", "deferred", "SASL authentication failed; server {relay}[{address}] said: 535 5.7.8 Authentication failed"),
+    (
+        4,
+        "4.7.0",
+        "deferred",
+        "host {relay}[{address}] said: 421 4.7.0 Try again later (in reply to MAIL FROM command)",
+    ),
+    (
+        3,
+        "5.1.1",
+        "bounced",
+        "host {relay}[{address}] said: 550 5.1.1 <{to}>: User unknown (in reply to RCPT TO command)",
+    ),
+    (
+        2,
+        "4.7.8",
+        "deferred",
+        "SASL authentication failed; server {relay}[{address}] said: 535 5.7.8 Authentication failed",
+    ),
     (1, "4.4.1", "deferred", "connect to {relay}[{address}]:587: Connection timed out"),
-)  # fmt: skip
+)
 
 
 def log_lines(number: int) -> Iterator[str]:
-    """So many lines, with their ends."""
+    """Yield `number` lines with their line ends."""
     rnd = random.Random(7)  # noqa: S311 -- the same log each time
     now = datetime(2026, 11, 22)  # noqa: DTZ001 -- a log has local time
     left = number

@@ -1,10 +1,9 @@
-"""Lines of the corpus, mutated: how long the slowest takes. What raises ends the run.
+"""Parse mutated lines of the corpus and report the slowest. An exception ends the run.
 
-Each line is cut, doubled, spliced with others and with text that imitates Postfix's own, up to twice the length at which
-Postfix cuts its lines. The time is that of this thread's CPU; a line that seems slow is measured again, and the least
-counts, so that a busy machine is not taken for a slow pattern. The same seed gives the same lines, whatever the number of
-processes. Nothing is asserted: figures depend on the machine. Run it from the repository's root:
-``python -m tools.bench.mutated [lines]``.
+Lines are cut, doubled, and spliced with other lines and with texts that imitate Postfix, up to twice the length at which
+Postfix cuts its lines. Times are CPU times of one thread; a slow line is measured again and its minimum counts. The same
+seed gives the same lines for any number of processes. Nothing is asserted. Run `python -m tools.bench.mutated [lines]` in
+the repository's root.
 """
 
 import os
@@ -17,16 +16,51 @@ from concurrent.futures import ProcessPoolExecutor
 from postward.parsers import cause_of, parse, relay_host_of, step_of
 from tests.parsers.golden import CORPUS, read_lines
 
-_LONGEST = 4000  # characters
+_MAX_LENGTH = 4000  # characters
 _SUSPECT = 0.002  # seconds; measured again
 _BATCH = 50_000
 _FRAGMENTS = (
-    ">", "<", '"', "\\", ", ", "; ", ": ", "(", ")", "[", "]", "=", " ", "\0", "\r", "\x85", "\u2028", "\ufffd", "é", "\U0001f4a3",
-    ">, relay=", ">, orig_to=<", "; from=<", "> to=<", ", status=sent (250 ok)", ", dsn=2.0.0", ", delay=", "delays=1/2/3/4",
-    "warning: ", "fatal: ", "connect to x[1.2.3.4]:25: ", " said: 535 5.7.8 ", " (in reply to RCPT TO command)",
-    "message repeated 9 times: [ ", "delivery temporarily suspended: ", " postfix/smtp[1]: ", "[ID 1 mail.info] ", '{"MESSAGE": "',
-    "2026-11-24T06:05:01.5+01:00 ", "<22>1 ",
-)  # fmt: skip
+    ">",
+    "<",
+    '"',
+    "\\",
+    ", ",
+    "; ",
+    ": ",
+    "(",
+    ")",
+    "[",
+    "]",
+    "=",
+    " ",
+    "\0",
+    "\r",
+    "\x85",
+    "\u2028",
+    "\ufffd",
+    "é",
+    "\U0001f4a3",
+    ">, relay=",
+    ">, orig_to=<",
+    "; from=<",
+    "> to=<",
+    ", status=sent (250 ok)",
+    ", dsn=2.0.0",
+    ", delay=",
+    "delays=1/2/3/4",
+    "warning: ",
+    "fatal: ",
+    "connect to x[1.2.3.4]:25: ",
+    " said: 535 5.7.8 ",
+    " (in reply to RCPT TO command)",
+    "message repeated 9 times: [ ",
+    "delivery temporarily suspended: ",
+    " postfix/smtp[1]: ",
+    "[ID 1 mail.info] ",
+    '{"MESSAGE": "',
+    "2026-11-24T06:05:01.5+01:00 ",
+    "<22>1 ",
+)
 _Mutation = Callable[[random.Random, str, list[str]], str]
 
 
@@ -60,15 +94,15 @@ _MUTATIONS: tuple[_Mutation, ...] = (_cut, _repeat, _insert, _insert, _splice, _
 
 
 def mutated(rnd: random.Random, corpus: list[str]) -> str:
-    """One line, mutated one to four times."""
+    """Return a random line, mutated one to four times."""
     line = rnd.choice(corpus)
     for _ in range(rnd.randint(1, 4)):
         line = rnd.choice(_MUTATIONS)(rnd, line, corpus)
-    return line[:_LONGEST]
+    return line[:_MAX_LENGTH]
 
 
 def seconds_of(line: str) -> float:
-    """What understanding the line takes: header, event, and all that is asked of it."""
+    """Return the CPU seconds for header, event, cause, step and next hop of a line."""
     start = time.thread_time()
     _, event = parse(line)
     if event is not None:
@@ -77,7 +111,7 @@ def seconds_of(line: str) -> float:
 
 
 def _batch(seed: int) -> tuple[float, str]:
-    """The slowest of a batch, and the line."""
+    """Return the slowest time of a batch, and its line."""
     rnd = random.Random(seed)  # noqa: S311 - the same lines each time
     corpus = [line for log in sorted(CORPUS.rglob("*.log")) for line in read_lines(log)]
     slowest, its_line = 0.0, ""

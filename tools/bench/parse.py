@@ -1,7 +1,7 @@
-"""How fast lines are parsed: prints lines a second and microseconds a line, for all and for each kind of line.
+"""Measure parsing: lines per second and microseconds per line, for a mix and for each kind of line.
 
-The lines are made here, always the same ones, in the proportions of a busy relay host. Nothing is asserted:
-figures depend on the machine. Run it from the repository's root: ``python -m tools.bench.parse [seconds]``.
+The generated lines are always the same, in the proportions of a busy relay host. Nothing is asserted. Run
+`python -m tools.bench.parse [seconds]` in the repository's root.
 """
 
 import sys
@@ -55,7 +55,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
 
 
 def make_lines(kind: str, number: int) -> list[str]:
-    """So many lines of one kind, under both common headers by turns."""
+    """Return `number` lines of one kind, alternating between the two common headers."""
     template = dict(_KINDS)[kind]
     return [
         _HEADS[index % 2].format(index % 60)
@@ -67,7 +67,7 @@ def make_lines(kind: str, number: int) -> list[str]:
 
 
 def measure(work: Callable[[str], object], lines: list[str], seconds: float) -> float:
-    """Seconds a line, the best of several rounds: the others were disturbed by something else."""
+    """Return the seconds per line of the fastest round, which other processes disturbed least."""
     best = float("inf")
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:

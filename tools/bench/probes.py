@@ -1,8 +1,7 @@
-"""Two hundred relays probed by one agent, one of which hangs: prints processor time, memory, and how late probes were.
+"""Measure one agent that probes two hundred relays, one of which hangs: CPU time, memory, and delay of probes.
 
-A real Postfix sends by two hundred relays, which are addresses of loopback with one server behind them; the agent
-enforces, probes each, and talks to each. Nothing is asserted: figures depend on the machine. Run it as root from the
-repository's root: ``python -m tools.bench.probes [relays] [seconds] [interval]``.
+A real Postfix sends through two hundred loopback addresses of one server; the agent enforces, probes and checks each.
+Nothing is asserted. Run `python -m tools.bench.probes [relays] [seconds] [interval]` as root in the repository's root.
 """
 
 import logging
@@ -27,22 +26,28 @@ _HEAD = """\
 [host]
 myhostname = "mail.example.test"
 inet_protocols = "ipv4"
+
 [postfix]
 config_directory = "{config_directory}"
+
 [enforce]
 directory = "{folder}/enforce"
 preflight = false
+
 [main_cf]
 smtp_helo_timeout = "30s"
 default_process_limit = 100
+
 [probe]
 recipient = "probe@relay.test"
 sender = "postward@r0.test"
 interval_seconds = {interval}
 relay_check_interval_seconds = {interval}
 timeout_seconds = {timeout}
+
 [web]
 listen = "127.0.0.1:{web}"
+
 [state]
 directory = "{folder}/state"
 """

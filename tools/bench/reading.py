@@ -1,7 +1,7 @@
-"""The agent's reading: how soon a line shows, scrapes while a backlog is worked off, and memory after many lines.
+"""Measure the agent's log reading: delay until a line is counted, scrapes during a backlog, memory after many lines.
 
-A real agent on a real file, idle otherwise. Nothing is asserted: figures depend on the machine. Run it from the
-repository's root: ``python -m tools.bench.reading [MB of backlog]``.
+A real agent reads a real file. Nothing is asserted. Run `python -m tools.bench.reading [MB of backlog]` in the
+repository's root.
 """
 
 import contextlib
@@ -24,20 +24,20 @@ _REST = 0.5  # seconds; longer than a page is kept
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[tuple[AgentProcess, Path]]:
-    """An agent beside a Postfix, and the log that it reads: another one than Postfix writes, so that its lines are known."""
+    """Run an agent and a Postfix. The agent reads a log of its own, so that its lines are known."""
     postfix = PostfixInstance(folder)
     log = folder / "read.log"
     log.touch()
     agent = AgentProcess(write_reading_settings(folder, postfix, source=str(log)))
-    agent.ready_timeout = 120.0  # figures of a busy machine are told all the same
+    agent.ready_timeout = 120.0  # a busy machine may be slow
     with postfix, agent:
         yield agent, log
 
 
 def latencies(agent: AgentProcess, log: Path) -> list[float]:
-    """Milliseconds from a line's write until a page of metrics shows it, sorted. ScrapeCache are asked for all the while."""
+    """Return the milliseconds from writing a line until /metrics counts it, sorted."""
     line = next(iter(log_lines(1)))
-    found = []
+    samples = []
     seen = _counted(agent)
     for _ in range(_ROUNDS):
         time.sleep(_REST)
@@ -46,31 +46,31 @@ def latencies(agent: AgentProcess, log: Path) -> list[float]:
             file.write(line)
         while _counted(agent) == seen:
             time.sleep(0.002)
-        found.append((time.perf_counter() - started) * 1000)
+        samples.append((time.perf_counter() - started) * 1000)
         seen += 1
-    return sorted(found)
+    return sorted(samples)
 
 
 def _counted(agent: AgentProcess) -> float:
-    """Lines."""
+    """Return the number of lines that the agent has counted."""
     rows = agent.get("/metrics")[1].splitlines()
     return sum(float(row.rpartition(" ")[2]) for row in rows if row.startswith("postward_log_lines_total{"))
 
 
 def scrapes(agent: AgentProcess, lines: float) -> list[float]:
-    """Milliseconds of scrapes, one every quarter of a second, until so many lines are counted; sorted."""
-    found = []
+    """Scrape every 0.25 s until `lines` lines are counted; return the milliseconds of each scrape, sorted."""
+    samples = []
     counted = 0.0
     while counted < lines:
         started = time.perf_counter()
         counted = _counted(agent)
-        found.append((time.perf_counter() - started) * 1000)
+        samples.append((time.perf_counter() - started) * 1000)
         time.sleep(0.25)
-    return sorted(found)
+    return sorted(samples)
 
 
 def memory(agent: AgentProcess) -> float:
-    """MB that are resident."""
+    """Return the resident memory in MB."""
     status = Path(f"/proc/{agent.pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
@@ -84,7 +84,7 @@ def _say(title: str, values: list[float]) -> None:
 
 
 def _load() -> str:
-    """What else the machine does, which every figure depends on."""
+    """Return the load of the machine, on which every figure depends."""
     return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
 
 

@@ -1,7 +1,7 @@
-"""How fast logs are counted: lines a second, CPU seconds and peak memory of `postward replay`, start included.
+"""Measure `postward replay` including its start: lines per second, CPU seconds and peak memory.
 
-A made-up log of a busy host, always the same one. Nothing is asserted: figures depend on the machine. Run it from the
-repository's root: ``python -m tools.bench.replay [lines]``.
+The generated log of a busy host is always the same. Nothing is asserted. Run `python -m tools.bench.replay [lines]` in
+the repository's root.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""`postward report` beside pflogsumm on the same log, in turn: wall and CPU seconds, and memory of all processes together.
+"""Compare `postward report` with pflogsumm on one log: wall and CPU seconds, and memory of all processes.
 
-Nothing is asserted: figures depend on the machine. Run it from the repository's root: ``python -m tools.bench.report [lines]``.
+Nothing is asserted. Run `python -m tools.bench.report [lines]` in the repository's root.
 """
 
 import os

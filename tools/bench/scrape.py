@@ -1,8 +1,8 @@
-"""Scrapes of many series, and beside a queue of very many mails.
+"""Measure scrapes with many series, and with a very long queue.
 
-A real agent, and a real Postfix whose deferred queue holds so many files: one deferred mail under many names. Nothing is
-asserted: figures depend on the machine. Run it as root from the repository's root:
-``python -m tools.bench.scrape [mails]``. The agent lists a big queue for a tenth of the time only, so a million mails take ten minutes.
+A real agent monitors a real Postfix whose deferred queue holds one mail under many names. Nothing is asserted. Run
+`python -m tools.bench.scrape [mails]` as root in the repository's root. The agent spends a tenth of its time listing a long
+queue, so a million mails take ten minutes.
 """
 
 import os
@@ -47,14 +47,16 @@ _MAX_LINKS = 60_000  # of one file; ext4 admits 65,000
 
 
 def write_settings(folder: Path, postfix: PostfixInstance) -> Path:
-    """Settings with as many relays as it takes for two thousand series; none is ever asked."""
+    """Write settings with enough relays for two thousand series; no relay is contacted."""
     relays = "\n".join(
         _RELAY.format(
-            number=number, host="127.0.0.1", port=1000 + number,
+            number=number,
+            host="127.0.0.1",
+            port=1000 + number,
             senders="" if number == 0 else f'"app{number}@example.test"',
         )
         for number in range(_RELAYS)
-    )  # fmt: skip
+    )
     rest = _REST.format(config_directory=postfix.config_directory, port=free_port(), state=folder / "state")
     path = folder / "postward.toml"
     path.write_text(f"{rest}\n{relays}")

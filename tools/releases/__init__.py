@@ -1,5 +1,5 @@
-"""Postfix of every supported release, live: does the parser know each line that a day of traffic makes it write?
+"""Run Postfix of every supported release through a day of traffic, and check that the parser recognises each line.
 
-Run it from the repository's root, as root, on Debian with debootstrap: ``python -m tools.releases``. The scenes are
-in ``scenes``; what was recorded from them is in tests/corpus/releases and held by ``test_recorded``.
+Run `python -m tools.releases` as root in the repository's root, on Debian with debootstrap. The scenes are in `scenes_*`;
+their recordings are in `tests/corpus/releases` and tested by `test_recorded`.
 """

@@ -1,4 +1,4 @@
-"""Play the scenes on each release and say which lines the parser does not know; see ``--help``."""
+"""Play the scenes on each release and print the lines that the parser does not recognise."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ _out = sys.stdout.write
 
 
 def _play(scene: Scene, on: Stage) -> list[str]:
-    """Play one scene; returns what went wrong: an error, or a text that its log does not show."""
+    """Play one scene; return its faults: an error, or texts that its log does not show."""
     on.begin()
     started, wrong = time.monotonic(), []
     try:
@@ -46,7 +46,7 @@ def _process(line: str) -> tuple[str, int | None]:
 
 
 def _foreign(line: str) -> bool:
-    """Tell whether another program wrote to the system's log, as su does."""
+    """Return whether another program, such as su, wrote the line to the system log."""
     return parse_record(line) is None and re.match(r"\S+ [ \d]\d \S+ \S+ postfix", line) is None
 
 
@@ -55,7 +55,7 @@ def _shown(text: str, log: list[str]) -> list[bool]:
 
 
 def _report(title: str, lines: list[str]) -> None:
-    """Print lines grouped by daemon and shape, each with its number."""
+    """Print lines grouped by daemon and shape, with the size of each group."""
     groups: dict[str, list[str]] = defaultdict(list)
     for line in lines:
         groups[shape(line)].append(line)
@@ -65,7 +65,7 @@ def _report(title: str, lines: list[str]) -> None:
 
 
 def run(release: str, cache: Path, options: argparse.Namespace) -> bool:
-    """Play all on one release; tells whether every scene came off and every line was known."""
+    """Play all scenes on one release; return whether all succeeded and every line was recognised."""
     failed: list[str] = []
     quiet: list[str] = []
     verbose: list[str] = []
@@ -84,7 +84,7 @@ def run(release: str, cache: Path, options: argparse.Namespace) -> bool:
         on.host.stop()
         quiet += on.since("")
         version = on.host.version
-    # A verbose program goes on being verbose after its scene.
+    # A verbose process stays verbose after its scene.
     loud = {_process(line) for line in verbose if parse(line)[1] is None}
     verbose += [line for line in quiet if _process(line) in loud]
     lines = [neutral(line) for line in quiet if _process(line) not in loud and not _foreign(line)]
@@ -92,9 +92,7 @@ def run(release: str, cache: Path, options: argparse.Namespace) -> bool:
     unknown = [line for line, _, event in parsed if event is None]
     _report(f"{release}: unrecognised", unknown)
     if options.problems:
-        _report(
-            "labelled lines that only the catch-all knows", [s for s, _, e in parsed if type(e) is Problem]
-        )
+        _report("labelled lines without a rule of their own", [s for s, _, e in parsed if type(e) is Problem])
     unknown_verbose = sum(parse(line)[1] is None for line in verbose)
     _out(
         f"{release}: Postfix {version}: {len(lines)} lines, {len(unknown)} unrecognised, {len(failed)} faults in scenes; "
@@ -111,21 +109,28 @@ def run(release: str, cache: Path, options: argparse.Namespace) -> bool:
 
 
 def main() -> int:
-    """Read the options, run, and give the exit status: 1 where a line was not known or a scene failed."""
+    """Run; return exit status 1 if a scene failed or a line was not recognised."""
     reader = argparse.ArgumentParser(prog="python -m tools.releases", description=__doc__)
-    reader.add_argument("--release", default=",".join(RELEASES), help="comma-separated, of %(default)s")
     reader.add_argument(
-        "--cache", type=Path, default=default_cache(), help="where the releases' trees are kept (%(default)s)"
+        "--release", default=",".join(RELEASES), help="comma-separated releases (default: %(default)s)"
     )
-    reader.add_argument("--mails", type=int, default=200, help="how many ordinary mails (%(default)s)")
+    reader.add_argument(
+        "--cache",
+        type=Path,
+        default=default_cache(),
+        help="directory of the releases' trees (default: %(default)s)",
+    )
+    reader.add_argument(
+        "--mails", type=int, default=200, help="number of ordinary mails (default: %(default)s)"
+    )
     reader.add_argument(
         "--save", action="store_true", help="write the distinct lines to tests/corpus/releases"
     )
-    reader.add_argument("--only", help="only scenes whose title contains this")
+    reader.add_argument("--only", help="play only scenes whose title contains this text")
     reader.add_argument(
         "--problems", action="store_true", help="also list labelled lines without a rule of their own"
     )
-    reader.add_argument("--raw", type=Path, help="a folder to write the whole logs to")
+    reader.add_argument("--raw", type=Path, help="directory for the complete logs")
     options = reader.parse_args()
     if os.geteuid() != 0:
         reader.error("only root may run another release's Postfix")

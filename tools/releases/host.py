@@ -1,8 +1,7 @@
-"""A mail host inside a release's tree: main.cf, master.cf, tables, start and stop, and all that it logs.
+"""A mail host inside a release's tree: main.cf, master.cf, tables, start, stop and logs.
 
-It uses the tree's own /etc/postfix and /var/spool/postfix, so no path of this machine gets into the log. What Postfix
-logs before it has read main.cf, or without maillog_file, goes to /dev/log: a small syslog service there writes
-it down as rsyslog would.
+It uses the tree's /etc/postfix and /var/spool/postfix, so the log holds no path of this machine. Postfix logs to /dev/log
+before it has read main.cf and without maillog_file; a small syslog service there writes lines in rsyslog's format.
 """
 
 import contextlib
@@ -30,89 +29,14 @@ NAME = "host.example.test"
 _HOT = 3.0  # seconds
 _GUARDIAN = 'cat >/dev/null; chroot "$1" postfix stop; chroot "$1" postfix -c /etc/postfix-out stop'
 
-_MASTER_CF = """\
-127.0.0.1:{smtpd} inet n - n - - smtpd
-127.0.0.1:{submission} inet n - n - - smtpd
-  -o syslog_name=postfix/submission
-  -o smtpd_tls_security_level=encrypt
-  -o smtpd_tls_auth_only=yes
-  -o smtpd_sasl_auth_enable=yes
-  -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
-127.0.0.1:{smtps} inet n - n - - smtpd
-  -o syslog_name=postfix/smtps
-  -o smtpd_tls_wrappermode=yes
-  -o smtpd_sasl_auth_enable=yes
-127.0.0.1:{strict} inet n - n - - smtpd
-  -o syslog_name=postfix/strict
-  -o mynetworks=192.0.2.0/24
-  -o smtpd_sasl_auth_enable=yes
-  -o smtpd_client_restrictions=reject_unknown_client_hostname
-  -o smtpd_hard_error_limit=4
-  -o smtpd_soft_error_limit=2
-  -o smtpd_error_sleep_time=0
-127.0.0.1:{postscreen} inet n - n - 1 postscreen
-smtpd pass - - n - - smtpd
-127.0.0.1:{qmqpd} inet n - n - - qmqpd
-dnsblog unix - - n - 0 dnsblog
-tlsproxy unix - - n - 0 tlsproxy
-pickup unix n - n 60 1 pickup
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-proxywrite unix - - n - 1 proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-  -o syslog_name=postfix/$service_name
-loud unix - - n - 1 smtp -v
-tlsonly unix - - n - - smtp
-  -o smtp_tls_wrappermode=yes
-  -o smtp_tls_security_level=encrypt
-badlevel unix - - n - 1 smtp
-  -o smtp_tls_security_level=encrpyt
-badoption unix - - n - 1 smtp
-  -o smtp_connect_timeout=soon
-badchannel unix - - n - 1 smtpp
-showq unix n - n - - showq
-error unix - - n - - error
-retry unix - - n - - error
-discard unix - - n - - discard
-local unix - n n - - local
-virtual unix - n n - - virtual
-lmtp unix - - n - - lmtp
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-pipecat unix - n n - - pipe
-  flags=Rq user=nobody argv=/bin/cat
-pipefail unix - n n - - pipe
-  user=nobody argv=/bin/sh -c "echo 5.7.1 this is not wanted; exit 69"
-pipelater unix - n n - - pipe
-  user=nobody argv=/bin/sh -c "echo out of order; exit 75"
-pipekill unix - n n - - pipe
-  user=nobody argv=/bin/sh -c "kill -9 $$"
-pipeodd unix - n n - - pipe
-  user=nobody argv=/bin/sh -c "exit 37"
-pipenone unix - n n - - pipe
-  user=nobody argv=/nowhere/at-all
-piperoot unix - n n - - pipe
-  user=root argv=/bin/cat
-spawned unix - n n - 0 spawn
-  user=nobody argv=/bin/false
-postlog unix-dgram n - n - 1 postlogd
-"""
+_MASTER_CF = (Path(__file__).parent / "master.cf").read_text()
 
 _PORTS = ("smtpd", "submission", "smtps", "strict", "postscreen", "qmqpd")
 _STATUS = re.compile(r"status=([\w-]+)")
 
 
 class Syslog:
-    """The tree's /dev/log."""
+    """The syslog service on the tree's /dev/log."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -143,7 +67,7 @@ class Syslog:
 
 
 class Host:
-    """One release's Postfix, started when the with block is entered."""
+    """One release's Postfix, which runs during the with block."""
 
     def __init__(self, tree: Tree, main_cf: Mapping[str, str]) -> None:
         self.tree = tree
@@ -186,7 +110,7 @@ class Host:
             self._guardian.communicate()
 
     def _watch_over(self) -> None:
-        # Its input ends when this process does, however that comes about.
+        # Its input ends when this process ends for any reason.
         self._guardian = subprocess.Popen(
             ["/bin/sh", "-c", _GUARDIAN, "guardian", str(self.tree.root)],
             stdin=subprocess.PIPE,
@@ -234,7 +158,7 @@ class Host:
         path.chmod(mode)
 
     def configure(self, **changes: str) -> None:
-        """Write main.cf: the base with these changes. It is made to look old, for Postfix waits for a fresh one."""
+        """Write main.cf: the base with changes. Backdate it, because Postfix waits after a recent change."""
         parameters = {**self._base, **changes}
         self.write(f"{CONFIG}/main.cf", "".join(f"{name} = {value}\n" for name, value in parameters.items()))
         self.write(f"{CONFIG}/master.cf", _MASTER_CF.format(**self.ports))
@@ -254,7 +178,7 @@ class Host:
             self.reload()
 
     def table(self, name: str, text: str, tool: str = "postmap") -> str:
-        """Write and build a table; returns what names it in main.cf."""
+        """Write and build a table; return its name for main.cf."""
         self.write(f"{CONFIG}/{name}", text)
         self.run(tool, f"{self.table_type}:{CONFIG}/{name}")
         return f"{self.table_type}:{CONFIG}/{name}"
@@ -285,7 +209,7 @@ class Host:
         self.start()
 
     def reload(self) -> None:
-        """Reload, and wait until the master says so: mail sent before would meet the former settings."""
+        """Reload, and wait for master's log line: mail sent earlier would use the former settings."""
         before = self._reloads()
         self.run("postfix", "reload")
         wait_for(lambda: self._reloads() > before, what="the reload")
@@ -294,14 +218,14 @@ class Host:
         return sum("reload -- version" in line for line in [*self.log(), *self.syslog.lines])
 
     def empty_queue(self) -> None:
-        """Delete what is queued, until nothing is."""
+        """Delete queued mail until the queue is empty."""
         end = time.monotonic() + 10
         while self.queued() and time.monotonic() < end:
             self.run("postsuper", "-d", "ALL")
             time.sleep(0.1)
 
     def queued(self) -> list[str]:
-        """The ids of the queued mails."""
+        """Return the queue IDs of queued mail."""
         text = self.run("postqueue", "-j", check=False)
         return re.findall(r'"queue_id": "(\w+)"', text)
 
@@ -316,7 +240,7 @@ class Host:
         return [line for line in self.log() if containing in line]
 
     def status(self, recipient: str) -> str | None:
-        """The last delivery status of a recipient."""
+        """Return the last delivery status of a recipient."""
         found = [line for line in self.lines(f"to=<{recipient}>") if "status=" in line]
         match = _STATUS.search(found[-1]) if found else None
         return match[1] if match else None

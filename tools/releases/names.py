@@ -1,4 +1,4 @@
-"""A name server on loopback with a literal zone: nothing that a scene looks up leaves the machine."""
+"""A name server on loopback with a literal zone, so that no lookup of a scene leaves the machine."""
 
 import socket
 import struct
@@ -6,13 +6,13 @@ import threading
 from types import TracebackType
 from typing import Self
 
-ADDRESS = "127.9.9.53"  # a loopback address of our own: port 53 of the usual one may be taken
+ADDRESS = "127.9.9.53"  # port 53 of 127.0.0.1 may be in use
 
 _A, _PTR, _MX, _TXT = 1, 12, 15, 16
 _SERVFAIL, _NXDOMAIN = 2, 3
 _TYPES = {"A": _A, "PTR": _PTR, "MX": _MX, "TXT": _TXT}
 
-# A name without an entry does not exist; one with SERVFAIL cannot be looked up at all.
+# A name without an entry does not exist; the lookup of one with SERVFAIL fails.
 ZONE: dict[str, dict[str, list[str]]] = {
     "relay.example.test": {"A": ["127.0.0.1"]},
     "relay2.example.test": {"A": ["127.0.0.2", "127.0.0.1"]},
@@ -51,7 +51,7 @@ def _data(kind: str, value: str) -> bytes:
 
 
 def answer(query: bytes) -> bytes:
-    """The reply to one query, from the zone."""
+    """Return the reply to one query."""
     end, parts = 12, []
     while query[end]:
         parts.append(query[end + 1 : end + 1 + query[end]].decode("latin-1").lower())
@@ -71,11 +71,11 @@ def answer(query: bytes) -> bytes:
 
 
 class NameServer:
-    """Answers over UDP until the with block ends."""
+    """Answer queries over UDP during the with block."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        # Two runs side by side serve the same zone.
+        # Two concurrent runs serve the same zone.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._socket.bind((ADDRESS, 53))
         self._socket.settimeout(0.2)

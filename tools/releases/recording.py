@@ -1,4 +1,4 @@
-"""What of a day's log is kept: one line of each shape, with nothing of the machine that made it."""
+"""The lines of a day's log that are kept: one of each shape, without names of the recording machine."""
 
 import os
 import re
@@ -19,7 +19,7 @@ _SHAPES = (
 
 
 def shape(line: str) -> str:
-    """The line without what differs from one time to the next."""
+    """Return the line without parts that change from run to run, such as numbers and queue IDs."""
     record = parse_record(line)
     text = line if record is None else f"{record.instance}/{record.daemon} {record.severity}: {record.text}"
     for pattern, instead in _SHAPES:
@@ -28,7 +28,7 @@ def shape(line: str) -> str:
 
 
 def distinct(lines: list[str]) -> list[str]:
-    """The first line of each shape, in the log's order."""
+    """Return the first line of each shape, in the order of the log."""
     seen: set[str] = set()
     kept = []
     for line in lines:
@@ -39,7 +39,7 @@ def distinct(lines: list[str]) -> list[str]:
 
 
 def neutral(line: str) -> str:
-    """The line without this machine's name."""
+    """Replace this machine's name by `host`."""
     name = socket.gethostname()
     for own in {name, name.partition(".")[0], os.uname().nodename}:
         if own and own != "localhost":

@@ -1,4 +1,4 @@
-"""Scenes of settings gone wrong: tables missing, stale and corrupt, parameters misspelt, old defaults."""
+"""Scenes of wrong settings: missing, stale and corrupt tables, misspelt parameters, old defaults."""
 
 from tools.releases.host import CONFIG
 from tools.releases.stage import Stage, pause, scene
@@ -61,7 +61,7 @@ def tables(stage: Stage) -> None:
         host.table("routes", "routed.test smtp:[relay.example.test]\nx.test discard:\n")
         stage.send("route2@dest.test")
         stage.send("route3@x.test")
-    host.write(_file(stage, "passwd"), "this is no table\n" * 100)
+    host.write(_file(stage, "passwd"), "this is not a table\n" * 100)
     with host.configured(smtp_sasl_password_maps=table):
         stage.submit("corrupt@dest.test")
         pause(1.5)

@@ -1,4 +1,4 @@
-"""Scenes on the host itself: local delivery, the queue's tools, bounces, and Postfix's own comings and goings."""
+"""Scenes on the host: local delivery, queue tools, bounces, and starts and stops of Postfix."""
 
 from tests.support import Fault
 from tools.releases.host import CONFIG
@@ -22,7 +22,7 @@ def local(stage: Stage) -> None:
     stage.send("anna@local.test", head="Delivered-To: anna@local.test\n", sender="app@local.test")
     stage.host.write("/home/anna/.forward", "|/bin/false\n")
     stage.send("anna@host.example.test")
-    stage.host.write("/home/anna/.forward", "somebody@dest.test, \\anna\n")
+    stage.host.write("/home/anna/.forward", "other@dest.test, \\anna\n")
     stage.send("anna@localhost")
     stage.host.tree.path("/home/anna/.forward").unlink()
     with stage.host.configured(mailbox_command="/bin/false", luser_relay="lost@dest.test"):

@@ -1,4 +1,4 @@
-"""Scenes of sending: ordinary mail through the relay, and every way in which the relay or the path to it fails."""
+"""Scenes of sending: ordinary mail through the relay, and failures of the relay and of the path to it."""
 
 import smtplib
 import ssl
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.support import CA, Fault, Relay
 from tools.releases.host import CONFIG
-from tools.releases.rude import scripted
+from tools.releases.misbehaving_server import scripted
 from tools.releases.stage import SCENES, SENDER, Play, Scene, Stage, pause, scene
 
 _GREET = b"220 relay.example.test ESMTP\r\n"
@@ -90,7 +90,7 @@ def offer_noted(stage: Stage) -> None:
         stage.send("offer@dest.test", expect="bounced")
 
 
-@scene("AUTH PLAIN only, LOGIN only, and a mechanism that nobody here has", "SASL authentication failed")
+@scene("AUTH PLAIN only, LOGIN only, and an unsupported mechanism", "SASL authentication failed")
 def mechanisms(stage: Stage) -> None:
     for mechanism in ("PLAIN", "LOGIN"):
         stage.relay.mechanisms = (mechanism,)
@@ -378,7 +378,7 @@ def two_hosts(stage: Stage) -> None:
 
 @scene("a relay that greets with our own name, or is us", "with my own hostname", "loops back to myself")
 def own_name(stage: Stage) -> None:
-    # Postfix looks for itself on port 25 only.
+    # Postfix detects its own name on port 25 only.
     here = f"127.9.{stage.relay.port % 250 + 1}.25"
     greets = scripted(b"220 host.example.test ESMTP\r\n", {b"EHLO": b"250 host.example.test\r\n"})
     with stage.next_hop(greets, here, 25):
@@ -387,7 +387,7 @@ def own_name(stage: Stage) -> None:
         stage.send("myself2@dest.test")
 
 
-@scene("a relay that is no mail server, or talks nonsense", "Protocol error", "timed out while")
+@scene("a relay that is not a mail server, or replies nonsense", "Protocol error", "timed out while")
 def nonsense(stage: Stage) -> None:
     servers = (
         scripted(b"HTTP/1.1 400 Bad Request\r\n\r\n", {b"": b"nonsense\r\n"}),

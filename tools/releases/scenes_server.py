@@ -1,4 +1,4 @@
-"""Scenes of receiving: clients good and bad at smtpd, submission, postscreen and qmqpd, filters and policies."""
+"""Scenes of receiving: well-behaved and misbehaving clients of smtpd, submission, postscreen and qmqpd, filters, policies."""
 
 import base64
 import contextlib
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tests.support import Fault
 from tools.releases.host import CONFIG
-from tools.releases.rude import crowd, milter, serving, session, talk
+from tools.releases.misbehaving_server import crowd, milter, serving, session, talk
 from tools.releases.stage import SENDER, Stage, pause, scene
 
 _EHLO = b"EHLO client.example.test"
@@ -69,7 +69,7 @@ def refusals(stage: Stage) -> None:
     "improper command pipelining|command pipelining after",
     "non-SMTP command",
 )
-def rude_clients(stage: Stage) -> None:
+def misbehaving_clients(stage: Stage) -> None:
     port = stage.port("smtpd")
     full = [_EHLO + b"\r\n", None, _MAIL + b"\r\n", None, _RCPT + b"\r\n", None, b"DATA\r\n", None]
     talk(port)

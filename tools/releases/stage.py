@@ -1,4 +1,4 @@
-"""What the scenes have in common: the host, the relay it sends to, and how mail is handed in and waited for."""
+"""Shared parts of the scenes: the host, its relay, and functions that submit mail and wait for its status."""
 
 import contextlib
 import time
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from tests.support import CA, Relay, wait_for
 from tools.releases.host import CONFIG, LOG, NAME, Host
+from tools.releases.misbehaving_server import serving, session
 from tools.releases.names import NameServer
-from tools.releases.rude import serving, session
 from tools.releases.tree import Tree
 
 SENDER = "app@client.example.test"
 _TIMEOUT = 25.0
 
 _ALIASES = """\
-root: somebody@dest.test
+root: other@dest.test
 postmaster: /dev/null
 list: one@dest.test, two@dest.test, /var/mail/list
 pipe: "|/bin/cat >/dev/null"
@@ -60,7 +60,7 @@ virtual.test virtual:
 
 
 def main_cf(release: tuple[int, ...], relay_port: int) -> dict[str, str]:
-    """The settings of an ordinary relay host, with a patience of seconds instead of minutes."""
+    """Return the settings of an ordinary relay host, with timeouts of seconds instead of minutes."""
     return {
         "compatibility_level": "3.6" if release >= (3, 6) else "2",
         "maillog_file": LOG,
@@ -122,7 +122,7 @@ def _tables(host: Host, ca: CA, relay_port: int) -> None:
     host.write(f"{CONFIG}/ca.pem", ca.pem.decode())
     host.write(f"{CONFIG}/transport", _TRANSPORTS.format(relay=relay_port))
     host.write(f"{CONFIG}/sasl_passwd", f"[relay.example.test]:{relay_port} user:secret\n", 0o600)
-    host.write(f"{CONFIG}/virtual", "info@alias.test somebody@dest.test\nring@alias.test ring@alias.test\n")
+    host.write(f"{CONFIG}/virtual", "info@alias.test other@dest.test\nring@alias.test ring@alias.test\n")
     host.write(f"{CONFIG}/mailboxes", "anna@virtual.test anna\nbert@virtual.test bert/\n")
     host.run("install", "-d", "-o", "1000", "-g", "1000", "/var/mail/virtual")
     host.table("aliases", _ALIASES, tool="postalias")
@@ -139,13 +139,13 @@ def _tables(host: Host, ca: CA, relay_port: int) -> None:
 
 @dataclass
 class Stage:
-    """The running host, its relay, and the authority that both trust."""
+    """The running host, its relay, and the certificate authority of both."""
 
     host: Host
     relay: Relay
     ca: CA
     mails: int
-    mark: int = 0  # where in the log the scene began, and in the system's
+    mark: int = 0  # positions in the log and in the system log where the scene began
     mark_syslog: int = 0
     throttled: int = 0
 
@@ -160,7 +160,7 @@ class Stage:
         body: str = "A test.\n",
         options: str = "",
     ) -> None:
-        """Hand in one mail by sendmail."""
+        """Submit one mail with sendmail."""
         text = f"From: {sender}\nTo: {recipients[0]}\nSubject: Test\n{head}\n{body}"
         arguments = ["sendmail", "-i", *options.split(), "-f", sender, "--", *recipients]
         self.host.run(*arguments, stdin=text.encode())
@@ -173,7 +173,7 @@ class Stage:
         head: str = "",
         body: str = "Hello.\n",
     ) -> None:
-        """Hand in one mail and wait until each recipient has a status, of this kind if one is expected."""
+        """Submit one mail and wait until each recipient has a status, or the expected one."""
         self.submit(*recipients, sender=sender, head=head, body=body)
         for recipient in recipients:
             self.arrives(recipient, expect)
@@ -183,11 +183,11 @@ class Stage:
         assert expect in (None, got), f"{recipient}: {got}, not {expect}"
 
     def says(self, text: str, times: int = 1, timeout: float = _TIMEOUT) -> None:
-        """Wait until the log has this text so often since the scene began."""
+        """Wait until the scene's log holds the text `number` times."""
         wait_for(lambda: len(self.since(text)) >= times, timeout, f"{text!r} in the log")
 
     def begin(self) -> None:
-        """From here on the log is the next scene's."""
+        """Start the log of the next scene here."""
         self.mark, self.mark_syslog = len(self.host.log()), len(self.host.syslog.lines)
 
     def since(self, text: str) -> list[str]:
@@ -197,7 +197,7 @@ class Stage:
     def smtp(
         self, recipient: str, *, sender: str = SENDER, port: str = "smtpd", source: str = "127.0.0.1"
     ) -> bytes:
-        """Hand in one mail by SMTP, and return all that the host replied."""
+        """Submit one mail by SMTP; return the host's replies."""
         return session(
             self.port(port),
             b"EHLO client.example.test",
@@ -217,7 +217,7 @@ class Stage:
         port: int = 0,
         changes: Mapping[str, str] | None = None,
     ) -> Iterator[int]:
-        """Run with a server that behaves like this as the relay, without TLS and AUTH."""
+        """Use a server with this behaviour as the relay, without TLS and AUTH."""
         with serving(handle, host, port) as port:
             name = "relay.example.test" if host == "127.0.0.1" else host
             plain = {"smtp_tls_security_level": "none", "smtp_sasl_auth_enable": "no"}
@@ -225,19 +225,19 @@ class Stage:
                 yield port
 
     def smtp_tls(self, *commands: bytes) -> bytes:
-        """As smtp, on the port that is encrypted from the first byte."""
+        """Do as `smtp` does, on the port with implicit TLS."""
         return session(self.port("smtps"), b"EHLO client.example.test", *commands, b"QUIT", tls=True)
 
     def clean(self) -> None:
-        """An empty queue, with no destination set aside."""
+        """Empty the queue, and end the delay of throttled destinations."""
         self.host.empty_queue()
         if (throttled := len(self.host.lines("throttling"))) > self.throttled:
-            self.host.restart()  # for a minute the master would not start such a program again
+            self.host.restart()  # master would wait a minute before it starts the program again
             self.throttled = throttled
         self.host.run("postqueue", "-f")
 
     def recover(self) -> None:
-        """After a scene that failed: the usual settings, a mended relay, an empty queue, a running Postfix."""
+        """Restore the usual settings and relay, an empty queue and a running Postfix after a failed scene."""
         self.relay.faults, self.relay.refuse, self.relay.no_starttls = [], False, False
         self.relay.mechanisms = ("PLAIN", "LOGIN")
         self.relay.certificate = self.ca.server_context("relay.example.test")
@@ -248,7 +248,7 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(release: str, cache: Path, mails: int) -> Iterator[Stage]:
-    """Make the release's tree if need be, and start its Postfix with a relay."""
+    """Make the release's tree if it is missing, and run its Postfix with a relay."""
     tree = Tree(release, cache)
     tree.make()
     ca = CA()
@@ -266,7 +266,7 @@ Play = Callable[[Stage], None]
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene: what happens, from which Postfix on, the texts its log must show, and whether it is verbose."""
+    """One scene: its function, its first release of Postfix, the texts that its log must show, and whether it is verbose."""
 
     title: str
     play: Play
@@ -286,7 +286,7 @@ SCENES: list[Scene] = []
 def scene(
     title: str, *shows: str, since: tuple[int, int] = (0, 0), verbose: bool = False
 ) -> Callable[[Play], Play]:
-    """Put a function into the table of scenes. `shows` are texts that this scene's log must hold."""
+    """Add a function to the table of scenes; its log must hold the texts in `shows`."""
 
     def enter(play: Play) -> Play:
         SCENES.append(Scene(title, play, shows, since, verbose))
@@ -296,5 +296,5 @@ def scene(
 
 
 def pause(seconds: float) -> None:
-    """For a state that no log line announces."""
+    """Sleep: no log line announces the state that the scene waits for."""
     time.sleep(seconds)

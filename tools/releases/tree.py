@@ -1,6 +1,6 @@
-"""A Debian release's Postfix in a folder of its own, made by debootstrap once and kept in a cache.
+"""A Debian release with its Postfix in a directory, made by debootstrap once and kept in a cache.
 
-Only the file system is separate (chroot): loopback is the machine's, where the test bed's relay listens. Nothing is mounted.
+Only the file system is separate (chroot). Loopback is the machine's, where the test relay listens. Nothing is mounted.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def default_cache() -> Path:
-    """The folder of the trees: POSTWARD_RELEASES, or postward-releases in the user's cache."""
+    """Return the directory of the trees: POSTWARD_RELEASES, or postward-releases in the user's cache."""
     chosen = os.environ.get("POSTWARD_RELEASES")
     if chosen:
         return Path(chosen)
@@ -38,26 +38,26 @@ def default_cache() -> Path:
 
 
 def mirror(sources: Path = Path("/etc/apt")) -> str:
-    """The archive that this machine's own apt uses for its main component."""
+    """Return the archive that this machine's apt uses for the main component."""
     files = [sources / "sources.list", *sorted((sources / "sources.list.d").glob("*"))]
     lines = [line for file in files if file.is_file() for line in file.read_text().splitlines()]
     uris = [line.split()[1] for line in lines if line.startswith("URIs: ")]
-    uris += [found[1] for line in lines if (found := _ONE_LINE.match(line))]
+    uris += [match[1] for line in lines if (match := _ONE_LINE.match(line))]
     for uri in uris:
         if uri.rstrip("/").endswith("/debian"):
             return uri
-    raise PostfixError("no Debian archive in apt's sources: name one in /etc/apt/sources.list")
+    raise PostfixError("no Debian archive in apt's sources; add one to /etc/apt/sources.list")
 
 
 class Tree:
-    """One release's folder."""
+    """The directory of one release."""
 
     def __init__(self, release: str, cache: Path) -> None:
         self.release = release
         self.root = cache / release
 
     def make(self) -> None:
-        """Fetch and unpack the release unless that was done before; a broken attempt is thrown away."""
+        """Fetch and unpack the release unless it exists; the rest of a failed attempt is deleted."""
         if self.root.is_dir():
             return
         debootstrap = shutil.which("debootstrap", path=_PATH)
@@ -74,24 +74,22 @@ class Tree:
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, check=False
             ).returncode
         if code != 0:
-            said = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
-            raise PostfixError(f"debootstrap {self.release}: exit status {code}:\n{said}")
+            output = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+            raise PostfixError(f"debootstrap {self.release}: exit status {code}:\n{output}")
         partial.rename(self.root)
 
     def path(self, inside: str) -> Path:
         return self.root / inside.lstrip("/")
 
     def command(self, *arguments: str) -> list[str]:
-        """The same command, to be run inside."""
+        """Return the command line that runs a command inside."""
         chroot = shutil.which("chroot", path=_PATH) or "chroot"
         return [chroot, str(self.root), *arguments]
 
     def run(self, *arguments: str, stdin: bytes = b"", check: bool = True) -> str:
-        """Run a command inside and return what it printed on both outputs."""
+        """Run a command inside; return its standard output and standard error."""
         out_path = self.root / "tmp" / f"out.{os.getpid()}"
-        with out_path.open(
-            "w+b"
-        ) as out:  # a file: a daemon that keeps the output open must not keep us waiting
+        with out_path.open("w+b") as out:  # a file: a daemon may keep the output open
             done = subprocess.run(
                 self.command(*arguments),
                 input=stdin,
@@ -103,11 +101,11 @@ class Tree:
                 check=False,
             )
             out.seek(0)
-            said = out.read().decode(errors="replace")
+            output = out.read().decode(errors="replace")
         out_path.unlink()
         if check and done.returncode != 0:
-            raise PostfixError(f"{' '.join(arguments)}: exit status {done.returncode}: {said.strip()}")
-        return said
+            raise PostfixError(f"{' '.join(arguments)}: exit status {done.returncode}: {output.strip()}")
+        return output
 
     def pids(self) -> list[int]:
         """List the processes whose file system root is this tree, or that work inside it."""

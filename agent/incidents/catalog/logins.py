@@ -250,7 +250,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         id="login-smtp-auth-disabled",
         title="SMTP AUTH is disabled for this tenant or mailbox",
-        cause=Cause.AUTH_REJECTED,
+        cause=Cause.AUTH_MECHANISM,
         text=pattern("SmtpClientAuthentication is disabled|smtp_auth_disabled"),
         candidates=(
             Candidate(
@@ -265,8 +265,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         id="login-basic-retired",
         title="the relay does not accept passwords any more",
-        cause=Cause.AUTH_REJECTED,
-        text=pattern(r"5\.7\.30|Basic authentication is not supported"),
+        cause=Cause.AUTH_MECHANISM,
+        text=pattern(r"5\.7\.30|[Bb]asic authentication is (?:not supported|disabled)"),
         candidates=(
             Candidate(
                 id="tenant",

@@ -1,22 +1,39 @@
-"""What cleanup(8) logs: src/cleanup of the Postfix source."""
+"""Rules for the way into the queue: pickup(8), cleanup(8) and trivial-rewrite(8), each in its folder of the Postfix source."""
 
 from typing import Final
 
-from postward.parsers.delivery import DELIVERY
+from postward.parsers.daemons.delivery import DELIVERY
 from postward.parsers.events import (
     ClientVerdict,
+    ConfigurationProblem,
     ContentAction,
     LookupFailed,
     MessageId,
     MessageRefused,
+    PickedUp,
     QueueNote,
     Removed,
 )
-from postward.parsers.grammar import AFTER_TEXT, ENVELOPE, QUEUE_ID, until
+from postward.parsers.grammar import ADDRESS, AFTER_TEXT, ENVELOPE, QUEUE_ID, until
 from postward.parsers.rules import Rule, problem, rule
 
-RULES: Final[tuple[Rule, ...]] = (
-    # A stranger chooses the value, so everything to the end of the line belongs to it.
+PICKUP: Final[tuple[Rule, ...]] = (
+    rule(
+        rf"(?P<queue_id>{QUEUE_ID}): uid=(?P<uid>[0-9]++) from=<(?P<from_>{ADDRESS})>"
+        rf"(?: orig_id=(?P<orig_id>{QUEUE_ID}))?",
+        PickedUp,
+        "pickup/pickup.c",
+    ),
+    # pickup prints the sender unchanged, so a lone quote is possible.
+    rule(
+        rf"(?P<queue_id>{QUEUE_ID}): uid=(?P<uid>[0-9]++) from=<(?P<from_>.*)>(?: orig_id=(?P<orig_id>{QUEUE_ID}))?",
+        PickedUp,
+        "pickup/pickup.c",
+    ),
+)
+
+CLEANUP: Final[tuple[Rule, ...]] = (
+    # A remote sender chooses the value, so it extends to the end of the line.
     rule(rf"(?P<queue_id>{QUEUE_ID}): message-id=(?P<message_id>.*)", MessageId, "cleanup/cleanup_message.c"),
     rule(
         rf"(?P<queue_id>{QUEUE_ID}): (?=resent-message-id=(?P<message_id>.*))(?P<resent>resent-).*",
@@ -24,8 +41,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "cleanup/cleanup_message.c",
     ),
     rule(rf"(?P<queue_id>{QUEUE_ID}): removed(?: \((?P<why>.*)\))?", Removed, "cleanup/cleanup_api.c"),
-    # A header or a line of the body is quoted before the fields that Postfix adds, so the last place where
-    # these fit is theirs. A text of the table's own that holds a ">" is left to the rule after.
+    # A quoted header or body line comes before the fields that Postfix adds, so the last place that fits starts them.
+    # The next rule takes a text of the table that holds a ">".
     rule(
         rf"(?P<queue_id>{QUEUE_ID}): (?P<action>[\w-]+): (?P<part>header|body|content|mime-error) (?P<content>.*)"
         rf" from (?P<origin>[^\s;]++);{ENVELOPE}(?:: (?P<text>[^>]*+))?",
@@ -74,5 +91,14 @@ RULES: Final[tuple[Rule, ...]] = (
         rf"(?P<queue_id>{QUEUE_ID}): (?P<text>unexpected .*|ignoring .*|.* in input from .*)",
         QueueNote,
         "cleanup/cleanup.c",
+    ),
+)
+
+REWRITE: Final[tuple[Rule, ...]] = (
+    problem(r"(?P<table>\w+) lookup failure", LookupFailed, "trivial-rewrite/resolve.c"),
+    problem(
+        r"(?P<text>do not list domain .* in BOTH .*)",
+        ConfigurationProblem,
+        "trivial-rewrite/resolve.c",
     ),
 )

@@ -1,8 +1,8 @@
-"""What local(8), virtual(8) and pipe(8) log besides delivery records: their folders in the Postfix source."""
+"""Rules for local(8), virtual(8) and pipe(8): src/local, src/virtual and src/pipe of the Postfix source."""
 
 from typing import Final
 
-from postward.parsers.delivery import DELIVERY
+from postward.parsers.daemons.delivery import DELIVERY
 from postward.parsers.events import ConfigurationProblem
 from postward.parsers.rules import Rule, problem
 

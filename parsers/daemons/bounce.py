@@ -1,4 +1,4 @@
-"""What bounce(8), defer(8) and trace(8) log: src/bounce of the Postfix source."""
+"""Rules for bounce(8), defer(8) and trace(8): src/bounce of the Postfix source."""
 
 from typing import Final
 

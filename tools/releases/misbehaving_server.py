@@ -1,4 +1,4 @@
-"""The strangers of a mail host's day: servers and clients that do not keep to the protocol, and a mail filter."""
+"""Servers and clients that violate the protocol, and a mail filter."""
 
 import contextlib
 import re
@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-# What a client says, one item at a time: bytes are sent, a number is a pause in seconds, None awaits a reply.
+# One step of a client: bytes are sent, a number is a pause in seconds, None waits for a reply.
 Line = bytes | float | None
 
 _FINAL = re.compile(rb"^\d{3}(?: .*)?\n\Z", re.MULTILINE)
@@ -19,12 +19,12 @@ Script = dict[bytes, bytes]
 
 
 def talk(port: int, *lines: Line, source: str = "127.0.0.1", tls: bool = False) -> bytes:
-    """Say these lines to a server and hang up; returns all that it answered."""
+    """Send lines to a server and disconnect; return its replies."""
     heard = b""
     with socket.create_connection(("127.0.0.1", port), timeout=15, source_address=(source, 0)) as raw:
         link: socket.socket = raw
         if tls:
-            link = _no_questions().wrap_socket(raw, server_hostname="host.example.test")
+            link = _unverified().wrap_socket(raw, server_hostname="host.example.test")
         with contextlib.suppress(OSError):
             for line in lines:
                 if isinstance(line, bytes):
@@ -39,7 +39,7 @@ def talk(port: int, *lines: Line, source: str = "127.0.0.1", tls: bool = False) 
 
 
 def session(port: int, *commands: bytes, source: str = "127.0.0.1", tls: bool = False) -> bytes:
-    """As talk, an orderly client: waits for the greeting and for the reply to each command."""
+    """Talk as a well-behaved client: wait for the greeting and for the reply to each command."""
     lines: list[Line] = [None]
     for command in commands:
         lines += [command + b"\r\n", None]
@@ -47,7 +47,7 @@ def session(port: int, *commands: bytes, source: str = "127.0.0.1", tls: bool = 
 
 
 def crowd(port: int, number: int, source: str = "127.0.0.1") -> None:
-    """So many clients at once, each of which hears the greeting and stays a while."""
+    """Connect `number` clients at once; each waits for the greeting and stays 1.5 s."""
     clients = [
         threading.Thread(target=talk, args=(port, None, 1.5), kwargs={"source": source})
         for _ in range(number)
@@ -59,7 +59,7 @@ def crowd(port: int, number: int, source: str = "127.0.0.1") -> None:
 
 
 def _reply(link: socket.socket) -> bytes:
-    """One reply, to its last line: postscreen sends the first line of its greeting a while before the last."""
+    """Read one reply to its last line: postscreen delays the last line of its greeting."""
     data = b""
     while not _FINAL.search(data):
         more = link.recv(65536)
@@ -69,7 +69,7 @@ def _reply(link: socket.socket) -> bytes:
     return data
 
 
-def _no_questions() -> ssl.SSLContext:
+def _unverified() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -78,7 +78,7 @@ def _no_questions() -> ssl.SSLContext:
 
 @contextlib.contextmanager
 def serving(handle: Callable[[socket.socket], None], host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
-    """Run a server on loopback, on a free port unless one is given, for the length of a with block."""
+    """Run a server on loopback during the with block, on a free port unless one is given."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -100,7 +100,7 @@ def serving(handle: Callable[[socket.socket], None], host: str = "127.0.0.1", po
 
 
 def scripted(greeting: bytes, replies: Script) -> Callable[[socket.socket], None]:
-    """A server that greets so and answers a command by its first word; anything else gets the reply to b""."""
+    """Return a server with this greeting and a reply for each verb; other verbs get the reply to b""."""
 
     def handle(link: socket.socket) -> None:
         link.settimeout(15)
@@ -121,7 +121,7 @@ def scripted(greeting: bytes, replies: Script) -> Callable[[socket.socket], None
 
 
 def milter(stage: bytes, verdict: bytes, extra: bytes = b"") -> Callable[[socket.socket], None]:
-    """A mail filter that gives this verdict at this stage (the protocol's letters), and consents to all else."""
+    """Return a mail filter with this verdict at this stage (letters of the protocol) that accepts everything else."""
 
     def handle(link: socket.socket) -> None:
         link.settimeout(15)
@@ -131,11 +131,11 @@ def milter(stage: bytes, verdict: bytes, extra: bytes = b"") -> Callable[[socket
                 return
             length, command = struct.unpack(">Ic", head)
             body = _exactly(link, length - 1)
-            if command == b"O":  # version and actions as the mail server has them, and every step is wanted
+            if command == b"O":  # the server's version and actions, and every step
                 _packet(link, b"O", body[:8] + bytes(4))
             elif command == b"Q":
                 return
-            elif command not in b"AD":  # neither "abort" nor a macro's definition is answered
+            elif command not in b"AD":  # "abort" and macro definitions have no reply
                 if command == stage and extra:
                     _packet(link, extra[:1], extra[1:])
                 _packet(link, *((verdict[:1], verdict[1:]) if command == stage else (b"c", b"")))

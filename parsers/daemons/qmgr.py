@@ -1,8 +1,8 @@
-"""What qmgr(8) and its forerunners log: src/qmgr of the Postfix source."""
+"""Rules for qmgr(8), oqmgr(8) and nqmgr(8): src/qmgr and src/oqmgr of the Postfix source."""
 
 from typing import Final
 
-from postward.parsers.delivery import DELIVERY
+from postward.parsers.daemons.delivery import DELIVERY
 from postward.parsers.events import (
     Backlog,
     Expired,
@@ -27,7 +27,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "global/opened.c",
     ),
     rule(rf"(?P<queue_id>{QUEUE_ID}): removed", Removed, "qmgr/qmgr_active.c"),
-    # The unquoted form of before 3.5, where a sender may hold a lone quote.
+    # Before 3.5 the sender is not quoted and may hold a lone quote.
     rule(
         rf"(?P<queue_id>{QUEUE_ID}): from=<(?P<from_>.*)>, size=(?P<size>[0-9]++),"
         r" nrcpt=(?P<nrcpt>[0-9]++) \(queue active\)",
@@ -41,7 +41,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     *DELIVERY,
     rule(rf"(?P<queue_id>{QUEUE_ID}): skipped, still being delivered", Skipped, "qmgr/qmgr_message.c"),
-    # Only with qmgr's own debugging parameters, such as destination_concurrency_feedback_debug.
+    # Logged only with debugging parameters of qmgr, such as destination_concurrency_feedback_debug.
     rule(
         r"(?P<text>\w+: (?:queue \S+: limit .*|feedback .*|\S+ feedback type .*))",
         Statistics,
@@ -81,7 +81,7 @@ RULES: Final[tuple[Rule, ...]] = (
     problem(
         rf"(?P<queue_id>{QUEUE_ID}): (?P<text>message rejected: .*)", MessageRefused, "qmgr/qmgr_message.c"
     ),
-    # qmgr_entry.c follows its complaint about a backlog with advice in several lines.
+    # qmgr_entry.c continues its warning about a backlog with advice in several lines.
     problem(
         r"(?P<text>this may slow down other mail deliveries|you may need to .*|please avoid flushing .*|(?:you|the) .*"
         r" (?:transport|mail deliveries|process limit|queue).*)",

@@ -1,4 +1,4 @@
-"""What postscreen(8), dnsblog(8) and tlsproxy(8) log: their folders in the Postfix source."""
+"""Rules for postscreen(8), dnsblog(8) and tlsproxy(8): their folders in the Postfix source."""
 
 from typing import Final
 
@@ -47,7 +47,7 @@ POSTSCREEN: Final[tuple[Rule, ...]] = (
         Screened,
         "postscreen/postscreen_smtpd.c",
     ),
-    # The client chose all of from, to and helo; none of them can reach the fields before.
+    # The client chooses from, to and helo. None of them can extend into an earlier field.
     rule(
         rf"(?P<queue_id>{QUEUE_ID}): (?P<action>[\w-]+): (?P<stage>\S+) from {_CLIENT}: (?P<text>{until(';', ' from=<')})"
         rf"(?:; from=<(?P<from_>{until('>', ', to=<')})>, to=<(?P<to>{until('>', ', proto=')})>, proto=(?P<proto>[^,]*+)"

@@ -1,9 +1,8 @@
-"""Postfix's own phrases: how each reason that Postfix words itself begins, what caused it, at which step.
+"""Postfix's own phrases: the start of each reason that Postfix composes, its cause and its step.
 
-One literal table. A pattern is matched at the start of a reason only, because the start is the part that only
-Postfix writes; the few that look for an error of the system further on come after all that quote a server.
-Where the cause or the step follows from a word inside (an error of the system, the command that was answered),
-the table names the function that reads it.
+Patterns match at the start of a reason only, because Postfix writes the start. Patterns that find a system error further
+on come after those of quoted replies. A row names a function if the cause or the step depends on a system error or on
+the command that was answered.
 """
 
 import re
@@ -11,15 +10,15 @@ from collections.abc import Callable
 from functools import cache
 from typing import Final, NamedTuple
 
-from postward.parsers.causes import Cause
-from postward.parsers.reply import phrase_cause, read_reply, reply_cause
+from postward.parsers.cause.causes import Cause
+from postward.parsers.cause.reply import auth_cause, read_reply, reply_cause, text_cause
 
 _Match = re.Match[str]
 Decide = Callable[[_Match, str | None], Cause | None]
 
 
 class Phrase(NamedTuple):
-    """The start of a reason, its cause (or who decides it), and the step it belongs to."""
+    """The start of a reason, with its cause and step, or the functions that decide them."""
 
     text: str
     cause: Cause | Decide
@@ -27,7 +26,7 @@ class Phrase(NamedTuple):
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """Compiled when it is first needed: all of them take as long as reading three thousand lines."""
+        """The compiled pattern. Compiling all takes as long as reading 3,000 lines, so each waits for its first use."""
         return _compile(self.text)
 
 
@@ -36,7 +35,7 @@ def _compile(text: str) -> re.Pattern[str]:
     return re.compile(text, re.DOTALL)
 
 
-# strerror(3) as glibc, musl and the BSDs word it.
+# strerror(3) of glibc, musl and the BSDs.
 _SYSTEM_ERRORS: Final[tuple[tuple[str, Cause], ...]] = (
     ("refused", Cause.REFUSED),
     ("timed out", Cause.TIMEOUT),
@@ -55,10 +54,10 @@ _SYSTEM_ERRORS: Final[tuple[tuple[str, Cause], ...]] = (
 
 
 def system_error_cause(error: str) -> Cause:
-    """What a failed connect() says; whatever else it says, there is no way to that address."""
-    words = error.casefold()
-    for word, cause in _SYSTEM_ERRORS:
-        if word in words:
+    """Return the cause of a failed connect(): `unreachable` for any error that is not in the table."""
+    error = error.casefold()
+    for text, cause in _SYSTEM_ERRORS:
+        if text in error:
             return cause
     return Cause.UNREACHABLE
 
@@ -68,25 +67,13 @@ def _connect(match: _Match, _dsn: str | None) -> Cause:
 
 
 def _auth_reply(match: _Match, dsn: str | None) -> Cause:
-    """A reply to AUTH. Providers word refused credentials in many ways; the codes are enough."""
-    reply = read_reply(match["reply"], "auth", dsn)
-    if reply.code in ("504", "503") or reply.subject == (5, 4):
-        return Cause.AUTH_MECHANISM
-    if (
-        reply.code == "538"
-        or reply.subject in ((7, 10), (7, 11))
-        or (reply.code == "530" and "starttls" in reply.words)
-    ):
-        return Cause.TLS_REQUIRED
-    if reply.code == "432" or reply.code[:1] == "5":
-        return Cause.AUTH_REJECTED
-    return Cause.AUTH_TEMPORARY
+    return auth_cause(read_reply(match["reply"], "auth", dsn))
 
 
 def _greeting(match: _Match, dsn: str | None) -> Cause:
-    """A refusal before MAIL FROM: only a block list or our HELO name is a better class than the refusal."""
+    """A refusal before MAIL FROM: a block list or the HELO name, if the reply names them."""
     reply = read_reply(match["reply"], "connect", dsn)
-    return phrase_cause(reply, Cause.HELO_REJECTED, Cause.BLOCKED) or Cause.GREETING_REFUSED
+    return text_cause(reply, Cause.HELO_REJECTED, Cause.BLOCKED) or Cause.GREETING_REFUSED
 
 
 _COMMANDS: Final[tuple[tuple[str, str, str], ...]] = (
@@ -113,12 +100,11 @@ def _command(match: _Match) -> tuple[str, str]:
     return "", "data"  # RSET, QUIT, or cut off
 
 
-def _said(match: _Match, dsn: str | None) -> Cause | None:
-    reply = read_reply(match["reply"], _command(match)[0], dsn)
-    return reply_cause(reply)
+def _command_reply(match: _Match, dsn: str | None) -> Cause | None:
+    return reply_cause(read_reply(match["reply"], _command(match)[0], dsn))
 
 
-def _said_step(match: _Match) -> str:
+def _command_step(match: _Match) -> str:
     return _command(match)[1]
 
 
@@ -144,27 +130,31 @@ def _phase(match: _Match) -> str:
 
 
 _AUTH_FAILED: Final = r"SASL (?:\[CACHED\] )?authentication failed"
-_SAID: Final = r"host \S+ said: (?P<reply>.*)"
+_HOST_SAID: Final = r"host \S+ said: (?P<reply>.*)"
 
 PHRASES: Final[tuple[Phrase, ...]] = (
     # smtp/smtp_connect.c, dns/dns_lookup.c, smtp/smtp_addr.c
     Phrase(r"connect to (?P<peer>[^\s\[\]]*+\[[^\]]*+\](?::[\w-]+)?): (?P<error>.*)", _connect, "connect"),
     Phrase(r"(?:Host or domain name not found\. )?Name service error for name=", Cause.DNS, "dns"),
     Phrase(r"Host or domain name not found|Host found but no data record", Cause.DNS, "dns"),
-    Phrase(r"unable to look up host |unable to find primary relay for |\S+: host not found", Cause.DNS, "dns"),
+    Phrase(
+        r"unable to look up host |unable to find primary relay for |\S+: host not found", Cause.DNS, "dns"
+    ),
     Phrase(r"Domain \S+ does not accept mail \(nullMX\)", Cause.RECIPIENT_REJECTED, "dns"),
     Phrase(r"DNSSEC |TLSA lookup error for |no (?:MX|SRV) host for ", Cause.DNS, "dns"),
     Phrase(r"mail for .* loops back to myself|mail forwarding loop for ", Cause.LOOP, "connect"),
     Phrase(r".{0,40}(?:hopcount exceeded|too many hops)", Cause.LOOP, "queue"),
-    Phrase(r"all network protocols are disabled|[Ss]erver configuration error", Cause.LOCAL_CONFIG, "connect"),
+    Phrase(
+        r"all network protocols are disabled|[Ss]erver configuration error", Cause.LOCAL_CONFIG, "connect"
+    ),
     Phrase(r"server unavailable or unable to receive mail", Cause.LOCAL_CONFIG, "connect"),
     # smtp/smtp_proto.c, smtp/smtp_trouble.c
     Phrase(r"host \S+ refused to talk to me: (?P<reply>.*)", _greeting, "greeting"),
-    Phrase(rf"{_SAID} \(in reply to (?P<command>[\w /-]+)\)\Z", _said, _said_step),
-    Phrase(rf"{_SAID}(?P<command>(?!))?", _said, _said_step),
+    Phrase(rf"{_HOST_SAID} \(in reply to (?P<command>[\w /-]+)\)\Z", _command_reply, _command_step),
+    Phrase(rf"{_HOST_SAID}(?P<command>(?!))?", _command_reply, _command_step),
     Phrase(r"lost connection with \S+ while (?P<phase>.*)", Cause.LOST, _phase),
     Phrase(r"conversation with \S+ timed out while (?P<phase>.*)", Cause.TIMEOUT, _phase),
-    # What fails here is nearly always the lookup of the password, on the way to AUTH.
+    # Nearly always the lookup of the password, before AUTH.
     Phrase(r"local data error while talking to ", Cause.LOCAL_CONFIG, "auth"),
     Phrase(r"message size \d+ exceeds size limit ", Cause.SIZE, "mail_from"),
     Phrase(r"SMTPUTF8 is required, but |message requires SMTPUTF8, but ", Cause.CONTENT, "mail_from"),
@@ -175,32 +165,75 @@ PHRASES: Final[tuple[Phrase, ...]] = (
     Phrase(r"TLS is required, but our TLS engine is unavailable", Cause.LOCAL_CONFIG, "tls"),
     Phrase(r"TLS is required, but ", Cause.TLS_NOT_OFFERED, "tls"),
     Phrase(r"client TLS configuration problem|TLS policy ", Cause.LOCAL_CONFIG, "tls"),
-    Phrase(r"REQUIRETLS policy configuration error|Sender requested REQUIRETLS, but my configured",
-            Cause.LOCAL_CONFIG, "tls"),
+    Phrase(
+        r"REQUIRETLS policy configuration error|Sender requested REQUIRETLS, but my configured",
+        Cause.LOCAL_CONFIG,
+        "tls",
+    ),
     Phrase(r"Sender requested REQUIRETLS, but .*(?:certificate|not verified)", Cause.TLS_VERIFY, "tls"),
     Phrase(r"Sender requested REQUIRETLS, but ", Cause.TLS_NOT_OFFERED, "tls"),
     # smtp/smtp_sasl_glue.c, smtp/smtp_sasl_proto.c
     Phrase(rf"{_AUTH_FAILED}; server \S+ said: (?P<reply>.*)", _auth_reply, "auth"),
     Phrase(rf"{_AUTH_FAILED}[;:] ", Cause.AUTH_MECHANISM, "auth"),
     # qmgr, trivial-rewrite, cleanup
-    Phrase(r"mail transport unavailable|unknown mail transport error|deferred transport", Cause.LOCAL_CONFIG, "queue"),
-    Phrase(r"address resolver (?:loop|failure)|(?:address )?table lookup (?:failure|error)", Cause.LOCAL_CONFIG, "queue"),
-    Phrase(r"Temporary lookup failure|[Aa]lias database unavailable|:include: |user lookup error",
-            Cause.LOCAL_CONFIG, "queue"),
-    Phrase(r"(?:bad|invalid) (?:\w+ )?address syntax|bad recipient address syntax", Cause.RECIPIENT_REJECTED, "queue"),
-    Phrase(r"(?:recipient )?address rewriting |.*map lookup problem|unable to rewrite", Cause.LOCAL_CONFIG, "queue"),
-    Phrase(r"message (?:file )?too (?:big|large)|message size exceeds|.* file size limit exceeded", Cause.SIZE, "queue"),
-    Phrase(r"queue file write error|Insufficient system storage|.*(?:No space left on device|Disk quota exceeded"
-            r"|Cannot allocate memory|Too many open files|Read-only file system)", Cause.LOCAL_RESOURCE, "queue"),
+    Phrase(
+        r"mail transport unavailable|unknown mail transport error|deferred transport",
+        Cause.LOCAL_CONFIG,
+        "queue",
+    ),
+    Phrase(
+        r"address resolver (?:loop|failure)|(?:address )?table lookup (?:failure|error)",
+        Cause.LOCAL_CONFIG,
+        "queue",
+    ),
+    Phrase(
+        r"Temporary lookup failure|[Aa]lias database unavailable|:include: |user lookup error",
+        Cause.LOCAL_CONFIG,
+        "queue",
+    ),
+    Phrase(
+        r"(?:bad|invalid) (?:\w+ )?address syntax|bad recipient address syntax",
+        Cause.RECIPIENT_REJECTED,
+        "queue",
+    ),
+    Phrase(
+        r"(?:recipient )?address rewriting |.*map lookup problem|unable to rewrite",
+        Cause.LOCAL_CONFIG,
+        "queue",
+    ),
+    Phrase(
+        r"message (?:file )?too (?:big|large)|message size exceeds|.* file size limit exceeded",
+        Cause.SIZE,
+        "queue",
+    ),
+    Phrase(
+        r"queue file write error|Insufficient system storage|.*(?:No space left on device|Disk quota exceeded"
+        r"|Cannot allocate memory|Too many open files|Read-only file system)",
+        Cause.LOCAL_RESOURCE,
+        "queue",
+    ),
     # local, virtual, pipe: global/pipe_command.c, local/unknown.c, local/mailbox.c
-    Phrase(r'unknown user: "|[Uu]ser unknown|.{0,400}User unknown in (?:local|virtual|relay)', Cause.RECIPIENT_REJECTED,
-            "queue"),
+    Phrase(
+        r'unknown user: "|[Uu]ser unknown|.{0,400}User unknown in (?:local|virtual|relay)',
+        Cause.RECIPIENT_REJECTED,
+        "queue",
+    ),
     Phrase(r"user unknown(?:\.| |$)|Command died with status 67", Cause.RECIPIENT_REJECTED, "queue"),
     Phrase(r"Command time limit exceeded: ", Cause.TIMEOUT, "data"),
-    Phrase(r"Command died with (?:status|signal) |cannot (?:update|create|open|access|append)|unable to lock "
-            r"|mailbox .*: |maildir |create maildir |destination |can't ", Cause.LOCAL_CONFIG, "data"),
-    Phrase(r"(?:mailbox|recipient)'?s? .*(?:not owned|permission denied)|.*[Pp]ermission denied", Cause.LOCAL_CONFIG, "data"),
+    Phrase(
+        r"Command died with (?:status|signal) |cannot (?:update|create|open|access|append)|unable to lock "
+        r"|mailbox .*: |maildir |create maildir |destination |can't ",
+        Cause.LOCAL_CONFIG,
+        "data",
+    ),
+    Phrase(
+        r"(?:mailbox|recipient)'?s? .*(?:not owned|permission denied)|.*[Pp]ermission denied",
+        Cause.LOCAL_CONFIG,
+        "data",
+    ),
     Phrase(r"invalid (?:recipient|sender)|.*bounce failed", Cause.LOCAL_CONFIG, "queue"),
-    # smtpd and cleanup checks whose text reaches a record by way of cleanup
-    Phrase(r"(?P<reply>[45]\d\d [45]\.\d+\.\d+ .*|[45]\.\d+\.\d+ .*)(?P<command>(?!))?", _said, "queue"),
-)  # fmt: skip
+    # Texts of smtpd and cleanup checks that reach a record through cleanup
+    Phrase(
+        r"(?P<reply>[45]\d\d [45]\.\d+\.\d+ .*|[45]\.\d+\.\d+ .*)(?P<command>(?!))?", _command_reply, "queue"
+    ),
+)

@@ -1,8 +1,8 @@
-"""What smtp(8) and lmtp(8) log: src/smtp of the Postfix source."""
+"""Rules for smtp(8) and lmtp(8): src/smtp of the Postfix source."""
 
 from typing import Final
 
-from postward.parsers.delivery import DELIVERY
+from postward.parsers.daemons.delivery import DELIVERY
 from postward.parsers.events import (
     Attempt,
     BadDestination,
@@ -41,7 +41,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     rule(r"(?P<text>discarding EHLO keywords: .*)", SessionNote, "smtp/smtp_proto.c"),
     rule(r"(?P<text>skipping SRV lookup for .*)", SessionNote, "smtp/smtp_addr.c"),
-    # A header of the message is quoted, and a table's own text after it cannot be told from it.
+    # The line quotes a header of the message. A table's text after it cannot be separated from it.
     rule(
         rf"(?P<queue_id>{QUEUE_ID}): (?P<action>[\w-]+): (?P<part>header|body|content) (?P<content>.*)",
         ContentAction,
@@ -117,5 +117,5 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
 )
 
-# The last of all rules, because its text may be nearly anything that a server says.
+# The last of all rules, because a server chooses nearly the whole text.
 ATTEMPT: Final = rule(rf"(?P<queue_id>{STRICT_QUEUE_ID}): (?P<reason>.+)", Attempt, "smtp/smtp_trouble.c")

@@ -1,4 +1,4 @@
-"""Delivery records, which every delivery agent prints through one function: global/log_adhoc.c."""
+"""Rules for delivery records, which every delivery agent prints through one function: global/log_adhoc.c."""
 
 from typing import Final
 
@@ -19,16 +19,15 @@ DELIVERY: Final[tuple[Rule, ...]] = (
         Delivery,
         "global/log_adhoc.c",
     ),
-    # Before 3.5, or with info_log_address_format=internal, nothing is quoted, and an address may hold a lone
-    # quote or bracket. The first place where the next field begins ends it: that keeps the server's reply,
-    # which comes later, out of the address.
+    # Before 3.5, or with info_log_address_format=internal, addresses are not quoted and may hold a lone quote or
+    # bracket. The address ends at the first start of a next field, so it cannot swallow the server's reply.
     rule(
         rf"(?P<queue_id>{QUEUE_ID}): to=<(?P<to>{until('>', _NEXT)})>"
         rf"(?:, orig_to=<(?P<orig_to>.*?)>)?{_REST}",
         Delivery,
         "global/log_adhoc.c",
     ),
-    # An unquoted address that looks like the next field: the first place where all the rest fits ends it.
+    # An unquoted address that holds the start of a next field ends at the first place where the rest matches.
     rule(rf"(?P<queue_id>{QUEUE_ID}): to=<(?P<to>.*?)>{_REST}", Delivery, "global/log_adhoc.c"),
     rule(
         rf"(?P<queue_id>{QUEUE_ID}): passing <(?P<to>.*)> to transport=(?P<transport>\S+)",

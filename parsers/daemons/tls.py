@@ -1,4 +1,4 @@
-"""What the TLS library of Postfix logs, whichever daemon uses it: src/tls of the Postfix source."""
+"""Rules for the TLS library, which several daemons use: src/tls of the Postfix source."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ from postward.parsers.events import (
 from postward.parsers.grammar import PEER
 from postward.parsers.rules import Rule, problem, rule
 
-# tls/tls_misc.c, tls_log_summary: a name, and in parentheses its group, curve or bits; any part may be missing.
+# tls/tls_misc.c, tls_log_summary: a name, then its group, curve or bits in parentheses. Any part may be missing.
 _ALGORITHM: Final = r"[^\s(]++(?: \([^()]*+\))?"
 
 # tls/tls_client.c, tls/tls_server.c: details that follow "host[address]:port: " at higher levels.
@@ -25,7 +25,35 @@ _DETAILS: Final = (
     r"|subject=|issuer=|certificate |Trusted|Untrusted|Verified"
 )
 
-# Apart, because it comes early in the table of the client: one such line for every session.
+_SESSION_NOTES: Final = (
+    r"setting up TLS connection (?:to|from) .*",
+    r"initializing the (?:client|server)-side TLS engine",
+    r"TLS SNI .* not matched, using default chain",
+    r"SSL_(?:connect|accept):.*",
+    r"SSL3 alert .*",
+    r"(?:looking for|reloaded|save|remove) session .*",
+    r"(?:open|write|read|lookup|put|delete|close) \w+ (?:TLS|session) .*",
+    r"TLS protocol trace for .*",
+    r"skipping TLS trace output .*",
+    r"TLS handshake failed for service=.*",
+    r"\S+: start TLS \S+ session cache cleanup",
+)
+_ENGINE_PROBLEMS: Final = (
+    r".*: (?:disabling TLS support|aborting TLS session)",
+    r"error loading the .* OpenSSL configuration file, .*",
+    r"TLS has been selected, but TLS support is not compiled in",
+    r"No server certs available\. .*",
+    r"Wrapper-mode request dropped from .*",
+    r"run-time library vs\. compile-time header version mismatch: .*",
+    r"TLS policy lookup .*",
+    r".*: invalid security level \".*\"",
+    r"Invalid TLS level \".*\"",
+    r".*: policy table lookup error",
+    r".*: (?:invalid|error setting) (?:TLS )?cipher grade: \".*\"",
+    r"\S+: all (?:fingerprints|trust anchors) unusable",
+)
+
+# Separate, because smtp(8) tries it early: it logs one such line per session.
 ESTABLISHED: Final = rule(
     r"(?:(?P<trust>\w++) )?TLS connection (?P<how>established|reused) (?P<direction>to|from)"
     r" (?P<peer>[^\s\[\]]*+\[[^\]\s]*+\](?::\w++)?|[^\s\[\]:]++)"
@@ -46,7 +74,7 @@ TLS: Final[tuple[Rule, ...]] = (
         CertificateNotVerified,
         "tls/tls_verify.c",
     ),
-    # Up to 2.8 the trust of a peer was judged in the callback and printed so.
+    # Postfix 2.8 and earlier.
     rule(
         rf"(?P<peer>{PEER}): certificate verification failed: (?P<reason>.*)",
         CertificateNotVerified,
@@ -68,11 +96,7 @@ TLS: Final[tuple[Rule, ...]] = (
         "tls/tls_dane.c",
     ),
     rule(
-        r"(?P<text>setting up TLS connection (?:to|from) .*|initializing the (?:client|server)-side TLS engine"
-        r"|TLS SNI .* not matched, using default chain|SSL_(?:connect|accept):.*|SSL3 alert .*"
-        r"|(?:looking for|reloaded|save|remove) session .*|(?:open|write|read|lookup|put|delete|close) \w+ (?:TLS|session) .*"
-        r"|TLS protocol trace for .*|skipping TLS trace output .*|TLS handshake failed for service=.*"
-        r"|\S+: start TLS \S+ session cache cleanup)",
+        rf"(?P<text>{'|'.join(_SESSION_NOTES)})",
         TlsNote,
         "tls/tls_client.c",
         "tls/tls_server.c",
@@ -83,11 +107,7 @@ TLS: Final[tuple[Rule, ...]] = (
     ),
     problem(r"TLS library problem: (?P<detail>.*)", TlsLibraryProblem, "tls/tls_misc.c"),
     problem(
-        r"(?P<text>.*: (?:disabling TLS support|aborting TLS session)|error loading the .* OpenSSL configuration file, .*"
-        r"|TLS has been selected, but TLS support is not compiled in|No server certs available\. .*"
-        r"|Wrapper-mode request dropped from .*|run-time library vs\. compile-time header version mismatch: .*"
-        r"|TLS policy lookup .*|.*: invalid security level \".*\"|Invalid TLS level \".*\"|.*: policy table lookup error"
-        r"|.*: (?:invalid|error setting) (?:TLS )?cipher grade: \".*\"|\S+: all (?:fingerprints|trust anchors) unusable)",
+        rf"(?P<text>{'|'.join(_ENGINE_PROBLEMS)})",
         TlsDisabled,
         "tls/tls_certkey.c",
         "tls/tls_client.c",

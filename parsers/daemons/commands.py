@@ -1,4 +1,4 @@
-"""What Postfix's commands and shell scripts log: postfix(1), postsuper(1), sendmail(1), conf/postfix-script."""
+"""Rules for Postfix's commands and shell scripts: postfix(1), postsuper(1), sendmail(1), conf/postfix-script."""
 
 from typing import Final
 
@@ -52,7 +52,7 @@ POSTFIX: Final[tuple[Rule, ...]] = (
     ),
 )
 
-# What is printed is what postlog was handed, here by agent/logs/canary.py.
+# postlog prints its arguments; agent/logs/canary.py passes this text.
 POSTLOG: Final[tuple[Rule, ...]] = (
     rule(r"postward test line (?P<token>[0-9a-f]{16})", OwnTestLine, "postlog/postlog.c"),
 )
@@ -85,7 +85,7 @@ POSTQUEUE: Final[tuple[Rule, ...]] = (
     ),
 )
 
-# 3.11 and later: moves Berkeley DB tables to another type.
+# Postfix 3.11 and later: the daemon converts Berkeley DB tables to another type.
 REINDEX: Final[tuple[Rule, ...]] = (
     rule(
         r"(?P<text>successfully executed '.*' as uid \d+|target file '.*' already exists, skipping this request)",

@@ -1,10 +1,10 @@
-"""The closed list of causes: why an attempt to deliver failed, exactly one for each."""
+"""The closed list of causes; each failed attempt has exactly one."""
 
 from enum import StrEnum
 
 
 class Cause(StrEnum):
-    """Why an attempt failed; the words are labels, and each has a runbook of its name."""
+    """Why an attempt failed. The values are metric labels and names of runbooks."""
 
     AUTH_REJECTED = "auth_rejected"
     AUTH_REQUIRED = "auth_required"

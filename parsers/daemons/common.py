@@ -1,4 +1,4 @@
-"""What any Postfix program may log through the libraries that all of them link: src/util, src/global."""
+"""Rules for the libraries of Postfix: src/util and src/global, which every program links, and src/milter."""
 
 from typing import Final
 
@@ -8,6 +8,7 @@ from postward.parsers.events import (
     CompatibilityNotice,
     ConfigurationProblem,
     LookupFailed,
+    MilterProblem,
     QueueFileCorrupt,
     ResourceProblem,
     ServiceUnavailable,
@@ -19,14 +20,40 @@ from postward.parsers.events import (
 )
 from postward.parsers.rules import Rule, problem, rule
 
-# The types of table that Postfix can be built with (util/dict_open.c), so that "HOST: text" passes for no table.
-_TABLE: Final = (
-    r"(?:btree|cdb|cidr|dbm|debug|environ|fail|hash|inline|internal|ldap|lmdb|memcache|mongodb|mysql|netinfo"
-    r"|nis|nisplus|pcre|pgsql|pipemap|proxy|randmap|regexp|sdbm|socketmap|sqlite|static|tcp|texthash|unionmap|unix)"
-    r":(?:(?! (?:is unavailable\. |lookup error)|: lookup of ).)+"
+# Table types that Postfix can be built with (util/dict_open.c). Without the list, "HOST: text" would match as a table.
+_TABLE_TYPES: Final = (
+    *(
+        "btree",
+        "cdb",
+        "cidr",
+        "dbm",
+        "debug",
+        "environ",
+        "fail",
+        "hash",
+        "inline",
+        "internal",
+        "ldap",
+        "lmdb",
+    ),
+    *(
+        "memcache",
+        "mongodb",
+        "mysql",
+        "netinfo",
+        "nis",
+        "nisplus",
+        "pcre",
+        "pgsql",
+        "pipemap",
+        "proxy",
+        "randmap",
+    ),
+    *("regexp", "sdbm", "socketmap", "sqlite", "static", "tcp", "texthash", "unionmap", "unix"),
 )
+_TABLE: Final = rf"(?:{'|'.join(_TABLE_TYPES)}):(?:(?! (?:is unavailable\. |lookup error)|: lookup of ).)+"
 
-# strerror(3) where something has run out or may not be written.
+# strerror(3) for exhausted resources and files that cannot be written.
 _EXHAUSTED: Final = (
     r"No space left on device|Disk quota exceeded|Cannot allocate memory|Too many open files(?: in system)?"
     r"|Read-only file system|File too large|Resource temporarily unavailable|Input/output error|No buffer space available"
@@ -56,7 +83,7 @@ COMMON: Final[tuple[Rule, ...]] = (
     problem(
         rf"(?P<table>{_TABLE}) is unavailable\. (?P<reason>.*)", TableUnavailable, "util/dict_surrogate.c"
     ),
-    # Here the type is the very thing that is wrong.
+    # The type is unknown here, so any type matches.
     problem(
         r"(?P<table>[^\s:]+:\S+) is unavailable\. (?P<reason>unsupported dictionary type.*)",
         TableUnavailable,
@@ -164,4 +191,10 @@ COMMON: Final[tuple[Rule, ...]] = (
         "global/mail_stream.c",
         "util/sane_time.c",
     ),
+)
+
+# src/milter, which smtpd(8) and cleanup(8) link.
+MILTER: Final[tuple[Rule, ...]] = (
+    problem(r"connect to Milter service (?P<milter>\S+): (?P<reason>.*)", MilterProblem, "milter/milter8.c"),
+    problem(r"milter (?P<milter>\S+): (?P<reason>.*)", MilterProblem, "milter/milter8.c"),
 )

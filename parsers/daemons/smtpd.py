@@ -1,4 +1,4 @@
-"""What smtpd(8) and qmqpd(8) log: src/smtpd and src/qmqpd of the Postfix source."""
+"""Rules for smtpd(8) and qmqpd(8): src/smtpd and src/qmqpd of the Postfix source."""
 
 from typing import Final
 
@@ -47,8 +47,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "qmqpd/qmqpd.c",
     ),
     rule(rf"NOQUEUE: abort: TLS from (?P<peer>{CLIENT}): (?P<reason>.*)", TlsAcceptFailed, "smtpd/smtpd.c"),
-    # smtpd/smtpd_check.c log_whatsup. The text repeats what the client sent, so a quoted string in it may hold
-    # anything; only where its quotes do not pair does the rule after have to do without them.
+    # smtpd/smtpd_check.c log_whatsup. The text repeats the client's input, so a quoted string in it may hold anything.
+    # The next rule takes texts whose quotes do not pair.
     rule(
         rf"{_VERDICT}(?P<text>{_QUOTING});?{ENVELOPE}{SASL_FIELDS}",
         ClientVerdict,
@@ -78,7 +78,7 @@ RULES: Final[tuple[Rule, ...]] = (
         ClientMisbehaved,
         "smtpd/smtpd.c",
     ),
-    # A before-queue filter's verdict says nothing of its own about the client.
+    # proxy-accept and proxy-reject repeat the verdict of a before-queue filter.
     rule(
         r"(?P<text>proxy-\w+: .*|discarding EHLO keywords: .*|\S+: replacing command .*|\S+: reply filter (?:in|out): .*"
         r"|mapping DSN status .*|skipping address family .*)",

@@ -1,27 +1,22 @@
-"""Why an attempt to deliver failed, at which step, and on the way to which host.
-
-Decided in this order: Postfix's own phrase (``postward.parsers.phrases``); the enhanced status code with the command
-it replied to; the reply code (both ``postward.parsers.reply``). Everything is pure and total: a reason that nothing fits is
-``Cause.OTHER``, and an event that tells of no failure has no cause.
-"""
+"""The cause, step and next hop of an event."""
 
 import re
 from typing import Any, Final
 
 from postward.parsers import events
-from postward.parsers.causes import Cause
+from postward.parsers.cause.causes import Cause
+from postward.parsers.cause.phrases import PHRASES, Phrase, system_error_cause
 from postward.parsers.events import Attempt, ConnectFailed, Delivery, Event
 from postward.parsers.fields import split_peer
-from postward.parsers.phrases import PHRASES, Phrase, system_error_cause
 
 __all__ = ["DELIVERED", "Cause", "bare_reason", "cause_of", "classify", "relay_host_of", "step_of"]
 
 SUSPENDED: Final = "delivery temporarily suspended: "  # qmgr/qmgr_deliver.c
 
-# The status words of success: global/sent.c, global/verify.c, global/trace.c.
+# Values of status= for success: global/sent.c, global/verify.c, global/trace.c.
 DELIVERED: Final = frozenset({"sent", "deliverable", "delivered", "relayed", "expanded"})
 
-# Events that stand for one cause whatever their text.
+# Events with one cause, whatever their text.
 _BY_EVENT: Final[dict[type[Any], Cause]] = {
     events.TlsFailed: Cause.TLS_HANDSHAKE,
     events.CertificateNotVerified: Cause.TLS_VERIFY,
@@ -41,7 +36,7 @@ _BY_EVENT: Final[dict[type[Any], Cause]] = {
     events.ResourceProblem: Cause.LOCAL_RESOURCE,
 }
 
-# The step of an event that names none itself.
+# The step of an event whose text names no step.
 _STEP_BY_EVENT: Final[dict[type[Any], str]] = {
     events.NameLookupProblem: "dns",
     events.ConnectFailed: "connect",
@@ -63,15 +58,16 @@ _LOOK_UP: Final = re.compile(r"unable to look up host (?P<host>\S+): ", re.DOTAL
 _NEXT_HOP_PEER: Final = re.compile(r"connect to (?P<peer>[^\s\[\]]*+\[[^\]]*+\](?::\d+)?): ", re.DOTALL)
 _TALKED_TO: Final = re.compile(
     r"(?:host|(?:lost connection|conversation) with|SASL (?:\[CACHED\] )?authentication failed; server"
-    r"|local data error while talking to) (?P<peer>[^\s\[\]]++\[[^\]]*+\])", re.DOTALL
-)  # fmt: skip
+    r"|local data error while talking to) (?P<peer>[^\s\[\]]++\[[^\]]*+\])",
+    re.DOTALL,
+)
 
 
 def classify(reason: str, dsn: str | None = None) -> Cause:
-    """The cause that a reason tells of; the record's own code helps where a reply has none."""
-    found = _find(bare_reason(reason))
-    if found is not None:
-        phrase, match = found
+    """Return the cause of a reason. The record's DSN replaces a missing enhanced code of a reply."""
+    matched = _find(bare_reason(reason))
+    if matched is not None:
+        phrase, match = matched
         cause = phrase.cause if isinstance(phrase.cause, Cause) else phrase.cause(match, dsn)
         if cause is not None:
             return cause
@@ -79,13 +75,13 @@ def classify(reason: str, dsn: str | None = None) -> Cause:
 
 
 def cause_of(event: Event) -> Cause | None:
-    """Why this event is a failure, or None where it is none."""
+    """Return why this event is a failure, or None if it is not a failure."""
     kind = type(event)
     if isinstance(event, Delivery):
         if event.status in DELIVERED:
             return None
         cause = classify(event.reason or "", event.dsn)
-        # error(8) bounces or defers with whatever text main.cf or a table gives it, and never connects.
+        # error(8) never connects; its text comes from main.cf, master.cf or a table.
         return Cause.LOCAL_CONFIG if cause is Cause.OTHER and event.relay == "none" else cause
     if isinstance(event, Attempt):
         return classify(event.reason)
@@ -95,20 +91,20 @@ def cause_of(event: Event) -> Cause | None:
 
 
 def step_of(event: Event) -> str:
-    """At which step of sending an event stands, or stopped: from "queue" to "data"."""
+    """Return the step of sending that an event reached: from "queue" to "data"."""
     if not isinstance(event, Delivery | Attempt):
         return _STEP_BY_EVENT.get(type(event), "queue")
     if isinstance(event, Delivery) and event.status in DELIVERED:
         return "data"
-    found = _find(bare_reason(event.reason or ""))
-    if found is None:
+    matched = _find(bare_reason(event.reason or ""))
+    if matched is None:
         return "queue"
-    phrase, match = found
+    phrase, match = matched
     return phrase.step if isinstance(phrase.step, str) else phrase.step(match)
 
 
 def relay_host_of(event: Event) -> tuple[str, int | None] | None:
-    """The host and port that an event's attempt was meant for: of its peer, or as its reason names it."""
+    """Return host and port of an event's next hop, from its peer or its reason; the port may be None."""
     if isinstance(event, Delivery):
         return _host_of_peer(event.relay if "[" in event.relay else "") or _host_of_reason(event.reason)
     if isinstance(event, Attempt):
@@ -118,7 +114,7 @@ def relay_host_of(event: Event) -> tuple[str, int | None] | None:
 
 
 def bare_reason(reason: str) -> str:
-    """A reason without the prefix that qmgr puts before the reason of an earlier attempt."""
+    """Strip the prefix that qmgr puts before the reason of an earlier attempt."""
     while reason.startswith(SUSPENDED):
         reason = reason[len(SUSPENDED) :]
     return reason

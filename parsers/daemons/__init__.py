@@ -1,29 +1,17 @@
-"""Which rules serve which daemon: one literal table, a daemon's own and frequent rules first.
+"""The rules of each daemon, in the order in which they are tried: a daemon's own and frequent rules first.
 
-A daemon that is missing here has no lines of its own beyond those that any Postfix program may log.
+A daemon without an entry of its own has the rules for the libraries that every Postfix program links.
 """
 
 from typing import Final
 
-from postward.parsers import (
-    bounce,
-    cleanup,
-    commands,
-    local,
-    master,
-    pickup,
-    postscreen,
-    qmgr,
-    rewrite,
-    smtp,
-    smtpd,
-)
-from postward.parsers.common import COMMON
-from postward.parsers.delivery import DELIVERY
+from postward.parsers.daemons import bounce, commands, local, master, postscreen, qmgr, smtp, smtpd
+from postward.parsers.daemons.cleanup import CLEANUP, PICKUP, REWRITE
+from postward.parsers.daemons.common import COMMON, MILTER
+from postward.parsers.daemons.delivery import DELIVERY
+from postward.parsers.daemons.tls import ESTABLISHED, TLS
 from postward.parsers.grammar import DAEMONS
-from postward.parsers.milter import MILTER
 from postward.parsers.rules import Rule
-from postward.parsers.tls import ESTABLISHED, TLS
 from postward.parsers.verbose import VERBOSE
 
 _CLIENT: Final = (DELIVERY[0], ESTABLISHED, *smtp.RULES[1:], *TLS[1:], *COMMON, smtp.ATTEMPT)
@@ -35,7 +23,7 @@ _SUBMISSION: Final = (*COMMON, *commands.SUBMISSION)
 
 _OWN: Final[dict[str, tuple[Rule, ...]]] = {
     "bounce": _BOUNCE,
-    "cleanup": (*cleanup.RULES, *MILTER, *COMMON),
+    "cleanup": (*CLEANUP, *MILTER, *COMMON),
     "defer": _BOUNCE,
     "discard": (*DELIVERY, *COMMON),
     "dnsblog": (*postscreen.DNSBLOG, *COMMON),
@@ -46,7 +34,7 @@ _OWN: Final[dict[str, tuple[Rule, ...]]] = {
     "nbdb_reindexd": (*commands.REINDEX, *COMMON),
     "nqmgr": _QMGR,
     "oqmgr": _QMGR,
-    "pickup": (*pickup.RULES, *COMMON),
+    "pickup": (*PICKUP, *COMMON),
     "pipe": _LOCAL,
     "postdrop": _SUBMISSION,
     "postfix": (*commands.POSTFIX, *COMMON),
@@ -65,7 +53,7 @@ _OWN: Final[dict[str, tuple[Rule, ...]]] = {
     "tlsmgr": (*TLS, *COMMON),
     "tlsproxy": (*postscreen.TLSPROXY, *TLS, *COMMON),
     "trace": _BOUNCE,
-    "trivial-rewrite": (*rewrite.RULES, *COMMON),
+    "trivial-rewrite": (*REWRITE, *COMMON),
     "virtual": _LOCAL,
 }
 

@@ -1,4 +1,4 @@
-"""What master(8) logs: src/master of the Postfix source."""
+"""Rules for master(8): src/master of the Postfix source."""
 
 from typing import Final
 

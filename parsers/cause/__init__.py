@@ -1,0 +1,28 @@
+"""Why an attempt to deliver failed: one of a closed list of causes for each failure.
+
+The order of decision: Postfix's own phrase (`phrases`), the documented text of a server or provider, the enhanced
+status code with the command it answers, the reply code (all three in `reply`). Everything is pure and total: a reason
+that nothing matches is `Cause.OTHER`, and an event that reports no failure has no cause.
+"""
+
+from postward.parsers.cause.causes import Cause
+from postward.parsers.cause.decide import (
+    DELIVERED,
+    SUSPENDED,
+    bare_reason,
+    cause_of,
+    classify,
+    relay_host_of,
+    step_of,
+)
+
+__all__ = [
+    "DELIVERED",
+    "SUSPENDED",
+    "Cause",
+    "bare_reason",
+    "cause_of",
+    "classify",
+    "relay_host_of",
+    "step_of",
+]
