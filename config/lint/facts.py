@@ -8,22 +8,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from postward.config.desired import INDEX_SUFFIX
 from postward.config.lint.text import Entry, Line, ServiceLine
 from postward.parsers.postconf import Master, split_list
 
-# Types of lookup tables that are files, and the end of the file that postmap(1) makes; "" where the source is read.
-TABLE_SUFFIX: Mapping[str, str] = {
-    "hash": ".db",
-    "btree": ".db",
-    "lmdb": ".lmdb",
-    "cdb": ".cdb",
-    "dbm": ".pag",
-    "sdbm": ".pag",
-    "texthash": "",
-    "regexp": "",
-    "pcre": "",
-    "cidr": "",
-}
+# Table type of a file → suffix of its index; "" if Postfix reads the text itself.
+TABLE_SUFFIX: Mapping[str, str] = {**INDEX_SUFFIX, "regexp": "", "pcre": "", "cidr": ""}
 _TABLE = re.compile(r"(proxy:)?([a-z]+):(/[^\s,{}]+)")
 # Tables whose values say where mail goes and how. Those of passwords are never kept.
 _VALUES_WANTED = re.compile(

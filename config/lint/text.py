@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_MASK = "********"
+from postward.parsers.scrub import MASK
+
 _BLANK = " \t\r\f\v"  # for Postfix; a no-break space is none
 # People write logins into the configuration itself: tables whose entries stand in the reference, and addresses with a login.
 _LOGIN_IN_TABLE = re.compile(r"\b(static(?=:[^,\s]*:)|static(?=:\{)|inline):.*", re.DOTALL)
@@ -21,18 +22,18 @@ _REFERENCE = re.compile(
 
 def without_secrets(name: str, value: str) -> str:
     """A parameter's value with logins masked."""
-    value = _LOGIN_IN_TABLE.sub(rf"\1:{_MASK}", value)
+    value = _LOGIN_IN_TABLE.sub(rf"\1:{MASK}", value)
     if not name.endswith("cipherlist"):
-        value = _LOGIN_IN_ADDRESS.sub(rf"\1{_MASK}@", value)
+        value = _LOGIN_IN_ADDRESS.sub(rf"\1{MASK}@", value)
     if _SECRET_NAME.search(name) and value.strip("\"' ") and not _names_tables(value):
-        return _MASK
+        return MASK
     return value
 
 
 def _names_tables(value: str) -> bool:
     """True for what may stand in a parameter about passwords: references to tables, numbers, yes and no."""
     words = value.replace(",", " ").split()
-    return all(_REFERENCE.fullmatch(word.strip("\"'")) for word in words if _MASK not in word) or (
+    return all(_REFERENCE.fullmatch(word.strip("\"'")) for word in words if MASK not in word) or (
         value.lower() in {"yes", "no"}
     )
 
