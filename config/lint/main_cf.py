@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from postward.config.lint import remedies
-from postward.config.lint.facts import HostFacts, meant
+from postward.config.lint.facts import HostFacts, intended
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.text import Line
 from postward.parsers.scrub import MASK
@@ -133,15 +133,15 @@ def _inline_comment(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, line),
                 "has a # behind its value, which is part of the value",
-                _as_meant(facts, line, "put the comment on a line of its own"),
+                _set_intended(facts, line, "put the comment on a line of its own"),
             )
 
 
-def _as_meant(facts: Facts, line: Line, words: str) -> str:
-    """Set what was meant; a masked value only its owner can write."""
+def _set_intended(facts: Facts, line: Line, words: str) -> str:
+    """Set the intended value; only the admin can write one that is masked."""
     if MASK in line.value:
         return remedies.edit(facts, words)
-    return remedies.assign(facts, (line.name, meant(line.value)))
+    return remedies.assign(facts, (line.name, intended(line.value)))
 
 
 def _quoted_value(facts: Facts) -> Iterator[Fault]:
@@ -150,7 +150,7 @@ def _quoted_value(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, line),
                 "has its value in quotes, which are part of the value",
-                _as_meant(facts, line, "remove the quotes"),
+                _set_intended(facts, line, "remove the quotes"),
             )
 
 
@@ -192,7 +192,7 @@ def _values(facts: Facts) -> Iterator[tuple[str, str, str]]:
     """(place, default, value) of parameters whose kind the default tells."""
     names = {line.name for line in facts.main_cf if not has_comment(line) and not _is_cut(facts, line)}
     for name in facts.explicit:
-        value = meant(facts.expanded.get(name, ""))
+        value = intended(facts.expanded.get(name, ""))
         if name in names and name in facts.defaults and not WORDS_TOO.fullmatch(name) and "{" not in value:
             yield facts.where(name), facts.defaults[name], value
     for key, value in facts.master.overrides.items():

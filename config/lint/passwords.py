@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from postward.config.lint import remedies, text
+from postward.config.lint import remedies, sasl_passwd
 from postward.config.lint.facts import HostFacts, Table, holds_logins
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.next_hop import named_servers, parse_next_hop
@@ -182,7 +182,10 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="password-line-with-equals",
         severity=E,
         check=partial(
-            _faulty, fault=text.EQUALS, what='has "=" between key and login', right="write a blank instead"
+            _faulty,
+            fault=sasl_passwd.EQUALS,
+            what='has "=" between key and login',
+            right="write a blank instead",
         ),
         why=f"The whole line is the key. {_NO_LOGIN}",
     ),
@@ -190,7 +193,10 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="password-line-without-login",
         severity=E,
         check=partial(
-            _faulty, fault=text.NO_VALUE, what="has one word", right='write "[host]:port user:password"'
+            _faulty,
+            fault=sasl_passwd.NO_VALUE,
+            what="has one word",
+            right='write "[host]:port user:password"',
         ),
         why=_NO_LOGIN,
     ),
@@ -198,7 +204,7 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="password-without-colon",
         severity=E,
         check=partial(
-            _faulty, fault=text.NO_COLON, what='has no ":" in its login', right='write "user:password"'
+            _faulty, fault=sasl_passwd.NO_COLON, what='has no ":" in its login', right='write "user:password"'
         ),
         why=f"All of it is the user, and the password is empty. {_REFUSED}",
     ),
@@ -206,7 +212,7 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="password-user-empty",
         severity=E,
         check=partial(
-            _faulty, fault=text.NO_USER, what="has no user", right="add the user, or remove the line"
+            _faulty, fault=sasl_passwd.NO_USER, what="has no user", right="add the user, or remove the line"
         ),
         why="The SASL library refuses it (All-whitespace username), and all mail is deferred.",
     ),
@@ -214,14 +220,16 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="password-empty",
         severity=E,
         check=partial(
-            _faulty, fault=text.NO_PASSWORD, what="has an empty password", right="add the password"
+            _faulty, fault=sasl_passwd.NO_PASSWORD, what="has an empty password", right="add the password"
         ),
         why=_REFUSED,
     ),
     Rule(
         id="password-quoted",
         severity=E,
-        check=partial(_faulty, fault=text.QUOTED, what="has its login in quotes", right="remove the quotes"),
+        check=partial(
+            _faulty, fault=sasl_passwd.QUOTED, what="has its login in quotes", right="remove the quotes"
+        ),
         why=f"The quotes are part of user and password. {_REFUSED}",
     ),
     Rule(
@@ -229,7 +237,7 @@ RULES: tuple[Rule[HostFacts], ...] = (
         severity=W,
         check=partial(
             _faulty,
-            fault=text.COMMENT,
+            fault=sasl_passwd.COMMENT,
             what="has a # behind its login",
             right="put the comment on a line of its own",
         ),
@@ -239,7 +247,10 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="password-placeholder",
         severity=E,
         check=partial(
-            _faulty, fault=text.PLACEHOLDER, what="has the password of a how-to", right="write your own"
+            _faulty,
+            fault=sasl_passwd.PLACEHOLDER,
+            what="has the password of a how-to",
+            right="write your own",
         ),
         why=_REFUSED,
     ),
