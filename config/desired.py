@@ -16,7 +16,7 @@ from postward.config.settings import Settings
 _TLS_LEVEL = {"starttls": "encrypt", "implicit": "encrypt", "opportunistic": "may", "none": "none"}
 
 # Table type → suffix of the index that postmap(1) builds; "" if Postfix reads the text itself.
-_INDEX_SUFFIX = {
+INDEX_SUFFIX: Mapping[str, str] = {
     "hash": ".db",
     "btree": ".db",
     "lmdb": ".lmdb",
@@ -25,7 +25,7 @@ _INDEX_SUFFIX = {
     "sdbm": ".pag",
     "texthash": "",
 }
-_TABLE_TYPES = frozenset(_INDEX_SUFFIX)
+_TABLE_TYPES = frozenset(INDEX_SUFFIX)
 
 # Values that [main_cf] can override. Most are Postfix's defaults. With another value in one of them, left over from
 # an old how-to, mail can stay or get lost whatever the relay's settings are.
@@ -87,7 +87,7 @@ class LookupTable:
     @property
     def index_name(self) -> str | None:
         """File name of the index (postmap(1)); None for types that Postfix reads as text."""
-        suffix = _INDEX_SUFFIX[self.type]
+        suffix = INDEX_SUFFIX[self.type]
         return f"{self.name}{suffix}" if suffix else None
 
 

@@ -3,14 +3,14 @@
 Pure. Values are compared as Postfix reads them, as lists of items: commas and white space separate alike.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from postward.config.desired import DesiredState, LookupTable
+from postward.config.lint.text import without_secrets
 from postward.parsers.postconf import split_list
-from postward.parsers.scrub import MASK, printable
+from postward.parsers.scrub import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Drift:
 def drift(desired: DesiredState, actual: ActualState) -> list[Drift]:
     """Return every difference of the actual from the desired state."""
     drifts = [
-        Drift(name, _without_logins(actual.parameters[name]), value)
+        Drift(name, printable(without_secrets(name, actual.parameters[name])), value)
         for name, value in desired.parameters.items()
         if name in actual.parameters and split_list(actual.parameters[name]) != split_list(value)
     ]
@@ -110,11 +110,6 @@ def _service_drift(desired: DesiredState, actual: ActualState) -> Iterator[Drift
             yield Drift(name, line or "missing", definition, kind=Kind.SERVICE)
     for name in actual.services.keys() - definitions.keys():
         yield Drift(name, actual.services[name], "removed", kind=Kind.STALE_SERVICE)
-
-
-def _without_logins(value: str) -> str:
-    """Mask logins that stand in main.cf itself: `smtp_sasl_password_maps = static:user:password`."""
-    return printable(re.sub(r"\b(static|inline):.*", rf"\1:{MASK}", value, flags=re.DOTALL))
 
 
 def _table_drift(table: LookupTable, state: TableState) -> Iterator[Drift]:

@@ -3,7 +3,6 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ def command(settings_file: Path, as_json: bool, no_host: bool, show_example: boo
     if as_json:
         effective = settings.model_dump(mode="json")
         echo_json(
-            {"settings": effective, "findings": [asdict(finding) for finding in findings], "unread": unread}
+            {"settings": effective, "findings": [finding.to_dict() for finding in findings], "unread": unread}
         )
     else:
         _show(settings_file, settings, findings, unread)

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -56,7 +55,7 @@ def command(settings_file: Path, as_json: bool, no_relay: bool) -> None:
                 else list(relay_findings(asyncio.run(_talk(settings, login_throttle(settings)))))
             )
     if as_json:
-        rows = [asdict(finding) for finding in findings]
+        rows = [finding.to_dict() for finding in findings]
         echo_json(
             {
                 "versions": dict(system.versions),

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 import tomllib
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
         echo_json(
             {
                 "settings": str(settings_file),
-                "findings": [asdict(finding) for finding in findings],
+                "findings": [finding.to_dict() for finding in findings],
                 "changes": [drift.name for drift in planned.drifts],
                 "probe": probe,
                 "started": started,
@@ -201,7 +200,7 @@ def _findings(settings: Settings, settings_file: Path) -> list[Finding]:
     return [
         finding
         for finding in lint(settings, facts, str(settings_file))
-        if finding.remedy != "postward apply" and finding.severity is not Severity.NOTE
+        if not finding.by_apply and finding.severity is not Severity.NOTE
     ]
 
 

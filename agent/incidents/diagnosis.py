@@ -220,12 +220,7 @@ class HostEvidence:
 
     def _concerns(self, finding: Finding) -> bool:
         """Whether a finding is not about other next hops only: each of several relays has its own faults."""
-        _, goes_to, next_hop = finding.what.partition("mail goes to ")
-        named = {
-            name.lower()
-            for name in _BRACKETS.findall(next_hop if goes_to else f"{finding.where} {finding.what}")
-        }
-        return not named or not self._server or self._server in named
+        return not finding.next_hops or not self._server or self._server in finding.next_hops
 
     def _lint_rules_out(self, candidate: Candidate) -> bool:
         """Whether lint had everything to find this cause, and did not."""

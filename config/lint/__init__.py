@@ -1,7 +1,7 @@
-"""Lint: what can be known to be wrong before any mail fails.
+"""Lint: find faults of settings and host before any mail fails.
 
-Pure: settings and a host's facts in, findings out, worst first. Each rule is one row in a table of its module, and
-has a mistake in the tests that it finds. A rule is silent about what is not known.
+Pure: settings and the facts of a host → findings, worst first. Each rule is one row in the table of its module, and
+the tests have a mistake for each. A rule is silent about absent facts.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from postward.config.lint.finding import Finding, Rule, Severity
 from postward.config.lint.settings_rules import Case
 from postward.config.settings import Settings
 
-# What the rules are about → the rules, in the order of docs/lint.md.
+# Subject → its rules, in the order of docs/lint.md.
 HOST_RULES: tuple[tuple[str, tuple[Rule[HostFacts], ...]], ...] = (
     ("Next hops", relayhost.RULES),
     ("TLS", tls.RULES),
@@ -47,16 +47,16 @@ _ORDER = list(Severity)
 
 
 def lint(settings: Settings | None, facts: HostFacts, source: str = "") -> list[Finding]:
-    """Everything that is wrong, worst first.
+    """Return all findings, worst first.
 
     Args:
-        settings: the settings, if there are any.
-        facts: what is known of the host; HostFacts() if nothing is.
+        settings: the settings; None without any.
+        facts: the facts of the host; HostFacts() if there are none.
         source: the path of the settings file.
     """
-    found = [*_about_settings(settings, facts, source), *_about_host(facts)]
-    # Two routes by one setting make one finding.
-    return sorted(dict.fromkeys(found), key=lambda finding: _ORDER.index(finding.severity))
+    findings = [*_about_settings(settings, facts, source), *_about_host(facts)]
+    # Two routes with the same faulty setting yield one finding.
+    return sorted(dict.fromkeys(findings), key=lambda finding: _ORDER.index(finding.severity))
 
 
 def _about_settings(settings: Settings | None, facts: HostFacts, source: str) -> Iterator[Finding]:
@@ -65,8 +65,8 @@ def _about_settings(settings: Settings | None, facts: HostFacts, source: str) ->
             yield from rule.findings(Case(settings, facts, source))
 
 
-# Rules that explain why postconf gives up better than its own words do.
-_EXPLAIN = {
+# Rules that explain an error message of postconf; they replace refused-by-postfix.
+_EXPLAINS_REFUSAL = {
     "missing-equals",
     "macro-loop",
     "inet-interfaces-name",
@@ -80,6 +80,6 @@ _EXPLAIN = {
 def _about_host(facts: HostFacts) -> list[Finding]:
     if not facts.defaults:
         return []
-    found = [finding for _, rules in HOST_RULES for rule in rules for finding in rule.findings(facts)]
-    explained = any(finding.id in _EXPLAIN for finding in found)
-    return [finding for finding in found if not (explained and finding.id == "refused-by-postfix")]
+    findings = [finding for _, rules in HOST_RULES for rule in rules for finding in rule.findings(facts)]
+    explained = any(finding.id in _EXPLAINS_REFUSAL for finding in findings)
+    return [finding for finding in findings if not (explained and finding.id == "refused-by-postfix")]

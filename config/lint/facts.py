@@ -1,31 +1,21 @@
-"""What is known of a host, as one value: what rules look at.
+"""The facts of a host, as one value that the rules of lint examine.
 
-Promise: it holds no secret. What could not be read is named in `unread` and absent otherwise (None, or not in its
-mapping), and a rule is silent about what is absent.
+Promise: they hold no secret. Files that could not be read are named in `unread`, and their facts are absent (None, or
+not in their mapping). A rule is silent about absent facts.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from postward.config.desired import INDEX_SUFFIX
 from postward.config.lint.text import Entry, Line, ServiceLine
 from postward.parsers.postconf import Master, split_list
 
-# Types of lookup tables that are files, and the end of the file that postmap(1) makes; "" where the source is read.
-TABLE_SUFFIX: Mapping[str, str] = {
-    "hash": ".db",
-    "btree": ".db",
-    "lmdb": ".lmdb",
-    "cdb": ".cdb",
-    "dbm": ".pag",
-    "sdbm": ".pag",
-    "texthash": "",
-    "regexp": "",
-    "pcre": "",
-    "cidr": "",
-}
+# Table type of a file → suffix of its index; "" if Postfix reads the text itself.
+TABLE_SUFFIX: Mapping[str, str] = {**INDEX_SUFFIX, "regexp": "", "pcre": "", "cidr": ""}
 _TABLE = re.compile(r"(proxy:)?([a-z]+):(/[^\s,{}]+)")
-# Tables whose values say where mail goes and how. Those of passwords are never kept.
+# Parameters of tables whose values say where mail goes and how. Values of tables with passwords are never kept.
 _VALUES_WANTED = re.compile(
     r"(smtp_tls_policy_maps|transport_maps|sender_dependent_(relayhost|default_transport)_maps)"
 )
@@ -37,15 +27,15 @@ class FileFacts:
     """A file as stat(2) sees it.
 
     Attributes:
-        exists: it is there.
+        exists: the file exists.
         mode: permission bits.
         owner: uid.
         group: gid.
         mtime: in seconds since the epoch.
-        directory: it is a folder.
-        certificates: it has at least one certificate; None if nobody looked.
-        word: the first word of the file, where it is no secret; None if nobody looked.
-        entries: how many files a folder has; None if nobody looked.
+        directory: it is a directory.
+        certificates: it contains at least one certificate; None if that was not checked.
+        word: the first word of the file, if it is not secret; None if it was not read.
+        entries: number of files in a directory; None if they were not counted.
     """
 
     exists: bool = True
@@ -77,7 +67,7 @@ class TableReference:
 
     @property
     def index_path(self) -> str | None:
-        """What postmap(1) makes; None for types that Postfix reads as text."""
+        """Path of the index that postmap(1) builds; None for types that Postfix reads as text."""
         suffix = TABLE_SUFFIX[self.type]
         return f"{self.path}{suffix}" if suffix else None
 
@@ -87,10 +77,10 @@ class Table:
     """A lookup table on disk.
 
     Attributes:
-        reference: how it is referred to.
-        parameters: the parameters that do so.
-        entries: its source, without secrets; None if it could not be read or has another syntax.
-        index_type: what its index is by its first bytes, as in "hash"; None if nobody could tell.
+        reference: type and path.
+        parameters: the parameters that refer to it.
+        entries: the entries of its source, without secrets; None if it could not be read or has another syntax.
+        index_type: the type of its index by its first bytes, as in "hash"; None if unknown.
     """
 
     reference: TableReference
@@ -101,7 +91,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """The file system of the queue, in bytes and inodes (0 of 0 inodes: they are made as needed)."""
+    """The file system of the queue, in bytes and inodes; 0 of 0 inodes if it makes them as needed."""
 
     free: int
     size: int
@@ -111,13 +101,13 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A way that mail takes to another host.
+    """A route of mail to another host.
 
     Attributes:
-        where: what says so.
-        next_hop: `[host]:port`, as Postfix has it.
-        service: the service of master.cf that delivers.
-        login: it is a relay that is expected to want a login.
+        where: the place in the configuration that sets it.
+        next_hop: `[host]:port`, as it is configured.
+        service: name of the service of master.cf that delivers.
+        login: it leads to a relay, which is expected to require a login.
     """
 
     where: str
@@ -128,38 +118,38 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """A host. The empty value knows nothing.
+    """The facts of a host. The empty value stands for an unknown host.
 
     Attributes:
-        config_directory: the folder of main.cf.
-        main_cf: its logical lines.
-        master_cf: those of master.cf.
-        explicit: parameters that main.cf sets (`postconf -n`), or that its lines set if postconf fails.
+        config_directory: the directory of main.cf.
+        main_cf: the logical lines of main.cf.
+        master_cf: the logical lines of master.cf.
+        explicit: parameters that main.cf sets (`postconf -n`, or its lines if postconf fails).
         defaults: compiled-in values (`postconf -d`); empty if there is no Postfix.
         expanded: effective values with `$name` replaced (`postconf -x`).
-        warnings: what postconf printed besides.
+        warnings: the warnings of postconf.
         fault: why postconf could not read the configuration; "" if it could.
-        master: services and their -o settings, as postconf has them.
+        master: services and their -o settings, as postconf prints them.
         map_types: `postconf -m`.
         sasl_types: `postconf -A`.
         distribution: "debian", "rhel", "suse", "alpine", or "".
-        selinux: SELinux enforces its policy; None if nobody looked.
-        sasl_plugins: names of the SASL plug-ins on disk, as in "plain"; None if nobody looked.
+        selinux: SELinux enforces its policy; None if unknown.
+        sasl_plugins: names of the installed SASL plug-ins, as in "plain"; None if unknown.
         tables: the lookup tables that are files.
-        files: path → what is known of it.
+        files: path → facts of the file.
         chrooted: name under etc/ of the host → "same", "differs" or "missing" in the queue directory.
-        nameservers: of resolv.conf, on the host; () if there is none, None if it could not be read.
-        chroot_nameservers: those of its copy in the queue directory, likewise.
+        nameservers: the name servers in the host's resolv.conf; () without any, None if it could not be read.
+        chroot_nameservers: the name servers in its copy in the queue directory, likewise.
         hosts: name → addresses, from /etc/hosts.
-        port_names: names of /etc/services; empty if nobody looked.
-        not_local: addresses that the configuration takes for this host's, and that are not.
-        daemons: file names in daemon_directory; None if nobody looked.
-        disk: the file system of the queue; None if nobody looked.
+        port_names: names in /etc/services; empty if it was not read.
+        not_local: addresses that the configuration uses as this host's, although they are not.
+        daemons: file names in daemon_directory; None if it was not read.
+        disk: the file system of the queue; None if unknown.
         mail_uid: uid of mail_owner; None if there is no such user.
         setgid_gid: gid of setgid_group; None if there is no such group.
-        managed: parameters that Postward derives from its settings, so that `postward apply` mends them.
+        managed: parameters that Postward derives from its settings: `postward apply` repairs them.
         clear_on_purpose: next hops whose password may cross the network unencrypted, as the settings say.
-        unread: what could not be read, and why.
+        unread: files and commands that could not be read, and why.
     """
 
     config_directory: str = "/etc/postfix"
@@ -201,38 +191,38 @@ class HostFacts:
         return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
     def value(self, name: str, service: str = "") -> str:
-        """An effective value, as it is desired: without the comment and the quotes that Postfix would take for part of it.
+        """Return an effective value as the admin intended it: without an inline comment and without quotes.
 
-        What is wrong with those is told by rules of their own; the others look at what the admin had in mind.
+        Postfix takes both for part of the value. Rules of their own report that; the other rules check the intended value.
         """
         override = self.master.overrides.get(f"{service}/unix/{name}") if service else None
-        return meant(override if override is not None else self.expanded.get(name, ""))
+        return intended(override if override is not None else self.expanded.get(name, ""))
 
     def words(self, name: str, service: str = "") -> list[str]:
-        """The items of a list."""
+        """Return the items of a list."""
         return split_list(self.value(name, service))
 
     def yes(self, name: str, service: str = "") -> bool:
-        """A boolean's value; what is no boolean is a no, and told by a rule of its own."""
+        """Return a boolean; a value that is not one counts as no, and a rule of its own reports it."""
         return self.value(name, service).lower() == "yes"
 
     def where(self, name: str) -> str:
-        """The last place in main.cf that sets a parameter; that is the one in force."""
+        """Return the last place in main.cf that sets a parameter, which is the one in force."""
         lines = [line.number for line in self.main_cf if line.name == name]
         if not lines:
             return f"{self.config_directory}/main.cf: {name} (not set)"
         return f"{self.config_directory}/main.cf:{lines[-1]}: {name}"
 
     def master_where(self, key: str) -> str:
-        """The line of a service in master.cf."""
+        """Return the line of a service in master.cf."""
         number = next((line.number for line in self.master_cf if line.key == key), None)
         place = f"{self.config_directory}/master.cf"
         return f"{place}:{number}: {key}" if number else f"{place}: {key}"
 
-    # What follows from several of them
+    # Derived facts
 
     def table_of(self, name: str) -> Iterator[Table]:
-        """The tables that a parameter refers to."""
+        """Return the tables to which a parameter refers."""
         return (table for table in self.tables if name in table.parameters)
 
     @property
@@ -242,7 +232,7 @@ class HostFacts:
 
     @property
     def sends_by_login(self) -> bool:
-        """The SMTP client logs in, or is meant to."""
+        """True if the SMTP client is configured to log in."""
         return self.yes("smtp_sasl_auth_enable")
 
     @property
@@ -252,7 +242,7 @@ class HostFacts:
 
     @property
     def relay_routes(self) -> tuple[Route, ...]:
-        """Where mail for other hosts goes when a relay takes it."""
+        """The routes of mail for other hosts that goes through a relay."""
         service = self.default_service
         hops = [
             Route(self.where(name), hop, service)
@@ -272,7 +262,7 @@ class HostFacts:
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """All of these, and where single destinations go."""
+        """`relay_routes`, and the routes of single destinations."""
         return (*self.relay_routes, *self._transported("transport_maps", login=False))
 
     def _transported(self, name: str, *, login: bool) -> Iterator[Route]:
@@ -283,13 +273,13 @@ class HostFacts:
             )
 
     def _values(self, name: str) -> Iterator[tuple[str, str]]:
-        """Place and value of the entries of a parameter's tables."""
+        """Yield (place, value) of the entries of a parameter's tables."""
         for table in self.table_of(name):
             for entry in table.entries or ():
                 yield f"{table.reference.path}:{entry.number}: {entry.key}", entry.value or ""
 
     def commands(self, command: str) -> list[str]:
-        """`name/type` of the services that run a daemon."""
+        """Return `name/type` of the services that run a daemon."""
         return [
             key
             for key, service in self.master.services.items()
@@ -297,7 +287,7 @@ class HostFacts:
         ]
 
     def is_chrooted(self, service: str) -> bool:
-        """The service of type unix runs chrooted. "-" means no, but for a compatibility_level below 1."""
+        """Return True if a service of type unix runs chrooted. "-" means no from compatibility_level 1 on."""
         entry = self.master.services.get(f"{service}/unix")
         if entry is None:
             return False
@@ -305,20 +295,20 @@ class HostFacts:
 
     @property
     def level(self) -> tuple[int, int]:
-        """compatibility_level."""
+        """compatibility_level, as in (3, 6)."""
         numbers = re.match(r"(\d+)(?:\.(\d+))?", self.value("compatibility_level"))
         return (int(numbers[1]), int(numbers[2] or 0)) if numbers else (0, 0)
 
 
-def meant(value: str) -> str:
-    """A value without an inline comment and without quotes around it."""
+def intended(value: str) -> str:
+    """Return a value without an inline comment and without quotes around it."""
     value = re.split(r"(?:^|\s)#", value)[0].strip()
     quoted = re.fullmatch(r"([\"'])(.*)\1", value)
     return quoted[2] if quoted else value
 
 
 def table_references(values: Mapping[str, str]) -> Iterator[tuple[str, TableReference]]:
-    """(parameter, table) for every table in a file that these expanded values refer to."""
+    """Yield (parameter, table) for every table in a file to which these expanded values refer."""
     for name, value in values.items():
         for proxy, kind, path in _TABLE.findall(value):
             if kind in TABLE_SUFFIX:
@@ -326,23 +316,23 @@ def table_references(values: Mapping[str, str]) -> Iterator[tuple[str, TableRefe
 
 
 def holds_logins(parameters: tuple[str, ...]) -> bool:
-    """True if one of the parameters that refer to a table is about passwords."""
+    """Return True if one of the parameters that refer to a table is about passwords."""
     return any(_LOGINS.search(name) for name in parameters)
 
 
 def wants_values(parameters: tuple[str, ...]) -> bool:
-    """True for tables that say where mail goes and how."""
+    """Return True if the table's values say where mail goes and how."""
     return any(_VALUES_WANTED.fullmatch(name) for name in parameters) and not holds_logins(parameters)
 
 
 def expand(values: Mapping[str, str]) -> dict[str, str]:
-    """What `postconf -x` prints, for a configuration that it cannot read. A circle ends where it began."""
+    """Expand `$name` as `postconf -x` does, for a configuration that postconf cannot read. Loops end after eight rounds."""
     expanded = dict(values)
     for name in expanded:
         for _ in range(8):
             text = re.sub(
                 r"\$(?:([A-Za-z0-9_]+)|[({]([A-Za-z0-9_]+)[)}])",
-                lambda found: values.get(found[1] or found[2], ""),
+                lambda match: values.get(match[1] or match[2], ""),
                 expanded[name],
             )
             if text == expanded[name] or len(text) > 20000:

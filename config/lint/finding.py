@@ -1,7 +1,7 @@
-"""What lint finds, and what a rule is.
+"""Findings of lint, and the rules that make them.
 
-A rule's function yields where, what and the remedy; the identifier, the severity and the reason why it hurts stand in
-the rule itself, so that the tables of rules read as their own documentation (`docs/lint.md` is made from them).
+The function of a rule yields the place, the fact and the remedy. The rule itself holds identifier, severity and
+consequence, so the tables of rules are their own documentation: `docs/lint.md` is made from them.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
+from postward.config.lint.remedies import APPLY
+
 Subject = TypeVar("Subject")
 
 
 class Severity(StrEnum):
-    """How bad it is, worst first."""
+    """How bad a finding is, worst first."""
 
     ERROR = "error"  # mail does not leave, is lost, or Postfix does not run
-    WARNING = "warning"  # mail may leave, but not as meant, or a secret is exposed
+    WARNING = "warning"  # mail may leave by the wrong way, or a secret is exposed
     NOTE = "note"  # worth knowing
 
 
@@ -25,18 +27,20 @@ class Fault(NamedTuple):
 
     Attributes:
         where: file and line, or the setting.
-        what: what stands there, in words fit to print: never a secret.
-        remedy: the command or the edit that puts it right on this host.
+        what: the fact, as text that holds no secret.
+        remedy: the command or the edit that repairs it on this host.
+        next_hops: hosts of the next hops with which the fault interferes, lower case; empty if it is not about single hosts.
     """
 
     where: str
     what: str
     remedy: str
+    next_hops: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A broken rule, ready to print."""
+    """A broken rule, ready to print: the rule's identifier, severity and consequence, and the fault."""
 
     id: str
     severity: Severity
@@ -44,11 +48,21 @@ class Finding:
     what: str
     why: str
     remedy: str
+    next_hops: frozenset[str] = frozenset()
+
+    @property
+    def by_apply(self) -> bool:
+        """True if `postward apply` is the whole remedy."""
+        return self.remedy == APPLY
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the printed fields, for JSON."""
+        return {name: getattr(self, name) for name in ("id", "severity", "where", "what", "why", "remedy")}
 
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[Subject]):
-    """A rule: `check` finds where a subject breaks it, `why` says what comes of it."""
+    """A rule: `check` yields the places where a subject breaks it, `why` states the consequence."""
 
     id: str
     severity: Severity
@@ -56,6 +70,8 @@ class Rule(Generic[Subject]):
     why: str
 
     def findings(self, subject: Subject) -> Iterator[Finding]:
-        """Where the subject breaks this rule."""
+        """Yield a finding for each place where the subject breaks this rule."""
         for fault in self.check(subject):
-            yield Finding(self.id, self.severity, fault.where, fault.what, self.why, fault.remedy)
+            yield Finding(
+                self.id, self.severity, fault.where, fault.what, self.why, fault.remedy, fault.next_hops
+            )

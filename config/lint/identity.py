@@ -109,29 +109,37 @@ _REFUSED = (
 _SENDER = "Senders such as root get an address in a domain that does not exist, and relays refuse them (Domain not found)."
 
 RULES: tuple[Rule[HostFacts], ...] = (
-    Rule("myhostname-without-domain", E, _short_name, _REFUSED),
+    Rule(id="myhostname-without-domain", severity=E, check=_short_name, why=_REFUSED),
     Rule(
-        "myhostname-made-up", W, _made_up_name, f"Postfix made it up because the host has no name. {_SENDER}"
+        id="myhostname-made-up",
+        severity=W,
+        check=_made_up_name,
+        why=f"Postfix made it up because the host has no name. {_SENDER}",
     ),
-    Rule("name-invalid", E, _no_name, "Every Postfix command fails, also sendmail."),
+    Rule(id="name-invalid", severity=E, check=_no_name, why="Every Postfix command fails, also sendmail."),
     Rule(
-        "myorigin-file-missing",
-        E,
-        _origin_file,
-        "Every Postfix command fails, also sendmail and postfix stop.",
+        id="myorigin-file-missing",
+        severity=E,
+        check=_origin_file,
+        why="Every Postfix command fails, also sendmail and postfix stop.",
     ),
     Rule(
-        "myorigin-file-empty",
-        E,
-        _origin_file_empty,
-        "Every Postfix command fails, also sendmail and postfix stop.",
+        id="myorigin-file-empty",
+        severity=E,
+        check=_origin_file_empty,
+        why="Every Postfix command fails, also sendmail and postfix stop.",
     ),
-    Rule("myorigin-without-domain", W, _origin_not_full, _SENDER),
+    Rule(id="myorigin-without-domain", severity=W, check=_origin_not_full, why=_SENDER),
     Rule(
-        "mydomain-top-level",
-        W,
-        _top_level_domain,
-        f"It is myhostname without its first part, and no domain of yours. {_SENDER}",
+        id="mydomain-top-level",
+        severity=W,
+        check=_top_level_domain,
+        why=f"It is myhostname without its first part, and no domain of yours. {_SENDER}",
     ),
-    Rule("helo-name-without-domain", E, _helo_name, f"Empty, it ends smtp(8) with a fatal error. {_REFUSED}"),
+    Rule(
+        id="helo-name-without-domain",
+        severity=E,
+        check=_helo_name,
+        why=f"Empty, it ends smtp(8) with a fatal error. {_REFUSED}",
+    ),
 )

@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator
 
 from postward.config.lint import remedies
-from postward.config.lint.facts import HostFacts, meant
+from postward.config.lint.facts import HostFacts, intended
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.text import Line
+from postward.parsers.scrub import MASK
 
 Facts = HostFacts
 
@@ -132,15 +133,15 @@ def _inline_comment(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, line),
                 "has a # behind its value, which is part of the value",
-                _as_meant(facts, line, "put the comment on a line of its own"),
+                _set_intended(facts, line, "put the comment on a line of its own"),
             )
 
 
-def _as_meant(facts: Facts, line: Line, words: str) -> str:
-    """Set what was meant; a masked value only its owner can write."""
-    if "********" in line.value:
+def _set_intended(facts: Facts, line: Line, words: str) -> str:
+    """Set the intended value; only the admin can write one that is masked."""
+    if MASK in line.value:
         return remedies.edit(facts, words)
-    return remedies.assign(facts, (line.name, meant(line.value)))
+    return remedies.assign(facts, (line.name, intended(line.value)))
 
 
 def _quoted_value(facts: Facts) -> Iterator[Fault]:
@@ -149,7 +150,7 @@ def _quoted_value(facts: Facts) -> Iterator[Fault]:
             yield Fault(
                 _place(facts, line),
                 "has its value in quotes, which are part of the value",
-                _as_meant(facts, line, "remove the quotes"),
+                _set_intended(facts, line, "remove the quotes"),
             )
 
 
@@ -191,7 +192,7 @@ def _values(facts: Facts) -> Iterator[tuple[str, str, str]]:
     """(place, default, value) of parameters whose kind the default tells."""
     names = {line.name for line in facts.main_cf if not has_comment(line) and not _is_cut(facts, line)}
     for name in facts.explicit:
-        value = meant(facts.expanded.get(name, ""))
+        value = intended(facts.expanded.get(name, ""))
         if name in names and name in facts.defaults and not WORDS_TOO.fullmatch(name) and "{" not in value:
             yield facts.where(name), facts.defaults[name], value
     for key, value in facts.master.overrides.items():
@@ -290,83 +291,101 @@ E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 RULES: tuple[Rule[HostFacts], ...] = (
     Rule(
-        "missing-equals",
-        E,
-        _missing_equals,
-        "Every Postfix command fails on it, also sendmail and postfix stop.",
+        id="missing-equals",
+        severity=E,
+        check=_missing_equals,
+        why="Every Postfix command fails on it, also sendmail and postfix stop.",
     ),
     Rule(
-        "indented-parameter",
-        E,
-        _indented_parameter,
-        "A line that begins with white space continues the line above: it is not set, and the one above has a wrong value.",
+        id="indented-parameter",
+        severity=E,
+        check=_indented_parameter,
+        why="A line that begins with white space continues the line above: it is not set, and the one above has a wrong value.",
     ),
     Rule(
-        "duplicate-parameter",
-        W,
-        _duplicate_parameter,
-        "The last one holds, and edits of the other do nothing.",
+        id="duplicate-parameter",
+        severity=W,
+        check=_duplicate_parameter,
+        why="The last one holds, and edits of the other do nothing.",
     ),
     Rule(
-        "duplicate-parameter-hangs",
-        E,
-        _duplicate_hangs,
-        "Each daemon warns of the double line as it starts, postlogd too, into its own socket: if ten lines wait there already, it "
+        id="duplicate-parameter-hangs",
+        severity=E,
+        check=_duplicate_hangs,
+        why="Each daemon warns of the double line as it starts, postlogd too, into its own socket: if ten lines wait there already, it "
         "waits for itself, and everything that logs waits for it.",
     ),
     Rule(
-        "unknown-parameter", W, _unknown_parameter, "Postfix ignores unknown names without a word in the log."
+        id="unknown-parameter",
+        severity=W,
+        check=_unknown_parameter,
+        why="Postfix ignores unknown names without a word in the log.",
     ),
     Rule(
-        "undefined-reference",
-        W,
-        _undefined_reference,
-        "Postfix takes the empty text for it, without a word in the log.",
+        id="undefined-reference",
+        severity=W,
+        check=_undefined_reference,
+        why="Postfix takes the empty text for it, without a word in the log.",
     ),
     Rule(
-        "inline-comment",
-        E,
-        _inline_comment,
-        "Comments stand on lines of their own. Behind a value they make a wrong boolean, number or list; behind relayhost, a "
+        id="inline-comment",
+        severity=E,
+        check=_inline_comment,
+        why="Comments stand on lines of their own. Behind a value they make a wrong boolean, number or list; behind relayhost, a "
         "second relay called #, which stops smtp(8) as soon as the first one fails.",
     ),
-    Rule("quoted-value", E, _quoted_value, "main.cf knows no quotes; with them the value is another one."),
-    Rule("pasted-characters", E, _pasted_characters, "Postfix takes it for part of a name or value."),
     Rule(
-        "bad-boolean",
-        E,
-        _bad_boolean,
-        "The daemon that reads it ends with a fatal error, and mail stays in the queue without a reason.",
+        id="quoted-value",
+        severity=E,
+        check=_quoted_value,
+        why="main.cf knows no quotes; with them the value is another one.",
     ),
     Rule(
-        "bad-number",
-        E,
-        _bad_number,
-        "Programs that read it end with a fatal error; for some numbers that is all of them.",
-    ),
-    Rule("macro-loop", E, _macro_loop, "Every Postfix command fails, also sendmail and postfix stop."),
-    Rule(
-        "refused-by-postfix",
-        E,
-        _refused,
-        "Postfix cannot read its configuration: nothing works, also not sendmail.",
+        id="pasted-characters",
+        severity=E,
+        check=_pasted_characters,
+        why="Postfix takes it for part of a name or value.",
     ),
     Rule(
-        "compatibility-level-missing",
-        N,
-        _level_missing,
-        "Old defaults hold, such as daemons in a chroot where master.cf says -, and each start logs a reminder.",
+        id="bad-boolean",
+        severity=E,
+        check=_bad_boolean,
+        why="The daemon that reads it ends with a fatal error, and mail stays in the queue without a reason.",
     ),
     Rule(
-        "compatibility-level-too-high",
-        W,
-        _level_too_high,
-        "The file was written for a newer release; 3.5 and older do not even start with a level such as 3.6.",
+        id="bad-number",
+        severity=E,
+        check=_bad_number,
+        why="Programs that read it end with a fatal error; for some numbers that is all of them.",
     ),
     Rule(
-        "obsolete-tls-setting",
-        W,
-        _obsolete_tls,
-        "Postfix 3.9 and later warn about it and will drop it; it never combined with smtp_tls_wrappermode.",
+        id="macro-loop",
+        severity=E,
+        check=_macro_loop,
+        why="Every Postfix command fails, also sendmail and postfix stop.",
+    ),
+    Rule(
+        id="refused-by-postfix",
+        severity=E,
+        check=_refused,
+        why="Postfix cannot read its configuration: nothing works, also not sendmail.",
+    ),
+    Rule(
+        id="compatibility-level-missing",
+        severity=N,
+        check=_level_missing,
+        why="Old defaults hold, such as daemons in a chroot where master.cf says -, and each start logs a reminder.",
+    ),
+    Rule(
+        id="compatibility-level-too-high",
+        severity=W,
+        check=_level_too_high,
+        why="The file was written for a newer release; 3.5 and older do not even start with a level such as 3.6.",
+    ),
+    Rule(
+        id="obsolete-tls-setting",
+        severity=W,
+        check=_obsolete_tls,
+        why="Postfix 3.9 and later warn about it and will drop it; it never combined with smtp_tls_wrappermode.",
     ),
 )

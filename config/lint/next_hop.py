@@ -1,4 +1,4 @@
-"""Next hops as people write them, and what Postfix makes of them."""
+"""Parse next hops as Postfix does, classify those that it cannot parse, and propose corrections."""
 
 import ipaddress
 import re
@@ -7,18 +7,18 @@ from typing import NamedTuple
 from postward.config.fields import is_address, is_host_name
 from postward.config.relay import IMPLICIT_TLS_PORTS, STARTTLS_PORTS
 
-# known_tcp_ports (postconf(5)), and services(5) before 3.6.
+# The default of known_tcp_ports (postconf(5)). Releases before 3.6 look a name up in services(5) alone.
 PORT_NAMES = {"smtp": 25, "lmtp": 24, "submission": 587, "smtps": 465, "submissions": 465}
 
 
 class NextHop(NamedTuple):
-    """A next hop in its parts.
+    """The parts of a next hop.
 
     Attributes:
-        host: name or address.
-        port: its number; None for a name that is not known.
-        bracketed: no MX lookup is made.
-        port_name: the port as written, if it is a name.
+        host: name or address of the host, or the domain whose MX hosts are used.
+        port: the port's number; None for an unknown name.
+        bracketed: it is in brackets, so Postfix looks up no MX hosts.
+        port_name: the port's name, if it is written as one.
     """
 
     host: str
@@ -28,38 +28,48 @@ class NextHop(NamedTuple):
 
     @property
     def implicit_tls(self) -> bool:
-        """The port stands for TLS from the first byte."""
+        """True if servers speak TLS from the first byte on this port."""
         return self.port in IMPLICIT_TLS_PORTS
 
     @property
     def starttls(self) -> bool:
-        """The port stands for a greeting in clear text."""
+        """True if servers greet in clear text on this port."""
         return self.port in STARTTLS_PORTS
 
     @property
     def on_this_host(self) -> bool:
-        """A loopback address: a tunnel or a filter, which has rules of its own."""
+        """True for a loopback address: a tunnel or a filter, for which the rules about relays do not hold."""
         if self.host.lower() == "localhost":
             return True
         return is_address(self.host) and ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def servers(self) -> frozenset[str]:
+        """The host to which Postfix connects, lower case; empty if it looks up MX hosts."""
+        return frozenset({self.host.lower()} if self.bracketed else ())
+
+
+def named_servers(*next_hops: str) -> frozenset[str]:
+    """Return the servers of these next hops."""
+    return frozenset(server for text in next_hops if (hop := parse_next_hop(text)) for server in hop.servers)
 
 
 _BRACKETED = re.compile(r"\[(?:ipv6:)?([^\[\]]*)\](?::([^\[\]\s]*))?", re.IGNORECASE)
 
 
 def parse_next_hop(text: str) -> NextHop | None:
-    """The parts of a next hop; None if it is none, which `slip` explains."""
+    """Parse a next hop; return None if Postfix cannot, for a reason that `slip` names."""
     if match := _BRACKETED.fullmatch(text):
-        return _made(match[1], match[2] or "", bracketed=True)
+        return _next_hop(match[1], match[2] or "", bracketed=True)
     if any(char in text for char in "[]/@\"'"):
         return None
     if is_address(text):
-        return None if ":" in text else _made(text, "", bracketed=False)
+        return None if ":" in text else _next_hop(text, "", bracketed=False)
     host, _, port = text.partition(":")
-    return _made(host, port, bracketed=False)
+    return _next_hop(host, port, bracketed=False)
 
 
-def _made(host: str, port: str, *, bracketed: bool) -> NextHop | None:
+def _next_hop(host: str, port: str, *, bracketed: bool) -> NextHop | None:
     if not (is_host_name(host) or is_address(host)) or ":" in port:
         return None
     if not port or port.isdecimal():
@@ -68,7 +78,7 @@ def _made(host: str, port: str, *, bracketed: bool) -> NextHop | None:
 
 
 def slip(text: str) -> str:
-    """Which of the known slips a next hop that is none has: the end of a rule's identifier."""
+    """Classify text that is not a next hop."""
     if "://" in text:
         return "url"
     if "@" in text:
@@ -82,8 +92,8 @@ def slip(text: str) -> str:
     return "host"
 
 
-def mended(text: str) -> str:
-    """The next hop that was meant, as well as one can tell."""
+def corrected(text: str) -> str:
+    """Guess the intended next hop; return an example if there is no guess."""
     bare = re.sub(r"^[A-Za-z]+://|^[A-Za-z][A-Za-z0-9_-]*:(?=\[)", "", text).rstrip("/").rpartition("@")[2]
     bare = bare.strip("\"'")
     if match := re.fullmatch(r"\[?([A-Za-z0-9._-]+)\]?:?([0-9a-z]*)\]?", bare):

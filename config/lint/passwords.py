@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from functools import partial
 
-from postward.config.lint import remedies, text
+from postward.config.lint import remedies, sasl_passwd
 from postward.config.lint.facts import HostFacts, Table, holds_logins
 from postward.config.lint.finding import Fault, Rule, Severity
-from postward.config.lint.next_hop import parse_next_hop
+from postward.config.lint.next_hop import named_servers, parse_next_hop
 from postward.config.lint.sasl import login_routes
 from postward.config.lint.text import Entry
+from postward.parsers.scrub import MASK
 
 Facts = HostFacts
 
@@ -33,7 +34,9 @@ def _entries(facts: Facts) -> Iterator[tuple[Table, Entry]]:
 def _faulty(facts: Facts, fault: str, what: str, right: str) -> Iterator[Fault]:
     for table, entry in _entries(facts):
         if fault in entry.faults:
-            yield Fault(_place(table, entry), what, _rebuild(facts, table, right))
+            yield Fault(
+                _place(table, entry), what, _rebuild(facts, table, right), named_servers(entry.key or "")
+            )
 
 
 def _indented(facts: Facts) -> Iterator[Fault]:
@@ -56,6 +59,7 @@ def _duplicate(facts: Facts) -> Iterator[Fault]:
                     _place(table, entry),
                     f"stands in line {seen[key]} already, and that one holds",
                     _rebuild(facts, table, "remove the line with the old password"),
+                    named_servers(entry.key or ""),
                 )
             seen.setdefault(key, entry.number)
 
@@ -88,6 +92,7 @@ def _key_mismatch(facts: Facts) -> Iterator[Fault]:
             table.reference.path,
             f"has {shown}; mail goes to {route.next_hop}",
             _rebuild(facts, table, f'write the key exactly as "{route.next_hop}"'),
+            named_servers(route.next_hop),
         )
 
 
@@ -102,6 +107,7 @@ def _no_key_for_bounces(facts: Facts) -> Iterator[Fault]:
                 facts.login_tables[0].reference.path,
                 f"has keys for senders, and none for {route.next_hop}",
                 _rebuild(facts, facts.login_tables[0], f'add an entry for "{route.next_hop}"'),
+                named_servers(route.next_hop),
             )
             return
 
@@ -133,7 +139,7 @@ def _readable(facts: Facts) -> Iterator[Fault]:
 def _in_main_cf(facts: Facts) -> Iterator[Fault]:
     known = facts.files.get(f"{facts.config_directory}/main.cf")
     for line in facts.main_cf:
-        if "********" in line.value and line.name != "relayhost" and known and known.mode & 0o004:
+        if MASK in line.value and line.name != "relayhost" and known and known.mode & 0o004:
             yield Fault(
                 f"{facts.config_directory}/main.cf:{line.number}: {line.name}",
                 "holds a login",
@@ -161,86 +167,127 @@ _REFUSED = "The relay refuses the login (535), and all mail is deferred."
 
 RULES: tuple[Rule[HostFacts], ...] = (
     Rule(
-        "password-key-mismatch",
-        E,
-        _key_mismatch,
-        f"Postfix looks the next hop up exactly as it is written. {_NO_LOGIN}",
-    ),
-    Rule("password-line-indented", E, _indented, f"White space continues the line above. {_NO_LOGIN}"),
-    Rule(
-        "password-line-with-equals",
-        E,
-        partial(
-            _faulty, fault=text.EQUALS, what='has "=" between key and login', right="write a blank instead"
-        ),
-        f"The whole line is the key. {_NO_LOGIN}",
+        id="password-key-mismatch",
+        severity=E,
+        check=_key_mismatch,
+        why=f"Postfix looks the next hop up exactly as it is written. {_NO_LOGIN}",
     ),
     Rule(
-        "password-line-without-login",
-        E,
-        partial(_faulty, fault=text.NO_VALUE, what="has one word", right='write "[host]:port user:password"'),
-        _NO_LOGIN,
+        id="password-line-indented",
+        severity=E,
+        check=_indented,
+        why=f"White space continues the line above. {_NO_LOGIN}",
     ),
     Rule(
-        "password-without-colon",
-        E,
-        partial(_faulty, fault=text.NO_COLON, what='has no ":" in its login', right='write "user:password"'),
-        f"All of it is the user, and the password is empty. {_REFUSED}",
-    ),
-    Rule(
-        "password-user-empty",
-        E,
-        partial(_faulty, fault=text.NO_USER, what="has no user", right="add the user, or remove the line"),
-        "The SASL library refuses it (All-whitespace username), and all mail is deferred.",
-    ),
-    Rule(
-        "password-empty",
-        E,
-        partial(_faulty, fault=text.NO_PASSWORD, what="has an empty password", right="add the password"),
-        _REFUSED,
-    ),
-    Rule(
-        "password-quoted",
-        E,
-        partial(_faulty, fault=text.QUOTED, what="has its login in quotes", right="remove the quotes"),
-        f"The quotes are part of user and password. {_REFUSED}",
-    ),
-    Rule(
-        "password-with-comment",
-        W,
-        partial(
+        id="password-line-with-equals",
+        severity=E,
+        check=partial(
             _faulty,
-            fault=text.COMMENT,
+            fault=sasl_passwd.EQUALS,
+            what='has "=" between key and login',
+            right="write a blank instead",
+        ),
+        why=f"The whole line is the key. {_NO_LOGIN}",
+    ),
+    Rule(
+        id="password-line-without-login",
+        severity=E,
+        check=partial(
+            _faulty,
+            fault=sasl_passwd.NO_VALUE,
+            what="has one word",
+            right='write "[host]:port user:password"',
+        ),
+        why=_NO_LOGIN,
+    ),
+    Rule(
+        id="password-without-colon",
+        severity=E,
+        check=partial(
+            _faulty, fault=sasl_passwd.NO_COLON, what='has no ":" in its login', right='write "user:password"'
+        ),
+        why=f"All of it is the user, and the password is empty. {_REFUSED}",
+    ),
+    Rule(
+        id="password-user-empty",
+        severity=E,
+        check=partial(
+            _faulty, fault=sasl_passwd.NO_USER, what="has no user", right="add the user, or remove the line"
+        ),
+        why="The SASL library refuses it (All-whitespace username), and all mail is deferred.",
+    ),
+    Rule(
+        id="password-empty",
+        severity=E,
+        check=partial(
+            _faulty, fault=sasl_passwd.NO_PASSWORD, what="has an empty password", right="add the password"
+        ),
+        why=_REFUSED,
+    ),
+    Rule(
+        id="password-quoted",
+        severity=E,
+        check=partial(
+            _faulty, fault=sasl_passwd.QUOTED, what="has its login in quotes", right="remove the quotes"
+        ),
+        why=f"The quotes are part of user and password. {_REFUSED}",
+    ),
+    Rule(
+        id="password-with-comment",
+        severity=W,
+        check=partial(
+            _faulty,
+            fault=sasl_passwd.COMMENT,
             what="has a # behind its login",
             right="put the comment on a line of its own",
         ),
-        f"The comment is part of the password. {_REFUSED}",
+        why=f"The comment is part of the password. {_REFUSED}",
     ),
     Rule(
-        "password-placeholder",
-        E,
-        partial(_faulty, fault=text.PLACEHOLDER, what="has the password of a how-to", right="write your own"),
-        _REFUSED,
+        id="password-placeholder",
+        severity=E,
+        check=partial(
+            _faulty,
+            fault=sasl_passwd.PLACEHOLDER,
+            what="has the password of a how-to",
+            right="write your own",
+        ),
+        why=_REFUSED,
     ),
     Rule(
-        "password-key-duplicate",
-        E,
-        _duplicate,
-        "postmap keeps the first of them: a new password further down is never used.",
+        id="password-key-duplicate",
+        severity=E,
+        check=_duplicate,
+        why="postmap keeps the first of them: a new password further down is never used.",
     ),
     Rule(
-        "password-missing-for-bounces",
-        W,
-        _no_key_for_bounces,
-        f"Bounces and probes have an empty sender, for which there is no key. {_NO_LOGIN}",
+        id="password-missing-for-bounces",
+        severity=W,
+        check=_no_key_for_bounces,
+        why=f"Bounces and probes have an empty sender, for which there is no key. {_NO_LOGIN}",
     ),
-    Rule("password-of-sender-unused", E, _senders_unused, f"Postfix does not look senders up. {_NO_LOGIN}"),
-    Rule("password-file-readable", W, _readable, "Every user of the host can read the relay's password."),
-    Rule("password-in-main-cf", W, _in_main_cf, "Every user of the host can read the relay's password."),
     Rule(
-        "password-table-proxied",
-        E,
-        _proxied,
-        "proxymap(8) runs without root's rights and cannot open it: all mail is deferred.",
+        id="password-of-sender-unused",
+        severity=E,
+        check=_senders_unused,
+        why=f"Postfix does not look senders up. {_NO_LOGIN}",
+    ),
+    Rule(
+        id="password-file-readable",
+        severity=W,
+        check=_readable,
+        why="Every user of the host can read the relay's password.",
+    ),
+    Rule(
+        id="password-in-main-cf",
+        severity=W,
+        check=_in_main_cf,
+        why="Every user of the host can read the relay's password.",
+    ),
+    Rule(
+        id="password-table-proxied",
+        severity=E,
+        check=_proxied,
+        why="proxymap(8) runs without root's rights and cannot open it: all mail is deferred.",
     ),
 )

@@ -1,4 +1,4 @@
-"""docs/lint.md, made from the tables of rules: `python -m postward.config.lint.reference > docs/lint.md`."""
+"""Make docs/lint.md from the tables of rules: `python -m postward.config.lint.reference > docs/lint.md`."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,24 +9,25 @@ from postward.config.lint.finding import Rule
 
 _SEVERITIES = {
     Severity.ERROR: "mail does not leave, is lost, or Postfix does not run",
-    Severity.WARNING: "mail may leave, but not as meant; or a secret is exposed",
-    Severity.NOTE: "worth knowing; `postward check` ends with 0 all the same",
+    Severity.WARNING: "mail may leave by the wrong way, or a secret is exposed",
+    Severity.NOTE: "worth knowing; `postward check` still exits with 0",
 }
 
 
 def reference() -> str:
-    """The reference as Markdown."""
+    """Return the reference as Markdown."""
     return "\n".join(_lines()) + "\n"
 
 
 def _lines() -> Iterator[str]:
     yield "# Lint"
     yield ""
-    yield "What `postward check` looks for in the settings and on the host, before any mail fails. Made from the tables in"
-    yield "`config/lint/` by `make docs`. Each finding names the place and the command or edit that mends it."
+    yield "These are the rules by which `postward check` examines the settings and the host before any mail fails. A finding"
+    yield "names the place, the fact, the consequence, and the command or edit that remedies it."
+    yield "`make docs` makes this page from the tables in `config/lint/`."
     yield ""
-    for severity, words in _SEVERITIES.items():
-        yield f"- **{severity}**: {words}"
+    for severity, meaning in _SEVERITIES.items():
+        yield f"- **{severity}**: {meaning}"
     yield from _table("Settings", SETTINGS_RULES)
     for title, rules in HOST_RULES:
         yield from _table(title, rules)
@@ -36,7 +37,7 @@ def _table(title: str, rules: Sequence[Rule[Any]]) -> Iterator[str]:
     yield ""
     yield f"## {title}"
     yield ""
-    yield "| finding | severity | why it hurts |"
+    yield "| finding | severity | consequence |"
     yield "|---|---|---|"
     for rule in rules:
         yield f"| `{rule.id}` | {rule.severity} | {rule.why.replace('|', chr(92) + '|')} |"

@@ -9,7 +9,7 @@ from postward.config.lint import remedies
 from postward.config.lint.facts import HostFacts, Route
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.main_cf import swallowed
-from postward.config.lint.next_hop import NextHop, mended, parse_next_hop, slip
+from postward.config.lint.next_hop import NextHop, corrected, parse_next_hop, slip
 from postward.config.providers import PROVIDERS, Provider
 
 Facts = HostFacts
@@ -25,19 +25,27 @@ def parsed(routes: tuple[Route, ...]) -> Iterator[tuple[Route, NextHop]]:
 def _slipped(facts: Facts, kind: str) -> Iterator[Fault]:
     for route in facts.routes:
         if parse_next_hop(route.next_hop) is None and slip(route.next_hop) == kind:
-            right = mended(route.next_hop)
+            right = corrected(route.next_hop)
             shown = f"has {route.next_hop}"
             if route.where == facts.where("relayhost"):
-                yield Fault(route.where, shown, remedies.assign(facts, ("relayhost", right)))
+                yield Fault(
+                    route.where,
+                    shown,
+                    remedies.assign(facts, ("relayhost", right)),
+                )
             else:
-                yield Fault(route.where, shown, remedies.edit(facts, f'write "{right}"'))
+                yield Fault(
+                    route.where,
+                    shown,
+                    remedies.edit(facts, f'write "{right}"'),
+                )
 
 
 def _without_brackets(facts: Facts) -> Iterator[Fault]:
     for route, hop in parsed(facts.relay_routes):
         if hop.bracketed or not (hop.port_name or ":" in route.next_hop or facts.sends_by_login):
             continue
-        right = mended(route.next_hop)
+        right = corrected(route.next_hop)
         yield Fault(
             route.where,
             f"is {route.next_hop}, without brackets",
@@ -62,7 +70,10 @@ def _this_host(facts: Facts) -> Iterator[Fault]:
     for route, hop in parsed(facts.relay_routes):
         if hop.host.lower() in own and hop.port == 25:
             yield Fault(
-                route.where, f"is {hop.host}, this host itself", remedies.edit(facts, "name the relay")
+                route.where,
+                f"is {hop.host}, this host itself",
+                remedies.edit(facts, "name the relay"),
+                hop.servers,
             )
 
 
@@ -89,6 +100,7 @@ def _only_in_hosts_file(facts: Facts) -> Iterator[Fault]:
                 route.where,
                 f"{hop.host} stands in /etc/hosts, and smtp_host_lookup is {facts.value('smtp_host_lookup')}",
                 remedies.assign(facts, ("smtp_host_lookup", "dns, native")),
+                hop.servers,
             )
 
 
@@ -105,6 +117,7 @@ def _single_label(facts: Facts) -> Iterator[Fault]:
                 route.where,
                 f"{hop.host} has no domain",
                 remedies.edit(facts, f'write the full name, as in "{right}"'),
+                hop.servers,
             )
 
 
@@ -139,6 +152,7 @@ def _provider_port(facts: Facts) -> Iterator[Fault]:
                 route.where,
                 f"is {route.next_hop}; {why}",
                 remedies.edit(facts, f'write "[{hop.host}]:{port}", also in sasl_passwd'),
+                hop.servers,
             )
 
 
@@ -156,48 +170,68 @@ E, W = Severity.ERROR, Severity.WARNING
 _FATAL = "smtp(8) ends with a fatal error: mail stays in the queue, and no log line about it has a status or a reason."
 
 RULES: tuple[Rule[HostFacts], ...] = (
-    Rule("relayhost-bracket-unbalanced", E, partial(_slipped, kind="bracket"), _FATAL),
-    Rule("relayhost-as-url", E, partial(_slipped, kind="url"), _FATAL),
-    Rule("relayhost-with-transport", E, partial(_slipped, kind="transport"), _FATAL),
-    Rule("relayhost-port-in-brackets", E, partial(_slipped, kind="port-in-brackets"), _FATAL),
+    Rule(id="relayhost-bracket-unbalanced", severity=E, check=partial(_slipped, kind="bracket"), why=_FATAL),
+    Rule(id="relayhost-as-url", severity=E, check=partial(_slipped, kind="url"), why=_FATAL),
+    Rule(id="relayhost-with-transport", severity=E, check=partial(_slipped, kind="transport"), why=_FATAL),
     Rule(
-        "relayhost-with-login",
-        E,
-        partial(_slipped, kind="login"),
-        f"{_FATAL} And every user of the host can read it.",
-    ),
-    Rule("relayhost-no-host", E, partial(_slipped, kind="host"), _FATAL),
-    Rule(
-        "relayhost-without-brackets",
-        W,
-        _without_brackets,
-        "Without brackets Postfix asks for the MX hosts of the name: mail goes to servers that know no login, and bounces.",
+        id="relayhost-port-in-brackets",
+        severity=E,
+        check=partial(_slipped, kind="port-in-brackets"),
+        why=_FATAL,
     ),
     Rule(
-        "relayhost-port-name-unknown",
-        E,
-        _unknown_port_name,
-        f"{_FATAL} The name is in no table that smtp(8) reads.",
+        id="relayhost-with-login",
+        severity=E,
+        check=partial(_slipped, kind="login"),
+        why=f"{_FATAL} And every user of the host can read it.",
     ),
-    Rule("relayhost-is-this-host", E, _this_host, "Mail loops back to this host, and stays in the queue."),
-    Rule("relayhost-address-family", E, _wrong_family, "Postfix never connects to addresses of that kind."),
+    Rule(id="relayhost-no-host", severity=E, check=partial(_slipped, kind="host"), why=_FATAL),
     Rule(
-        "relayhost-only-in-hosts-file",
-        W,
-        _only_in_hosts_file,
-        "smtp(8) asks DNS alone and passes /etc/hosts over: the name is not found, or another address is.",
+        id="relayhost-without-brackets",
+        severity=W,
+        check=_without_brackets,
+        why="Without brackets Postfix asks for the MX hosts of the name: mail goes to servers that know no login, and bounces.",
     ),
     Rule(
-        "relayhost-without-domain",
-        W,
-        _single_label,
-        "smtp(8) looks names up as they are, without the resolver's search list: the name is not found.",
+        id="relayhost-port-name-unknown",
+        severity=E,
+        check=_unknown_port_name,
+        why=f"{_FATAL} The name is in no table that smtp(8) reads.",
     ),
-    Rule("relayhost-provider-port", W, _provider_port, "Connections to a port that nobody serves time out."),
     Rule(
-        "relayhost-missing",
-        E,
-        _no_relay,
-        "Mail goes to the MX hosts of its recipients directly, past the relay.",
+        id="relayhost-is-this-host",
+        severity=E,
+        check=_this_host,
+        why="Mail loops back to this host, and stays in the queue.",
+    ),
+    Rule(
+        id="relayhost-address-family",
+        severity=E,
+        check=_wrong_family,
+        why="Postfix never connects to addresses of that kind.",
+    ),
+    Rule(
+        id="relayhost-only-in-hosts-file",
+        severity=W,
+        check=_only_in_hosts_file,
+        why="smtp(8) asks DNS alone and passes /etc/hosts over: the name is not found, or another address is.",
+    ),
+    Rule(
+        id="relayhost-without-domain",
+        severity=W,
+        check=_single_label,
+        why="smtp(8) looks names up as they are, without the resolver's search list: the name is not found.",
+    ),
+    Rule(
+        id="relayhost-provider-port",
+        severity=W,
+        check=_provider_port,
+        why="Connections to a port that nobody serves time out.",
+    ),
+    Rule(
+        id="relayhost-missing",
+        severity=E,
+        check=_no_relay,
+        why="Mail goes to the MX hosts of its recipients directly, past the relay.",
     ),
 )

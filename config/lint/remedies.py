@@ -1,8 +1,10 @@
-"""Remedies as commands for the host at hand: its configuration directory and its distribution."""
+"""Build commands that remedy findings, for the configuration directory and the distribution of a host."""
 
 import shlex
 
 from postward.config.lint.facts import HostFacts, Table
+
+APPLY = "postward apply"  # remedies all that Postward derives from its settings
 
 CA_FILE = {
     "debian": "/etc/ssl/certs/ca-certificates.crt",
@@ -16,7 +18,7 @@ _INSTALL = {
     "suse": "zypper install",
     "alpine": "apk add",
 }
-# What brings the SASL mechanisms PLAIN and LOGIN, a table type, and the authorities.
+# Packages with the SASL mechanisms PLAIN and LOGIN, a table type, and certificate authorities.
 _PACKAGES = {
     "debian": {"sasl": "libsasl2-modules", "ca": "ca-certificates", "map": "postfix-{type}"},
     "rhel": {"sasl": "cyrus-sasl-plain", "ca": "ca-certificates", "map": "postfix-{type}"},
@@ -26,35 +28,35 @@ _PACKAGES = {
 
 
 def ca_file(facts: HostFacts) -> str:
-    """The distribution's bundle of authorities."""
+    """Return the distribution's bundle of certificate authorities."""
     return CA_FILE.get(facts.distribution, CA_FILE["debian"])
 
 
-def install(facts: HostFacts, what: str, **details: str) -> str:
-    """The command that installs what is missing."""
+def install(facts: HostFacts, feature: str, **details: str) -> str:
+    """Install the package with a missing feature, and restart Postfix."""
     if facts.distribution in _INSTALL:
-        package = _PACKAGES[facts.distribution][what].format(**details)
+        package = _PACKAGES[facts.distribution][feature].format(**details)
         return f"{_INSTALL[facts.distribution]} {package} && {restart(facts)}"
-    packages = " or ".join(dict.fromkeys(row[what].format(**details) for row in _PACKAGES.values()))
+    packages = " or ".join(dict.fromkeys(row[feature].format(**details) for row in _PACKAGES.values()))
     return f"install the package {packages}, then {restart(facts)}"
 
 
 def restart(facts: HostFacts) -> str:
-    """Stop and start, for what a reload does not bring into force."""
+    """Stop and start Postfix, for changes that a reload does not bring into force."""
     if facts.config_directory != "/etc/postfix":
         return f"{postfix(facts, 'stop')}; {postfix(facts, 'start')}"
     return "rc-service postfix restart" if facts.distribution == "alpine" else "systemctl restart postfix"
 
 
 def postfix(facts: HostFacts, verb: str) -> str:
-    """`postfix VERB` for this instance."""
+    """Run `postfix VERB` for this instance."""
     return f"postfix {_option(facts)}{verb}"
 
 
 def assign(facts: HostFacts, *assignments: tuple[str, str]) -> str:
     """Set parameters, and bring them into force."""
     if all(name in facts.managed for name, _ in assignments):
-        return "postward apply"
+        return APPLY
     values = " ".join(shlex.quote(f"{name} = {value}") for name, value in assignments)
     stopped = any(name in {"inet_interfaces", "inet_protocols"} for name, _ in assignments)
     return (
@@ -63,22 +65,22 @@ def assign(facts: HostFacts, *assignments: tuple[str, str]) -> str:
 
 
 def remove(facts: HostFacts, name: str) -> str:
-    """Take a parameter out of main.cf."""
+    """Remove a parameter from main.cf."""
     return f"postconf {_option(facts)}-X {name} && {postfix(facts, 'reload')}"
 
 
 def remove_override(facts: HostFacts, service: str, name: str) -> str:
-    """Take a -o setting out of master.cf."""
+    """Remove a -o setting from master.cf."""
     return f"postconf {_option(facts)}-PX {service}/unix/{name} && {postfix(facts, 'reload')}"
 
 
-def edit(facts: HostFacts, what: str, verb: str = "reload") -> str:
-    """Something that only a person can put right."""
-    return f"{what}, then {postfix(facts, verb)}"
+def edit(facts: HostFacts, instruction: str, verb: str = "reload") -> str:
+    """Instruct the admin to edit a file, and then to run `postfix VERB`."""
+    return f"{instruction}, then {postfix(facts, verb)}"
 
 
 def postmap(facts: HostFacts, table: Table) -> str:
-    """Build an index anew."""
+    """Rebuild the index of a table."""
     if any(name.startswith("alias_") for name in table.parameters):
         return f"postalias {_option(facts)}{table.reference.name}"
     return f"postmap {_option(facts)}{table.reference.name}"

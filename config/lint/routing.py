@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from postward.config.lint import remedies
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.finding import Fault, Rule, Severity
+from postward.config.lint.next_hop import named_servers
 
 Facts = HostFacts
 
@@ -99,6 +100,7 @@ def _past_the_relay(facts: Facts) -> Iterator[Fault]:
             facts.where("default_transport"),
             f"has the next hop {hop}, and relayhost is {facts.value('relayhost')}",
             remedies.remove(facts, "default_transport"),
+            named_servers(hop, *relays),
         )
     for table in facts.table_of("transport_maps"):
         for entry in table.entries or ():
@@ -109,6 +111,7 @@ def _past_the_relay(facts: Facts) -> Iterator[Fault]:
                     f"{table.reference.path}:{entry.number}: *",
                     f"takes all mail and {shown}, and relayhost is {facts.value('relayhost')}",
                     f"remove the line, then {remedies.postmap(facts, table)}",
+                    named_servers(hop, *relays),
                 )
 
 
@@ -133,37 +136,45 @@ E, W = Severity.ERROR, Severity.WARNING
 
 RULES: tuple[Rule[HostFacts], ...] = (
     Rule(
-        "mydestination-swallows-domain",
-        W,
-        _swallowed_domain,
-        "Mail for that domain never leaves: it is delivered on this host, or bounces as unknown user.",
-    ),
-    Rule("transport-unknown", E, _unknown_transport, "Mail is deferred (mail transport unavailable)."),
-    Rule(
-        "default-transport-dead-end",
-        E,
-        _dead_end,
-        "All mail for other hosts bounces or disappears, as some cloud images have it.",
+        id="mydestination-swallows-domain",
+        severity=W,
+        check=_swallowed_domain,
+        why="Mail for that domain never leaves: it is delivered on this host, or bounces as unknown user.",
     ),
     Rule(
-        "transport-deferred",
-        E,
-        _deferred,
-        "All of this transport's mail stays in the queue (deferred transport).",
+        id="transport-unknown",
+        severity=E,
+        check=_unknown_transport,
+        why="Mail is deferred (mail transport unavailable).",
     ),
     Rule(
-        "relayhost-overruled",
-        W,
-        _past_the_relay,
-        "Mail goes past the relay, to a server that knows no login, or to the recipients' MX hosts.",
+        id="default-transport-dead-end",
+        severity=E,
+        check=_dead_end,
+        why="All mail for other hosts bounces or disappears, as some cloud images have it.",
     ),
     Rule(
-        "soft-bounce", W, _soft_bounce, "Permanent failures are kept in the queue and tried again for days."
+        id="transport-deferred",
+        severity=E,
+        check=_deferred,
+        why="All of this transport's mail stays in the queue (deferred transport).",
     ),
     Rule(
-        "mailbox-limit-below-message-limit",
-        E,
-        _mailbox_too_small,
-        "local(8) ends with a fatal error: mail for this host stays in the queue.",
+        id="relayhost-overruled",
+        severity=W,
+        check=_past_the_relay,
+        why="Mail goes past the relay, to a server that knows no login, or to the recipients' MX hosts.",
+    ),
+    Rule(
+        id="soft-bounce",
+        severity=W,
+        check=_soft_bounce,
+        why="Permanent failures are kept in the queue and tried again for days.",
+    ),
+    Rule(
+        id="mailbox-limit-below-message-limit",
+        severity=E,
+        check=_mailbox_too_small,
+        why="local(8) ends with a fatal error: mail for this host stays in the queue.",
     ),
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from postward.config.lint import remedies
 from postward.config.lint.facts import HostFacts, Route
 from postward.config.lint.finding import Fault, Rule, Severity
+from postward.config.lint.next_hop import named_servers
 from postward.config.lint.relayhost import parsed
 from postward.config.lint.tls import level_for
 
@@ -140,6 +141,7 @@ def _without_tls(facts: Facts) -> Iterator[Fault]:
                 facts.where("smtp_tls_security_level"),
                 f"is {word or 'empty'}, and {route.next_hop} wants a login",
                 remedies.assign(facts, ("smtp_tls_security_level", "encrypt")),
+                named_servers(route.next_hop),
             )
 
 
@@ -152,6 +154,7 @@ def _in_clear(facts: Facts) -> Iterator[Fault]:
                 facts.where("smtp_tls_security_level"),
                 f"is {level_for(facts, route)}, and {route.next_hop} gets a login",
                 remedies.assign(facts, ("smtp_tls_security_level", "encrypt")),
+                named_servers(route.next_hop),
             )
 
 
@@ -168,54 +171,64 @@ _NO_LOGIN = "No login takes place, and the relay answers 530: Postfix bounces th
 
 RULES: tuple[Rule[HostFacts], ...] = (
     Rule(
-        "sasl-without-passwords",
-        E,
-        _no_passwords,
-        "smtp(8) ends with a fatal error, and mail stays in the queue without a reason.",
+        id="sasl-without-passwords",
+        severity=E,
+        check=_no_passwords,
+        why="smtp(8) ends with a fatal error, and mail stays in the queue without a reason.",
     ),
-    Rule("sasl-switched-off", E, _switched_off, _NO_LOGIN),
+    Rule(id="sasl-switched-off", severity=E, check=_switched_off, why=_NO_LOGIN),
     Rule(
-        "sasl-plugin-missing",
-        E,
-        _no_plugin,
-        "Every login fails (no mechanism available), and all mail is deferred.",
-    ),
-    Rule(
-        "sasl-forbids-plain",
-        E,
-        _no_plaintext,
-        "Nearly every relay offers PLAIN and LOGIN alone, and then no mechanism is left: all mail is deferred.",
+        id="sasl-plugin-missing",
+        severity=E,
+        check=_no_plugin,
+        why="Every login fails (no mechanism available), and all mail is deferred.",
     ),
     Rule(
-        "sasl-option-unknown",
-        E,
-        _unknown_option,
-        "smtp(8) ends with a fatal error, and mail stays in the queue without a reason.",
+        id="sasl-forbids-plain",
+        severity=E,
+        check=_no_plaintext,
+        why="Nearly every relay offers PLAIN and LOGIN alone, and then no mechanism is left: all mail is deferred.",
     ),
     Rule(
-        "sasl-mechanism-unknown",
-        W,
-        _unknown_mechanism,
-        "What the filter does not name is not used: no mechanism may be left.",
+        id="sasl-option-unknown",
+        severity=E,
+        check=_unknown_option,
+        why="smtp(8) ends with a fatal error, and mail stays in the queue without a reason.",
     ),
     Rule(
-        "sasl-type-not-for-clients",
-        E,
-        _wrong_type,
-        "smtp(8) ends with a fatal error (dovecot is for servers), and mail stays in the queue.",
+        id="sasl-mechanism-unknown",
+        severity=W,
+        check=_unknown_mechanism,
+        why="What the filter does not name is not used: no mechanism may be left.",
     ),
     Rule(
-        "sasl-hard-bounce",
-        W,
-        _hard_bounce,
-        "A refused login bounces mail instead of keeping it: one wrong password loses all mail.",
+        id="sasl-type-not-for-clients",
+        severity=E,
+        check=_wrong_type,
+        why="smtp(8) ends with a fatal error (dovecot is for servers), and mail stays in the queue.",
     ),
-    Rule("password-without-tls", E, _without_tls, f"Relays offer AUTH under TLS only. {_NO_LOGIN}"),
     Rule(
-        "password-in-clear",
-        W,
-        _in_clear,
-        "If STARTTLS is missing or taken out on the way, Postfix sends the password unencrypted, and the log shows success.",
+        id="sasl-hard-bounce",
+        severity=W,
+        check=_hard_bounce,
+        why="A refused login bounces mail instead of keeping it: one wrong password loses all mail.",
     ),
-    Rule("tls-unlogged", N, _unlogged, "The log does not tell whether a password went out encrypted."),
+    Rule(
+        id="password-without-tls",
+        severity=E,
+        check=_without_tls,
+        why=f"Relays offer AUTH under TLS only. {_NO_LOGIN}",
+    ),
+    Rule(
+        id="password-in-clear",
+        severity=W,
+        check=_in_clear,
+        why="If STARTTLS is missing or taken out on the way, Postfix sends the password unencrypted, and the log shows success.",
+    ),
+    Rule(
+        id="tls-unlogged",
+        severity=N,
+        check=_unlogged,
+        why="The log does not tell whether a password went out encrypted.",
+    ),
 )

@@ -1,18 +1,20 @@
-"""main.cf, master.cf and table sources as lines with their numbers, for lint alone: values are asked of postconf(1).
+"""Parse main.cf, master.cf and table sources into numbered lines, for lint alone: other code asks postconf(1) for values.
 
-Pure, and the place where secrets end: what leaves these functions holds no login, whatever form it had in the file.
+Pure. Promise: the results of these functions hold no login, whatever form it had in the file.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_MASK = "********"
-_BLANK = " \t\r\f\v"  # for Postfix; a no-break space is none
-# People write logins into the configuration itself: tables whose entries stand in the reference, and addresses with a login.
+from postward.config.lint.sasl_passwd import is_key, login_faults
+from postward.parsers.scrub import MASK
+
+_BLANK = " \t\r\f\v"  # as for Postfix: without the no-break space
+# Logins in the configuration itself: in the reference of a table with its entries, in addresses,
 _LOGIN_IN_TABLE = re.compile(r"\b(static(?=:[^,\s]*:)|static(?=:\{)|inline):.*", re.DOTALL)
 _LOGIN_IN_ADDRESS = re.compile(r"(://|^|[\s,\[:@])(?!static:)[^\s/@,\[\]:]+:(?!//)\S+@")
-# … and parameters that do not exist, such as smtp_sasl_password.
+# and in parameters that do not exist, such as smtp_sasl_password.
 _SECRET_NAME = re.compile(r"passw|pwd|secret|(auth|access|api)_?(token|key)|login|credential", re.IGNORECASE)
 _REFERENCE = re.compile(
     r"(proxy:)?([a-z]+:)?[$/]\S*|(proxy:)?(ldap|mysql|pgsql|sqlite|socketmap|tcp|unix|static|inline):\S*"
@@ -20,19 +22,19 @@ _REFERENCE = re.compile(
 
 
 def without_secrets(name: str, value: str) -> str:
-    """A parameter's value with logins masked."""
-    value = _LOGIN_IN_TABLE.sub(rf"\1:{_MASK}", value)
+    """Return a parameter's value with its logins masked."""
+    value = _LOGIN_IN_TABLE.sub(rf"\1:{MASK}", value)
     if not name.endswith("cipherlist"):
-        value = _LOGIN_IN_ADDRESS.sub(rf"\1{_MASK}@", value)
+        value = _LOGIN_IN_ADDRESS.sub(rf"\1{MASK}@", value)
     if _SECRET_NAME.search(name) and value.strip("\"' ") and not _names_tables(value):
-        return _MASK
+        return MASK
     return value
 
 
 def _names_tables(value: str) -> bool:
-    """True for what may stand in a parameter about passwords: references to tables, numbers, yes and no."""
+    """Return True for values that are not passwords: references to tables, yes and no."""
     words = value.replace(",", " ").split()
-    return all(_REFERENCE.fullmatch(word.strip("\"'")) for word in words if _MASK not in word) or (
+    return all(_REFERENCE.fullmatch(word.strip("\"'")) for word in words if MASK not in word) or (
         value.lower() in {"yes", "no"}
     )
 
@@ -42,11 +44,11 @@ class Line:
     """A logical line of main.cf: a line and those after it that begin with white space.
 
     Attributes:
-        number: of its first line.
+        number: the number of its first line.
         name: the parameter; "" if the line has no '='.
-        value: as Postfix joins it.
+        value: the value, joined from all lines.
         parts: the further lines: (number, text).
-        text: the first line of one without '='.
+        text: the first word, if the line has no '='.
     """
 
     number: int
@@ -61,9 +63,9 @@ class ServiceLine:
     """A logical line of master.cf: a service.
 
     Attributes:
-        number: of its first line.
-        fields: its words.
-        parts: the further lines: (number, words).
+        number: the number of its first line.
+        fields: its fields, options included.
+        parts: the further lines: (number, fields).
     """
 
     number: int
@@ -77,7 +79,7 @@ class ServiceLine:
 
 
 def logical_lines(text: str) -> Iterator[list[tuple[int, str]]]:
-    """As Postfix joins lines: white space at the start continues the line before, also over comments (postconf(5))."""
+    """Join lines as Postfix does: white space at the start continues the line before, also over comments (postconf(5))."""
     line: list[tuple[int, str]] = []
     for number, part in enumerate(text.split("\n"), 1):
         bare = part.strip(_BLANK)
@@ -95,7 +97,7 @@ def logical_lines(text: str) -> Iterator[list[tuple[int, str]]]:
 
 
 def parse_main_cf(text: str) -> tuple[Line, ...]:
-    """The assignments of main.cf, and lines that should be some."""
+    """Parse the assignments of main.cf, and the lines without '='."""
     return tuple(_main_line(line) for line in logical_lines(text))
 
 
@@ -107,13 +109,13 @@ def _main_line(parts: list[tuple[int, str]]) -> Line:
         return Line(number, "", "", text=first.split()[0])
     name, value = name.strip(_BLANK), value.strip(_BLANK)
     shown = without_secrets(name, value)
-    # A masked value hides where it was cut into lines.
+    # The further lines of a masked value could hold its secret.
     rest = tuple(parts[1:]) if shown == value else ()
     return Line(number, name, shown, rest)
 
 
 def parse_master_cf(text: str) -> tuple[ServiceLine, ...]:
-    """The services of master.cf."""
+    """Parse the services of master.cf."""
     return tuple(
         ServiceLine(
             parts[0][0],
@@ -132,29 +134,16 @@ def _masked_words(text: str) -> list[str]:
     ]
 
 
-# What can be wrong with an entry of a table of passwords, told without the password.
-NO_VALUE, NO_COLON, NO_USER, NO_PASSWORD = "no value", "no colon", "no user", "no password"
-QUOTED, COMMENT, PLACEHOLDER, EQUALS = "quoted", "comment", "placeholder", "equals"
-_NEXT_HOP = re.compile(
-    r"(\[[^\s\[\]@=]+\]|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+|localhost)(:([0-9]+|[a-z]*smtp[a-z]*|submissions?|urd))?"
-)
-_SENDER = re.compile(r"[^\s@:=]*@[A-Za-z0-9.-]+")
-_FILLED_IN_LATER = re.compile(
-    r"([x*]{4,}|<.*>|your[-_ ]?.*|(my)?[-_ ]?pass(word|wd)?|api_?key|secret|change[-_]?me|密码|授权码)",
-    re.IGNORECASE,
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A line of a table's source.
 
     Attributes:
-        number: of its first line.
-        key: None where a slip may have put a password in its place.
-        value: kept of tables that hold no secret.
-        faults: what is wrong with a login.
-        continued: the numbers of indented lines that Postfix takes as part of it.
+        number: the number of its first line.
+        key: the key; None if the text in its place may be a password.
+        value: the value, of tables without secrets.
+        faults: the mistakes in a login.
+        continued: the numbers of the indented lines that belong to it.
     """
 
     number: int
@@ -165,12 +154,12 @@ class Entry:
 
 
 def parse_table(text: str, *, secret: bool, values: bool) -> tuple[Entry, ...]:
-    """The entries of a table's source, as postmap(1) reads it.
+    """Parse the source of a table, as postmap(1) does.
 
     Args:
         text: the source.
-        secret: it holds logins; they are judged here and forgotten.
-        values: keep values, of tables without secrets.
+        secret: the table holds logins; they are checked here and not kept.
+        values: keep the values, if the table is not secret.
     """
     return tuple(_entry(parts, secret=secret, values=values) for parts in logical_lines(text))
 
@@ -183,32 +172,6 @@ def _entry(parts: list[tuple[int, str]], *, secret: bool, values: bool) -> Entry
     if not secret:
         return Entry(parts[0][0], key, value if values else None, continued=continued)
     first = parts[0][1].split(None, 1)
-    faults = frozenset(_login_faults(key, first[1].rstrip() if len(first) > 1 else ""))
-    shown = key if value and (_NEXT_HOP.fullmatch(key) or _SENDER.fullmatch(key)) else None
+    faults = frozenset(login_faults(key, first[1].rstrip() if len(first) > 1 else ""))
+    shown = key if value and is_key(key) else None
     return Entry(parts[0][0], shown, faults=faults, continued=continued)
-
-
-def _login_faults(key: str, value: str) -> Iterator[str]:
-    if not value:
-        yield EQUALS if "=" in key else NO_VALUE
-        return
-    if re.search(r"\s#(\s|$)", value):
-        yield COMMENT
-        value = re.split(r"\s#(?:\s|$)", value)[0].rstrip()
-    if len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]:
-        yield QUOTED
-        value = value[1:-1]
-    user, colon, password = value.partition(":")
-    if len(password) > 1 and password[0] in "\"'" and password[-1] == password[0]:
-        yield QUOTED
-        password = password[1:-1]
-    if value.startswith("="):
-        yield EQUALS
-    elif not colon:
-        yield NO_COLON
-    elif not user.strip():
-        yield NO_USER
-    elif not password:
-        yield NO_PASSWORD
-    elif _FILLED_IN_LATER.fullmatch(password):
-        yield PLACEHOLDER

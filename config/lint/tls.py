@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from postward.config.lint import remedies
 from postward.config.lint.facts import HostFacts, Route
 from postward.config.lint.finding import Fault, Rule, Severity
-from postward.config.lint.next_hop import NextHop
+from postward.config.lint.next_hop import NextHop, named_servers
 from postward.config.lint.relayhost import parsed
 
 Facts = HostFacts
@@ -73,6 +73,7 @@ def _wrapper_on_starttls_port(facts: Facts) -> Iterator[Fault]:
                 _setting(facts, route, "smtp_tls_wrappermode"),
                 f"is yes, and {route.next_hop} greets in clear text and offers STARTTLS",
                 _unwrap(facts, route, hop),
+                hop.servers,
             )
 
 
@@ -86,6 +87,7 @@ def _wrapper_on_other_route(facts: Facts) -> Iterator[Fault]:
                     facts,
                     f"give {route.next_hop} a service of its own in master.cf with -o smtp_tls_wrappermode=no",
                 ),
+                hop.servers,
             )
 
 
@@ -111,6 +113,7 @@ def _implicit_port_without_wrapper(facts: Facts) -> Iterator[Fault]:
                 remedies.assign(
                     facts, ("smtp_tls_wrappermode", "yes"), ("smtp_tls_security_level", "encrypt")
                 ),
+                hop.servers,
             )
 
 
@@ -141,10 +144,12 @@ def _everywhere(facts: Facts, *names: str) -> Iterator[tuple[str, str]]:
 
 
 def _unknown_policy(facts: Facts) -> Iterator[Fault]:
-    for place, _, word in policies(facts):
+    for place, next_hop, word in policies(facts):
         if word not in LEVELS:
             right = f"write one of: {', '.join(LEVELS)}; then postmap the file"
-            yield Fault(place, f'has the level "{word}"', remedies.edit(facts, right))
+            yield Fault(
+                place, f'has the level "{word}"', remedies.edit(facts, right), named_servers(next_hop)
+            )
 
 
 def _unknown_protocols(facts: Facts) -> Iterator[Fault]:
@@ -163,22 +168,26 @@ def _unknown_grade(facts: Facts) -> Iterator[Fault]:
             yield Fault(place, f'is "{value}"', _rewrite(facts, place, "medium"))
 
 
-def _verifies(facts: Facts) -> list[tuple[str, str]]:
-    """(place, level) of what demands a valid certificate."""
-    found = [(place, value.lower()) for place, value in _everywhere(facts, "smtp_tls_security_level")]
-    found += [(place, word) for place, _, word in policies(facts)]
-    return [(place, word) for place, word in found if word in _VERIFIED]
+def _verifying(facts: Facts) -> Iterator[tuple[str, str, frozenset[str]]]:
+    """(place, level, servers) of the levels that demand a valid certificate; no servers stand for all."""
+    for place, value in _everywhere(facts, "smtp_tls_security_level"):
+        if value.lower() in _VERIFIED:
+            yield place, value.lower(), frozenset()
+    for place, next_hop, policy_level in policies(facts):
+        if policy_level in _VERIFIED:
+            yield place, policy_level, named_servers(next_hop)
 
 
 def _no_authorities(facts: Facts) -> Iterator[Fault]:
     trusted = ("smtp_tls_CAfile", "smtp_tls_CApath", "smtp_tls_trust_anchor_file")
     if any(facts.value(name) for name in trusted) or facts.yes("tls_append_default_CA"):
         return
-    for place, word in _verifies(facts):
+    for place, demanded, servers in _verifying(facts):
         yield Fault(
             place,
-            f"is {word}, and neither smtp_tls_CAfile nor smtp_tls_CApath is set",
+            f"is {demanded}, and neither smtp_tls_CAfile nor smtp_tls_CApath is set",
             remedies.assign(facts, ("smtp_tls_CAfile", remedies.ca_file(facts))),
+            servers,
         )
 
 
@@ -220,11 +229,12 @@ def _ca_path_outside_chroot(facts: Facts) -> Iterator[Fault]:
     inside = facts.files.get(f"{facts.value('queue_directory')}{path}")
     chrooted = facts.is_chrooted(facts.default_service)
     if path and chrooted and inside and not inside.entries and not facts.value("smtp_tls_CAfile"):
-        for place, word in _verifies(facts):
+        for place, demanded, servers in _verifying(facts):
             yield Fault(
                 place,
-                f"is {word}, and {path} is not inside the chroot of smtp(8)",
+                f"is {demanded}, and {path} is not inside the chroot of smtp(8)",
                 remedies.assign(facts, ("smtp_tls_CAfile", remedies.ca_file(facts))),
+                servers,
             )
 
 
@@ -258,89 +268,99 @@ E, W = Severity.ERROR, Severity.WARNING
 
 RULES: tuple[Rule[HostFacts], ...] = (
     Rule(
-        "wrappermode-on-starttls-port",
-        E,
-        _wrapper_on_starttls_port,
-        "Postfix begins with TLS, the relay with a greeting in clear text: no mail leaves (wrong version number, Cannot start TLS).",
+        id="wrappermode-on-starttls-port",
+        severity=E,
+        check=_wrapper_on_starttls_port,
+        why="Postfix begins with TLS, the relay with a greeting in clear text: no mail leaves (wrong version number, Cannot start TLS).",
     ),
     Rule(
-        "wrappermode-on-other-route",
-        E,
-        _wrapper_on_other_route,
-        "smtp_tls_wrappermode holds for every destination of a service: mail on this route stays in the queue.",
+        id="wrappermode-on-other-route",
+        severity=E,
+        check=_wrapper_on_other_route,
+        why="smtp_tls_wrappermode holds for every destination of a service: mail on this route stays in the queue.",
     ),
     Rule(
-        "wrappermode-without-encryption",
-        E,
-        _wrapper_without_level,
-        "Postfix does not even connect unless the level is encrypt or stronger (server unavailable or unable to receive mail).",
+        id="wrappermode-without-encryption",
+        severity=E,
+        check=_wrapper_without_level,
+        why="Postfix does not even connect unless the level is encrypt or stronger (server unavailable or unable to receive mail).",
     ),
     Rule(
-        "implicit-tls-port-without-wrappermode",
-        E,
-        _implicit_port_without_wrapper,
-        "Postfix waits for a greeting, the relay for TLS, until the time is over: no mail leaves.",
+        id="implicit-tls-port-without-wrappermode",
+        severity=E,
+        check=_implicit_port_without_wrapper,
+        why="Postfix waits for a greeting, the relay for TLS, until the time is over: no mail leaves.",
     ),
     Rule(
-        "tls-level-unknown",
-        E,
-        _unknown_level,
-        "smtp(8) ends with a fatal error, and mail stays in the queue without a reason.",
+        id="tls-level-unknown",
+        severity=E,
+        check=_unknown_level,
+        why="smtp(8) ends with a fatal error, and mail stays in the queue without a reason.",
     ),
     Rule(
-        "tls-policy-level-unknown",
-        E,
-        _unknown_policy,
-        "Mail for that destination is deferred (client TLS configuration problem).",
+        id="tls-policy-level-unknown",
+        severity=E,
+        check=_unknown_policy,
+        why="Mail for that destination is deferred (client TLS configuration problem).",
     ),
     Rule(
-        "tls-protocols-unknown",
-        E,
-        _unknown_protocols,
-        "Postfix aborts every TLS session (Invalid TLS protocol list).",
+        id="tls-protocols-unknown",
+        severity=E,
+        check=_unknown_protocols,
+        why="Postfix aborts every TLS session (Invalid TLS protocol list).",
     ),
     Rule(
-        "tls-cipher-grade-unknown",
-        E,
-        _unknown_grade,
-        "Postfix aborts every TLS session (invalid cipher grade).",
+        id="tls-cipher-grade-unknown",
+        severity=E,
+        check=_unknown_grade,
+        why="Postfix aborts every TLS session (invalid cipher grade).",
     ),
     Rule(
-        "verify-without-authorities",
-        E,
-        _no_authorities,
-        "No certificate can be verified, and all mail is deferred.",
+        id="verify-without-authorities",
+        severity=E,
+        check=_no_authorities,
+        why="No certificate can be verified, and all mail is deferred.",
     ),
     Rule(
-        "ca-file-missing",
-        E,
-        _ca_file_missing,
-        "Postfix switches TLS off: mail is deferred, or at level may sent without TLS or login.",
+        id="ca-file-missing",
+        severity=E,
+        check=_ca_file_missing,
+        why="Postfix switches TLS off: mail is deferred, or at level may sent without TLS or login.",
     ),
     Rule(
-        "ca-file-without-certificate",
-        E,
-        _ca_file_empty,
-        "Postfix switches TLS off: mail is deferred, or at level may sent without TLS or login.",
-    ),
-    Rule("ca-path-missing", W, _ca_path_missing, "Certificates of relays cannot be verified."),
-    Rule(
-        "ca-path-outside-chroot",
-        E,
-        _ca_path_outside_chroot,
-        "Postfix reads that folder after the chroot: no certificate can be verified.",
+        id="ca-file-without-certificate",
+        severity=E,
+        check=_ca_file_empty,
+        why="Postfix switches TLS off: mail is deferred, or at level may sent without TLS or login.",
     ),
     Rule(
-        "tls-client-certificate-missing",
-        E,
-        _client_key_missing,
-        "Postfix switches TLS off: mail is deferred, or sent without TLS or login.",
+        id="ca-path-missing",
+        severity=W,
+        check=_ca_path_missing,
+        why="Certificates of relays cannot be verified.",
     ),
     Rule(
-        "dane-without-dnssec",
-        W,
-        _dane_without_dnssec,
-        "DANE needs DNSSEC; without it Postfix falls back to opportunistic TLS, or defers.",
+        id="ca-path-outside-chroot",
+        severity=E,
+        check=_ca_path_outside_chroot,
+        why="Postfix reads that folder after the chroot: no certificate can be verified.",
     ),
-    Rule("fingerprint-missing", E, _no_fingerprint, "No certificate matches, and all mail is deferred."),
+    Rule(
+        id="tls-client-certificate-missing",
+        severity=E,
+        check=_client_key_missing,
+        why="Postfix switches TLS off: mail is deferred, or sent without TLS or login.",
+    ),
+    Rule(
+        id="dane-without-dnssec",
+        severity=W,
+        check=_dane_without_dnssec,
+        why="DANE needs DNSSEC; without it Postfix falls back to opportunistic TLS, or defers.",
+    ),
+    Rule(
+        id="fingerprint-missing",
+        severity=E,
+        check=_no_fingerprint,
+        why="No certificate matches, and all mail is deferred.",
+    ),
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from postward.config.lint.next_hop import mended, parse_next_hop
+from postward.config.lint.next_hop import corrected, parse_next_hop
 from postward.config.lint.text import parse_main_cf, parse_master_cf, parse_table, without_secrets
 
 SECRET = "Gr33n-Fern-s3cret"
@@ -87,7 +87,7 @@ def test_lines_are_joined_over_comments() -> None:
         ("smtp.relay.test:587", "[smtp.relay.test]:587"),
     ],
 )
-def test_a_next_hop_is_mended(text: str, right: str) -> None:
-    """The remedy is a next hop that Postfix can read."""
-    assert mended(text) == right
+def test_a_remedy_names_a_valid_next_hop(text: str, right: str) -> None:
+    """Postfix can read the next hop that a remedy proposes."""
+    assert corrected(text) == right
     assert parse_next_hop(right) is not None
