@@ -1,7 +1,7 @@
 """Symptoms of Postfix's own configuration: next hops, tables, transports, parameters."""
 
 from postward.agent.incidents.catalog.symptom import Candidate, Resolution, Symptom, pattern
-from postward.agent.incidents.model import Certainty, Effect
+from postward.agent.incidents.model import Effect
 from postward.parsers import Cause
 
 SYMPTOMS: tuple[Symptom, ...] = (
@@ -16,6 +16,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="relayhost has a `[` without a `]`",
                 setting="relay.host, relay.port",
                 parameter="relayhost",
+                certain_by=pattern(r'missing "\]" in server description'),
                 remedy="{set relayhost=[HOST]:PORT}",
                 lint_decides=("relayhost-bracket-unbalanced",),
             ),
@@ -31,6 +32,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="relayhost does not accept a URL",
                 setting="relay.host, relay.port",
                 parameter="relayhost",
+                certain_by=pattern(r"server description: \S*://"),
                 remedy="{set relayhost=[HOST]:PORT}",
                 lint_decides=("relayhost-as-url",),
             ),
@@ -46,6 +48,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="smtp: belongs in transport_maps or default_transport, not in relayhost",
                 setting="relay.host, relay.port",
                 parameter="relayhost",
+                certain_by=pattern(r"server description: [a-z]+:\["),
                 remedy="{set relayhost=[HOST]:PORT}",
                 lint_decides=("relayhost-with-transport",),
             ),
@@ -61,6 +64,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the port belongs after the bracket",
                 setting="relay.host, relay.port",
                 parameter="relayhost",
+                certain_by=pattern(r"server description: \[[^\]]*:\w+\]"),
                 remedy="{set relayhost=[HOST]:PORT}",
                 lint_decides=("relayhost-port-in-brackets",),
             ),
@@ -76,6 +80,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="main.cf does not support quotes",
                 setting="relay.host, relay.port",
                 parameter="relayhost",
+                certain_by=pattern(r'server description: "'),
                 remedy="{set relayhost=[HOST]:PORT}",
                 lint_decides=("quoted-value",),
             ),
@@ -94,6 +99,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 ),
                 setting="relay.host, relay.port",
                 parameter="relayhost",
+                certain_by=pattern(r"server description: #"),
                 remedy="{set relayhost=[HOST]:PORT}",
                 lint_decides=("inline-comment",),
             ),
@@ -109,6 +115,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the name is not in /etc/services, or not in the chroot's copy of it",
                 setting="relay.host, relay.port",
                 parameter="relayhost",
+                certain_by=pattern(r"unknown service: \S+/tcp"),
                 remedy="{set relayhost=[HOST]:PORT}",
                 lint_decides=("relayhost-port-name-unknown",),
             ),
@@ -124,6 +131,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the next hop is misspelt",
                 setting="relay.host, relay.port",
                 parameter="relayhost",
+                certain_by=pattern(r"in server description"),
                 remedy="{set relayhost=[HOST]:PORT}",
                 lint_decides=("relayhost-no-host",),
             ),
@@ -159,6 +167,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the transport is listed in defer_transports",
                 setting="main_cf.defer_transports",
                 parameter="defer_transports",
+                certain_by=pattern(r"deferred transport"),
                 remedy="{remove defer_transports} && {flush}",
             ),
         ),
@@ -168,7 +177,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="Postfix cannot determine the next hop of mail",
         cause=Cause.LOCAL_CONFIG,
         text=pattern("address resolver (?:failure|loop)"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="routing-table",
@@ -185,7 +193,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="mail waits for a transport that is missing from master.cf or does not run",
         cause=Cause.LOCAL_CONFIG,
         text=pattern("mail transport unavailable|unknown mail transport"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="transport-unknown",
@@ -260,6 +267,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix expects type:name, as in hash:/etc/postfix/sasl_passwd",
                 setting="relay.password_file",
                 parameter="the parameter that names the table",
+                certain_by=pattern(r'expecting "type:name" form'),
                 remedy="write the type before the name, then {reload}",
                 lint_decides=("map-without-type",),
             ),
@@ -277,6 +285,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix skips the rule, and mail goes out without it",
                 setting="main_cf",
                 parameter="the table that the line names",
+                certain_by=pattern(r"(?:regexp|pcre|cidr) map \S+ line \d+"),
                 remedy="correct the line, then {reload}",
             ),
         ),
@@ -292,6 +301,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix accepts yes and no, but not true, 1 or on",
                 setting="main_cf",
                 parameter="the parameter in the line",
+                certain_by=pattern(r"bad boolean configuration"),
                 remedy="write yes or no, then {reload}",
             ),
         ),
@@ -310,6 +320,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix expects a plain number, or for times a number with s, m, h, d or w",
                 setting="main_cf",
                 parameter="the parameter in the line",
+                certain_by=pattern(
+                    r"bad numerical configuration|invalid .*time (?:value|unit)|bad time (?:configuration|value)|"
+                    "unknown time unit"
+                ),
                 remedy="write a valid value, then {reload}",
             ),
         ),
@@ -324,6 +338,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="a $name in the value does not exist, so that the result is empty",
                 setting="main_cf",
                 parameter="the parameter in the line",
+                certain_by=pattern(r"bad string length"),
                 remedy="correct the value, then {reload}",
             ),
         ),
@@ -338,6 +353,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix reads -o name = value as three words",
                 setting="-",
                 parameter="master.cf",
+                certain_by=pattern(r'invalid "-o \S+" option value'),
                 remedy="write -o name=value, then {reload}",
             ),
         ),
@@ -353,6 +369,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="a line of master.cf has too few columns",
                 setting="-",
                 parameter="master.cf",
+                certain_by=pattern(r"bad field count"),
                 remedy="correct the line that `postconf -M` names, then {reload}",
             ),
         ),
@@ -371,6 +388,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 ),
                 setting="main_cf",
                 parameter="main.cf",
+                certain_by=pattern(r"unknown \S+ value \"\w+\" in \"[^\"]*\s\w+ = "),
                 remedy="remove the blank, then {reload}",
             ),
         ),
@@ -387,6 +405,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="an address in mynetworks has bits set after its prefix",
                 setting="host.mynetworks",
                 parameter="mynetworks",
+                certain_by=pattern(r"non-null host address bits"),
                 remedy="write the network that the line names, then {apply}",
             ),
         ),
@@ -414,7 +433,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         daemon="smtpd",
         text=pattern("reject: .*Temporary lookup failure"),
         resolution=Resolution.ACCEPTED,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="smtpd-table",
@@ -437,6 +455,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the address or name does not belong to this host, or IPv6 is off",
                 setting="host.inet_interfaces, host.inet_protocols",
                 parameter="inet_interfaces, inet_protocols",
+                certain_by=pattern(r"inet_interfaces: (?:no local interface|host not found)"),
                 remedy="{set inet_interfaces=loopback-only}; without IPv6 {set inet_protocols=ipv4}",
             ),
         ),
@@ -452,6 +471,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the valid values are all, ipv4 and ipv6",
                 setting="host.inet_protocols",
                 parameter="inet_protocols",
+                certain_by=pattern(r"unknown inet_protocols value"),
                 remedy="{set inet_protocols=all}",
             ),
         ),
@@ -467,6 +487,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="a line of main.cf is not name = value, or a value refers to itself",
                 setting="main_cf",
                 parameter="main.cf",
+                certain_by=pattern(r"missing '=' after attribute name|macro processing error"),
                 remedy="correct the line that the log names",
             ),
         ),
@@ -497,6 +518,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the mailbox limit must not be below the message limit",
                 setting="main_cf.mailbox_size_limit",
                 parameter="mailbox_size_limit",
+                certain_by=pattern(r"mailbox_size_limit is smaller"),
                 remedy="{set mailbox_size_limit=0}",
             ),
         ),
@@ -531,6 +553,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="a reload does not change inet_interfaces and inet_protocols",
                 setting="host.inet_interfaces, host.inet_protocols",
                 parameter="inet_interfaces, inet_protocols",
+                certain_by=pattern(
+                    r"ignoring inet_\w+ (?:parameter value )?change|to change inet_\w+, stop and start"
+                ),
                 remedy="{restart}",
             ),
         ),
@@ -547,6 +572,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the last line is used, and edits of the other have no effect",
                 setting="-",
                 parameter="master.cf",
+                certain_by=pattern(r"duplicate master.cf entry"),
                 remedy="delete one of the lines, then {reload}",
             ),
         ),
@@ -563,6 +589,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the address is left over from another host; Postfix sends without it",
                 setting="main_cf.smtp_bind_address",
                 parameter="smtp_bind_address",
+                certain_by=pattern(r"smtp_connect_addr: bind "),
                 remedy="{remove smtp_bind_address}",
             ),
         ),
@@ -596,6 +623,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="daemons in the chroot read the old copy and may not resolve names",
                 setting="the host's files",
                 parameter="$queue_directory/etc",
+                certain_by=pattern(r" and \S+ differ"),
                 remedy="copy the file again (cp /etc/resolv.conf {queue}/etc/), then {reload}",
             ),
         ),

@@ -11,7 +11,7 @@ from postward.agent.incidents.catalog.symptom import (
     Symptom,
     pattern,
 )
-from postward.agent.incidents.model import Certainty, Effect
+from postward.agent.incidents.model import Effect
 from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
 
@@ -200,6 +200,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the entry in the password table is `:`, without a user name",
                 setting="relay.username",
                 parameter=LOGIN_TABLE,
+                certain_by=pattern(r"All-whitespace username"),
                 remedy=(
                     "write user:password, or no entry for a relay without a login; then "
                     "{postmap smtp_sasl_password_maps}"
@@ -230,7 +231,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="Google refuses the user name and password",
         cause=Cause.AUTH_REJECTED,
         text=pattern("p=BadCredentials"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="app-password",
@@ -282,7 +282,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay refuses this login, and the index of the password table is older than its source",
         cause=Cause.AUTH_REJECTED,
         context=pattern("is older than source file"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="index-stale",
@@ -331,6 +330,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the filter excludes every mechanism that the relay offers",
                 setting="main_cf.smtp_sasl_mechanism_filter",
                 parameter="smtp_sasl_mechanism_filter",
+                certain_by=pattern(r"offered no compatible authentication mechanisms"),
                 remedy="{remove smtp_sasl_mechanism_filter}",
             ),
         ),
@@ -340,7 +340,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay does not support the mechanism that was chosen",
         cause=Cause.AUTH_MECHANISM,
         text=pattern("said: 50[34]"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="mechanism-preferred",
@@ -439,6 +438,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the index of the password table is missing",
                 setting="relay.password_file",
                 parameter=LOGIN_TABLE,
+                certain_by=pattern(r"(?:is unavailable\. .*|open database \S+: )No such file"),
                 remedy="{postmap smtp_sasl_password_maps}",
             ),
         ),
@@ -487,6 +487,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the package for this type is not installed, or this Postfix was built without it",
                 setting="postfix.map_type",
                 parameter="default_database_type",
+                certain_by=pattern(r"unsupported dictionary type"),
                 remedy="use a type that postconf -m lists, or {install_map}",
             ),
         ),
@@ -496,7 +497,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="a lookup table cannot be used",
         cause=Cause.LOCAL_CONFIG,
         text=pattern("local data error"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="table",
@@ -519,6 +519,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="smtp_sasl_auth_enable = yes and smtp_sasl_password_maps is empty",
                 setting="relay.username, relay.password_file",
                 parameter="smtp_sasl_password_maps",
+                certain_by=pattern(r"specify a password table via the"),
                 remedy="{set_login}",
             ),
         ),
@@ -533,6 +534,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the SMTP client supports only cyrus",
                 setting="main_cf.smtp_sasl_type",
                 parameter="smtp_sasl_type",
+                certain_by=pattern(r"unsupported SASL client implementation"),
                 remedy="{remove smtp_sasl_type}",
             ),
         ),
@@ -550,6 +552,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="smtp_sasl_security_options contains an option that does not exist",
                 setting="main_cf.smtp_sasl_security_options",
                 parameter="smtp_sasl_security_options",
+                certain_by=pattern(r"unknown SASL security options value"),
                 remedy="{set smtp_sasl_security_options=noanonymous}",
             ),
         ),

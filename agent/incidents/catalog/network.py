@@ -1,7 +1,7 @@
 """Symptoms on the path to the relay: names, connections, greetings."""
 
 from postward.agent.incidents.catalog.symptom import Candidate, Symptom, pattern
-from postward.agent.incidents.model import Certainty, Effect
+from postward.agent.incidents.model import Effect
 from postward.parsers import Cause
 
 _RESOLVER = Candidate(
@@ -207,6 +207,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     what="port 465 requires wrappermode",
                     setting="relay.tls, relay.port",
                     parameter="smtp_tls_wrappermode",
+                    certain_by=pattern(r"SMTPS wrappermode \(TCP port 465\) requires"),
                     remedy="{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587",
                 ),
             ),
@@ -309,7 +310,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="connections to the relay time out: packets are dropped on the path",
         cause=Cause.TIMEOUT,
         text=pattern("connect to "),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="port-blocked",
@@ -326,7 +326,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay does not confirm mail that it received: the mail may arrive twice",
         cause=Cause.TIMEOUT,
         text=pattern("sending end of data"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="relay-slow",
@@ -362,7 +361,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
             r"connect to \S+\[[0-9a-f]*:[0-9a-f:.]*\](?::\d+)?: (?:Network is unreachable|"
             "No route|Cannot assign)"
         ),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="ipv6",
@@ -420,7 +418,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="host-unreachable",
         title="the relay is unreachable",
         cause=Cause.UNREACHABLE,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="route",
@@ -493,7 +490,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="mail goes out through another relay, because this one is unreachable",
         text=pattern("(?!)"),
         effect=Effect.NOTE,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="relay-down",
@@ -517,6 +513,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="a web server or proxy listens on that port",
                 setting="relay.host, relay.port",
                 parameter="relayhost",
+                certain_by=pattern(r"refused to talk to me: HTTP/"),
                 remedy="write the relay's name and submission port, then {apply}",
             ),
         ),
@@ -543,7 +540,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay refuses to talk: too many connections",
         cause=Cause.GREETING_REFUSED,
         text=pattern("too many|connection|limit|busy"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="concurrency",
@@ -558,7 +554,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="greeting-refused",
         title="the relay refuses to talk to this host",
         cause=Cause.GREETING_REFUSED,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="relay-policy",

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from postward.agent.incidents.catalog.symptom import Candidate, Resolution, Symptom, pattern
-from postward.agent.incidents.model import Certainty, Effect
+from postward.agent.incidents.model import Effect
 from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
 
@@ -261,6 +261,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="soft_bounce = yes turns every permanent refusal into a delay",
                 setting="main_cf.soft_bounce",
                 parameter="soft_bounce",
+                certain_by=pattern(r"status=SOFTBOUNCE"),
                 remedy="{remove soft_bounce}",
             ),
         ),
@@ -383,7 +384,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay rejects mail by its own policy",
         cause=Cause.POLICY,
         effect=Effect.REJECTED,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="policy",
@@ -398,7 +398,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="relay-busy",
         title="the relay defers mail",
         cause=Cause.REMOTE_TEMPORARY,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="relay-temporary",
@@ -413,7 +412,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="other",
         title="the relay or Postfix gives a reason that the catalogue does not contain",
         cause=Cause.OTHER,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="unknown",

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from postward.agent.incidents.catalog.symptom import Candidate, Symptom, pattern
-from postward.agent.incidents.model import Certainty, Effect
+from postward.agent.incidents.model import Effect
 from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
 
@@ -205,6 +205,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix cannot parse the list and aborts every TLS session",
                 setting="main_cf.smtp_tls_mandatory_protocols",
                 parameter="smtp_tls_mandatory_protocols, smtp_tls_protocols",
+                certain_by=pattern(r"Invalid TLS protocol list|invalid protocol"),
                 remedy=(
                     "{set smtp_tls_mandatory_protocols=!SSLv2, !SSLv3, !TLSv1, !TLSv1.1}; since 3.6 also "
                     ">=TLSv1.2"
@@ -223,6 +224,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix does not know the grade and aborts every TLS session",
                 setting="main_cf.smtp_tls_mandatory_ciphers",
                 parameter="smtp_tls_mandatory_ciphers",
+                certain_by=pattern(r"invalid .{0,20}cipher grade"),
                 remedy="{remove smtp_tls_mandatory_ciphers}",
             ),
         ),
@@ -314,7 +316,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay's certificate has expired",
         cause=Cause.TLS_VERIFY,
         context=pattern("has expired"),
-        certainty=Certainty.LIKELY,
         candidates=(_EXPIRED,),
     ),
     Symptom(
@@ -322,7 +323,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay's certificate is not valid yet",
         cause=Cause.TLS_VERIFY,
         context=pattern("not yet valid"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="clock",
@@ -451,6 +451,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="smtp_tls_CAfile names a file that cannot be loaded",
                 setting="relay.ca_file",
                 parameter="smtp_tls_CAfile",
+                certain_by=pattern(r"CAfile=|CApath="),
                 remedy="{set smtp_tls_CAfile={ca_file}}",
             ),
         ),
@@ -470,6 +471,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 ),
                 setting="main_cf.smtp_tls_cert_file",
                 parameter="smtp_tls_chain_files, smtp_tls_cert_file, smtp_tls_key_file",
+                certain_by=pattern(r"chain file|certificate from file|private key"),
                 remedy=(
                     "repair the file in the line, or remove these parameters from main.cf (a relay with "
                     "passwords needs no client certificate); then {reload}"
@@ -520,6 +522,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix does not know the level",
                 setting="relay.tls",
                 parameter="smtp_tls_security_level",
+                certain_by=pattern(r"Invalid TLS level"),
                 remedy="{set smtp_tls_security_level=encrypt}",
             ),
         ),
