@@ -26,7 +26,7 @@ from postward.parsers.scrub import mask_addresses
 _BY_SENDER: Final = ("sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")
 _ROUTES: Final = (*_BY_SENDER, "transport_maps")
 _STAMP_RESOLUTION: Final = 1.0  # seconds
-_SAFE_VALUE: Final = re.compile(r"[A-Za-z0-9_.:/@+,-]{1,200}")
+_SAFE_VALUE: Final = re.compile(r"[A-Za-z0-9_.:/@+,\- ]{1,200}")
 # What a remedy that can do harm does.
 _HARM: Final[Mapping[Changes, str]] = {
     Changes.OPENS: "lets more clients use this host",
@@ -98,7 +98,7 @@ def diagnose(
     texts = _Texts(symptom, incident, facts, is_certain=certainty is Certainty.CERTAIN)
     return Diagnosis(
         certainty,
-        symptom.title,
+        texts.title,
         tuple(
             texts.explain(candidate, evidence.finding(candidate) if confirmed else None)
             for candidate in causes
@@ -146,10 +146,22 @@ class _Texts:
     """The texts of causes for one incident on one host."""
 
     def __init__(self, symptom: Symptom, incident: Incident, facts: HostFacts, *, is_certain: bool) -> None:
+        self._symptom = symptom
         self._facts = facts
         self._is_certain = is_certain
+        self._is_recipients_server = (
+            incident.relay in {"other", "none"}
+            and incident.server is not None
+            and incident.server.port == "25"
+            and not facts.expanded.get("relayhost")
+        )
         self._server = _placeholders(incident)
         self._names = names_in(symptom, incident.evidence)
+
+    @property
+    def title(self) -> str:
+        """The headline."""
+        return self._plain(self._symptom.title)
 
     def explain(self, candidate: Candidate, finding: Finding | None) -> Explanation:
         """Return a candidate as text; a finding of lint confirms it and has the better remedy."""
@@ -160,26 +172,30 @@ class _Texts:
             remedy = f"none before the check: the change {_HARM[candidate.changes]}"
         return Explanation(
             candidate.id,
-            fill_in_names(candidate.what, self._names),
-            candidate.setting,
-            fill_in_names(candidate.parameter, self._names),
+            self._plain(candidate.what),
+            self._plain(candidate.setting),
+            self._plain(candidate.parameter),
             remedy,
             check,
             where,
         )
 
     def _fill(self, text: str) -> str:
-        return fill_in_server(fill_in(fill_in_names(text, self._names), self._facts), self._server)
+        return fill_in_server(fill_in(self._plain(text), self._facts), self._server)
+
+    def _plain(self, text: str) -> str:
+        text = re.sub(r" {2,}", " ", fill_in_names(text, self._names))
+        # A server on port 25 that no setting names is the recipient's own.
+        return re.sub(r"\bthe relay\b", "the server", text) if self._is_recipients_server else text
 
 
 def names_in(symptom: Symptom, lines: Sequence[str]) -> dict[str, str]:
     """Return what the lines name: the groups of the symptom's pattern that are safe in a shell command."""
     names: dict[str, str] = {}
-    for line in lines:
-        if symptom.names is not None and (match := symptom.names.search(line)):
-            for name, value in match.groupdict().items():
-                if value and _SAFE_VALUE.fullmatch(value):
-                    names.setdefault(name, value)
+    for match in (regex.search(line) for line in lines for regex in symptom.names):
+        for name, value in match.groupdict().items() if match else ():
+            if value and _SAFE_VALUE.fullmatch(value):
+                names.setdefault(name, value)
     return names
 
 

@@ -30,6 +30,7 @@ _WITHOUT_SERVER: Final = (
 
 def fill_in(remedy: str, facts: HostFacts) -> str:
     """Return a remedy of the catalogue with its placeholders replaced for this host."""
+    remedy = fill_in_names(remedy, {})
     while _PLACEHOLDER.search(remedy):
         remedy = _PLACEHOLDER.sub(lambda match: _REPLACEMENTS[match[1]](facts, match[2] or ""), remedy)
     return remedy
@@ -114,7 +115,7 @@ _REPLACEMENTS: Final[Mapping[str, Callable[[HostFacts, str], str]]] = {
     "queue": lambda facts, _: _directory(facts, "queue_directory"),
     "data": lambda facts, _: _directory(facts, "data_directory"),
     "install_sasl": lambda facts, _: remedies.install(facts, "sasl"),
-    "install_map": lambda facts, _: remedies.install(facts, "map", type="lmdb"),
+    "install_map": lambda facts, type_: remedies.install(facts, "map", type=type_ or "lmdb"),
     "apply": lambda facts, _: _if_managed(
         facts, "postward apply", "postward apply (or edit main.cf and postfix reload)"
     ),

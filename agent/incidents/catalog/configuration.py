@@ -1,8 +1,14 @@
 """Symptoms of Postfix's own configuration: next hops, tables, transports, parameters."""
 
-from postward.agent.incidents.catalog.symptom import Candidate, Resolution, Symptom, pattern
+from postward.agent.incidents.catalog.symptom import Candidate, Changes, Resolution, Symptom, pattern
 from postward.agent.incidents.model import Effect
 from postward.parsers import Cause
+
+_NEXT_HOP = "write the next hop as [name]:port, such as [smtp.example.com]:587, then {reload}"
+_PARAMETER = pattern(
+    r"(?:parameter|configuration:|length \d+ [<>] \d+:|unknown|bad string length) (?P<PARAMETER>[a-z]\w*_\w+)"
+)
+_HOPS = "relayhost, or the table that names the next hop"
 
 SYMPTOMS: tuple[Symptom, ...] = (
     # Next hops that make smtp(8) exit
@@ -13,11 +19,11 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="relayhost-bracket",
-                what="relayhost has a `[` without a `]`",
+                what="a next hop has a `[` without a `]`",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
+                parameter=_HOPS,
                 certain_by=pattern(r'missing "\]" in server description'),
-                remedy="{set relayhost=[HOST]:PORT}",
+                remedy=_NEXT_HOP,
                 lint_decides=("relayhost-bracket-unbalanced",),
             ),
         ),
@@ -29,11 +35,11 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="relayhost-url",
-                what="relayhost does not accept a URL",
+                what="a next hop cannot be a URL",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
+                parameter=_HOPS,
                 certain_by=pattern(r"server description: \S*://"),
-                remedy="{set relayhost=[HOST]:PORT}",
+                remedy=_NEXT_HOP,
                 lint_decides=("relayhost-as-url",),
             ),
         ),
@@ -47,9 +53,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="relayhost-transport",
                 what="smtp: belongs in transport_maps or default_transport, not in relayhost",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
+                parameter=_HOPS,
                 certain_by=pattern(r"server description: [a-z]+:\["),
-                remedy="{set relayhost=[HOST]:PORT}",
+                remedy=_NEXT_HOP,
                 lint_decides=("relayhost-with-transport",),
             ),
         ),
@@ -63,9 +69,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="relayhost-port-inside",
                 what="the port belongs after the bracket",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
+                parameter=_HOPS,
                 certain_by=pattern(r"server description: \[[^\]]*:\w+\]"),
-                remedy="{set relayhost=[HOST]:PORT}",
+                remedy=_NEXT_HOP,
                 lint_decides=("relayhost-port-in-brackets",),
             ),
         ),
@@ -79,9 +85,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="relayhost-quoted",
                 what="main.cf does not support quotes",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
+                parameter=_HOPS,
                 certain_by=pattern(r'server description: "'),
-                remedy="{set relayhost=[HOST]:PORT}",
+                remedy=_NEXT_HOP,
                 lint_decides=("quoted-value",),
             ),
         ),
@@ -98,25 +104,26 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     "Postfix tries when the first fails"
                 ),
                 setting="relay.host, relay.port",
-                parameter="relayhost",
+                parameter=_HOPS,
                 certain_by=pattern(r"server description: #"),
-                remedy="{set relayhost=[HOST]:PORT}",
+                remedy=_NEXT_HOP,
                 lint_decides=("inline-comment",),
             ),
         ),
     ),
     Symptom(
         id="relayhost-port-name",
-        title="smtp(8) exits: the port in relayhost is an unknown service name",
+        title="smtp(8) exits: the port of a next hop is an unknown service name",
         text=pattern(r"unknown service: \S+/tcp"),
+        names=(pattern(r"unknown service: (?P<NAME>[\w.-]+)/tcp"),),
         candidates=(
             Candidate(
                 id="relayhost-port-name",
-                what="the name is not in /etc/services, or not in the chroot's copy of it",
+                what="the port {line NAME|in the line} is not in /etc/services, or not in the chroot's copy of it",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
+                parameter=_HOPS,
                 certain_by=pattern(r"unknown service: \S+/tcp"),
-                remedy="{set relayhost=[HOST]:PORT}",
+                remedy=_NEXT_HOP,
                 lint_decides=("relayhost-port-name-unknown",),
             ),
         ),
@@ -130,9 +137,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="relayhost-syntax",
                 what="the next hop is misspelt",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
+                parameter=_HOPS,
                 certain_by=pattern(r"in server description"),
-                remedy="{set relayhost=[HOST]:PORT}",
+                remedy=_NEXT_HOP,
                 lint_decides=("relayhost-no-host",),
             ),
         ),
@@ -152,7 +159,17 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf.default_transport",
                 parameter="default_transport, relay_transport",
                 remedy="{remove default_transport}",
+                check="postconf -h default_transport relay_transport",
                 lint_decides=("default-transport-dead-end",),
+            ),
+            Candidate(
+                id="transport-entry",
+                what="an entry of transport_maps sends this domain to the transport error",
+                setting="main_cf.transport_maps",
+                parameter="transport_maps",
+                remedy="remove the entry, then {rebuild transport_maps}",
+                check='postmap -q DOMAIN "$(postconf -h transport_maps)"',
+                required_parameters=("transport_maps",),
             ),
         ),
     ),
@@ -208,91 +225,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
             ),
         ),
     ),
-    # Tables
-    Symptom(
-        id="alias-table",
-        title="aliases cannot be looked up: mail for this host waits",
-        cause=Cause.LOCAL_CONFIG,
-        text=pattern("alias database unavailable"),
-        candidates=(
-            Candidate(
-                id="alias-index",
-                what="newaliases was never run, or the index is damaged",
-                setting="/etc/aliases",
-                parameter="alias_maps",
-                remedy="{newaliases}",
-            ),
-        ),
-    ),
-    Symptom(
-        id="routing-table",
-        title="a table of relays by sender cannot be read: mail waits",
-        daemon="trivial-rewrite",
-        text=pattern(
-            "sender_dependent_relayhost_maps (?:lookup|map)|(?:transport_maps|"
-            "sender_dependent_default_transport_maps) lookup"
-        ),
-        resolution=Resolution.LEFT,
-        candidates=(
-            Candidate(
-                id="index-missing",
-                what="the table's index is missing or damaged",
-                setting="relay.senders",
-                parameter="sender_dependent_relayhost_maps",
-                remedy="{rebuild sender_dependent_relayhost_maps}",
-            ),
-        ),
-    ),
-    Symptom(
-        id="generic-table",
-        title="smtp(8) exits: smtp_generic_maps cannot be looked up",
-        text=pattern("smtp_generic_maps map lookup problem"),
-        candidates=(
-            Candidate(
-                id="index-missing",
-                what="the table's index is missing or damaged",
-                setting="host.rewrite_sender",
-                parameter="smtp_generic_maps",
-                remedy="{postmap smtp_generic_maps}",
-            ),
-        ),
-    ),
-    Symptom(
-        id="map-without-type",
-        title="a daemon exits: a table is named without its type",
-        text=pattern('expecting "type:name" form'),
-        candidates=(
-            Candidate(
-                id="map-type-missing",
-                what="Postfix expects type:name, as in hash:/etc/postfix/sasl_passwd",
-                setting="relay.password_file",
-                parameter="the parameter that names the table",
-                certain_by=pattern(r'expecting "type:name" form'),
-                remedy="write the type before the name, then {reload}",
-                lint_decides=("map-without-type",),
-            ),
-        ),
-    ),
-    Symptom(
-        id="table-syntax",
-        title="a pattern table has an invalid line, which Postfix skips",
-        text=pattern(r"(?:regexp|pcre|cidr) map \S+ line \d+"),
-        effect=Effect.NOTE,
-        resolution=Resolution.STARTED,
-        candidates=(
-            Candidate(
-                id="table-line",
-                what="Postfix skips the rule, and mail goes out without it",
-                setting="main_cf",
-                parameter="the table that the line names",
-                certain_by=pattern(r"(?:regexp|pcre|cidr) map \S+ line \d+"),
-                remedy="correct the line, then {reload}",
-            ),
-        ),
-    ),
     # Parameters
     Symptom(
         id="bad-boolean",
+        names=(_PARAMETER,),
         title="a daemon exits: a parameter is neither yes nor no",
         text=pattern("bad boolean configuration"),
         candidates=(
@@ -300,14 +236,15 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="bad-boolean",
                 what="Postfix accepts yes and no, but not true, 1 or on",
                 setting="main_cf",
-                parameter="the parameter in the line",
+                parameter="{line PARAMETER|the parameter in the line}",
                 certain_by=pattern(r"bad boolean configuration"),
-                remedy="write yes or no, then {reload}",
+                remedy="write yes or no as value of {line PARAMETER|the parameter}, then {reload}",
             ),
         ),
     ),
     Symptom(
         id="bad-number",
+        names=(_PARAMETER,),
         title="a program exits: a parameter must be a number or a time",
         text=pattern(
             "bad numerical configuration|invalid .*time (?:value|unit)|bad time configuration|"
@@ -319,7 +256,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="bad-number",
                 what="Postfix expects a plain number, or for times a number with s, m, h, d or w",
                 setting="main_cf",
-                parameter="the parameter in the line",
+                parameter="{line PARAMETER|the parameter in the line}",
                 certain_by=pattern(
                     r"bad numerical configuration|invalid .*time (?:value|unit)|bad time (?:configuration|value)|"
                     "unknown time unit"
@@ -330,6 +267,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="empty-value",
+        names=(_PARAMETER,),
         title="a daemon exits: a parameter is empty, too short or too long",
         text=pattern("bad string length"),
         candidates=(
@@ -337,7 +275,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="undefined-name",
                 what="a $name in the value does not exist, so that the result is empty",
                 setting="main_cf",
-                parameter="the parameter in the line",
+                parameter="{line PARAMETER|the parameter in the line}",
                 certain_by=pattern(r"bad string length"),
                 remedy="correct the value, then {reload}",
             ),
@@ -415,15 +353,26 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="clients that submit over SMTP are refused",
         daemon="smtpd",
         text=pattern("reject: RCPT .*Relay access denied"),
+        names=(pattern(r"from \S*\[(?P<CLIENT>[0-9a-f.:]+)\]"),),
         effect=Effect.REJECTED,
         resolution=Resolution.ACCEPTED,
         candidates=(
             Candidate(
+                id="client-without-login",
+                what="the client {line CLIENT|in the line} should log in, and does not",
+                setting="nothing in the settings: the client",
+                parameter="-",
+                remedy="give the client a login and the submission port",
+                check="does the client log in, and is it one of yours?",
+            ),
+            Candidate(
                 id="mynetworks-missing",
-                what="the client's network is not in mynetworks",
+                what="the client {line CLIENT|in the line} is not in mynetworks",
                 setting="host.mynetworks",
                 parameter="mynetworks",
-                remedy="add the network in the line to host.mynetworks, then {apply}",
+                remedy="add the address {line CLIENT|in the line} to host.mynetworks, then {apply}",
+                alters=Changes.OPENS,
+                check="is {line CLIENT|the client} a host of yours that may send mail through this one?",
             ),
         ),
     ),
@@ -523,22 +472,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
             ),
         ),
     ),
-    Symptom(
-        id="milter-down",
-        title="a mail filter (milter) does not answer: mail is refused at submission",
-        daemon="cleanup|smtpd",
-        text=pattern("connect to Milter service|milter.*(?:unreadable|can't)"),
-        resolution=Resolution.LEFT,
-        candidates=(
-            Candidate(
-                id="milter",
-                what="the filter's service is down, or its socket is not reachable",
-                setting="main_cf.non_smtpd_milters",
-                parameter="non_smtpd_milters, smtpd_milters",
-                remedy="start the filter, or {set milter_default_action=accept}",
-            ),
-        ),
-    ),
     # Notes: mail goes out
     Symptom(
         id="restart-needed",
@@ -597,16 +530,20 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         id="compatibility",
         title="Postfix uses backwards-compatible defaults",
-        text=pattern("backwards-compatible default setting"),
+        text=pattern("backwards-compatible default setting|disable backwards compatibility"),
+        names=(pattern(r"compatibility_level=(?P<LEVEL>[\d.]+)"),),
         effect=Effect.NOTE,
         resolution=Resolution.STARTED,
         candidates=(
             Candidate(
                 id="compatibility-level",
-                what="compatibility_level is not set",
+                what="compatibility_level is not set, or lower than this release of Postfix",
                 setting="main_cf.compatibility_level",
                 parameter="compatibility_level",
-                remedy="{set compatibility_level=3.6}",
+                certain_by=pattern(
+                    "disable backwards compatibility use|backwards-compatible default setting"
+                ),
+                remedy="{set compatibility_level={line LEVEL|3.6}}",
             ),
         ),
     ),

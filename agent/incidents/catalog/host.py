@@ -225,21 +225,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         ),
     ),
     Symptom(
-        id="queue-directory",
-        title="Postfix cannot use its queue directory",
-        text=pattern(r"chdir\(|queue_directory|scan_dir_push: open directory"),
-        resolution=Resolution.LEFT,
-        candidates=(
-            Candidate(
-                id="queue-directory",
-                what="queue_directory was changed and does not exist, or is not accessible",
-                setting="main_cf.queue_directory",
-                parameter="queue_directory",
-                remedy="{remove queue_directory}",
-            ),
-        ),
-    ),
-    Symptom(
         id="pickup-missing",
         title="submitted mail is not picked up: Postfix has never started here",
         text=pattern("unable to look up public/pickup"),

@@ -146,7 +146,7 @@ class Symptom:
         daemon: pattern of the daemons that log it; "" for all.
         text: pattern in the line, or in `status=STATUS relay=LABEL REASON` of a delivery; None if the cause is enough.
         context: pattern in an earlier line of the same process.
-        names: pattern whose groups name what the lines are about, for `{line GROUP|otherwise}` in texts.
+        names: patterns whose groups name what the lines are about, for `{line GROUP|otherwise}` in texts.
         effect: what it does to mail.
         resolution: what closes it.
         candidates: the possible causes, likeliest first.
@@ -158,7 +158,7 @@ class Symptom:
     daemon: str = ""
     text: re.Pattern[str] | None = None
     context: re.Pattern[str] | None = None
-    names: re.Pattern[str] | None = None
+    names: tuple[re.Pattern[str], ...] = ()
     effect: Effect = Effect.DELAYED
     resolution: Resolution = Resolution.SENT
     candidates: tuple[Candidate, ...]
@@ -167,6 +167,18 @@ class Symptom:
     def certainty(self) -> Certainty:
         """How sure the diagnosis is before any line or fact proves a cause."""
         return Certainty.LIKELY if len(self.candidates) == 1 else Certainty.AMBIGUOUS
+
+
+def proves_cause(symptom: Symptom, text: str) -> bool:
+    """Whether an earlier line of the process has words that name one of the symptom's causes."""
+    return any(c.certain_by is not None and c.certain_by.search(text) for c in symptom.candidates)
+
+
+def says_why(symptom: Symptom, text: str) -> bool:
+    """Whether an earlier line of the process has words that show the symptom, or one of its causes."""
+    regexes = (symptom.context, *symptom.names, *(c.certain_by for c in symptom.candidates))
+    regexes += tuple(c.refuted_by for c in symptom.candidates)
+    return any(regex is not None and regex.search(text) for regex in regexes)
 
 
 def pattern(regex: str) -> re.Pattern[str]:
