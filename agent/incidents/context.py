@@ -8,16 +8,25 @@ import re
 from collections import OrderedDict, deque
 from typing import Final, NamedTuple
 
-from postward.agent.incidents.evidence import line_of
+from postward.agent.incidents.evidence import MAX_CHARACTERS, line_of
 from postward.agent.incidents.model import Server
 from postward.parsers import Event, Record
 from postward.parsers import events as ev
+from postward.parsers.scrub import printable, scrub
 
 _MAX_PROCESSES: Final = 256
 _MAX_LINES: Final = 8  # of one process
 _TLS_PROXY: Final = "tlsproxy"  # its lines concern every smtp(8) that talks to the server they name
 # Logged once in the life of a process, when it starts.
-_ONCE_PER_PROCESS: Final = re.compile(r"disabling TLS|chain file")
+_ONCE_PER_PROCESS: Final = re.compile(r"disabling TLS|chain file|entry_point\(\)")
+# Lines without the severity of a complaint that say why a delivery fails.
+_TELLING: Final = re.compile(r"Host offered STARTTLS|entry_point\(\): failed|SSL3 alert")
+# Lines of SASL plug-ins, which log under a name of their own.
+PLUGIN_LINE: Final = re.compile(
+    r"\b(?:sasl-xoauth2|pluginviewer|sasl2?|saslauthd|libsasl2?)\[\d+\]: .*(?:fail|error|exception|unable|cannot)",
+    re.IGNORECASE,
+)
+_MAX_PLUGIN_LINES: Final = 3
 
 CONTEXT_EVENTS: Final = (
     ev.TlsFailed,
@@ -42,6 +51,11 @@ CONTEXT_EVENTS: Final = (
 )
 
 
+def is_context(record: Record, event: Event) -> bool:
+    """Whether a line can say why a later delivery of the same process fails."""
+    return isinstance(event, CONTEXT_EVENTS) or _TELLING.search(record.text) is not None
+
+
 class ContextLine(NamedTuple):
     """An earlier line of a process.
 
@@ -56,6 +70,11 @@ class ContextLine(NamedTuple):
     text: str
     peer: str | None
     line: str
+
+    @property
+    def is_complaint(self) -> bool:
+        """Whether it is a warning or worse, and not a failed connection."""
+        return re.search(r"\]: (?:warning|error|fatal|panic): ", self.line) is not None
 
     @property
     def server(self) -> Server | None:
@@ -76,6 +95,17 @@ class ProcessContext:
 
     def __init__(self) -> None:
         self._processes: OrderedDict[tuple[str, str, int | None], _Process] = OrderedDict()
+        self._plugin_lines: deque[str] = deque(maxlen=_MAX_PLUGIN_LINES)
+
+    def add_foreign(self, line: str) -> None:
+        """Remember a line of a SASL plug-in; a line of any other program is left out."""
+        if PLUGIN_LINE.search(line):
+            self._plugin_lines.append(printable(scrub(line))[:MAX_CHARACTERS])
+
+    @property
+    def of_plugins(self) -> list[ContextLine]:
+        """The last lines of SASL plug-ins."""
+        return [ContextLine("", line, None, line) for line in self._plugin_lines]
 
     def add(self, record: Record, event: Event) -> None:
         """Remember a line."""

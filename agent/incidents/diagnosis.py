@@ -1,19 +1,21 @@
 """An incident and what is known about the host → why, which setting is to blame, and the remedy. Pure.
 
-Facts confirm candidates of the symptom or rule them out (`HostEvidence`). One confirmed candidate is certain, one
-remaining candidate is likely, everything else is ambiguous and says what to check. No candidate is confirmed for being
-probable. A fact that could not be read, or that changed after the mail failed, neither confirms nor rules out.
+Words of Postfix and facts of the host confirm candidates of the symptom or rule them out (`HostEvidence`). One
+confirmed candidate is certain, one remaining candidate is likely, everything else is ambiguous and says what to check.
+No candidate is confirmed for being probable or for being alone in its row. A fact that could not be read, or that
+changed after the mail failed, neither confirms nor rules out. A remedy that could do harm is shown only under a
+certain cause.
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from postward.agent.incidents.catalog.symptom import LOGIN_TABLE, Candidate, Offer
+from postward.agent.incidents.catalog.symptom import LOGIN_TABLE, Candidate, Changes, Offer, Symptom
 from postward.agent.incidents.catalog.table import SYMPTOMS
 from postward.agent.incidents.model import CauseRow, Certainty, Incident, IncidentRow, is_safe_name
-from postward.agent.incidents.remedies import fill_in, fill_in_server
+from postward.agent.incidents.remedies import fill_in, fill_in_names, fill_in_server
 from postward.config.lint import lint
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.finding import Finding
@@ -24,6 +26,13 @@ from postward.parsers.scrub import mask_addresses
 _BY_SENDER: Final = ("sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")
 _ROUTES: Final = (*_BY_SENDER, "transport_maps")
 _STAMP_RESOLUTION: Final = 1.0  # seconds
+_SAFE_VALUE: Final = re.compile(r"[A-Za-z0-9_.:/@+,\- ]{1,200}")
+# What a remedy that can do harm does.
+_HARM: Final[Mapping[Changes, str]] = {
+    Changes.OPENS: "lets more clients use this host",
+    Changes.LOWERS: "checks less than before",
+    Changes.STRANDS: "can leave mail behind",
+}
 _BRACKETS: Final = re.compile(r"\[([^\]]+)\]")
 
 
@@ -82,17 +91,16 @@ def diagnose(
     evidence = HostEvidence(incident, facts, findings, open_symptoms, offer)
     confirmed = [candidate for candidate in symptom.candidates if evidence.confirms(candidate)]
     causes = confirmed or evidence.without_ruled_out(symptom.candidates)
-    if confirmed:
-        certainty = Certainty.CERTAIN if len(confirmed) == 1 else Certainty.AMBIGUOUS
-    elif len(symptom.candidates) == 1:
-        certainty = symptom.certainty
-    else:
-        certainty = Certainty.LIKELY if len(causes) == 1 else Certainty.AMBIGUOUS
+    alone = Certainty.CERTAIN if confirmed else Certainty.LIKELY
+    certainty = alone if len(causes) == 1 else Certainty.AMBIGUOUS
+    if certainty is not Certainty.CERTAIN:
+        causes = sorted(causes, key=lambda candidate: candidate.changes.is_harmful)
+    texts = _Texts(symptom, incident, facts, is_certain=certainty is Certainty.CERTAIN)
     return Diagnosis(
         certainty,
-        symptom.title,
+        texts.title,
         tuple(
-            _explain(candidate, facts, evidence.finding(candidate) if confirmed else None, incident)
+            texts.explain(candidate, evidence.finding(candidate) if confirmed else None)
             for candidate in causes
         ),
     )
@@ -134,18 +142,61 @@ def to_dict(incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False
     }
 
 
-def _explain(
-    candidate: Candidate, facts: HostFacts, finding: Finding | None, incident: Incident
-) -> Explanation:
-    names = _placeholders(incident)
-    remedy = fill_in_server(fill_in(candidate.remedy, facts), names)
-    check = fill_in_server(candidate.check, names)
-    where = ""
-    if finding is not None:
-        remedy, check, where = finding.remedy or remedy, "", f"{finding.where} {finding.what}"
-    return Explanation(
-        candidate.id, candidate.what, candidate.setting, candidate.parameter, remedy, check, where
-    )
+class _Texts:
+    """The texts of causes for one incident on one host."""
+
+    def __init__(self, symptom: Symptom, incident: Incident, facts: HostFacts, *, is_certain: bool) -> None:
+        self._symptom = symptom
+        self._facts = facts
+        self._is_certain = is_certain
+        self._is_recipients_server = (
+            incident.relay in {"other", "none"}
+            and incident.server is not None
+            and incident.server.port == "25"
+            and not facts.expanded.get("relayhost")
+        )
+        self._server = _placeholders(incident)
+        self._names = names_in(symptom, incident.evidence)
+
+    @property
+    def title(self) -> str:
+        """The headline."""
+        return self._plain(self._symptom.title)
+
+    def explain(self, candidate: Candidate, finding: Finding | None) -> Explanation:
+        """Return a candidate as text; a finding of lint confirms it and has the better remedy."""
+        remedy, check, where = self._fill(candidate.remedy), self._fill(candidate.check), ""
+        if finding is not None:
+            remedy, check, where = finding.remedy or remedy, "", f"{finding.where} {finding.what}"
+        elif candidate.changes.is_harmful and not self._is_certain:
+            remedy = f"none before the check: the change {_HARM[candidate.changes]}"
+        return Explanation(
+            candidate.id,
+            self._plain(candidate.what),
+            self._plain(candidate.setting),
+            self._plain(candidate.parameter),
+            remedy,
+            check,
+            where,
+        )
+
+    def _fill(self, text: str) -> str:
+        return fill_in_server(fill_in(self._plain(text), self._facts), self._server)
+
+    def _plain(self, text: str) -> str:
+        text = re.sub(r" {2,}", " ", fill_in_names(text, self._names))
+        # A server on port 25 that no setting names is the recipient's own.
+        return re.sub(r"\bthe relay\b", "the server", text) if self._is_recipients_server else text
+
+
+def names_in(symptom: Symptom, lines: Sequence[str]) -> dict[str, str]:
+    """Return what the lines name: the groups of the symptom's pattern that are safe in a shell command."""
+    names: dict[str, str] = {}
+    for match in (regex.search(line) for line in lines for regex in symptom.names):
+        for name, value in match.groupdict().items() if match else ():
+            if value and _SAFE_VALUE.fullmatch(value):
+                names.setdefault(name, value)
+    return names
 
 
 def _placeholders(incident: Incident) -> dict[str, str]:
@@ -190,9 +241,10 @@ class HostEvidence:
         return self._first((*candidate.lint_decides, *candidate.lint_proves))
 
     def confirms(self, candidate: Candidate) -> bool:
-        """Whether a fact confirms a candidate."""
+        """Whether words of Postfix or a fact confirm a candidate."""
         return bool(
-            self.finding(candidate)
+            self._says(candidate.certain_by)
+            or self.finding(candidate)
             or any(symptom in self._open_symptoms for symptom in candidate.proving_symptoms)
             or (candidate.offer_proves is not None and candidate.offer_proves(self._offer))
             or (
@@ -210,9 +262,17 @@ class HostEvidence:
         remaining = [
             candidate
             for candidate in candidates
-            if not (self._lint_rules_out(candidate) or self._facts_rule_out(candidate))
+            if not (
+                self._says(candidate.refuted_by)
+                or self._lint_rules_out(candidate)
+                or self._facts_rule_out(candidate)
+            )
         ]
         return remaining or candidates
+
+    def _says(self, words: re.Pattern[str] | None) -> bool:
+        """Whether one of the incident's lines has these words."""
+        return words is not None and any(words.search(line) for line in self._incident.evidence)
 
     def _first(self, rules: Collection[str]) -> Finding | None:
         findings = (finding for rule in rules for finding in self._by_rule.get(rule, ()))

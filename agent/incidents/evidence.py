@@ -6,7 +6,7 @@ from postward.agent.text import readable
 from postward.parsers import Record
 from postward.parsers.scrub import printable, scrub
 
-_MAX_CHARACTERS: Final = 600  # Postfix itself cuts its text at 2000
+MAX_CHARACTERS: Final = 600  # Postfix itself cuts its text at 2000
 
 
 def line_of(record: Record) -> str:
@@ -15,4 +15,4 @@ def line_of(record: Record) -> str:
     pid = f"[{record.pid}]" if record.pid is not None else ""
     severity = "" if record.severity == "info" else f"{record.severity}: "
     line = f"{readable(record.stamp)} {record.host} {tag}{pid}: {severity}{scrub(record.text)}"
-    return printable(line if len(line) <= _MAX_CHARACTERS else f"{line[:_MAX_CHARACTERS]}…")
+    return printable(line if len(line) <= MAX_CHARACTERS else f"{line[:MAX_CHARACTERS]}…")

@@ -139,6 +139,21 @@ class Incident:
             self.evidence.pop()
         self.evidence.append(line)
 
+    def absorb(self, other: "Incident") -> None:
+        """Take over the counts and lines of an incident that follows from this one."""
+        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        self.attempts += other.attempts
+        self.lost += other.lost
+        for line in other.evidence:
+            self.add_evidence(line)
+        self.daemons |= other.daemons
+        for items, others, limit in (
+            (self.mails, other.mails, MAX_MAILS),
+            (self.senders, other.senders, MAX_SENDERS),
+            (self.domains, other.domains, MAX_SENDERS),
+        ):
+            items += [item for item in others if item not in items][: limit - len(items)]
+
     def add_mail(self, queue_id: str, sender: str | None, domain: str) -> None:
         """Note a mail concerned; `sender` is None if it is not known."""
         for items, item, limit in (

@@ -1,8 +1,8 @@
 """The placeholders in the remedies of the catalogue, as commands for a host. Pure.
 
 A placeholder is `{name}` or `{name argument}`: `{set relayhost=[HOST]:PORT}`, `{postmap smtp_sasl_password_maps}`,
-`{reload}`. An unknown one is a KeyError. HOST, ADDRESS, PORT and DOMAIN stand for the server and the mail of an
-incident.
+`{reload}`. An unknown one is a KeyError. `{line NAME|otherwise}` is what the incident's lines name. HOST, ADDRESS, PORT
+and DOMAIN stand for the server and the mail of an incident; a command without them is written as plain text.
 """
 
 import re
@@ -13,20 +13,40 @@ from postward.config.lint import remedies
 from postward.config.lint.facts import HostFacts
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)(?: ([^{}]+))?\}")
-# Not in [HOST]:PORT, which stands for the next hop as it should be; the incident has the one that failed.
-_SERVER_NAME: Final = re.compile(r"(?<![\w\[])(?<!\]:)(?:HOST|ADDRESS|PORT|DOMAIN)(?![\w\]])")
+_OF_LINE: Final = re.compile(r"\{line (\w+)\|([^{}]*)\}")
+_SERVER_NAME: Final = re.compile(r"\b(?:HOST|ADDRESS|PORT|DOMAIN)\b")
+# A command on a server whose name is not known, as text.
+_WITHOUT_SERVER: Final = (
+    (re.compile(r" -servername HOST"), " with its name as -servername"),
+    (re.compile(r" HOST(?:[: ]PORT)\b"), " with the server's name and port"),
+    (re.compile(r"(dig|dig A|AAAA|hosts|1472|path|get) (?:HOST|ADDRESS)\b"), r"\1 with the server's name"),
+    (re.compile(r"(?<=-q) DOMAIN\b"), " with the recipient's domain"),
+    (re.compile(r"-p tcp PORT\b"), "-p tcp with the server's port"),
+    (re.compile(r"\b(?:HOST|ADDRESS)\b"), "the server"),
+    (re.compile(r"\bPORT\b"), "its port"),
+    (re.compile(r"\bDOMAIN\b"), "the recipient's domain"),
+)
 
 
 def fill_in(remedy: str, facts: HostFacts) -> str:
     """Return a remedy of the catalogue with its placeholders replaced for this host."""
+    remedy = fill_in_names(remedy, {})
     while _PLACEHOLDER.search(remedy):
         remedy = _PLACEHOLDER.sub(lambda match: _REPLACEMENTS[match[1]](facts, match[2] or ""), remedy)
     return remedy
 
 
 def fill_in_server(text: str, names: Mapping[str, str]) -> str:
-    """Return a remedy or check with HOST, ADDRESS, PORT and DOMAIN replaced by the names that are known."""
-    return _SERVER_NAME.sub(lambda match: names.get(match[0], match[0]), text)
+    """Return a remedy or check with HOST, ADDRESS, PORT and DOMAIN replaced: by words if they are not known."""
+    if not {match[0] for match in _SERVER_NAME.finditer(text)} <= set(names):
+        for command, words in _WITHOUT_SERVER:
+            text = command.sub(words, text)
+    return _SERVER_NAME.sub(lambda match: names[match[0]], text)
+
+
+def fill_in_names(text: str, names: Mapping[str, str]) -> str:
+    """Return a text with `{line NAME|otherwise}` replaced by what the lines name, or by the words after the bar."""
+    return _OF_LINE.sub(lambda match: names.get(match[1]) or match[2], text)
 
 
 def _set(facts: HostFacts, assignments: str) -> str:
@@ -95,7 +115,7 @@ _REPLACEMENTS: Final[Mapping[str, Callable[[HostFacts, str], str]]] = {
     "queue": lambda facts, _: _directory(facts, "queue_directory"),
     "data": lambda facts, _: _directory(facts, "data_directory"),
     "install_sasl": lambda facts, _: remedies.install(facts, "sasl"),
-    "install_map": lambda facts, _: remedies.install(facts, "map", type="lmdb"),
+    "install_map": lambda facts, type_: remedies.install(facts, "map", type=type_ or "lmdb"),
     "apply": lambda facts, _: _if_managed(
         facts, "postward apply", "postward apply (or edit main.cf and postfix reload)"
     ),

@@ -132,7 +132,8 @@ def _counted(number: int, noun: str) -> str:
 def _where(row: IncidentRow) -> str:
     instance = "" if row["postfix_instance"] == "postfix" else f" of {row['postfix_instance']}"
     is_relay = row["relay"] not in {"none", "local"} and row["cause"]
-    return f"{'relay ' if is_relay else ''}{row['place']}{instance}"
+    kind = "server " if row["relay"] == "other" and row["place"].endswith(":25") else "relay "
+    return f"{kind if is_relay else ''}{row['place']}{instance}"
 
 
 def _when(row: IncidentRow, now: float) -> str:

@@ -42,6 +42,8 @@ def read_logs(
             record, event = parse(line.removesuffix("\r"))
             if record is not None and event is not None:
                 tracker.observe(record, event)
+            elif record is None:
+                tracker.observe_foreign(line)
     return tracker
 
 

@@ -72,6 +72,14 @@ class IncidentStore:
         self._changes.append(Change("opened", incident))
         return incident
 
+    def merge(self, incident: Incident, into: Incident) -> None:
+        """End an open incident that turned out to follow from another one."""
+        into.absorb(incident)
+        del self._open[incident.key]
+        self._changes = deque(
+            (change for change in self._changes if change.incident is not incident), self._changes.maxlen
+        )
+
     def close(self, incident: Incident, now: float, proof: str) -> None:
         """Close an incident; `proof` is the text that says why it is over."""
         incident.closed, incident.closed_by = max(now, incident.last), proof

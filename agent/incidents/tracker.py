@@ -7,17 +7,18 @@ proof, a success on the same path (`resolution.py`), and never because the log i
 Promise: memory is bounded whatever the log contains; `state` and `restore` carry all incidents over a restart.
 """
 
+import ipaddress
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from postward.agent.incidents.catalog.symptom import Resolution, Symptom
+from postward.agent.incidents.catalog.symptom import Resolution, Symptom, proves_cause, says_why
 from postward.agent.incidents.catalog.table import SYMPTOMS, of_delivery, of_line
-from postward.agent.incidents.context import CONTEXT_EVENTS, ContextLine, ProcessContext
+from postward.agent.incidents.context import ContextLine, ProcessContext, is_context
 from postward.agent.incidents.evidence import line_of
-from postward.agent.incidents.model import Change, Incident, Server
+from postward.agent.incidents.model import MAX_EVIDENCE, Change, Effect, Incident, Server
 from postward.agent.incidents.resolution import LINE_PROOFS, PROOF_TEXTS, Success, line_proves, proves
 from postward.agent.incidents.store import MAX_CLOSED, IncidentStore
 from postward.agent.metrics.labels import RelayNames
@@ -35,7 +36,8 @@ _MAX_SENDERS: Final = 10_000  # mails in flight whose sender is known
 _INFO_COMPLAINTS: Final = (ev.MailSystem, ev.ClientVerdict, ev.ContentAction, ev.CompatibilityNotice)
 # Failures of a single mail that say nothing about the relay.
 _ABOUT_ONE_MAIL: Final = frozenset({Cause.RECIPIENT_REJECTED, Cause.CONTENT, Cause.SIZE})
-# Symptoms that follow from another complaint → the daemon that logged it; "" for the daemon that the line is about.
+# Symptoms that follow from another complaint → the daemon that logged it; "" for the daemon that the line is about,
+# "*" for any daemon whose exit qmgr(8) or master(8) reported.
 _CONSEQUENCES: Final[Mapping[str, str]] = {
     "daemon-throttled": "",
     "transport-failed": "",
@@ -44,8 +46,31 @@ _CONSEQUENCES: Final[Mapping[str, str]] = {
     "lookup-failed": "proxymap",
     "startup-failed": "master",
     "client-lookup-failed": "smtpd",
+    "smtpd-misconfigured": "smtpd",
+    "pickup-write": "cleanup",
+    "tls-policy": "smtp",
+    "transport-unavailable": "*",
+    "daemon-crashed": "",
 }
-_EXITED_DAEMON: Final = re.compile(r"(?:/|private/|public/)([\w-]+)(?:: bad command startup| socket: )")
+# Symptoms that follow only from these.
+_ORIGINS: Final[Mapping[str, frozenset[str]]] = {
+    "tls-policy": frozenset({"tls-policy-entry", "tls-policy-table"})
+}
+# What qmgr(8) and master(8) say of the exit of a daemon, whatever its reason.
+_OF_AN_EXIT: Final = frozenset({"transport-failed", "daemon-throttled", "transport-unavailable"})
+_EXITED_DAEMON: Final = re.compile(
+    r"(?:/|private/|public/)([\w-]+)(?:: bad command startup| socket: | pid (\d+) killed by signal)"
+)
+# Networks of hosts that can be clients of this one: RFC 1918, 4193, 6598, loopback and link-local.
+_OWN_NETWORKS: Final = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+        "fc00::/7", "fe80::/10", "::1/128",
+    )
+)  # fmt: skip
+_NO_ORIGINS: Final = frozenset(_CONSEQUENCES) - {"daemon-crashed", "daemon-fatal"}
+_SUPERVISORS: Final = frozenset({"qmgr", "master"})
 _CONSEQUENCE_SECONDS: Final = 120.0  # master(8) throttles the restart of a daemon for one minute
 
 
@@ -118,6 +143,10 @@ class IncidentTracker:
             case _:
                 self._line(record, event)
 
+    def observe_foreign(self, line: str) -> None:
+        """Take a line of another program: a SASL plug-in says why a login fails."""
+        self._context.add_foreign(line)
+
     def set_condition(
         self, symptom: str, place: str, problem: str | None, now: float, instance: str = "postfix"
     ) -> None:
@@ -181,7 +210,10 @@ class IncidentTracker:
 
     def _failed(self, record: Record, event: ev.Delivery, context: list[ContextLine]) -> None:
         cause, relay = cause_of(event) or Cause.OTHER, self._names.of_delivery(event)
-        text = f"status={event.status} relay={relay} {bare_reason(event.reason or '')}"
+        reason = bare_reason(event.reason or "")
+        if f" name={_domain(event.to)} type=" in reason:
+            reason = f"recipient-domain {reason}"
+        text = f"status={event.status} relay={relay} {reason}"
         symptom = of_delivery(record.daemon, cause, text, [line.text for line in context])
         place = self._place(event)
         incident = (
@@ -197,13 +229,23 @@ class IncidentTracker:
         incident.relay = incident.relay if relay == "none" else relay
         incident.add_mail(event.queue_id, sender, _domain(event.to))
         # The empty sender is that of a bounce: the notice about a lost mail is not another lost mail.
-        if event.status == "bounced" and cause not in _ABOUT_ONE_MAIL and sender != "":
+        is_of_mail = cause in _ABOUT_ONE_MAIL or symptom.effect is Effect.REJECTED
+        if event.status == "bounced" and not is_of_mail and sender != "":
             incident.lost += 1
-        for line in context:
-            if symptom.context is not None and symptom.context.search(line.text):
-                incident.add_evidence(line.line, line.daemon, line.server)
+        if cause is Cause.AUTH_MECHANISM:
+            context = [*self._context.of_plugins, *context]
+        self._quote(symptom, incident, context)
         server = Server.of_peer(event.relay) or Server.in_text(event.reason or "")
         incident.add_evidence(line_of(record), record.daemon, server)
+
+    def _quote(self, symptom: Symptom, incident: Incident, context: Sequence[ContextLine]) -> None:
+        """Add the earlier lines that say why: those that the catalogue knows first, then complaints if there is room."""
+        known = [line for line in context if says_why(symptom, line.text)]
+        for line in known:
+            incident.add_evidence(line.line, line.daemon, line.server)
+        for line in context:
+            if line not in known and line.is_complaint and len(incident.evidence) < MAX_EVIDENCE - 1:
+                incident.add_evidence(line.line, line.daemon, line.server)
 
     def _suspended_by(self, record: Record, event: ev.Delivery, cause: Cause, place: str) -> Incident | None:
         """Return the only incident for which qmgr(8) defers this mail without an attempt.
@@ -256,37 +298,66 @@ class IncidentTracker:
     # Other lines
 
     def _line(self, record: Record, event: Event) -> None:
-        if isinstance(event, CONTEXT_EVENTS):
+        if is_context(record, event):
             self._context.add(record, event)
         if record.severity == "info" and not isinstance(event, _INFO_COMPLAINTS):
             return
         symptom = of_line(record.daemon or record.instance, record.severity, record.text)
-        if symptom is None:
+        if symptom is None or _is_of_stranger(symptom, event):
             return
         incident = self._origin(symptom, record) or self._store.open(
             symptom, record.instance, _subject(symptom, record), self._time(record)
         )
-        if incident is not None:
-            self._count(incident, record)
-            incident.add_evidence(line_of(record), record.daemon, Server.in_text(record.text))
+        if incident is None:
+            return
+        self._count(incident, record)
+        for line in self._context.all_before(record):
+            if proves_cause(symptom, line.text):
+                incident.add_evidence(line.line, line.daemon)
+        incident.add_evidence(line_of(record), record.daemon, Server.in_text(record.text))
+        if symptom.id == "daemon-crashed" or record.severity in {"fatal", "panic"}:
+            exited = _EXITED_DAEMON.search(record.text)
+            incident.daemons.add(exited[1] if exited else record.daemon)
+            self._absorb_exits(incident, exited[1] if exited else record.daemon, record)
+
+    def _absorb_exits(self, incident: Incident, daemon: str, record: Record) -> None:
+        """Join what qmgr(8) and master(8) said of the exit of a daemon before its reason was logged."""
+        named = re.compile(rf"/{re.escape(daemon)}\b(?!\[)")
+        for other in self._recent(record):
+            if (
+                other is not incident
+                and other.symptom in _OF_AN_EXIT
+                and any(named.search(line) for line in other.evidence)
+            ):
+                self._store.merge(other, incident)
+
+    def _recent(self, record: Record) -> list[Incident]:
+        """Return the open incidents that can have the same origin as a line."""
+        since = self._time(record) - _CONSEQUENCE_SECONDS
+        return [
+            incident
+            for incident in self._store.all_open
+            if incident.instance == record.instance and incident.last >= since
+        ]
 
     def _origin(self, symptom: Symptom, record: Record) -> Incident | None:
         """Return the incident that this symptom follows from, such as the complaint of a daemon that then exited."""
         daemon = _CONSEQUENCES.get(symptom.id)
         if daemon is None:
             return None
+        exited = _EXITED_DAEMON.search(record.text)
         if not daemon:
-            exited = _EXITED_DAEMON.search(record.text)
             daemon = exited[1] if exited else record.daemon
-        since = self._time(record) - _CONSEQUENCE_SECONDS
+        # A crash follows from what the same process logged before it.
+        process = f"/{daemon}[{exited[2]}]" if exited and exited[2] else ""
+        allowed = _ORIGINS.get(symptom.id)
         origins = [
             incident
-            for incident in self._store.all_open
-            if incident.instance == record.instance
-            and incident.last >= since
-            and incident.symptom not in _CONSEQUENCES
+            for incident in self._recent(record)
+            if (incident.symptom in allowed if allowed else incident.symptom not in _NO_ORIGINS)
             and SYMPTOMS[incident.symptom].cause is None
-            and daemon in incident.daemons
+            and (incident.daemons & _SUPERVISORS if daemon == "*" else daemon in incident.daemons)
+            and (not process or any(process in line for line in incident.evidence))
         ]
         return max(origins, key=lambda incident: incident.last, default=None)
 
@@ -305,6 +376,17 @@ class IncidentTracker:
             now = self._clock()
             self._stamp = (record.stamp, (parse_stamp(record.stamp, now) or now).timestamp())
         return self._stamp[1]
+
+
+def _is_of_stranger(symptom: Symptom, event: Event) -> bool:
+    """Whether a client that is refused is not one of this host's networks: strangers try every open port."""
+    if symptom.id != "client-not-allowed" or not isinstance(event, ev.ClientVerdict):
+        return False
+    address = split_peer(event.client)[1] or ""
+    try:
+        return not any(ipaddress.ip_address(address) in network for network in _OWN_NETWORKS)
+    except ValueError:
+        return False
 
 
 def _subject(symptom: Symptom, record: Record) -> str:

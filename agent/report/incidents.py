@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from postward.agent.incidents.catalog.symptom import Symptom
 from postward.agent.incidents.catalog.table import of_delivery, of_line
-from postward.agent.incidents.model import Certainty, Effect
-from postward.agent.incidents.remedies import fill_in
+from postward.agent.incidents.model import Effect
+from postward.agent.incidents.remedies import fill_in, fill_in_names
 from postward.agent.report.tally import Occurrences, ReportTally
 from postward.agent.text import moment
 from postward.config.lint.facts import HostFacts
@@ -97,16 +97,15 @@ def _effect(symptom: Symptom, bounced: int) -> Effect:
 
 
 def _diagnosis(symptom: Symptom) -> dict[str, Any]:
-    certainty = symptom.certainty
     return {
         "symptom": symptom.id,
-        "title": symptom.title,
-        "certainty": (Certainty.LIKELY if certainty is Certainty.CERTAIN else certainty).value,
+        "title": fill_in_names(symptom.title, {}),
+        "certainty": symptom.certainty.value,
         "causes": [
             {
-                "what": candidate.what,
+                "what": fill_in_names(candidate.what, {}),
                 "setting": candidate.setting,
-                "parameter": candidate.parameter,
+                "parameter": fill_in_names(candidate.parameter, {}),
                 "remedy": fill_in(candidate.remedy, _NO_FACTS),
             }
             for candidate in symptom.candidates

@@ -1,8 +1,14 @@
 """Symptoms of Postfix's own configuration: next hops, tables, transports, parameters."""
 
-from postward.agent.incidents.catalog.symptom import Candidate, Resolution, Symptom, pattern
-from postward.agent.incidents.model import Certainty, Effect
+from postward.agent.incidents.catalog.symptom import Candidate, Changes, Resolution, Symptom, pattern
+from postward.agent.incidents.model import Effect
 from postward.parsers import Cause
+
+_NEXT_HOP = "write the next hop as [name]:port, such as [smtp.example.com]:587, then {reload}"
+_PARAMETER = pattern(
+    r"(?:parameter|configuration:|length \d+ [<>] \d+:|unknown|bad string length) (?P<PARAMETER>[a-z]\w*_\w+)"
+)
+_HOPS = "relayhost, or the table that names the next hop"
 
 SYMPTOMS: tuple[Symptom, ...] = (
     # Next hops that make smtp(8) exit
@@ -13,10 +19,11 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="relayhost-bracket",
-                what="relayhost has a `[` without a `]`",
+                what="a next hop has a `[` without a `]`",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
-                remedy="{set relayhost=[HOST]:PORT}",
+                parameter=_HOPS,
+                certain_by=pattern(r'missing "\]" in server description'),
+                remedy=_NEXT_HOP,
                 lint_decides=("relayhost-bracket-unbalanced",),
             ),
         ),
@@ -28,10 +35,11 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="relayhost-url",
-                what="relayhost does not accept a URL",
+                what="a next hop cannot be a URL",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
-                remedy="{set relayhost=[HOST]:PORT}",
+                parameter=_HOPS,
+                certain_by=pattern(r"server description: \S*://"),
+                remedy=_NEXT_HOP,
                 lint_decides=("relayhost-as-url",),
             ),
         ),
@@ -45,8 +53,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="relayhost-transport",
                 what="smtp: belongs in transport_maps or default_transport, not in relayhost",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
-                remedy="{set relayhost=[HOST]:PORT}",
+                parameter=_HOPS,
+                certain_by=pattern(r"server description: [a-z]+:\["),
+                remedy=_NEXT_HOP,
                 lint_decides=("relayhost-with-transport",),
             ),
         ),
@@ -60,8 +69,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="relayhost-port-inside",
                 what="the port belongs after the bracket",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
-                remedy="{set relayhost=[HOST]:PORT}",
+                parameter=_HOPS,
+                certain_by=pattern(r"server description: \[[^\]]*:\w+\]"),
+                remedy=_NEXT_HOP,
                 lint_decides=("relayhost-port-in-brackets",),
             ),
         ),
@@ -75,8 +85,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="relayhost-quoted",
                 what="main.cf does not support quotes",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
-                remedy="{set relayhost=[HOST]:PORT}",
+                parameter=_HOPS,
+                certain_by=pattern(r'server description: "'),
+                remedy=_NEXT_HOP,
                 lint_decides=("quoted-value",),
             ),
         ),
@@ -93,23 +104,26 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     "Postfix tries when the first fails"
                 ),
                 setting="relay.host, relay.port",
-                parameter="relayhost",
-                remedy="{set relayhost=[HOST]:PORT}",
+                parameter=_HOPS,
+                certain_by=pattern(r"server description: #"),
+                remedy=_NEXT_HOP,
                 lint_decides=("inline-comment",),
             ),
         ),
     ),
     Symptom(
         id="relayhost-port-name",
-        title="smtp(8) exits: the port in relayhost is an unknown service name",
+        title="smtp(8) exits: the port of a next hop is an unknown service name",
         text=pattern(r"unknown service: \S+/tcp"),
+        names=(pattern(r"unknown service: (?P<NAME>[\w.-]+)/tcp"),),
         candidates=(
             Candidate(
                 id="relayhost-port-name",
-                what="the name is not in /etc/services, or not in the chroot's copy of it",
+                what="the port {line NAME|in the line} is not in /etc/services, or not in the chroot's copy of it",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
-                remedy="{set relayhost=[HOST]:PORT}",
+                parameter=_HOPS,
+                certain_by=pattern(r"unknown service: \S+/tcp"),
+                remedy=_NEXT_HOP,
                 lint_decides=("relayhost-port-name-unknown",),
             ),
         ),
@@ -123,8 +137,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="relayhost-syntax",
                 what="the next hop is misspelt",
                 setting="relay.host, relay.port",
-                parameter="relayhost",
-                remedy="{set relayhost=[HOST]:PORT}",
+                parameter=_HOPS,
+                certain_by=pattern(r"in server description"),
+                remedy=_NEXT_HOP,
                 lint_decides=("relayhost-no-host",),
             ),
         ),
@@ -144,7 +159,17 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf.default_transport",
                 parameter="default_transport, relay_transport",
                 remedy="{remove default_transport}",
+                check="postconf -h default_transport relay_transport",
                 lint_decides=("default-transport-dead-end",),
+            ),
+            Candidate(
+                id="transport-entry",
+                what="an entry of transport_maps sends this domain to the transport error",
+                setting="main_cf.transport_maps",
+                parameter="transport_maps",
+                remedy="remove the entry, then {rebuild transport_maps}",
+                check='postmap -q DOMAIN "$(postconf -h transport_maps)"',
+                required_parameters=("transport_maps",),
             ),
         ),
     ),
@@ -159,6 +184,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the transport is listed in defer_transports",
                 setting="main_cf.defer_transports",
                 parameter="defer_transports",
+                certain_by=pattern(r"deferred transport"),
                 remedy="{remove defer_transports} && {flush}",
             ),
         ),
@@ -168,7 +194,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="Postfix cannot determine the next hop of mail",
         cause=Cause.LOCAL_CONFIG,
         text=pattern("address resolver (?:failure|loop)"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="routing-table",
@@ -185,7 +210,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="mail waits for a transport that is missing from master.cf or does not run",
         cause=Cause.LOCAL_CONFIG,
         text=pattern("mail transport unavailable|unknown mail transport"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="transport-unknown",
@@ -201,89 +225,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
             ),
         ),
     ),
-    # Tables
-    Symptom(
-        id="alias-table",
-        title="aliases cannot be looked up: mail for this host waits",
-        cause=Cause.LOCAL_CONFIG,
-        text=pattern("alias database unavailable"),
-        candidates=(
-            Candidate(
-                id="alias-index",
-                what="newaliases was never run, or the index is damaged",
-                setting="/etc/aliases",
-                parameter="alias_maps",
-                remedy="{newaliases}",
-            ),
-        ),
-    ),
-    Symptom(
-        id="routing-table",
-        title="a table of relays by sender cannot be read: mail waits",
-        daemon="trivial-rewrite",
-        text=pattern(
-            "sender_dependent_relayhost_maps (?:lookup|map)|(?:transport_maps|"
-            "sender_dependent_default_transport_maps) lookup"
-        ),
-        resolution=Resolution.LEFT,
-        candidates=(
-            Candidate(
-                id="index-missing",
-                what="the table's index is missing or damaged",
-                setting="relay.senders",
-                parameter="sender_dependent_relayhost_maps",
-                remedy="{rebuild sender_dependent_relayhost_maps}",
-            ),
-        ),
-    ),
-    Symptom(
-        id="generic-table",
-        title="smtp(8) exits: smtp_generic_maps cannot be looked up",
-        text=pattern("smtp_generic_maps map lookup problem"),
-        candidates=(
-            Candidate(
-                id="index-missing",
-                what="the table's index is missing or damaged",
-                setting="host.rewrite_sender",
-                parameter="smtp_generic_maps",
-                remedy="{postmap smtp_generic_maps}",
-            ),
-        ),
-    ),
-    Symptom(
-        id="map-without-type",
-        title="a daemon exits: a table is named without its type",
-        text=pattern('expecting "type:name" form'),
-        candidates=(
-            Candidate(
-                id="map-type-missing",
-                what="Postfix expects type:name, as in hash:/etc/postfix/sasl_passwd",
-                setting="relay.password_file",
-                parameter="the parameter that names the table",
-                remedy="write the type before the name, then {reload}",
-                lint_decides=("map-without-type",),
-            ),
-        ),
-    ),
-    Symptom(
-        id="table-syntax",
-        title="a pattern table has an invalid line, which Postfix skips",
-        text=pattern(r"(?:regexp|pcre|cidr) map \S+ line \d+"),
-        effect=Effect.NOTE,
-        resolution=Resolution.STARTED,
-        candidates=(
-            Candidate(
-                id="table-line",
-                what="Postfix skips the rule, and mail goes out without it",
-                setting="main_cf",
-                parameter="the table that the line names",
-                remedy="correct the line, then {reload}",
-            ),
-        ),
-    ),
     # Parameters
     Symptom(
         id="bad-boolean",
+        names=(_PARAMETER,),
         title="a daemon exits: a parameter is neither yes nor no",
         text=pattern("bad boolean configuration"),
         candidates=(
@@ -291,13 +236,15 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="bad-boolean",
                 what="Postfix accepts yes and no, but not true, 1 or on",
                 setting="main_cf",
-                parameter="the parameter in the line",
-                remedy="write yes or no, then {reload}",
+                parameter="{line PARAMETER|the parameter in the line}",
+                certain_by=pattern(r"bad boolean configuration"),
+                remedy="write yes or no as value of {line PARAMETER|the parameter}, then {reload}",
             ),
         ),
     ),
     Symptom(
         id="bad-number",
+        names=(_PARAMETER,),
         title="a program exits: a parameter must be a number or a time",
         text=pattern(
             "bad numerical configuration|invalid .*time (?:value|unit)|bad time configuration|"
@@ -309,13 +256,18 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="bad-number",
                 what="Postfix expects a plain number, or for times a number with s, m, h, d or w",
                 setting="main_cf",
-                parameter="the parameter in the line",
+                parameter="{line PARAMETER|the parameter in the line}",
+                certain_by=pattern(
+                    r"bad numerical configuration|invalid .*time (?:value|unit)|bad time (?:configuration|value)|"
+                    "unknown time unit"
+                ),
                 remedy="write a valid value, then {reload}",
             ),
         ),
     ),
     Symptom(
         id="empty-value",
+        names=(_PARAMETER,),
         title="a daemon exits: a parameter is empty, too short or too long",
         text=pattern("bad string length"),
         candidates=(
@@ -323,7 +275,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="undefined-name",
                 what="a $name in the value does not exist, so that the result is empty",
                 setting="main_cf",
-                parameter="the parameter in the line",
+                parameter="{line PARAMETER|the parameter in the line}",
+                certain_by=pattern(r"bad string length"),
                 remedy="correct the value, then {reload}",
             ),
         ),
@@ -338,6 +291,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix reads -o name = value as three words",
                 setting="-",
                 parameter="master.cf",
+                certain_by=pattern(r'invalid "-o \S+" option value'),
                 remedy="write -o name=value, then {reload}",
             ),
         ),
@@ -353,6 +307,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="a line of master.cf has too few columns",
                 setting="-",
                 parameter="master.cf",
+                certain_by=pattern(r"bad field count"),
                 remedy="correct the line that `postconf -M` names, then {reload}",
             ),
         ),
@@ -371,6 +326,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 ),
                 setting="main_cf",
                 parameter="main.cf",
+                certain_by=pattern(r"unknown \S+ value \"\w+\" in \"[^\"]*\s\w+ = "),
                 remedy="remove the blank, then {reload}",
             ),
         ),
@@ -387,6 +343,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="an address in mynetworks has bits set after its prefix",
                 setting="host.mynetworks",
                 parameter="mynetworks",
+                certain_by=pattern(r"non-null host address bits"),
                 remedy="write the network that the line names, then {apply}",
             ),
         ),
@@ -396,15 +353,26 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="clients that submit over SMTP are refused",
         daemon="smtpd",
         text=pattern("reject: RCPT .*Relay access denied"),
+        names=(pattern(r"from \S*\[(?P<CLIENT>[0-9a-f.:]+)\]"),),
         effect=Effect.REJECTED,
         resolution=Resolution.ACCEPTED,
         candidates=(
             Candidate(
+                id="client-without-login",
+                what="the client {line CLIENT|in the line} should log in, and does not",
+                setting="nothing in the settings: the client",
+                parameter="-",
+                remedy="give the client a login and the submission port",
+                check="does the client log in, and is it one of yours?",
+            ),
+            Candidate(
                 id="mynetworks-missing",
-                what="the client's network is not in mynetworks",
+                what="the client {line CLIENT|in the line} is not in mynetworks",
                 setting="host.mynetworks",
                 parameter="mynetworks",
-                remedy="add the network in the line to host.mynetworks, then {apply}",
+                remedy="add the address {line CLIENT|in the line} to host.mynetworks, then {apply}",
+                alters=Changes.OPENS,
+                check="is {line CLIENT|the client} a host of yours that may send mail through this one?",
             ),
         ),
     ),
@@ -414,7 +382,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         daemon="smtpd",
         text=pattern("reject: .*Temporary lookup failure"),
         resolution=Resolution.ACCEPTED,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="smtpd-table",
@@ -437,6 +404,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the address or name does not belong to this host, or IPv6 is off",
                 setting="host.inet_interfaces, host.inet_protocols",
                 parameter="inet_interfaces, inet_protocols",
+                certain_by=pattern(r"inet_interfaces: (?:no local interface|host not found)"),
                 remedy="{set inet_interfaces=loopback-only}; without IPv6 {set inet_protocols=ipv4}",
             ),
         ),
@@ -452,6 +420,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the valid values are all, ipv4 and ipv6",
                 setting="host.inet_protocols",
                 parameter="inet_protocols",
+                certain_by=pattern(r"unknown inet_protocols value"),
                 remedy="{set inet_protocols=all}",
             ),
         ),
@@ -467,6 +436,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="a line of main.cf is not name = value, or a value refers to itself",
                 setting="main_cf",
                 parameter="main.cf",
+                certain_by=pattern(r"missing '=' after attribute name|macro processing error"),
                 remedy="correct the line that the log names",
             ),
         ),
@@ -497,23 +467,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the mailbox limit must not be below the message limit",
                 setting="main_cf.mailbox_size_limit",
                 parameter="mailbox_size_limit",
+                certain_by=pattern(r"mailbox_size_limit is smaller"),
                 remedy="{set mailbox_size_limit=0}",
-            ),
-        ),
-    ),
-    Symptom(
-        id="milter-down",
-        title="a mail filter (milter) does not answer: mail is refused at submission",
-        daemon="cleanup|smtpd",
-        text=pattern("connect to Milter service|milter.*(?:unreadable|can't)"),
-        resolution=Resolution.LEFT,
-        candidates=(
-            Candidate(
-                id="milter",
-                what="the filter's service is down, or its socket is not reachable",
-                setting="main_cf.non_smtpd_milters",
-                parameter="non_smtpd_milters, smtpd_milters",
-                remedy="start the filter, or {set milter_default_action=accept}",
             ),
         ),
     ),
@@ -531,6 +486,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="a reload does not change inet_interfaces and inet_protocols",
                 setting="host.inet_interfaces, host.inet_protocols",
                 parameter="inet_interfaces, inet_protocols",
+                certain_by=pattern(
+                    r"ignoring inet_\w+ (?:parameter value )?change|to change inet_\w+, stop and start"
+                ),
                 remedy="{restart}",
             ),
         ),
@@ -547,6 +505,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the last line is used, and edits of the other have no effect",
                 setting="-",
                 parameter="master.cf",
+                certain_by=pattern(r"duplicate master.cf entry"),
                 remedy="delete one of the lines, then {reload}",
             ),
         ),
@@ -563,6 +522,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the address is left over from another host; Postfix sends without it",
                 setting="main_cf.smtp_bind_address",
                 parameter="smtp_bind_address",
+                certain_by=pattern(r"smtp_connect_addr: bind "),
                 remedy="{remove smtp_bind_address}",
             ),
         ),
@@ -570,16 +530,20 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         id="compatibility",
         title="Postfix uses backwards-compatible defaults",
-        text=pattern("backwards-compatible default setting"),
+        text=pattern("backwards-compatible default setting|disable backwards compatibility"),
+        names=(pattern(r"compatibility_level=(?P<LEVEL>[\d.]+)"),),
         effect=Effect.NOTE,
         resolution=Resolution.STARTED,
         candidates=(
             Candidate(
                 id="compatibility-level",
-                what="compatibility_level is not set",
+                what="compatibility_level is not set, or lower than this release of Postfix",
                 setting="main_cf.compatibility_level",
                 parameter="compatibility_level",
-                remedy="{set compatibility_level=3.6}",
+                certain_by=pattern(
+                    "disable backwards compatibility use|backwards-compatible default setting"
+                ),
+                remedy="{set compatibility_level={line LEVEL|3.6}}",
             ),
         ),
     ),
@@ -596,6 +560,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="daemons in the chroot read the old copy and may not resolve names",
                 setting="the host's files",
                 parameter="$queue_directory/etc",
+                certain_by=pattern(r" and \S+ differ"),
                 remedy="copy the file again (cp /etc/resolv.conf {queue}/etc/), then {reload}",
             ),
         ),

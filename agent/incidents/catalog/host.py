@@ -1,7 +1,7 @@
 """Symptoms of this host: processes, files, disk, and conditions that no log line shows."""
 
 from postward.agent.incidents.catalog.symptom import NEVER, Candidate, Resolution, Symptom, pattern
-from postward.agent.incidents.model import Certainty, Effect
+from postward.agent.incidents.model import Effect
 from postward.parsers import Cause
 
 _OWNERS = Candidate(
@@ -26,6 +26,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the file system has a fault, or a container has no writable volume",
                 setting="the host's disk",
                 parameter="queue_directory",
+                certain_by=pattern(r"Read-only file system"),
                 remedy="mount -o remount,rw the file system; read dmesg",
             ),
         ),
@@ -43,6 +44,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="no space or no inodes are left",
                 setting="the host's disk",
                 parameter="queue_directory",
+                certain_by=pattern(r"No space left on device|not enough free space|Disk quota exceeded"),
                 remedy="free space: df -h and df -i on {queue}",
             ),
         ),
@@ -59,6 +61,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="message_size_limit is smaller than the mail",
                 setting="main_cf.message_size_limit",
                 parameter="message_size_limit",
+                certain_by=pattern(r"message file too big"),
                 remedy="{set message_size_limit=52428800}, if the relay accepts this size",
             ),
         ),
@@ -107,6 +110,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="an image build or a copy removed the bit",
                 setting="the host's files",
                 parameter="/usr/sbin/postdrop",
+                certain_by=pattern(r"not set-gid or not owner"),
                 remedy="{permissions}",
             ),
         ),
@@ -123,6 +127,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="a restore or a chown -R changed its owner",
                 setting="the host's files",
                 parameter="the file in the line",
+                certain_by=pattern(r"not owned by group"),
                 remedy="{permissions}",
             ),
         ),
@@ -143,7 +148,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
             "Cannot allocate memory|Too many open files|Resource temporarily unavailable|out of memory"
         ),
         resolution=Resolution.LEFT,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="resources",
@@ -158,7 +162,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="no-resources",
         title="mail waits because a resource of this host is exhausted",
         cause=Cause.LOCAL_RESOURCE,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="resources",
@@ -182,6 +185,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix was stopped, has crashed, or never started",
                 setting="the host's services",
                 parameter="postfix.service",
+                certain_by=pattern(r"mail system is not running|Mail system is down"),
                 remedy="systemctl start postfix; journalctl -u 'postfix*' says why it stopped",
             ),
         ),
@@ -198,6 +202,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="two units or scripts start it; mail is not affected",
                 setting="the host's services",
                 parameter="-",
+                certain_by=pattern(r"mail system is already running"),
                 remedy="-",
             ),
         ),
@@ -213,23 +218,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="exim, sendmail or another Postfix listens on it",
                 setting="the host's services",
                 parameter="master.cf",
+                certain_by=pattern(r"bind .*Address already in use"),
                 remedy="stop it, then {restart}",
                 check="ss -ltnp",
-            ),
-        ),
-    ),
-    Symptom(
-        id="queue-directory",
-        title="Postfix cannot use its queue directory",
-        text=pattern(r"chdir\(|queue_directory|scan_dir_push: open directory"),
-        resolution=Resolution.LEFT,
-        candidates=(
-            Candidate(
-                id="queue-directory",
-                what="queue_directory was changed and does not exist, or is not accessible",
-                setting="main_cf.queue_directory",
-                parameter="queue_directory",
-                remedy="{remove queue_directory}",
             ),
         ),
     ),
@@ -260,6 +251,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="further clients wait",
                 setting="main_cf.default_process_limit",
                 parameter="default_process_limit, master.cf",
+                certain_by=pattern(r"has reached its process limit"),
                 remedy="{set default_process_limit=200}",
             ),
         ),
@@ -270,7 +262,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         daemon="postfix-script",
         text=pattern("mail system startup failed"),
         resolution=Resolution.STARTED,
-        certainty=Certainty.AMBIGUOUS,
         candidates=(
             Candidate(
                 id="daemon-dies",
@@ -289,7 +280,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         text=pattern(r"\A(?:fatal|panic): "),
         effect=Effect.NOTE,
         resolution=Resolution.LEFT,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="command",
@@ -308,7 +298,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="daemon-fatal",
         title="a Postfix daemon exits with an error",
         text=pattern(r"\A(?:fatal|panic): "),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="fatal",
@@ -325,7 +314,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="a Postfix daemon exits at startup, repeatedly",
         daemon="master",
         text=pattern("bad command startup"),
-        certainty=Certainty.AMBIGUOUS,
         candidates=(
             Candidate(
                 id="daemon-dies",
@@ -342,7 +330,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="a delivery agent exits during a delivery",
         daemon="qmgr",
         text=pattern("socket: malformed response"),
-        certainty=Certainty.AMBIGUOUS,
         candidates=(
             Candidate(
                 id="daemon-dies",
@@ -359,7 +346,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="local-config",
         title="Postfix's configuration on this host prevents mail from going out",
         cause=Cause.LOCAL_CONFIG,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="local-config",
@@ -424,7 +410,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="a probe mail was not accepted",
         text=NEVER,
         resolution=Resolution.CONDITION,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="probe-stuck",
@@ -441,7 +426,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="submitted mail is not picked up",
         text=NEVER,
         resolution=Resolution.CONDITION,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="pickup",
@@ -458,7 +442,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="mail waits, and the log does not say why",
         text=NEVER,
         resolution=Resolution.CONDITION,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="daemon-dies",

@@ -11,12 +11,13 @@ from postward.agent.incidents.catalog.symptom import (
     Symptom,
     pattern,
 )
-from postward.agent.incidents.model import Certainty, Effect
+from postward.agent.incidents.model import Effect
 from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
 
 # Mechanisms that the SASL library prefers to PLAIN and LOGIN.
 _STRONG = re.compile(r"(?:CRAM|DIGEST)-MD5|NTLM|GSSAPI|GSS-SPNEGO|SCRAM-.*|OTP")
+_OAUTH = pattern("oauth")
 _PASSWORDS = {"PLAIN", "LOGIN"}
 
 
@@ -27,6 +28,11 @@ def _without_oauth(facts: HostFacts, _domains: Collection[str]) -> bool | None:
         if facts.sasl_plugins is not None and not any("oauth" in name for name in facts.sasl_plugins)
         else None
     )
+
+
+def _with_oauth(facts: HostFacts, _domains: Collection[str]) -> bool | None:
+    """Rule out a filter of mechanisms on a host that logs in with OAuth2: it would end every login."""
+    return False if any("oauth" in name for name in facts.sasl_plugins or ()) else None
 
 
 def _offers_stronger(offer: Offer) -> bool:
@@ -139,6 +145,8 @@ _STRONGER = Candidate(
     parameter="smtp_sasl_mechanism_filter",
     remedy="{set smtp_sasl_mechanism_filter=plain, login}",
     check="postward relay shows the mechanisms that the relay offers",
+    refuted_by=_OAUTH,
+    host_check=_with_oauth,
     offer_refutes=lambda offer: offer.mechanisms is not None and not _offers_stronger(offer),
 )
 _ACCOUNT = "nothing in the settings: the account at the relay"
@@ -146,24 +154,60 @@ _ACCOUNT = "nothing in the settings: the account at the relay"
 
 SYMPTOMS: tuple[Symptom, ...] = (
     # 530: no login took place. Postfix bounces the mail.
-    Symptom(
-        id="login-missing-tls-disabled",
-        title="the relay requires a login, and none took place because a faulty setting switched TLS off",
-        cause=Cause.AUTH_REQUIRED,
-        context=pattern("disabling TLS support"),
-        effect=Effect.LOST,
-        candidates=(
-            Candidate(
-                id="ca-file",
-                what=(
-                    "smtp_tls_CAfile names a file that cannot be loaded: Postfix switched TLS off, and the "
-                    "relay offers a login only under TLS"
+    *(
+        Symptom(
+            id="login-missing-tls-disabled",
+            title="no login took place because a faulty file switched TLS off",
+            cause=cause,
+            context=pattern("disabling TLS support"),
+            effect=Effect.LOST,
+            candidates=(
+                Candidate(
+                    id="ca-file",
+                    what=(
+                        "smtp_tls_CAfile or smtp_tls_CApath cannot be loaded: Postfix switched TLS off, and the "
+                        "relay requires it"
+                    ),
+                    setting="relay.ca_file",
+                    parameter="smtp_tls_CAfile, smtp_tls_CApath",
+                    certain_by=pattern("Certificate Authority data|CAfile=|CApath="),
+                    remedy="{set smtp_tls_CAfile={ca_file}}",
+                    check="is smtp_tls_CAfile a readable file, and smtp_tls_CApath a directory?",
                 ),
-                setting="relay.ca_file",
-                parameter="smtp_tls_CAfile",
-                remedy="{set smtp_tls_CAfile={ca_file}}",
+                Candidate(
+                    id="tls-files",
+                    what="Postfix's own certificate or key cannot be loaded, which switched TLS off",
+                    setting="main_cf.smtp_tls_cert_file",
+                    parameter="smtp_tls_chain_files, smtp_tls_cert_file, smtp_tls_key_file",
+                    certain_by=pattern("chain file|certificate from file|private key|key.certificate pair"),
+                    refuted_by=pattern("Certificate Authority data|CAfile=|CApath="),
+                    remedy="repair the file in the line, or remove these parameters from main.cf; then {reload}",
+                    check="postconf -n smtp_tls_chain_files smtp_tls_cert_file smtp_tls_key_file",
+                ),
             ),
-        ),
+        )
+        for cause in (Cause.AUTH_REQUIRED, Cause.TLS_REQUIRED)
+    ),
+    *(
+        Symptom(
+            id="login-missing-tls-unused",
+            title="no login took place: the relay offers STARTTLS, and Postfix does not use it",
+            cause=cause,
+            context=pattern("Host offered STARTTLS"),
+            effect=Effect.LOST,
+            candidates=(
+                Candidate(
+                    id="tls-off",
+                    what="TLS is switched off, and the relay offers a login only under TLS",
+                    setting="relay.tls",
+                    parameter="smtp_tls_security_level",
+                    remedy="{set smtp_tls_security_level=encrypt}",
+                    check="postconf -h smtp_tls_security_level smtp_sasl_auth_enable",
+                    lint_proves=("password-without-tls",),
+                ),
+            ),
+        )
+        for cause in (Cause.AUTH_REQUIRED, Cause.TLS_REQUIRED, Cause.RELAY_DENIED)
     ),
     Symptom(
         id="login-missing",
@@ -184,6 +228,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="sasl-hard-bounce",
                 what="smtp_sasl_auth_soft_bounce = no turns every refused login into a bounce",
                 setting="main_cf.smtp_sasl_auth_soft_bounce",
+                certain_by=pattern(r"status=bounced \(SASL authentication failed"),
                 parameter="smtp_sasl_auth_soft_bounce",
                 remedy="{remove smtp_sasl_auth_soft_bounce}, and write the correct login into the settings",
             ),
@@ -200,6 +245,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the entry in the password table is `:`, without a user name",
                 setting="relay.username",
                 parameter=LOGIN_TABLE,
+                certain_by=pattern(r"All-whitespace username"),
                 remedy=(
                     "write user:password, or no entry for a relay without a login; then "
                     "{postmap smtp_sasl_password_maps}"
@@ -230,7 +276,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="Google refuses the user name and password",
         cause=Cause.AUTH_REJECTED,
         text=pattern("p=BadCredentials"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="app-password",
@@ -258,7 +303,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Microsoft 365 does not allow this mailbox to log in over SMTP",
                 setting=_ACCOUNT,
                 parameter="Set-CASMailbox",
-                remedy="Set-CASMailbox -Identity MAILBOX -SmtpClientAuthenticationDisabled $false",
+                remedy=(
+                    "have an administrator of the tenant allow SMTP AUTH for this mailbox "
+                    "(Set-CASMailbox, SmtpClientAuthenticationDisabled $false)"
+                ),
             ),
         ),
     ),
@@ -278,11 +326,27 @@ SYMPTOMS: tuple[Symptom, ...] = (
         ),
     ),
     Symptom(
+        id="login-conditional-access",
+        title="Microsoft refuses this login by a rule of the tenant",
+        cause=Cause.AUTH_REJECTED,
+        text=pattern("did not meet the criteria|conditional access|security defaults"),
+        candidates=(
+            Candidate(
+                id="conditional-access",
+                what="Conditional Access or security defaults of the tenant forbid the login",
+                setting=_ACCOUNT,
+                parameter="-",
+                remedy="have an administrator of the tenant read the sign-in log, and allow this login",
+                check="the sign-in log of the tenant names the rule",
+            ),
+            _WRONG,
+        ),
+    ),
+    Symptom(
         id="login-refused-stale",
         title="the relay refuses this login, and the index of the password table is older than its source",
         cause=Cause.AUTH_REJECTED,
         context=pattern("is older than source file"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="index-stale",
@@ -311,8 +375,17 @@ SYMPTOMS: tuple[Symptom, ...] = (
         cause=Cause.AUTH_TEMPORARY,
         candidates=(
             Candidate(
+                id="login-limit",
+                what="the relay limits logins, or this account has used up what it may send",
+                setting=_ACCOUNT,
+                parameter="-",
+                remedy="wait, log in less often, or ask the relay's operator for a higher limit",
+                check="what does the relay's reply in the line say?",
+            ),
+            Candidate(
                 id="relay-backend",
                 what="the relay's login service is out of order",
+                check="the relay's status page",
                 setting="nothing in the settings: the relay",
                 parameter="-",
                 remedy="wait; if it lasts longer than half an hour, contact the relay's operator",
@@ -331,6 +404,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the filter excludes every mechanism that the relay offers",
                 setting="main_cf.smtp_sasl_mechanism_filter",
                 parameter="smtp_sasl_mechanism_filter",
+                certain_by=pattern(r"offered no compatible authentication mechanisms"),
                 remedy="{remove smtp_sasl_mechanism_filter}",
             ),
         ),
@@ -340,13 +414,15 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay does not support the mechanism that was chosen",
         cause=Cause.AUTH_MECHANISM,
         text=pattern("said: 50[34]"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="mechanism-preferred",
                 what="the SASL library prefers GSSAPI, NTLM or similar, which the relay does not support",
                 setting="main_cf.smtp_sasl_mechanism_filter",
                 parameter="smtp_sasl_mechanism_filter",
+                refuted_by=_OAUTH,
+                host_check=_with_oauth,
+                check="postward relay shows the mechanisms that the relay offers",
                 remedy="{set smtp_sasl_mechanism_filter=plain, login}",
             ),
         ),
@@ -356,7 +432,18 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="this host and the relay have no login mechanism in common",
         cause=Cause.AUTH_MECHANISM,
         text=pattern("no mechanism available"),
+        names=(pattern(r"failed for plugname (?P<PLUGIN>[\w.-]+)"),),
         candidates=(
+            Candidate(
+                id="plugin-load",
+                what="the SASL plug-in {line PLUGIN|} does not load: its file or its configuration is faulty",
+                setting="the host's packages",
+                parameter="{line PLUGIN|libsasl2}",
+                certain_by=pattern(r"entry_point\(\): failed for plugname"),
+                remedy="correct the configuration file of {line PLUGIN|the plug-in}, then {restart}",
+                check="the plug-in's own lines in the log; pluginviewer -c",
+                host_check=_without_oauth,
+            ),
             Candidate(
                 id="sasl-plugin",
                 what="the SASL plug-ins are not installed",
@@ -403,6 +490,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="mechanism-dialogue",
         title="the login dialogue failed",
         cause=Cause.AUTH_MECHANISM,
+        names=(pattern(r"CAfile: (?P<CAFILE>[\w./-]+)"),),
         candidates=(
             Candidate(
                 id="relay-dialogue",
@@ -412,15 +500,28 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 ),
                 setting="relay.host",
                 parameter="-",
-                remedy="try {set smtp_sasl_mechanism_filter=plain}, and contact the relay's operator",
+                remedy="contact the relay's operator",
                 check="postward relay shows the dialogue",
+            ),
+            Candidate(
+                id="oauth-authorities",
+                what="an OAuth2 plug-in cannot load the CA file for its token request, as inside the chroot",
+                setting="the host's files",
+                parameter="{line CAFILE|the CA bundle inside $queue_directory}",
+                certain_by=pattern("error setting certificate verify locations"),
+                remedy="copy the CA bundle to {line CAFILE|the place that the plug-in names}, then {reload}",
+                check="the plug-in's own lines in the log",
+                host_check=_without_oauth,
             ),
             Candidate(
                 id="oauth-token",
                 what="an OAuth2 plug-in received no token",
                 setting="the sasl-xoauth2 configuration",
                 parameter="sasl-xoauth2",
-                remedy="read the plug-in's log",
+                certain_by=pattern(
+                    r"sasl-xoauth2\[.*(?:TokenStore|token|http error)(?!.*certificate verify)"
+                ),
+                remedy="correct what the plug-in's lines say",
                 check="is sasl-xoauth2 in use?",
                 host_check=_without_oauth,
             ),
@@ -439,6 +540,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the index of the password table is missing",
                 setting="relay.password_file",
                 parameter=LOGIN_TABLE,
+                certain_by=pattern(r"(?:is unavailable\. .*|open database \S+: )No such file"),
                 remedy="{postmap smtp_sasl_password_maps}",
             ),
         ),
@@ -460,22 +562,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         ),
     ),
     Symptom(
-        id="password-table-unreadable",
-        title="a lookup table cannot be read for lack of permission, and mail waits for it",
-        daemon="proxymap",
-        text=pattern(r"is unavailable\. open .*Permission denied"),
-        resolution=Resolution.LEFT,
-        candidates=(
-            Candidate(
-                id="password-proxied",
-                what="proxymap(8) opens tables without root privileges, and only root may read this table",
-                setting="relay.password_file",
-                parameter=LOGIN_TABLE,
-                remedy="remove proxy: in front of the table, then {reload}",
-            ),
-        ),
-    ),
-    Symptom(
         id="map-type-unsupported",
         title="this Postfix does not support the type of a lookup table",
         cause=Cause.LOCAL_CONFIG,
@@ -487,6 +573,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the package for this type is not installed, or this Postfix was built without it",
                 setting="postfix.map_type",
                 parameter="default_database_type",
+                certain_by=pattern(r"unsupported dictionary type"),
                 remedy="use a type that postconf -m lists, or {install_map}",
             ),
         ),
@@ -496,7 +583,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="a lookup table cannot be used",
         cause=Cause.LOCAL_CONFIG,
         text=pattern("local data error"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="table",
@@ -519,6 +605,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="smtp_sasl_auth_enable = yes and smtp_sasl_password_maps is empty",
                 setting="relay.username, relay.password_file",
                 parameter="smtp_sasl_password_maps",
+                certain_by=pattern(r"specify a password table via the"),
                 remedy="{set_login}",
             ),
         ),
@@ -533,6 +620,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the SMTP client supports only cyrus",
                 setting="main_cf.smtp_sasl_type",
                 parameter="smtp_sasl_type",
+                certain_by=pattern(r"unsupported SASL client implementation"),
                 remedy="{remove smtp_sasl_type}",
             ),
         ),
@@ -550,6 +638,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="smtp_sasl_security_options contains an option that does not exist",
                 setting="main_cf.smtp_sasl_security_options",
                 parameter="smtp_sasl_security_options",
+                certain_by=pattern(r"unknown SASL security options value"),
                 remedy="{set smtp_sasl_security_options=noanonymous}",
             ),
         ),

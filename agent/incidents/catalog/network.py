@@ -1,7 +1,7 @@
 """Symptoms on the path to the relay: names, connections, greetings."""
 
 from postward.agent.incidents.catalog.symptom import Candidate, Symptom, pattern
-from postward.agent.incidents.model import Certainty, Effect
+from postward.agent.incidents.model import Effect
 from postward.parsers import Cause
 
 _RESOLVER = Candidate(
@@ -68,6 +68,8 @@ _PAST_RELAY = Candidate(
     lint_decides=("relayhost-missing", "indented-parameter", "relayhost-overruled"),
 )
 
+_NAME_LOOKED_UP = pattern(r" name=(?P<NAME>[\w.-]+) type=")
+
 SYMPTOMS: tuple[Symptom, ...] = (
     # Names
     Symptom(
@@ -84,7 +86,46 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 ),
                 setting="relay.host",
                 parameter="relayhost",
-                remedy="{set relayhost=[HOST]:PORT}, with brackets",
+                remedy="write the relay as [name]:port in relayhost, with brackets, then {reload}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="recipient-domain",
+        title="the domain of a recipient does not exist in DNS",
+        cause=Cause.DNS,
+        text=pattern("recipient-domain .*(?:not found|no data record)(?!, try again)"),
+        effect=Effect.REJECTED,
+        names=(_NAME_LOOKED_UP,),
+        candidates=(
+            Candidate(
+                id="recipient-domain",
+                what="the domain {line NAME|} of the recipient is misspelt or does not exist",
+                setting="nothing in the settings: the recipient's address",
+                parameter="-",
+                certain_by=pattern(
+                    r"to=<[^>]*@([\w.-]+)>.* name=\1 type=\w+: (?!.*try again).*(?:not found|no data record)"
+                ),
+                remedy="correct the address in the program that sends the mail",
+                check="dig MX {line NAME|and the domain}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="relayhost-not-found",
+        title="relayhost is a name that cannot be looked up",
+        cause=Cause.DNS,
+        text=pattern(r"name=[\w-]+ type=\w+: Host not found"),
+        names=(_NAME_LOOKED_UP,),
+        candidates=(
+            Candidate(
+                id="name-misspelt",
+                what="the next hop {line NAME|} is a name without a domain, which DNS does not know",
+                setting="relay.host",
+                parameter="relayhost",
+                certain_by=pattern("relayhost configuration problem"),
+                remedy="write the relay's full name as [name]:port in relayhost, then {reload}",
+                check="postconf -h relayhost",
             ),
         ),
     ),
@@ -100,7 +141,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="relayhost has no brackets, so Postfix looks up MX hosts of the name",
                 setting="relay.host",
                 parameter="relayhost",
-                remedy="{set relayhost=[HOST]:PORT}, with brackets",
+                remedy="write the relay as [name]:port in relayhost, with brackets, then {reload}",
                 check="postconf -h relayhost",
                 lint_required=("relayhost-without-brackets",),
             ),
@@ -207,6 +248,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     what="port 465 requires wrappermode",
                     setting="relay.tls, relay.port",
                     parameter="smtp_tls_wrappermode",
+                    certain_by=pattern(r"SMTPS wrappermode \(TCP port 465\) requires"),
                     remedy="{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587",
                 ),
             ),
@@ -304,29 +346,39 @@ SYMPTOMS: tuple[Symptom, ...] = (
             ),
         ),
     ),
-    Symptom(
-        id="connect-timeout",
-        title="connections to the relay time out: packets are dropped on the path",
-        cause=Cause.TIMEOUT,
-        text=pattern("connect to "),
-        certainty=Certainty.LIKELY,
-        candidates=(
-            Candidate(
-                id="port-blocked",
-                what="a firewall, a security group or this host's provider blocks the port",
-                setting="relay.port",
-                parameter="relayhost",
-                remedy="allow outgoing connections, or use port 587 or 2525",
-                check="nc -vz HOST PORT from here and from another network",
+    # An attempt over IPv4 timed out before the last one over IPv6 failed.
+    *(
+        Symptom(
+            id="connect-timeout",
+            title="connections to the relay time out: packets are dropped on the path",
+            cause=cause,
+            text=pattern("connect to "),
+            context=context,
+            names=(pattern(r"\[[\d.]+\]:(?P<PORT>\d+): Connection timed out"),),
+            candidates=(
+                Candidate(
+                    id="port-blocked",
+                    what=(
+                        "a firewall, a security group or this host's provider blocks port {line PORT|}, or the server's "
+                        "own firewall drops the packets"
+                    ),
+                    setting="relay.port",
+                    parameter="relayhost",
+                    remedy="allow outgoing connections, or use port 587 or 2525",
+                    check="nc -vz HOST PORT from here and from another network",
+                ),
             ),
-        ),
+        )
+        for cause, context in (
+            (Cause.UNREACHABLE, pattern(r"connect to \S+\[\d+\.[\d.]+\]:\d+: Connection timed out")),
+            (Cause.TIMEOUT, None),
+        )
     ),
     Symptom(
         id="end-of-data-timeout",
         title="the relay does not confirm mail that it received: the mail may arrive twice",
         cause=Cause.TIMEOUT,
         text=pattern("sending end of data"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="relay-slow",
@@ -362,7 +414,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
             r"connect to \S+\[[0-9a-f]*:[0-9a-f:.]*\](?::\d+)?: (?:Network is unreachable|"
             "No route|Cannot assign)"
         ),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="ipv6",
@@ -420,7 +471,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="host-unreachable",
         title="the relay is unreachable",
         cause=Cause.UNREACHABLE,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="route",
@@ -480,9 +530,21 @@ SYMPTOMS: tuple[Symptom, ...] = (
         cause=Cause.LOOP,
         candidates=(
             Candidate(
+                id="loop-beyond",
+                what="servers beyond this host send the mail to each other in a circle",
+                setting="nothing in the settings: the recipient's server",
+                parameter="-",
+                certain_by=pattern(r"said: .*(?:hop count|too many hops|mail loop|5\.4\.[06])"),
+                remedy="inform the operator of the recipient's domain, or of its forwarding",
+                check="the Received lines of the returned mail",
+            ),
+            Candidate(
                 id="relay-is-this-host",
                 what="the name of the next hop resolves to this Postfix",
                 setting="relay.host",
+                certain_by=pattern("loops back to myself"),
+                refuted_by=pattern(r" said: \d"),
+                check="getent hosts HOST: is it an address of this host?",
                 parameter="relayhost",
                 remedy="write the relay's name into relay.host, then {apply}",
             ),
@@ -493,7 +555,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="mail goes out through another relay, because this one is unreachable",
         text=pattern("(?!)"),
         effect=Effect.NOTE,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="relay-down",
@@ -517,6 +578,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="a web server or proxy listens on that port",
                 setting="relay.host, relay.port",
                 parameter="relayhost",
+                certain_by=pattern(r"refused to talk to me: HTTP/"),
                 remedy="write the relay's name and submission port, then {apply}",
             ),
         ),
@@ -543,7 +605,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay refuses to talk: too many connections",
         cause=Cause.GREETING_REFUSED,
         text=pattern("too many|connection|limit|busy"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="concurrency",
@@ -558,7 +619,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="greeting-refused",
         title="the relay refuses to talk to this host",
         cause=Cause.GREETING_REFUSED,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="relay-policy",

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from postward.agent.incidents.catalog.symptom import Candidate, Resolution, Symptom, pattern
-from postward.agent.incidents.model import Certainty, Effect
+from postward.agent.incidents.model import Effect
 from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
 
@@ -225,7 +225,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 ),
                 setting="relay.host",
                 parameter="relayhost",
-                remedy="{set relayhost=[HOST]:PORT}, with brackets",
+                remedy="write the relay as [name]:port in relayhost, with brackets, then {reload}",
                 check="is the host after relay= the one in relayhost?",
                 lint_decides=("relayhost-without-brackets",),
             ),
@@ -261,6 +261,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="soft_bounce = yes turns every permanent refusal into a delay",
                 setting="main_cf.soft_bounce",
                 parameter="soft_bounce",
+                certain_by=pattern(r"status=SOFTBOUNCE"),
                 remedy="{remove soft_bounce}",
             ),
         ),
@@ -312,17 +313,27 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="smtputf8",
-        title="an address contains non-ASCII characters, and the relay does not accept them",
+        title="mail asks for SMTPUTF8, which the relay does not support",
         cause=Cause.CONTENT,
         text=pattern("SMTPUTF8 is required|requires SMTPUTF8"),
         effect=Effect.REJECTED,
         candidates=(
             Candidate(
                 id="address",
-                what="the relay does not offer SMTPUTF8",
+                what="the recipient's address contains non-ASCII characters",
                 setting="nothing in the settings: the recipient's address",
                 parameter="-",
+                refuted_by=pattern("to=<[ -~]+>.*SMTPUTF8 is required"),
                 remedy="use an ASCII address",
+                check="is the address in the line plain ASCII?",
+            ),
+            Candidate(
+                id="smtputf8-header",
+                what="the client asked for SMTPUTF8 for a header or the sender, though the recipient is plain ASCII",
+                setting="main_cf.smtputf8_enable",
+                parameter="smtputf8_enable, smtputf8_autodetect_classes",
+                remedy="{set smtputf8_enable=no}",
+                check="does a header of the mail contain unencoded UTF-8? Then let the program encode it",
             ),
         ),
     ),
@@ -383,7 +394,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay rejects mail by its own policy",
         cause=Cause.POLICY,
         effect=Effect.REJECTED,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="policy",
@@ -398,7 +408,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="relay-busy",
         title="the relay defers mail",
         cause=Cause.REMOTE_TEMPORARY,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="relay-temporary",
@@ -413,7 +422,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="other",
         title="the relay or Postfix gives a reason that the catalogue does not contain",
         cause=Cause.OTHER,
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="unknown",

@@ -1,8 +1,8 @@
 """The types of the catalogue: a symptom, and the causes that it can have.
 
 A symptom is what the log, a probe, the queue or the enforcer shows. A candidate is one possible cause of it, with the
-setting to blame and the remedy. With one candidate a symptom is a diagnosis; with several, facts about the host
-decide, or all of them are shown as ambiguous. A wrong guess is worse than no guess.
+setting to blame and the remedy. A candidate is certain only by words of Postfix that name it (`certain_by`) or by a
+fact of the host; one that is alone in its row is likely. A wrong guess is worse than no guess.
 """
 
 import re
@@ -27,6 +27,29 @@ class Resolution(StrEnum):
     STARTED = "started"  # Postfix started or was reloaded, and did not log the line again
     CONDITION = "condition"  # the part of the agent that reported the condition says that it is over
 
+
+class Changes(StrEnum):
+    """What a remedy changes on this host."""
+
+    READS = "reads"  # nothing
+    RESTARTS = "restarts"  # starts, stops or reloads a program
+    WRITES = "writes"  # the configuration, a table or its index, the owner of a file
+    DELETES = "deletes"  # a file
+    OPENS = "opens"  # gives access to more clients
+    LOWERS = "lowers"  # checks less: certificates, encryption, filters
+    STRANDS = "strands"  # can leave mail behind where no queue manager looks for it
+
+    @property
+    def is_harmful(self) -> bool:
+        """Whether the remedy of a wrong guess does harm: it is shown only under a certain cause."""
+        return self in {Changes.OPENS, Changes.LOWERS, Changes.STRANDS}
+
+
+_RESTARTS: Final = re.compile(r"\{(?:reload|restart|flush)\}|systemctl (?:re)?start|^(?:re)?start ")
+_WRITES: Final = re.compile(
+    r"\{(?:set|remove|postmap|recreate|rebuild|newaliases|permissions|hold|apply|apply_login|set_login)\b|"
+    r"chown|chmod|\bcp |^(?:write|add|remove|correct|delete|set|repair|lower|get|create|define|use|grant) "
+)
 
 LOGIN_TABLE: Final = "the password table (smtp_sasl_password_maps)"
 
@@ -61,7 +84,10 @@ class Candidate:
         setting: the setting to blame, as the settings file names it.
         parameter: the parameter, table or file of Postfix.
         remedy: the command or the edit, with placeholders such as `{reload}` (`remedies.py`).
-        check: what to check to be sure; "" if the cause is the only one.
+        check: what to check to be sure; "" if the line says all that can be known.
+        certain_by: pattern of the words of Postfix that name this cause, searched in the incident's lines.
+        refuted_by: pattern of words that rule this cause out, searched in the same lines.
+        alters: what the remedy changes, if its text does not show it.
         lint_decides: lint rules: a finding confirms the cause, and no finding rules it out.
         lint_proves: lint rules: a finding confirms the cause, and no finding says nothing.
         lint_required: lint rules: no finding rules the cause out, and a finding says nothing.
@@ -80,6 +106,9 @@ class Candidate:
     parameter: str
     remedy: str
     check: str = ""
+    certain_by: re.Pattern[str] | None = None
+    refuted_by: re.Pattern[str] | None = None
+    alters: Changes | None = None
     lint_decides: tuple[str, ...] = ()
     lint_proves: tuple[str, ...] = ()
     lint_required: tuple[str, ...] = ()
@@ -89,6 +118,21 @@ class Candidate:
     host_check: Callable[[HostFacts, Collection[str]], bool | None] | None = None
     offer_proves: Callable[[Offer], bool] | None = None
     offer_refutes: Callable[[Offer], bool] | None = None
+
+    @property
+    def changes(self) -> Changes:
+        """What the remedy changes on this host."""
+        if self.alters is not None:
+            return self.alters
+        if _WRITES.search(self.remedy):
+            return Changes.WRITES
+        return Changes.RESTARTS if _RESTARTS.search(self.remedy) else Changes.READS
+
+    @property
+    def can_be_certain(self) -> bool:
+        """Whether words of Postfix or a fact of the host can prove this cause."""
+        facts = (self.lint_decides, self.lint_proves, self.proving_symptoms, self.goes_elsewhere)
+        return any((self.certain_by, self.host_check, self.offer_proves, *facts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +146,9 @@ class Symptom:
         daemon: pattern of the daemons that log it; "" for all.
         text: pattern in the line, or in `status=STATUS relay=LABEL REASON` of a delivery; None if the cause is enough.
         context: pattern in an earlier line of the same process.
+        names: patterns whose groups name what the lines are about, for `{line GROUP|otherwise}` in texts.
         effect: what it does to mail.
         resolution: what closes it.
-        certainty: how sure the only candidate is before any fact about the host is known.
         candidates: the possible causes, likeliest first.
     """
 
@@ -114,15 +158,27 @@ class Symptom:
     daemon: str = ""
     text: re.Pattern[str] | None = None
     context: re.Pattern[str] | None = None
+    names: tuple[re.Pattern[str], ...] = ()
     effect: Effect = Effect.DELAYED
     resolution: Resolution = Resolution.SENT
-    certainty: Certainty = Certainty.CERTAIN
     candidates: tuple[Candidate, ...]
 
-    def __post_init__(self) -> None:
-        """Make the certainty of a symptom with several candidates ambiguous."""
-        if len(self.candidates) > 1:
-            object.__setattr__(self, "certainty", Certainty.AMBIGUOUS)
+    @property
+    def certainty(self) -> Certainty:
+        """How sure the diagnosis is before any line or fact proves a cause."""
+        return Certainty.LIKELY if len(self.candidates) == 1 else Certainty.AMBIGUOUS
+
+
+def proves_cause(symptom: Symptom, text: str) -> bool:
+    """Whether an earlier line of the process has words that name one of the symptom's causes."""
+    return any(c.certain_by is not None and c.certain_by.search(text) for c in symptom.candidates)
+
+
+def says_why(symptom: Symptom, text: str) -> bool:
+    """Whether an earlier line of the process has words that show the symptom, or one of its causes."""
+    regexes = (symptom.context, *symptom.names, *(c.certain_by for c in symptom.candidates))
+    regexes += tuple(c.refuted_by for c in symptom.candidates)
+    return any(regex is not None and regex.search(text) for regex in regexes)
 
 
 def pattern(regex: str) -> re.Pattern[str]:

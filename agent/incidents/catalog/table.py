@@ -9,15 +9,28 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from postward.agent.incidents.catalog import configuration, host, logins, network, replies, tls
+from postward.agent.incidents.catalog import (
+    configuration,
+    host,
+    logins,
+    network,
+    openssl,
+    replies,
+    services,
+    tables,
+    tls,
+)
 from postward.agent.incidents.catalog.symptom import Symptom
 from postward.parsers import Cause
 
 ROWS: Final[tuple[Symptom, ...]] = (
     *logins.SYMPTOMS,
+    *openssl.SYMPTOMS,
     *tls.SYMPTOMS,
     *network.SYMPTOMS,
     *replies.SYMPTOMS,
+    *tables.SYMPTOMS,
+    *services.SYMPTOMS,
     *configuration.SYMPTOMS,
     *host.SYMPTOMS,
 )

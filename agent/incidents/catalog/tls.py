@@ -2,8 +2,10 @@
 
 from collections.abc import Collection
 
+from postward.agent.incidents.catalog.openssl import OTHER_REASON
 from postward.agent.incidents.catalog.symptom import Candidate, Symptom, pattern
-from postward.agent.incidents.model import Certainty, Effect
+from postward.agent.incidents.catalog.tables import TABLE_NAMES, table_causes
+from postward.agent.incidents.model import Effect
 from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
 
@@ -52,6 +54,7 @@ _EXPIRED = Candidate(
     setting="nothing in the settings: the relay",
     parameter="-",
     remedy="inform the relay's operator; check this host's clock",
+    certain_by=pattern("certificate has expired"),
     check="date",
 )
 _OTHER_NAME = Candidate(
@@ -59,6 +62,7 @@ _OTHER_NAME = Candidate(
     what="the relay's name in the settings is an alias or an address that the certificate does not contain",
     setting="relay.host",
     parameter="relayhost",
+    certain_by=pattern("hostname mismatch|num=62|is not the peer name"),
     remedy="write a name from the certificate into relay.host, then {apply}",
     check="openssl s_client -starttls smtp -connect HOST:PORT shows its names",
 )
@@ -141,6 +145,46 @@ _MIDDLEBOX = Candidate(
     remedy="exempt this host from SMTP inspection",
     check="does it work from another network?",
 )
+_POLICY_NAMES = (
+    pattern(r'destination "(?P<DOMAIN>[\w.:\[\]-]+)"'),
+    pattern(
+        r'(?:invalid attribute name|security level|malformed attribute/value pair)[: ]+"(?P<NAME>[\w!.-]+)"'
+    ),
+)
+
+
+def _policy_fault(identifier: str, what: str, words: str, check: str) -> Candidate:
+    return Candidate(
+        id=identifier,
+        what=what,
+        setting="relay.tls",
+        parameter="smtp_tls_policy_maps",
+        certain_by=pattern(words),
+        remedy="correct the entry for {line DOMAIN|this next hop}, then {postmap smtp_tls_policy_maps}",
+        check=check,
+    )
+
+
+_POLICY_FAULTS = (
+    _policy_fault(
+        "tls-policy-level",
+        "the level {line NAME|} of the entry for this next hop is misspelt",
+        "invalid security level|Invalid TLS level|unknown security level",
+        "is the first word of the entry none, may, encrypt, dane, verify or secure?",
+    ),
+    _policy_fault(
+        "tls-policy-attribute",
+        "this Postfix does not know the attribute {line NAME|} of the policy; a later release may",
+        "invalid attribute name",
+        "does this release of Postfix support each attribute? (servername: 3.4, enable_rpk: 3.9)",
+    ),
+    _policy_fault(
+        "tls-policy-malformed",
+        "an attribute of the entry is not name=value: {line NAME|see the line}",
+        "malformed attribute/value pair|missing '='",
+        "is each attribute written name=value, with : between values?",
+    ),
+)
 
 
 SYMPTOMS: tuple[Symptom, ...] = (
@@ -205,6 +249,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix cannot parse the list and aborts every TLS session",
                 setting="main_cf.smtp_tls_mandatory_protocols",
                 parameter="smtp_tls_mandatory_protocols, smtp_tls_protocols",
+                certain_by=pattern(r"Invalid TLS protocol list|invalid protocol"),
                 remedy=(
                     "{set smtp_tls_mandatory_protocols=!SSLv2, !SSLv3, !TLSv1, !TLSv1.1}; since 3.6 also "
                     ">=TLSv1.2"
@@ -223,6 +268,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix does not know the grade and aborts every TLS session",
                 setting="main_cf.smtp_tls_mandatory_ciphers",
                 parameter="smtp_tls_mandatory_ciphers",
+                certain_by=pattern(r"invalid .{0,20}cipher grade"),
                 remedy="{remove smtp_tls_mandatory_ciphers}",
             ),
         ),
@@ -231,12 +277,13 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="tls-closed",
         title="the connection closes during the TLS handshake",
         cause=Cause.TLS_HANDSHAKE,
-        context=pattern("SSL_connect error to .*(?:lost connection|Connection reset|timed out)"),
+        context=pattern("SSL_connect error to .*(?:lost connection|Connection reset)|unexpected eof"),
         candidates=(
             _RELAY_CLOSES,
             _MIDDLEBOX,
         ),
     ),
+    OTHER_REASON,
     Symptom(
         id="tls-handshake",
         title="the TLS handshake fails, and the line that says why is missing from the log",
@@ -305,6 +352,16 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.tls",
                 parameter="smtp_tls_security_level",
                 remedy="{set smtp_tls_security_level=encrypt}",
+                check="postconf -h smtp_tls_security_level",
+                lint_proves=("password-without-tls",),
+            ),
+            Candidate(
+                id="middlebox",
+                what="the relay's offer of STARTTLS does not reach this host, and the level may allows that",
+                setting="the network",
+                parameter="-",
+                remedy="exempt this host from SMTP inspection",
+                check="does postward relay show STARTTLS?",
             ),
         ),
     ),
@@ -314,7 +371,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay's certificate has expired",
         cause=Cause.TLS_VERIFY,
         context=pattern("has expired"),
-        certainty=Certainty.LIKELY,
         candidates=(_EXPIRED,),
     ),
     Symptom(
@@ -322,7 +378,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay's certificate is not valid yet",
         cause=Cause.TLS_VERIFY,
         context=pattern("not yet valid"),
-        certainty=Certainty.LIKELY,
         candidates=(
             Candidate(
                 id="clock",
@@ -451,6 +506,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="smtp_tls_CAfile names a file that cannot be loaded",
                 setting="relay.ca_file",
                 parameter="smtp_tls_CAfile",
+                certain_by=pattern(r"CAfile=|CApath="),
                 remedy="{set smtp_tls_CAfile={ca_file}}",
             ),
         ),
@@ -470,6 +526,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 ),
                 setting="main_cf.smtp_tls_cert_file",
                 parameter="smtp_tls_chain_files, smtp_tls_cert_file, smtp_tls_key_file",
+                certain_by=pattern(r"chain file|certificate from file|private key"),
                 remedy=(
                     "repair the file in the line, or remove these parameters from main.cf (a relay with "
                     "passwords needs no client certificate); then {reload}"
@@ -496,19 +553,28 @@ SYMPTOMS: tuple[Symptom, ...] = (
         ),
     ),
     Symptom(
-        id="tls-policy",
+        id="tls-policy-table",
+        title="smtp_tls_policy_maps cannot be looked up: mail waits",
+        daemon="smtp",
+        text=pattern("policy table lookup error|per-site table lookup error"),
+        names=TABLE_NAMES,
+        candidates=table_causes("smtp_tls_policy_maps", "relay.tls"),
+    ),
+    Symptom(
+        id="tls-policy-entry",
         title="smtp_tls_policy_maps has an entry that Postfix cannot parse",
+        daemon="smtp",
+        text=pattern(r"tls_policy_maps, next-hop destination|TLS policy table"),
+        names=_POLICY_NAMES,
+        candidates=_POLICY_FAULTS,
+    ),
+    Symptom(
+        id="tls-policy",
+        title="smtp_tls_policy_maps cannot be used for this next hop",
         cause=Cause.LOCAL_CONFIG,
         text=pattern("client TLS configuration problem|TLS policy"),
-        candidates=(
-            Candidate(
-                id="tls-policy-level",
-                what="the level of the entry for this next hop is misspelt",
-                setting="relay.tls",
-                parameter="smtp_tls_policy_maps",
-                remedy="correct the entry, then {postmap smtp_tls_policy_maps}",
-            ),
-        ),
+        names=_POLICY_NAMES,
+        candidates=(*_POLICY_FAULTS, *table_causes("smtp_tls_policy_maps", "relay.tls")[-1:]),
     ),
     Symptom(
         id="tls-level",
@@ -520,6 +586,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix does not know the level",
                 setting="relay.tls",
                 parameter="smtp_tls_security_level",
+                certain_by=pattern(r"Invalid TLS level"),
                 remedy="{set smtp_tls_security_level=encrypt}",
             ),
         ),

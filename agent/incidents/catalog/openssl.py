@@ -1,0 +1,218 @@
+"""Symptoms of a failed TLS handshake by the reason that OpenSSL gives (openssl/sslerr.h, ssl/ssl_err.c).
+
+Postfix prints the reason as `TLS library problem`. A reason without a row is quoted.
+"""
+
+from postward.agent.incidents.catalog.symptom import Candidate, Symptom, pattern
+from postward.parsers import Cause
+
+_RELAY = "nothing in the settings: the relay"
+_REASON = (
+    pattern(r"error:[0-9A-F]+:SSL routines:[^:]*:(?P<REASON>[\w ,/.-]+)"),
+    pattern(r"error:[0-9A-F]+:[\w ]+:[^:]*:(?P<REASON>[\w ,/.-]+)"),
+)
+
+
+def _of_relay(identifier: str, regex: str, title: str, what: str, remedy: str) -> Symptom:
+    """Return a symptom whose words name a property of the server."""
+    return Symptom(
+        id=identifier,
+        title=title,
+        cause=Cause.TLS_HANDSHAKE,
+        context=pattern(regex),
+        names=_REASON,
+        candidates=(
+            Candidate(
+                id=identifier.removeprefix("tls-"),
+                what=what,
+                setting=_RELAY,
+                parameter="-",
+                certain_by=pattern(regex),
+                remedy=remedy,
+                check="openssl s_client -starttls smtp -connect HOST:PORT",
+            ),
+        ),
+    )
+
+
+SYMPTOMS: tuple[Symptom, ...] = (
+    _of_relay(
+        "tls-weak-signature",
+        r"legacy sigalg disallowed|wrong signature type|no suitable signature|ca md too weak|no shared signature",
+        "the server signs with an algorithm that OpenSSL refuses, such as SHA-1",
+        "the server's signature uses SHA-1 or another algorithm below OpenSSL's security level "
+        "(legacy sigalg)",
+        "the server's operator must renew the certificate or upgrade the server; until then use another relay",
+    ),
+    _of_relay(
+        "tls-weak-key",
+        r"(?:ee|ca) key too small",
+        "the server's certificate has a key that is too short for OpenSSL",
+        "the key of the server's certificate is shorter than OpenSSL's security level allows",
+        "the server's operator must get a certificate with a longer key",
+    ),
+    _of_relay(
+        "tls-weak-dh",
+        r"dh key too small|bad dh value|dh too small",
+        "the server's Diffie-Hellman key is too short for OpenSSL",
+        "the server offers Diffie-Hellman parameters that are shorter than OpenSSL's security level allows",
+        "the server's operator must use longer parameters or ECDHE; here, exclude kEDH in "
+        "smtp_tls_exclude_ciphers so that other ciphers are used",
+    ),
+    _of_relay(
+        "tls-old-renegotiation",
+        "unsafe legacy renegotiation disabled",
+        "the server does not support secure renegotiation",
+        "the server lacks RFC 5746, which OpenSSL 3 requires",
+        "the server's operator must upgrade it",
+    ),
+    Symptom(
+        id="tls-client-certificate",
+        title="the server requires a client certificate, or refuses the one that Postfix sends",
+        cause=Cause.TLS_HANDSHAKE,
+        context=pattern(
+            r"alert (?:certificate required|bad certificate|certificate unknown|unknown ca|"
+            r"certificate expired|unsupported certificate|access denied)"
+        ),
+        names=_REASON,
+        candidates=(
+            Candidate(
+                id="client-certificate",
+                what="the server checks client certificates ({line REASON|the alert is in the line})",
+                setting="main_cf.smtp_tls_cert_file",
+                parameter="smtp_tls_chain_files, smtp_tls_cert_file, smtp_tls_key_file",
+                remedy="get a client certificate from the server's operator, or remove a wrong one; then {reload}",
+                check="postconf -n smtp_tls_chain_files smtp_tls_cert_file",
+            ),
+        ),
+    ),
+    Symptom(
+        id="tls-server-name",
+        title="the server does not know the name that Postfix asks for in TLS",
+        cause=Cause.TLS_HANDSHAKE,
+        context=pattern("unrecognized name"),
+        names=_REASON,
+        candidates=(
+            Candidate(
+                id="server-name",
+                what="smtp_tls_servername or the next hop is a name that the server does not serve",
+                setting="main_cf.smtp_tls_servername",
+                parameter="smtp_tls_servername",
+                remedy="correct the name, then {reload}",
+                check="postconf -n smtp_tls_servername",
+            ),
+        ),
+    ),
+    Symptom(
+        id="tls-not-verified-in-handshake",
+        title="the server's certificate cannot be verified",
+        cause=Cause.TLS_HANDSHAKE,
+        context=pattern("certificate verify failed"),
+        names=_REASON,
+        candidates=(
+            Candidate(
+                id="ca-missing",
+                what="no configured certificate authority has issued the server's certificate",
+                setting="relay.ca_file",
+                parameter="smtp_tls_CAfile",
+                remedy="{set smtp_tls_CAfile={ca_file}}",
+                check="postconf -h smtp_tls_CAfile smtp_tls_CApath",
+                lint_decides=("verify-without-authorities", "ca-path-missing"),
+            ),
+            Candidate(
+                id="certificate-expired",
+                what="the server's certificate has expired, or is for another name",
+                setting=_RELAY,
+                parameter="-",
+                remedy="inform the server's operator; check this host's clock",
+                check="openssl s_client -starttls smtp -connect HOST:PORT shows the certificate",
+            ),
+        ),
+    ),
+    Symptom(
+        id="tls-damaged",
+        title="TLS records arrive damaged: {line REASON|the line has OpenSSL's reason}",
+        cause=Cause.TLS_HANDSHAKE,
+        context=pattern(
+            r"bad record mac|decryption failed|excessive message size|bad length|length mismatch"
+        ),
+        names=_REASON,
+        candidates=(
+            Candidate(
+                id="middlebox",
+                what="a firewall or proxy on the path changes the data",
+                setting="the network",
+                parameter="-",
+                remedy="exempt this host from SMTP inspection",
+                check="does it work from another network?",
+            ),
+            Candidate(
+                id="relay-tls",
+                what="the server's TLS library is faulty",
+                setting=_RELAY,
+                parameter="-",
+                remedy="contact the server's operator",
+                check="does openssl s_client -starttls smtp -connect HOST:PORT work?",
+            ),
+        ),
+    ),
+    Symptom(
+        id="tls-timeout",
+        title="the TLS handshake times out: packets are lost on the path",
+        cause=Cause.TLS_HANDSHAKE,
+        context=pattern(r"SSL_connect error to .*(?:timed out|time limit)"),
+        candidates=(
+            Candidate(
+                id="mtu",
+                what="large packets are lost on the path: its MTU is smaller than this host's (VPN, PPPoE, container)",
+                setting="the network",
+                parameter="-",
+                remedy="lower the MTU of the interface or container network to that of the path",
+                check="ping -M do -s 1472 HOST",
+            ),
+            Candidate(
+                id="relay-hangs",
+                what="the server accepts STARTTLS and does not answer the handshake",
+                setting=_RELAY,
+                parameter="-",
+                remedy="wait, or contact the server's operator",
+                check="does openssl s_client -starttls smtp -connect HOST:PORT work from another network?",
+            ),
+            Candidate(
+                id="middlebox",
+                what="a firewall on the path holds back the handshake",
+                setting="the network",
+                parameter="-",
+                remedy="exempt this host from SMTP inspection",
+                check="does it work from another network?",
+            ),
+        ),
+    ),
+)
+
+# After the rows that explain the frequent reasons.
+OTHER_REASON = Symptom(
+    id="tls-other-reason",
+    title="the TLS handshake fails: {line REASON|the line has OpenSSL's reason}",
+    cause=Cause.TLS_HANDSHAKE,
+    context=pattern(r"TLS library problem: .*error:|SSL routines"),
+    names=_REASON,
+    candidates=(
+        Candidate(
+            id="relay-tls",
+            what="the server does what OpenSSL refuses: {line REASON|the reason is in the line}",
+            setting=_RELAY,
+            parameter="-",
+            remedy="inform the server's operator of OpenSSL's reason",
+            check="does openssl s_client -starttls smtp -connect HOST:PORT fail in the same way?",
+        ),
+        Candidate(
+            id="tls-settings",
+            what="TLS settings of this host or of its OpenSSL forbid what the server does",
+            setting="main_cf.smtp_tls_mandatory_protocols",
+            parameter="smtp_tls_mandatory_protocols, smtp_tls_mandatory_ciphers, openssl.cnf",
+            remedy="compare the settings with what the server offers",
+            check="postconf -n | grep tls; /etc/ssl/openssl.cnf",
+        ),
+    ),
+)

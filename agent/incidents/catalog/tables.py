@@ -1,0 +1,216 @@
+"""Symptoms of lookup tables: an index, a file or a server that cannot be used, and the mail that waits for it.
+
+All lookups end in the same lines. The lines of the table's own code say which of the causes it is.
+"""
+
+from typing import Final
+
+from postward.agent.incidents.catalog.symptom import Candidate, Resolution, Symptom, pattern
+from postward.agent.incidents.model import Effect
+from postward.parsers import Cause
+
+# What the lines name: util/dict_*.c, global/maps.c, cleanup/cleanup_map1n.c, trivial-rewrite/resolve.c.
+TABLE_NAMES: Final = (
+    pattern(
+        r"\b(?P<PARAMETER>[a-z]\w*_(?:maps|checks|clients|domains|classes|networks)|mynetworks|mydestination)\b"
+        r"(?=,? (?:map )?lookup|, next-hop|: )"
+    ),
+    pattern(
+        r"(?:table |: |\b)(?P<TABLE>(?:proxy:)?[a-z]{3,}:[\w./:@+-]+?):? (?:table )?lookup (?:error|problem)"
+    ),
+    pattern(r"(?P<TABLE>(?:proxy:)?[a-z]{3,}:[\w./:@+-]+) is unavailable\."),
+    pattern(r"open (?:database )?(?P<TABLE>/[\w./+-]+?)(?:\.db|\.lmdb|\.dir|\.cdb)?: "),
+    pattern(r"unsupported dictionary type: (?P<TYPE>\w+)"),
+    pattern(r"connect to (?:mysql|pgsql) server (?P<TABLE>[\w./-]+)"),
+)
+
+_UNNAMED: Final = "the parameter that names it"
+_FAILS: Final = pattern(
+    r"(?:map|table) lookup (?:problem|error)|lookup error(?: for|: )|\w+_\w+ lookup failure|is unavailable\. |"
+    r"unsupported dictionary type|open database |dict_(?:ldap|mysql|pgsql|sqlite|socketmap|tcp)\w*: |"
+    r"connect to (?:mysql|pgsql) server|table \S+ lookup error"
+)
+_SERVER: Final = (
+    r"(?:socketmap|tcp|ldap|mysql|pgsql|mongodb|memcache|proxy:\w+):\S* (?:table )?lookup (?:error|problem)|"
+    r"connect to (?:mysql|pgsql) server|dict_ldap_\w+: .*(?:contact|bind)|dict_(?:mysql|pgsql|socketmap|tcp)\w*: "
+)
+
+
+def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, ...]:
+    """Return the causes of a failed lookup in the tables of a parameter; a line that names another one is followed."""
+    named = f"{{line PARAMETER|{parameter}}}"
+    return (
+        Candidate(
+            id="index-missing",
+            what=f"the index of {{line TABLE|a table}} ({named}) was never built",
+            setting=setting,
+            parameter=named,
+            certain_by=pattern(r"(?:is unavailable\. .*|open (?:database )?\S+: )No such file"),
+            refuted_by=pattern(_SERVER),
+            remedy=f"{{rebuild {named}}}",
+            check="does the index of each table exist?",
+        ),
+        Candidate(
+            id="index-damaged",
+            what=f"the index of {{line TABLE|a table}} ({named}) is damaged, or not of the type that main.cf names",
+            setting=setting,
+            parameter=named,
+            certain_by=pattern("Invalid argument|Inappropriate file type|MDB_INVALID|unexpected file type"),
+            refuted_by=pattern(_SERVER),
+            remedy=f"{{recreate {named}}}",
+            check=f"does postmap -s on each table of {named} list its entries?",
+        ),
+        Candidate(
+            id="table-permission",
+            what="the daemon may not read {line TABLE|the table}",
+            setting="the host's files",
+            parameter=named,
+            certain_by=pattern(r"open (?:database )?\S+: Permission denied"),
+            refuted_by=pattern(_SERVER),
+            remedy="let Postfix's user read the table and its directories, then {reload}",
+            check="namei -l on the table's path; is proxy: in front of a table that only root may read?",
+        ),
+        Candidate(
+            id="map-type",
+            what="this Postfix does not support the table type {line TYPE|that main.cf names}",
+            setting="postfix.map_type",
+            parameter=named,
+            certain_by=pattern("unsupported dictionary type"),
+            refuted_by=pattern(_SERVER),
+            remedy="use a type that postconf -m lists, or {install_map {line TYPE|lmdb}}",
+            check="postconf -m lists the types",
+        ),
+        Candidate(
+            id="table-server",
+            what="the server behind the table {line TABLE|} is down or out of reach",
+            setting=setting,
+            parameter=named,
+            certain_by=pattern(_SERVER),
+            remedy="start the table's server {line TABLE|}, and check the path to it; Postfix needs no change",
+            check="is the type socketmap, tcp, ldap, mysql or pgsql, and does that server answer?",
+        ),
+    )
+
+
+SYMPTOMS: tuple[Symptom, ...] = (
+    Symptom(
+        id="generic-table",
+        title="smtp(8) exits: smtp_generic_maps cannot be looked up",
+        text=pattern("smtp_generic_maps map lookup problem"),
+        names=TABLE_NAMES,
+        candidates=table_causes("smtp_generic_maps", "host.rewrite_sender"),
+    ),
+    Symptom(
+        id="submission-table",
+        title="cleanup(8) cannot look up a table: no mail is accepted",
+        daemon="cleanup",
+        text=_FAILS,
+        names=TABLE_NAMES,
+        resolution=Resolution.LEFT,
+        candidates=table_causes(_UNNAMED),
+    ),
+    Symptom(
+        id="routing-table",
+        title="a table that routes mail cannot be looked up: mail waits",
+        daemon="trivial-rewrite",
+        text=_FAILS,
+        names=TABLE_NAMES,
+        resolution=Resolution.LEFT,
+        candidates=table_causes(_UNNAMED, "relay.senders"),
+    ),
+    Symptom(
+        id="smtpd-table",
+        title="smtpd(8) cannot look up a table: clients are deferred",
+        daemon="smtpd|postscreen",
+        text=_FAILS,
+        names=TABLE_NAMES,
+        resolution=Resolution.ACCEPTED,
+        candidates=table_causes(_UNNAMED),
+    ),
+    Symptom(
+        id="password-table-unreadable",
+        title="a lookup table cannot be read for lack of permission, and mail waits for it",
+        daemon="proxymap",
+        text=pattern(r"is unavailable\. open .*Permission denied"),
+        resolution=Resolution.LEFT,
+        names=TABLE_NAMES,
+        candidates=(
+            Candidate(
+                id="password-proxied",
+                what=(
+                    "proxymap(8) opens tables without root privileges, and may not read "
+                    "{line TABLE|this table}"
+                ),
+                setting="relay.password_file",
+                parameter="{line TABLE|the table in the line}",
+                certain_by=pattern(r"is unavailable\. open .*Permission denied"),
+                remedy="remove proxy: in front of the table, then {reload}",
+            ),
+        ),
+    ),
+    Symptom(
+        id="proxied-table",
+        title="proxymap(8) cannot look up a table: mail waits",
+        daemon="proxymap",
+        text=_FAILS,
+        names=TABLE_NAMES,
+        resolution=Resolution.LEFT,
+        candidates=table_causes(_UNNAMED),
+    ),
+    Symptom(
+        id="alias-table",
+        title="aliases cannot be looked up: mail for this host waits",
+        cause=Cause.LOCAL_CONFIG,
+        text=pattern("alias database unavailable"),
+        names=TABLE_NAMES,
+        candidates=(
+            Candidate(
+                id="alias-index",
+                what="newaliases was never run, or the index is damaged",
+                setting="/etc/aliases",
+                parameter="alias_maps",
+                certain_by=pattern(
+                    r"open database \S+: (?:No such file|Invalid argument)|is unavailable\. .*No such file"
+                ),
+                refuted_by=pattern(_SERVER),
+                remedy="{newaliases}",
+                check="does the index of each table in alias_maps exist?",
+            ),
+            *table_causes("alias_maps", "/etc/aliases")[2:],
+        ),
+    ),
+    Symptom(
+        id="map-without-type",
+        title="a daemon exits: a table is named without its type",
+        text=pattern('expecting "type:name" form'),
+        candidates=(
+            Candidate(
+                id="map-type-missing",
+                what="Postfix expects type:name, as in hash:/etc/postfix/sasl_passwd",
+                setting="relay.password_file",
+                parameter="the parameter that names the table",
+                certain_by=pattern('expecting "type:name" form'),
+                remedy="write the type before the name, then {reload}",
+                lint_decides=("map-without-type",),
+            ),
+        ),
+    ),
+    Symptom(
+        id="table-syntax",
+        title="a pattern table has an invalid line, which Postfix skips",
+        text=pattern(r"(?:regexp|pcre|cidr) map \S+ line \d+"),
+        effect=Effect.NOTE,
+        resolution=Resolution.STARTED,
+        names=(pattern(r"(?:regexp|pcre|cidr) map (?P<TABLE>[\w./-]+),? line (?P<LINE>\d+)"),),
+        candidates=(
+            Candidate(
+                id="table-line",
+                what="Postfix skips the rule, and mail goes out without it",
+                setting="main_cf",
+                parameter="{line TABLE|the table in the line}",
+                certain_by=pattern(r"(?:regexp|pcre|cidr) map \S+ line \d+"),
+                remedy="correct line {line LINE|with the fault} of {line TABLE|the table}, then {reload}",
+            ),
+        ),
+    ),
+)
