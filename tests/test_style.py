@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# Files that were written before the style and are still to be rewritten. The list only shrinks.
+PENDING = frozenset(Path(__file__).with_name("style_pending.txt").read_text().split())
 MAX_WORDS = 30
 MAX_COLUMNS = 120
 
@@ -110,27 +112,31 @@ def without_code(markdown: str) -> str:
     )
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_code_is_written_in_plain_english(path: Path) -> None:
-    """Docstrings, comments and messages keep to the style."""
-    found = [f"{line}: {fault}" for line, text in prose_of(path.read_text()) for fault in faults(text)]
-
-    assert found == []
-
-
-@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
-def test_docs_are_written_in_plain_english(path: Path) -> None:
-    """Documents keep to the style."""
-    assert list(faults(without_code(path.read_text()))) == []
+def long_lines(markdown: str) -> Iterator[str]:
+    """Lines that end after column 120, except tables, links and code."""
+    for number, line in enumerate(without_code(markdown).split("\n"), 1):
+        if len(line) > MAX_COLUMNS and not line.startswith("|") and "](" not in line[MAX_COLUMNS - 40 :]:
+            yield f"line {number} has {len(line)} columns"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
-def test_docs_are_wrapped(path: Path) -> None:
-    """Lines of Markdown end before column 120, except tables, links and code."""
-    long = [
-        number
-        for number, line in enumerate(without_code(path.read_text()).split("\n"), 1)
-        if len(line) > MAX_COLUMNS and not line.startswith("|") and "](" not in line[MAX_COLUMNS - 40 :]
-    ]
+def faults_of(path: Path) -> list[str]:
+    """All faults of a file."""
+    text = path.read_text()
+    if path.suffix == ".md":
+        return [*faults(without_code(text)), *long_lines(text)]
+    return [f"{line}: {fault}" for line, prose in prose_of(text) for fault in faults(prose)]
 
-    assert long == []
+
+@pytest.mark.parametrize("path", [*SOURCES, *DOCUMENTS], ids=name_of)
+def test_text_keeps_to_the_style(path: Path) -> None:
+    """Docstrings, comments, messages and documents are in plain English, and Markdown is wrapped."""
+    found = faults_of(path)
+    if name_of(path) in PENDING:
+        assert found, f"{name_of(path)} keeps to the style now: take it off tests/style_pending.txt"
+    else:
+        assert found == []
+
+
+def test_pending_files_exist() -> None:
+    """A file that was renamed or deleted leaves the list."""
+    assert {name_of(path) for path in (*SOURCES, *DOCUMENTS)} >= PENDING
