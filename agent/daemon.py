@@ -32,13 +32,13 @@ from postward.agent.logs.watcher import Watcher
 from postward.agent.metrics.daemons import DaemonMetrics
 from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
-from postward.agent.metrics.probe_traffic import ProbeFilter
 from postward.agent.metrics.queue import QueueMonitor
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Labels, Part
 from postward.agent.pipeline import Pipeline
 from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.agent.postfix.process import is_master_running
+from postward.agent.probe.filter import ProbeFilter
 from postward.agent.probe.message import KeyFileError
 from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.scheduler import ProbeScheduler

@@ -78,6 +78,44 @@ def test_parsers_touch_no_system() -> None:
     assert set() == impure
 
 
+# The parts of `agent`, each of which imports only those before it.
+ORDER = (
+    *("fsutil", "text", "systemd", "parts", "http_client", "pages"),
+    *("postfix", "metrics", "logs", "pipeline", "reload", "checkpoint"),
+    *("relay", "enforce", "probe", "sink", "export", "incidents", "status", "http", "report", "doctor"),
+    *("console", "daemon", "cli", "commands"),
+)
+
+
+def _unit(module: Path) -> str:
+    return module.relative_to(ROOT / "agent").parts[0].removesuffix(".py")
+
+
+def _units_imported(module: Path) -> set[str]:
+    prefix = "postward.agent."
+    return {
+        node.module.removeprefix(prefix).partition(".")[0]
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(prefix)
+    }
+
+
+def test_no_import_in_agent_runs_upward() -> None:
+    """Every part of `agent` is in the order, and imports only parts before it."""
+    modules = [
+        module for module in _modules("agent") if module.parent != ROOT / "agent" or module.stem != "__init__"
+    ]
+    upward = {
+        f"{module.relative_to(ROOT)} imports {name}"
+        for module in modules
+        for name in _units_imported(module) - {_unit(module)}
+        if ORDER.index(name) > ORDER.index(_unit(module))
+    }
+
+    assert {_unit(module) for module in modules} == set(ORDER)
+    assert upward == set()
+
+
 def test_product_does_not_import_tests_nor_smtplib() -> None:
     """The product stands without its tests, and sends mail without smtplib."""
     found = {

@@ -11,19 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
+from postward.agent.export.rows import OUTCOMES, Row, outcome_of, rows
 from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, ignore_broken_pipe, progress_bar
 from postward.agent.text import readable
-from postward.parsers import Cause, Event, Record, as_fields, cause_of, parse_event, parse_record
-from postward.parsers.scrub import scrub
+from postward.parsers import Cause
+from postward.parsers.scrub import printable
 
-OUTCOMES: Final = ("event", "unrecognised", "foreign")
 _MAX_KINDS: Final = 15  # rows of the summary: it fits on a screen
-
-Row = dict[str, Any]
 
 
 @click.command("parse")
@@ -77,55 +75,6 @@ def command(
     if not quiet:
         click.echo(summary.text(), err=True)
     sys.exit(1 if failed else 0)
-
-
-def rows(block: bytes) -> Iterator[Row]:
-    """The objects of a block of whole lines."""
-    lines = block.decode("utf-8", "replace").split("\n")
-    if not lines[-1]:
-        lines.pop()
-    for line in lines:
-        yield as_object(line.removesuffix("\r"))
-
-
-def as_object(line: str) -> Row:
-    """A line as the JSON object of `postward parse --json`, without secrets."""
-    record = parse_record(line)
-    if record is None:
-        return {"event": None, "outcome": "foreign", "text": scrub(line)}
-    if (text := scrub(record.text)) is not record.text:
-        record = record._replace(text=text)
-    return of_record(record, parse_event(record))
-
-
-def of_record(record: Record, event: Event | None) -> Row:
-    """The object of a line of Postfix's."""
-    row: Row = {
-        "stamp": record.stamp,
-        "host": record.host,
-        "instance": record.instance,
-        "daemon": record.daemon,
-        "pid": record.pid,
-        "severity": record.severity,
-    }
-    if record.repeat > 1:
-        row["repeat"] = record.repeat
-    if event is None:
-        return row | {"event": None, "outcome": "unrecognised", "text": record.text}
-    fields = as_fields(event)
-    if "queue_id" in fields:
-        row["queue_id"] = fields["queue_id"]
-    row["event"] = type(event).__name__
-    row.update(fields)
-    if cause := cause_of(event):
-        row["cause"] = cause.value
-    return row
-
-
-def outcome_of(row: Row) -> str:
-    """Event, unrecognised or foreign."""
-    outcome: str = row.get("outcome", "event")
-    return outcome
 
 
 def _filter(options: dict[str, tuple[str, ...]]) -> Callable[[Row], bool] | None:
@@ -219,11 +168,6 @@ def _style(key: str, value: str) -> str:
     if key == "status":
         return _STATUS_STYLE.get(value, "")
     return "bold red" if key == "cause" else ""
-
-
-def printable(text: str) -> str:
-    """Text with its control characters spelled out: a terminal would obey them."""
-    return text if text.isprintable() else text.translate(_CONTROLS)
 
 
 def plain(row: Row) -> str:

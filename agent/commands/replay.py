@@ -120,7 +120,7 @@ class Replay:
         if everything:
             from postward.agent.metrics.daemons import DaemonMetrics
             from postward.agent.metrics.exemplars import Exemplars
-            from postward.agent.metrics.probe_traffic import ProbeFilter
+            from postward.agent.probe.filter import ProbeFilter
 
             kind = ProbeFilter
             observers.append(DaemonMetrics(self.tally, names, Exemplars()).observe)

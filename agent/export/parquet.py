@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from postward.agent.commands.parse import of_record
+from postward.agent.export.rows import of_record
 from postward.agent.metrics.labels import RelayNames
 from postward.parsers import parse_event, parse_record, parse_stamp
 from postward.parsers.events import Delivery

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from postward.agent.http.client import request
+from postward.agent.http_client import request
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import one_line
 from postward.config.sections import Notify

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from postward.agent.http.client import request
+from postward.agent.http_client import request
 from postward.agent.probe.result import Arrival
 from postward.agent.probe.tracker import ProbeTracker
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from postward.agent.http.client import HttpError, request
+from postward.agent.http_client import HttpError, request
 from tests.support import CA
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

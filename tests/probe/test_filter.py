@@ -4,8 +4,8 @@ import itertools
 import json
 
 from postward.agent.metrics.labels import RelayNames
-from postward.agent.metrics.probe_traffic import ProbeFilter
 from postward.agent.metrics.tally import Tally
+from postward.agent.probe.filter import ProbeFilter
 from postward.agent.text import local_now
 from postward.parsers import parse
 

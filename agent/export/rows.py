@@ -1,0 +1,58 @@
+"""Log lines as rows: the JSON objects of `postward parse --json`, and the columns of an export. Pure."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from postward.agent.logs.lines import lines_of
+from postward.parsers import Event, Record, as_fields, cause_of, parse_event, parse_record
+from postward.parsers.scrub import scrub
+
+OUTCOMES: Final = ("event", "unrecognised", "foreign")
+
+Row = dict[str, Any]
+
+
+def rows(block: bytes) -> Iterator[Row]:
+    """Yield the rows of a block of whole lines."""
+    for line in lines_of(block):
+        yield as_object(line.removesuffix("\r"))
+
+
+def as_object(line: str) -> Row:
+    """Return a line as the JSON object of `postward parse --json`, without secrets."""
+    record = parse_record(line)
+    if record is None:
+        return {"event": None, "outcome": "foreign", "text": scrub(line)}
+    if (text := scrub(record.text)) is not record.text:
+        record = record._replace(text=text)
+    return of_record(record, parse_event(record))
+
+
+def of_record(record: Record, event: Event | None) -> Row:
+    """Return the row of a Postfix line; `event` is None if no rule recognised it."""
+    row: Row = {
+        "stamp": record.stamp,
+        "host": record.host,
+        "instance": record.instance,
+        "daemon": record.daemon,
+        "pid": record.pid,
+        "severity": record.severity,
+    }
+    if record.repeat > 1:
+        row["repeat"] = record.repeat
+    if event is None:
+        return row | {"event": None, "outcome": "unrecognised", "text": record.text}
+    fields = as_fields(event)
+    if "queue_id" in fields:
+        row["queue_id"] = fields["queue_id"]
+    row["event"] = type(event).__name__
+    row.update(fields)
+    if cause := cause_of(event):
+        row["cause"] = cause.value
+    return row
+
+
+def outcome_of(row: Row) -> str:
+    """Return "event", "unrecognised" or "foreign"."""
+    outcome: str = row.get("outcome", "event")
+    return outcome
