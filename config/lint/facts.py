@@ -125,7 +125,7 @@ class HostFacts:
         main_cf: the logical lines of main.cf.
         master_cf: the logical lines of master.cf.
         explicit: parameters that main.cf sets (`postconf -n`, or its lines if postconf fails).
-        defaults: compiled-in values (`postconf -d`); empty if there is no Postfix.
+        defaults: compiled-in values (`postconf -d`); empty without Postfix.
         expanded: effective values with `$name` replaced (`postconf -x`).
         warnings: the warnings of postconf.
         fault: why postconf could not read the configuration; "" if it could.
@@ -145,8 +145,8 @@ class HostFacts:
         not_local: addresses that the configuration uses as this host's, although they are not.
         daemons: file names in daemon_directory; None if it was not read.
         disk: the file system of the queue; None if unknown.
-        mail_uid: uid of mail_owner; None if there is no such user.
-        setgid_gid: gid of setgid_group; None if there is no such group.
+        mail_uid: uid of mail_owner; None without such a user.
+        setgid_gid: gid of setgid_group; None without such a group.
         managed: parameters that Postward derives from its settings: `postward apply` repairs them.
         clear_on_purpose: next hops whose password may cross the network unencrypted, as the settings say.
         unread: files and commands that could not be read, and why.

@@ -1,4 +1,4 @@
-"""Rules about who this host says it is: names in EHLO and in sender addresses."""
+"""Rules about the names by which this host presents itself, in EHLO and in sender addresses."""
 
 import re
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def _origin_not_full(facts: Facts) -> Iterator[Fault]:
     if origin.startswith("/"):
         known = facts.files.get(origin)
         origin = (known.word if known and known.word else "") or "."
-    # What follows from myhostname or mydomain is told there.
+    # Rules about myhostname and mydomain report values derived from those.
     derived = origin in {facts.value("myhostname"), facts.value("mydomain")}
     if not derived and ("." not in origin or re.fullmatch(r"(.*\.)?(localdomain|localhost)", origin.lower())):
         yield Fault(
@@ -103,9 +103,7 @@ def _helo_name(facts: Facts) -> Iterator[Fault]:
 
 
 E, W = Severity.ERROR, Severity.WARNING
-_REFUSED = (
-    "Many relays refuse such a name in EHLO (504 need fully-qualified hostname), and Postfix bounces that."
-)
+_REFUSED = "Many relays refuse such a name in EHLO (504 need fully-qualified hostname), and Postfix bounces the mail."
 _SENDER = "Senders such as root get an address in a domain that does not exist, and relays refuse them (Domain not found)."
 
 RULES: tuple[Rule[HostFacts], ...] = (
@@ -114,32 +112,34 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="myhostname-made-up",
         severity=W,
         check=_made_up_name,
-        why=f"Postfix made it up because the host has no name. {_SENDER}",
+        why=f"Postfix made the name up because the host has no domain. {_SENDER}",
     ),
-    Rule(id="name-invalid", severity=E, check=_no_name, why="Every Postfix command fails, also sendmail."),
+    Rule(
+        id="name-invalid", severity=E, check=_no_name, why="Every Postfix command fails, including sendmail."
+    ),
     Rule(
         id="myorigin-file-missing",
         severity=E,
         check=_origin_file,
-        why="Every Postfix command fails, also sendmail and postfix stop.",
+        why="Every Postfix command fails, including sendmail and postfix stop.",
     ),
     Rule(
         id="myorigin-file-empty",
         severity=E,
         check=_origin_file_empty,
-        why="Every Postfix command fails, also sendmail and postfix stop.",
+        why="Every Postfix command fails, including sendmail and postfix stop.",
     ),
     Rule(id="myorigin-without-domain", severity=W, check=_origin_not_full, why=_SENDER),
     Rule(
         id="mydomain-top-level",
         severity=W,
         check=_top_level_domain,
-        why=f"It is myhostname without its first part, and no domain of yours. {_SENDER}",
+        why=f"It is myhostname without its first part, and not a domain of yours. {_SENDER}",
     ),
     Rule(
         id="helo-name-without-domain",
         severity=E,
         check=_helo_name,
-        why=f"Empty, it ends smtp(8) with a fatal error. {_REFUSED}",
+        why=f"If it is empty, smtp(8) ends with a fatal error. {_REFUSED}",
     ),
 )

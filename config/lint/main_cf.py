@@ -1,4 +1,4 @@
-"""Rules about main.cf as a file: how it is written, and whether its values are of the right kind."""
+"""Rules about main.cf as a file: its syntax, and the types of its values."""
 
 import difflib
 import re
@@ -29,12 +29,12 @@ def _missing_equals(facts: Facts) -> Iterator[Fault]:
 
 
 def _start(line: Line) -> str:
-    """What a line begins with: a word that cannot be part of a login."""
+    """Return the first word of a line, or "…" if it may be part of a login."""
     return line.text if re.fullmatch(r"[a-z0-9_]+", line.text) else "…"
 
 
 def swallowed(facts: Facts) -> Iterator[tuple[Line, int, str]]:
-    """(line, number, parameter) of assignments that are indented and so belong to the line above."""
+    """Yield (line, number, parameter) of indented assignments, which belong to the line above."""
     for line in facts.main_cf:
         for number, text in line.parts:
             name = re.match(r"([A-Za-z0-9_]+)\s*=(?!=)", text)
@@ -52,7 +52,7 @@ def _indented_parameter(facts: Facts) -> Iterator[Fault]:
 
 
 def _duplicates(facts: Facts) -> Iterator[tuple[Line, Line]]:
-    """(former, this) lines of one parameter."""
+    """Yield (earlier, later) lines of one parameter."""
     seen: dict[str, Line] = {}
     for line in facts.main_cf:
         if line.name and line.name in seen:
@@ -61,10 +61,10 @@ def _duplicates(facts: Facts) -> Iterator[tuple[Line, Line]]:
 
 
 def _duplicate_parameter(facts: Facts) -> Iterator[Fault]:
-    for former, line in _duplicates(facts):
+    for earlier, line in _duplicates(facts):
         yield Fault(
             _place(facts, line),
-            f"is set in line {former.number} already; this one holds",
+            f"is already set in line {earlier.number}; this line is in force",
             remedies.edit(facts, "remove one of the two lines"),
         )
 
@@ -78,13 +78,13 @@ def _duplicate_hangs(facts: Facts) -> Iterator[Fault]:
             f"is set, and {', '.join(names)} more than once: a busy moment after a reload can stop all of Postfix",
             remedies.edit(
                 facts,
-                "remove the double lines; a Postfix that stands still must be killed, master first, and started",
+                "remove the duplicate lines; a Postfix that hangs must be killed, master first, and started",
             ),
         )
 
 
 def _warned(facts: Facts, kind: str) -> Iterator[tuple[str, str]]:
-    """(file, name) of what postconf warns of, without what is odd for another reason that has a rule."""
+    """Yield (file, name) of postconf's warnings, without malformed names, which have rules of their own."""
     for warning in facts.warnings:
         match = re.fullmatch(rf"(.*): {kind} parameter: (.*)", warning)
         if match and re.fullmatch(r"[A-Za-z0-9_.-]+", match[2]):
@@ -101,7 +101,7 @@ def _unknown_parameter(facts: Facts) -> Iterator[Fault]:
         )
         place = facts.where(name) if file.endswith("main.cf") else f"{file}: {name}"
         yield Fault(
-            place, "is no parameter of this Postfix, and nothing uses it", remedies.edit(facts, right)
+            place, "is not a parameter of this Postfix, and nothing uses it", remedies.edit(facts, right)
         )
 
 
@@ -118,12 +118,12 @@ def _undefined_reference(facts: Facts) -> Iterator[Fault]:
         )
 
 
-# Their text is for people, and may hold a "#".
+# Parameters whose text is for people and may contain a "#".
 _TEXTS = re.compile(r".*(banner|footer|mail_name|text|template|reply|command|_cmd)$")
 
 
 def has_comment(line: Line) -> bool:
-    """True for a value with a comment behind it."""
+    """Return True for a value with a comment behind it."""
     return bool(re.search(r"(^|\s)#", line.value)) and not _TEXTS.match(line.name)
 
 
@@ -132,15 +132,15 @@ def _inline_comment(facts: Facts) -> Iterator[Fault]:
         if has_comment(line):
             yield Fault(
                 _place(facts, line),
-                "has a # behind its value, which is part of the value",
+                "has a # behind its value, and Postfix takes it for part of the value",
                 _set_intended(facts, line, "put the comment on a line of its own"),
             )
 
 
-def _set_intended(facts: Facts, line: Line, words: str) -> str:
+def _set_intended(facts: Facts, line: Line, instruction: str) -> str:
     """Set the intended value; only the admin can write one that is masked."""
     if MASK in line.value:
-        return remedies.edit(facts, words)
+        return remedies.edit(facts, instruction)
     return remedies.assign(facts, (line.name, intended(line.value)))
 
 
@@ -149,12 +149,12 @@ def _quoted_value(facts: Facts) -> Iterator[Fault]:
         if re.fullmatch(r"\s*([\"']).*\1", line.value) and not _TEXTS.match(line.name):
             yield Fault(
                 _place(facts, line),
-                "has its value in quotes, which are part of the value",
+                "has its value in quotes, and Postfix takes them for part of the value",
                 _set_intended(facts, line, "remove the quotes"),
             )
 
 
-# What copying from a web page or a word processor leaves behind.
+# Characters that come from web pages and word processors.
 _PASTED = {
     "\ufeff": "a byte order mark",
     "\u00a0": "a no-break space",
@@ -172,32 +172,37 @@ _PASTED = {
 
 def _pasted_characters(facts: Facts) -> Iterator[Fault]:
     for line in facts.main_cf:
-        found = [words for char, words in _PASTED.items() if char in f"{line.name}{line.value}{line.text}"]
-        if found:
+        pasted = [name for char, name in _PASTED.items() if char in f"{line.name}{line.value}{line.text}"]
+        if pasted:
             yield Fault(
                 f"{facts.config_directory}/main.cf:{line.number}",
-                f"has {found[0]}, as text copied from a web page does",
-                remedies.edit(facts, "type the line anew"),
+                f"has {pasted[0]}, as text copied from a web page does",
+                remedies.edit(facts, "type the line again"),
             )
 
 
-# Parameters whose default looks like a number or a boolean, and that take other words as well.
-WORDS_TOO = re.compile(
+# Parameters that also take other values than the numbers or booleans that their defaults look like.
+FREE_VALUES = re.compile(
     r".*(_tls_loglevel|_concurrency_(positive|negative)_feedback|_tcp_port|_directory|forbid_bare_newline|mail_release_date)|compatibility_level|process_id"
 )
 _NUMBER, _TIME = re.compile(r"[+-]?\d+"), re.compile(r"\d+[smhdw]?")
 
 
 def _values(facts: Facts) -> Iterator[tuple[str, str, str]]:
-    """(place, default, value) of parameters whose kind the default tells."""
+    """Yield (place, default, value) of parameters; the default shows the type."""
     names = {line.name for line in facts.main_cf if not has_comment(line) and not _is_cut(facts, line)}
     for name in facts.explicit:
         value = intended(facts.expanded.get(name, ""))
-        if name in names and name in facts.defaults and not WORDS_TOO.fullmatch(name) and "{" not in value:
+        if name in names and name in facts.defaults and not FREE_VALUES.fullmatch(name) and "{" not in value:
             yield facts.where(name), facts.defaults[name], value
     for key, value in facts.master.overrides.items():
         service, kind, name = key.split("/", 2)
-        if name in facts.defaults and not WORDS_TOO.fullmatch(name) and "$" not in value and "{" not in value:
+        if (
+            name in facts.defaults
+            and not FREE_VALUES.fullmatch(name)
+            and "$" not in value
+            and "{" not in value
+        ):
             yield f"{facts.master_where(f'{service}/{kind}')} -o {name}", facts.defaults[name], value
 
 
@@ -216,7 +221,7 @@ def _bad_boolean(facts: Facts) -> Iterator[Fault]:
                 if override
                 else remedies.assign(facts, (name, right))
             )
-            yield Fault(place, f'is "{value}"; Postfix knows yes and no', remedy)
+            yield Fault(place, f'is "{value}"; a boolean is yes or no', remedy)
 
 
 def _bad_number(facts: Facts) -> Iterator[Fault]:
@@ -224,11 +229,13 @@ def _bad_number(facts: Facts) -> Iterator[Fault]:
         number, time = _NUMBER.fullmatch(default), _TIME.fullmatch(default)
         if number and not _NUMBER.fullmatch(value):
             yield Fault(
-                place, f'is "{value}"; a number is digits alone', remedies.edit(facts, "write it in digits")
+                place,
+                f'is "{value}"; a number consists of digits',
+                remedies.edit(facts, "write it in digits"),
             )
         elif time and not number and not _TIME.fullmatch(value):
             right = "write digits and one of s, m, h, d, w, as in 5m"
-            yield Fault(place, f'is "{value}", which is no time', remedies.edit(facts, right))
+            yield Fault(place, f'is "{value}", which is not a time', remedies.edit(facts, right))
 
 
 def _macro_loop(facts: Facts) -> Iterator[Fault]:
@@ -245,7 +252,7 @@ def _refused(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             f"{facts.config_directory}/main.cf",
             f"Postfix says: {facts.fault}",
-            remedies.edit(facts, "put right what Postfix names", "check"),
+            remedies.edit(facts, "correct what Postfix reports", "check"),
         )
 
 
@@ -254,7 +261,7 @@ def _level_missing(facts: Facts) -> Iterator[Fault]:
         level = f"{facts.version[0]}.{facts.version[1]}" if facts.version >= (3, 6) else "2"
         yield Fault(
             facts.where("compatibility_level"),
-            "is not set, so that Postfix keeps the defaults of old releases",
+            "is not set, so Postfix keeps the defaults of old releases",
             remedies.assign(facts, ("compatibility_level", level)),
         )
 
@@ -277,12 +284,12 @@ def _obsolete_tls(facts: Facts) -> Iterator[Fault]:
         if name not in facts.explicit or facts.value(name).lower() in {"no", ""}:
             continue
         if "smtp_tls_security_level" in facts.explicit:
-            yield Fault(facts.where(name), "is obsolete, and ignored", remedies.remove(facts, name))
+            yield Fault(facts.where(name), "is obsolete and ignored", remedies.remove(facts, name))
             continue
         level = "may" if name == "smtp_use_tls" and not facts.sends_by_login else "encrypt"
         yield Fault(
             facts.where(name),
-            f"is obsolete; smtp_tls_security_level = {level} takes its place",
+            f"is obsolete; smtp_tls_security_level = {level} replaces it",
             f"{remedies.assign(facts, ('smtp_tls_security_level', level))}; {remedies.remove(facts, name)}",
         )
 
@@ -294,57 +301,57 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="missing-equals",
         severity=E,
         check=_missing_equals,
-        why="Every Postfix command fails on it, also sendmail and postfix stop.",
+        why="Every Postfix command fails, including sendmail and postfix stop.",
     ),
     Rule(
         id="indented-parameter",
         severity=E,
         check=_indented_parameter,
-        why="A line that begins with white space continues the line above: it is not set, and the one above has a wrong value.",
+        why="White space at its start continues the line above: the parameter is not set, and the one above has a wrong value.",
     ),
     Rule(
         id="duplicate-parameter",
         severity=W,
         check=_duplicate_parameter,
-        why="The last one holds, and edits of the other do nothing.",
+        why="The last line is in force, and edits of the other have no effect.",
     ),
     Rule(
         id="duplicate-parameter-hangs",
         severity=E,
         check=_duplicate_hangs,
-        why="Each daemon warns of the double line as it starts, postlogd too, into its own socket: if ten lines wait there already, it "
-        "waits for itself, and everything that logs waits for it.",
+        why="Each daemon logs a warning about the duplicate as it starts. postlogd writes it to its own socket: if ten lines wait "
+        "there already, it blocks, and every program that logs blocks too.",
     ),
     Rule(
         id="unknown-parameter",
         severity=W,
         check=_unknown_parameter,
-        why="Postfix ignores unknown names without a word in the log.",
+        why="Postfix ignores unknown names and logs nothing about them.",
     ),
     Rule(
         id="undefined-reference",
         severity=W,
         check=_undefined_reference,
-        why="Postfix takes the empty text for it, without a word in the log.",
+        why="Postfix uses an empty value and logs nothing about it.",
     ),
     Rule(
         id="inline-comment",
         severity=E,
         check=_inline_comment,
-        why="Comments stand on lines of their own. Behind a value they make a wrong boolean, number or list; behind relayhost, a "
-        "second relay called #, which stops smtp(8) as soon as the first one fails.",
+        why="A comment behind a value makes a wrong boolean, number or list. Behind relayhost it makes a second relay called #, which "
+        "stops smtp(8) as soon as the first relay fails. Comments need lines of their own.",
     ),
     Rule(
         id="quoted-value",
         severity=E,
         check=_quoted_value,
-        why="main.cf knows no quotes; with them the value is another one.",
+        why="main.cf has no quoting: the value in force includes the quotes.",
     ),
     Rule(
         id="pasted-characters",
         severity=E,
         check=_pasted_characters,
-        why="Postfix takes it for part of a name or value.",
+        why="Postfix takes such a character for part of a name or value.",
     ),
     Rule(
         id="bad-boolean",
@@ -356,36 +363,36 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="bad-number",
         severity=E,
         check=_bad_number,
-        why="Programs that read it end with a fatal error; for some numbers that is all of them.",
+        why="The programs that read it end with a fatal error; some numbers are read by every program.",
     ),
     Rule(
         id="macro-loop",
         severity=E,
         check=_macro_loop,
-        why="Every Postfix command fails, also sendmail and postfix stop.",
+        why="Every Postfix command fails, including sendmail and postfix stop.",
     ),
     Rule(
         id="refused-by-postfix",
         severity=E,
         check=_refused,
-        why="Postfix cannot read its configuration: nothing works, also not sendmail.",
+        why="Postfix cannot read its configuration: no command works, including sendmail.",
     ),
     Rule(
         id="compatibility-level-missing",
         severity=N,
         check=_level_missing,
-        why="Old defaults hold, such as daemons in a chroot where master.cf says -, and each start logs a reminder.",
+        why="Old defaults apply, such as a chroot for services with - in master.cf. Each start logs a reminder.",
     ),
     Rule(
         id="compatibility-level-too-high",
         severity=W,
         check=_level_too_high,
-        why="The file was written for a newer release; 3.5 and older do not even start with a level such as 3.6.",
+        why="The file was written for a newer release. Postfix 3.5 and older do not start with a level such as 3.6.",
     ),
     Rule(
         id="obsolete-tls-setting",
         severity=W,
         check=_obsolete_tls,
-        why="Postfix 3.9 and later warn about it and will drop it; it never combined with smtp_tls_wrappermode.",
+        why="Postfix 3.9 and later log a warning, and later releases will ignore it. It never worked with smtp_tls_wrappermode.",
     ),
 )

@@ -11,9 +11,9 @@ Facts = HostFacts
 
 _TABLES = re.compile(r".*(_maps?|_checks|_database|_domains|_cache_map)")
 _REFERENCE = re.compile(r"(?:proxy:)?([a-z]+):(?=/)")
-# What daemons make themselves.
+# Parameters of caches, which daemons create themselves.
 _CACHE = re.compile(r".*_cache.*|address_verify_map")
-# Types that are part of Postfix or not, without a package of their own.
+# Types without a package of their own: a Postfix is built with them or not.
 _BUILT_IN = {"hash", "btree", "dbm"}
 
 
@@ -52,7 +52,7 @@ def _other_type(facts: Facts, name: str, kind: str) -> str:
 
 
 def _indexed(facts: Facts) -> Iterator[tuple[Table, FileFacts, FileFacts]]:
-    """(table, source, index) of tables that postmap(1) compiles."""
+    """Yield (table, source, index) of the tables that postmap(1) compiles."""
     for table in facts.tables:
         cache = any(_CACHE.fullmatch(name) for name in table.parameters)
         source = facts.files.get(table.reference.path)
@@ -103,7 +103,7 @@ def _damaged(facts: Facts) -> Iterator[Fault]:
     for table, _, index in _indexed(facts):
         kind = table.reference.type
         if index.exists and table.index_type and table.index_type != kind:
-            shown = f"is no {kind} table" + (
+            shown = f"is not a {kind} table" + (
                 f", but {table.index_type}" if table.index_type != "damaged" else ", or damaged"
             )
             remedy = f"rm {table.reference.index_path} && {remedies.postmap(facts, table)}"
@@ -124,7 +124,9 @@ def _deprecated(facts: Facts) -> Iterator[Fault]:
 
 
 E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
-_DEFERRED = "Postfix cannot look anything up there: mail that needs it is deferred, or the daemon ends with a fatal error."
+_DEFERRED = (
+    "Lookups in the table fail: mail that needs it is deferred, or the daemon ends with a fatal error."
+)
 
 RULES: tuple[Rule[HostFacts], ...] = (
     Rule(
@@ -140,13 +142,13 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="index-stale",
         severity=W,
         check=_stale,
-        why="Postfix reads the index alone: what was changed in the source is not in force.",
+        why="Postfix reads only the index: later changes of the source are not in force.",
     ),
     Rule(id="index-damaged", severity=E, check=_damaged, why=_DEFERRED),
     Rule(
         id="map-type-deprecated",
         severity=N,
         check=_deprecated,
-        why="Berkeley DB is going away; each daemon logs a warning about it.",
+        why="Postfix will drop Berkeley DB, and each daemon logs a warning about it.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Rules about master.cf: how it is written, what is missing, and -o settings that defeat main.cf."""
+"""Rules about master.cf: its syntax, missing services, and -o settings that override main.cf."""
 
 import re
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ Facts = HostFacts
 
 _TYPES = {"inet", "unix", "fifo", "pass", "unix-dgram"}
 _YES_NO = re.compile(r"[yn-]")
-# What mail to a relay needs; tlsmgr only for TLS.
+# Services that mail to a relay needs, besides tlsmgr for TLS.
 _NEEDED = ("pickup", "cleanup", "qmgr", "rewrite", "bounce", "defer", "error", "retry")
-# What decides about the connection to a relay, and is expected to hold for the services that Postfix comes with.
+# Parameters of the connection to a relay. For Postfix's own services they are expected to be set in main.cf.
 _RELAY_PARAMETERS = re.compile(
     r"smtp_(tls|sasl)_.*|smtp_(host_lookup|helo_name|dns_support_level|generic_maps|"
     r"sender_dependent_authentication)|inet_protocols"
@@ -50,14 +50,14 @@ def _indented_service(facts: Facts) -> Iterator[Fault]:
             if _is_service(words):
                 yield Fault(
                     f"{facts.config_directory}/master.cf:{number}: {words[0]}/{words[1]}",
-                    f"is indented, and so part of {line.key} in line {line.number}",
+                    f"is indented, so it is part of {line.key} in line {line.number}",
                     remedies.edit(facts, "remove the white space in front of it"),
                 )
 
 
 def _spaces_in_option(facts: Facts) -> Iterator[Fault]:
     for line in facts.master_cf:
-        # What follows argv= belongs to another program.
+        # Arguments behind argv= belong to another program.
         words = tuple(takewhile(lambda word: not word.startswith("argv="), line.fields[8:]))
         for index, word in enumerate(words[:-1]):
             option, after = words[index + 1], words[index + 2 : index + 3]
@@ -67,20 +67,20 @@ def _spaces_in_option(facts: Facts) -> Iterator[Fault]:
                 yield Fault(
                     _place(facts, line),
                     f"has -o {name} with white space around the =",
-                    remedies.edit(facts, f'write "-o {name}=value" without blanks'),
+                    remedies.edit(facts, f'write "-o {name}=value" without spaces'),
                 )
 
 
 def _duplicate(facts: Facts) -> Iterator[Fault]:
-    seen: dict[str, int] = {}
+    earlier: dict[str, int] = {}
     for line in facts.master_cf:
-        if line.key in seen:
+        if line.key in earlier:
             yield Fault(
                 _place(facts, line),
-                f"stands in line {seen[line.key]} already; this one holds",
+                f"is already in line {earlier[line.key]}; this line is in force",
                 remedies.edit(facts, "remove one of the two"),
             )
-        seen[line.key] = line.number
+        earlier[line.key] = line.number
 
 
 def _override(facts: Facts) -> Iterator[Fault]:
@@ -92,7 +92,7 @@ def _override(facts: Facts) -> Iterator[Fault]:
         if value.lower() != facts.value(name).lower():
             yield Fault(
                 f"{facts.master_where(f'{service}/{kind}')} -o {name}",
-                f"is {value or 'empty'}, and in main.cf it is {facts.value(name) or 'empty'}",
+                f"is {value or 'empty'}, although in main.cf it is {facts.value(name) or 'empty'}",
                 remedies.remove_override(facts, service, name),
             )
 
@@ -160,19 +160,19 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="master-service-duplicate",
         severity=W,
         check=_duplicate,
-        why="Postfix takes the last of them, and edits of the other do nothing.",
+        why="The last line is in force, and edits of the other have no effect.",
     ),
     Rule(
         id="master-override",
         severity=W,
         check=_override,
-        why="It defeats main.cf, where everyone looks, and postconf does not show it.",
+        why="It overrides main.cf, and postconf NAME does not show it.",
     ),
     Rule(
         id="master-service-missing",
         severity=E,
         check=_no_service,
-        why="Mail cannot pass that stage, and stays in the queue.",
+        why="Mail cannot pass that service, and stays in the queue.",
     ),
     Rule(
         id="master-daemon-missing",
@@ -184,6 +184,6 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="postlog-service-missing",
         severity=E,
         check=_no_postlog,
-        why="Nothing is logged: maillog_file needs that service.",
+        why="Postfix logs nothing: maillog_file needs that service.",
     ),
 )

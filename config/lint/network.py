@@ -1,4 +1,4 @@
-"""Rules about addresses: what Postfix listens on, trusts, binds to, and asks for names."""
+"""Rules about addresses: interfaces, trusted networks, source addresses and name servers."""
 
 import ipaddress
 import re
@@ -18,7 +18,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 def _interface_name(facts: Facts) -> Iterator[Fault]:
     known = {"all", "loopback-only", "localhost", *facts.hosts}
     for word in facts.words("inet_interfaces"):
-        # A name with a dot may be in DNS, which nobody asks here.
+        # A name with a dot may be in DNS, which lint does not query.
         if not is_address(word.strip("[]")) and "." not in word and word.lower() not in known:
             yield Fault(
                 facts.where("inet_interfaces"),
@@ -32,7 +32,7 @@ def _interface_not_local(facts: Facts) -> Iterator[Fault]:
         if word.strip("[]") in facts.not_local:
             yield Fault(
                 facts.where("inet_interfaces"),
-                f"has {word}, which is no address of this host",
+                f"has {word}, which is not an address of this host",
                 remedies.edit(facts, 'write "loopback-only", "all" or an address of this host', "start"),
             )
 
@@ -57,7 +57,7 @@ def _protocols(facts: Facts) -> Iterator[Fault]:
 
 
 def _trusted(facts: Facts) -> Iterator[tuple[str, Network | None, bool]]:
-    """(item, network, has host bits) of mynetworks, without tables and files; network None if it is none."""
+    """Yield (item, network, has host bits) of mynetworks, without tables and files; network None if it is invalid."""
     if "mynetworks" not in facts.explicit:
         return
     for word in facts.words("mynetworks"):
@@ -81,13 +81,13 @@ def _host_bits(facts: Facts) -> Iterator[Fault]:
             )
             yield Fault(
                 facts.where("mynetworks"),
-                f"has {word}, an address and no network",
+                f"has {word}, whose host part is not zero",
                 _replaced(facts, word, right),
             )
 
 
 def _replaced(facts: Facts, word: str, right: str) -> str:
-    """One item of mynetworks for another."""
+    """Replace one item of mynetworks."""
     items = [right if item == word else item for item in facts.words("mynetworks")]
     return remedies.assign(facts, ("mynetworks", ", ".join(items)))
 
@@ -97,7 +97,7 @@ def _everyone(facts: Facts) -> Iterator[Fault]:
         if network and network.prefixlen == 0 and not word.startswith("!"):
             yield Fault(
                 facts.where("mynetworks"),
-                f"has {word}, which is everyone",
+                f"has {word}, which contains every address",
                 remedies.assign(facts, ("mynetworks", "127.0.0.0/8, [::1]/128")),
             )
 
@@ -107,7 +107,7 @@ def _no_brackets(facts: Facts) -> Iterator[Fault]:
         if network and network.version == 6 and "[" not in word:
             yield Fault(
                 facts.where("mynetworks"),
-                f"has {word}, which is taken for a table because of its colons",
+                f"has {word}, which Postfix takes for a table because of its colons",
                 _replaced(facts, word, f"[{network.network_address}]/{network.prefixlen}"),
             )
 
@@ -117,7 +117,7 @@ def _no_network(facts: Facts) -> Iterator[Fault]:
         if network is None and re.fullmatch(r"!?[0-9.:/\[\]A-Fa-f]+", word):
             yield Fault(
                 facts.where("mynetworks"),
-                f"has {word}, which is no network",
+                f"has {word}, which is not a network",
                 remedies.edit(facts, 'write it as in "10.0.0.0/8"'),
             )
 
@@ -130,7 +130,7 @@ def _no_loopback(facts: Facts) -> Iterator[Fault]:
     if not any(network and network.version == 4 and home in network for _, network, _ in items):
         yield Fault(
             facts.where("mynetworks"),
-            "is without 127.0.0.0/8",
+            "does not contain 127.0.0.0/8",
             remedies.assign(facts, ("mynetworks", f"127.0.0.0/8, [::1]/128, {facts.value('mynetworks')}")),
         )
 
@@ -139,7 +139,7 @@ def _bind_address(facts: Facts) -> Iterator[Fault]:
     for name in ("smtp_bind_address", "smtp_bind_address6"):
         if (address := facts.value(name).strip("[]")) in facts.not_local and address:
             yield Fault(
-                facts.where(name), f"is {address}, no address of this host", remedies.remove(facts, name)
+                facts.where(name), f"is {address}, not an address of this host", remedies.remove(facts, name)
             )
 
 
@@ -157,13 +157,13 @@ def _no_nameserver(facts: Facts) -> Iterator[Fault]:
     if facts.nameservers == () and unknown and facts.words("smtp_host_lookup") != ["native"]:
         yield Fault(
             "/etc/resolv.conf",
-            f"names no server, and {unknown[0]} has to be looked up",
+            f"has no name server, and {unknown[0]} must be resolved",
             "write nameserver lines into /etc/resolv.conf",
         )
 
 
 E, W = Severity.ERROR, Severity.WARNING
-_ALL = "Every Postfix command fails, also sendmail and postfix stop."
+_ALL = "Every Postfix command fails, including sendmail and postfix stop."
 _TEMPORARY = "Postfix answers every client 451 (Temporary lookup failure)."
 
 RULES: tuple[Rule[HostFacts], ...] = (
@@ -171,7 +171,7 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="inet-interfaces-name",
         severity=E,
         check=_interface_name,
-        why=f"Postfix takes no names of network interfaces. {_ALL}",
+        why=f"Postfix does not accept names of network interfaces. {_ALL}",
     ),
     Rule(id="inet-interfaces-not-local", severity=E, check=_interface_not_local, why=_ALL),
     Rule(id="inet-interfaces-without-ipv6", severity=E, check=_no_ipv6, why=_ALL),
@@ -189,19 +189,19 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="mynetworks-without-loopback",
         severity=W,
         check=_no_loopback,
-        why="Programs of this host that submit by SMTP are answered Relay access denied.",
+        why="Programs on this host that submit by SMTP are refused (Relay access denied).",
     ),
     Rule(
         id="bind-address-not-local",
         severity=W,
         check=_bind_address,
-        why="Postfix logs a warning for every connection, and binds to none.",
+        why="Postfix logs a warning for every connection, and does not bind to the address.",
     ),
     Rule(
         id="bind-address-loopback",
         severity=E,
         check=_bound_to_loopback,
-        why="From a loopback address no relay can be reached.",
+        why="No relay can be reached from a loopback address.",
     ),
     Rule(
         id="nameserver-missing",

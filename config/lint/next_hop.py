@@ -93,7 +93,7 @@ def slip(text: str) -> str:
 
 
 def corrected(text: str) -> str:
-    """Guess the intended next hop; return an example if there is no guess."""
+    """Guess the intended next hop; return an example if the text allows no guess."""
     bare = re.sub(r"^[A-Za-z]+://|^[A-Za-z][A-Za-z0-9_-]*:(?=\[)", "", text).rstrip("/").rpartition("@")[2]
     bare = bare.strip("\"'")
     if match := re.fullmatch(r"\[?([A-Za-z0-9._-]+)\]?:?([0-9a-z]*)\]?", bare):

@@ -1,4 +1,4 @@
-"""Rules about the tables of passwords: sasl_passwd, its index, and who can read them."""
+"""Rules about the tables of passwords: the entries of sasl_passwd, and the permissions of source and index."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -14,11 +14,11 @@ from postward.parsers.scrub import MASK
 Facts = HostFacts
 
 
-def _rebuild(facts: Facts, table: Table, what: str) -> str:
+def _rebuild(facts: Facts, table: Table, instruction: str) -> str:
     return (
-        f"{what}, then {remedies.postmap(facts, table)}"
+        f"{instruction}, then {remedies.postmap(facts, table)}"
         if table.reference.index_path
-        else remedies.edit(facts, what)
+        else remedies.edit(facts, instruction)
     )
 
 
@@ -44,34 +44,34 @@ def _indented(facts: Facts) -> Iterator[Fault]:
         for number in entry.continued:
             yield Fault(
                 f"{table.reference.path}:{number}",
-                "begins with white space, and so is no entry of its own",
+                "begins with white space, so it belongs to the entry above",
                 _rebuild(facts, table, "remove the white space in front of it"),
             )
 
 
 def _duplicate(facts: Facts) -> Iterator[Fault]:
     for table in facts.login_tables:
-        seen: dict[str, int] = {}
+        first: dict[str, int] = {}
         for entry in table.entries or ():
             key = (entry.key or "").lower()
-            if key and key in seen:
+            if key and key in first:
                 yield Fault(
                     _place(table, entry),
-                    f"stands in line {seen[key]} already, and that one holds",
+                    f"is already in line {first[key]}, and that line is in force",
                     _rebuild(facts, table, "remove the line with the old password"),
                     named_servers(entry.key or ""),
                 )
-            seen.setdefault(key, entry.number)
+            first.setdefault(key, entry.number)
 
 
 def _keys(facts: Facts) -> set[str] | None:
-    """The keys of all tables of passwords; None if some are not known, or odd in a way that is told elsewhere."""
+    """Return the keys of all tables of passwords; None if some are unknown, or faulty so that another rule reports them."""
     keys: set[str] = set()
     for table in facts.login_tables:
         if table.entries is None or any(entry.key is None or entry.continued for entry in table.entries):
             return None
         keys |= {entry.key.lower() for entry in table.entries if entry.key}
-    # A table that is no file, or a login in main.cf itself, may answer anything.
+    # A table outside of files, or a login in main.cf itself, can have any key.
     others = len(facts.words("smtp_sasl_password_maps")) > len(facts.login_tables)
     return None if others or not facts.login_tables else keys
 
@@ -119,7 +119,7 @@ def _senders_unused(facts: Facts) -> Iterator[Fault]:
         if entry.key and "@" in entry.key:
             yield Fault(
                 _place(table, entry),
-                "is a sender, and smtp_sender_dependent_authentication is no",
+                "is a sender, although smtp_sender_dependent_authentication is no",
                 remedies.assign(facts, ("smtp_sender_dependent_authentication", "yes")),
             )
 
@@ -142,9 +142,9 @@ def _in_main_cf(facts: Facts) -> Iterator[Fault]:
         if MASK in line.value and line.name != "relayhost" and known and known.mode & 0o004:
             yield Fault(
                 f"{facts.config_directory}/main.cf:{line.number}: {line.name}",
-                "holds a login",
+                "contains a login",
                 remedies.edit(
-                    facts, "move it to a table for root alone, and set a new password at the relay"
+                    facts, "move it to a table that only root can read, and set a new password at the relay"
                 ),
             )
 
@@ -156,13 +156,13 @@ def _proxied(facts: Facts) -> Iterator[Fault]:
         if table.reference.proxied and known and known.exists and not known.mode & 0o004:
             yield Fault(
                 facts.where("smtp_sasl_password_maps"),
-                f"is proxy:{table.reference.name}, a file for root alone",
+                f"is proxy:{table.reference.name}, a file that only root can read",
                 remedies.assign(facts, ("smtp_sasl_password_maps", table.reference.name)),
             )
 
 
 E, W = Severity.ERROR, Severity.WARNING
-_NO_LOGIN = "No login takes place, and the relay answers 530: Postfix bounces that, and the mail is lost."
+_NO_LOGIN = "Postfix does not log in, and the relay answers 530: the mail bounces and is lost."
 _REFUSED = "The relay refuses the login (535), and all mail is deferred."
 
 RULES: tuple[Rule[HostFacts], ...] = (
@@ -170,7 +170,7 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="password-key-mismatch",
         severity=E,
         check=_key_mismatch,
-        why=f"Postfix looks the next hop up exactly as it is written. {_NO_LOGIN}",
+        why=f"Postfix looks up the next hop exactly as it is written. {_NO_LOGIN}",
     ),
     Rule(
         id="password-line-indented",
@@ -185,9 +185,9 @@ RULES: tuple[Rule[HostFacts], ...] = (
             _faulty,
             fault=sasl_passwd.EQUALS,
             what='has "=" between key and login',
-            right="write a blank instead",
+            right="write a space instead",
         ),
-        why=f"The whole line is the key. {_NO_LOGIN}",
+        why=f"Postfix takes the whole line for the key. {_NO_LOGIN}",
     ),
     Rule(
         id="password-line-without-login",
@@ -195,7 +195,7 @@ RULES: tuple[Rule[HostFacts], ...] = (
         check=partial(
             _faulty,
             fault=sasl_passwd.NO_VALUE,
-            what="has one word",
+            what="has only one word",
             right='write "[host]:port user:password"',
         ),
         why=_NO_LOGIN,
@@ -206,7 +206,7 @@ RULES: tuple[Rule[HostFacts], ...] = (
         check=partial(
             _faulty, fault=sasl_passwd.NO_COLON, what='has no ":" in its login', right='write "user:password"'
         ),
-        why=f"All of it is the user, and the password is empty. {_REFUSED}",
+        why=f"Postfix takes all of it for the user, and the password is empty. {_REFUSED}",
     ),
     Rule(
         id="password-user-empty",
@@ -249,8 +249,8 @@ RULES: tuple[Rule[HostFacts], ...] = (
         check=partial(
             _faulty,
             fault=sasl_passwd.PLACEHOLDER,
-            what="has the password of a how-to",
-            right="write your own",
+            what="has the placeholder of a how-to as password",
+            right="write the real password",
         ),
         why=_REFUSED,
     ),
@@ -258,19 +258,19 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="password-key-duplicate",
         severity=E,
         check=_duplicate,
-        why="postmap keeps the first of them: a new password further down is never used.",
+        why="postmap keeps the first entry: a new password further down is not used.",
     ),
     Rule(
         id="password-missing-for-bounces",
         severity=W,
         check=_no_key_for_bounces,
-        why=f"Bounces and probes have an empty sender, for which there is no key. {_NO_LOGIN}",
+        why=f"Bounces and probes have an empty sender, so Postfix looks up the next hop, which is missing. {_NO_LOGIN}",
     ),
     Rule(
         id="password-of-sender-unused",
         severity=E,
         check=_senders_unused,
-        why=f"Postfix does not look senders up. {_NO_LOGIN}",
+        why=f"Postfix does not look up senders. {_NO_LOGIN}",
     ),
     Rule(
         id="password-file-readable",
@@ -288,6 +288,6 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="password-table-proxied",
         severity=E,
         check=_proxied,
-        why="proxymap(8) runs without root's rights and cannot open it: all mail is deferred.",
+        why="proxymap(8) runs unprivileged and cannot open the file: all mail is deferred.",
     ),
 )

@@ -16,7 +16,7 @@ Facts = HostFacts
 
 
 def parsed(routes: tuple[Route, ...]) -> Iterator[tuple[Route, NextHop]]:
-    """The routes whose next hop Postfix can read."""
+    """Yield the routes whose next hop Postfix can parse."""
     for route in routes:
         if hop := parse_next_hop(route.next_hop):
             yield route, hop
@@ -98,7 +98,7 @@ def _only_in_hosts_file(facts: Facts) -> Iterator[Fault]:
         if hop.host.lower() in facts.hosts and not hop.on_this_host:
             yield Fault(
                 route.where,
-                f"{hop.host} stands in /etc/hosts, and smtp_host_lookup is {facts.value('smtp_host_lookup')}",
+                f"{hop.host} is in /etc/hosts, but smtp_host_lookup is {facts.value('smtp_host_lookup')}",
                 remedies.assign(facts, ("smtp_host_lookup", "dns, native")),
                 hop.servers,
             )
@@ -122,7 +122,7 @@ def _single_label(facts: Facts) -> Iterator[Fault]:
 
 
 def provider_of(host: str) -> tuple[str, Provider] | None:
-    """The provider whose relay this is."""
+    """Return name and description of the provider to which a relay belongs."""
     for name, provider in PROVIDERS.items():
         prefix, region, suffix = provider.host.partition("{region}")
         exact = not region and host.lower() == provider.host
@@ -132,7 +132,7 @@ def provider_of(host: str) -> tuple[str, Provider] | None:
 
 
 def wrong_provider_port(host: str, port: int | None) -> tuple[str, int] | None:
-    """(why, right port) if the provider documents no such port."""
+    """Return (reason, documented port) if the provider does not document this port."""
     found = provider_of(host)
     if found is None:
         return None
@@ -161,13 +161,15 @@ def _no_relay(facts: Facts) -> Iterator[Fault]:
     if facts.login_tables and facts.sends_by_login and not facts.routes and not lost:
         yield Fault(
             facts.where("relayhost"),
-            "is empty, and smtp_sasl_password_maps has a login",
+            "is empty, although smtp_sasl_password_maps is set",
             remedies.assign(facts, ("relayhost", "[smtp.example.net]:587")),
         )
 
 
 E, W = Severity.ERROR, Severity.WARNING
-_FATAL = "smtp(8) ends with a fatal error: mail stays in the queue, and no log line about it has a status or a reason."
+_FATAL = (
+    "smtp(8) ends with a fatal error: mail stays in the queue, and no log line shows a status or a reason."
+)
 
 RULES: tuple[Rule[HostFacts], ...] = (
     Rule(id="relayhost-bracket-unbalanced", severity=E, check=partial(_slipped, kind="bracket"), why=_FATAL),
@@ -183,26 +185,26 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="relayhost-with-login",
         severity=E,
         check=partial(_slipped, kind="login"),
-        why=f"{_FATAL} And every user of the host can read it.",
+        why=f"{_FATAL} Every user of the host can read the login.",
     ),
     Rule(id="relayhost-no-host", severity=E, check=partial(_slipped, kind="host"), why=_FATAL),
     Rule(
         id="relayhost-without-brackets",
         severity=W,
         check=_without_brackets,
-        why="Without brackets Postfix asks for the MX hosts of the name: mail goes to servers that know no login, and bounces.",
+        why="Without brackets, Postfix sends to the MX hosts of the name: those servers do not accept logins, and mail bounces.",
     ),
     Rule(
         id="relayhost-port-name-unknown",
         severity=E,
         check=_unknown_port_name,
-        why=f"{_FATAL} The name is in no table that smtp(8) reads.",
+        why=f"{_FATAL} smtp(8) finds the name in none of its tables.",
     ),
     Rule(
         id="relayhost-is-this-host",
         severity=E,
         check=_this_host,
-        why="Mail loops back to this host, and stays in the queue.",
+        why="Mail loops back to this host and stays in the queue.",
     ),
     Rule(
         id="relayhost-address-family",
@@ -214,24 +216,24 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="relayhost-only-in-hosts-file",
         severity=W,
         check=_only_in_hosts_file,
-        why="smtp(8) asks DNS alone and passes /etc/hosts over: the name is not found, or another address is.",
+        why="smtp(8) queries DNS and ignores /etc/hosts: it does not find the name, or it finds another address.",
     ),
     Rule(
         id="relayhost-without-domain",
         severity=W,
         check=_single_label,
-        why="smtp(8) looks names up as they are, without the resolver's search list: the name is not found.",
+        why="smtp(8) does not use the resolver's search list: it does not find the name.",
     ),
     Rule(
         id="relayhost-provider-port",
         severity=W,
         check=_provider_port,
-        why="Connections to a port that nobody serves time out.",
+        why="Connections to a port without a service time out.",
     ),
     Rule(
         id="relayhost-missing",
         severity=E,
         check=_no_relay,
-        why="Mail goes to the MX hosts of its recipients directly, past the relay.",
+        why="Mail bypasses the relay and goes to the MX hosts of its recipients.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Rules about where mail goes: what stays here by mistake, and what goes past the relay."""
+"""Rules about routing: mail that stays on this host by mistake, and mail that bypasses the relay."""
 
 import re
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def _unknown_transport(facts: Facts) -> Iterator[Fault]:
         if transport and transport not in known:
             yield Fault(
                 place,
-                f'has the transport "{transport}", which is no service of master.cf',
+                f'has the transport "{transport}", which is not a service of master.cf',
                 remedies.edit(facts, "correct the name, or add the service to master.cf"),
             )
 
@@ -109,7 +109,7 @@ def _past_the_relay(facts: Facts) -> Iterator[Fault]:
                 shown = f"goes to {hop}" if hop else "has no next hop"
                 yield Fault(
                     f"{table.reference.path}:{entry.number}: *",
-                    f"takes all mail and {shown}, and relayhost is {facts.value('relayhost')}",
+                    f"takes all mail and {shown}, although relayhost is {facts.value('relayhost')}",
                     f"remove the line, then {remedies.postmap(facts, table)}",
                     named_servers(hop, *relays),
                 )
@@ -139,7 +139,7 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="mydestination-swallows-domain",
         severity=W,
         check=_swallowed_domain,
-        why="Mail for that domain never leaves: it is delivered on this host, or bounces as unknown user.",
+        why="Mail for that domain stays on this host: it is delivered here, or bounces (unknown user).",
     ),
     Rule(
         id="transport-unknown",
@@ -151,25 +151,25 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="default-transport-dead-end",
         severity=E,
         check=_dead_end,
-        why="All mail for other hosts bounces or disappears, as some cloud images have it.",
+        why="All mail for other hosts bounces or is discarded. Some cloud images are configured so.",
     ),
     Rule(
         id="transport-deferred",
         severity=E,
         check=_deferred,
-        why="All of this transport's mail stays in the queue (deferred transport).",
+        why="All mail of this transport stays in the queue (deferred transport).",
     ),
     Rule(
         id="relayhost-overruled",
         severity=W,
         check=_past_the_relay,
-        why="Mail goes past the relay, to a server that knows no login, or to the recipients' MX hosts.",
+        why="Mail bypasses the relay: it goes to a server without a login, or to the MX hosts of its recipients.",
     ),
     Rule(
         id="soft-bounce",
         severity=W,
         check=_soft_bounce,
-        why="Permanent failures are kept in the queue and tried again for days.",
+        why="Mail with permanent failures stays in the queue and is retried for days.",
     ),
     Rule(
         id="mailbox-limit-below-message-limit",

@@ -1,4 +1,4 @@
-"""Rules about the SMTP client's logins: parameters, plug-ins, and how they go together with TLS."""
+"""Rules about the SMTP client's logins: parameters, plug-ins, and their combination with TLS."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ _PLAINTEXT = {"plain", "login", "xoauth2", "oauthbearer"}
 
 
 def login_routes(facts: Facts) -> Iterator[Route]:
-    """Where a password is sent, or should be: to other hosts, if the client logs in."""
+    """Yield the routes to other hosts on which the client is configured to log in."""
     if facts.sends_by_login:
         yield from (
             route for route, hop in parsed(facts.relay_routes) if route.login and not hop.on_this_host
@@ -41,7 +41,7 @@ def login_routes(facts: Facts) -> Iterator[Route]:
 
 
 def _mechanisms(facts: Facts) -> list[str]:
-    """The names in smtp_sasl_mechanism_filter, of which PLAIN and LOGIN stand for an empty one."""
+    """Return the mechanisms in smtp_sasl_mechanism_filter; PLAIN and LOGIN if it names none."""
     words = [word.lower() for word in facts.words("smtp_sasl_mechanism_filter")]
     named = [word for word in words if word[0] != "!" and ":" not in word and "/" not in word]
     return named or ["plain", "login"]
@@ -58,12 +58,14 @@ def _no_passwords(facts: Facts) -> Iterator[Fault]:
 
 
 def _switched_off(facts: Facts) -> Iterator[Fault]:
-    # Settings without a login leave a former table where it is.
-    meant = "smtp_sasl_auth_enable" in facts.managed or facts.value("smtp_sasl_auth_enable").lower() != "no"
-    if not meant and facts.login_tables and facts.relay_routes:
+    # Settings without a login do not remove an old table.
+    intended = (
+        "smtp_sasl_auth_enable" in facts.managed or facts.value("smtp_sasl_auth_enable").lower() != "no"
+    )
+    if not intended and facts.login_tables and facts.relay_routes:
         yield Fault(
             facts.where("smtp_sasl_auth_enable"),
-            "is no, and smtp_sasl_password_maps is set",
+            "is no, although smtp_sasl_password_maps is set",
             remedies.assign(facts, ("smtp_sasl_auth_enable", "yes")),
         )
 
@@ -108,7 +110,7 @@ def _unknown_mechanism(facts: Facts) -> Iterator[Fault]:
     if wrong and facts.sends_by_login:
         yield Fault(
             facts.where("smtp_sasl_mechanism_filter"),
-            f'has "{wrong[0]}", which is no mechanism',
+            f'has "{wrong[0]}", which is not a mechanism',
             remedies.assign(facts, ("smtp_sasl_mechanism_filter", "plain, login")),
         )
 
@@ -139,7 +141,7 @@ def _without_tls(facts: Facts) -> Iterator[Fault]:
         if word in {"", "none"} and not wrapped and route.next_hop not in facts.clear_on_purpose:
             yield Fault(
                 facts.where("smtp_tls_security_level"),
-                f"is {word or 'empty'}, and {route.next_hop} wants a login",
+                f"is {word or 'empty'}, and {route.next_hop} requires a login",
                 remedies.assign(facts, ("smtp_tls_security_level", "encrypt")),
                 named_servers(route.next_hop),
             )
@@ -152,7 +154,7 @@ def _in_clear(facts: Facts) -> Iterator[Fault]:
         if level_for(facts, route) in {"may", "dane"} and plain and not wrapped:
             yield Fault(
                 facts.where("smtp_tls_security_level"),
-                f"is {level_for(facts, route)}, and {route.next_hop} gets a login",
+                f"is {level_for(facts, route)}, and Postfix logs in to {route.next_hop}",
                 remedies.assign(facts, ("smtp_tls_security_level", "encrypt")),
                 named_servers(route.next_hop),
             )
@@ -167,7 +169,7 @@ def _unlogged(facts: Facts) -> Iterator[Fault]:
 
 
 E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
-_NO_LOGIN = "No login takes place, and the relay answers 530: Postfix bounces that, and the mail is lost."
+_NO_LOGIN = "Postfix does not log in, and the relay answers 530: the mail bounces and is lost."
 
 RULES: tuple[Rule[HostFacts], ...] = (
     Rule(
@@ -187,7 +189,7 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="sasl-forbids-plain",
         severity=E,
         check=_no_plaintext,
-        why="Nearly every relay offers PLAIN and LOGIN alone, and then no mechanism is left: all mail is deferred.",
+        why="Most relays offer only PLAIN and LOGIN, so no mechanism is left: all mail is deferred.",
     ),
     Rule(
         id="sasl-option-unknown",
@@ -199,19 +201,19 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="sasl-mechanism-unknown",
         severity=W,
         check=_unknown_mechanism,
-        why="What the filter does not name is not used: no mechanism may be left.",
+        why="Postfix uses only mechanisms in the filter: possibly none is left.",
     ),
     Rule(
         id="sasl-type-not-for-clients",
         severity=E,
         check=_wrong_type,
-        why="smtp(8) ends with a fatal error (dovecot is for servers), and mail stays in the queue.",
+        why="smtp(8) ends with a fatal error, and mail stays in the queue. Type dovecot works for servers only.",
     ),
     Rule(
         id="sasl-hard-bounce",
         severity=W,
         check=_hard_bounce,
-        why="A refused login bounces mail instead of keeping it: one wrong password loses all mail.",
+        why="After a refused login mail bounces instead of staying in the queue: one wrong password loses all mail.",
     ),
     Rule(
         id="password-without-tls",
@@ -223,12 +225,12 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="password-in-clear",
         severity=W,
         check=_in_clear,
-        why="If STARTTLS is missing or taken out on the way, Postfix sends the password unencrypted, and the log shows success.",
+        why="If STARTTLS is missing or removed in transit, Postfix sends the password unencrypted, and the log shows success.",
     ),
     Rule(
         id="tls-unlogged",
         severity=N,
         check=_unlogged,
-        why="The log does not tell whether a password went out encrypted.",
+        why="The log does not show whether a password was sent encrypted.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Rules about Postward's settings: what is well-formed, and still will not work or not be meant."""
+"""Rules about Postward's settings that are well-formed, but will not work or are probably a mistake."""
 
 import difflib
 import re
@@ -8,20 +8,20 @@ from typing import NamedTuple
 from postward.config.lint import remedies
 from postward.config.lint.facts import FileFacts, HostFacts
 from postward.config.lint.finding import Fault, Rule, Severity
-from postward.config.lint.main_cf import WORDS_TOO
+from postward.config.lint.main_cf import FREE_VALUES
 from postward.config.lint.relayhost import provider_of, wrong_provider_port
 from postward.config.settings import Settings
 
 
 class Case(NamedTuple):
-    """Settings, and the host that they are for."""
+    """Settings, and the facts of their host."""
 
     settings: Settings
     facts: HostFacts
     source: str = ""
 
 
-# Providers that take mail of the login's own address alone, and those whose login is an address.
+# Providers that accept only mail from the login's own address, and providers whose login is an address.
 _SENDER_IS_LOGIN = {"qq", "exmail", "163", "126", "aliyun-directmail"}
 _LOGIN_IS_ADDRESS = _SENDER_IS_LOGIN | {"gmail", "office365", "fastmail", "yandex", "mailgun", "mailgun-eu"}
 
@@ -63,13 +63,13 @@ def _login_of_provider(case: Case) -> Iterator[Fault]:
         if provider.username and relay.username != provider.username:
             yield Fault(
                 f"relay.{relay.name}.username",
-                f'is not "{provider.username}", which every customer of {name} writes',
+                f'is not "{provider.username}", which is the username of every customer of {name}',
                 f'write username = "{provider.username}"',
             )
         elif name in _LOGIN_IS_ADDRESS and "@" not in relay.username:
             yield Fault(
                 f"relay.{relay.name}.username",
-                f"is no mail address, and that is what {name} wants",
+                f"is not a mail address, which {name} requires",
                 "write the whole address, as in user@example.com",
             )
 
@@ -82,7 +82,7 @@ def _sender_of_provider(case: Case) -> Iterator[Fault]:
     if name in _SENDER_IS_LOGIN and relay.username and not rewrites and not rewritten:
         yield Fault(
             "host.rewrite_sender",
-            f"is not the login of {relay.name}, and {name} takes mail from no other sender",
+            f"is not the login of {relay.name}, and {name} accepts mail from no other sender",
             f'write rewrite_sender = "{relay.username}"',
         )
 
@@ -112,7 +112,7 @@ def _password_file_missing(case: Case) -> Iterator[Fault]:
         if known and (not known.exists or known.directory):
             yield Fault(
                 f"relay.{relay.name}.password_file",
-                f"is {relay.password_file}, which {'is a folder' if known.directory else 'does not exist'}",
+                f"is {relay.password_file}, which {'is a directory' if known.directory else 'does not exist'}",
                 f"install -m 0600 /dev/null {relay.password_file}, and write the password into it",
             )
 
@@ -155,14 +155,14 @@ def _map_type(case: Case) -> Iterator[Fault]:
 def _main_cf_value(case: Case) -> Iterator[Fault]:
     for name, value in case.settings.main_cf.items():
         default = case.facts.defaults.get(name, "")
-        if WORDS_TOO.fullmatch(name) or "$" in value:
+        if FREE_VALUES.fullmatch(name) or "$" in value:
             continue
         if default in {"yes", "no"} and value.lower() not in {"yes", "no"}:
-            yield Fault(f"main_cf.{name}", f'is "{value}"; Postfix knows yes and no', "write true or false")
+            yield Fault(f"main_cf.{name}", f'is "{value}"; a boolean is yes or no', "write true or false")
         elif default.isdecimal() and not re.fullmatch(r"[+-]?\d+", value):
-            yield Fault(f"main_cf.{name}", f'is "{value}"; a number is digits alone', "write a number")
+            yield Fault(f"main_cf.{name}", f'is "{value}"; a number consists of digits', "write a number")
         elif re.fullmatch(r"\d+[smhdw]", default) and not re.fullmatch(r"\d+[smhdw]?", value):
-            yield Fault(f"main_cf.{name}", f'is "{value}", which is no time', 'write it as in "5m"')
+            yield Fault(f"main_cf.{name}", f'is "{value}", which is not a time', 'write it as in "5m"')
 
 
 def _main_cf_name(case: Case) -> Iterator[Fault]:
@@ -175,7 +175,7 @@ def _main_cf_name(case: Case) -> Iterator[Fault]:
         close = difflib.get_close_matches(name, case.facts.defaults, 1, 0.8)
         yield Fault(
             f"main_cf.{name}",
-            "is no parameter of this Postfix",
+            "is not a parameter of this Postfix",
             f"write {close[0]}" if close else "remove it, or correct its name",
         )
 
@@ -186,8 +186,8 @@ def _ses_login(case: Case) -> Iterator[Fault]:
         if name == "ses" and relay.username and not re.fullmatch(r"[A-Z0-9]{16,}", relay.username):
             yield Fault(
                 f"relay.{relay.name}.username",
-                "is no SMTP login of SES, which is capitals and digits",
-                "make SMTP credentials in the SES console of the same region, and write their user name",
+                "is not an SMTP login of SES, which consists of capitals and digits",
+                "create SMTP credentials in the SES console of the same region, and write their user name",
             )
 
 
@@ -198,13 +198,13 @@ RULES: tuple[Rule[Case], ...] = (
         id="settings-sender-domain",
         severity=W,
         check=_sender_domain,
-        why="Relays take mail of domains that are set up with them, and receivers check that the domain fits.",
+        why="Relays accept mail of domains that are registered with them, and receivers check that the domain matches.",
     ),
     Rule(
         id="settings-provider-port",
         severity=W,
         check=_port_of_provider,
-        why="Connections to a port that nobody serves time out.",
+        why="Connections to a port without a service time out.",
     ),
     Rule(
         id="settings-provider-login",
@@ -222,19 +222,19 @@ RULES: tuple[Rule[Case], ...] = (
         id="settings-provider-sender",
         severity=W,
         check=_sender_of_provider,
-        why="The relay refuses any sender but its login (501 or 553), and Postfix bounces that.",
+        why="The relay refuses every other sender (501 or 553), and Postfix bounces the mail.",
     ),
     Rule(
         id="settings-probe-stays-here",
         severity=W,
         check=_probe_stays_here,
-        why="A probe that is delivered here, or past the relay, proves nothing.",
+        why="A probe that does not go through the relay does not test it.",
     ),
     Rule(
         id="settings-password-file-missing",
         severity=E,
         check=_password_file_missing,
-        why="Nothing can be applied without the password.",
+        why="Postward cannot apply the settings without the password.",
     ),
     Rule(
         id="settings-password-readable",
@@ -252,7 +252,7 @@ RULES: tuple[Rule[Case], ...] = (
         id="settings-map-type",
         severity=E,
         check=_map_type,
-        why="The tables cannot be built, and nothing can be applied.",
+        why="The tables cannot be built, and Postward cannot apply the settings.",
     ),
     Rule(
         id="settings-main-cf-value",
@@ -264,6 +264,6 @@ RULES: tuple[Rule[Case], ...] = (
         id="settings-main-cf-name",
         severity=W,
         check=_main_cf_name,
-        why="Nothing can be applied: this Postfix does not know the name.",
+        why="Postward cannot apply the settings: this Postfix does not know the name.",
     ),
 )

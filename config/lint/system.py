@@ -1,4 +1,4 @@
-"""Rules about the files around Postfix: its chroot, its folders and their owners, the disk of the queue."""
+"""Rules about the files around Postfix: its chroot, directories and their owners, the disk of the queue."""
 
 from collections.abc import Iterator
 
@@ -51,13 +51,13 @@ def _no_hosts(facts: Facts) -> Iterator[Fault]:
         if hop.host.lower() in facts.hosts and facts.chrooted.get("hosts") in {"missing", "differs"}:
             yield Fault(
                 f"{facts.value('queue_directory')}/etc/hosts",
-                f"is {_state(facts.chrooted['hosts'])}, and {hop.host} ({route.next_hop}) stands in /etc/hosts",
+                f"is {_state(facts.chrooted['hosts'])}, and {hop.host} ({route.next_hop}) is in /etc/hosts",
                 _copy(facts, "hosts"),
             )
 
 
-def _state(word: str) -> str:
-    return {"missing": "missing", "differs": "not the same as /etc/hosts"}[word]
+def _state(comparison: str) -> str:
+    return {"missing": "missing", "differs": "not the same as /etc/hosts"}[comparison]
 
 
 def _writable(facts: Facts) -> Iterator[Fault]:
@@ -69,27 +69,27 @@ def _writable(facts: Facts) -> Iterator[Fault]:
             yield Fault(path, shown, f"chown root:root {path} && chmod go-w {path}")
 
 
-def _queue_folder(facts: Facts, name: str) -> FileFacts | None:
+def _queue_subdirectory(facts: Facts, name: str) -> FileFacts | None:
     return facts.files.get(f"{facts.value('queue_directory')}/{name}".rstrip("/"))
 
 
 def _no_queue(facts: Facts) -> Iterator[Fault]:
-    known = _queue_folder(facts, "")
+    known = _queue_subdirectory(facts, "")
     if known and not known.exists:
         yield Fault(
             facts.where("queue_directory"),
             f"is {facts.value('queue_directory')}, which does not exist",
-            remedies.edit(facts, "correct it, or make the folder", "check"),
+            remedies.edit(facts, "correct it, or create the directory", "check"),
         )
 
 
 def _queue_owner(facts: Facts) -> Iterator[Fault]:
     repair = remedies.postfix(facts, "set-permissions")
     for name in ("incoming", "active", "deferred", "maildrop"):
-        known = _queue_folder(facts, name)
+        known = _queue_subdirectory(facts, name)
         if known and known.exists and facts.mail_uid is not None and known.owner != facts.mail_uid:
             yield Fault(f"{facts.value('queue_directory')}/{name}", f"is owned by uid {known.owner}", repair)
-    known = _queue_folder(facts, "maildrop")
+    known = _queue_subdirectory(facts, "maildrop")
     if known and known.exists and facts.setgid_gid is not None and known.group != facts.setgid_gid:
         yield Fault(f"{facts.value('queue_directory')}/maildrop", f"has the group {known.group}", repair)
 
@@ -122,7 +122,7 @@ def _disk_full(facts: Facts) -> Iterator[Fault]:
     if facts.disk.free < needed:
         yield Fault(
             queue,
-            f"has {facts.disk.free} bytes free, and Postfix wants {needed} (1.5 × message_size_limit, queue_minfree)",
+            f"has {facts.disk.free} bytes free, and Postfix requires {needed} (1.5 × message_size_limit, queue_minfree)",
             f"free space there (du -xh {queue} | sort -h | tail), or lower message_size_limit",
         )
     elif facts.disk.free * 50 < facts.disk.size:
@@ -153,7 +153,7 @@ def _log_prefix(facts: Facts) -> Iterator[Fault]:
 
 
 E, W = Severity.ERROR, Severity.WARNING
-_DNS = "The relay's name cannot be resolved (Host not found, try again), and all mail is deferred, although the host resolves it."
+_DNS = "smtp(8) cannot resolve the relay's name (Host not found, try again), although the host can: all mail is deferred."
 
 RULES: tuple[Rule[HostFacts], ...] = (
     Rule(id="chroot-without-resolver", severity=E, check=_no_resolver, why=_DNS),
@@ -163,43 +163,43 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="config-writable",
         severity=E,
         check=_writable,
-        why="Who can write it runs programs as root; and Postfix skips a dynamicmaps.cf that is not root's alone.",
+        why="Users who can write it can run programs as root. Postfix skips a dynamicmaps.cf that others than root can write.",
     ),
     Rule(id="queue-directory-missing", severity=E, check=_no_queue, why="Postfix does not start."),
     Rule(
         id="queue-owner",
         severity=E,
         check=_queue_owner,
-        why="Postfix cannot open its queue (Permission denied), or cron's mail does not get in.",
+        why="Postfix cannot open its queue (Permission denied), or users cannot submit mail.",
     ),
     Rule(
         id="data-directory-owner",
         severity=E,
         check=_data_owner,
-        why="tlsmgr(8) ends with a fatal error, and with it every TLS session.",
+        why="tlsmgr(8) ends with a fatal error, and every TLS session fails.",
     ),
     Rule(
         id="postdrop-not-setgid",
         severity=E,
         check=_postdrop,
-        why="Only root can submit mail by sendmail; others wait for ever (Permission denied).",
+        why="Only root can submit mail by sendmail; it hangs for other users (Permission denied).",
     ),
     Rule(
         id="queue-disk-full",
         severity=E,
         check=_disk_full,
-        why="Postfix accepts no mail (452 Insufficient system storage), or soon will not.",
+        why="Postfix accepts no mail now or soon (452 Insufficient system storage).",
     ),
     Rule(
         id="queue-inodes-used-up",
         severity=E,
         check=_inodes,
-        why="No mail can be written, and sendmail and postqueue hang.",
+        why="Postfix cannot write mail, and sendmail and postqueue hang.",
     ),
     Rule(
         id="maillog-file-outside-prefixes",
         severity=E,
         check=_log_prefix,
-        why="Every Postfix command fails, also sendmail and postfix stop.",
+        why="Every Postfix command fails, including sendmail and postfix stop.",
     ),
 )

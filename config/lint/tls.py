@@ -12,7 +12,7 @@ from postward.config.lint.relayhost import parsed
 
 Facts = HostFacts
 
-# smtp_tls_security_level (postconf(5)); those from "encrypt" on demand TLS, the last two a valid certificate.
+# smtp_tls_security_level (postconf(5)). From "encrypt" on they demand TLS, the last two also a valid certificate.
 LEVELS = ("none", "may", "dane", "encrypt", "dane-only", "fingerprint", "verify", "secure")
 _WEAK = {"", "none", "may", "dane"}
 _VERIFIED = {"verify", "secure"}
@@ -21,7 +21,7 @@ _GRADES = {"", "null", "export", "low", "medium", "high"}
 
 
 def level(facts: Facts, service: str = "") -> str:
-    """The security level in effect, smtp_use_tls and smtp_enforce_tls included."""
+    """Return the security level in force; smtp_use_tls and smtp_enforce_tls count."""
     set_level = facts.value("smtp_tls_security_level", service).lower()
     if set_level or "smtp_tls_security_level" in facts.explicit:
         return set_level
@@ -31,7 +31,7 @@ def level(facts: Facts, service: str = "") -> str:
 
 
 def policies(facts: Facts) -> Iterator[tuple[str, str, str]]:
-    """(place, key, level) of the TLS policy tables."""
+    """Yield (place, key, level) of the TLS policy tables."""
     for table in facts.table_of("smtp_tls_policy_maps"):
         for entry in table.entries or ():
             word = ((entry.value or "").split() or [""])[0]
@@ -39,9 +39,9 @@ def policies(facts: Facts) -> Iterator[tuple[str, str, str]]:
 
 
 def level_for(facts: Facts, route: Route) -> str:
-    """The security level for a next hop, its policy included."""
-    own = [word for _, key, word in policies(facts) if key.lower() == route.next_hop.lower()]
-    return own[0] if own else level(facts, route.service)
+    """Return the security level for a next hop, from its policy if it has one."""
+    policy = [named for _, key, named in policies(facts) if key.lower() == route.next_hop.lower()]
+    return policy[0] if policy else level(facts, route.service)
 
 
 def _wrapped(facts: Facts) -> Iterator[tuple[Route, NextHop, bool]]:
@@ -51,7 +51,7 @@ def _wrapped(facts: Facts) -> Iterator[tuple[Route, NextHop, bool]]:
 
 
 def _setting(facts: Facts, route: Route, name: str) -> str:
-    """Where a service's parameter is set: in master.cf, or else in main.cf."""
+    """Return the place that sets a service's parameter: master.cf, or else main.cf."""
     if f"{route.service}/unix/{name}" in facts.master.overrides:
         return f"{facts.master_where(f'{route.service}/unix')} -o {name}"
     return facts.where(name)
@@ -109,7 +109,7 @@ def _implicit_port_without_wrapper(facts: Facts) -> Iterator[Fault]:
         if not wrapped and hop.implicit_tls:
             yield Fault(
                 route.where,
-                f"is {route.next_hop}, a port for TLS from the first byte, and smtp_tls_wrappermode is no",
+                f"is {route.next_hop}, a port for implicit TLS, and smtp_tls_wrappermode is no",
                 remedies.assign(
                     facts, ("smtp_tls_wrappermode", "yes"), ("smtp_tls_security_level", "encrypt")
                 ),
@@ -125,7 +125,7 @@ def _unknown_level(facts: Facts) -> Iterator[Fault]:
 
 
 def _rewrite(facts: Facts, place: str, value: str) -> str:
-    """Another value, at a place of `_everywhere`."""
+    """Write another value at a place of `_everywhere`."""
     name = place.rpartition(": ")[2]
     if " -o " in name:
         return remedies.edit(facts, f'write "{value}"')
@@ -133,7 +133,7 @@ def _rewrite(facts: Facts, place: str, value: str) -> str:
 
 
 def _everywhere(facts: Facts, *names: str) -> Iterator[tuple[str, str]]:
-    """(place, value) in main.cf and master.cf."""
+    """Yield (place, value) of parameters in main.cf and master.cf."""
     for name in names:
         if name in facts.explicit:
             yield facts.where(name), facts.value(name)
@@ -144,11 +144,11 @@ def _everywhere(facts: Facts, *names: str) -> Iterator[tuple[str, str]]:
 
 
 def _unknown_policy(facts: Facts) -> Iterator[Fault]:
-    for place, next_hop, word in policies(facts):
-        if word not in LEVELS:
+    for place, next_hop, policy_level in policies(facts):
+        if policy_level not in LEVELS:
             right = f"write one of: {', '.join(LEVELS)}; then postmap the file"
             yield Fault(
-                place, f'has the level "{word}"', remedies.edit(facts, right), named_servers(next_hop)
+                place, f'has the level "{policy_level}"', remedies.edit(facts, right), named_servers(next_hop)
             )
 
 
@@ -216,7 +216,7 @@ def _ca_file_empty(facts: Facts) -> Iterator[Fault]:
     value = facts.value("smtp_tls_CAfile")
     known = facts.files.get(value)
     if value and known and known.exists and (known.directory or known.certificates is False):
-        what = "a folder" if known.directory else "without any certificate"
+        what = "a directory" if known.directory else "without any certificate"
         yield Fault(
             facts.where("smtp_tls_CAfile"),
             f"is {value}, which is {what}",
@@ -271,25 +271,25 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="wrappermode-on-starttls-port",
         severity=E,
         check=_wrapper_on_starttls_port,
-        why="Postfix begins with TLS, the relay with a greeting in clear text: no mail leaves (wrong version number, Cannot start TLS).",
+        why="Postfix expects TLS, and the relay greets in clear text: no mail leaves (wrong version number, Cannot start TLS).",
     ),
     Rule(
         id="wrappermode-on-other-route",
         severity=E,
         check=_wrapper_on_other_route,
-        why="smtp_tls_wrappermode holds for every destination of a service: mail on this route stays in the queue.",
+        why="smtp_tls_wrappermode applies to every destination of a service: mail on this route stays in the queue.",
     ),
     Rule(
         id="wrappermode-without-encryption",
         severity=E,
         check=_wrapper_without_level,
-        why="Postfix does not even connect unless the level is encrypt or stronger (server unavailable or unable to receive mail).",
+        why="Postfix connects only if the level is encrypt or stronger (server unavailable or unable to receive mail).",
     ),
     Rule(
         id="implicit-tls-port-without-wrappermode",
         severity=E,
         check=_implicit_port_without_wrapper,
-        why="Postfix waits for a greeting, the relay for TLS, until the time is over: no mail leaves.",
+        why="Postfix waits for a greeting, and the relay for TLS, until a timeout: no mail leaves.",
     ),
     Rule(
         id="tls-level-unknown",
@@ -325,13 +325,13 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="ca-file-missing",
         severity=E,
         check=_ca_file_missing,
-        why="Postfix switches TLS off: mail is deferred, or at level may sent without TLS or login.",
+        why="Postfix switches TLS off: mail is deferred, or, at level may, sent without TLS or login.",
     ),
     Rule(
         id="ca-file-without-certificate",
         severity=E,
         check=_ca_file_empty,
-        why="Postfix switches TLS off: mail is deferred, or at level may sent without TLS or login.",
+        why="Postfix switches TLS off: mail is deferred, or, at level may, sent without TLS or login.",
     ),
     Rule(
         id="ca-path-missing",
@@ -343,7 +343,7 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="ca-path-outside-chroot",
         severity=E,
         check=_ca_path_outside_chroot,
-        why="Postfix reads that folder after the chroot: no certificate can be verified.",
+        why="Postfix reads that directory after it enters the chroot: no certificate can be verified.",
     ),
     Rule(
         id="tls-client-certificate-missing",

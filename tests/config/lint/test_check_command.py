@@ -43,7 +43,7 @@ def test_findings_are_told_and_end_with_3(host: Host, tmp_path: Path) -> None:
     assert (
         "error   wrappermode-on-starttls-port\n"
         f"  {host.etc}/main.cf:{line}: smtp_tls_wrappermode is yes, and [smtp.relay.test]:587 greets in clear text and offers STARTTLS\n"
-        "  why:  Postfix begins with TLS, the relay with a greeting in clear text: no mail leaves "
+        "  why:  Postfix expects TLS, and the relay greets in clear text: no mail leaves "
         "(wrong version number, Cannot start TLS).\n"
         "  remedy: postward apply\n"
     ) in done.stdout
