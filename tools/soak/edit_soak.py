@@ -48,7 +48,7 @@ class EditSoak:
             folder, self.relay, self.postfix, password=_PASSWORDS[0], enforce_interval=5
         )
         text = self._settings.read_text()
-        self._settings.write_text(text.replace("[enforce]\n", "[enforce]\nmost_repairs_an_hour = 3600\n"))
+        self._settings.write_text(text.replace("[enforce]\n", "[enforce]\nmax_repairs_per_hour = 3600\n"))
         self.agent = AgentProcess(self._settings, "--enforce")
         self.agent.ready_timeout = _DEADLINE
         self.agent.start()
