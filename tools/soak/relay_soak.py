@@ -232,7 +232,7 @@ class RelaySoak:
         self._said = (
             f"incidents: {[(row['symptom'], row['place'], row['evidence'][-1:]) for row in going_on]}"
         )
-        return status == 200 and all(row["effect"] in {"note", "refused"} for row in going_on)
+        return status == 200 and all(row["effect"] in {"note", "rejected"} for row in going_on)
 
     def _all_is_counted(self) -> bool:
         shown = self._scrape()
