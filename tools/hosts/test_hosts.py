@@ -122,7 +122,9 @@ def test_a_bad_settings_file_leaves_the_old_settings(installed: Installed) -> No
     (status,) = installed.show("postward.service", "StatusText")
     assert "NOT in force" in status
     assert "probe.interval_seconds" in status
-    assert "the former ones stay" in installed.host.run("journalctl", "--no-pager", "-u", "postward")
+    assert "the former settings stay in force" in installed.host.run(
+        "journalctl", "--no-pager", "-u", "postward"
+    )
     before = installed.probed()
     installed.await_metric(before + 1, "postward_probes_total", "outcome=accepted")
     installed.edit('interval_seconds = "often"', "interval_seconds = 4")
