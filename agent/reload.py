@@ -15,7 +15,7 @@ from typing import Any
 
 from postward.agent.logs.watcher import Watcher, wake_up
 from postward.agent.parts import Gauges, Part
-from postward.agent.systemd import set_status
+from postward.agent.systemd import SETTINGS_REFUSED, set_status
 from postward.config.errors import SettingsError
 from postward.config.settings import Settings, load_settings
 
@@ -134,7 +134,7 @@ class SettingsReloader(Part):
     def _show_status(self) -> None:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
         if self.problem:
-            set_status(f"{self._path} is NOT in force, but the settings of {at}: {self.problem}")
+            set_status(f"{self._path} is {SETTINGS_REFUSED}, but the settings of {at}: {self.problem}")
         else:
             set_status(f"settings of {at} are in force")
 

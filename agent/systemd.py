@@ -30,6 +30,10 @@ def notify(*assignments: str) -> None:
         return
 
 
+# Part of the agent's status while it refuses the settings file; `postward doctor` looks for it.
+SETTINGS_REFUSED = "NOT in force"
+
+
 def set_status(text: str) -> None:
     """Set the status line of `systemctl status`."""
     notify(f"STATUS={' '.join(text.split())}")

@@ -3,10 +3,14 @@
 import asyncio
 import os
 import signal
+import socket
 from pathlib import Path
+
+import pytest
 
 from postward.agent.logs.watcher import Watcher
 from postward.agent.reload import SettingsReloader, race
+from postward.agent.systemd import SETTINGS_REFUSED
 from postward.config.settings import Settings, load_settings
 from tests.support.waiting import wait_for_async
 
@@ -145,6 +149,29 @@ def test_a_request_to_reload_is_answered_with_the_problem(tmp_path: Path) -> Non
         assert (await task).probe.interval_seconds == 7
 
     asyncio.run(run())
+
+
+def test_the_status_of_refused_settings_is_the_one_that_doctor_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`systemctl status` shows the token that `postward doctor` looks for, and drops it with good settings."""
+    path = _write(tmp_path / "postward.toml", _GOOD.format(seconds=5))
+    address = tmp_path / "notify"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(address))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(address))
+        systemd.settimeout(5)
+
+        async def run() -> None:
+            reloader = SettingsReloader(path, load_settings(path))
+            _write(path, _GOOD.format(seconds='"often"'))
+            await reloader.reload()
+            assert SETTINGS_REFUSED in systemd.recv(4096).decode()
+            _write(path, _GOOD.format(seconds=5))
+            await reloader.reload()
+            assert SETTINGS_REFUSED not in systemd.recv(4096).decode()
+
+        asyncio.run(run())
 
 
 def test_race_cancels_the_others() -> None:

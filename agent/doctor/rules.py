@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from postward.agent.doctor.system import AGENT, GROUPS, USER, SystemFacts
+from postward.agent.systemd import SETTINGS_REFUSED
 from postward.config.lint.finding import Fault, Finding, Rule, Severity
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
@@ -67,7 +68,7 @@ def _unit_disabled(facts: SystemFacts) -> Iterator[Fault]:
 
 def _settings_not_in_force(facts: SystemFacts) -> Iterator[Fault]:
     unit = (facts.units or {}).get(AGENT)
-    if unit and "NOT in force" in unit.status:
+    if unit and SETTINGS_REFUSED in unit.status:
         yield Fault(AGENT, unit.status, "postward check")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from postward.agent.doctor.rules import RULES, doctor_findings
 from postward.agent.doctor.system import AGENT, ENFORCER, Owned, SystemFacts, Unit, parse_unit
+from postward.agent.systemd import SETTINGS_REFUSED
 
 _RUNS = Unit(loaded=True, active="active", enabled=True, status="settings of today are in force")
 _HEALTHY = SystemFacts(
@@ -54,7 +55,7 @@ _BROKEN = {
     ),
     "service-disabled": (_agent(replace(_RUNS, enabled=False)), "systemctl enable postward.service"),
     "settings-not-in-force": (
-        _agent(replace(_RUNS, status="/etc/postward/postward.toml is NOT in force, but …")),
+        _agent(replace(_RUNS, status=f"/etc/postward/postward.toml is {SETTINGS_REFUSED}, but …")),
         "postward check",
     ),
     "user-missing": (replace(_HEALTHY, uid=None), "systemd-sysusers postward.conf"),
