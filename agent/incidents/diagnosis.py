@@ -27,6 +27,8 @@ _BY_SENDER: Final = ("sender_dependent_relayhost_maps", "sender_dependent_defaul
 _ROUTES: Final = (*_BY_SENDER, "transport_maps")
 _STAMP_RESOLUTION: Final = 1.0  # seconds
 _SAFE_VALUE: Final = re.compile(r"[A-Za-z0-9_.:/@+,\- ]{1,200}")
+# The reply of a server in a line: smtp/smtp_trouble.c, smtp/smtp_sasl_glue.c. What follows it may be forged.
+_REPLY: Final = re.compile(r" (?:said|refused to talk to me): .*", re.DOTALL)
 # What a remedy that can do harm does.
 _HARM: Final[Mapping[Changes, str]] = {
     Changes.OPENS: "lets more clients use this host",
@@ -90,7 +92,8 @@ def diagnose(
     facts = facts or HostFacts()
     evidence = HostEvidence(incident, facts, findings, open_symptoms, offer)
     confirmed = [candidate for candidate in symptom.candidates if evidence.confirms(candidate)]
-    causes = confirmed or evidence.without_ruled_out(symptom.candidates)
+    suggested = [candidate for candidate in symptom.candidates if evidence.suggests(candidate)]
+    causes = confirmed or suggested or evidence.without_ruled_out(symptom.candidates)
     alone = Certainty.CERTAIN if confirmed else Certainty.LIKELY
     certainty = alone if len(causes) == 1 else Certainty.AMBIGUOUS
     if certainty is not Certainty.CERTAIN:
@@ -225,6 +228,7 @@ class HostEvidence:
         self._by_rule: dict[str, list[Finding]] = {}
         for finding in findings:
             self._by_rule.setdefault(finding.id, []).append(finding)
+        self._own_lines = [_REPLY.sub("", line) for line in incident.evidence]
         self._server = incident.server.host.lower() if incident.server else ""
         self._open_symptoms = open_symptoms
         self._offer = offer or Offer()
@@ -243,7 +247,7 @@ class HostEvidence:
     def confirms(self, candidate: Candidate) -> bool:
         """Whether words of Postfix or a fact confirm a candidate."""
         return bool(
-            self._says(candidate.certain_by)
+            self._says(candidate.certain_by, self._own_lines)
             or self.finding(candidate)
             or any(symptom in self._open_symptoms for symptom in candidate.proving_symptoms)
             or (candidate.offer_proves is not None and candidate.offer_proves(self._offer))
@@ -257,22 +261,26 @@ class HostEvidence:
             )
         )
 
+    def suggests(self, candidate: Candidate) -> bool:
+        """Whether the words of a server name a candidate. They prove nothing: a stranger writes them."""
+        return self._says(candidate.certain_by, self._incident.evidence)
+
     def without_ruled_out(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Return the candidates that no fact rules out; all of them if every one is ruled out."""
         remaining = [
             candidate
             for candidate in candidates
             if not (
-                self._says(candidate.refuted_by)
+                self._says(candidate.refuted_by, self._incident.evidence)
                 or self._lint_rules_out(candidate)
                 or self._facts_rule_out(candidate)
             )
         ]
         return remaining or candidates
 
-    def _says(self, words: re.Pattern[str] | None) -> bool:
-        """Whether one of the incident's lines has these words."""
-        return words is not None and any(words.search(line) for line in self._incident.evidence)
+    @staticmethod
+    def _says(words: re.Pattern[str] | None, lines: Sequence[str]) -> bool:
+        return words is not None and any(words.search(line) for line in lines)
 
     def _first(self, rules: Collection[str]) -> Finding | None:
         findings = (finding for rule in rules for finding in self._by_rule.get(rule, ()))

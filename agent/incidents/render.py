@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 from postward.agent.incidents.model import CauseRow, IncidentRow
 
 Parts = list[tuple[str, str]]  # text, style
-Shown = IncidentRow  # its former name
 
 
 class EffectText(NamedTuple):

@@ -1,23 +1,26 @@
 """The catalogue against every log of a staged fault: the cause is named, and no other cause is ever certain."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from postward.agent.incidents import tracker
-from postward.agent.incidents.catalog.symptom import Offer, Resolution, Symptom
+from postward.agent.incidents.catalog.symptom import Candidate, Offer, Resolution, Symptom
 from postward.agent.incidents.catalog.table import ROWS, SYMPTOMS, of_delivery, of_line
 from postward.agent.incidents.diagnosis import diagnose
 from postward.agent.incidents.model import Certainty, Incident
 from postward.agent.incidents.remedies import fill_in
+from postward.agent.incidents.replay import read_logs
+from postward.agent.metrics.labels import RelayNames
 from postward.config.lint import HOST_RULES, SETTINGS_RULES
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.finding import Finding, Severity
 from postward.parsers import Cause
-from tools.incidents.traps import SYMPTOM_LOGS, TRAPS, diagnosed, judge, path_of, truths
+from tools.incidents.traps import NOW, SYMPTOM_LOGS, TRAPS, diagnosed, judge, path_of, truths
 
 TRUTHS = truths()
 CANDIDATES = [candidate for row in ROWS for candidate in row.candidates]
@@ -151,3 +154,56 @@ def test_remedies_name_the_package_of_the_distribution() -> None:
     )
     assert fill_in("{install_sasl}", HostFacts(distribution="alpine")).startswith("apk add cyrus-sasl")
     assert fill_in("{ca_file}", HostFacts(distribution="rhel")) == "/etc/pki/tls/certs/ca-bundle.crt"
+
+
+def certain_incidents() -> Iterator[tuple[str, Incident, Candidate]]:
+    """Yield each incident of a log whose lines alone make one cause certain, with that cause."""
+    for log in TRUTHS:
+        incidents = read_logs([path_of(log)], RelayNames(), NOW)
+        for incident in (*incidents.open, *incidents.closed):
+            diagnosis = diagnose(incident)
+            if diagnosis.certainty is Certainty.CERTAIN:
+                candidates = SYMPTOMS[incident.symptom].candidates
+                yield log, incident, next(one for one in candidates if one.id == diagnosis.causes[0].id)
+
+
+CERTAIN = list(certain_incidents())
+
+
+@pytest.mark.parametrize(("log", "incident", "candidate"), CERTAIN)
+def test_certainty_goes_with_the_words_that_name_the_cause(
+    log: str, incident: Incident, candidate: Candidate
+) -> None:
+    """Without the words of Postfix that name the cause, the same lines make it likely at most."""
+    words = candidate.certain_by
+    assert words is not None, log
+    evidence = [words.sub("something", line) for line in incident.evidence]
+
+    assert diagnose(replace(incident, evidence=evidence)).certainty is not Certainty.CERTAIN
+
+
+@pytest.mark.parametrize(("log", "incident", "candidate"), CERTAIN)
+def test_words_of_a_server_make_no_cause_certain(log: str, incident: Incident, candidate: Candidate) -> None:
+    """The same words in a reply are a stranger's."""
+    words = candidate.certain_by
+    assert words is not None, log
+    spoken = [match[0] for line in incident.evidence if (match := words.search(line))]
+    evidence = [
+        f"x x postfix/smtp[1]: A1: status=deferred (host h[192.0.2.1] said: 450 {text}" for text in spoken
+    ]
+
+    assert diagnose(replace(incident, evidence=evidence)).certainty is not Certainty.CERTAIN
+
+
+def test_harmful_remedies_are_withheld_under_doubt() -> None:
+    """A remedy that opens access, checks less or strands mail is shown only under a certain cause."""
+    for row in ROWS:
+        incident = Incident(row.id, "postfix", "x:25", "other", "", None, row.effect, 0.0, 0.0)
+        diagnosis = diagnose(incident)
+        assert diagnosis.certainty is not Certainty.CERTAIN
+        harmful = {one.id for one in row.candidates if one.changes.is_harmful}
+        shown = {cause.id: cause.remedy for cause in diagnosis.causes}
+        assert all(shown[name].startswith("none before the check") for name in harmful & shown.keys())
+        # None comes before a harmless one.
+        order = [cause.id in harmful for cause in diagnosis.causes]
+        assert order == sorted(order)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from postward.agent.incidents.catalog.symptom import (
     LOGIN_TABLE,
     Candidate,
+    Changes,
     Offer,
     Resolution,
     Symptom,
@@ -50,6 +51,7 @@ _KEY_MISMATCH = Candidate(
     setting="relay.host, relay.port, relay.username",
     parameter=LOGIN_TABLE,
     remedy="write the key exactly as in relayhost, then {postmap smtp_sasl_password_maps}",
+    changes=Changes.WRITES,
     check=(
         'postmap -q "$(postconf -hx relayhost)" "$(postconf -hx smtp_sasl_password_maps)" must print the '
         "login"
@@ -68,6 +70,7 @@ _AUTH_OFF = Candidate(
     setting="relay.username",
     parameter="smtp_sasl_auth_enable",
     remedy="{set smtp_sasl_auth_enable=yes}",
+    changes=Changes.WRITES,
     check="postconf -h smtp_sasl_auth_enable",
     lint_decides=("sasl-switched-off",),
 )
@@ -77,6 +80,7 @@ _TLS_OFF = Candidate(
     setting="relay.tls",
     parameter="smtp_tls_security_level",
     remedy="{set smtp_tls_security_level=encrypt}",
+    changes=Changes.WRITES,
     check="postconf -h smtp_tls_security_level",
     lint_decides=("password-without-tls",),
 )
@@ -86,6 +90,7 @@ _NULL_SENDER = Candidate(
     setting="relay.username",
     parameter=LOGIN_TABLE,
     remedy="add an entry for the next hop, then {postmap smtp_sasl_password_maps}",
+    changes=Changes.WRITES,
     check="is from=<> on the mail's qmgr line, and is smtp_sender_dependent_authentication = yes?",
     lint_decides=("password-missing-for-bounces",),
 )
@@ -97,6 +102,7 @@ _WRONG = Candidate(
     setting="relay.username, relay.password_file",
     parameter=LOGIN_TABLE,
     remedy="write the login from the relay into the settings, then {apply_login}",
+    changes=Changes.WRITES,
     check="does the login work on the relay's web site?",
 )
 _TEXT = Candidate(
@@ -108,6 +114,7 @@ _TEXT = Candidate(
         "write one `key user:password` per line, without quotes or comments, then "
         "{postmap smtp_sasl_password_maps}"
     ),
+    changes=Changes.WRITES,
     check="is the entry in the table's source exactly `key user:password`?",
     lint_decides=(
         "password-quoted",
@@ -123,6 +130,7 @@ _STALE = Candidate(
     setting="relay.password_file",
     parameter=LOGIN_TABLE,
     remedy="{postmap smtp_sasl_password_maps}",
+    changes=Changes.WRITES,
     check="ls -l --time-style=full-iso on the table and its .db (.lmdb): is the index older?",
     lint_decides=("index-stale",),
 )
@@ -132,6 +140,7 @@ _DUPLICATE = Candidate(
     setting="relay.password_file",
     parameter=LOGIN_TABLE,
     remedy="delete the old entry, then {postmap smtp_sasl_password_maps}",
+    changes=Changes.WRITES,
     check="grep -nF the next hop in the table's source: does it appear twice?",
     lint_decides=("password-key-duplicate",),
 )
@@ -144,6 +153,7 @@ _STRONGER = Candidate(
     setting="main_cf.smtp_sasl_mechanism_filter",
     parameter="smtp_sasl_mechanism_filter",
     remedy="{set smtp_sasl_mechanism_filter=plain, login}",
+    changes=Changes.WRITES,
     check="postward relay shows the mechanisms that the relay offers",
     refuted_by=_OAUTH,
     host_check=_with_oauth,
@@ -172,6 +182,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     parameter="smtp_tls_CAfile, smtp_tls_CApath",
                     certain_by=pattern("Certificate Authority data|CAfile=|CApath="),
                     remedy="{set smtp_tls_CAfile={ca_file}}",
+                    changes=Changes.WRITES,
                     check="is smtp_tls_CAfile a readable file, and smtp_tls_CApath a directory?",
                 ),
                 Candidate(
@@ -182,6 +193,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     certain_by=pattern("chain file|certificate from file|private key|key.certificate pair"),
                     refuted_by=pattern("Certificate Authority data|CAfile=|CApath="),
                     remedy="repair the file in the line, or remove these parameters from main.cf; then {reload}",
+                    changes=Changes.WRITES,
                     check="postconf -n smtp_tls_chain_files smtp_tls_cert_file smtp_tls_key_file",
                 ),
             ),
@@ -202,6 +214,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     setting="relay.tls",
                     parameter="smtp_tls_security_level",
                     remedy="{set smtp_tls_security_level=encrypt}",
+                    changes=Changes.WRITES,
                     check="postconf -h smtp_tls_security_level smtp_sasl_auth_enable",
                     lint_proves=("password-without-tls",),
                 ),
@@ -231,6 +244,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 certain_by=pattern(r"status=bounced \(SASL authentication failed"),
                 parameter="smtp_sasl_auth_soft_bounce",
                 remedy="{remove smtp_sasl_auth_soft_bounce}, and write the correct login into the settings",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -250,6 +264,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     "write user:password, or no entry for a relay without a login; then "
                     "{postmap smtp_sasl_password_maps}"
                 ),
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -268,6 +283,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     "create an app password at myaccount.google.com/apppasswords, write it into "
                     "relay.password_file without spaces, then {apply_login}"
                 ),
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -289,6 +305,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     "create an app password at myaccount.google.com/apppasswords, write it into "
                     "relay.password_file without spaces, then {apply_login}"
                 ),
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -307,6 +324,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     "have an administrator of the tenant allow SMTP AUTH for this mailbox "
                     "(Set-CASMailbox, SmtpClientAuthenticationDisabled $false)"
                 ),
+                changes=Changes.READS,
             ),
         ),
     ),
@@ -322,6 +340,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.host",
                 parameter=_ACCOUNT,
                 remedy="use another relay, or OAuth2",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -337,6 +356,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting=_ACCOUNT,
                 parameter="-",
                 remedy="have an administrator of the tenant read the sign-in log, and allow this login",
+                changes=Changes.READS,
                 check="the sign-in log of the tenant names the rule",
             ),
             _WRONG,
@@ -354,6 +374,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.password_file",
                 parameter=LOGIN_TABLE,
                 remedy="{postmap smtp_sasl_password_maps}",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -380,6 +401,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting=_ACCOUNT,
                 parameter="-",
                 remedy="wait, log in less often, or ask the relay's operator for a higher limit",
+                changes=Changes.READS,
                 check="what does the relay's reply in the line say?",
             ),
             Candidate(
@@ -389,6 +411,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="nothing in the settings: the relay",
                 parameter="-",
                 remedy="wait; if it lasts longer than half an hour, contact the relay's operator",
+                changes=Changes.READS,
             ),
         ),
     ),
@@ -406,6 +429,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="smtp_sasl_mechanism_filter",
                 certain_by=pattern(r"offered no compatible authentication mechanisms"),
                 remedy="{remove smtp_sasl_mechanism_filter}",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -424,6 +448,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 host_check=_with_oauth,
                 check="postward relay shows the mechanisms that the relay offers",
                 remedy="{set smtp_sasl_mechanism_filter=plain, login}",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -441,6 +466,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="{line PLUGIN|libsasl2}",
                 certain_by=pattern(r"entry_point\(\): failed for plugname"),
                 remedy="correct the configuration file of {line PLUGIN|the plug-in}, then {restart}",
+                changes=Changes.WRITES,
                 check="the plug-in's own lines in the log; pluginviewer -c",
                 host_check=_without_oauth,
             ),
@@ -450,6 +476,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the host's packages",
                 parameter="libsasl2",
                 remedy="{install_sasl}",
+                changes=Changes.WRITES,
                 check="ls /usr/lib*/sasl2 /usr/lib/*/sasl2 must show libplain and liblogin",
                 lint_decides=("sasl-plugin-missing",),
             ),
@@ -461,6 +488,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 remedy=(
                     "{set smtp_sasl_security_options=noanonymous|smtp_sasl_tls_security_options=noanonymous}"
                 ),
+                changes=Changes.LOWERS,
                 check="postconf -x smtp_sasl_security_options smtp_sasl_tls_security_options",
                 lint_decides=("sasl-forbids-plain",),
             ),
@@ -470,6 +498,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.host",
                 parameter="-",
                 remedy="use another relay, or the sasl-xoauth2 plug-in",
+                changes=Changes.WRITES,
                 check="postward relay shows the mechanisms that the relay offers",
                 offer_proves=_offers_only_stronger,
                 offer_refutes=lambda offer: bool((offer.mechanisms or set()) & _PASSWORDS),
@@ -480,6 +509,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf.smtp_sasl_mechanism_filter",
                 parameter="smtp_sasl_mechanism_filter",
                 remedy="{remove smtp_sasl_mechanism_filter}",
+                changes=Changes.WRITES,
                 check="postconf -h smtp_sasl_mechanism_filter",
                 lint_proves=("sasl-mechanism-unknown",),
                 required_parameters=("smtp_sasl_mechanism_filter",),
@@ -501,6 +531,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.host",
                 parameter="-",
                 remedy="contact the relay's operator",
+                changes=Changes.READS,
                 check="postward relay shows the dialogue",
             ),
             Candidate(
@@ -510,6 +541,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="{line CAFILE|the CA bundle inside $queue_directory}",
                 certain_by=pattern("error setting certificate verify locations"),
                 remedy="copy the CA bundle to {line CAFILE|the place that the plug-in names}, then {reload}",
+                changes=Changes.RESTARTS,
                 check="the plug-in's own lines in the log",
                 host_check=_without_oauth,
             ),
@@ -522,6 +554,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     r"sasl-xoauth2\[.*(?:TokenStore|token|http error)(?!.*certificate verify)"
                 ),
                 remedy="correct what the plug-in's lines say",
+                changes=Changes.WRITES,
                 check="is sasl-xoauth2 in use?",
                 host_check=_without_oauth,
             ),
@@ -542,6 +575,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter=LOGIN_TABLE,
                 certain_by=pattern(r"(?:is unavailable\. .*|open database \S+: )No such file"),
                 remedy="{postmap smtp_sasl_password_maps}",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -558,6 +592,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.password_file",
                 parameter=LOGIN_TABLE,
                 remedy="{recreate smtp_sasl_password_maps}",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -575,6 +610,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="default_database_type",
                 certain_by=pattern(r"unsupported dictionary type"),
                 remedy="use a type that postconf -m lists, or {install_map}",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -590,6 +626,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.password_file",
                 parameter=LOGIN_TABLE,
                 remedy="{postmap smtp_sasl_password_maps}",
+                changes=Changes.WRITES,
                 check="the warnings of smtp(8) before this line name the table",
             ),
         ),
@@ -607,6 +644,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="smtp_sasl_password_maps",
                 certain_by=pattern(r"specify a password table via the"),
                 remedy="{set_login}",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -622,6 +660,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="smtp_sasl_type",
                 certain_by=pattern(r"unsupported SASL client implementation"),
                 remedy="{remove smtp_sasl_type}",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -640,6 +679,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="smtp_sasl_security_options",
                 certain_by=pattern(r"unknown SASL security options value"),
                 remedy="{set smtp_sasl_security_options=noanonymous}",
+                changes=Changes.WRITES,
             ),
         ),
     ),

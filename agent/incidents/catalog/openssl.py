@@ -3,7 +3,7 @@
 Postfix prints the reason as `TLS library problem`. A reason without a row is quoted.
 """
 
-from postward.agent.incidents.catalog.symptom import Candidate, Symptom, pattern
+from postward.agent.incidents.catalog.symptom import Candidate, Changes, Symptom, pattern
 from postward.parsers import Cause
 
 _RELAY = "nothing in the settings: the relay"
@@ -13,7 +13,9 @@ _REASON = (
 )
 
 
-def _of_relay(identifier: str, regex: str, title: str, what: str, remedy: str) -> Symptom:
+def _of_relay(
+    identifier: str, regex: str, title: str, what: str, remedy: str, changes: Changes = Changes.READS
+) -> Symptom:
     """Return a symptom whose words name a property of the server."""
     return Symptom(
         id=identifier,
@@ -29,6 +31,7 @@ def _of_relay(identifier: str, regex: str, title: str, what: str, remedy: str) -
                 parameter="-",
                 certain_by=pattern(regex),
                 remedy=remedy,
+                changes=changes,
                 check="openssl s_client -starttls smtp -connect HOST:PORT",
             ),
         ),
@@ -58,6 +61,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "the server offers Diffie-Hellman parameters that are shorter than OpenSSL's security level allows",
         "the server's operator must use longer parameters or ECDHE; here, exclude kEDH in "
         "smtp_tls_exclude_ciphers so that other ciphers are used",
+        Changes.WRITES,
     ),
     _of_relay(
         "tls-old-renegotiation",
@@ -82,6 +86,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf.smtp_tls_cert_file",
                 parameter="smtp_tls_chain_files, smtp_tls_cert_file, smtp_tls_key_file",
                 remedy="get a client certificate from the server's operator, or remove a wrong one; then {reload}",
+                changes=Changes.WRITES,
                 check="postconf -n smtp_tls_chain_files smtp_tls_cert_file",
             ),
         ),
@@ -99,6 +104,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf.smtp_tls_servername",
                 parameter="smtp_tls_servername",
                 remedy="correct the name, then {reload}",
+                changes=Changes.WRITES,
                 check="postconf -n smtp_tls_servername",
             ),
         ),
@@ -116,6 +122,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.ca_file",
                 parameter="smtp_tls_CAfile",
                 remedy="{set smtp_tls_CAfile={ca_file}}",
+                changes=Changes.WRITES,
                 check="postconf -h smtp_tls_CAfile smtp_tls_CApath",
                 lint_decides=("verify-without-authorities", "ca-path-missing"),
             ),
@@ -125,6 +132,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting=_RELAY,
                 parameter="-",
                 remedy="inform the server's operator; check this host's clock",
+                changes=Changes.READS,
                 check="openssl s_client -starttls smtp -connect HOST:PORT shows the certificate",
             ),
         ),
@@ -144,6 +152,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the network",
                 parameter="-",
                 remedy="exempt this host from SMTP inspection",
+                changes=Changes.READS,
                 check="does it work from another network?",
             ),
             Candidate(
@@ -152,6 +161,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting=_RELAY,
                 parameter="-",
                 remedy="contact the server's operator",
+                changes=Changes.READS,
                 check="does openssl s_client -starttls smtp -connect HOST:PORT work?",
             ),
         ),
@@ -168,6 +178,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the network",
                 parameter="-",
                 remedy="lower the MTU of the interface or container network to that of the path",
+                changes=Changes.WRITES,
                 check="ping -M do -s 1472 HOST",
             ),
             Candidate(
@@ -176,6 +187,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting=_RELAY,
                 parameter="-",
                 remedy="wait, or contact the server's operator",
+                changes=Changes.READS,
                 check="does openssl s_client -starttls smtp -connect HOST:PORT work from another network?",
             ),
             Candidate(
@@ -184,6 +196,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the network",
                 parameter="-",
                 remedy="exempt this host from SMTP inspection",
+                changes=Changes.READS,
                 check="does it work from another network?",
             ),
         ),
@@ -204,6 +217,7 @@ OTHER_REASON = Symptom(
             setting=_RELAY,
             parameter="-",
             remedy="inform the server's operator of OpenSSL's reason",
+            changes=Changes.READS,
             check="does openssl s_client -starttls smtp -connect HOST:PORT fail in the same way?",
         ),
         Candidate(
@@ -212,6 +226,7 @@ OTHER_REASON = Symptom(
             setting="main_cf.smtp_tls_mandatory_protocols",
             parameter="smtp_tls_mandatory_protocols, smtp_tls_mandatory_ciphers, openssl.cnf",
             remedy="compare the settings with what the server offers",
+            changes=Changes.READS,
             check="postconf -n | grep tls; /etc/ssl/openssl.cnf",
         ),
     ),

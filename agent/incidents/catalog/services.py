@@ -18,6 +18,7 @@ _POLICY_DOWN = Candidate(
     parameter="check_policy_service in the smtpd restrictions",
     certain_by=pattern(rf"problem talking to server (?!private/(?:anvil|tlsmgr|scache|verify)).*{_DOWN}"),
     remedy="start the policy server {line SERVER|in the line}",
+    changes=Changes.RESTARTS,
     check="ss -ltnx: does a program listen at the address in the line?",
 )
 _PERMISSIONS = Candidate(
@@ -26,6 +27,7 @@ _PERMISSIONS = Candidate(
     setting="the host's files",
     parameter="$queue_directory",
     remedy="{permissions}, then {restart}",
+    changes=Changes.WRITES,
     check='ls -l "$(postconf -hx queue_directory)": does postfix own the directories?',
     lint_proves=("queue-owner",),
 )
@@ -35,6 +37,7 @@ _ACCESS_RULE = Candidate(
     setting="the host's files",
     parameter="$queue_directory",
     remedy="correct the rule, or restore the labels with restorecon -R on the queue directory",
+    changes=Changes.WRITES,
     check="ausearch -m avc -ts recent; dmesg | grep -i denied",
 )
 _LIBRARY = Candidate(
@@ -43,6 +46,7 @@ _LIBRARY = Candidate(
     setting="the host's packages",
     parameter="{line DAEMON|the daemon in the line}",
     remedy="upgrade Postfix and its libraries to versions built for each other, then {restart}",
+    changes=Changes.RESTARTS,
     check="coredumpctl info, or dmesg: which library does the crash name?",
 )
 _PLUGIN = Candidate(
@@ -51,6 +55,7 @@ _PLUGIN = Candidate(
     setting="the host's packages",
     parameter="libsasl2",
     remedy="remove the plug-ins that the login does not need, then {restart}",
+    changes=Changes.WRITES,
     check="does it crash only when it logs in? ls /usr/lib*/sasl2 /usr/lib/*/sasl2",
 )
 _BUILD = Candidate(
@@ -59,6 +64,7 @@ _BUILD = Candidate(
     setting="-",
     parameter="{line DAEMON|the daemon in the line}",
     remedy="upgrade Postfix",
+    changes=Changes.READS,
     check="what did the same process log just before?",
 )
 
@@ -87,6 +93,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the host's limits",
                 parameter="-",
                 remedy="give the host or container more memory",
+                changes=Changes.READS,
                 check="dmesg | grep -i 'killed process'",
             ),
             Candidate(
@@ -95,6 +102,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="-",
                 parameter="-",
                 remedy="-",
+                changes=Changes.READS,
                 check="who was logged in at that time?",
             ),
         ),
@@ -114,6 +122,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf.smtpd_recipient_restrictions",
                 parameter="check_policy_service in the smtpd restrictions",
                 remedy="correct the address, or read the policy server's own log",
+                changes=Changes.WRITES,
                 check="what does the policy server log?",
             ),
         ),
@@ -133,6 +142,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="the smtpd restrictions",
                 certain_by=pattern("unknown smtpd restriction"),
                 remedy="correct the restriction {line NAME|in the line}, then {reload}",
+                changes=Changes.WRITES,
                 check="postconf -n | grep restrictions",
             ),
         ),
@@ -151,6 +161,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf.smtpd_recipient_restrictions",
                 parameter="the smtpd restrictions",
                 remedy="correct what the warnings of smtpd(8) name, then {reload}",
+                changes=Changes.WRITES,
                 check="the warnings of smtpd(8) before this line",
             ),
         ),
@@ -170,6 +181,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="non_smtpd_milters, smtpd_milters",
                 certain_by=pattern(rf"connect to Milter service \S+: .*{_DOWN}"),
                 remedy="start the filter {line SERVER|in the line}",
+                changes=Changes.RESTARTS,
                 check="ss -ltnx: does the filter listen at this address, inside the chroot if it is a socket?",
             ),
             Candidate(
@@ -179,6 +191,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="the socket in the line",
                 certain_by=pattern(r"connect to Milter service \S+: .*Permission denied"),
                 remedy="add the user postfix to the filter's group, or let the filter create its socket for it",
+                changes=Changes.WRITES,
                 check="namei -l on the socket's path",
             ),
             Candidate(
@@ -188,6 +201,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="milter_protocol",
                 refuted_by=pattern("connect to Milter service"),
                 remedy="read the filter's log; restart the filter",
+                changes=Changes.RESTARTS,
                 check="the filter's log",
             ),
         ),
@@ -216,6 +230,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf",
                 parameter="canonical_maps, virtual_alias_maps and other tables of cleanup(8)",
                 remedy="correct what the warnings of cleanup(8) name",
+                changes=Changes.WRITES,
                 check="the warnings of cleanup(8) about the same queue ID",
             ),
             Candidate(
@@ -224,6 +239,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf.non_smtpd_milters",
                 parameter="non_smtpd_milters",
                 remedy="start the filter",
+                changes=Changes.RESTARTS,
                 check="the warnings of cleanup(8) about the same queue ID",
             ),
             Candidate(
@@ -232,6 +248,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the host's disk",
                 parameter="$queue_directory",
                 remedy="free space, or {permissions}",
+                changes=Changes.WRITES,
                 check="df -h, df -i and ls -l on the queue directory",
             ),
         ),
@@ -248,7 +265,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf.queue_directory",
                 parameter="queue_directory",
                 remedy="{remove queue_directory}",
-                alters=Changes.STRANDS,
+                changes=Changes.STRANDS,
                 check=(
                     "ls -ld on the directory in the line; does a former queue directory hold mail? Move that "
                     "mail with Postfix stopped"

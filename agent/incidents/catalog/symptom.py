@@ -34,7 +34,6 @@ class Changes(StrEnum):
     READS = "reads"  # nothing
     RESTARTS = "restarts"  # starts, stops or reloads a program
     WRITES = "writes"  # the configuration, a table or its index, the owner of a file
-    DELETES = "deletes"  # a file
     OPENS = "opens"  # gives access to more clients
     LOWERS = "lowers"  # checks less: certificates, encryption, filters
     STRANDS = "strands"  # can leave mail behind where no queue manager looks for it
@@ -44,12 +43,6 @@ class Changes(StrEnum):
         """Whether the remedy of a wrong guess does harm: it is shown only under a certain cause."""
         return self in {Changes.OPENS, Changes.LOWERS, Changes.STRANDS}
 
-
-_RESTARTS: Final = re.compile(r"\{(?:reload|restart|flush)\}|systemctl (?:re)?start|^(?:re)?start ")
-_WRITES: Final = re.compile(
-    r"\{(?:set|remove|postmap|recreate|rebuild|newaliases|permissions|hold|apply|apply_login|set_login)\b|"
-    r"chown|chmod|\bcp |^(?:write|add|remove|correct|delete|set|repair|lower|get|create|define|use|grant) "
-)
 
 LOGIN_TABLE: Final = "the password table (smtp_sasl_password_maps)"
 
@@ -84,10 +77,10 @@ class Candidate:
         setting: the setting to blame, as the settings file names it.
         parameter: the parameter, table or file of Postfix.
         remedy: the command or the edit, with placeholders such as `{reload}` (`remedies.py`).
+        changes: what the remedy changes on this host.
         check: what to check to be sure; "" if the line says all that can be known.
         certain_by: pattern of the words of Postfix that name this cause, searched in the incident's lines.
         refuted_by: pattern of words that rule this cause out, searched in the same lines.
-        alters: what the remedy changes, if its text does not show it.
         lint_decides: lint rules: a finding confirms the cause, and no finding rules it out.
         lint_proves: lint rules: a finding confirms the cause, and no finding says nothing.
         lint_required: lint rules: no finding rules the cause out, and a finding says nothing.
@@ -105,10 +98,10 @@ class Candidate:
     setting: str
     parameter: str
     remedy: str
+    changes: Changes
     check: str = ""
     certain_by: re.Pattern[str] | None = None
     refuted_by: re.Pattern[str] | None = None
-    alters: Changes | None = None
     lint_decides: tuple[str, ...] = ()
     lint_proves: tuple[str, ...] = ()
     lint_required: tuple[str, ...] = ()
@@ -118,21 +111,6 @@ class Candidate:
     host_check: Callable[[HostFacts, Collection[str]], bool | None] | None = None
     offer_proves: Callable[[Offer], bool] | None = None
     offer_refutes: Callable[[Offer], bool] | None = None
-
-    @property
-    def changes(self) -> Changes:
-        """What the remedy changes on this host."""
-        if self.alters is not None:
-            return self.alters
-        if _WRITES.search(self.remedy):
-            return Changes.WRITES
-        return Changes.RESTARTS if _RESTARTS.search(self.remedy) else Changes.READS
-
-    @property
-    def can_be_certain(self) -> bool:
-        """Whether words of Postfix or a fact of the host can prove this cause."""
-        facts = (self.lint_decides, self.lint_proves, self.proving_symptoms, self.goes_elsewhere)
-        return any((self.certain_by, self.host_check, self.offer_proves, *facts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

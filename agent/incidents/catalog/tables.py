@@ -5,7 +5,7 @@ All lookups end in the same lines. The lines of the table's own code say which o
 
 from typing import Final
 
-from postward.agent.incidents.catalog.symptom import Candidate, Resolution, Symptom, pattern
+from postward.agent.incidents.catalog.symptom import Candidate, Changes, Resolution, Symptom, pattern
 from postward.agent.incidents.model import Effect
 from postward.parsers import Cause
 
@@ -48,6 +48,7 @@ def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, .
             certain_by=pattern(r"(?:is unavailable\. .*|open (?:database )?\S+: )No such file"),
             refuted_by=pattern(_SERVER),
             remedy=f"{{rebuild {named}}}",
+            changes=Changes.WRITES,
             check="does the index of each table exist?",
         ),
         Candidate(
@@ -58,6 +59,7 @@ def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, .
             certain_by=pattern("Invalid argument|Inappropriate file type|MDB_INVALID|unexpected file type"),
             refuted_by=pattern(_SERVER),
             remedy=f"{{recreate {named}}}",
+            changes=Changes.WRITES,
             check=f"does postmap -s on each table of {named} list its entries?",
         ),
         Candidate(
@@ -68,6 +70,7 @@ def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, .
             certain_by=pattern(r"open (?:database )?\S+: Permission denied"),
             refuted_by=pattern(_SERVER),
             remedy="let Postfix's user read the table and its directories, then {reload}",
+            changes=Changes.RESTARTS,
             check="namei -l on the table's path; is proxy: in front of a table that only root may read?",
         ),
         Candidate(
@@ -78,6 +81,7 @@ def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, .
             certain_by=pattern("unsupported dictionary type"),
             refuted_by=pattern(_SERVER),
             remedy="use a type that postconf -m lists, or {install_map {line TYPE|lmdb}}",
+            changes=Changes.WRITES,
             check="postconf -m lists the types",
         ),
         Candidate(
@@ -87,6 +91,7 @@ def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, .
             parameter=named,
             certain_by=pattern(_SERVER),
             remedy="start the table's server {line TABLE|}, and check the path to it; Postfix needs no change",
+            changes=Changes.RESTARTS,
             check="is the type socketmap, tcp, ldap, mysql or pgsql, and does that server answer?",
         ),
     )
@@ -145,6 +150,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="{line TABLE|the table in the line}",
                 certain_by=pattern(r"is unavailable\. open .*Permission denied"),
                 remedy="remove proxy: in front of the table, then {reload}",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -174,6 +180,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 ),
                 refuted_by=pattern(_SERVER),
                 remedy="{newaliases}",
+                changes=Changes.WRITES,
                 check="does the index of each table in alias_maps exist?",
             ),
             *table_causes("alias_maps", "/etc/aliases")[2:],
@@ -191,6 +198,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="the parameter that names the table",
                 certain_by=pattern('expecting "type:name" form'),
                 remedy="write the type before the name, then {reload}",
+                changes=Changes.WRITES,
                 lint_decides=("map-without-type",),
             ),
         ),
@@ -210,6 +218,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="{line TABLE|the table in the line}",
                 certain_by=pattern(r"(?:regexp|pcre|cidr) map \S+ line \d+"),
                 remedy="correct line {line LINE|with the fault} of {line TABLE|the table}, then {reload}",
+                changes=Changes.WRITES,
             ),
         ),
     ),

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from postward.agent.incidents.catalog.openssl import OTHER_REASON
-from postward.agent.incidents.catalog.symptom import Candidate, Symptom, pattern
+from postward.agent.incidents.catalog.symptom import Candidate, Changes, Symptom, pattern
 from postward.agent.incidents.catalog.tables import TABLE_NAMES, table_causes
 from postward.agent.incidents.model import Effect
 from postward.config.lint.facts import HostFacts
@@ -32,6 +32,7 @@ _NO_AUTHORITIES = Candidate(
     setting="relay.ca_file",
     parameter="smtp_tls_CAfile",
     remedy="{set smtp_tls_CAfile={ca_file}}",
+    changes=Changes.WRITES,
     check="postconf -h smtp_tls_CAfile smtp_tls_CApath",
     lint_decides=(
         "verify-without-authorities",
@@ -46,6 +47,7 @@ _OWN_ISSUER = Candidate(
     setting="relay.ca_file",
     parameter="smtp_tls_CAfile",
     remedy="get the authority's certificate from the relay's operator, and name its file in relay.ca_file",
+    changes=Changes.WRITES,
     check="openssl s_client -starttls smtp -connect HOST:PORT shows the issuer",
 )
 _EXPIRED = Candidate(
@@ -54,6 +56,7 @@ _EXPIRED = Candidate(
     setting="nothing in the settings: the relay",
     parameter="-",
     remedy="inform the relay's operator; check this host's clock",
+    changes=Changes.READS,
     certain_by=pattern("certificate has expired"),
     check="date",
 )
@@ -64,6 +67,7 @@ _OTHER_NAME = Candidate(
     parameter="relayhost",
     certain_by=pattern("hostname mismatch|num=62|is not the peer name"),
     remedy="write a name from the certificate into relay.host, then {apply}",
+    changes=Changes.WRITES,
     check="openssl s_client -starttls smtp -connect HOST:PORT shows its names",
 )
 _WRAPPERMODE = Candidate(
@@ -72,6 +76,7 @@ _WRAPPERMODE = Candidate(
     setting="relay.tls, relay.port",
     parameter="smtp_tls_wrappermode",
     remedy="{set smtp_tls_wrappermode=no|smtp_tls_security_level=encrypt}, or port 465",
+    changes=Changes.WRITES,
     check="postconf -hx smtp_tls_wrappermode; and postconf -P for an override in master.cf",
     lint_proves=("wrappermode-on-starttls-port",),
     required_parameters=("smtp_tls_wrappermode",),
@@ -85,6 +90,7 @@ _WRAPPERMODE_ROUTE = Candidate(
         "define a service of its own in master.cf for the relay on port 465, with -o "
         "smtp_tls_wrappermode=yes, and remove the parameter from main.cf; then {reload}"
     ),
+    changes=Changes.WRITES,
     check="is this next hop in transport_maps?",
     lint_proves=("wrappermode-on-other-route",),
     required_parameters=(
@@ -99,6 +105,7 @@ _PROTOCOLS = Candidate(
     setting="main_cf.smtp_tls_mandatory_protocols",
     parameter="smtp_tls_mandatory_protocols",
     remedy="{remove smtp_tls_mandatory_protocols}",
+    changes=Changes.LOWERS,
     check="postconf -n smtp_tls_mandatory_protocols smtp_tls_protocols",
     host_check=_leaves_out_modern_versions,
 )
@@ -108,6 +115,7 @@ _CIPHERS = Candidate(
     setting="main_cf.smtp_tls_mandatory_ciphers",
     parameter="smtp_tls_mandatory_ciphers, smtp_tls_exclude_ciphers, tls_*_cipherlist",
     remedy="remove the cipher settings from main.cf, then {reload}",
+    changes=Changes.WRITES,
     check="postconf -n | grep -i cipher",
     required_parameters=(
         "smtp_tls_mandatory_ciphers",
@@ -127,6 +135,7 @@ _RELAY_OLD = Candidate(
     setting="relay.host",
     parameter="-",
     remedy="the relay must be upgraded",
+    changes=Changes.READS,
     check="openssl s_client -starttls smtp -connect HOST:PORT",
 )
 _RELAY_CLOSES = Candidate(
@@ -135,6 +144,7 @@ _RELAY_CLOSES = Candidate(
     setting="relay.host",
     parameter="-",
     remedy="contact the relay's operator",
+    changes=Changes.READS,
     check="does openssl s_client -starttls smtp -connect HOST:PORT work from another network?",
 )
 _MIDDLEBOX = Candidate(
@@ -143,6 +153,7 @@ _MIDDLEBOX = Candidate(
     setting="the network",
     parameter="-",
     remedy="exempt this host from SMTP inspection",
+    changes=Changes.READS,
     check="does it work from another network?",
 )
 _POLICY_NAMES = (
@@ -161,6 +172,7 @@ def _policy_fault(identifier: str, what: str, words: str, check: str) -> Candida
         parameter="smtp_tls_policy_maps",
         certain_by=pattern(words),
         remedy="correct the entry for {line DOMAIN|this next hop}, then {postmap smtp_tls_policy_maps}",
+        changes=Changes.WRITES,
         check=check,
     )
 
@@ -214,6 +226,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.host",
                 parameter="-",
                 remedy="the relay must be upgraded",
+                changes=Changes.READS,
                 check="openssl s_client -starttls smtp -connect HOST:PORT",
             ),
         ),
@@ -234,6 +247,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.host",
                 parameter="-",
                 remedy="contact the relay's operator",
+                changes=Changes.READS,
                 check="openssl s_client -starttls smtp -connect HOST:PORT",
             ),
         ),
@@ -254,6 +268,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     "{set smtp_tls_mandatory_protocols=!SSLv2, !SSLv3, !TLSv1, !TLSv1.1}; since 3.6 also "
                     ">=TLSv1.2"
                 ),
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -270,6 +285,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="smtp_tls_mandatory_ciphers",
                 certain_by=pattern(r"invalid .{0,20}cipher grade"),
                 remedy="{remove smtp_tls_mandatory_ciphers}",
+                changes=Changes.LOWERS,
             ),
         ),
     ),
@@ -314,6 +330,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     "wait, or contact the relay's operator; do not lower relay.tls: the password would "
                     "cross the network in cleartext"
                 ),
+                changes=Changes.READS,
             ),
         ),
     ),
@@ -328,6 +345,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.port, relay.tls",
                 parameter="relayhost",
                 remedy="write the relay's submission port, usually 587",
+                changes=Changes.WRITES,
                 check="which ports does the relay's documentation list?",
             ),
             Candidate(
@@ -336,6 +354,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the network",
                 parameter="-",
                 remedy="exempt this host from SMTP inspection; do not lower relay.tls",
+                changes=Changes.READS,
                 check="does openssl s_client -starttls smtp -connect HOST:PORT work from another network?",
             ),
         ),
@@ -352,6 +371,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.tls",
                 parameter="smtp_tls_security_level",
                 remedy="{set smtp_tls_security_level=encrypt}",
+                changes=Changes.WRITES,
                 check="postconf -h smtp_tls_security_level",
                 lint_proves=("password-without-tls",),
             ),
@@ -361,6 +381,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the network",
                 parameter="-",
                 remedy="exempt this host from SMTP inspection",
+                changes=Changes.READS,
                 check="does postward relay show STARTTLS?",
             ),
         ),
@@ -385,6 +406,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the host's clock",
                 parameter="-",
                 remedy="timedatectl set-ntp true",
+                changes=Changes.WRITES,
                 check="date",
             ),
         ),
@@ -411,6 +433,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     "get the certificate from the relay's operator over a safe channel, and name its file "
                     "in relay.ca_file"
                 ),
+                changes=Changes.WRITES,
                 check="contact the relay's operator",
             ),
             Candidate(
@@ -419,6 +442,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the network",
                 parameter="-",
                 remedy="exempt this host from TLS inspection",
+                changes=Changes.READS,
                 check=(
                     "does openssl s_client -starttls smtp -connect HOST:PORT show another certificate from "
                     "another network?"
@@ -430,6 +454,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="main_cf.smtp_tls_servername",
                 parameter="smtp_tls_servername",
                 remedy="{set smtp_tls_servername=hostname}",
+                changes=Changes.WRITES,
                 check=(
                     "does openssl s_client -starttls smtp -connect HOST:PORT -servername HOST show another "
                     "certificate?"
@@ -465,6 +490,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     "get the new fingerprint from the relay's operator and write it there, then {reload}; "
                     'tls = "starttls" needs none'
                 ),
+                changes=Changes.WRITES,
                 check="postconf -h smtp_tls_security_level prints fingerprint",
                 required_parameters=("smtp_tls_fingerprint_cert_match", "smtp_tls_policy_maps"),
             ),
@@ -477,6 +503,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     "inform the relay's operator; a relay with a login does not need DANE: tls = "
                     '"starttls" verifies its certificate authority'
                 ),
+                changes=Changes.READS,
                 check="postconf -h smtp_tls_security_level prints dane",
                 required_parameters=("smtp_dns_support_level",),
             ),
@@ -508,6 +535,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="smtp_tls_CAfile",
                 certain_by=pattern(r"CAfile=|CApath="),
                 remedy="{set smtp_tls_CAfile={ca_file}}",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -531,6 +559,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     "repair the file in the line, or remove these parameters from main.cf (a relay with "
                     "passwords needs no client certificate); then {reload}"
                 ),
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -547,6 +576,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.tls",
                 parameter="smtp_tls_security_level",
                 remedy="{set smtp_tls_security_level=encrypt}",
+                changes=Changes.WRITES,
                 check="postconf -hx relayhost: is it port 465?",
                 lint_proves=("wrappermode-without-encryption",),
             ),
@@ -588,6 +618,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="smtp_tls_security_level",
                 certain_by=pattern(r"Invalid TLS level"),
                 remedy="{set smtp_tls_security_level=encrypt}",
+                changes=Changes.WRITES,
             ),
         ),
     ),
@@ -603,6 +634,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the host's files",
                 parameter="data_directory",
                 remedy="chown -R postfix: {data} && {restart}",
+                changes=Changes.WRITES,
             ),
         ),
     ),
