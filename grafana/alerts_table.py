@@ -311,5 +311,3 @@ ALERTS: Final = (
           "Mail has been slow for hours.",
           "{{ $value | humanizePercentage }} of the mail of {{ $labels.instance }} took more than five minutes in six hours."),
 )  # fmt: skip
-
-ALERT_BY_NAME: Final = {alert.name: alert for alert in ALERTS}

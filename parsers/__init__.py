@@ -1,4 +1,4 @@
-"""Postfix's words in, typed values out.
+"""Postfix text in, typed values out.
 
 ``parse`` takes one log line. ``(None, None)`` is a line that is not Postfix's, ``(record, None)`` one of
 Postfix's that no rule knows, ``(record, event)`` one that was understood. Nothing here touches the system,
@@ -9,7 +9,6 @@ from postward.parsers.cause import Cause, cause_of, classify, relay_host_of, ste
 from postward.parsers.events import Event
 from postward.parsers.fields import as_fields, split_peer
 from postward.parsers.line import parse, parse_event
-from postward.parsers.lines import LineBuffer
 from postward.parsers.postconf import Master, Service, parse_master, parse_parameters, split_list
 from postward.parsers.record import Record, parse_record
 from postward.parsers.stamp import parse_stamp
@@ -17,7 +16,6 @@ from postward.parsers.stamp import parse_stamp
 __all__ = [
     "Cause",
     "Event",
-    "LineBuffer",
     "Master",
     "Record",
     "Service",

@@ -19,10 +19,10 @@ from postward.agent.commands.common import (
     load,
     settings_option,
 )
+from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import (
     EFFECT_TEXTS,
     Parts,
-    Shown,
     lines_of_incident,
     moment,
     worst_effect,
@@ -113,7 +113,7 @@ def screen(status: dict[str, Any]) -> list[Parts]:
     ]
     if "relays" in status:
         lines += [[], *(_relay(relay, now) for relay in status["relays"]), *_host(status)]
-    open_: list[Shown] = [row for row in status["incidents"] if row["closed"] is None]
+    open_: list[IncidentRow] = [row for row in status["incidents"] if row["closed"] is None]
     for row in open_:
         lines += [[], *lines_of_incident({**row, "evidence": row["evidence"][-1:]}, now)]
     return lines

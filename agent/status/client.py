@@ -5,8 +5,6 @@ The source is the agent's endpoint or, if that requires a login or does not answ
 
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from postward.agent.checkpoint import CheckpointError, read_checkpoint
+from postward.agent.http_client import request
 from postward.agent.incidents.catalog.symptom import Offer
 from postward.agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of, to_dict
 from postward.agent.incidents.model import Incident, IncidentRow
@@ -26,6 +25,7 @@ from postward.config.lint import Finding, HostFacts
 from postward.config.settings import Settings
 
 _TIMEOUT = 3.0  # seconds
+_MAX_ANSWER = 1 << 24  # bytes; incidents are bounded in number, and each in its lines
 _MAX_AGE = 30.0  # seconds; the agent saves every five
 
 
@@ -101,13 +101,13 @@ def ask(settings: Settings, path: str) -> Mapping[str, Any] | None:
     host, port = split_address(settings.web.listen)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - an address to listen on, replaced by the local one
     url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=_TIMEOUT) as answer:
-            data: Mapping[str, Any] = json.load(answer)
-            return data
-    except (OSError, ValueError, urllib.error.URLError):
+        data: Mapping[str, Any] = json.loads(
+            request(url, deadline=_TIMEOUT, max_bytes=_MAX_ANSWER, proxies=False).body
+        )
+    except (OSError, ValueError):
         return None
+    return data
 
 
 def _read_checkpoint(settings: Settings) -> tuple[str, Mapping[str, Any]]:

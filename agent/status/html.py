@@ -15,17 +15,11 @@ from typing import Any, Final
 from jinja2 import Template
 from markupsafe import Markup
 
-from postward.agent.incidents.render import times_and_mails
+from postward.agent.incidents.render import EFFECT_TEXTS, times_and_mails
 from postward.agent.pages import environment
 from postward.agent.status.model import Status
 
 _STATUSES: Final = ("sent", "deferred", "bounced")
-_EFFECTS: Final = {
-    "lost": "Mail is lost",
-    "delayed": "Mail waits",
-    "rejected": "Mail returned",
-    "note": "Note",
-}
 _MAX_RESOLVED: Final = 5
 _MAX_CAUSES: Final = 6
 _SCRIPT: Final = Markup(Path(__file__).with_name("status.js").read_text(encoding="utf-8").strip())  # noqa: S704 - ours
@@ -50,7 +44,7 @@ def page(status: Status) -> str:
         steps=_steps(day),
         delays=list(zip(_ranges(day["delay_bounds_seconds"]), day["delays"], strict=True)),
         causes=list(day["causes"].items())[:_MAX_CAUSES],
-        effects=_EFFECTS,
+        effects={name: texts.heading.capitalize() for name, texts in EFFECT_TEXTS.items()},
         script=_SCRIPT,
     )
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from postward.agent.incidents.history import BUCKET, DELAYS, STATUSES, Bucket
-from postward.agent.incidents.render import EFFECT_TEXTS, Shown, worst_effect
+from postward.agent.incidents.model import IncidentRow
+from postward.agent.incidents.render import EFFECT_TEXTS, worst_effect
 from postward.agent.parts import Gauges
 from postward.config.relay import Relay
 from postward.config.settings import Settings
@@ -30,7 +31,7 @@ class Observed:
 
     gauges: Gauges
     times: Gauges
-    incidents: Sequence[Shown]
+    incidents: Sequence[IncidentRow]
     day: Sequence[Bucket]
     not_ready: str | None
 

@@ -8,15 +8,15 @@ import json
 import sys
 from pathlib import Path
 
-from postward.parsers import LineBuffer, as_fields, cause_of, parse, relay_host_of, step_of
+from postward.agent.logs.lines import lines_of
+from postward.parsers import as_fields, cause_of, parse, relay_host_of, step_of
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 
 
 def read_lines(path: Path) -> list[str]:
-    """A log's lines, cut as the agent cuts them."""
-    buffer = LineBuffer()
-    return [*buffer.feed(path.read_bytes()), *buffer.flush()]
+    """Return a log's lines, split as the agent splits them."""
+    return [line.removesuffix("\r") for line in lines_of(path.read_bytes())]
 
 
 def meaning(line: str) -> dict[str, object]:

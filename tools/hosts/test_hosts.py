@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from postward.agent.systemd import SETTINGS_REFUSED
 from tests.support.ca import CA
 from tests.support.postfix import free_port
 from tests.support.relay import Relay
@@ -120,7 +121,7 @@ def test_a_bad_settings_file_leaves_the_old_settings(installed: Installed) -> No
         lambda: installed.metrics().get("postward_settings_in_force") == 0, 20, "the bad file to be told"
     )
     (status,) = installed.show("postward.service", "StatusText")
-    assert "NOT in force" in status
+    assert SETTINGS_REFUSED in status
     assert "probe.interval_seconds" in status
     assert "the former settings stay in force" in installed.host.run(
         "journalctl", "--no-pager", "-u", "postward"
