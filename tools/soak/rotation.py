@@ -21,15 +21,17 @@ _SCRIPT = "  postrotate\n    /usr/lib/rsyslog/rsyslog-rotate\n  endscript\n"
 
 
 class Configuration(NamedTuple):
-    """What logrotate is told.
+    """A configuration of logrotate.
 
     Attributes:
         log: the mail log's name.
-        text: the whole of it, in a distribution's paths.
+        text: the whole configuration, in a distribution's paths.
+        loses_lines: logrotate loses what is written while it copies or compresses the file that is still written to.
     """
 
     log: str
     text: str
+    loses_lines: bool = False
 
 
 def _stock(name: str) -> str:
@@ -40,10 +42,12 @@ CONFIGURATIONS = {
     "debian": Configuration("mail.log", _DEBIAN + _stock("debian")),
     "debian, by date": Configuration("mail.log", _DEBIAN + "dateext\n" + _stock("debian")),
     "rhel": Configuration("maillog", _RHEL + _stock("rhel")),
-    "rhel, compressed": Configuration("maillog", _RHEL + "compress\n" + _stock("rhel")),
+    "rhel, compressed": Configuration("maillog", _RHEL + "compress\n" + _stock("rhel"), loses_lines=True),
     "rhel 7": Configuration("maillog", _RHEL + _stock("rhel-7")),
     "nocreate": Configuration("mail.log", _OWN.format(options="nocreate\n  delaycompress", script=_SCRIPT)),
-    "copytruncate": Configuration("mail.log", _OWN.format(options="copytruncate", script="")),
+    "copytruncate": Configuration(
+        "mail.log", _OWN.format(options="copytruncate", script=""), loses_lines=True
+    ),
 }
 
 
