@@ -54,17 +54,21 @@ class _ByDaemon(dict[str, _Matchers]):
 
 
 _new: Final = tuple.__new__
+_BLANKS: Final = frozenset({" ", "\t", "\r"})
 _INFO: Final = _ByDaemon("info")
 _PROBLEM: Final = _ByDaemon("problem")
 
 
 def parse_event(record: Record) -> Event | None:
-    """The event that a record's text tells of, or None where no rule knows it."""
+    """Return the event of a record's text, or None if no rule knows it."""
     _, _, _, daemon, _, severity, text, _ = record
-    if severity != "info":
-        event = _first(_PROBLEM[daemon], text)
-        return event if event is not None else Problem(text)
-    return _first(_INFO[daemon], text)
+    matchers = _INFO[daemon] if severity == "info" else _PROBLEM[daemon]
+    event = _first(matchers, text)
+    if text[-1:] in _BLANKS:  # a copy from a terminal or a forum, which only rules for any text know
+        stripped = _first(matchers, text.rstrip())
+        if stripped is not None and type(stripped) is not type(event):
+            event = stripped
+    return Problem(text) if event is None and severity != "info" else event
 
 
 def _first(matchers: _Matchers, text: str) -> Event | None:

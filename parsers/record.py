@@ -10,6 +10,7 @@ tag as ``$syslog_name/process`` (global/mail_task.c) and ``syslog_name`` may hol
 import re
 from typing import Final, NamedTuple
 
+from postward.parsers.dialects import peel
 from postward.parsers.grammar import DAEMONS
 
 
@@ -29,7 +30,6 @@ class Record(NamedTuple):
 # util/msg_syslog.c and util/msg_logger.c put the severity label in front of the text; info has none.
 _BODY = r"(?:\[ID [0-9]+ \w+\.\w+\] )?(?:(warning|error|fatal|panic): )?(.*)"
 _RFC3339 = r"[0-9]{4}-[0-9-]{5}[T ][0-9:.,]++(?:Z|[+-][0-9:]++)?"
-_TRADITIONAL = r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9:.]++"
 
 # Nearly every line: RFC 3164, RFC 3339 stamps, and Postfix's own maillog_file (util/msg_logger.c). The stamp is
 # only found here, not judged: that is half the time of this pattern.
@@ -38,21 +38,23 @@ _HEADER: Final = re.compile(
     r"(?:(warning|error|fatal|panic): )?(.*)",
     re.DOTALL,
 )
-# Its variants: a priority in front, a year or a fraction, BusyBox' facility and severity, no process number, no
-# colon, Solaris' [ID ...].
-_VARIANT: Final = re.compile(
-    rf"(?:<[0-9]{{1,3}}>)?({_TRADITIONAL}|{_RFC3339}|[0-9]{{4}} {_TRADITIONAL})"
-    rf" (\S++)(?: mail\.[a-z]++)? ([^\s\[\]:]++)(?:\[([0-9]{{1,10}})\])?:? {_BODY}",
-    re.DOTALL,
-)
 _RFC5424: Final = re.compile(
     rf"(?:<\d{{1,3}}>)?1 ({_RFC3339}|-) (\S+) (\S+) (\S+) \S+ "
     rf'(?:-|(?:\[[^\s\]"]+(?: [^\s=\]"]+="[^"\\]*+(?:\\.[^"\\]*+)*+")*\])+)(?: \ufeff?{_BODY})?',
     re.DOTALL,
 )
-_CRI: Final = re.compile(r"\d{4}-\d\d-\d\dT\S+ (?:stdout|stderr) [FP](?::\S+)? (.*)", re.DOTALL)
 _REPEATED: Final = re.compile(r"message repeated (\d{1,9}) times: \[ ?(.*)\]", re.DOTALL)
 _LABEL: Final = re.compile(_BODY, re.DOTALL)
+
+# Daemons of the tag whose text may be a line of its own: none (another program's tag) and the command postfix.
+_WRAPPERS: Final = frozenset({"", "postfix"})
+_STAMP_FIRST: Final = re.compile(
+    r"[0-9]{4}[-: ]|[^\W\d_]{3,6}\.? {1,2}[0-9]{1,2} [0-9]{2}:|[0-9]{1,2}[月월. ]|1[0-9]{9}"
+)
+# Level words that rsyslog's templates of container images print in the host's place.
+_LEVELS: Final = frozenset({"EMERG", "ALERT", "CRIT", "ERR", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG"})
+
+_JSON: Final = frozenset({"{", "\x1e"})  # RFC 7464: journalctl -o json-seq
 
 # A host sees a handful of tags; strangers cannot choose one, but a foreign program may put a counter in its own.
 _MAX_TAGS: Final = 512
@@ -91,22 +93,21 @@ def parse_record(line: str) -> Record | None:
         return _other_dialect(line)
     stamp, host, tag, pid, severity, text = match.groups()
     instance, daemon = _tags.get(tag) or known_tag(tag)
-    if not daemon:
-        return None
+    if daemon in _WRAPPERS:
+        return _other_dialect(line) if daemon or _STAMP_FIRST.match(text) else None
+    if host in _LEVELS:
+        host = "-"
     return _new(Record, (stamp, host, instance, daemon, int(pid), severity or "info", text, 1))
 
 
 def _other_dialect(line: str) -> Record | None:
-    if line[:1] == "{":
-        return _json(line)
-    # A wrapper holds one line and no further wrapper, so this ends.
-    if (match := _CRI.fullmatch(line)) is not None:
-        return parse_record(match[1]) if _CRI.fullmatch(match[1]) is None else None
-    match = _VARIANT.fullmatch(line) or _RFC5424.fullmatch(line)
-    if match is not None:
+    if line[:1] in _JSON:
+        return _json(line.lstrip("\x1e"))
+    if (match := _RFC5424.fullmatch(line)) is not None:
         stamp, host, tag, pid, severity, text = match.groups()
         return _record(stamp, host, tag, pid, f"{severity}: {text}" if severity else text or "")
-    return None
+    peeled = peel(line)
+    return None if peeled is None else _record(*peeled[:5])
 
 
 def _record(stamp: str, host: str, tag: str, pid: str | None, body: str) -> Record | None:

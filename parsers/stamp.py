@@ -1,20 +1,16 @@
 """Stamps as printed, to points in time.
 
-Promises: the result is aware. A stamp without a year is the one nearest to the reference, so a log read
-right after New Year keeps its old year; one without a zone is local time of the reference's zone, and in the
-hour that occurs twice it is the one nearer to the reference. Nonsense is None; nothing raises.
+Promises: the result is aware. A stamp without a year has the latest year that does not put it into the future of the
+reference, so a log read right after New Year keeps its old year; one without a zone is local time of the reference's
+zone, and in the hour that occurs twice it is the one nearer to the reference. Nonsense is None; nothing raises.
 """
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Final
 
-_MONTHS: Final = {
-    name: number
-    for number, name in enumerate(
-        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), start=1
-    )
-}
+from postward.parsers.months import month_number
+
 _YEARLESS: Final = re.compile(
     r"(?:(\d{4}) )?([A-Z][a-z]{2}) ([ \d]\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?", re.ASCII
 )
@@ -24,15 +20,23 @@ _RFC3339: Final = re.compile(
 # __REALTIME_TIMESTAMP of the journal; so many digits from 2001 to 2286.
 _MICROSECONDS: Final = re.compile(r"\d{15,16}", re.ASCII)
 
-# Nobody logs outside of these, and at the ends of the calendar a change of zone overflows.
+# At the ends of the calendar a change of zone overflows.
 _YEARS: Final = range(1970, 9000)
+# A line is not written after the reference (now, or the file's last write), but clocks and zones of hosts differ.
+_AHEAD: Final = timedelta(days=1)
+_LEAP_YEARS_APART: Final = 8  # 29 February: 1896 and 1904
 _NEAR: Final = timedelta(minutes=1)
 _MAX_RECENT: Final = 256
 _recent: dict[str, tuple[datetime, datetime | None]] = {}
 
 
 def parse_stamp(stamp: str, reference: datetime) -> datetime | None:
-    """The point in time that a stamp names, seen from an aware reference such as now."""
+    """Return the point in time of a stamp.
+
+    Args:
+        stamp: as printed.
+        reference: an aware time at which the line had been written: now, or the last write of its file.
+    """
     zone = reference.tzinfo
     if zone is None:
         return None
@@ -66,7 +70,7 @@ def _parse(stamp: str, reference: datetime, zone: tzinfo) -> datetime | None:
         if (match := _RFC3339.fullmatch(stamp)) is not None:
             return _full(match, reference, zone)
         if (match := _YEARLESS.fullmatch(stamp)) is not None:
-            return _nearest(match, reference, zone)
+            return _latest(match, reference, zone)
         if _MICROSECONDS.fullmatch(stamp):
             return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(stamp))
     except (ValueError, OverflowError):  # such as 30 February, or the year 10000
@@ -89,22 +93,23 @@ def _full(match: re.Match[str], reference: datetime, zone: tzinfo) -> datetime |
     return naive.replace(tzinfo=timezone(-away if offset[0] == "-" else away))
 
 
-def _nearest(match: re.Match[str], reference: datetime, zone: tzinfo) -> datetime | None:
+def _latest(match: re.Match[str], reference: datetime, zone: tzinfo) -> datetime | None:
     year, name, day, hour, minute, second, fraction = match.groups()
-    month = _MONTHS.get(name)
+    month = month_number(name)
     if month is None or (year and int(year) not in _YEARS):
         return None
     clock = (int(hour), int(minute), min(int(second), 59), _microseconds(fraction))
     # The day before in UTC may be next year here.
-    years = range(int(year), int(year) + 1) if year else range(max(1, reference.year - 1), reference.year + 2)
-    found = []
-    for candidate in years:
+    first, last = (int(year), int(year)) if year else (reference.year - _LEAP_YEARS_APART, reference.year + 1)
+    for candidate in range(last, max(first, 1) - 1, -1):
         try:
             naive = datetime(candidate, month, int(day), *clock)  # noqa: DTZ001
         except ValueError:  # 29 February of another year
             continue
-        found.append(_localise(naive, reference, zone))
-    return min(found, key=lambda moment: abs(moment - reference), default=None)
+        moment = _localise(naive, reference, zone)
+        if year or moment - reference <= _AHEAD:
+            return moment
+    return None
 
 
 def _localise(naive: datetime, reference: datetime, zone: tzinfo) -> datetime:

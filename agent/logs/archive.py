@@ -123,10 +123,14 @@ def _whole_lines(read: Callable[[], bytes]) -> Iterator[bytes]:
 
 
 def last_written(path: Path) -> datetime:
-    """What year-less stamps of a file are near to: its last change. Rotation and compression leave that alone."""
+    """Return the time at which a file's lines had been written: its last change, but not later than now.
+
+    Rotation and compression keep the time of the last change.
+    """
+    now = datetime.now().astimezone()
     if path == JOURNAL:
-        return datetime.now().astimezone()
-    return datetime.fromtimestamp(path.stat().st_mtime).astimezone()
+        return now
+    return min(now, datetime.fromtimestamp(path.stat().st_mtime).astimezone())
 
 
 def first_moment(path: Path, reference: datetime) -> datetime | None:

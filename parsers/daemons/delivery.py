@@ -7,15 +7,32 @@ from postward.parsers.grammar import ADDRESS, QUEUE_ID, REASON, until
 from postward.parsers.rules import Rule, problem, rule
 
 _NEXT: Final = ", (?:orig_to=<|relay=)"
-_REST: Final = (
-    r", relay=(?P<relay>[^,]*+)(?:, conn_use=(?P<conn_use>[0-9]++))?, delay=(?P<delay>[^,]++)"
-    r"(?:, delays=(?P<delays>[^,]++))?(?:, tls=(?P<tls>[^,\s]++))?(?:, dsn=(?P<dsn>[^,]++))?"
-    rf", status=(?P<status>[^\s(]++)(?: {REASON})?"
+
+
+def _rest(new: str = "") -> str:
+    """Match the fields from the relay on; `new` is what may stand between two of them."""
+    return (
+        rf"{new}, relay=(?P<relay>[^,]*+){new}(?:, conn_use=(?P<conn_use>[0-9]++))?{new}, delay=(?P<delay>[^,]++)"
+        rf"{new}(?:, delays=(?P<delays>[^,]++))?{new}(?:, tls=(?P<tls>[^,\s]++))?{new}(?:, dsn=(?P<dsn>[^,]++))?"
+        rf"{new}, status=(?P<status>[^\s(]++)(?: {REASON})?"
+    )
+
+
+_REST: Final = _rest()
+# A key that a later release adds, as 3.11 added tls=.
+_NEW_KEYS: Final = (
+    r"(?:, (?!(?:orig_to|relay|conn_use|delay|delays|tls|dsn|status)=)[a-z][a-z0-9_]*+=[^,()]*+)*+"
 )
 
 DELIVERY: Final[tuple[Rule, ...]] = (
     rule(
         rf"(?P<queue_id>{QUEUE_ID}): to=<(?P<to>{ADDRESS})>(?:, orig_to=<(?P<orig_to>{ADDRESS})>)?{_REST}",
+        Delivery,
+        "global/log_adhoc.c",
+    ),
+    rule(
+        rf"(?P<queue_id>{QUEUE_ID}): to=<(?P<to>{ADDRESS})>{_NEW_KEYS}(?:, orig_to=<(?P<orig_to>{ADDRESS})>)?"
+        rf"{_rest(_NEW_KEYS)}",
         Delivery,
         "global/log_adhoc.c",
     ),

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -227,3 +228,18 @@ def test_long_lines_of_any_kind_are_done_in_one_pass() -> None:
             for head in heads:
                 _try_all(_HEADER.format(daemon) + head + long)
         _try_all(_HEADER.format("smtp") + reason + long)
+
+
+_KEYS = "to=<u@example.com>, orig_to=<v@example.com>, relay=r[192.0.2.1]:25, conn_use=2, delay=1, delays=0/0/0/1, tls=verified, dsn=4.0.0"
+
+
+@pytest.mark.parametrize("place", range(1, 9))
+@pytest.mark.parametrize("daemon", ["smtp", "lmtp", "local", "virtual", "pipe", "error", "relay"])
+def test_a_new_key_leaves_a_delivery_a_delivery(daemon: str, place: int) -> None:
+    """A later release may add a key anywhere, as 3.11 added tls=; the known keys keep their values."""
+    keys = _KEYS.split(", ")
+    text = "4C0FFEE001: {}, status=deferred (host said: 450 4.0.0 a=b, c=d (in reply to RCPT TO command))"
+    wanted = _event(daemon, text.format(_KEYS))
+    assert isinstance(wanted, Delivery)
+    for new in ("newkey=x", "tls_cert=a b <c>", "n1=, n2="):
+        assert _event(daemon, text.format(", ".join([*keys[:place], new, *keys[place:]]))) == wanted

@@ -9,7 +9,7 @@ from postward.parsers import record as record_module
 from postward.parsers.record import split_tag
 from tests.parsers.golden import logs, read_lines
 
-_PLAIN = "Nov 24 06:05:01 mx1 {tag}[123]: {text}"
+PLAIN = "Nov 24 06:05:01 mx1 {tag}[123]: {text}"
 
 
 def _messages() -> list[tuple[str, str]]:
@@ -25,7 +25,7 @@ def _messages() -> list[tuple[str, str]]:
     ]
 
 
-_MESSAGES = _messages()
+MESSAGES = _messages()
 _DIALECTS = {
     "RFC 3164": "Nov  4 06:05:01 mx1 {tag}[123]: {text}",
     "zero-padded day": "Nov 04 06:05:01 mx1 {tag}[123]: {text}",
@@ -60,7 +60,7 @@ def _journal(tag: str, text: str, **more: object) -> str:
 
 
 def _docker(tag: str, text: str) -> str:
-    return json.dumps({"log": f"{_PLAIN.format(tag=tag, text=text)}\n", "stream": "stdout", "time": "x"})
+    return json.dumps({"log": f"{PLAIN.format(tag=tag, text=text)}\n", "stream": "stdout", "time": "x"})
 
 
 _FORMATS = {name: dialect.format for name, dialect in _DIALECTS.items()} | {
@@ -72,9 +72,9 @@ _FORMATS = {name: dialect.format for name, dialect in _DIALECTS.items()} | {
 @pytest.mark.parametrize("dialect", _FORMATS)
 def test_every_dialect_gives_the_same_events(dialect: str) -> None:
     """Who wrote the header changes the stamp and nothing else, for every message of the corpus."""
-    assert len(_MESSAGES) > 200
-    for tag, text in _MESSAGES:
-        wanted, event = parse(_PLAIN.format(tag=tag, text=text))
+    assert len(MESSAGES) > 200
+    for tag, text in MESSAGES:
+        wanted, event = parse(PLAIN.format(tag=tag, text=text))
         record, same = parse(_FORMATS[dialect](tag=tag, text=text))
         assert wanted is not None
         assert record is not None, text

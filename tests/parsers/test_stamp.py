@@ -30,6 +30,7 @@ def _utc(stamp: str, reference: datetime) -> str | None:
         ("2025-11-24T06:05:01.123456789Z", "2025-11-24T06:05:01.123456+00:00"),
         ("2025-11-24T06:05:01-0330", "2025-11-24T09:35:01+00:00"),
         ("2025-11-24 06:05:01", "2025-11-24T05:05:01+00:00"),
+        ("Okt 24 06:05:01", "2025-10-24T04:05:01+00:00"),
         ("1762232701000000", "2025-11-04T05:05:01+00:00"),
         ("Jun 30 23:59:60", "2025-06-30T21:59:59+00:00"),
     ],
@@ -48,16 +49,20 @@ def test_every_form_of_stamp_is_read(stamp: str, moment: str) -> None:
         ("Dec  1 00:00:00", datetime(2026, 2, 1, tzinfo=_BERLIN), 2025),
         ("Feb 29 12:00:00", datetime(2025, 1, 10, tzinfo=_BERLIN), 2024),
         ("Feb 29 12:00:00", datetime(2028, 3, 1, tzinfo=_BERLIN), 2028),
+        ("Feb 29 12:00:00", datetime(2026, 11, 29, tzinfo=_BERLIN), 2024),
+        ("Feb  6 12:00:00", datetime(2026, 11, 29, tzinfo=_BERLIN), 2026),
+        ("Nov 30 11:00:00", datetime(2026, 11, 29, 12, tzinfo=_BERLIN), 2026),
+        ("Nov 30 13:00:00", datetime(2026, 11, 29, 12, tzinfo=_BERLIN), 2025),
     ],
 )
-def test_a_stamp_without_a_year_is_the_nearest(stamp: str, reference: datetime, year: int) -> None:
-    """Right after New Year, December is last year's."""
+def test_a_stamp_without_a_year_has_the_latest_year(stamp: str, reference: datetime, year: int) -> None:
+    """It is not put into the future, except by a day, by which clocks of hosts may differ."""
     moment = parse_stamp(stamp, reference)
     assert moment is not None
     assert moment.astimezone(_BERLIN).year == year
 
 
-def test_the_hour_that_comes_twice_is_told_by_the_reference() -> None:
+def test_the_hour_that_comes_twice_is_decided_by_the_reference() -> None:
     """At 03:00 on 26 October 2025 Berlin's clocks went back to 02:00."""
     first = datetime(2025, 10, 26, 0, 31, tzinfo=UTC).astimezone(_BERLIN)
     second = datetime(2025, 10, 26, 1, 31, tzinfo=UTC).astimezone(_BERLIN)
@@ -71,7 +76,7 @@ def test_summer_is_read_in_winter() -> None:
 
 
 def test_equal_references_of_two_zones_are_kept_apart() -> None:
-    """What is remembered for one zone is not handed to another."""
+    """A cached moment of one zone is not returned for another."""
     plus_one = datetime(2025, 11, 24, 6, 5, 1, tzinfo=timezone(timedelta(hours=1)))
     assert plus_one == _NOW
     assert _utc("Jul  1 12:00:00", _NOW) == "2025-07-01T10:00:00+00:00"
@@ -95,7 +100,7 @@ def test_a_reference_without_a_zone_is_refused_as_none() -> None:
 
 
 def test_a_moment_is_always_aware() -> None:
-    """Whatever form the stamp has, the result can be compared."""
+    """The result has a zone for each form of stamp, so that it can be compared."""
     for stamp in ("Nov 24 06:05:01", "2025-11-24T06:05:01", "1762232701000000"):
         moment = parse_stamp(stamp, _NOW)
         assert moment is not None
@@ -112,9 +117,9 @@ def test_no_text_raises(stamp: str) -> None:
     assert moment is None or moment.astimezone(UTC) is not None
 
 
-@given(st.integers(1_000_000_000, 7_000_000_000), st.integers(-150, 150))
-def test_a_stamp_near_the_reference_is_found_again(second: int, days: int) -> None:
-    """Within half a year nothing but the repeated hour is lost by leaving the year out."""
+@given(st.integers(1_000_000_000, 7_000_000_000), st.integers(0, 360))
+def test_a_stamp_before_the_reference_is_found_again(second: int, days: int) -> None:
+    """Within a year nothing but the repeated hour is lost by leaving the year out."""
     whole = datetime.fromtimestamp(second, UTC)
     reference = (whole + timedelta(days=days)).astimezone(_BERLIN)
     found = parse_stamp(f"{whole.astimezone(_BERLIN):%b %d %H:%M:%S}", reference)
