@@ -1,4 +1,4 @@
-"""`postward doctor`: what is wrong with this host, and the command that mends it."""
+"""`postward doctor`: find the problems of this host and print a remedy for each."""
 
 import asyncio
 import sys
@@ -32,11 +32,11 @@ from postward.config.settings import Settings, load_settings
 @click.command("doctor")
 @settings_option
 @json_option
-@click.option("--no-relay", is_flag=True, help="Do not talk to the relays.")
+@click.option("--no-relay", is_flag=True, help="Do not connect to the relays.")
 def command(settings_file: Path, as_json: bool, no_relay: bool) -> None:
-    """Find what is wrong with this host: services, permissions, log, Postfix, relays, DNS, clock, versions.
+    """Find the problems of this host: services, permissions, log, Postfix, relays, DNS, clock, versions.
 
-    Status 3 if there are errors or warnings, each shown with the command that mends it; 78 if it is the settings.
+    Each problem is shown with its remedy. Exit status 3 for errors or warnings, 78 for errors in the settings.
     """
     problems: tuple[str, ...] = ()
     settings = None
@@ -95,4 +95,4 @@ def _show(system: SystemFacts, problems: tuple[str, ...], findings: list[Finding
         for line in show_finding(finding):
             click.echo(line)
     if not findings and not problems:
-        click.echo("nothing is wrong with this host")
+        click.echo("no problem found")

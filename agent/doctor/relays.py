@@ -1,4 +1,4 @@
-"""What conversations with the relays say, as findings: name, connection, TLS, certificate, login."""
+"""Findings from the checks of the relays: name, connection, TLS, certificate, login."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,9 +7,9 @@ from postward.agent.relay.check import RelayCheck
 from postward.config.lint.finding import Finding, Severity
 from postward.parsers import Cause
 
-# What to do first about a cause; the conversation itself shows the rest.
-_MEND = {
-    Cause.AUTH_REJECTED: "write the right password into the relay's password_file; the enforcer takes it on at once",
+# The first remedy for a cause. For other causes, `postward relay` shows the dialogue.
+_REMEDIES = {
+    Cause.AUTH_REJECTED: "write the correct password into the relay's password_file; the enforcer applies it at once",
     Cause.AUTH_MECHANISM: "postward check",
     Cause.DNS: "cat /etc/resolv.conf && getent hosts {host}",
     Cause.REFUSED: "postward relay {relay} --all-ports",
@@ -19,22 +19,22 @@ _MEND = {
 
 
 def relay_findings(checks: Iterable[RelayCheck]) -> Iterator[Finding]:
-    """A finding for each relay that does not take us, and a warning for a certificate that is not valid."""
+    """Yield an error for each failed check, and a warning for each certificate that is not valid."""
     for check in checks:
-        remedy = _MEND.get(check.cause or Cause.OTHER, "postward relay {relay}")
+        remedy = _REMEDIES.get(check.cause or Cause.OTHER, "postward relay {relay}")
         remedy = remedy.format(host=check.host, relay=check.relay)
         where = f"relay {check.relay} ({check.host}:{check.port})"
         if not check.ok:
-            what = f"stops us at step {check.step}: {check.detail}"
-            why = describe_cause(check.cause) if check.cause else "no mail goes out by it"
+            what = f"fails at step {check.step}: {check.detail}"
+            why = describe_cause(check.cause) if check.cause else "Mail cannot leave through this relay."
             yield Finding("relay", Severity.ERROR, where, what, why, remedy)
         elif check.problem:
-            why = "Whoever is between this host and the relay can read the password."
+            why = "An attacker between this host and the relay can read the password."
             yield Finding(
                 "relay-certificate",
                 Severity.WARNING,
                 where,
-                f"its certificate is not valid here: {check.problem}",
+                f"has a certificate that this host does not accept: {check.problem}",
                 why,
                 "postward relay " + check.relay,
             )

@@ -1,7 +1,7 @@
-"""Reads how Postward stands on this host: its services, user, files, log, endpoint, the clock, versions.
+"""Reads the facts for `postward doctor`: services, user, files, log, endpoint, clock, versions.
 
-Promise: nothing is changed, every program has a deadline, and no secret is read: of passwords only what stat(2) says.
-What cannot be told here is None, and rules are silent about it.
+Promise: nothing is changed, and every program has a timeout. No secret is read; for password files only stat(2) is
+called. A fact that cannot be determined on this host is None, and the rules ignore it.
 """
 
 import os
@@ -25,15 +25,15 @@ from postward.config.settings import Settings
 
 AGENT, ENFORCER = "postward.service", "postward-enforce.service"
 USER = "postward"
-# What the agent's unit names in SupplementaryGroups=; a group that is missing keeps it from starting.
+# The groups in SupplementaryGroups= of the agent's unit. If one is missing, the unit cannot start.
 GROUPS = ("adm", "systemd-journal", "postdrop")
-_DEADLINE = 10.0  # seconds
+_TIMEOUT = 10.0  # seconds
 _PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "Result", "NRestarts", "StatusText")
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit as `systemctl show` has it."""
+    """The state of a unit, from `systemctl show`."""
 
     loaded: bool = False
     active: str = "inactive"
@@ -45,14 +45,14 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """A file or folder: who owns it, and who may do what."""
+    """Mode and owner of a file or folder."""
 
     mode: int
     uid: int
     gid: int
 
     def allows(self, uid: int, gids: Iterable[int], bit: int) -> bool:
-        """Whether that user may read (4), write (2) or search (1) it, as far as its mode goes."""
+        """Return whether the mode allows a user to read (bit 4), write (2) or search (1); ACLs are ignored."""
         if uid == self.uid:
             return bool(self.mode >> 6 & bit)
         if self.gid in set(gids):
@@ -62,20 +62,22 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class SystemFacts:
-    """How Postward stands on a host.
+    """The facts of a host.
 
     Attributes:
         distribution: "debian", "rhel", "suse", "alpine", or "".
-        settings_file: where the settings are.
-        units: name → unit; None if systemd does not run here.
-        uid, gids: the agent's user and all its groups; None if there is no such user.
-        missing_groups: those of GROUPS that do not exist.
-        files: path → owner and mode, of settings, passwords, folders and logs; absent if it is not there.
+        settings_file: the path of the settings file.
+        units: name → state of the unit; None if systemd does not run on this host.
+        uid: the agent's user; None if it does not exist.
+        gids: all groups of the agent's user; empty if it does not exist.
+        missing_groups: the members of GROUPS that do not exist.
+        files: path → mode and owner of existing settings, passwords, folders and logs.
         passwords: the relays' password files.
-        logs: what is read; log_problem: why nothing is.
-        postfix_runs: its master lives; None if nobody could tell.
-        endpoint: why the endpoint does not answer; "" if it does, None if nobody asked.
-        clock_right: the clock is kept by a time server; None if nobody could tell.
+        logs: the log sources to read.
+        log_problem: why no log can be read; None if one can be read.
+        postfix_runs: whether master(8) is running; None if unknown.
+        endpoint: why the agent's endpoint does not answer; "" if it answers, None if no request was sent.
+        clock_synchronised: whether the clock is synchronised with a time server; None if unknown.
         versions: program → version.
     """
 
@@ -91,12 +93,12 @@ class SystemFacts:
     log_problem: str | None = None
     postfix_runs: bool | None = None
     endpoint: str | None = None
-    clock_right: bool | None = None
+    clock_synchronised: bool | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_system(settings: Settings | None, settings_file: Path, host: HostFacts) -> SystemFacts:
-    """How Postward stands on this host; `settings` is None where they are bad."""
+    """Read the facts of this host; `settings` is None if they have errors."""
     units = _read_units()
     uid, gids = _user()
     logs, log_problem = _logs(settings)
@@ -105,7 +107,7 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
     folders = [settings.state.directory, settings.enforce.directory] if settings else []
     paths = [settings_file, *map(Path, passwords), *map(Path, folders), *map(Path, logs)]
     queue = host.expanded.get("queue_directory")
-    asked = settings is not None and units is not None and units[AGENT].active == "active"
+    agent_runs = units is not None and units[AGENT].active == "active"
     return SystemFacts(
         distribution=host.distribution,
         settings_file=str(settings_file),
@@ -118,8 +120,8 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
         logs=logs,
         log_problem=log_problem,
         postfix_runs=is_master_running(queue) if queue else None,
-        endpoint=_ask(settings) if settings and asked else None,
-        clock_right=_clock(),
+        endpoint=_endpoint_problem(settings) if settings and agent_runs else None,
+        clock_synchronised=_clock_synchronised(),
         versions=_versions(host),
     )
 
@@ -135,7 +137,7 @@ def _read_units() -> dict[str, Unit] | None:
 
 
 def parse_unit(text: str) -> Unit:
-    """What `systemctl show` printed, one property a line."""
+    """Parse the output of `systemctl show`, one property a line."""
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     restarts = values.get("NRestarts", "")
     return Unit(
@@ -149,10 +151,10 @@ def parse_unit(text: str) -> Unit:
 
 
 def _run(*command: str) -> str:
-    """Standard output of a program; "" if it cannot be had."""
+    """Return the standard output of a program; "" if it cannot be run or exceeds the timeout."""
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_DEADLINE, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
@@ -192,20 +194,22 @@ def _logs(settings: Settings | None) -> tuple[tuple[str, ...], str | None]:
     return tuple(str(name) for name in names), None
 
 
-def _ask(settings: Settings) -> str:
-    """Why the endpoint does not answer. Whatever answers is an answer: it may want a login or be catching up."""
+def _endpoint_problem(settings: Settings) -> str:
+    """Return why the endpoint does not answer; "" if it answers, also with an error such as 401 or 503."""
     try:
-        urllib.request.urlopen(f"http://{settings.web.listen}/metrics", timeout=_DEADLINE).close()
+        urllib.request.urlopen(f"http://{settings.web.listen}/metrics", timeout=_TIMEOUT).close()
     except urllib.error.HTTPError:
         return ""
     except urllib.error.URLError as error:
         return str(error.reason)
     except OSError as error:
-        return "" if settings.web.config_file else str(error)  # TLS is spoken there
+        return (
+            "" if settings.web.config_file else str(error)
+        )  # with config_file, the endpoint may require TLS
     return ""
 
 
-def _clock() -> bool | None:
+def _clock_synchronised() -> bool | None:
     return {"yes": True, "no": False}.get(
         _run("timedatectl", "show", "--property=NTPSynchronized", "--value").strip()
     )
