@@ -16,9 +16,8 @@ from postward.agent.commands.common import (
     settings_option,
 )
 from postward.agent.commands.relay import login_throttle
-from postward.agent.doctor.relays import relay_findings
 from postward.agent.doctor.rules import doctor_findings
-from postward.agent.doctor.system import SystemFacts, read_system
+from postward.agent.doctor.system import SystemFacts, read_system, relay_findings
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts, unread_of
 from postward.agent.relay.check import RelayCheck

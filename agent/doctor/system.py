@@ -1,4 +1,4 @@
-"""Reads the facts for `postward doctor`: services, user, files, log, endpoint, clock, versions.
+"""Facts for `postward doctor` (services, user, files, log, endpoint, clock, versions) and findings of relay checks.
 
 Promise: nothing is changed, and every program has a timeout. No secret is read; for password files only stat(2) is
 called. A fact that cannot be determined on this host is None, and the rules ignore it.
@@ -11,7 +11,7 @@ import re
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -20,8 +20,12 @@ from postward.agent.logs.discover import NoLogError, find_log
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.host_files import gid
 from postward.agent.postfix.process import is_master_running
+from postward.agent.relay.advice import describe_cause
+from postward.agent.relay.check import RelayCheck
 from postward.config.lint import HostFacts
+from postward.config.lint.finding import Finding, Severity
 from postward.config.settings import Settings
+from postward.parsers import Cause
 
 AGENT, ENFORCER = "postward.service", "postward-enforce.service"
 USER = "postward"
@@ -29,6 +33,15 @@ USER = "postward"
 GROUPS = ("adm", "systemd-journal", "postdrop")
 _TIMEOUT = 10.0  # seconds
 _PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "Result", "NRestarts", "StatusText")
+# The first remedy for a cause. For other causes, `postward relay` shows the dialogue.
+_RELAY_REMEDIES = {
+    Cause.AUTH_REJECTED: "write the correct password into the relay's password_file; the enforcer applies it at once",
+    Cause.AUTH_MECHANISM: "postward check",
+    Cause.DNS: "cat /etc/resolv.conf && getent hosts {host}",
+    Cause.REFUSED: "postward relay {relay} --all-ports",
+    Cause.TIMEOUT: "postward relay {relay} --all-ports",
+    Cause.UNREACHABLE: "ip route get $(getent ahostsv4 {host} | cut -d' ' -f1 | head -n1)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,3 +237,28 @@ def _versions(host: HostFacts) -> dict[str, str]:
         "systemd": systemd[1] if systemd else "",
     }
     return {name: value for name, value in found.items() if value}
+
+
+# Relays
+
+
+def relay_findings(checks: Iterable[RelayCheck]) -> Iterator[Finding]:
+    """Yield an error for each failed check, and a warning for each certificate that is not valid."""
+    for check in checks:
+        remedy = _RELAY_REMEDIES.get(check.cause or Cause.OTHER, "postward relay {relay}")
+        remedy = remedy.format(host=check.host, relay=check.relay)
+        where = f"relay {check.relay} ({check.host}:{check.port})"
+        if not check.ok:
+            what = f"fails at step {check.step}: {check.detail}"
+            why = describe_cause(check.cause) if check.cause else "Mail cannot leave through this relay."
+            yield Finding("relay", Severity.ERROR, where, what, why, remedy)
+        elif check.problem:
+            why = "An attacker between this host and the relay can read the password."
+            yield Finding(
+                "relay-certificate",
+                Severity.WARNING,
+                where,
+                f"has a certificate that this host does not accept: {check.problem}",
+                why,
+                "postward relay " + check.relay,
+            )
