@@ -33,6 +33,7 @@ from postward.agent.enforce.preflight import preflight
 from postward.agent.fsutil import write_atomically
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
+from postward.agent.probe.result import ProbeResult
 from postward.config.initial import Answers, initial_settings
 from postward.config.lint import Finding, Severity, lint
 from postward.config.passwords import password_fault
@@ -78,12 +79,7 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
     text = initial_settings(answers)
     with exit_on_error():
         settings = parse_settings(tomllib.loads(text), str(settings_file))
-        if password is not None and (fault := password_fault(password)):
-            fail(f"the password {fault}")
-        passwords = {} if password is None else {answers.relay_name: password}
-        if fault_of_relay := preflight(settings, passwords):
-            fail(f"nothing was written: {fault_of_relay.text}")
-        _say("the check of the relay succeeded: connection, TLS, login")
+        _check_relay(settings, answers, password)
         _write(answers, password, settings_file, text)
         findings = _findings(settings, settings_file)
         enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
@@ -98,37 +94,36 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
         _say(f"{seconds:.1f} s from the start of postward init to the first delivered probe")
     started = _start_services() if start else False
     if as_json:
-        probe = None if result is None else {"outcome": result.outcome, "seconds": round(seconds, 3)}
         echo_json(
             {
                 "settings": str(settings_file),
                 "findings": [finding.to_dict() for finding in findings],
                 "changes": [drift.name for drift in planned.drifts],
-                "probe": probe,
+                "probe": _probe_as_json(result, seconds),
                 "started": started,
             }
         )
 
 
+def _probe_as_json(result: ProbeResult | None, seconds: float) -> dict[str, Any] | None:
+    return None if result is None else {"outcome": result.outcome, "seconds": round(seconds, 3)}
+
+
+def _check_relay(settings: Settings, answers: Answers, password: str | None) -> None:
+    """Check the password's form, then connection, TLS and login; end the command if one of them fails."""
+    if password is not None and (fault := password_fault(password)):
+        fail(f"the password {fault}")
+    passwords = {} if password is None else {answers.relay_name: password}
+    if fault_of_relay := preflight(settings, passwords):
+        fail(f"nothing was written: {fault_of_relay.text}")
+    _say("the check of the relay succeeded: connection, TLS, login")
+
+
 def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
     """Return the answers and the password, from the options or else from questions on the terminal."""
-    silent = silent or not sys.stdin.isatty()
-    asked = _Questions(silent)
-    provider = given["provider"]
-    if provider is None and given["host"] is None:
-        provider = asked.text('The provider, or "other"', "--provider or --host")
-    provider = "" if provider in {None, "other"} else provider
-    host = given["host"] or ""
-    if not provider and not host:
-        host = asked.text("The relay's host name", "--host")
-    usual = PROVIDERS[provider].username if provider in PROVIDERS else ""
-    username = given["username"]
-    if username is None:
-        username = usual or asked.text("The login at the relay (empty: none)", "--username", "")
-    password = None
-    if username or usual:
-        file = given["password_file"]
-        password = file.read().rstrip("\r\n") if file else asked.secret("Its password", "--password-file")
+    asked = _Questions(silent or not sys.stdin.isatty())
+    provider, host = _ask_relay(given, asked)
+    username, password = _ask_login(given, asked, provider)
     myhostname = given["myhostname"] or asked.text("This host's full name", "--myhostname", _full_name())
     recipient = given["recipient"]
     if recipient is None:
@@ -147,6 +142,34 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
         ipv4_only=not _has_ipv6(),
     )
     return answers, password
+
+
+def _ask_relay(given: dict[str, Any], asked: "_Questions") -> tuple[str, str]:
+    """Return provider and host name of the relay; the provider is "" if it is none of the presets."""
+    provider = given["provider"]
+    if provider is None and given["host"] is None:
+        provider = asked.text('The provider, or "other"', "--provider or --host")
+    provider = "" if provider in {None, "other"} else provider
+    host = given["host"] or ""
+    if not provider and not host:
+        host = asked.text("The relay's host name", "--host")
+    return provider, host
+
+
+def _ask_login(given: dict[str, Any], asked: "_Questions", provider: str) -> tuple[str, str | None]:
+    """Return username and password; the password is None if the relay requires no login.
+
+    Some providers have the same username for all customers; it is not asked for then.
+    """
+    usual = PROVIDERS[provider].username if provider in PROVIDERS else ""
+    username = given["username"]
+    if username is None:
+        username = usual or asked.text("The login at the relay (empty: none)", "--username", "")
+    password = None
+    if username or usual:
+        file = given["password_file"]
+        password = file.read().rstrip("\r\n") if file else asked.secret("Its password", "--password-file")
+    return username, password
 
 
 class _Questions:
