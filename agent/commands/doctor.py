@@ -1,8 +1,10 @@
-"""`postward doctor`: what is wrong with this host, and the command that mends it."""
+"""`postward doctor`: find the problems of this host and print a remedy for each."""
 
 import asyncio
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,9 +18,8 @@ from postward.agent.commands.common import (
     settings_option,
 )
 from postward.agent.commands.relay import login_throttle
-from postward.agent.doctor.relays import relay_findings
 from postward.agent.doctor.rules import doctor_findings
-from postward.agent.doctor.system import SystemFacts, read_system
+from postward.agent.doctor.system import SystemFacts, read_system, relay_findings
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts, unread_of
 from postward.agent.relay.check import RelayCheck
@@ -32,11 +33,11 @@ from postward.config.settings import Settings, load_settings
 @click.command("doctor")
 @settings_option
 @json_option
-@click.option("--no-relay", is_flag=True, help="Do not talk to the relays.")
+@click.option("--no-relay", is_flag=True, help="Do not connect to the relays.")
 def command(settings_file: Path, as_json: bool, no_relay: bool) -> None:
-    """Find what is wrong with this host: services, permissions, log, Postfix, relays, DNS, clock, versions.
+    """Find the problems of this host: services, permissions, log, Postfix, relays, DNS, clock, versions.
 
-    Status 3 if there are errors or warnings, each shown with the command that mends it; 78 if it is the settings.
+    Each problem is shown with its remedy. Exit status 3 for errors or warnings, 78 for errors in the settings.
     """
     problems: tuple[str, ...] = ()
     settings = None
@@ -49,50 +50,65 @@ def command(settings_file: Path, as_json: bool, no_relay: bool) -> None:
         findings = doctor_findings(system)
         if settings is not None:
             findings += lint(settings, host, str(settings_file))
-            findings += (
-                []
-                if no_relay
-                else list(relay_findings(asyncio.run(_talk(settings, login_throttle(settings)))))
-            )
+            if not no_relay:
+                findings += _check_relays(settings)
+    report = _Report(system, problems, findings, list(unread_of(host)))
     if as_json:
-        rows = [finding.to_dict() for finding in findings]
-        echo_json(
-            {
-                "versions": dict(system.versions),
-                "problems": problems,
-                "findings": rows,
-                "unread": list(unread_of(host)),
-            }
-        )
+        echo_json(report.to_dict())
     else:
-        _show(system, problems, findings)
-        for words in unread_of(host):
-            click.echo(f"not looked at: {words}", err=True)
+        _show(report)
     if problems:
         sys.exit(BAD_SETTINGS)
     if any(finding.severity is not Severity.NOTE for finding in findings):
         sys.exit(DRIFT)
 
 
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """The results: the facts, the errors in the settings, the findings, and what could not be read."""
+
+    system: SystemFacts
+    problems: tuple[str, ...]
+    findings: list[Finding]
+    unread: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        return {
+            "versions": dict(self.system.versions),
+            "problems": self.problems,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "unread": self.unread,
+        }
+
+
 def _read(settings: Settings | None, settings_file: Path) -> tuple[HostFacts, SystemFacts]:
+    """Read the facts that lint needs, and those of the host beside them."""
     directory = Path(settings.postfix.config_directory if settings else "/etc/postfix")
     host = read_host_facts(Postfix(directory), settings, settings_file.resolve())
     return host, read_system(settings, settings_file.resolve(), host)
 
 
-async def _talk(settings: Settings, throttle: LoginThrottle | None) -> list[RelayCheck]:
+def _check_relays(settings: Settings) -> list[Finding]:
+    """Check all relays at once and return the findings."""
+    return list(relay_findings(asyncio.run(_checks(settings, login_throttle(settings)))))
+
+
+async def _checks(settings: Settings, throttle: LoginThrottle | None) -> list[RelayCheck]:
     return list(
         await asyncio.gather(*(throttled_check(relay, settings, throttle) for relay in settings.relay))
     )
 
 
-def _show(system: SystemFacts, problems: tuple[str, ...], findings: list[Finding]) -> None:
-    click.echo(", ".join(f"{name} {number}" for name, number in system.versions.items()))
-    for problem in problems:
+def _show(report: _Report) -> None:
+    click.echo(", ".join(f"{name} {number}" for name, number in report.system.versions.items()))
+    for problem in report.problems:
         click.echo(f"{click.style('error', fg='red', bold=True)}   settings\n  {problem}")
-    for finding in findings:
+    for finding in report.findings:
         click.echo()
         for line in show_finding(finding):
             click.echo(line)
-    if not findings and not problems:
-        click.echo("nothing is wrong with this host")
+    if not report.findings and not report.problems:
+        click.echo("no problem found")
+    for text in report.unread:
+        click.echo(f"not looked at: {text}", err=True)

@@ -1,7 +1,8 @@
-"""`postward init`: from nothing to a working relay host, without an editor.
+"""`postward init`: set up a relay host without an editor.
 
-Promise: nothing is written before the answers make good settings and the relay has taken the login; then the password's file
-(root's alone), the settings, and, when the plan is agreed to, Postfix's configuration, confirmed by a probe, and the services.
+Promise: nothing is written before the answers form valid settings and the relay has accepted the login. Then the
+password file (readable by root only) and the settings are written. After the user agrees to the plan, Postfix's
+configuration is changed and confirmed by a probe, and the services are started.
 """
 
 import logging
@@ -32,6 +33,7 @@ from postward.agent.enforce.preflight import preflight
 from postward.agent.fsutil import write_atomically
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
+from postward.agent.probe.result import ProbeResult
 from postward.config.initial import Answers, initial_settings
 from postward.config.lint import Finding, Severity, lint
 from postward.config.passwords import password_fault
@@ -47,87 +49,85 @@ _UNITS = ("postward-enforce.service", "postward.service")
 @json_option
 @click.option("--provider", help=f"A known provider: {', '.join(PROVIDERS)}.")
 @click.option("--region", default="", help="The provider's region, for ses.")
-@click.option("--host", help="Or: the relay's host name.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Its port, where it is not the usual one.")
-@click.option("--tls", default="", help="starttls, implicit, opportunistic or none; as the port stands for.")
-@click.option("--username", help='The login; "" for a relay that wants none.')
+@click.option("--host", help="The relay's host name, instead of a provider.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The relay's port, if it is not the default.")
+@click.option(
+    "--tls", default="", help="starttls, implicit, opportunistic or none; the default depends on the port."
+)
+@click.option("--username", help='The login; "" for a relay that requires none.')
 @click.option(
     "--password-file",
     type=click.File("r"),
-    help="A file to take the password from; - is standard input. It is copied to /etc/postward/passwords/.",
+    help="A file with the password; - is standard input. It is copied to /etc/postward/passwords/.",
 )
 @click.option("--myhostname", help="This host's full name.")
-@click.option("--recipient", help='Where probe mails go; "" for none.')
-@click.option("--sender", default="", help="Their sender, if the relay does not take postward@ this domain.")
-@click.option("--yes", is_flag=True, help="Ask nothing: what is not given must have a default.")
-@click.option("--force", is_flag=True, help="Replace settings that are there.")
+@click.option("--recipient", help='The recipient of probes; "" sends no probes.')
+@click.option(
+    "--sender", default="", help="The sender of probes, if the relay rejects postward@ this domain."
+)
+@click.option("--yes", is_flag=True, help="Ask nothing; options without a default must be given.")
+@click.option("--force", is_flag=True, help="Replace an existing settings file.")
 @click.option("--start/--no-start", default=True, show_default=True, help="Enable and start the services.")
 def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: bool, **given: Any) -> None:
-    """Set this host up: ask what is not given as options, try it on the relay, write the settings, apply, start."""
+    """Set up this host: ask for missing options, check the relay, write the settings, apply them, start the services."""
     require_root()
-    logging.getLogger("postward.enforce").setLevel(logging.ERROR)  # the plan has said it
+    logging.getLogger("postward.enforce").setLevel(logging.ERROR)  # the plan shows the changes already
     begun = time.monotonic()
     if settings_file.exists() and not force:
-        fail(f"{settings_file}: is there already; edit it, or write it anew with --force")
+        fail(f"{settings_file}: exists already; edit it, or replace it with --force")
     answers, password = _ask(given, silent=yes)
     text = initial_settings(answers)
     with exit_on_error():
         settings = parse_settings(tomllib.loads(text), str(settings_file))
-        if password is not None and (fault := password_fault(password)):
-            fail(f"the password {fault}")
-        passwords = {} if password is None else {answers.relay_name: password}
-        if fault_of_relay := preflight(settings, passwords):
-            fail(f"nothing was written: {fault_of_relay.text}")
-        _say("the relay takes us: connection, TLS and login went through")
+        _check_relay(settings, answers, password)
         _write(answers, password, settings_file, text)
         findings = _findings(settings, settings_file)
         enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
         planned, _ = enforcer.look()
         _show(findings, planned)
-        if not yes and not click.confirm("Bring this into force?", default=True, err=True):
-            _say("nothing more was changed; whenever you want it: postward apply")
+        if not yes and not click.confirm("Apply these changes?", default=True, err=True):
+            _say("Postfix's configuration was not changed; to apply the settings later: postward apply")
             return
         result = put_into_force(settings, enforcer, verify=True)
     seconds = time.monotonic() - begun
     if result is not None and result.accepted:
-        _say(f"{seconds:.1f} s from the start of postward init to a probe that was delivered")
+        _say(f"{seconds:.1f} s from the start of postward init to the first delivered probe")
     started = _start_services() if start else False
     if as_json:
-        probe = None if result is None else {"outcome": result.outcome, "seconds": round(seconds, 3)}
         echo_json(
             {
                 "settings": str(settings_file),
                 "findings": [finding.to_dict() for finding in findings],
                 "changes": [drift.name for drift in planned.drifts],
-                "probe": probe,
+                "probe": _probe_as_json(result, seconds),
                 "started": started,
             }
         )
 
 
+def _probe_as_json(result: ProbeResult | None, seconds: float) -> dict[str, Any] | None:
+    return None if result is None else {"outcome": result.outcome, "seconds": round(seconds, 3)}
+
+
+def _check_relay(settings: Settings, answers: Answers, password: str | None) -> None:
+    """Check the password's form, then connection, TLS and login; end the command if one of them fails."""
+    if password is not None and (fault := password_fault(password)):
+        fail(f"the password {fault}")
+    passwords = {} if password is None else {answers.relay_name: password}
+    if fault_of_relay := preflight(settings, passwords):
+        fail(f"nothing was written: {fault_of_relay.text}")
+    _say("the check of the relay succeeded: connection, TLS, login")
+
+
 def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
-    """The answers: options first, then questions on the terminal."""
-    silent = silent or not sys.stdin.isatty()
-    asked = _Questions(silent)
-    provider = given["provider"]
-    if provider is None and given["host"] is None:
-        provider = asked.text('The provider, or "other"', "--provider or --host")
-    provider = "" if provider in {None, "other"} else provider
-    host = given["host"] or ""
-    if not provider and not host:
-        host = asked.text("The relay's host name", "--host")
-    usual = PROVIDERS[provider].username if provider in PROVIDERS else ""
-    username = given["username"]
-    if username is None:
-        username = usual or asked.text("The login at the relay (empty: none)", "--username", "")
-    password = None
-    if username or usual:
-        file = given["password_file"]
-        password = file.read().rstrip("\r\n") if file else asked.secret("Its password", "--password-file")
+    """Return the answers and the password, from the options or else from questions on the terminal."""
+    asked = _Questions(silent or not sys.stdin.isatty())
+    provider, host = _ask_relay(given, asked)
+    username, password = _ask_login(given, asked, provider)
     myhostname = given["myhostname"] or asked.text("This host's full name", "--myhostname", _full_name())
     recipient = given["recipient"]
     if recipient is None:
-        recipient = asked.text("Where probe mails go (empty: none are sent)", "--recipient", "")
+        recipient = asked.text("The recipient of probes (empty: send none)", "--recipient", "")
     answers = Answers(
         myhostname=myhostname,
         provider=provider,
@@ -144,35 +144,71 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
     return answers, password
 
 
+def _ask_relay(given: dict[str, Any], asked: "_Questions") -> tuple[str, str]:
+    """Return provider and host name of the relay; the provider is "" if it is none of the presets."""
+    provider = given["provider"]
+    if provider is None and given["host"] is None:
+        provider = asked.text('The provider, or "other"', "--provider or --host")
+    provider = "" if provider in {None, "other"} else provider
+    host = given["host"] or ""
+    if not provider and not host:
+        host = asked.text("The relay's host name", "--host")
+    return provider, host
+
+
+def _ask_login(given: dict[str, Any], asked: "_Questions", provider: str) -> tuple[str, str | None]:
+    """Return username and password; the password is None if the relay requires no login.
+
+    Some providers have the same username for all customers; it is not asked for then.
+    """
+    usual = PROVIDERS[provider].username if provider in PROVIDERS else ""
+    username = given["username"]
+    if username is None:
+        username = usual or asked.text("The login at the relay (empty: none)", "--username", "")
+    password = None
+    if username or usual:
+        file = given["password_file"]
+        password = file.read().rstrip("\r\n") if file else asked.secret("Its password", "--password-file")
+    return username, password
+
+
 class _Questions:
-    """Asks on the terminal, or takes the default where nobody may be asked."""
+    """Asks on the terminal, or takes the defaults if `silent`."""
 
     def __init__(self, silent: bool) -> None:
         self._silent = silent
 
     def text(self, question: str, option: str, default: str | None = None) -> str:
-        """A line of text."""
+        """Ask for a line of text. Without a terminal or a default, fail and name the option."""
         if not self._silent:
             return str(click.prompt(question, default=default, show_default=bool(default), err=True)).strip()
         if default is None:
-            fail(f"{option} is missing, and there is nobody to ask")
+            fail(_missing(option))
         return default
 
     def secret(self, question: str, option: str) -> str:
-        """A text that is not shown."""
+        """Ask for a text that is not displayed."""
         if self._silent:
-            fail(f"{option} is missing, and there is nobody to ask")
+            fail(_missing(option))
         return str(click.prompt(question, hide_input=True, err=True))
 
 
+def _missing(option: str) -> str:
+    return f"{option} is missing, and questions are not possible (--yes, or no terminal)"
+
+
 def _full_name() -> str | None:
-    """The name of the machine, if it is a full one."""
+    """Return the fully qualified name of this host; None if it is unknown."""
     name = socket.getfqdn()
     return name if "." in name and not name.startswith("localhost") else None
 
 
 def _has_ipv6() -> bool:
-    """Whether there is a route to IPv6 at all. Nothing is sent: a UDP socket is only told its peer (RFC 3849's prefix)."""
+    """Return whether this host has an IPv6 route.
+
+    connect(2) on a UDP socket looks up the route and sends nothing. The address is from the documentation prefix
+    (RFC 3849).
+    """
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.connect(("2001:db8::1", 9))
@@ -182,20 +218,20 @@ def _has_ipv6() -> bool:
 
 
 def _write(answers: Answers, password: str | None, settings_file: Path, text: str) -> None:
-    """The password first, so that no settings name a file that is not there."""
+    """Write the password file, then the settings, so that the settings never name a missing file."""
     if password is not None and answers.password_file is not None:
         folder = answers.password_file.parent
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         write_atomically(answers.password_file, f"{password}\n".encode(), mode=0o600, owner=(0, 0))
-        _say(f"written: {answers.password_file} (readable by root alone)")
+        _say(f"written: {answers.password_file} (readable by root only)")
     settings_file.parent.mkdir(parents=True, exist_ok=True)
-    # No secret stands in it, and the unprivileged agent reads it.
+    # The settings contain no secret, and the unprivileged agent reads them.
     write_atomically(settings_file, text.encode(), mode=0o644, owner=(0, 0))
     _say(f"written: {settings_file}")
 
 
 def _findings(settings: Settings, settings_file: Path) -> list[Finding]:
-    """What lint finds besides what is about to be applied."""
+    """Return the errors and warnings of lint that `postward apply` will not fix."""
     facts = read_host_facts(Postfix(Path(settings.postfix.config_directory)), settings, settings_file)
     return [
         finding
@@ -212,9 +248,9 @@ def _show(findings: list[Finding], planned: Plan) -> None:
 
 
 def _start_services() -> bool:
-    """Enable and start both services; False where they are not installed, or systemd does not run."""
+    """Enable and start both services; a failure ends the command. Return False if systemd does not run."""
     if not Path("/run/systemd/system").is_dir():
-        _say("systemd does not run here; start by yourself: postward run --enforce")
+        _say("systemd does not run on this host; start the agent with: postward run --enforce")
         return False
     done = subprocess.run(
         ["systemctl", "enable", "--now", *_UNITS],
@@ -231,5 +267,5 @@ def _start_services() -> bool:
     return True
 
 
-def _say(words: str) -> None:
-    click.echo(words, err=True)
+def _say(text: str) -> None:
+    click.echo(text, err=True)

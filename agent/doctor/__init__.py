@@ -1,5 +1,5 @@
-"""What is wrong with a host, beside its configuration: what `postward doctor` looks at.
+"""The checks of `postward doctor`: problems of a host other than its configuration.
 
-`system.py` reads facts into a value, `rules.py` holds the rules over it, `relays.py` takes conversations with the relays.
-What is wrong with settings and Postfix's configuration is found by `postward.config.lint`.
+`system.py` reads the facts of the host and reports the results of the relay checks; `rules.py` has the rules over the
+facts. `postward.config.lint` finds problems of the settings and of Postfix's configuration.
 """

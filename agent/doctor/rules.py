@@ -1,4 +1,4 @@
-"""The rules of `postward doctor` over `SystemFacts`: each yields where, what, and the command that mends it here."""
+"""The rules of `postward doctor` over `SystemFacts`: each yields the place, the fact and the remedy on this host."""
 
 from collections.abc import Iterator
 
@@ -7,16 +7,16 @@ from postward.agent.systemd import SETTINGS_REFUSED
 from postward.config.lint.finding import Fault, Finding, Rule, Severity
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
-_PROPER_SYSTEMD = 252  # LoadCredential= of a folder, and all that the units ask for
-_OLDEST_POSTFIX = (3, 5)
-# What keeps the clock, by distribution.
-_CLOCK = {
+_MIN_SYSTEMD = 252  # supports LoadCredential= for a folder, and all other options of the units
+_MIN_POSTFIX = (3, 5)
+# Distribution → the command that installs an NTP client.
+_INSTALL_NTP = {
     "debian": "apt-get install systemd-timesyncd",
     "rhel": "dnf install chrony && systemctl enable --now chronyd",
     "suse": "zypper install chrony && systemctl enable --now chronyd",
     "alpine": "apk add chrony && rc-update add chronyd && rc-service chronyd start",
 }
-_RSYSLOG = {
+_INSTALL_RSYSLOG = {
     "debian": "apt-get install rsyslog",
     "rhel": "dnf install rsyslog && systemctl enable --now rsyslog",
     "suse": "zypper install rsyslog && systemctl enable --now rsyslog",
@@ -25,7 +25,7 @@ _RSYSLOG = {
 
 
 def doctor_findings(facts: SystemFacts) -> list[Finding]:
-    """Everything that the rules find, worst first."""
+    """Return the findings of all rules, worst first."""
     found = [finding for rule in RULES for finding in rule.findings(facts)]
     order = list(Severity)
     return sorted(found, key=lambda finding: order.index(finding.severity))
@@ -34,7 +34,7 @@ def doctor_findings(facts: SystemFacts) -> list[Finding]:
 def _postfix_stopped(facts: SystemFacts) -> Iterator[Fault]:
     if facts.postfix_runs is False:
         start = "rc-service postfix start" if facts.distribution == "alpine" else "systemctl start postfix"
-        yield Fault("Postfix", "its master process does not run", start)
+        yield Fault("Postfix", "is not running", start)
 
 
 def _unit_missing(facts: SystemFacts) -> Iterator[Fault]:
@@ -43,7 +43,7 @@ def _unit_missing(facts: SystemFacts) -> Iterator[Fault]:
             yield Fault(
                 name,
                 "is not installed",
-                "install the package postward, or copy systemd/*.service of the source",
+                "install the package postward, or copy systemd/*.service from the source tree",
             )
 
 
@@ -57,13 +57,13 @@ def _unit_failed(facts: SystemFacts) -> Iterator[Fault]:
 def _unit_stopped(facts: SystemFacts) -> Iterator[Fault]:
     for name, unit in (facts.units or {}).items():
         if unit.loaded and unit.active == "inactive" and unit.result in {"success", ""}:
-            yield Fault(name, "does not run", f"systemctl enable --now {name}")
+            yield Fault(name, "is not running", f"systemctl enable --now {name}")
 
 
 def _unit_disabled(facts: SystemFacts) -> Iterator[Fault]:
     for name, unit in (facts.units or {}).items():
         if unit.loaded and unit.active == "active" and not unit.enabled:
-            yield Fault(name, "runs, but will not after a reboot", f"systemctl enable {name}")
+            yield Fault(name, "is running, but is not enabled", f"systemctl enable {name}")
 
 
 def _settings_not_in_force(facts: SystemFacts) -> Iterator[Fault]:
@@ -74,7 +74,7 @@ def _settings_not_in_force(facts: SystemFacts) -> Iterator[Fault]:
 
 def _no_user(facts: SystemFacts) -> Iterator[Fault]:
     if facts.units is not None and facts.uid is None:
-        yield Fault(USER, "there is no such user", "systemd-sysusers postward.conf")
+        yield Fault(f"user {USER}", "does not exist", "systemd-sysusers postward.conf")
 
 
 def _no_group(facts: SystemFacts) -> Iterator[Fault]:
@@ -82,7 +82,7 @@ def _no_group(facts: SystemFacts) -> Iterator[Fault]:
         others = " ".join(group for group in GROUPS if group not in facts.missing_groups)
         drop_in = f"[Service]\\nSupplementaryGroups=\\nSupplementaryGroups={others}\\n"
         remedy = f"printf '{drop_in}' | systemctl edit --stdin {AGENT}"
-        yield Fault(AGENT, f"wants the group {name}, which does not exist here", remedy)
+        yield Fault(AGENT, f"requires the group {name}, which does not exist on this host", remedy)
 
 
 def _settings_unreadable(facts: SystemFacts) -> Iterator[Fault]:
@@ -97,7 +97,7 @@ def _log_missing(facts: SystemFacts) -> Iterator[Fault]:
         yield Fault(
             "log.source",
             facts.log_problem.removeprefix("log.source: "),
-            _RSYSLOG.get(facts.distribution, "install rsyslog"),
+            _INSTALL_RSYSLOG.get(facts.distribution, "install rsyslog"),
         )
 
 
@@ -120,48 +120,47 @@ def _endpoint_silent(facts: SystemFacts) -> Iterator[Fault]:
         yield Fault("web.listen", f"does not answer: {facts.endpoint}", f"systemctl restart {AGENT}")
 
 
-def _clock_wrong(facts: SystemFacts) -> Iterator[Fault]:
-    if facts.clock_right is False:
-        yield Fault("clock", "is not kept by a time server", _CLOCK.get(facts.distribution, "install chrony"))
+def _clock_not_synchronised(facts: SystemFacts) -> Iterator[Fault]:
+    if facts.clock_synchronised is False:
+        remedy = _INSTALL_NTP.get(facts.distribution, "install chrony")
+        yield Fault("clock", "is not synchronised with a time server", remedy)
 
 
 def _old_versions(facts: SystemFacts) -> Iterator[Fault]:
     numbers = [int(word) for word in facts.versions.get("postfix", "").split(".")[:2] if word.isdecimal()]
-    if len(numbers) == 2 and tuple(numbers) < _OLDEST_POSTFIX:
+    if len(numbers) == 2 and tuple(numbers) < _MIN_POSTFIX:
         yield Fault(
             "Postfix", f"is {facts.versions['postfix']}", "upgrade to a release with Postfix 3.5 or later"
         )
     systemd = facts.versions.get("systemd", "").partition(".")[0]
-    if systemd.isdecimal() and int(systemd) < _PROPER_SYSTEMD and facts.units is not None:
+    if systemd.isdecimal() and int(systemd) < _MIN_SYSTEMD and facts.units is not None:
         yield Fault("systemd", f"is {systemd}", "upgrade to a release with systemd 252 or later")
 
 
+_NO_SERVICE = "The service does not run: this host is not monitored, or its configuration is not enforced."
+_NO_LOG = "Without the log, the agent cannot see the results of deliveries."
+
 RULES: tuple[Rule[SystemFacts], ...] = (
-    Rule("postfix-stopped", _E, _postfix_stopped, "Mail is taken from nobody, and none goes out."),
-    Rule("service-missing", _E, _unit_missing, "Nothing watches this host."),
+    Rule("postfix-stopped", _E, _postfix_stopped, "This host neither accepts nor delivers mail."),
+    Rule("service-missing", _E, _unit_missing, _NO_SERVICE),
+    Rule("service-failed", _E, _unit_failed, _NO_SERVICE),
+    Rule("service-stopped", _W, _unit_stopped, _NO_SERVICE),
+    Rule("service-disabled", _W, _unit_disabled, "After a reboot the service does not start."),
     Rule(
-        "service-failed",
-        _E,
-        _unit_failed,
-        "Nothing watches this host, or its configuration is kept by nobody.",
+        "settings-not-in-force", _E, _settings_not_in_force, "The last change of the settings has no effect."
     ),
-    Rule(
-        "service-stopped",
-        _W,
-        _unit_stopped,
-        "Nothing watches this host, or its configuration is kept by nobody.",
-    ),
-    Rule("service-disabled", _W, _unit_disabled, "After a reboot nobody would notice that mail stops."),
-    Rule("settings-not-in-force", _E, _settings_not_in_force, "What was changed last has no effect."),
     Rule("user-missing", _E, _no_user, "The agent's service cannot start (status 217/USER)."),
     Rule("group-missing", _E, _no_group, "The agent's service cannot start (status 216/GROUP)."),
     Rule("settings-unreadable", _E, _settings_unreadable, "The agent cannot start."),
-    Rule("log-missing", _E, _log_missing, "What becomes of mail is told by the log alone."),
-    Rule("log-unreadable", _E, _log_unreadable, "What becomes of mail is told by the log alone."),
-    Rule("state-not-ours", _E, _state_not_ours, "Counts cannot be saved, and start again at each restart."),
-    Rule("endpoint-silent", _W, _endpoint_silent, "Prometheus sees nothing of this host."),
+    Rule("log-missing", _E, _log_missing, _NO_LOG),
+    Rule("log-unreadable", _E, _log_unreadable, _NO_LOG),
+    Rule("state-not-ours", _E, _state_not_ours, "The counts cannot be saved; they are lost at each restart."),
+    Rule("endpoint-silent", _W, _endpoint_silent, "Prometheus gets no metrics of this host."),
     Rule(
-        "clock", _W, _clock_wrong, "Certificates seem not yet or no longer valid, and relays refuse old mail."
+        "clock",
+        _W,
+        _clock_not_synchronised,
+        "Valid certificates may seem invalid, and relays may refuse mail by its date.",
     ),
-    Rule("version", _N, _old_versions, "Postward is not tested with it."),
+    Rule("version", _N, _old_versions, "Postward is not tested with this version."),
 )

@@ -1,7 +1,7 @@
-"""Reads how Postward stands on this host: its services, user, files, log, endpoint, the clock, versions.
+"""Facts for `postward doctor` (services, user, files, log, endpoint, clock, versions) and findings of relay checks.
 
-Promise: nothing is changed, every program has a deadline, and no secret is read: of passwords only what stat(2) says.
-What cannot be told here is None, and rules are silent about it.
+Promise: nothing is changed, and every program has a timeout. No secret is read; for password files only stat(2) is
+called. A fact that cannot be determined on this host is None, and the rules ignore it.
 """
 
 import os
@@ -11,7 +11,7 @@ import re
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -20,20 +20,33 @@ from postward.agent.logs.discover import NoLogError, find_log
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.host_files import gid
 from postward.agent.postfix.process import is_master_running
+from postward.agent.relay.advice import describe_cause
+from postward.agent.relay.check import RelayCheck
 from postward.config.lint import HostFacts
+from postward.config.lint.finding import Finding, Severity
 from postward.config.settings import Settings
+from postward.parsers import Cause
 
 AGENT, ENFORCER = "postward.service", "postward-enforce.service"
 USER = "postward"
-# What the agent's unit names in SupplementaryGroups=; a group that is missing keeps it from starting.
+# The groups in SupplementaryGroups= of the agent's unit. If one is missing, the unit cannot start.
 GROUPS = ("adm", "systemd-journal", "postdrop")
-_DEADLINE = 10.0  # seconds
+_TIMEOUT = 10.0  # seconds
 _PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "Result", "NRestarts", "StatusText")
+# The first remedy for a cause. For other causes, `postward relay` shows the dialogue.
+_RELAY_REMEDIES = {
+    Cause.AUTH_REJECTED: "write the correct password into the relay's password_file; the enforcer applies it at once",
+    Cause.AUTH_MECHANISM: "postward check",
+    Cause.DNS: "cat /etc/resolv.conf && getent hosts {host}",
+    Cause.REFUSED: "postward relay {relay} --all-ports",
+    Cause.TIMEOUT: "postward relay {relay} --all-ports",
+    Cause.UNREACHABLE: "ip route get $(getent ahostsv4 {host} | cut -d' ' -f1 | head -n1)",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit as `systemctl show` has it."""
+    """The state of a unit, from `systemctl show`."""
 
     loaded: bool = False
     active: str = "inactive"
@@ -45,14 +58,14 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """A file or folder: who owns it, and who may do what."""
+    """Mode and owner of a file or folder."""
 
     mode: int
     uid: int
     gid: int
 
     def allows(self, uid: int, gids: Iterable[int], bit: int) -> bool:
-        """Whether that user may read (4), write (2) or search (1) it, as far as its mode goes."""
+        """Return whether the mode allows a user to read (bit 4), write (2) or search (1); ACLs are ignored."""
         if uid == self.uid:
             return bool(self.mode >> 6 & bit)
         if self.gid in set(gids):
@@ -62,20 +75,22 @@ class Owned:
 
 @dataclass(frozen=True, slots=True)
 class SystemFacts:
-    """How Postward stands on a host.
+    """The facts of a host.
 
     Attributes:
         distribution: "debian", "rhel", "suse", "alpine", or "".
-        settings_file: where the settings are.
-        units: name → unit; None if systemd does not run here.
-        uid, gids: the agent's user and all its groups; None if there is no such user.
-        missing_groups: those of GROUPS that do not exist.
-        files: path → owner and mode, of settings, passwords, folders and logs; absent if it is not there.
+        settings_file: the path of the settings file.
+        units: name → state of the unit; None if systemd does not run on this host.
+        uid: the agent's user; None if it does not exist.
+        gids: all groups of the agent's user; empty if it does not exist.
+        missing_groups: the members of GROUPS that do not exist.
+        files: path → mode and owner of existing settings, passwords, folders and logs.
         passwords: the relays' password files.
-        logs: what is read; log_problem: why nothing is.
-        postfix_runs: its master lives; None if nobody could tell.
-        endpoint: why the endpoint does not answer; "" if it does, None if nobody asked.
-        clock_right: the clock is kept by a time server; None if nobody could tell.
+        logs: the log sources to read.
+        log_problem: why no log can be read; None if one can be read.
+        postfix_runs: whether master(8) is running; None if unknown.
+        endpoint: why the agent's endpoint does not answer; "" if it answers, None if no request was sent.
+        clock_synchronised: whether the clock is synchronised with a time server; None if unknown.
         versions: program → version.
     """
 
@@ -91,12 +106,12 @@ class SystemFacts:
     log_problem: str | None = None
     postfix_runs: bool | None = None
     endpoint: str | None = None
-    clock_right: bool | None = None
+    clock_synchronised: bool | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_system(settings: Settings | None, settings_file: Path, host: HostFacts) -> SystemFacts:
-    """How Postward stands on this host; `settings` is None where they are bad."""
+    """Read the facts of this host; `settings` is None if they have errors."""
     units = _read_units()
     uid, gids = _user()
     logs, log_problem = _logs(settings)
@@ -105,7 +120,7 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
     folders = [settings.state.directory, settings.enforce.directory] if settings else []
     paths = [settings_file, *map(Path, passwords), *map(Path, folders), *map(Path, logs)]
     queue = host.expanded.get("queue_directory")
-    asked = settings is not None and units is not None and units[AGENT].active == "active"
+    agent_runs = units is not None and units[AGENT].active == "active"
     return SystemFacts(
         distribution=host.distribution,
         settings_file=str(settings_file),
@@ -118,8 +133,8 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
         logs=logs,
         log_problem=log_problem,
         postfix_runs=is_master_running(queue) if queue else None,
-        endpoint=_ask(settings) if settings and asked else None,
-        clock_right=_clock(),
+        endpoint=_endpoint_problem(settings) if settings and agent_runs else None,
+        clock_synchronised=_clock_synchronised(),
         versions=_versions(host),
     )
 
@@ -135,7 +150,7 @@ def _read_units() -> dict[str, Unit] | None:
 
 
 def parse_unit(text: str) -> Unit:
-    """What `systemctl show` printed, one property a line."""
+    """Parse the output of `systemctl show`, one property a line."""
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     restarts = values.get("NRestarts", "")
     return Unit(
@@ -149,10 +164,10 @@ def parse_unit(text: str) -> Unit:
 
 
 def _run(*command: str) -> str:
-    """Standard output of a program; "" if it cannot be had."""
+    """Return the standard output of a program; "" if it cannot be run or exceeds the timeout."""
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_DEADLINE, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
@@ -192,20 +207,22 @@ def _logs(settings: Settings | None) -> tuple[tuple[str, ...], str | None]:
     return tuple(str(name) for name in names), None
 
 
-def _ask(settings: Settings) -> str:
-    """Why the endpoint does not answer. Whatever answers is an answer: it may want a login or be catching up."""
+def _endpoint_problem(settings: Settings) -> str:
+    """Return why the endpoint does not answer; "" if it answers, also with an error such as 401 or 503."""
     try:
-        urllib.request.urlopen(f"http://{settings.web.listen}/metrics", timeout=_DEADLINE).close()
+        urllib.request.urlopen(f"http://{settings.web.listen}/metrics", timeout=_TIMEOUT).close()
     except urllib.error.HTTPError:
         return ""
     except urllib.error.URLError as error:
         return str(error.reason)
     except OSError as error:
-        return "" if settings.web.config_file else str(error)  # TLS is spoken there
+        return (
+            "" if settings.web.config_file else str(error)
+        )  # with config_file, the endpoint may require TLS
     return ""
 
 
-def _clock() -> bool | None:
+def _clock_synchronised() -> bool | None:
     return {"yes": True, "no": False}.get(
         _run("timedatectl", "show", "--property=NTPSynchronized", "--value").strip()
     )
@@ -220,3 +237,28 @@ def _versions(host: HostFacts) -> dict[str, str]:
         "systemd": systemd[1] if systemd else "",
     }
     return {name: value for name, value in found.items() if value}
+
+
+# Relays
+
+
+def relay_findings(checks: Iterable[RelayCheck]) -> Iterator[Finding]:
+    """Yield an error for each failed check, and a warning for each certificate that is not valid."""
+    for check in checks:
+        remedy = _RELAY_REMEDIES.get(check.cause or Cause.OTHER, "postward relay {relay}")
+        remedy = remedy.format(host=check.host, relay=check.relay)
+        where = f"relay {check.relay} ({check.host}:{check.port})"
+        if not check.ok:
+            what = f"fails at step {check.step}: {check.detail}"
+            why = describe_cause(check.cause) if check.cause else "Mail cannot leave through this relay."
+            yield Finding("relay", Severity.ERROR, where, what, why, remedy)
+        elif check.problem:
+            why = "An attacker between this host and the relay can read the password."
+            yield Finding(
+                "relay-certificate",
+                Severity.WARNING,
+                where,
+                f"has a certificate that this host does not accept: {check.problem}",
+                why,
+                "postward relay " + check.relay,
+            )

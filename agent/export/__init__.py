@@ -1,1 +1,1 @@
-"""Events written out: JSON lines and Parquet."""
+"""Export of events: JSON lines and Parquet."""

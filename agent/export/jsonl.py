@@ -1,10 +1,10 @@
 """Recognised events as JSON lines, on standard output or in a file, for a log collector (docs/fleet.md has the schema).
 
-Promise: no mail address, Message-ID, client, or word of a stranger is in a line unless `events.include_personal_data` is set, and
-never a password. A collector that does not read, or a disk that hangs, stops nothing: a thread of its own writes,
-lines wait in bounded number, and what does not fit is dropped and counted.
+Promise: a line contains no password. It contains no mail address, Message-ID, client, or text chosen by a client or
+server, unless `events.include_personal_data` is set. A collector that stops reading, or a disk that hangs, does not
+block the agent. A separate thread writes; the queue of waiting lines is bounded; further lines are dropped and counted.
 
-Lines are told at most once: after a crash a few may be missing, and those since the last checkpoint come again.
+After a crash the last lines may be missing, and the events since the last checkpoint are written again.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from postward.parsers.scrub import scrub
 
 SCHEMA: Final = 1
 _MAX_WAITING: Final = 10_000  # lines
-# What says nothing about who wrote to whom. Everything else is left out unless it is asked for.
+# Fields that do not identify senders, recipients or clients. All others require `events.include_personal_data`.
 IMPERSONAL: Final = frozenset({
     "action", "bits", "cipher", "conn_use", "delay", "delays", "direction", "dsn", "how", "key_exchange", "kind",
     "limit", "mechanism", "mechanisms", "nrcpt", "number", "parameter", "protocol", "server_digest",
@@ -37,13 +37,13 @@ IMPERSONAL: Final = frozenset({
 
 
 class EventStream(Part):
-    """Writes events. An observer of the pipeline.
+    """Writes events as JSON lines. An observer of the pipeline.
 
     Args:
-        target: opens what is written to: at the start, and again after `reopen`.
+        target: opens the output, at the start and again after `reopen`.
         names: the relays of the settings.
-        personal: also addresses, Message-IDs, clients and replies.
-        clock: the time that year-less stamps are near to.
+        personal: include addresses, Message-IDs, clients and replies.
+        clock: returns the time near which time stamps without a year are read.
 
     Attributes:
         dropped: lines that could not be written in time.
@@ -65,12 +65,12 @@ class EventStream(Part):
         self._reopen = threading.Event()
         self.dropped = 0
         self._file = target()
-        # A daemon: a write that hangs must not keep the agent from ending.
+        # A daemon thread, so that a write that hangs does not prevent the exit of the agent.
         self._thread = threading.Thread(target=self._write, name="events", daemon=True)
         self._thread.start()
 
     def observe(self, record: Record, event: Event) -> None:
-        """Take one line that a rule knows."""
+        """Queue the JSON line of an event; drop and count it if the queue is full."""
         entry = self._entry(record, event)
         try:
             self._waiting.put_nowait(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
@@ -78,27 +78,27 @@ class EventStream(Part):
             self.dropped += 1
 
     def gauges(self) -> Gauges:
-        """Return how many lines were dropped."""
+        """Return the number of dropped lines."""
         return {"postward_events_dropped_total": {(): float(self.dropped)}}
 
     async def run(self) -> None:
-        """Wait until cancelled, then write the lines that wait."""
+        """Wait until cancelled, then write the queued lines."""
         try:
             await asyncio.Event().wait()
         finally:
             await asyncio.to_thread(self.close)
 
     def reopen(self) -> None:
-        """Open the file again: it was rotated."""
+        """Open the output again before the next write, after a rotation."""
         self._reopen.set()
 
-    def close(self, patience: float = 2.0) -> None:
-        """Write what waits, for as long as the patience lasts."""
+    def close(self, timeout: float = 2.0) -> None:
+        """Write the queued lines and close the output. Each of the two waits lasts at most `timeout` seconds."""
         try:
-            self._waiting.put(None, timeout=patience)
+            self._waiting.put(None, timeout=timeout)
         except queue.Full:
             return
-        self._thread.join(patience)
+        self._thread.join(timeout)
 
     def _entry(self, record: Record, event: Event) -> dict[str, Any]:
         moment = parse_stamp(record.stamp, self._clock())
@@ -144,7 +144,7 @@ class EventStream(Part):
                 return
 
     def _take(self) -> list[bytes | None]:
-        """The lines that wait, at least one, so that a burst is one write."""
+        """Wait for a line and return it with up to 999 more, so that a burst needs one write."""
         lines = [self._waiting.get()]
         while len(lines) < 1000 and lines[-1] is not None:
             try:
@@ -157,7 +157,7 @@ class EventStream(Part):
         try:
             file = self._open()
         except OSError:
-            return  # the old one goes on
+            return  # keep the old file
         self._close_file()
         self._file = file
 
@@ -168,12 +168,12 @@ class EventStream(Part):
 
 
 def _short(value: object) -> object:
-    """Words of Postfix are short; what is long came from elsewhere."""
+    """Cut a text to 100 characters. Postfix's own values are shorter; a longer one is from a client or server."""
     return value[:100] if isinstance(value, str) else value
 
 
 def open_target(target: str) -> Callable[[], BinaryIO]:
-    """How a target of the settings is opened: "stdout", or a file to append to, readable by its group at most."""
+    """Return a function that opens the target: "stdout", or a file to append to, created with mode 0640."""
     if target == "stdout":
         return lambda: sys.stdout.buffer
 

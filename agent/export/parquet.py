@@ -1,7 +1,6 @@
-"""Events as Parquet: one row for each line of Postfix's, in columns that analytical databases read.
+"""Events as Parquet: one row for each Postfix line, in columns for analytical databases.
 
-Needs the extra `parquet`. `SCHEMA` is the schema; docs/report.md tells it to users. A number that is none, or is not
-there, is null.
+Requires the extra `parquet`. docs/report.md documents `SCHEMA`. A number that is missing or invalid is null.
 """
 
 import json
@@ -19,19 +18,19 @@ from postward.parsers import parse_event, parse_record, parse_stamp
 from postward.parsers.events import Delivery
 from postward.parsers.scrub import mask_addresses, scrub
 
-_GROUP: Final = 50_000  # rows that are in memory at a time
-_MOST: Final = 2**31
+_ROWS_IN_MEMORY: Final = 50_000
+_MAX_NUMBER: Final = 2**31
 
 SCHEMA: Final = pa.schema([
-    pa.field("time", pa.timestamp("us", tz="UTC")),  # null where the stamp cannot be read
+    pa.field("time", pa.timestamp("us", tz="UTC")),  # null if the stamp is invalid
     pa.field("stamp", pa.string()),  # as printed
     pa.field("host", pa.string()),
     pa.field("instance", pa.string()),
     pa.field("daemon", pa.string()),
     pa.field("pid", pa.int64()),
     pa.field("severity", pa.string()),
-    pa.field("repeat", pa.int32(), nullable=False),  # how often syslogd says that the line was repeated, at least 1
-    pa.field("event", pa.string()),  # the kind of message; null where no rule knows it
+    pa.field("repeat", pa.int32(), nullable=False),  # N of "message repeated N times", else 1
+    pa.field("event", pa.string()),  # type of the event; null for an unrecognised line
     pa.field("queue_id", pa.string()),
     pa.field("message_id", pa.string()),
     pa.field("from", pa.string()),
@@ -40,7 +39,7 @@ SCHEMA: Final = pa.schema([
     pa.field("size", pa.int64()),  # bytes
     pa.field("nrcpt", pa.int64()),
     pa.field("relay", pa.string()),  # as printed
-    pa.field("relay_name", pa.string()),  # of the settings, else the host; deliveries only
+    pa.field("relay_name", pa.string()),  # as returned by `names`; deliveries only
     pa.field("relay_host", pa.string()),
     pa.field("relay_addr", pa.string()),
     pa.field("relay_port", pa.int64()),
@@ -57,7 +56,7 @@ SCHEMA: Final = pa.schema([
     pa.field("protocol", pa.string()),
     pa.field("cipher", pa.string()),
     pa.field("trust", pa.string()),
-    pa.field("fields", pa.string()),  # all that the event says, as JSON; of an unknown message its text
+    pa.field("fields", pa.string()),  # all fields of the event as JSON; of an unrecognised line its text
 ])  # fmt: skip
 _STAGES: Final = (
     "delay_before_queue_manager", "delay_queue_manager", "delay_connection_setup", "delay_transmission",
@@ -73,12 +72,12 @@ _NUMBERS: Final = {
 
 
 class EventFile:
-    """A Parquet file that is being written.
+    """A writer of a Parquet file.
 
     Args:
-        path: of the file.
-        names: of the relays.
-        mask: write domains in the place of mail addresses.
+        path: the file; it is overwritten.
+        names: returns the name of a relay for `relay_name`.
+        mask: write only the domains of mail addresses.
     """
 
     def __init__(self, path: Path, names: RelayNames, *, mask: bool = False) -> None:
@@ -90,12 +89,12 @@ class EventFile:
         self._writer = pq.ParquetWriter(self._file, SCHEMA, compression="zstd")
 
     def feed(self, block: bytes, reference: datetime) -> None:
-        """Take whole lines; the reference is what year-less stamps are near to."""
+        """Add a block of whole lines. Time stamps without a year are read near the reference."""
         for line in block.decode("utf-8", "replace").split("\n"):
             row = self._row(line.removesuffix("\r"), reference)
             if row is not None:
                 self._pending.append(row)
-        if len(self._pending) >= _GROUP:
+        if len(self._pending) >= _ROWS_IN_MEMORY:
             self._flush()
 
     def __enter__(self) -> Self:
@@ -104,7 +103,7 @@ class EventFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write what is pending, and the end of the file."""
+        """Write the pending rows and the footer of the file."""
         try:
             self._flush()
         finally:
@@ -144,9 +143,9 @@ def _fit(name: str, value: Any) -> Any:
     kind = _NUMBERS.get(name)
     if kind is None:
         return str(value)
-    return kind(value) if isinstance(value, int | float) and abs(value) < _MOST else None
+    return kind(value) if isinstance(value, int | float) and abs(value) < _MAX_NUMBER else None
 
 
 def _without_addresses(value: Any) -> Any:
-    """The domains of addresses, in fields of their own and within texts."""
+    """Remove the local parts of the mail addresses in a text."""
     return mask_addresses(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Log lines as rows: the JSON objects of `postward parse --json`, and the columns of an export. Pure."""
+"""Log lines as rows: the JSON objects of `postward parse --json` and the source of an export's columns. Pure."""
 
 from collections.abc import Iterator
 from typing import Any, Final

@@ -1,1 +1,1 @@
-"""What is counted, and how Prometheus reads it."""
+"""Counts of log events and their exposition to Prometheus."""

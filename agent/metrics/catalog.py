@@ -1,24 +1,24 @@
-"""The table of all metrics: name, type, help, labels, buckets. Exposition and documentation are made from it.
+"""The table of all metrics: name, type, help, labels, buckets. Exposition and documentation are generated from it.
 
-`postfix_` is what the log says of Postfix, `postward_` what Postward says of itself. Labels come from closed
-sets (`relay` is a relay's name in the settings, or other, none, local), so that no log can make series grow.
+Metrics of Postfix begin with `postfix_`, metrics of Postward itself with `postward_`. Label values come from closed
+sets, so no log can create series without limit: `relay` is a relay's name in the settings, or other, none, local.
 """
 
 from typing import Literal, NamedTuple
 
 Kind = Literal["counter", "gauge", "histogram"]
 
-# Seconds. A healthy relay answers in 0.1 to 3 s; greylisting and retries reach from minutes to the five days
+# Seconds. A healthy relay answers in 0.1 to 3 s. Greylisting and retries take from minutes to five days, the default
 # of maximal_queue_lifetime.
 DELAY_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0, 432000.0)
 STAGE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
-# Bytes: from a line of cron to what the large providers still take (25 to 50 MB).
+# Bytes: from one line of cron output to the size limits of the large providers (25 to 50 MB).
 SIZE_BUCKETS = (1e3, 1e4, 1e5, 1e6, 1e7, 2.5e7, 5e7)
 RECIPIENT_BUCKETS = (1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 1000.0)
 
 
 class Metric(NamedTuple):
-    """One row of the table. `buckets` are upper bounds in `unit`, without infinity; a histogram names its unit."""
+    """One row of the table. A histogram has `buckets`, upper bounds in `unit` without +Inf."""
 
     name: str
     kind: Kind
@@ -33,7 +33,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postfix_deliveries_total",
         "counter",
-        "Delivery attempts by outcome; a deferred mail counts again at each retry.",
+        "Delivery attempts by outcome; each retry of a deferred message counts.",
         ("postfix_instance", "relay", "status"),
     ),
     Metric(
@@ -45,7 +45,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postfix_delivery_delay_seconds",
         "histogram",
-        "Time from a mail's arrival to its final status (sent or bounced).",
+        "Time from a message's arrival to its final status (sent or bounced).",
         ("relay",),
         DELAY_BUCKETS,
         "seconds",
@@ -53,7 +53,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postfix_delivery_stage_delay_seconds",
         "histogram",
-        "The delay of finally delivered or bounced mails by stage (delays=a/b/c/d).",
+        "Delay of sent or bounced messages by stage (delays=a/b/c/d).",
         ("relay", "delay_stage"),
         STAGE_BUCKETS,
         "seconds",
@@ -61,76 +61,78 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postfix_delivery_last_success_timestamp_seconds",
         "gauge",
-        "When a delivery last succeeded, by the log's own stamp.",
+        "When a delivery last succeeded, by the time stamp in the log.",
         ("relay",),
     ),
     Metric(
         "postfix_delivery_last_failure_timestamp_seconds",
         "gauge",
-        "When a delivery last failed, by the log's own stamp.",
+        "When a delivery last failed, by the time stamp in the log.",
         ("relay",),
     ),
     # --- connections
     Metric(
         "postfix_connection_failures_total",
         "counter",
-        "Connections to a relay's address that failed, also where another address then took the mail.",
+        "Failed connections to an address of a relay, even if another address then accepted the message.",
         ("relay", "cause"),
     ),
     Metric(
         "postfix_tls_connections_total",
         "counter",
-        "TLS sessions with a relay (needs smtp_tls_loglevel of at least 1).",
+        "TLS sessions with a relay (requires smtp_tls_loglevel of at least 1).",
         ("relay", "protocol", "trust"),
     ),
     Metric(
         "postfix_tls_failures_total",
         "counter",
-        "TLS handshakes with a relay that failed, and certificates that did not pass.",
+        "Failed TLS handshakes with a relay, and certificates that failed verification.",
         ("relay", "cause"),
     ),
     Metric(
         "postfix_sasl_problems_total",
         "counter",
-        "Complaints of the client's SASL library, and relays whose AUTH list holds nothing that it can do.",
+        "Errors of the SASL library of smtp(8), and relays that offer no AUTH mechanism it supports.",
         ("kind",),
     ),
     # --- messages
     Metric(
         "postfix_messages_received_total",
         "counter",
-        "Mails that entered the queue.",
+        "Messages that entered the queue.",
         ("postfix_instance", "via"),
     ),
-    Metric("postfix_messages_removed_total", "counter", "Mails that left the queue.", ("postfix_instance",)),
+    Metric(
+        "postfix_messages_removed_total", "counter", "Messages that left the queue.", ("postfix_instance",)
+    ),
     Metric(
         "postfix_messages_expired_total",
         "counter",
-        "Mails given up after maximal_queue_lifetime.",
+        "Messages returned to the sender after maximal_queue_lifetime.",
         ("postfix_instance",),
     ),
     Metric(
         "postfix_messages_refused_total",
         "counter",
-        "Mails that a daemon of this Postfix gave up itself.",
+        "Messages that a daemon of this Postfix, cleanup(8) or qmgr(8), rejected.",
         ("daemon",),
     ),
     Metric(
         "postfix_queue_activations_total",
         "counter",
-        "Times that a mail became active; more than mails received means retries.",
+        "Times that a message entered the active queue; if higher than the messages received, there were retries.",
         ("postfix_instance",),
     ),
     Metric(
         "postfix_notifications_total",
         "counter",
-        "Notices that Postfix wrote about mails, by kind.",
+        "Notifications that Postfix sent about messages, by kind.",
         ("kind",),
     ),
     Metric(
         "postfix_message_size_bytes",
         "histogram",
-        "Size of mails, observed when they first became active.",
+        "Size of messages, observed when they first enter the active queue.",
         (),
         SIZE_BUCKETS,
         "bytes",
@@ -138,7 +140,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postfix_message_recipients",
         "histogram",
-        "Recipients of mails, observed when they first became active.",
+        "Recipients per message, observed when it first enters the active queue.",
         (),
         RECIPIENT_BUCKETS,
         "recipients",
@@ -146,31 +148,31 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postfix_submission_failures_total",
         "counter",
-        "Mails that sendmail or postdrop could not submit.",
+        "Messages that sendmail(1) or postdrop(1) could not submit.",
     ),
     # --- this host's daemons
     Metric(
         "postfix_daemon_problems_total",
         "counter",
-        "Log lines of severity warning and above.",
+        "Log lines with severity warning or higher.",
         ("daemon", "severity"),
     ),
     Metric(
         "postfix_daemon_exits_total",
         "counter",
-        "Daemons that died by a signal or with a bad status.",
+        "Daemon processes that were killed by a signal or exited with a nonzero status.",
         ("daemon",),
     ),
     Metric(
         "postfix_daemon_throttled_total",
         "counter",
-        "Times that master put off starting a daemon because it keeps failing.",
+        "Times that master(8) delayed the start of a daemon because it keeps failing.",
         ("daemon",),
     ),
     Metric(
         "postfix_process_limits_total",
         "counter",
-        "Times that a service had all the processes it may have.",
+        "Times that a service reached its process limit.",
     ),
     Metric(
         "postfix_table_problems_total",
@@ -181,65 +183,80 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postfix_resource_problems_total",
         "counter",
-        "Log lines that tell of a full disk, memory, descriptors or processes.",
+        "Log lines about a full disk, or exhausted memory, file descriptors or processes.",
     ),
     Metric("postfix_master_events_total", "counter", "Starts, reloads and stops of Postfix.", ("event",)),
-    Metric("postfix_up", "gauge", "1 if Postfix's master process runs."),
-    # --- the queue, as postqueue(1) lists it
+    Metric("postfix_up", "gauge", "1 if Postfix's master(8) process is running."),
+    # --- the queue as listed by postqueue(1)
     Metric(
         "postfix_queue_messages",
         "gauge",
-        "Mails in a queue by the cause of their last failure (of their first recipient that has one).",
+        "Messages in a queue by the cause of the last failure, taken from the first recipient that has one.",
         ("queue", "cause"),
     ),
-    Metric("postfix_queue_bytes", "gauge", "Size of the mails in a queue.", ("queue",)),
+    Metric("postfix_queue_bytes", "gauge", "Total size of the messages in a queue.", ("queue",)),
     Metric(
         "postfix_queue_oldest_age_seconds",
         "gauge",
-        "Time since the arrival of the oldest mail in a queue; 0 if it is empty.",
+        "Time since the arrival of the oldest message in a queue; 0 if it is empty.",
         ("queue",),
     ),
-    Metric("postward_queue_readable", "gauge", "1 if the queue could be listed at the last attempt."),
+    Metric("postward_queue_readable", "gauge", "1 if the last attempt to list the queue succeeded."),
     Metric(
         "postward_queue_read_timestamp_seconds",
         "gauge",
-        "When the queue was listed last; a big queue is listed less often than it is scraped.",
+        "When the last listing of the queue began; a large queue is listed less often than it is scraped.",
     ),
-    Metric("postward_queue_read_duration_seconds", "gauge", "How long listing the queue took."),
+    Metric(
+        "postward_queue_read_duration_seconds", "gauge", "Duration of the last attempt to list the queue."
+    ),
     # --- hosts that accept mail
-    Metric("postfix_smtpd_connections_total", "counter", "Connections of clients to smtpd."),
+    Metric("postfix_smtpd_connections_total", "counter", "Client connections to smtpd(8)."),
     Metric(
         "postfix_smtpd_lost_connections_total",
         "counter",
-        "Sessions of clients that broke off, by the last command.",
+        "Client sessions that ended early (lost, timed out, too many errors), by the last command.",
         ("after",),
     ),
     Metric(
         "postfix_smtpd_verdicts_total",
         "counter",
-        "Commands of clients that were refused or treated specially.",
+        "Client commands that smtpd(8) rejected or applied another access(5) action to.",
         ("action", "reply"),
     ),
-    Metric("postfix_smtpd_sasl_failures_total", "counter", "Logins of clients that failed."),
+    Metric("postfix_smtpd_sasl_failures_total", "counter", "Failed client logins."),
     Metric(
         "postfix_smtpd_tls_connections_total", "counter", "TLS sessions with clients.", ("protocol", "trust")
     ),
-    Metric("postfix_smtpd_limits_total", "counter", "Clients that exceeded one of anvil's limits."),
-    Metric("postfix_postscreen_verdicts_total", "counter", "Words of postscreen on clients.", ("verdict",)),
-    Metric("postfix_dnsbl_listings_total", "counter", "Clients that a block list knows, per list."),
+    Metric(
+        "postfix_smtpd_limits_total",
+        "counter",
+        "Client requests above a rate or connection limit of anvil(8).",
+    ),
+    Metric(
+        "postfix_postscreen_verdicts_total", "counter", "Verdicts of postscreen(8) on clients.", ("verdict",)
+    ),
+    Metric(
+        "postfix_dnsbl_listings_total", "counter", "Clients found on a DNS block list, counted once per list."
+    ),
     # --- reading the log
-    Metric("postward_log_lines_total", "counter", "Log lines read, by what became of them.", ("outcome",)),
+    Metric(
+        "postward_log_lines_total",
+        "counter",
+        "Log lines read, by outcome (event, unrecognised, foreign).",
+        ("outcome",),
+    ),
     Metric(
         "postward_log_last_line_timestamp_seconds",
         "gauge",
-        "When the last Postfix line was written, by its own stamp.",
+        "When the last Postfix line was written, by its time stamp.",
     ),
-    Metric("postward_log_unread_bytes", "gauge", "Bytes of the log that wait to be read."),
+    Metric("postward_log_unread_bytes", "gauge", "Bytes of the log that are not yet read."),
     Metric("postward_log_readable", "gauge", "1 if the log can be read."),
     Metric(
         "postward_log_read_errors_total",
         "counter",
-        "How often a source of the log became impossible to read.",
+        "Times that a log source became unreadable.",
     ),
     Metric(
         "postward_log_losses_total",
@@ -249,69 +266,75 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postward_log_disk_free_bytes",
         "gauge",
-        "What the log's file system has left; a full one takes no lines.",
+        "Free bytes on the log's file system; a full one accepts no lines.",
     ),
     Metric(
         "postward_log_test_lines_total",
         "counter",
-        "Postward's own test lines through postlog, by what became of them.",
+        "Test lines that Postward sent through postlog(1), by result.",
         ("result",),
     ),
     Metric(
         "postward_log_test_line_success",
         "gauge",
-        "1 if the last test line came back through the log, 0 if not; absent where none can be sent.",
+        "1 if the last test line appeared in the log, 0 if not; absent where none can be sent.",
     ),
     Metric(
         "postward_log_test_line_latency_seconds",
         "gauge",
-        "How long the last test line that came back took, postlog included.",
+        "Time from the start of postlog(1) until the last test line that appeared in the log was read.",
     ),
     Metric(
         "postward_checkpoint_timestamp_seconds",
         "gauge",
-        "When position and counts were last saved; a crash goes back to it.",
+        "When log position and counts were last saved; after a crash the agent resumes from there.",
     ),
-    Metric("postward_checkpoint_errors_total", "counter", "How often saving position and counts failed."),
+    Metric("postward_checkpoint_errors_total", "counter", "Failed attempts to save log position and counts."),
     # --- settings
     Metric(
         "postward_settings_in_force",
         "gauge",
-        "1 if the settings file, as it is now, is in force; 0 if it is bad and the former settings stay.",
+        "1 if the current settings file is in force; 0 if it has errors and the previous settings stay in force.",
     ),
     Metric("postward_settings_loaded_timestamp_seconds", "gauge", "When the settings in force were loaded."),
     # --- enforcement
-    Metric("postward_config_in_sync", "gauge", "1 if Postfix's configuration is what the settings say."),
+    Metric("postward_config_in_sync", "gauge", "1 if Postfix's configuration matches the settings."),
     Metric(
-        "postward_config_drift", "gauge", "1 for each parameter or file that differs now.", ("parameter",)
+        "postward_config_drift",
+        "gauge",
+        "1 for each parameter or file that differs from the settings now.",
+        ("parameter",),
     ),
     Metric(
         "postward_config_conflict",
         "gauge",
-        "1 for each parameter or file that another tool keeps changing, so that it is left alone.",
+        "1 for each parameter or file that another tool keeps changing; Postward does not repair it.",
         ("parameter",),
     ),
     Metric(
         "postward_config_repairs_total",
         "counter",
-        "Departures from the settings that were put right.",
+        "Parameters and files whose drift was repaired.",
         ("parameter",),
     ),
     Metric(
-        "postward_config_applies_total", "counter", "Changes of the configuration by result.", ("result",)
+        "postward_config_applies_total",
+        "counter",
+        "Attempts to change the configuration, by result.",
+        ("result",),
     ),
     # --- probes
     Metric(
         "postward_probes_total",
         "counter",
-        "Probe mails by outcome (accepted, failed, late, lost, duplicate, altered); step is where a probe stopped or "
-        "dwelt longest, empty if it was accepted.",
+        "Probes by outcome (accepted, failed, late, lost, duplicate, altered); step is the one at which a probe stopped "
+        "or spent the most time, empty if it was accepted.",
         ("relay", "outcome", "step"),
     ),
     Metric(
         "postward_probe_success",
         "gauge",
-        "1 if the last probe of each sender came through in time: accepted by the relay and, where that is watched, arrived.",
+        "1 if the last probe of each sender was in time: accepted by the relay and, if arrivals are watched, arrived.",
         ("relay",),
     ),
     Metric(
@@ -323,78 +346,76 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postward_probe_step_duration_seconds",
         "gauge",
-        "How long each step of the last finished probe took.",
+        "Duration of each step of the last finished probe.",
         ("relay", "step"),
     ),
-    # --- conversations with the relays
+    # --- checks of the relays
     Metric(
         "postward_relay_reachable",
         "gauge",
-        "1 if the relay's last conversation came as far as the login: name, connection, greeting, EHLO, TLS.",
+        "1 if the last check of the relay got as far as the login: name, connection, greeting, EHLO, TLS.",
         ("relay",),
     ),
     Metric(
         "postward_relay_auth_accepted",
         "gauge",
-        "1 if the relay took the login when it was last tried.",
+        "1 if the relay accepted the last login.",
         ("relay",),
     ),
-    Metric(
-        "postward_relay_check_timestamp_seconds", "gauge", "When the relay was last talked to.", ("relay",)
-    ),
+    Metric("postward_relay_check_timestamp_seconds", "gauge", "When the relay was last checked.", ("relay",)),
     Metric(
         "postward_relay_step_duration_seconds",
         "gauge",
-        "How long each step of the last conversation took.",
+        "Duration of each step of the last check.",
         ("relay", "step"),
     ),
     Metric(
         "postward_relay_starttls_offered",
         "gauge",
-        "1 if the relay offered STARTTLS when last seen.",
+        "1 if the relay offered STARTTLS when last observed.",
         ("relay",),
     ),
     Metric(
         "postward_relay_certificate_valid",
         "gauge",
-        "1 if the relay's certificate, when last seen, was valid for its name and trusted here.",
+        "1 if the relay's last observed certificate was valid for its name and trusted on this host.",
         ("relay",),
     ),
     Metric(
         "postward_relay_certificate_expiry_timestamp_seconds",
         "gauge",
-        "When the relay's certificate, as last seen, ends; also once it has ended.",
+        "When the relay's last observed certificate expires or expired.",
         ("relay",),
     ),
     Metric(
         "postward_relay_changes_total",
         "counter",
-        "Changes noticed at the relay; the journal has the words.",
+        "Changes noticed at the relay; the agent's log describes them.",
         ("relay", "change"),
     ),
     Metric(
         "postward_relay_is_fallback",
         "gauge",
-        "1 for a relay that only takes mail while another cannot.",
+        "1 for a relay that is used only while another relay is unavailable.",
         ("relay",),
     ),
     # --- postward sink
     Metric(
         "postward_sink_mails_total",
         "counter",
-        "Mails that came in at the sink: probes (the first copy of each arrived or altered, further ones duplicate), "
-        "and what was refused.",
+        "Messages received by the sink: the first copy of a probe is arrived or altered, further copies are duplicate; "
+        "other messages are refused.",
         ("outcome",),
     ),
     Metric(
         "postward_sink_delay_seconds",
         "histogram",
-        "Time from a probe's submission to its arrival, by the clocks of both hosts.",
+        "Time from a probe's submission to its arrival, by the clocks of the two hosts.",
         (),
         DELAY_BUCKETS,
         "seconds",
     ),
-    Metric("postward_sink_remembered", "gauge", "Probes whose arrival the sink remembers."),
+    Metric("postward_sink_remembered", "gauge", "Arrived probes that the sink remembers."),
     # --- incidents
     Metric(
         "postward_incident_open",
@@ -406,20 +427,20 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postward_incidents_dropped_total",
         "counter",
-        "Incidents forgotten or not opened because the maximum of 64 was open. "
-        "Each line of an incident that was not opened counts.",
+        "Incidents dropped or not opened because the maximum of 64 was open. "
+        "Each log line of an incident that was not opened counts.",
     ),
     Metric(
         "postward_notices_total",
         "counter",
-        "Notices to notify.webhook_url: sent, failed after all tries, or dropped because too many waited.",
+        "Notifications to notify.webhook_url: sent, failed after all attempts, or dropped because too many waited.",
         ("result",),
     ),
     # --- the agent
     Metric(
         "postward_web_config_last_reload_successful",
         "gauge",
-        "1 if the web configuration file could be read when it last changed.",
+        "1 if the last load of the web configuration file succeeded.",
     ),
     Metric(
         "postward_web_config_last_reload_success_timestamp_seconds",
@@ -429,7 +450,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postward_web_connections_refused_total",
         "counter",
-        "Connections to the endpoint that were closed because there were too many, or that were too slow.",
+        "Connections to the endpoint that were closed: too many, too slow, or a failed TLS handshake.",
     ),
     Metric(
         "postward_events_dropped_total",

@@ -1,6 +1,6 @@
-"""The table of metrics and the current values → Prometheus families. One custom collector renders everything.
+"""The Prometheus collector: renders all metrics of the table with their current values.
 
-Built anew at each scrape: nothing is kept between two, so that concurrent scrapes get the same answer.
+Each scrape builds all families. Nothing is kept between scrapes, so concurrent scrapes get the same answer.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,12 +24,12 @@ from postward.agent.parts import Gauges, Labels
 
 
 class PostwardCollector(Collector):
-    """Renders the tally and the gauges of the moment.
+    """Renders the tally and the current gauges.
 
     Args:
-        tally: what was counted.
-        gauges: called at each scrape.
-        exemplars: mails that stand for a series, shown in OpenMetrics.
+        tally: the counts.
+        gauges: returns the gauges; called at each scrape.
+        exemplars: example messages of series, shown in the OpenMetrics format.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class PostwardCollector(Collector):
         self._exemplars = exemplars or Exemplars()
 
     def collect(self) -> Iterable[Family]:
-        """All families of the table, in its order."""
+        """Yield all families of the table, in its order."""
         gauges = self._gauges()
         for metric in METRICS:
             yield self._family(metric, gauges)

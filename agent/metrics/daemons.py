@@ -1,8 +1,9 @@
-"""Events → the counts that are not about a delivery's outcome: TLS and SASL, mails' sizes, daemons, clients.
+"""Counts of events other than deliveries: TLS and SASL, message sizes, daemons, clients.
 
-An observer of the pipeline, apart from `postward.agent.metrics.deliveries`, whose few counts are made for every line of every log.
+An observer of the pipeline. It is separate from `postward.agent.metrics.deliveries`, which counts every line of every
+log.
 
-Promise: each label is from a closed set that is written down here; whatever else a line says is `other`.
+Promise: each label value is from a closed set in this module; any other value is counted as `other`.
 """
 
 from collections import OrderedDict
@@ -16,7 +17,8 @@ from postward.agent.parts import Part
 from postward.parsers import Cause, Event, Record, cause_of
 from postward.parsers import events as ev
 
-DAEMONS: Final = (
+# The values of the `daemon` label, a subset of the daemons whose lines the parsers know.
+LABELLED_DAEMONS: Final = (
     "bounce", "cleanup", "error", "flush", "lmtp", "local", "pickup", "pipe", "postscreen", "proxymap", "qmgr", "scache",
     "showq", "smtp", "smtpd", "tlsmgr", "tlsproxy", "trivial-rewrite", "verify", "virtual",
 )  # fmt: skip
@@ -33,10 +35,11 @@ TLS_CAUSES: Final = (Cause.TLS_HANDSHAKE, Cause.TLS_VERIFY)
 
 _PROTOCOLS = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
 _TRUSTS = frozenset({"anonymous", "untrusted", "trusted", "verified"})
-# The commands that smtpd(8) names after "lost connection after", and the actions of access(5).
+# Commands that smtpd(8) prints in "lost connection after …".
 _COMMANDS = frozenset(
     {"CONNECT", "EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "END-OF-MESSAGE", "RSET", "NOOP"}
 )
+# Actions of access(5).
 _ACTIONS = frozenset(
     {
         "reject",
@@ -52,21 +55,22 @@ _ACTIONS = frozenset(
         "permit",
     }
 )
+# Verdicts that postscreen(8) logs.
 _SCREENED = frozenset(
     {"CONNECT", "PASS OLD", "PASS NEW", "DISCONNECT", "PREGREET", "HANGUP", "DNSBL", "BARE NEWLINE", "NON-SMTP COMMAND",
      "COMMAND TIME LIMIT", "COMMAND COUNT LIMIT", "COMMAND LENGTH LIMIT", "COMMAND PIPELINING",
      "ALLOWLISTED", "WHITELISTED", "DENYLISTED", "BLACKLISTED", "ALLOWLIST VETO", "WHITELIST VETO"}
 )  # fmt: skip
-_MAX_NEW = 4096  # mails between cleanup and their first activation; a host has a few
+_MAX_NEW = 4096  # messages between cleanup and the active queue; a host has a few
 
 
 class DaemonMetrics(Part):
-    """Counts recognised events into a tally.
+    """Counts recognised events in a tally.
 
     Args:
-        tally: where to; every series that is known beforehand is there from the start, at zero.
+        tally: receives the counts. Every series known in advance starts at zero.
         names: the relays of the settings.
-        exemplars: where the latest queue IDs are kept.
+        exemplars: receives the latest queue ID of each series.
     """
 
     def __init__(self, tally: Tally, names: RelayNames, exemplars: Exemplars) -> None:
@@ -78,7 +82,7 @@ class DaemonMetrics(Part):
         self._zero()
 
     def _zero(self) -> None:
-        """A series that begins with its first event shows no increase: Prometheus needs the zero before it."""
+        """Create the known series at zero, so that Prometheus sees the first event as an increase."""
         for relay in self.names.known:
             for cause in Cause:
                 self.add("postfix_connection_failures_total", relay, cause.value, times=0)
@@ -91,17 +95,17 @@ class DaemonMetrics(Part):
             self.add(metric, times=0)
 
     def add(self, metric: str, *labels: str, times: int = 1) -> None:
-        """Bump a counter."""
+        """Increase a counter."""
         self.tally.add(metric, labels, times)
 
     def observe(self, record: Record, event: Event) -> None:
-        """Take one line that a rule knows."""
+        """Count one recognised line."""
         handler = _HANDLERS.get(type(event))
         if handler is not None:
             handler(self, record, event)
 
     def instance(self, record: Record) -> str:
-        """The `postfix_instance` label: one that mails are counted for already."""
+        """Return the `postfix_instance` label: the instance if its messages are counted already, else "other"."""
         name = record.instance
         known = self._instances.get(name)
         if known is None:
@@ -119,8 +123,8 @@ def _closed(value: str, known: frozenset[str] | tuple[str, ...]) -> str:
 
 
 def _daemon_of(command: str) -> str:
-    """Master names a daemon by its path, some services by a wrapper's."""
-    return _closed(command.rpartition("/")[2].split(" ")[0], DAEMONS)
+    """Return the label of a daemon that master(8) logs by its path, or by the path of a wrapper."""
+    return _closed(command.rpartition("/")[2].split(" ")[0], LABELLED_DAEMONS)
 
 
 # --- deliveries and connections
@@ -132,7 +136,7 @@ def _delivery(details: DaemonMetrics, record: Record, event: ev.Delivery) -> Non
         try:
             delay = float(event.delay)
         except ValueError:
-            return  # a cut or hostile line
+            return  # a truncated or hostile line
         details.exemplars.note_observation("postfix_delivery_delay_seconds", (relay,), event.queue_id, delay)
     if event.status != "sent" and (cause := cause_of(event)) is not None:
         labels = (record.instance, relay, cause.value)
@@ -162,7 +166,7 @@ def _sasl(kind: str) -> Callable[[DaemonMetrics, Record, Any], None]:
     return handle
 
 
-# --- the way of a mail
+# --- the queue
 
 
 def _message_id(details: DaemonMetrics, _record: Record, event: ev.MessageId) -> None:
@@ -174,7 +178,7 @@ def _message_id(details: DaemonMetrics, _record: Record, event: ev.MessageId) ->
 
 def _queue_active(details: DaemonMetrics, record: Record, event: ev.QueueActive) -> None:
     details.add("postfix_queue_activations_total", details.instance(record), times=record.repeat)
-    # A retry makes a mail active again; its size is observed once, after cleanup has named it.
+    # A retry makes a message active again. Its size is observed once, at the first activation after cleanup.
     if (
         details.new_mails.pop(event.queue_id, "retry") is None
         and len(event.size) < 16
@@ -185,7 +189,9 @@ def _queue_active(details: DaemonMetrics, record: Record, event: ev.QueueActive)
 
 
 def _refused(details: DaemonMetrics, record: Record, _event: ev.MessageRefused) -> None:
-    details.add("postfix_messages_refused_total", _closed(record.daemon, DAEMONS), times=record.repeat)
+    details.add(
+        "postfix_messages_refused_total", _closed(record.daemon, LABELLED_DAEMONS), times=record.repeat
+    )
 
 
 def _notification(details: DaemonMetrics, record: Record, event: ev.Notification) -> None:
@@ -217,7 +223,7 @@ def _client_verdict(details: DaemonMetrics, record: Record, event: ev.ClientVerd
 
 
 def _screened(details: DaemonMetrics, record: Record, event: ev.Screened) -> None:
-    # "DNSBL rank 7" and "PREGREET 14" carry a number of the client's.
+    # "DNSBL rank 7" and "PREGREET 14" contain a number that depends on the client.
     words = event.verdict.split(" ")
     verdict = words[0] if words[0] in {"DNSBL", "PREGREET"} else event.verdict
     label = _closed(verdict, _SCREENED).lower().replace(" ", "_")
@@ -231,7 +237,7 @@ def _bump(metric: str, *labels: str) -> Callable[[DaemonMetrics, Record, Any], N
     return handle
 
 
-# What is counted for a kind of message.
+# Event type → the function that counts it.
 _HANDLERS: Final[Mapping[Any, Callable[[DaemonMetrics, Record, Any], None]]] = {
     ev.Delivery: _delivery,
     ev.TlsFailed: _tls_failed,
@@ -264,12 +270,12 @@ _HANDLERS: Final[Mapping[Any, Callable[[DaemonMetrics, Record, Any], None]]] = {
     ev.DnsListed: _bump("postfix_dnsbl_listings_total"),
 }
 
-# Series that are there from the start.
+# Series that start at zero.
 _KNOWN_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "postfix_sasl_problems_total": SASL_PROBLEMS,
     "postfix_notifications_total": NOTIFICATIONS,
-    "postfix_daemon_exits_total": DAEMONS,
-    "postfix_daemon_throttled_total": DAEMONS,
+    "postfix_daemon_exits_total": LABELLED_DAEMONS,
+    "postfix_daemon_throttled_total": LABELLED_DAEMONS,
     "postfix_table_problems_total": TABLE_PROBLEMS,
     "postfix_master_events_total": MASTER_EVENTS,
     "postfix_queue_activations_total": ("postfix",),

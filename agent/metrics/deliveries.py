@@ -1,6 +1,6 @@
-"""Records and events → counts: what is counted for each kind of message.
+"""Counts of log lines, deliveries, connections and TLS sessions, by type of event.
 
-Promise: labels are bounded whatever the log holds, and a line is counted as often as it says it was repeated.
+Promise: label values are bounded for any log. A line "message repeated N times" counts N times.
 """
 
 from collections import Counter, defaultdict
@@ -16,21 +16,21 @@ from postward.parsers import events as ev
 _STATUS = {"sent": "sent", "deferred": "deferred", "bounced": "bounced", "SOFTBOUNCE": "deferred"}
 STAGES = ("before_queue_manager", "queue_manager", "connection_setup", "transmission")
 _PROTOCOLS = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
-# tls/tls_misc.c: what Postfix prints of a certificate.
+# The trust levels of a certificate that Postfix prints (tls/tls_misc.c).
 _TRUSTS = frozenset({"Anonymous", "Untrusted", "Trusted", "Verified"})
-_FOREVER = 1e9  # seconds; no mail waits for thirty years
-_MAX_DELAYS = 1 << 14
+_MAX_DELAY = 1e9  # seconds, 30 years; a greater delay is not valid
+_MAX_DELAYS = 1 << 14  # distinct values that wait for `settle`
 _NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
-_MAX_INSTANCES = 32  # a host has a handful; a hostile log must not make more
+_MAX_INSTANCES = 32  # a host has a few; a hostile log must not create more
 
 
 class Counting:
-    """Counts lines into a tally.
+    """Counts lines in a tally.
 
     Args:
-        tally: where to; every series that the settings make known is there from the start, at zero.
+        tally: receives the counts. Every series that the settings imply starts at zero.
         names: the relays of the settings.
-        clock: the time that year-less stamps are near to.
+        clock: returns the time near which time stamps without a year are read.
     """
 
     def __init__(self, tally: Tally, names: RelayNames, clock: Callable[[], datetime]) -> None:
@@ -44,7 +44,7 @@ class Counting:
         self._zero()
 
     def _zero(self) -> None:
-        """A series that begins with its first failure shows no increase: Prometheus needs the zero before it."""
+        """Create the known series at zero, so that Prometheus sees the first failure as an increase."""
         for outcome in ("event", "unrecognised", "foreign"):
             self.tally.add("postward_log_lines_total", (outcome,), 0)
         for relay in self.names.known:
@@ -56,7 +56,7 @@ class Counting:
             self.tally.add(metric, ("postfix",), 0)
 
     def count(self, record: Record | None, event: Event | None) -> None:
-        """Count one line, as `parsers.parse` gives it."""
+        """Count one line, as parsed by `parsers.parse`."""
         if record is None:
             self._lines[("foreign",)] += 1
             return
@@ -68,14 +68,14 @@ class Counting:
             handler(self, record, event)
 
     def note_last_line(self, record: Record) -> None:
-        """Remember when this, the newest line, was written."""
+        """Record the time of the newest line."""
         self.note_time("postward_log_last_line_timestamp_seconds", (), record.stamp)
 
     def note_time(self, metric: str, labels: tuple[str, ...], stamp: str) -> None:
-        """Remember the moment of a line, by its own stamp; `settle` puts it into the tally.
+        """Record the time of a line; `settle` adds it to the tally.
 
-        Reading a stamp takes longer than parsing a line, so only the last of those that are alike is read: same
-        month's name, same offset, same length. Of these the text has the order of time.
+        Parsing a time stamp takes longer than parsing a line. So stamps are grouped by form (same month name, offset
+        and length), and only the last stamp of each form is parsed. Within a form, text order is time order.
         """
         last = self._stamps.setdefault((metric, labels), {})
         offset = stamp[-6:] if stamp[-6:-5] in {"+", "-"} else ""
@@ -84,14 +84,17 @@ class Counting:
             last[alike] = stamp
 
     def delays(self, relay: str, stage: str | None, printed: Iterable[str]) -> None:
-        """Observe many delays, as `delay` does, at the next `settle`: printed with two digits, most occur often."""
+        """Record delays, which the next `settle` observes.
+
+        Postfix prints delays with two digits, so most values occur often and are observed together.
+        """
         column = self._delays[relay, stage]
         column.update(printed)
         if len(column) > _MAX_DELAYS:
             self.settle()
 
     def settle(self) -> None:
-        """Bring the tally up to date after a batch of lines."""
+        """Add the recorded delays and times to the tally, after a batch of lines."""
         for (relay, stage), column in self._delays.items():
             for seconds, times in column.items():
                 self.delay(relay, stage, seconds, times)
@@ -104,7 +107,7 @@ class Counting:
         self._stamps.clear()
 
     def sent(self, instance: str, relay: str, stamps: Iterable[str], times: int) -> None:
-        """Count deliveries that succeeded, at these times."""
+        """Count successful deliveries with their time stamps."""
         self.tally.add("postfix_deliveries_total", (instance, relay, "sent"), times)
         for stamp in stamps:
             self.note_time("postfix_delivery_last_success_timestamp_seconds", (relay,), stamp)
@@ -112,7 +115,7 @@ class Counting:
     def failed(
         self, instance: str, relay: str, status: str, stamps: Iterable[str], causes: Mapping[str, int]
     ) -> None:
-        """Count deliveries that failed, so many of each cause."""
+        """Count failed deliveries; `causes` maps each cause to its number."""
         self.tally.add("postfix_deliveries_total", (instance, relay, status), sum(causes.values()))
         for cause, times in causes.items():
             self.tally.add("postfix_delivery_failures_total", (instance, relay, cause), times)
@@ -120,12 +123,12 @@ class Counting:
             self.note_time("postfix_delivery_last_failure_timestamp_seconds", (relay,), stamp)
 
     def delay(self, relay: str, stage: str | None, seconds: str, times: int) -> None:
-        """Observe a whole delay (stage None) or a stage's, as printed. What is no number of seconds is left out."""
+        """Observe a total delay (stage None) or the delay of a stage, as printed; ignore an invalid number."""
         try:
             value = float(seconds)
         except ValueError:
             return
-        if not 0 <= value < _FOREVER:  # also "nan"
+        if not 0 <= value < _MAX_DELAY:  # also "nan"
             return
         if stage is None:
             self.tally.observe("postfix_delivery_delay_seconds", (relay,), value, times)
@@ -139,7 +142,7 @@ class Counting:
         self.tally.add("postfix_tls_connections_total", (relay, protocol, trust), times)
 
     def instance(self, name: str) -> str:
-        """The `postfix_instance` label, bounded."""
+        """Return the `postfix_instance` label; "other" after the first 32 instances."""
         known = self._instances.get(name)
         if known is None:
             if len(self._instances) >= _MAX_INSTANCES:
@@ -164,7 +167,7 @@ def _delivery(counting: Counting, record: Record, event: ev.Delivery) -> None:
 
 
 def _delays(counting: Counting, relay: str, event: ev.Delivery, times: int) -> None:
-    """Only a final status tells how long a mail took: retries would count the same waiting again and again."""
+    """Observe the delays of a final status. Each retry would count the same waiting time again."""
     counting.delay(relay, None, event.delay, times)
     for stage, seconds in zip(STAGES, (event.delays or "").split("/"), strict=False):
         counting.delay(relay, stage, seconds, times)
@@ -201,7 +204,7 @@ def _removed(counting: Counting, record: Record, _event: ev.Removed) -> None:
     counting.tally.add("postfix_messages_removed_total", (counting.instance(record.instance),), record.repeat)
 
 
-# What is counted for a kind of message, besides the line itself.
+# Event type → the function that counts it, besides the line itself.
 _HANDLERS: Mapping[Any, Callable[[Counting, Record, Any], None]] = {
     ev.Delivery: _delivery,
     ev.Expired: _expired,

@@ -1,7 +1,7 @@
-"""The latest queue ID of each series: OpenMetrics shows it, so that a graph leads to the log line of a mail.
+"""Exemplars: the latest queue ID of each series, which leads from a graph to the log lines of a message.
 
-One exemplar a series or bucket, kept in memory only. Bounded as the series are; a queue ID is short (Postfix prints at
-most 20 characters), and what is longer is no queue ID and is not kept.
+The OpenMetrics format shows them. Each series or bucket has one exemplar, in memory only, so their number is bounded.
+Postfix prints queue IDs of at most 20 characters; a text of more than 32 characters is not kept.
 """
 
 from bisect import bisect_left
@@ -10,33 +10,33 @@ from typing import NamedTuple
 from postward.agent.metrics.catalog import BY_NAME
 from postward.agent.parts import Labels
 
-_LONGEST = 32
+_MAX_LENGTH = 32  # characters of a queue ID
 
 
 class Example(NamedTuple):
-    """A mail that stands for a series."""
+    """A message that was counted in a series."""
 
     queue_id: str
     value: float
 
 
 class Exemplars:
-    """Metric, labels and (for a histogram) bucket → the latest mail counted there."""
+    """Maps metric, labels and (for a histogram) bucket to the latest message counted there."""
 
     def __init__(self) -> None:
         self._latest: dict[tuple[str, Labels, int], Example] = {}
 
     def note(self, metric: str, labels: Labels, queue_id: str) -> None:
-        """A mail was counted."""
-        if len(queue_id) <= _LONGEST:
+        """Record a message that was counted."""
+        if len(queue_id) <= _MAX_LENGTH:
             self._latest[metric, labels, 0] = Example(queue_id, 1.0)
 
     def note_observation(self, metric: str, labels: Labels, queue_id: str, value: float) -> None:
-        """A mail was observed in a histogram."""
-        if len(queue_id) <= _LONGEST:
+        """Record a message that was observed in a histogram."""
+        if len(queue_id) <= _MAX_LENGTH:
             bucket = bisect_left(BY_NAME[metric].buckets, value)
             self._latest[metric, labels, bucket] = Example(queue_id, value)
 
     def of(self, metric: str, labels: Labels, bucket: int = 0) -> Example | None:
-        """The latest mail there."""
+        """Return the latest message of a series or bucket, or None."""
         return self._latest.get((metric, labels, bucket))

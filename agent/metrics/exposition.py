@@ -1,7 +1,7 @@
-"""A tally as text: the Prometheus text format, and OpenMetrics with the time of each sample.
+"""Exposition of a tally: the Prometheus text format, and OpenMetrics with the time of each sample.
 
-Written here, because prometheus-client takes as long to load as a log of fifty thousand lines takes to count, and
-cannot write a history without holding all of it. A test reads the text back with that library and compares.
+prometheus-client is not used here. It takes as long to load as a log of 50 000 lines takes to count, and it cannot
+write a history without holding all of it in memory. A test reads the text back with that library and compares.
 """
 
 import os
@@ -16,11 +16,11 @@ from postward.agent.parts import Labels
 
 Write = Callable[[str], object]
 
-_ROWS_IN_MEMORY: Final = 64  # of each series; the others wait in a temporary file
+_ROWS_IN_MEMORY: Final = 64  # of each series; the others are in a temporary file
 
 
 def write_text(tally: Tally, write: Write) -> None:
-    """The counts as they are now, in the text format."""
+    """Write the current counts in the text format."""
     for metric in METRICS:
         write(f"# HELP {metric.name} {_escaped(metric.help)}\n# TYPE {metric.name} {metric.kind}\n")
         for labels, values in _points(metric, tally):
@@ -29,26 +29,26 @@ def write_text(tally: Tally, write: Write) -> None:
 
 
 class History:
-    """Samples of a tally at rising moments, written series by series as OpenMetrics demands.
+    """Samples of a tally at increasing times, written series by series as OpenMetrics requires.
 
-    A counter that appears is given a zero one interval before, so that its first increase is one. Samples wait in
-    a temporary file, which `close` removes.
+    A new counter also gets a zero sample one interval earlier, so that its first value is an increase. Samples are kept
+    in a temporary file, which `close` removes.
     """
 
     def __init__(self, tally: Tally, interval: int) -> None:
         self._tally = tally
         self.interval = interval
         self._series: dict[str, dict[Labels, _Rows]] = {metric.name: {} for metric in METRICS}
-        import tempfile  # only a history needs it and all that it loads
+        import tempfile  # slow to load, and only a history needs it
 
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as this object
 
     def close(self) -> None:
-        """Let the temporary file go."""
+        """Remove the temporary file."""
         self._file.close()
 
     def sample(self, moment: int) -> None:
-        """Keep the counts as they were at this moment (seconds since the epoch)."""
+        """Record the current counts as samples of this moment, in seconds since the epoch."""
         for metric in METRICS:
             series = self._series[metric.name]
             for labels, values in _points(metric, self._tally):
@@ -60,7 +60,7 @@ class History:
                 rows.add([moment, *values])
 
     def write(self, write: Write) -> None:
-        """All samples, and the end mark."""
+        """Write all samples and the end mark."""
         for metric in METRICS:
             series = self._series[metric.name]
             if not series:
@@ -76,7 +76,7 @@ class History:
 
 
 class _Rows:
-    """Rows of numbers of one width: the last ones here, the others in a file that many share."""
+    """Rows of numbers of one width: the last ones in memory, the others in a file shared with other series."""
 
     def __init__(self, file: int, width: int) -> None:
         self._file = file
@@ -109,7 +109,7 @@ def _read(file: int, size: int, offset: int) -> bytes:
 
 
 def _points(metric: Metric, tally: Tally) -> Iterator[tuple[Labels, list[float]]]:
-    """Each series of a metric; of a histogram its cumulated buckets, its sum and its count."""
+    """Yield the labels and values of each series; for a histogram the cumulative buckets, the count and the sum."""
     if metric.kind == "histogram":
         for labels, (*counts, total) in tally.histograms[metric.name].items():
             buckets = list(accumulate(counts))
@@ -121,7 +121,7 @@ def _points(metric: Metric, tally: Tally) -> Iterator[tuple[Labels, list[float]]
 
 
 def _sample_names(metric: Metric, labels: Labels) -> list[str]:
-    """The names, with labels, of the values that `_points` gives."""
+    """Return the names, with labels, of the values that `_points` yields."""
     pairs = [f'{name}="{_quoted(value)}"' for name, value in zip(metric.labels, labels, strict=True)]
     if metric.kind != "histogram":
         return [_named(metric.name, pairs)]

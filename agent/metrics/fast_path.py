@@ -1,13 +1,15 @@
-"""The lines of which most of every log consists, counted a block at a time, without an event for each.
+"""Fast counting of the most frequent log lines: a block at a time, without an event for each line.
 
-One pattern walks over a block and gives a match for each line that counts for more than a line: received, a delivery,
-a TLS session. Lines that only count as lines (connections, Message-IDs, the active queue) are passed over inside the
-match of the next. Whatever the pattern does not know is handed back, to be parsed.
+One pattern searches a block and matches each line that has counts of its own: a received message, a delivery, a TLS
+session. Lines that only count as lines (connections, Message-IDs, the active queue) are skipped within the next match.
+A line that the pattern does not know goes back to the caller, which parses it.
 
-Promise: a block is counted exactly as if each line had been parsed and counted on its own; a property test
-holds that. So each part of the pattern is narrower than the rule that it stands for, never wider: plain addresses,
-instances that begin as Postfix's do, nothing that a stranger could write. Two exceptions: of more than 32 instances
-others may be labelled "other", and sums of seconds add up in another order, so their last digits may differ.
+Promise: the counts of a block are the same as if each line were parsed and counted; a property test verifies it. So
+each part of the pattern is at most as wide as the parser rule that it replaces. It accepts only plain addresses and
+instances with Postfix's prefix, and no text that a client or server could choose.
+
+Two exceptions: with more than 32 instances, different ones may be labelled "other". Sums of seconds are added in
+another order, so their last digits may differ.
 """
 
 import re
@@ -45,19 +47,19 @@ _RECEIVED_BY: Final[Mapping[str | None, str]] = {
     "bounce": "notification",
 }
 
-# Deliveries to one relay with one status: the values of _OUTCOME of each, one after the other.
+# (instance, host, port, status) → the values of _OUTCOME of each delivery, in one flat list.
 _Deliveries = dict[tuple[str, ...], list[str]]
 
 
 def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> None:
-    """Count the lines of a block. Those that the pattern does not know are handed to `count_line`."""
+    """Count the lines of a block. Call `count_line` for each line that the pattern does not know."""
     if not text.endswith("\n"):
         text += "\n"
     received: Counter[tuple[str, str]] = Counter()
     sessions: Counter[tuple[str, ...]] = Counter()
     deliveries: _Deliveries = defaultdict(list)
     unknown = 0
-    instance, start = "", 0  # of the known lines up to this match, as far as they are of one instance
+    instance, start = "", 0  # of the run of known lines of one instance before this match
     for match in _BLOCK.finditer(text):
         kind = match.lastgroup
         if match[_INSTANCE] != instance:
@@ -71,7 +73,7 @@ def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> 
             sessions[match.group(*_SESSION)] += 1
         elif kind in {"rest", "strange"}:
             unknown += 1
-            behind = match.start(_STAMP2)  # the plain lines of this match, if there are any
+            behind = match.start(_STAMP2)  # after the skipped lines of this match; -1 if there are none
             line = match.start() if behind < 0 else behind
             _count_removed(counting, instance, text, start, line)
             start = match.end()
@@ -118,19 +120,19 @@ _USUAL_STAMP: Final = re.compile(r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[
 
 
 def _latest(stamps: set[str]) -> set[str]:
-    """Those that may be the last. Of year-less stamps of one month the text has the order of time."""
+    """Return the stamps that may be the last. For stamps without a year, of one month, text order is time order."""
     last = max(stamps)
     months = {stamp[:3] for stamp in stamps}
     return {last} if len(months) == 1 and _USUAL_STAMP.fullmatch(last) else stamps
 
 
 _ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")
-_MAX_REASONS: Final = 4096
+_MAX_REASONS: Final = 4096  # in the cache
 _causes: dict[tuple[str, str], str] = {}
 
 
 def _cause(reason: str, dsn: str) -> str:
-    """The cause of a failure. Reasons are much the same but for the relay's address, which never decides."""
+    """Return the cause of a failure. Results are cached without the relay's address, which never affects them."""
     reason = reason.removesuffix(")")
     alike = (_ADDRESS_OF_PEER.sub("", reason, count=1), dsn)
     cause = _causes.get(alike)

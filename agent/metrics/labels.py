@@ -1,7 +1,7 @@
-"""The `relay` label: which relay of the settings a line of the log is about.
+"""The `relay` label: the relay of the settings that a log line is about.
 
-Postfix prints peers as `host[address]:port`; a label is a name from the settings, or other, none, local, so
-that no pool of addresses and no stranger makes series.
+Postfix prints peers as `host[address]:port`. The label is a name from the settings, or other, none, local. So neither a
+pool of addresses nor a foreign host creates series.
 """
 
 from collections.abc import Iterable
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from postward.parsers import relay_host_of, split_peer
 from postward.parsers.events import Delivery
 
-if TYPE_CHECKING:  # a replay without settings does not wait for pydantic
+if TYPE_CHECKING:  # a replay without settings need not load pydantic
     from postward.config.settings import Settings
 
-_MAX_PEERS = 4096  # remembered; a relay behind a pool of addresses has dozens
+_MAX_PEERS = 4096  # in the cache; a relay with a pool of addresses has dozens
 
 
 class RelayNames:
-    """Peers → names.
+    """Maps peers, as printed in the log, to names of relays.
 
     Args:
         relays: (host, port, name) of each relay of the settings.
@@ -30,16 +30,16 @@ class RelayNames:
 
     @classmethod
     def of_settings(cls, settings: "Settings") -> "RelayNames":
-        """The names of the relays in the settings."""
+        """Create the mapping from the relays of the settings."""
         return cls((relay.host, relay.port, relay.name) for relay in settings.relay)
 
     @property
     def known(self) -> tuple[str, ...]:
-        """The names, in the order of the settings."""
+        """The names of the relays, in the order of the settings."""
         return tuple(self._by_peer.values())
 
     def of_peer(self, peer: str) -> str:
-        """The name of a peer as Postfix prints it, or "other"."""
+        """Return the name of a peer as Postfix prints it, or "other"."""
         name = self._cache.get(peer)
         if name is None:
             if len(self._cache) >= _MAX_PEERS:
@@ -49,7 +49,10 @@ class RelayNames:
         return name
 
     def of_delivery(self, delivery: Delivery) -> str:
-        """The relay that a delivery went to or, if it got nowhere, the one it was meant for."""
+        """Return the name of the relay that a delivery reached or, if it reached none, the intended one.
+
+        Return "local" for a delivery on this host, "none" if the intended relay is unknown, "other" for other hosts.
+        """
         relay = delivery.relay
         if relay in {"local", "virtual"}:
             return "local"
@@ -60,6 +63,6 @@ class RelayNames:
         return "none" if named == "other" and relay == "none" else named
 
     def of_host(self, host: str, port: int | None) -> str:
-        """The name of a relay, with or without its port, or "other"."""
+        """Return the name of a relay by host and port, or by host alone if no relay has that port; else "other"."""
         host = host.lower()
         return self._by_peer.get((host, port or 0)) or self._by_host.get(host, "other")

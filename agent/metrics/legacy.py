@@ -1,9 +1,11 @@
-"""The metric names of prometheus-postfix-exporter, made from our counts, so that its dashboards live on.
+"""The metric names of prometheus-postfix-exporter, computed from our counts, so that its dashboards keep working.
 
-Off by default (`web.legacy_metrics`). Each name means what its help said there, with its two well-known faults mended:
-the delay's `stage` label is filled, and a mail's size counts once and not at each retry. Deliveries of all agents are
-counted under `smtp`. Left out is what cannot be had without unbounded series (cipher, sasl_username) or was never
-counted there either. `postfix_up` is ours: 1 if the master runs.
+Off by default (`web.legacy_metrics`). Each name has the meaning of its help text in that exporter, without two known
+bugs: the `stage` label of the delay is filled, and a message's size counts once, not at each retry. Deliveries of all
+delivery agents are counted under `smtp`.
+
+Omitted are labels that would create series without limit (cipher, sasl_username), and metrics that the exporter
+declared but never counted. `postfix_up` has our meaning: 1 if master(8) is running.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +20,8 @@ from postward.agent.metrics.queue import AGE_BUCKETS, SIZE_BUCKETS, QueueCounts,
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Labels
 
-# Their counter → (help, ours, the labels kept: theirs by ours). Counts are summed over all labels that are not kept.
+# The exporter's counter, its help, our counter, and the labels to keep (our label → the exporter's label).
+# Counts are summed over all other labels.
 COUNTERS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("postfix_cleanup_messages_processed_total", "Messages processed by cleanup.", "postfix_messages_received_total", {}),
     ("postfix_cleanup_messages_rejected_total", "Messages rejected by cleanup.", "postfix_messages_refused_total", {}),
@@ -40,22 +43,22 @@ COUNTERS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
      {"protocol": "protocol", "trust": "trust"}),
     ("postfix_bounce_non_delivery_notification_total", "Non-delivery notifications.", "postfix_notifications_total", {}),
 )  # fmt: skip
-# Their histogram → (help, ours, theirs by ours).
+# The exporter's histogram, its help, our histogram, and the labels to keep.
 HISTOGRAMS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("postfix_smtp_delivery_delay_seconds", "Delay by stage.", "postfix_delivery_stage_delay_seconds",
      {"delay_stage": "stage"}),
     ("postfix_qmgr_messages_inserted_size_bytes", "Size of messages.", "postfix_message_size_bytes", {}),
-    # Their spelling, which dashboards have.
+    # The exporter's spelling, which dashboards use.
     ("postfix_qmgr_messages_inserted_receipients", "Recipients of messages.", "postfix_message_recipients", {}),
 )  # fmt: skip
 
 
 class LegacyCollector(Collector):
-    """Renders the tally and the last listing of the queue under those names.
+    """Renders the tally and the last listing of the queue under the exporter's names.
 
     Args:
-        tally: what was counted.
-        queue: the last listing, if there is one.
+        tally: the counts.
+        queue: returns the counts of the last listing, or None.
     """
 
     def __init__(self, tally: Tally, queue: Callable[[], QueueCounts | None]) -> None:
@@ -63,9 +66,9 @@ class LegacyCollector(Collector):
         self._queue = queue
 
     def collect(self) -> Iterable[Family]:
-        """All families."""
+        """Yield all families."""
         for name, help_text, ours, kept in COUNTERS:
-            if name not in BY_NAME:  # where both use a name, ours stands
+            if name not in BY_NAME:  # a name that both use has our meaning
                 yield self._counter(name, help_text, ours, kept)
         deferred = GaugeMetricFamily("postfix_smtp_status_deferred", "Deliveries that were deferred.")
         deferred.add_metric(
@@ -79,7 +82,7 @@ class LegacyCollector(Collector):
             yield from _showq(counts)
 
     def _counter(self, name: str, help_text: str, ours: str, kept: dict[str, str]) -> Family:
-        # A name of a label that BY_NAME does not have picks one value instead: {"cause": "timeout"}.
+        # For connection failures the entry selects a value of a label: {"cause": "timeout"}.
         only = {label: value for label, value in kept.items() if ours.startswith("postfix_connection")}
         labels = {} if only else kept
         family = CounterMetricFamily(name, help_text, labels=tuple(labels.values()))
@@ -90,7 +93,7 @@ class LegacyCollector(Collector):
     def _sum(
         self, ours: str, kept: dict[str, str], only: dict[str, str] | None = None
     ) -> dict[Labels, float]:
-        """Our counts, summed over the labels that are not kept."""
+        """Return our counts, summed over the labels that are not kept; `only` selects values of labels."""
         names = BY_NAME[ours].labels
         sums: dict[Labels, float] = {} if kept else {(): 0.0}
         for labels, count in self._tally.counters[ours].items():
@@ -119,7 +122,7 @@ def _buckets(bounds: tuple[float, ...], row: list[float]) -> tuple[list[tuple[st
 
 
 def _showq(counts: QueueCounts) -> Iterator[Family]:
-    """Of the listing's moment, as there: gauges in the form of histograms, not to be put into rate()."""
+    """Yield the state of the queue as the exporter does: gauges in the form of histograms, not usable in rate()."""
     tables = histograms(counts)
     for kind, unit, bounds in (("size", "bytes", SIZE_BUCKETS), ("age", "seconds", AGE_BUCKETS)):
         name = f"postfix_showq_message_{kind}_{unit}"

@@ -1,9 +1,9 @@
-"""The queue by cause: postqueue's listing through the same classifier as the log, as gauges.
+"""Gauges of the queue by cause: the listing of postqueue(1), classified like the log.
 
-Promise: a listing is read as a stream in small pieces, so that a million mails take neither memory nor the loop;
-only one runs at a time, and listings take at most a tenth of the time, so a small queue is listed anew for each
-scrape and a big one now and then (`postward_queue_read_timestamp_seconds` says when). A scrape waits for a listing
-for at most `_TIMEOUT` and shows the one before.
+Promise: a listing is read as a stream in small pieces, so a queue of a million messages neither fills the memory nor
+blocks the event loop. Only one listing runs at a time, and listings take at most about a tenth of the time. So a small
+queue is listed at each scrape, a large one less often; `postward_queue_read_timestamp_seconds` shows when.
+A scrape waits at most `_TIMEOUT` for a listing, then shows the previous one.
 
 How it fails: if postqueue fails, the last listing is no longer shown and `postward_queue_readable` is 0.
 """
@@ -22,13 +22,13 @@ from postward.agent.postfix.commands import PostfixError
 from postward.parsers import Cause, classify
 from postward.parsers.queue import QUEUES, QueuedMail, QueueLines, parse_queued_mail, unescaped
 
-_TIMEOUT: Final = 0.5  # seconds; Prometheus gives up after 10
-_SHARE: Final = 10  # a listing that took a second is the last one for ten
-_MAX_REASONS: Final = 4096  # remembered: most mails of a queue wait for the same few reasons
-_BATCH: Final = 200  # lines between two turns of the loop
+_TIMEOUT: Final = 0.5  # seconds; Prometheus's default scrape timeout is 10
+_PAUSE_FACTOR: Final = 10  # after a listing that took 1 s, none starts for 10 s
+_MAX_REASONS: Final = 4096  # in the cache; most messages of a queue are deferred for the same few reasons
+_BATCH: Final = 200  # lines, after which other tasks of the event loop run
 NO_CAUSE: Final = "none"
 
-# Of the names of prometheus-postfix-exporter: its buckets.
+# The buckets of prometheus-postfix-exporter, in seconds and in bytes.
 AGE_BUCKETS: Final = (10.0, 30.0, 60.0, 300.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 1e6, 1e7, 1e8)
 SIZE_BUCKETS: Final = (1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9)
 
@@ -46,7 +46,7 @@ class _Queue:
 
 
 class QueueCounts:
-    """What a listing adds up to. Queues that this Postfix should not have are left out: the set is closed."""
+    """The counts of a listing. The set of queues is closed; messages in other queues are not counted."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -56,7 +56,7 @@ class QueueCounts:
         self._known: dict[bytes, str] = {}
 
     def add(self, mail: QueuedMail) -> None:
-        """Count a mail."""
+        """Count a message."""
         queue = self.queues.get(mail.queue)
         if queue is None:
             return
@@ -83,7 +83,7 @@ class QueueCounts:
         return cause
 
     def gauges(self) -> dict[str, Values]:
-        """What /metrics shows."""
+        """Return the gauges of the queue."""
         return {
             "postfix_queue_messages": {key: float(number) for key, number in self.causes.items()},
             "postfix_queue_bytes": {(name,): float(queue.size) for name, queue in self.queues.items()},
@@ -95,7 +95,7 @@ class QueueCounts:
 
 
 async def count_queue(pieces: AsyncIterator[bytes], now: float) -> QueueCounts:
-    """A listing → its counts, with a turn for the rest of the program now and then."""
+    """Return the counts of a listing; other tasks run after each 200 lines."""
     counts, lines, since = QueueCounts(now), QueueLines(), 0
     async for piece in pieces:
         for line in lines.feed(piece):
@@ -110,11 +110,11 @@ async def count_queue(pieces: AsyncIterator[bytes], now: float) -> QueueCounts:
 
 
 class QueueMonitor(Part):
-    """Lists the queue when it is scraped.
+    """Lists the queue when Prometheus scrapes the agent.
 
     Args:
-        listing: starts a listing and hands it out in pieces; raises PostfixError.
-        clock: seconds since the epoch.
+        listing: starts a listing and yields it in pieces; raises PostfixError.
+        clock: returns the time in seconds since the epoch.
     """
 
     def __init__(
@@ -129,14 +129,14 @@ class QueueMonitor(Part):
         self._took = 0.0
 
     async def refresh(self) -> None:
-        """List the queue, unless that was done just now or is being done; wait a moment for it."""
-        if self._task is None and time.monotonic() >= self._ended + _SHARE * self._took:
+        """Start a listing, unless one runs or ended recently; wait for it at most `_TIMEOUT`."""
+        if self._task is None and time.monotonic() >= self._ended + _PAUSE_FACTOR * self._took:
             self._task = asyncio.create_task(self._read())
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=_TIMEOUT)
 
     async def run(self) -> None:
-        """Wait until cancelled, then end a listing that is under way."""
+        """Wait until cancelled, then cancel a running listing."""
         try:
             await asyncio.Event().wait()
         finally:
@@ -146,7 +146,7 @@ class QueueMonitor(Part):
                     await self._task
 
     def gauges(self) -> dict[str, Values]:
-        """What /metrics shows."""
+        """Return the gauges of the last listing and of its success."""
         shown: dict[str, Values] = {}
         if self._ended:
             shown["postward_queue_readable"] = {(): float(self._problem is None)}
@@ -160,26 +160,26 @@ class QueueMonitor(Part):
         started = time.monotonic()
         try:
             self.counts = await count_queue(self._listing(), self._clock())
-            self._tell(None)
+            self._note(None)
         except PostfixError as error:
             self.counts = None
-            self._tell(str(error))
+            self._note(str(error))
         finally:
             self._ended = time.monotonic()
             self._took = self._ended - started
             self._task = None
 
-    def _tell(self, problem: str | None) -> None:
-        """Say once that something is wrong, and once that it is over."""
+    def _note(self, problem: str | None) -> None:
+        """Log a problem once, and its end once."""
         if problem != self._problem:
             _log.log(
-                logging.ERROR if problem else logging.INFO, "queue: %s", problem or "it can be listed again"
+                logging.ERROR if problem else logging.INFO, "queue: %s", problem or "can be listed again"
             )
         self._problem = problem
 
 
 def histograms(counts: QueueCounts) -> Mapping[str, Mapping[str, list[float]]]:
-    """Ages and sizes by queue, each a row of bucket counts and a sum."""
+    """Return ages in seconds and sizes in bytes by queue, each as a row of bucket counts and the sum."""
     return {
         "age": {name: queue.ages for name, queue in counts.queues.items()},
         "size": {name: queue.sizes for name, queue in counts.queues.items()},

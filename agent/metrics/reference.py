@@ -1,4 +1,4 @@
-"""docs/metrics.md, made from the table of metrics: `python -m postward.agent.metrics.reference > docs/metrics.md`."""
+"""Generates docs/metrics.md from the table: `python -m postward.agent.metrics.reference > docs/metrics.md`."""
 
 import sys
 from collections.abc import Iterator
@@ -7,19 +7,19 @@ from postward.agent.metrics.catalog import METRICS
 
 
 def reference() -> str:
-    """The reference as Markdown."""
+    """Return the reference as Markdown."""
     return "\n".join(_lines()) + "\n"
 
 
 def _lines() -> Iterator[str]:
     yield "# Metrics"
     yield ""
-    yield "Made from the table in `agent/metrics/catalog.py` by `make docs`; `/metrics` shows the same text."
+    yield "Generated from the table in `agent/metrics/catalog.py` by `make docs`; `/metrics` shows the same help."
     yield ""
-    yield "`relay` is a relay's name in the settings, else `other`, `local` (delivered on this host) or `none`"
-    yield "(no relay was reached, and the log does not say which was meant). All counters continue across restarts."
+    yield "`relay` is a relay's name in the settings, or `other`, `local` (delivered on this host) or `none` (no relay was"
+    yield "reached, and the log does not name the intended one). All counters continue across restarts."
     yield ""
-    yield "| metric | type | labels | what it says |"
+    yield "| metric | type | labels | meaning |"
     yield "|---|---|---|---|"
     for metric in METRICS:
         labels = ", ".join(f"`{label}`" for label in metric.labels) or "–"

@@ -1,7 +1,7 @@
-"""What has been counted, as plain data: quick to bump, saved with the log position, rendered by one collector.
+"""The tally: all counts as plain data, saved together with the log position and rendered by the collector.
 
-Promise: `merge` is associative and commutative, and `from_json(as_json())` gives the same tally. Which series
-there are is decided by the table of metrics and by who counts; nothing here reads a clock.
+Promise: `merge` is associative and commutative, and `from_json(as_json())` returns an equal tally. The table of metrics
+defines the names; the caller defines the label values. No function here reads a clock.
 """
 
 from bisect import bisect_left
@@ -12,12 +12,12 @@ from postward.agent.metrics.catalog import BY_NAME, METRICS
 from postward.agent.parts import Labels
 
 Counts = dict[Labels, float]
-# One row an observed series: a count for each bucket, one for what lies above them all, and the sum.
+# One row for each series: a count for each bucket, the count above the last bound, and the sum.
 Histogram = dict[Labels, list[float]]
 
 
 class Tally:
-    """Counters, times (gauges that keep the latest) and histograms, by metric name and labels."""
+    """Counters, times (gauges that keep the latest moment) and histograms, by metric name and labels."""
 
     def __init__(self) -> None:
         self.counters: dict[str, Counts] = {metric.name: {} for metric in METRICS if metric.kind == "counter"}
@@ -27,17 +27,17 @@ class Tally:
         }
 
     def add(self, metric: str, labels: Labels, amount: float = 1) -> None:
-        """Bump a counter. KeyError for a name that the table does not have."""
+        """Increase a counter. Raises KeyError if the table does not have the metric."""
         counts = self.counters[metric]
         counts[labels] = counts.get(labels, 0) + amount
 
     def latest(self, metric: str, labels: Labels, moment: float) -> None:
-        """Remember the latest of moments (seconds since the epoch)."""
+        """Keep the moment, in seconds since the epoch, if it is later than the present one."""
         series = self.times.setdefault(metric, {})
         series[labels] = max(series.get(labels, 0.0), moment)
 
     def observe(self, metric: str, labels: Labels, value: float, times: int = 1) -> None:
-        """Add an observation, in the metric's unit, to a histogram `times` times."""
+        """Add `times` observations of a value, in the metric's unit, to a histogram."""
         rows, buckets = self.histograms[metric], BY_NAME[metric].buckets
         row = rows.get(labels)
         if row is None:
@@ -46,7 +46,7 @@ class Tally:
         row[-1] += value * times
 
     def merge(self, other: "Tally") -> None:
-        """Add what another tally counted: counts and observations add up, of times the later stays."""
+        """Add another tally: counts and observations are summed, and the later of two times stays."""
         for metric, counts in other.counters.items():
             for labels, amount in counts.items():
                 self.add(metric, labels, amount)
@@ -59,7 +59,7 @@ class Tally:
                 mine[labels] = [a + b for a, b in zip(mine.get(labels) or [0.0] * len(row), row, strict=True)]
 
     def as_json(self) -> dict[str, Any]:
-        """The tally as JSON can hold it: for each metric, pairs of labels and value."""
+        """Return the tally as data for JSON: for each metric, pairs of labels and value."""
         return {
             kind: {metric: _pairs(series) for metric, series in group.items()}
             for kind, group in self._groups().items()
@@ -67,10 +67,10 @@ class Tally:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Tally":
-        """What `as_json` made. Metrics that the table no longer has are dropped.
+        """Return a tally from the data of `as_json`. Metrics that the table no longer has are dropped.
 
         Raises:
-            KeyError, TypeError, ValueError: this is something else.
+            KeyError, TypeError, ValueError: the data has another form.
         """
         tally = cls()
         for kind, group in tally._groups().items():

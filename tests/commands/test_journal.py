@@ -1,4 +1,4 @@
-"""Commands that look back, on a host whose only log is the journal; journalctl is one that prints a recording."""
+"""`trace`, `why` and `report` on a host whose only log is the journal; a fake journalctl prints a recording."""
 
 import json
 import sys
@@ -9,18 +9,21 @@ import pytest
 from tests.support.postfix import PostfixInstance
 from tests.support.product import run_postward, write_reading_settings
 
-# Prints what was recorded since the moment asked for; then its last words, and their status.
+# Prints the recording since the requested time, then a message to standard error; exits 1 if the message is an error.
 _JOURNALCTL = f"""#!{sys.executable}
 import json, pathlib, sys
+
 folder = pathlib.Path(__file__).parent
+
 since = next((float(word.removeprefix("--since=@")) for word in sys.argv if word.startswith("--since=@")), 0)
 assert "SYSLOG_FACILITY=2" in sys.argv
 for line in (folder / "recording").read_text().splitlines():
     if int(json.loads(line)["__REALTIME_TIMESTAMP"]) / 1e6 >= since:
         print(line)
-words = (folder / "words").read_text()
-sys.stderr.write(words)
-sys.exit(words.startswith("Failed"))
+
+message = (folder / "message").read_text()
+sys.stderr.write(message)
+sys.exit(message.startswith("Failed"))
 """
 _NOON = 1_795_521_600  # 2026-11-24 12:00 UTC
 _REFUSED = (
@@ -31,7 +34,7 @@ _LATER = _REFUSED.replace("A1B2C3D4E5", "B1B2C3D4E5").replace("535 5.7.8 no", "5
 
 
 def entry(seconds: int, tag: str, message: object) -> str:
-    """A line as `journalctl --output=json` prints it."""
+    """Return a line of `journalctl --output=json`."""
     return json.dumps(
         {
             "__REALTIME_TIMESTAMP": str((_NOON + seconds) * 1_000_000),
@@ -47,7 +50,10 @@ def entry(seconds: int, tag: str, message: object) -> str:
 
 @pytest.fixture
 def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two mails that are refused an hour apart; the second line is not UTF-8, which the journal prints as bytes."""
+    """The folder of a fake journalctl, with two messages that are deferred an hour apart.
+
+    The second delivery line is not UTF-8; journalctl prints it as a list of bytes.
+    """
     program = tmp_path / "journalctl"
     program.write_text(_JOURNALCTL)
     program.chmod(0o755)
@@ -58,14 +64,14 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         entry(3601, "smtp", list(_LATER.encode("latin-1"))),
     ]
     (tmp_path / "recording").write_text("".join(f"{line}\n" for line in lines))
-    (tmp_path / "words").write_text("")
+    (tmp_path / "message").write_text("")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("TZ", "UTC")
     return tmp_path
 
 
-def test_a_mail_is_found_in_the_journal(journal: Path) -> None:
-    """By its Message-ID, with stamps that people read; also where text was not UTF-8."""
+def test_trace_finds_a_message_in_the_journal(journal: Path) -> None:
+    """A Message-ID finds the lines, with ISO 8601 time stamps; a line need not be UTF-8."""
     first = run_postward("trace", "one@app.example", "journal")
     second = run_postward("trace", "<two@app.example>", "journal", "--json")
     rows = [json.loads(line) for line in second.stdout.splitlines()]
@@ -76,8 +82,8 @@ def test_a_mail_is_found_in_the_journal(journal: Path) -> None:
     assert [row["event"] for row in rows] == ["MessageId", "Delivery"]
 
 
-def test_the_journal_is_the_log_where_the_settings_say_so(journal: Path) -> None:
-    """Without naming it."""
+def test_trace_reads_the_source_of_the_settings(journal: Path) -> None:
+    """With log.source = "journal", the command needs no file argument."""
     (journal / "etc").mkdir()
     settings = write_reading_settings(journal, PostfixInstance(journal / "etc"), source="journal")
     found = run_postward("trace", "A1B2C3D4E5", "--config", str(settings))
@@ -86,19 +92,21 @@ def test_the_journal_is_the_log_where_the_settings_say_so(journal: Path) -> None
     assert "status=deferred" in found.stdout
 
 
-def test_why_reads_the_journal_from_when_it_is_asked(journal: Path) -> None:
-    """All of it, or what was written since."""
+def test_why_reads_the_journal_since_a_time(journal: Path) -> None:
+    """The default is the whole journal; --since limits it."""
     everything = run_postward("why", "journal", "--json")
     later = run_postward("why", "journal", "--json", "--since", "2026-11-24 12:30+00:00")
-    told = [json.loads(run.stdout)["incidents"] for run in (everything, later)]
+    incidents = [json.loads(run.stdout)["incidents"] for run in (everything, later)]
 
-    assert [[row["symptom"] for row in rows] for rows in told] == [["login-refused"], ["login-refused"]]
-    assert [rows[0]["attempts"] for rows in told] == [2, 1]
-    assert told[0][0]["evidence"][0].startswith("2026-11-24T12:00:01+00:00 mail postfix/smtp[77]: A1B2C3D4E5")
+    assert [[row["symptom"] for row in rows] for rows in incidents] == [["login-refused"], ["login-refused"]]
+    assert [rows[0]["attempts"] for rows in incidents] == [2, 1]
+    assert incidents[0][0]["evidence"][0].startswith(
+        "2026-11-24T12:00:01+00:00 mail postfix/smtp[77]: A1B2C3D4E5"
+    )
 
 
-def test_a_report_on_the_journal(journal: Path) -> None:
-    """As on a file."""
+def test_report_reads_the_journal(journal: Path) -> None:
+    """The report counts the deliveries in the journal."""
     run = run_postward("report", "journal", "--json")
 
     assert run.returncode == 0, run
@@ -107,7 +115,7 @@ def test_a_report_on_the_journal(journal: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("message", "error"),
     [
         ("Failed to open", "the journal: journalctl ended with status 1: Failed to open"),
         (
@@ -116,18 +124,18 @@ def test_a_report_on_the_journal(journal: Path) -> None:
         ),
     ],
 )
-def test_a_journal_that_cannot_be_read_is_told(journal: Path, words: str, told: str) -> None:
-    """Not taken for an empty one."""
-    (journal / "words").write_text(words)
+def test_an_unreadable_journal_is_an_error(journal: Path, message: str, error: str) -> None:
+    """An unreadable journal is not treated as an empty one."""
+    (journal / "message").write_text(message)
     for command in (("why", "journal"), ("trace", "A1B2C3D4E5", "journal")):
         done = run_postward(*command)
 
         assert done.returncode == 1, done
-        assert told in done.stderr
+        assert error in done.stderr
 
 
 def test_without_journalctl(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What to do instead is said."""
+    """The error names the alternative."""
     monkeypatch.setenv("PATH", str(journal / "nowhere"))
     done = run_postward("why", "journal")
 

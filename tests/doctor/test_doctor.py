@@ -1,4 +1,4 @@
-"""Each rule of `postward doctor`: what it finds, and the command that mends it."""
+"""The rules of `postward doctor`: each finds its fault and prints the remedy."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ _HEALTHY = SystemFacts(
     logs=("/var/log/mail.log",),
     postfix_runs=True,
     endpoint="",
-    clock_right=True,
+    clock_synchronised=True,
     versions={"postfix": "3.7.11", "systemd": "252"},
 )
 
@@ -38,12 +38,12 @@ def _agent(unit: Unit) -> SystemFacts:
     return replace(_HEALTHY, units={AGENT: unit, ENFORCER: _RUNS})
 
 
-# rule → a host that breaks it, and what mends that.
+# rule → a host that breaks it, and the remedy.
 _BROKEN = {
     "postfix-stopped": (replace(_HEALTHY, postfix_runs=False), "systemctl start postfix"),
     "service-missing": (
         _agent(Unit()),
-        "install the package postward, or copy systemd/*.service of the source",
+        "install the package postward, or copy systemd/*.service from the source tree",
     ),
     "service-failed": (
         _agent(replace(_RUNS, active="failed", result="exit-code")),
@@ -80,7 +80,7 @@ _BROKEN = {
         replace(_HEALTHY, endpoint="Connection refused"),
         "systemctl restart postward.service",
     ),
-    "clock": (replace(_HEALTHY, clock_right=False), "apt-get install systemd-timesyncd"),
+    "clock": (replace(_HEALTHY, clock_synchronised=False), "apt-get install systemd-timesyncd"),
     "version": (
         replace(_HEALTHY, versions={"postfix": "3.4.1"}),
         "upgrade to a release with Postfix 3.5 or later",
@@ -88,28 +88,28 @@ _BROKEN = {
 }
 
 
-def test_every_rule_is_shown_to_work() -> None:
-    """A new rule needs a host that breaks it."""
+def test_every_rule_has_a_case() -> None:
+    """A new rule requires a host that breaks it."""
     assert set(_BROKEN) == {rule.id for rule in RULES}
 
 
-def test_nothing_is_wrong_with_a_healthy_host_or_an_unknown_one() -> None:
-    """What could not be told is no finding."""
+def test_a_healthy_host_has_no_findings() -> None:
+    """Unknown facts cause no findings either."""
     assert doctor_findings(_HEALTHY) == []
     assert doctor_findings(SystemFacts()) == []
 
 
 @pytest.mark.parametrize("rule", _BROKEN)
 def test_a_fault_is_found_with_its_remedy(rule: str) -> None:
-    """That one, and no other."""
+    """The host breaks this rule and no other."""
     facts, remedy = _BROKEN[rule]
     (finding,) = doctor_findings(facts)
     assert finding.id == rule
     assert finding.remedy.startswith(remedy)
 
 
-def test_what_systemctl_prints() -> None:
-    """One property a line; a status may hold an equals sign."""
+def test_the_output_of_systemctl_is_parsed() -> None:
+    """Each line has one property; a value may contain an equals sign."""
     printed = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nResult=success\nNRestarts=3\nStatusText=a=b\n"
     assert parse_unit(printed) == Unit(True, "active", True, "success", 3, "a=b")
     assert parse_unit("") == Unit()

@@ -1,1 +1,1 @@
-"""Tests of what is written out."""
+"""Tests of agent/export."""

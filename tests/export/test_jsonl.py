@@ -1,4 +1,4 @@
-"""Events as JSON lines: their schema, nobody's data unless asked for, and a reader that stops reading."""
+"""Events as JSON lines: the schema, the protection of personal data, and a reader that stops reading."""
 
 import io
 import json
@@ -27,33 +27,33 @@ DEFERRED = (
 
 
 def noon() -> datetime:
-    """A clock."""
+    """Return a fixed time."""
     return datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-class Sheet(io.BytesIO):
-    """A file that keeps what was written when it is closed."""
+class UnclosedBuffer(io.BytesIO):
+    """A file in memory that ignores `close`, so that its content stays readable."""
 
     def close(self) -> None:
-        """Stay open."""
+        """Do nothing."""
 
 
-def told(*lines: str, personal: bool = False) -> list[dict[str, Any]]:
-    """What is written about a log."""
-    sheet = Sheet()
-    stream = EventStream(lambda: sheet, NAMES, personal=personal, clock=noon)
+def entries(*lines: str, personal: bool = False) -> list[dict[str, Any]]:
+    """Return the JSON lines written for a log."""
+    buffer = UnclosedBuffer()
+    stream = EventStream(lambda: buffer, NAMES, personal=personal, clock=noon)
     for line in lines:
         record, event = parse(line)
         assert record is not None
         assert event is not None
         stream.observe(record, event)
     stream.close()
-    return [json.loads(line) for line in sheet.getvalue().splitlines()]
+    return [json.loads(line) for line in buffer.getvalue().splitlines()]
 
 
-def test_a_delivery_is_told_without_whom_it_concerns() -> None:
-    """The schema of docs/fleet.md, version 1."""
-    assert told(DEFERRED) == [
+def test_a_delivery_is_written_without_personal_data() -> None:
+    """The entry follows version 1 of the schema in docs/fleet.md."""
+    assert entries(DEFERRED) == [
         {
             "schema": 1,
             "time": "2026-11-24T09:00:00+00:00",
@@ -79,16 +79,16 @@ def test_a_delivery_is_told_without_whom_it_concerns() -> None:
 @pytest.mark.parametrize(
     "corpus", sorted((Path(__file__).parents[1] / "corpus").glob("*.log")), ids=lambda p: p.stem
 )
-def test_no_personal_data_is_told(corpus: Path) -> None:
-    """No address of mail or network, and no client, from any message that Postfix can print."""
-    sheet = Sheet()
-    stream = EventStream(lambda: sheet, NAMES, clock=noon)
+def test_no_personal_data_is_written(corpus: Path) -> None:
+    """No message of the corpus causes an entry with a mail address, network address or client."""
+    buffer = UnclosedBuffer()
+    stream = EventStream(lambda: buffer, NAMES, clock=noon)
     for line in corpus.read_text(errors="replace").split("\n"):
         record, event = parse(line)
         if record is not None and event is not None:
             stream.observe(record, event)
     stream.close()
-    for written in sheet.getvalue().splitlines():
+    for written in buffer.getvalue().splitlines():
         entry = json.loads(written)
         entry.pop("host")
         text = json.dumps(entry)
@@ -97,17 +97,17 @@ def test_no_personal_data_is_told(corpus: Path) -> None:
         assert "<" not in text
 
 
-def test_personal_data_is_told_when_asked_for() -> None:
-    """Then the fields are those of `postward parse --json`."""
-    (entry,) = told(DEFERRED, personal=True)
+def test_personal_data_is_written_on_request() -> None:
+    """With `personal`, the fields are those of `postward parse --json`."""
+    (entry,) = entries(DEFERRED, personal=True)
 
     assert entry["to"] == "ann@private.test"
     assert entry["relay_host"] == "smtp.relay.test"
     assert entry["reason"].endswith("bad password of ann@private.test)") or "535 5.7.8" in entry["reason"]
 
 
-def test_a_reader_that_stops_reading_costs_its_events_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full pipe holds up nobody: what does not fit is dropped and counted."""
+def test_a_reader_that_stops_reading_does_not_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a pipe is full, events above the limit are dropped and counted."""
     monkeypatch.setattr(jsonl, "_MAX_WAITING", 100)
     reading, writing = os.pipe()
     over = threading.Event()
@@ -128,7 +128,7 @@ def test_a_reader_that_stops_reading_costs_its_events_only(monkeypatch: pytest.M
 
 
 def test_a_rotated_file_is_opened_again(tmp_path: Path) -> None:
-    """After a reload lines go to the new file, with a mode that strangers cannot read."""
+    """After a reload, lines go to the new file, which other users cannot read."""
     path = tmp_path / "events.json"
     target: Callable[[], BinaryIO] = open_target(str(path))
     stream = EventStream(target, NAMES, clock=noon)

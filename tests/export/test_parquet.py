@@ -1,4 +1,4 @@
-"""`postward export`: DuckDB counts on the Parquet file what `postward report` counts on the logs."""
+"""`postward export`: DuckDB finds the same totals in the Parquet file as `postward report` in the logs."""
 
 from pathlib import Path
 
@@ -28,21 +28,21 @@ TOTALS = {
 
 @pytest.fixture
 def made_log(tmp_path: Path) -> Path:
-    """A busy host."""
+    """The log of a busy host."""
     log = tmp_path / "mail.log"
     log.write_text("".join(log_lines(4000)))
     return log
 
 
 def export(*arguments: object) -> Path:
-    """The file that was written."""
+    """Run the command and return the written file."""
     result = CliRunner().invoke(command, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
     return Path(str(arguments[-1]))
 
 
 def test_duckdb_gives_the_same_totals(made_log: Path, tmp_path: Path) -> None:
-    """By status, and by relay and cause, on a made-up log and on a recording of Postfix."""
+    """The totals by status, and by relay and cause, agree for a generated log and for a recording of Postfix."""
     for log in (made_log, RELEASE):
         report = summarise(count(Job(), chunks_of([log])).tally)
         file = export(log, "--parquet", tmp_path / "events.parquet")
@@ -65,8 +65,8 @@ def test_duckdb_gives_the_same_totals(made_log: Path, tmp_path: Path) -> None:
         assert {(relay, cause): number for relay, cause, number in rows} == failures
 
 
-def test_masked(made_log: Path, tmp_path: Path) -> None:
-    """No local part of an address is in the file; domains are."""
+def test_mask_removes_local_parts(made_log: Path, tmp_path: Path) -> None:
+    """The file contains the domains of addresses without their local parts."""
     file = export(made_log, "--mask", "--parquet", tmp_path / "events.parquet")
 
     with duckdb.connect() as database:
@@ -79,14 +79,14 @@ def test_masked(made_log: Path, tmp_path: Path) -> None:
 
 
 def test_the_schema_is_documented() -> None:
-    """Every column has its row in the docs."""
+    """docs/report.md names every column."""
     page = (ROOT / "docs" / "report.md").read_text()
 
     assert [name for name in SCHEMA.names if f"`{name}`" not in page] == []
 
 
-def test_a_file_that_cannot_be_written(made_log: Path, tmp_path: Path) -> None:
-    """In words, and nothing is left behind."""
+def test_an_unwritable_file_is_reported(made_log: Path, tmp_path: Path) -> None:
+    """The error names the file and the reason."""
     result = CliRunner().invoke(
         command, [str(made_log), "--parquet", str(tmp_path / "absent" / "events.parquet")]
     )

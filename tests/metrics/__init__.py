@@ -1,1 +1,1 @@
-"""Tests of counting and of the metrics."""
+"""Tests of agent/metrics."""

@@ -1,4 +1,4 @@
-"""Exposition: what the table promises is what /metrics shows, and Prometheus's own tool finds no fault with it."""
+"""Exposition: /metrics shows every metric of the table, and promtool accepts the page."""
 
 import subprocess
 
@@ -19,7 +19,7 @@ from tests.test_architecture import ROOT
 
 
 def registry(gauges: Gauges | None = None) -> tuple[CollectorRegistry, Tally]:
-    """A registry as the agent has it, over an empty log."""
+    """Return the agent's registry and its tally, for an empty log."""
     tally = Tally()
     Counting(tally, RelayNames([("smtp.relay.test", 587, "demo")]), local_now)
     registry = CollectorRegistry()
@@ -28,7 +28,7 @@ def registry(gauges: Gauges | None = None) -> tuple[CollectorRegistry, Tally]:
 
 
 def test_every_metric_of_the_table_is_shown() -> None:
-    """Each with its help and type, whether it has series yet or not."""
+    """Each metric has its help and type on the page, even without series."""
     page = generate_latest(registry()[0]).decode()
 
     for metric in METRICS:
@@ -37,7 +37,7 @@ def test_every_metric_of_the_table_is_shown() -> None:
 
 
 def test_histograms_are_cumulative() -> None:
-    """A bucket counts all that is at most its bound, and +Inf counts everything."""
+    """A bucket counts all values up to its bound, and +Inf counts all values."""
     shown, tally = registry()
     for seconds in (0.2, 3.0, 10**7):
         tally.observe("postfix_delivery_delay_seconds", ("demo",), seconds)
@@ -49,8 +49,8 @@ def test_histograms_are_cumulative() -> None:
     assert shown.get_sample_value("postfix_delivery_delay_seconds_sum", {"relay": "demo"}) == 10**7 + 3.2
 
 
-def test_promtool_finds_no_fault() -> None:
-    """`promtool check metrics` is clean, and the OpenMetrics form can be made as well."""
+def test_promtool_accepts_the_page() -> None:
+    """`promtool check metrics` reports no problem, and the page can be encoded as OpenMetrics."""
     shown, tally = registry({"postfix_up": {(): 1.0}, "postward_probe_success": {("demo",): 1.0}})
     tally.observe("postfix_delivery_delay_seconds", ("demo",), 1)
     promtool = required("promtool", "prometheus")
@@ -63,14 +63,14 @@ def test_promtool_finds_no_fault() -> None:
     assert encode(shown).endswith(b"# EOF\n")
 
 
-def test_the_reference_is_made_from_the_table() -> None:
-    """docs/metrics.md says what the table says; `make docs` writes it."""
+def test_the_reference_is_up_to_date() -> None:
+    """docs/metrics.md is the reference that `make docs` generates from the table."""
     assert reference() == (ROOT / "docs" / "metrics.md").read_text()
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_names_follow_the_conventions(metric: object) -> None:
-    """Prefix, unit and suffix as Prometheus asks for; no label that collides with a target's."""
+    """Prefix and suffix follow Prometheus's naming; no label collides with one that Prometheus adds to a target."""
     row = next(row for row in METRICS if row is metric)
 
     assert row.name.startswith(("postfix_", "postward_"))

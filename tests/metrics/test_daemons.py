@@ -1,4 +1,4 @@
-"""What recognised events add to the counts beyond deliveries, and that no log makes series."""
+"""Counts of events other than deliveries, and the bounded number of series for any log."""
 
 import pytest
 
@@ -17,7 +17,7 @@ SESSION = "TLS connection established {} {}: {} with cipher {} (256/256 bits)"
 
 
 def watched(*lines: str) -> tuple[Tally, Exemplars]:
-    """Counts and exemplars of a log."""
+    """Return the counts and exemplars of a log."""
     tally, exemplars = Tally(), Exemplars()
     details = DaemonMetrics(tally, NAMES, exemplars)
     pipeline = Pipeline(Counting(tally, NAMES, local_now), [details.observe])
@@ -93,14 +93,14 @@ def watched(*lines: str) -> tuple[Tally, Exemplars]:
     ],
 )  # fmt: skip
 def test_an_event_is_counted(line: str, metric: str, labels: tuple[str, ...]) -> None:
-    """Once, under labels from a closed set."""
+    """Each event counts once, under labels from a closed set."""
     counts = watched(line)[0].counters[metric]
 
     assert {labels: 1} == {key: number for key, number in counts.items() if number}
 
 
 def test_sizes_are_observed_once() -> None:
-    """When a mail first becomes active; its retries count as activations only."""
+    """The size is observed when a message first becomes active; retries count only as activations."""
     active = "postfix/qmgr[7]: 4F2A91C0B3: from=<a@b.test>, size=2500, nrcpt=3 (queue active)"
     tally, _ = watched("postfix/cleanup[7]: 4F2A91C0B3: message-id=<x@y.test>", active, active, active)
 
@@ -109,8 +109,8 @@ def test_sizes_are_observed_once() -> None:
     assert sum(tally.counters["postfix_queue_activations_total"].values()) == 3
 
 
-def test_a_series_leads_to_a_mail() -> None:
-    """OpenMetrics shows the latest queue ID of a failure, and of each bucket of the delay."""
+def test_exemplars_name_queue_ids() -> None:
+    """A failure and each bucket of the delay have the latest queue ID as exemplar."""
     tally, exemplars = watched(
         f"postfix/smtp[7]: 4F2A91C0B3: to=<a@b.test>, relay={PEER}, delay=3, delays=1/1/1/0, dsn=2.0.0, status=sent (250 ok)",
         f"postfix/smtp[7]: 4F2A91C0B4: to=<a@b.test>, relay=none, delay=3, delays=1/1/1/0, dsn=4.4.1, status=deferred "
@@ -131,7 +131,7 @@ def test_a_series_leads_to_a_mail() -> None:
 
 
 def hostile(number: int) -> list[str]:
-    """Lines in which everything that a stranger or a server can choose is new."""
+    """Return lines in which every text that a client or server can choose depends on the number."""
     peer = f"h{number}.test[198.51.{number // 250 % 250}.{number % 250}]:{number % 60000 + 1}"
     return [
         (f"postfix/smtp[7]: Q{number:X}: to=<a{number}@b.test>, relay={peer}, delay={number}, delays=1/0/0/{number}, dsn=4.{number}.0, "
@@ -154,12 +154,12 @@ def hostile(number: int) -> list[str]:
 
 
 def series(tally: Tally, exemplars: Exemplars) -> int:
-    """The number of series that a scrape shows."""
+    """Return the number of samples in a scrape."""
     return sum(len(family.samples) for family in PostwardCollector(tally, dict, exemplars).collect())
 
 
-def test_a_hostile_log_makes_no_series() -> None:
-    """100 000 lines with ever new hosts, addresses, ciphers, protocols and statuses: not one series more than after the first."""
+def test_a_hostile_log_creates_no_series() -> None:
+    """After 10 000 lines, 100 000 more with new hosts, addresses, ciphers, protocols and statuses add no series."""
     tally, exemplars = Tally(), Exemplars()
     details = DaemonMetrics(tally, NAMES, exemplars)
     pipeline = Pipeline(Counting(tally, NAMES, local_now), [details.observe])

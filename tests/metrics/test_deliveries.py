@@ -1,4 +1,4 @@
-"""What the log's lines add to the counts."""
+"""Counts of deliveries, connections and TLS sessions from log lines."""
 
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ PEER = "smtp.relay.test[192.0.2.1]:587"
 
 
 def counted(*lines: str) -> Tally:
-    """The tally of a log."""
+    """Return the tally of a log."""
     tally = Tally()
     pipeline = Pipeline(Counting(tally, NAMES, lambda: datetime(2026, 11, 24, 10, tzinfo=UTC)))
     pipeline.feed("".join(f"{STAMP} {line}\n" for line in lines).encode())
@@ -25,7 +25,7 @@ def counted(*lines: str) -> Tally:
 def delivery(
     status: str, reason: str, *, relay: str = PEER, dsn: str = "4.0.0", delays: str = "0.1/0.2/0.3/0.4"
 ) -> str:
-    """A delivery record of smtp(8)."""
+    """Return a delivery line of smtp(8)."""
     return f"postfix/smtp[7]: 4F2A91C0B3: to=<a@b.test>, relay={relay}, delay=1, delays={delays}, dsn={dsn}, status={status} ({reason})"
 
 
@@ -40,7 +40,7 @@ def delivery(
     ],
 )
 def test_a_delivery_is_counted_by_outcome(status: str, label: str) -> None:
-    """Postfix's open set of statuses becomes a closed set of labels."""
+    """The label is from a closed set; any other status of Postfix becomes "other"."""
     counts = counted(delivery(status, "250 ok")).counters["postfix_deliveries_total"]
 
     assert {("postfix", "main", label): 1} == {labels: number for labels, number in counts.items() if number}
@@ -66,14 +66,14 @@ def test_a_delivery_is_counted_by_outcome(status: str, label: str) -> None:
     ],
 )
 def test_the_relay_label_is_a_name_of_the_settings(relay: str, reason: str, label: str) -> None:
-    """Also where no relay was reached but the reason names the one that was meant; never a host or an address."""
+    """If no relay was reached, the reason may name the intended one. The label is never a host or an address."""
     counts = counted(delivery("deferred", reason, relay=relay)).counters["postfix_deliveries_total"]
 
     assert [("postfix", label, "deferred")] == [labels for labels, number in counts.items() if number]
 
 
 def test_delays_are_observed_on_the_final_status_only() -> None:
-    """A deferred mail's waiting is not counted again at each retry."""
+    """Retries of a deferred message do not observe its delay again."""
     tally = counted(delivery("deferred", "x"), delivery("deferred", "x"), delivery("sent", "250 ok"))
     stages = tally.histograms["postfix_delivery_stage_delay_seconds"]
 
@@ -87,7 +87,7 @@ def test_delays_are_observed_on_the_final_status_only() -> None:
 
 
 def test_failures_have_one_cause_and_a_time() -> None:
-    """Each failed attempt is counted under exactly one cause, and its own stamp is kept."""
+    """Each failed attempt counts under exactly one cause, and its time stamp is recorded."""
     tally = counted(
         delivery(
             "deferred", f"SASL authentication failed; server {PEER[:-4]} said: 535 5.7.8 no", dsn="4.7.8"
@@ -102,8 +102,8 @@ def test_failures_have_one_cause_and_a_time() -> None:
     assert {("main",): moment} == tally.times["postfix_delivery_last_failure_timestamp_seconds"]
 
 
-def test_known_series_are_there_from_the_start() -> None:
-    """Every relay and cause of the settings begins at zero, so that its first failure is an increase."""
+def test_known_series_start_at_zero() -> None:
+    """Every relay of the settings has all causes at zero, so that its first failure is an increase."""
     tally = counted()
     failures = tally.counters["postfix_delivery_failures_total"]
 
@@ -112,11 +112,11 @@ def test_known_series_are_there_from_the_start() -> None:
     assert tally.counters["postward_log_lines_total"][("unrecognised",)] == 0
 
 
-def test_lines_are_counted_by_what_became_of_them() -> None:
-    """Events, Postfix lines that no rule knows, and lines of others."""
+def test_lines_are_counted_by_outcome() -> None:
+    """A line is an event, an unrecognised Postfix line, or a line of another program."""
     tally = counted(
         delivery("sent", "250"),
-        "postfix/smtp[7]: some words that no release prints",
+        "postfix/smtp[7]: a message that no release prints",
         "CRON[1]: (root) CMD (true)",
     )
 
@@ -128,7 +128,7 @@ def test_lines_are_counted_by_what_became_of_them() -> None:
 
 
 def test_a_repeated_line_counts_as_often_as_it_was_repeated() -> None:
-    """`message repeated N times` stands for N lines."""
+    """`message repeated N times` counts as N lines."""
     tally = counted(
         "postfix/smtp[7]: message repeated 3 times: [ connect to smtp.relay.test[192.0.2.1]:587: Connection refused]"
     )
@@ -138,7 +138,7 @@ def test_a_repeated_line_counts_as_often_as_it_was_repeated() -> None:
 
 
 def test_tls_sessions_are_counted_by_protocol_and_trust() -> None:
-    """Protocols from a closed set; sessions of our own clients are not a relay's."""
+    """Protocols are from a closed set; sessions with clients are not counted for relays."""
     line = "TLS connection established {} {}: {} with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)"
     tally = counted(
         "postfix/smtp[7]: Untrusted " + line.format("to", PEER, "TLSv1.3"),
@@ -152,8 +152,8 @@ def test_tls_sessions_are_counted_by_protocol_and_trust() -> None:
     }
 
 
-def test_hostile_logs_make_no_series() -> None:
-    """Thousands of hosts, instances, protocols and statuses leave the number of series bounded."""
+def test_the_number_of_series_is_bounded() -> None:
+    """Thousands of hosts, instances, protocols and statuses create fewer than 100 series."""
     lines = [
         f"postfix-{number}/smtp[7]: 4F2A91C0B3: to=<a@b.test>, relay=h{number}.test[192.0.2.1]:25, delay=1, delays=1/0/0/0, "
         f"dsn=4.0.0, status=st{number} (x)"
@@ -172,8 +172,8 @@ def test_hostile_logs_make_no_series() -> None:
 
 
 @pytest.mark.parametrize("delay", ["1.2.3", "", "9" * 400, ".", "-1"])
-def test_numbers_that_are_none_do_not_stop_the_count(delay: str) -> None:
-    """A delay that a hostile or cut line makes unreadable costs its observation, not the agent."""
+def test_invalid_delays_do_not_stop_the_count(delay: str) -> None:
+    """An invalid delay of a truncated or hostile line is not observed; the delivery and later lines are counted."""
     tally = counted(
         delivery("sent", "250").replace("delay=1,", f"delay={delay},").replace("0.1/0.2", f"{delay}/0.2"),
         delivery("sent", "250"),

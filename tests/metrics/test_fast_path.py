@@ -1,4 +1,4 @@
-"""Counting in blocks gives what counting line by line gives, whatever the lines hold."""
+"""Counting in blocks gives the same counts as counting line by line, for any lines."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -65,7 +65,7 @@ smtp[9]: 3C0: to=<a@b>, relay=none, delay=1, delays=1/0/0/0, dsn=4.4.1, status=d
 
 
 def counted(blocks: Sequence[bytes], *, skimming: bool) -> dict[str, Any]:
-    """The tally of blocks, as plain data."""
+    """Return the tally of blocks as plain data."""
     tally = Tally()
     pipeline = Pipeline(Counting(tally, RelayNames(NAMES), lambda: NOW), skimming=skimming)
     for block in blocks:
@@ -78,22 +78,24 @@ def counted(blocks: Sequence[bytes], *, skimming: bool) -> dict[str, Any]:
     return {"counters": tally.counters, "times": tally.times, "histograms": histograms}
 
 
-def same(*blocks: bytes) -> None:
-    """Both ways give the same counts."""
+def assert_same_counts(*blocks: bytes) -> None:
+    """Check that both ways give the same counts."""
     assert counted(blocks, skimming=True) == counted(blocks, skimming=False)
 
 
 def test_the_corpus_counts_the_same() -> None:
-    """Every kind of line there is."""
+    """The corpus has every known type of log message."""
     for file in sorted(CORPUS.rglob("*.log")):
-        same(file.read_bytes())
+        assert_same_counts(file.read_bytes())
 
 
 def test_a_busy_host_counts_the_same() -> None:
-    """Most lines are skimmed here, across several blocks."""
+    """The fast pattern matches most of these lines, across several blocks."""
     data = "".join(log_lines(6000)).encode()
 
-    same(*(b"".join(data.splitlines(keepends=True)[start : start + 999]) for start in range(0, 6000, 999)))
+    assert_same_counts(
+        *(b"".join(data.splitlines(keepends=True)[start : start + 999]) for start in range(0, 6000, 999))
+    )
 
 
 LINES = st.builds(
@@ -109,9 +111,9 @@ LINES = st.builds(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(LINES, max_size=12), st.booleans())
-def test_lines_of_all_sorts_count_the_same(lines: list[str], ended: bool) -> None:
-    """Mixed, with foreign instances, junk, CR and a missing end."""
-    same(("".join(lines) if ended else "".join(lines).removesuffix("\n")).encode())
+def test_mixed_lines_count_the_same(lines: list[str], ended: bool) -> None:
+    """Lines are mixed with foreign instances, junk, CR and a missing last newline."""
+    assert_same_counts(("".join(lines) if ended else "".join(lines).removesuffix("\n")).encode())
 
 
 @settings(max_examples=300, deadline=None)
@@ -121,15 +123,15 @@ def test_lines_of_all_sorts_count_the_same(lines: list[str], ended: bool) -> Non
     st.lists(st.tuples(st.integers(0, 200), st.characters(codec="utf-8")), min_size=1, max_size=3),
 )
 def test_a_damaged_line_counts_the_same(header: str, text: str, damage: list[tuple[int, str]]) -> None:
-    """Any character put anywhere into a line, between two good ones."""
+    """Any characters replace others in a line between two valid lines."""
     line = header + text
     for place, char in damage:
         line = f"{line[:place]}{char}{line[place + 1 :]}"
 
-    same(f"{HEADERS[0]}{TEXTS[0]}\n{line}\n{HEADERS[0]}{TEXTS[1]}\n".encode())
+    assert_same_counts(f"{HEADERS[0]}{TEXTS[0]}\n{line}\n{HEADERS[0]}{TEXTS[1]}\n".encode())
 
 
-def test_observers_need_events() -> None:
-    """Skimming makes none, so that the two do not go together."""
+def test_skimming_allows_no_observers() -> None:
+    """Skimming creates no events, which observers need."""
     with pytest.raises(ValueError, match="observers"):
         Pipeline(Counting(Tally(), RelayNames(), lambda: NOW), [lambda _record, _event: None], skimming=True)

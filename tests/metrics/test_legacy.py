@@ -1,4 +1,4 @@
-"""The names of prometheus-postfix-exporter: dashboards made for it find their series, and promtool finds no new fault."""
+"""The metric names of prometheus-postfix-exporter, which its dashboards need."""
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,7 +12,7 @@ from postward.parsers.queue import QueuedMail
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
-    """A few counts under our names."""
+    """A registry with the legacy names, over a few counts."""
     tally = Tally()
     for relay in ("demo", "second"):
         tally.add("postfix_deliveries_total", ("postfix", relay, "sent"), 3)
@@ -28,8 +28,8 @@ def registry() -> CollectorRegistry:
     return registry
 
 
-def test_former_names_have_their_values(registry: CollectorRegistry) -> None:
-    """Summed over what they do not tell apart; the stage is named, which it was not there."""
+def test_legacy_names_have_their_values(registry: CollectorRegistry) -> None:
+    """Values are summed over the labels that a legacy name lacks; the `stage` label is filled."""
     expected = {
         ("postfix_smtp_messages_processed_total", (("status", "sent"),)): 6,
         ("postfix_smtp_status_deferred", ()): 4,
@@ -45,8 +45,8 @@ def test_former_names_have_their_values(registry: CollectorRegistry) -> None:
     assert expected == {key: registry.get_sample_value(key[0], dict(key[1])) for key in expected}
 
 
-def test_they_can_stand_beside_ours(registry: CollectorRegistry) -> None:
-    """No name is ours as well but those that mean the same, and every source exists."""
+def test_legacy_names_do_not_collide(registry: CollectorRegistry) -> None:
+    """No legacy name is exposed twice, and every source metric exists."""
     names = {family.name for family in registry.collect()}
     ours = {name.removesuffix("_total") for name in BY_NAME}
 

@@ -1,4 +1,4 @@
-"""The queue by cause: postqueue's words, a real queue, and one of a million mails."""
+"""The queue by cause: the output of postqueue(1), a real queue, and a large one."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ REFUSED = "connect to smtp.relay.test[192.0.2.1]:587: Connection refused"
 
 
 def line(queue: str = "deferred", age: int = 60, size: int = 1000, *reasons: str | None) -> bytes:
-    """A mail as postqueue prints it, with a recipient for each reason."""
+    """Return a message as postqueue(1) prints it, with a recipient for each reason."""
     recipients = [
         {"address": "a@b.test"} | ({"delay_reason": reason} if reason else {})
         for reason in reasons or (None,)
@@ -38,19 +38,19 @@ def line(queue: str = "deferred", age: int = 60, size: int = 1000, *reasons: str
 
 
 async def pieces(*data: bytes) -> AsyncIterator[bytes]:
-    """A stream."""
+    """Yield the pieces of a stream."""
     for piece in data:
         yield piece
 
 
 def gauges(*data: bytes) -> dict[str, dict[tuple[str, ...], float]]:
-    """What a listing is shown as, without zeros."""
+    """Return the gauges of a listing, without zeros."""
     shown = asyncio.run(count_queue(pieces(*data), NOW)).gauges()
     return {metric: {key: number for key, number in rows.items() if number} for metric, rows in shown.items()}
 
 
-def test_mails_are_counted_by_queue_and_cause_and_age_by_arrival() -> None:
-    """Each mail once, under the first reason it has; age is since arrival, not since the last try."""
+def test_messages_are_counted_by_queue_and_cause() -> None:
+    """Each message counts once, under its first reason; its age is since arrival, not since the last attempt."""
     shown = gauges(
         line("deferred", 7200, 100, None, REFUSED, "something else"),
         line("deferred", 60, 200, REFUSED),
@@ -66,8 +66,8 @@ def test_mails_are_counted_by_queue_and_cause_and_age_by_arrival() -> None:
     }
 
 
-def test_every_series_is_there_for_an_empty_queue() -> None:
-    """Zeros for each queue and each cause, so that a graph shows that nothing waits."""
+def test_an_empty_queue_has_all_series() -> None:
+    """Each queue and each cause is zero, so that a graph shows an empty queue."""
     shown = asyncio.run(count_queue(pieces(), NOW)).gauges()
 
     assert {cause for queue, cause in shown["postfix_queue_messages"] if queue == "deferred"} == {
@@ -79,15 +79,15 @@ def test_every_series_is_there_for_an_empty_queue() -> None:
 
 @pytest.mark.parametrize("cut", [1, 7, 100, 65536])
 def test_pieces_may_end_anywhere(cut: int) -> None:
-    """A stream is cut where it pleases the kernel."""
+    """A read may end within a line."""
     data = line("deferred", 60, 1, REFUSED) * 3 + line("hold")
     parts = [data[start : start + cut] for start in range(0, len(data), cut)]
 
     assert gauges(*parts)["postfix_queue_messages"] == {("deferred", "refused"): 3, ("hold", "none"): 1}
 
 
-def test_strangers_text_cannot_be_a_field() -> None:
-    """An address that looks like a reason is escaped inside its string."""
+def test_an_address_cannot_forge_a_reason() -> None:
+    """An address that looks like a reason is escaped within its JSON string."""
     address = '", "delay_reason": "connect to x[192.0.2.1]:25: Connection refused'
     entry = json.loads(line()) | {"recipients": [{"address": address, "delay_reason": "4.7.1 wait"}]}
 
@@ -96,20 +96,20 @@ def test_strangers_text_cannot_be_a_field() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [b"", b"{}", b"postqueue: fatal: x", b'{"queue_name": "deferred"', b"\xff" * 100]
+    "text", [b"", b"{}", b"postqueue: fatal: x", b'{"queue_name": "deferred"', b"\xff" * 100]
 )
-def test_what_is_no_mail_is_none(words: bytes) -> None:
-    """And nothing raises."""
-    assert parse_queued_mail(words) is None
+def test_an_invalid_line_is_skipped(text: bytes) -> None:
+    """The parser returns None and raises nothing."""
+    assert parse_queued_mail(text) is None
 
 
-def test_reasons_are_read_as_the_log_has_them() -> None:
-    """Escapes are undone, broken ones stay."""
+def test_reasons_are_unescaped() -> None:
+    """JSON escapes are decoded, so that a reason is as in the log; invalid escapes stay."""
     assert unescaped(rb"a \"b\" \\ \u00e9 \n \u12") == 'a "b" \\ é \n \\u12'
 
 
-def test_a_mail_with_many_recipients_takes_no_memory() -> None:
-    """Of a line of 20 MB only the beginning is kept."""
+def test_a_message_with_many_recipients_takes_little_memory() -> None:
+    """Only the beginning of a line of 20 MB is kept."""
     lines = QueueLines()
     head = line("deferred", 60, 1, REFUSED)[:-3]
     for _ in range(320):
@@ -120,8 +120,8 @@ def test_a_mail_with_many_recipients_takes_no_memory() -> None:
     assert parse_queued_mail(kept) is not None
 
 
-def test_a_million_mails_hold_nothing_up() -> None:
-    """Twenty thousand here: memory stays flat, other tasks get their turn, and no scrape waits."""
+def test_a_large_queue_blocks_no_other_task() -> None:
+    """With 20 000 messages, memory stays below 4 MB and other tasks of the event loop run."""
     block = b"".join(line("deferred", number, 1000, REFUSED) for number in range(200))
     held: list[float] = []
 
@@ -153,8 +153,8 @@ def test_a_million_mails_hold_nothing_up() -> None:
     assert len(held) > 90
 
 
-def test_a_slow_listing_is_waited_for_once_and_then_shown_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Concurrent scrapes share one listing; while it runs the last one is shown; the next comes after ten times as long."""
+def test_scrapes_share_a_slow_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a listing runs, scrapes show the previous one. The next one starts after ten times its duration."""
     monkeypatch.setattr("postward.agent.metrics.queue._TIMEOUT", 0.01)
     started: list[asyncio.Event] = []
 
@@ -172,14 +172,14 @@ def test_a_slow_listing_is_waited_for_once_and_then_shown_late(monkeypatch: pyte
         assert monitor._task is not None
         await monitor._task
         await monitor.refresh()
-        assert len(started) == 1  # it took some time, and ten times as long is not over
+        assert len(started) == 1  # ten times its duration is not over
         assert monitor.gauges()["postward_queue_readable"] == {(): 1.0}
 
     asyncio.run(scenario())
 
 
-def test_a_queue_that_cannot_be_listed_is_told() -> None:
-    """`postward_queue_readable` is 0, and no old numbers are shown."""
+def test_an_unreadable_queue_is_reported() -> None:
+    """`postward_queue_readable` is 0, and no old values are shown."""
 
     async def listing() -> AsyncIterator[bytes]:
         raise PostfixError("postqueue: mail system is down")
@@ -196,7 +196,7 @@ def test_a_queue_that_cannot_be_listed_is_told() -> None:
 
 
 def test_a_real_queue(tmp_path: Path) -> None:
-    """Postfix's own postqueue: mails that a relay refuses wait under that cause, with their age."""
+    """With Postfix's postqueue(1), messages that a relay refuses are counted under that cause, with size and age."""
     require_postfix(sasl=False)
     with (
         Relay(CA(), tls="none", auth_required=False) as relay,
@@ -205,7 +205,7 @@ def test_a_real_queue(tmp_path: Path) -> None:
         relay.refuse = True
         postfix.inject(f"user{number}@dest.test" for number in range(5))
         wait_for(lambda: len(postfix.queue()) == 5 and all(
-            mail["queue_name"] == "deferred" for mail in postfix.queue()), what="the mails to be deferred")  # fmt: skip
+            mail["queue_name"] == "deferred" for mail in postfix.queue()), what="the messages to be deferred")  # fmt: skip
         monitor = QueueMonitor(Postfix(postfix.config_directory).list_queue)
         asyncio.run(monitor.refresh())
         shown = monitor.gauges()

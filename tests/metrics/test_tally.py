@@ -1,4 +1,4 @@
-"""The tally: merging and saving lose nothing."""
+"""The tally: merging and saving keep all counts."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ WORDS = st.sampled_from(["demo", "other", "none", 'a"b\\c'])
 
 @st.composite
 def tallies(draw: st.DrawFn) -> Tally:
-    """A tally of a few counts, observations and times. Whole numbers: sums of floats depend on their order."""
+    """Return a tally of a few counts, observations and times; integers, since sums of floats depend on their order."""
     tally = Tally()
     for metric in draw(st.lists(st.sampled_from(COUNTERS), max_size=4)):
         tally.add(metric.name, tuple(draw(WORDS) for _ in metric.labels), draw(st.integers(0, 1000)))
@@ -29,7 +29,7 @@ def tallies(draw: st.DrawFn) -> Tally:
 
 
 def merged(*parts: Tally) -> dict[str, Any]:
-    """The sum of tallies, as JSON with its pairs in order."""
+    """Return the merged tally as JSON data with sorted pairs."""
     total = Tally()
     for part in parts:
         total.merge(part)
@@ -37,7 +37,7 @@ def merged(*parts: Tally) -> dict[str, Any]:
 
 
 def sorted_json(tally: Tally) -> dict[str, Any]:
-    """A tally's JSON, whatever the order in which its series came to be."""
+    """Return the JSON data of a tally with sorted pairs, independent of the order of counting."""
     return {
         kind: {metric: sorted(pairs) for metric, pairs in group.items()}
         for kind, group in tally.as_json().items()
@@ -46,7 +46,7 @@ def sorted_json(tally: Tally) -> dict[str, Any]:
 
 @given(tallies(), tallies(), tallies())
 def test_merging_is_associative_and_commutative(a: Tally, b: Tally, c: Tally) -> None:
-    """A report over many files is a map and one merge, in any grouping and order."""
+    """A report counts files separately and may merge the tallies in any grouping and order."""
     ab, bc = Tally(), Tally()
     for part in (a, b):
         ab.merge(part)
@@ -58,14 +58,14 @@ def test_merging_is_associative_and_commutative(a: Tally, b: Tally, c: Tally) ->
 
 @given(tallies())
 def test_saved_and_restored_is_the_same(tally: Tally) -> None:
-    """JSON and back gives the same tally."""
+    """A tally restored from JSON equals the saved one."""
     restored = Tally.from_json(json.loads(json.dumps(tally.as_json())))
 
     assert tally.as_json() == restored.as_json()
 
 
 def test_an_observation_is_in_its_bucket() -> None:
-    """A bucket holds what is at most its bound; what lies above all of them is counted as well."""
+    """A bucket counts values up to its bound; values above the last bound are counted as well."""
     tally = Tally()
     for seconds in (0.1, 0.11, 10**7):
         tally.observe("postfix_delivery_delay_seconds", ("demo",), seconds)
@@ -76,8 +76,8 @@ def test_an_observation_is_in_its_bucket() -> None:
     assert row[-1] == 10**7 + 0.21
 
 
-def test_metrics_that_are_gone_are_dropped() -> None:
-    """A checkpoint of an older table can still be read."""
+def test_removed_metrics_are_dropped() -> None:
+    """A checkpoint with metrics of an older table is still readable."""
     data = Tally().as_json()
     data["counters"]["postfix_gone_total"] = [[["demo"], 3]]
 
@@ -85,7 +85,7 @@ def test_metrics_that_are_gone_are_dropped() -> None:
 
 
 def test_each_histogram_names_its_unit() -> None:
-    """The reference prints bucket bounds with the unit of their metric; names that have a unit agree."""
+    """The reference prints bucket bounds with the metric's unit, and a unit in the name is the same."""
     units = {metric.name: metric.unit for metric in HISTOGRAMS}
     assert all(units.values())
     for name, unit in units.items():
