@@ -1,1 +1,1 @@
-"""What is made for Prometheus, Alertmanager and Grafana; the files beside are written by `python -m grafana` (make docs)."""
+"""Sources of the files for Prometheus, Alertmanager and Grafana, which `python -m grafana` (`make docs`) writes."""

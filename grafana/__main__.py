@@ -1,4 +1,4 @@
-"""Writes what is made from the tables: rule files, Grafana's rules and dashboards. `python -m grafana`, by `make docs`."""
+"""Writes the files made from the tables: rule files, Grafana's rules and dashboards. `make docs` calls `python -m grafana`."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -1,6 +1,6 @@
-"""The table of alerts → Prometheus's rule files, Grafana's own rules, and an example for Alertmanager. Pure.
+"""Makes Prometheus's rule files, Grafana's own rules and an example for Alertmanager from the tables of alerts. Pure.
 
-`pace` makes times shorter by a factor: the short form of the fault drill plays hours in a minute.
+`pace` divides all times: the short form of the fault drill plays hours in a minute.
 """
 
 import json
@@ -10,22 +10,22 @@ from typing import Any
 
 import yaml
 
-from grafana.alerts_table import ALERTS, RECORDS, WHY, Alert
+from grafana.alerts import ALERTS, RECORDS, WHY, Alert
 
 _TIME = re.compile(r"\b(\d+)([smhd])\b")
 _WINDOW = re.compile(r"(?<=\[)(\d+)([smhd])(?=\])|(?<=offset )(\d+)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_HEAD = "# Made from the table in grafana/alerts_table.py by `make docs`; change it there.\n"
+_HEAD = "# Made from the tables in grafana/alerts.py by `make docs`; change them there.\n"
 
 
 def recording_rules(pace: int = 1) -> str:
-    """A rule file with the recording rules."""
+    """Return a rule file with the recording rules."""
     rules = [{"record": record.name, "expr": _paced(record.expr, pace)} for record in RECORDS]
     return _HEAD + _yaml({"groups": [{"name": "postward.records", "rules": rules}]})
 
 
 def alerting_rules(pace: int = 1) -> str:
-    """A rule file with the alerts, a group for each layer."""
+    """Return a rule file with the alerts, in a group for each layer."""
     groups = [
         {
             "name": f"postward.{layer}",
@@ -35,7 +35,7 @@ def alerting_rules(pace: int = 1) -> str:
     ]
     return (
         _HEAD
-        + "# Blindness first: every other rule trusts that the log is read.\n"
+        + "# The group of blindness is first: all other alerts rely on the log being read.\n"
         + _yaml({"groups": groups})
     )
 
@@ -58,24 +58,24 @@ def _rule(alert: Alert, pace: int) -> dict[str, Any]:
 def _paced(expr: str, pace: int) -> str:
     if pace == 1:
         return expr
-    # The one time that stands as a number of seconds, in a comparison of moments.
+    # The only time that is written as a number of seconds, in a comparison of timestamps.
     expr = expr.replace("_timestamp_seconds - 60", f"_timestamp_seconds - {60 // pace}")
     return _WINDOW.sub(lambda match: _shorter(match[0], pace), expr)
 
 
 def _shorter(time: str, pace: int) -> str:
     match = _TIME.fullmatch(time)
-    assert match is not None, time  # noqa: S101 - the table's own words
+    assert match is not None, time  # noqa: S101 - the durations come from the table
     if pace == 1:
         return time
     return f"{max(4, int(match[1]) * _SECONDS[match[2]] // pace)}s"
 
 
 def alertmanager_example() -> str:
-    """How Alertmanager makes one notification of a fault, and by what way that must not be mail alone."""
+    """Return an example for Alertmanager: one notification for each fault, and not by mail alone."""
     return """\
-# An example. One fault is one notification: blindness silences what may be false, a cause silences its symptoms.
-# Alerts about mail must not travel by mail alone: a webhook, a pager, or mail through a host that is not watched here.
+# An example. A fault is one notification: blindness inhibits all alerts that may be wrong, a cause inhibits its symptoms.
+# Do not send alerts about mail by mail alone. Use a webhook, a pager, or mail through a host that these rules do not cover.
 route:
   receiver: pager
   group_by: [alertname, instance, relay]
@@ -96,7 +96,7 @@ inhibit_rules:
   - source_matchers: [alertname = PostfixRelayTlsBroken]
     target_matchers: [alertname =~ "PostfixRelayCertificate.*"]
     equal: [instance, relay]
-  # Throttling and quotas are warnings of their own, and the reason for what the queue then shows.
+  # These warnings explain the symptoms of the same host, such as a growing queue.
   - source_matchers: [alertname =~ "PostfixRelayRateLimited|PostfixRelayMailRefused"]
     target_matchers: [layer = symptom]
     equal: [instance]
@@ -104,7 +104,7 @@ inhibit_rules:
 
 
 def grafana_rules() -> str:
-    """The same alerts as Grafana manages them, to be provisioned. Recording rules must be loaded into Prometheus."""
+    """Return the same alerts for provisioning in Grafana. The recording rules must be loaded into Prometheus."""
     groups = [
         {
             "orgId": 1,
@@ -124,7 +124,7 @@ def _grafana_rule(alert: Alert) -> dict[str, Any]:
         "title": alert.name,
         "condition": "fires",
         "data": list(_grafana_queries(alert)),
-        # As in Prometheus: an expression without a result does not fire.
+        # As in Prometheus, an expression without a result does not fire.
         "noDataState": "OK",
         "execErrState": "Error",
         "for": alert.pending,
@@ -146,7 +146,7 @@ def _grafana_queries(alert: Alert) -> Iterator[dict[str, Any]]:
         "datasourceUid": "prometheus",
         "model": {"refId": "query", "expr": alert.expr, "instant": True},
     }
-    # A result, whatever its value, is an alert: zero for "postfix_up == 0".
+    # A result is an alert, whatever its value: the value of "postfix_up == 0" is 0.
     yield {
         "refId": "fires",
         "relativeTimeRange": span,
@@ -156,6 +156,6 @@ def _grafana_queries(alert: Alert) -> Iterator[dict[str, Any]]:
 
 
 def _yaml(value: Any) -> str:
-    # Through JSON: no anchors for what stands twice.
+    # The detour through JSON avoids anchors for values that occur twice.
     text: str = yaml.safe_dump(json.loads(json.dumps(value)), sort_keys=False, width=130, allow_unicode=True)
     return text

@@ -1,1 +1,1 @@
-"""The dashboards: what is in their files, and what their queries give."""
+"""Tests of alert rules, runbooks and dashboards."""

@@ -1,7 +1,7 @@
-"""Hosts in every state that an alert is about, as series on one time line: a minute a sample, faults begin at minute 10.
+"""Series of hosts, one host for each fault: one sample per minute, and a fault begins at minute 10.
 
-Each host has all that a healthy idle one shows, and its own fault. What must fire is the whole set: an alert that is
-not named must be silent. The series also fill a real Prometheus, on which every expression of rules and dashboards is run.
+Each host has the series of a healthy idle host, changed by its fault. `fires` lists all alerts of the host: no other may
+fire. The series also fill a real Prometheus, on which all expressions of rules and dashboards are run.
 """
 
 from dataclasses import dataclass, field
@@ -15,39 +15,39 @@ _RELAY: Final = 'relay="demo"'
 
 
 def steady(value: str) -> str:
-    """The same value all the time."""
+    """Return a constant series."""
     return f"{value}x{MINUTES}"
 
 
 def since(before: str, step: str) -> str:
-    """A value that stays until minute 10 and then changes by a step each minute."""
+    """Return a series that is constant until minute 10 and then changes by a step each minute."""
     return f"{before}x9 {before}{step}x{MINUTES - 10}"
 
 
 def becomes(before: str, after: str) -> str:
-    """One value until minute 10, another one after."""
+    """Return a series with one value until minute 10 and another one after; `_` stands for a gap."""
     if before == "_":
         return f"_x10 {after}x{MINUTES - 10}"
     return f"{before}x9 {after}x{MINUTES - 10}"
 
 
 def failures(cause: str) -> str:
-    """The name of a counter of failures."""
+    """Return the name of a counter of failures."""
     return f'postfix_delivery_failures_total{{postfix_instance="postfix",{_RELAY},cause="{cause}"}}'
 
 
 def deliveries(status: str, relay: str = "demo") -> str:
-    """The name of a counter of deliveries."""
+    """Return the name of a counter of deliveries."""
     return f'postfix_deliveries_total{{postfix_instance="postfix",relay="{relay}",status="{status}"}}'
 
 
 def later(step: int) -> str:
-    """A counter that moves from minute 400 on: what is judged by its own history needs one."""
+    """Return a counter that increases from minute 400 on, for alerts that compare with the past."""
     return f"0x399 0+{step}x{MINUTES - 400}"
 
 
 def buckets(per_minute: float, slow: float) -> Series:
-    """The delay histogram of so many mails a minute, of which so many take half an hour."""
+    """Return the delay histogram of `per_minute` mails a minute, of which `slow` take half an hour."""
     name, rows = "postfix_delivery_delay_seconds", {}
     for bound in (*BY_NAME[name].buckets, float("inf")):
         count = per_minute if bound > 300 else (per_minute - slow if bound >= 1 else 0)
@@ -58,7 +58,7 @@ def buckets(per_minute: float, slow: float) -> Series:
     return rows
 
 
-# A host on which nothing happens but its probes.
+# A host without any mail but its probes.
 IDLE: Final[Series] = {
     "up": steady("1"),
     "postward_log_readable": steady("1"),
@@ -98,7 +98,7 @@ IDLE: Final[Series] = {
     f'postward_probes_total{{{_RELAY},outcome="lost",step="pickup"}}': steady("0"),
     f'postward_probes_total{{{_RELAY},outcome="late",step="active"}}': steady("1"),
 }
-# A host that works, with the little that always goes wrong.
+# A healthy host with much mail and a usual share of failures.
 BUSY: Final[Series] = {
     deliveries("sent"): f"0+100x{MINUTES}",
     deliveries("deferred"): f"0+5x{MINUTES}",
@@ -120,7 +120,7 @@ _GAP: Final = 200  # minutes
 
 @dataclass(frozen=True)
 class Case:
-    """A host: its series besides those of an idle one, and all that must fire an hour after the fault began."""
+    """A host: the series in which it differs from an idle one, and all alerts that fire at minute 480."""
 
     series: Series
     fires: frozenset[str] = frozenset()
@@ -128,12 +128,12 @@ class Case:
 
 
 def case(fires: str, series: Series) -> Case:
-    """A host with a fault."""
+    """Return a case; `fires` has the names of alerts, separated by blanks."""
     return Case(series, frozenset(fires.split()))
 
 
 def restarted(values: str) -> str:
-    """The same series with an agent that was away for a minute; counters and gauges go on where they were."""
+    """Return a series with a gap of a minute, in which the agent restarts. Counters and gauges then continue."""
     if values.startswith("0+"):
         step = float(values[2:].partition("x")[0])
         return f"{values[: -len(str(MINUTES))]}{_GAP} _ {step * (_GAP + 1)}+{step}x{MINUTES - _GAP - 2}"
@@ -165,7 +165,7 @@ FAULTS: Final[dict[str, Case]] = {
         },
     ),
     "behind": case("PostwardLogBehind", {"postward_log_unread_bytes": becomes("0", "50000000")}),
-    "foreign-words": case(
+    "unrecognised": case(
         "PostwardLogNotUnderstood", {'postward_log_lines_total{outcome="unrecognised"}': since("0", "+2")}
     ),
     "losses": case("PostwardLogLosses", {"postward_log_losses_total": since("0", "+7")}),
@@ -193,7 +193,7 @@ FAULTS: Final[dict[str, Case]] = {
         "PostfixRelayFallbackInUse",
         {deliveries("sent", "spare"): since("0", "+2"), 'postward_relay_is_fallback{relay="spare"}': steady("1")},
     ),
-    "other-way": case("PostfixRelayFallbackInUse", {deliveries("sent", "other"): since("0", "+2")}),
+    "other-route": case("PostfixRelayFallbackInUse", {deliveries("sent", "other"): since("0", "+2")}),
     "certificate-ends": case(
         "PostfixRelayCertificateEnds",
         {f"postward_relay_certificate_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "500000")},
@@ -214,8 +214,8 @@ FAULTS: Final[dict[str, Case]] = {
     ),
     "apply-failed": case("PostwardConfigApplyFailed", {'postward_config_applies_total{result="failed"}': since("1", "+0.2")}),
     "rolled-back": case("PostwardConfigRolledBack", {'postward_config_applies_total{result="rolled_back"}': since("0", "+0.2")}),
-    "fight": case("PostwardConfigConflict", {'postward_config_repairs_total{parameter="relayhost"}': since("1", "+0.2")}),
-    "fight-left": case("PostwardConfigConflict", {'postward_config_conflict{parameter="relayhost"}': becomes("_", "1")}),
+    "conflict": case("PostwardConfigConflict", {'postward_config_repairs_total{parameter="relayhost"}': since("1", "+0.2")}),
+    "conflict-open": case("PostwardConfigConflict", {'postward_config_conflict{parameter="relayhost"}': becomes("_", "1")}),
     "no-success": case(
         "PostfixRelayNoSuccess",
         {deliveries("deferred"): later(4), failures("remote_temporary"): later(4)},
@@ -256,7 +256,7 @@ FAULTS: Final[dict[str, Case]] = {
 
 
 def series_of(name: str, host: Case) -> Series:
-    """All series of a host, labelled as Prometheus labels a target."""
+    """Return all series of a host, with the labels of its target."""
     target = f'job="postward",instance="{name}"'
     labelled = {}
     for key, values in (IDLE | {_TLS: f"0+1x{MINUTES}"} | host.series).items():

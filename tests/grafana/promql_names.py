@@ -1,26 +1,26 @@
-"""Names in a PromQL expression against the table of metrics: what a renaming would break, found without a server."""
+"""Checks the names in a PromQL expression against the table of metrics, without a Prometheus server."""
 
 import re
 from collections.abc import Iterator
 
-from grafana.alerts_table import RECORDS
+from grafana.alerts import RECORDS
 from postward.agent.metrics.catalog import BY_NAME, Metric
 from postward.parsers import Cause
 
 _NAME = r"\b((?:postfix|postward)_\w+)"
 RECORDED = {record.name for record in RECORDS}
-# Labels that are not the table's: the target's, a histogram's, the rules' own.
+# Labels that are not in the table: of the target, of histograms, of alerts.
 TARGET = {"job", "instance", "le", "alertname", "alertstate", "severity", "layer"}
 
 
 def metric_of(name: str) -> Metric | None:
-    """The row that a name stands for; a histogram has three names."""
+    """Return the metric of a name; None if there is none. A histogram has three names."""
     base = BY_NAME.get(re.sub(r"_(bucket|sum|count)$", "", name))
     return BY_NAME.get(name) or (base if base is not None and base.kind == "histogram" else None)
 
 
 def faults_of(expression: str) -> Iterator[str]:
-    """What an expression names that does not exist: metrics, labels, causes, recording rules."""
+    """Yield the metrics, labels, causes and recording rules of an expression that do not exist."""
     names = sorted(set(re.findall(_NAME + r"(?=[{\[\s),]|$)", expression)))
     yield from (f"metric {name}" for name in names if metric_of(name) is None)
     for name, selector in re.findall(_NAME + r"\{([^}]*)\}", expression):

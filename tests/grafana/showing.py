@@ -1,4 +1,4 @@
-"""What the panels show on a Prometheus: each query, with its variables put in, and its result."""
+"""Runs the queries of all panels on a Prometheus, with values for their variables."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from grafana.dashboards import ANNOTATIONS, SHEETS, queries
 from tools.drill.monitoring import Prometheus, fetch
 
-# Marks on graphs, which are empty while nothing happens, and what only a host with a fault of that kind has.
+# Annotations have no rows while nothing happens.
 _MAY_BE_EMPTY = {name for name, _, _ in ANNOTATIONS}
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A query's result."""
+    """The result of a query."""
 
     panel: str
     query: str
@@ -20,7 +20,7 @@ class Shown:
 
     @property
     def empty(self) -> bool:
-        """True if it should show something and does not."""
+        """True if the result must have rows and does not."""
         return not self.rows and self.panel not in _MAY_BE_EMPTY
 
     def __str__(self) -> str:
@@ -31,7 +31,7 @@ class Shown:
 
 
 def put_in(query: str, window: str) -> str:
-    """A query as Grafana sends it."""
+    """Return a query with values for its variables, as Grafana sends it."""
     for variable, value in (
         ("$__rate_interval", window),
         ("$job", "postward"),
@@ -43,7 +43,7 @@ def put_in(query: str, window: str) -> str:
 
 
 def shown_by(prometheus: Prometheus, window: str = "1m") -> list[Shown]:
-    """All panels and marks."""
+    """Return the results of all panels and annotations."""
     pairs = [pair for sheet in SHEETS for pair in queries(sheet)] + [
         (name, query) for name, query, _ in ANNOTATIONS
     ]
@@ -51,6 +51,6 @@ def shown_by(prometheus: Prometheus, window: str = "1m") -> list[Shown]:
 
 
 def rules_of(prometheus: Prometheus) -> list[dict[str, Any]]:
-    """All rules, with their health and last error."""
+    """Return all rules, with their health and last error."""
     groups = fetch(f"{prometheus.url}/api/v1/rules")["data"]["groups"]
     return [rule for group in groups for rule in group["rules"]]

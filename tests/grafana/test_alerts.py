@@ -1,4 +1,4 @@
-"""Alert rules: every name in them exists, they fire when they should and keep silent when they should."""
+"""Tests of the alert rules and runbooks: all names exist, and alerts fire for their faults only."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ import yaml
 from grafana_foundation_sdk.models.alerting import Rule as RuleModel
 
 from grafana.__main__ import FILES, FOLDER
-from grafana.alerts_table import ALERTS, RECORDS
+from grafana.alerts import ALERTS, RECORDS
 from postward.agent.metrics.catalog import BY_NAME
 from postward.parsers import Cause
 from tests.grafana.alert_cases import FAULTS, SILENT, series_of
@@ -21,8 +21,8 @@ EXPRESSIONS = {alert.name: alert.expr for alert in ALERTS} | {record.name: recor
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-def test_expressions_name_what_the_table_has(name: str) -> None:
-    """Renaming a metric, a label or a cause breaks this test, not an alert."""
+def test_all_names_in_an_expression_exist(name: str) -> None:
+    """An expression contains only existing metrics, labels, causes and recording rules."""
     assert list(faults_of(EXPRESSIONS[name])) == []
 
 
@@ -37,18 +37,18 @@ def test_expressions_name_what_the_table_has(name: str) -> None:
     ],
 )
 def test_the_check_of_names_finds_faults(expression: str, fault: str) -> None:
-    """A check that finds nothing would prove nothing."""
+    """The check finds an unknown metric, label, cause, group label and recording rule."""
     assert fault in list(faults_of(expression))
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_files_are_made_from_the_table(name: str) -> None:
-    """`make docs` writes them."""
+def test_files_are_up_to_date(name: str) -> None:
+    """Each file is equal to the output of `make docs`."""
     assert (FOLDER / name).read_text() == FILES[name]()
 
 
-def test_alerts_are_told_as_monitoring_mixins_do() -> None:
-    """One first word of two, a summary that is a sentence without numbers, a description that names the host."""
+def test_alerts_follow_the_conventions_of_mixins() -> None:
+    """Names have one of two prefixes, summaries are sentences without values, descriptions name the host."""
     for alert in ALERTS:
         assert alert.name.startswith(("Postfix", "Postward"))
         assert alert.summary.endswith(".")
@@ -61,14 +61,14 @@ def test_alerts_are_told_as_monitoring_mixins_do() -> None:
     assert len({alert.name for alert in ALERTS}) == len(ALERTS)
 
 
-def test_no_alert_lacks_a_case() -> None:
-    """Each alert fires on a host, and three hosts keep silent."""
+def test_each_alert_has_a_case() -> None:
+    """Each alert fires for at least one host with a fault, and three hosts have no alert."""
     assert set().union(*(host.fires for host in FAULTS.values())) == {alert.name for alert in ALERTS}
     assert {"idle", "busy", "restarted"} == set(SILENT)
 
 
-def test_rules_fire_and_keep_silent(tmp_path: Path) -> None:
-    """Promtool plays eight hours of idle hosts, healthy load, a restart, and each fault: exactly the alerts named fire."""
+def test_rules_fire_for_their_faults_only(tmp_path: Path) -> None:
+    """In eight hours of an idle, a busy and a restarted host and of each fault, exactly the listed alerts fire."""
     promtool = required("promtool", "prometheus")
     hosts = SILENT | FAULTS
     everything = 'max by (alertname, instance) (ALERTS{alertstate="firing"})'
@@ -91,7 +91,7 @@ def test_rules_fire_and_keep_silent(tmp_path: Path) -> None:
                 "promql_expr_test": [
                     {"expr": everything, "eval_time": "4m", "exp_samples": []},
                     {"expr": everything, "eval_time": "480m", "exp_samples": samples},
-                    # The minutes around the restart, at minute 200.
+                    # Minutes around the restart at minute 200.
                     *(
                         {
                             "expr": 'ALERTS{alertstate="firing",instance=~"idle|busy|restarted"}',
@@ -112,33 +112,33 @@ def test_rules_fire_and_keep_silent(tmp_path: Path) -> None:
 
 
 def pages() -> dict[str, str]:
-    """The runbooks by their path."""
+    """Return path → text of each runbook."""
     folder = ROOT / "docs" / "runbooks"
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.md"))}
 
 
 def test_every_alert_and_every_cause_has_a_runbook() -> None:
-    """One page for each that is not told by its cause, one for each cause, and no page of nothing."""
+    """There is a page for each alert and each cause, and no other page."""
     expected = {f"{alert.name}.md" for alert in ALERTS} | {f"causes/{cause.value}.md" for cause in Cause}
 
     assert set(pages()) - {"README.md"} == expected
 
 
 @pytest.mark.parametrize("page", pages())
-def test_a_runbook_says_what_to_do(page: str) -> None:
-    """What it means, how to see it with what is shown then, how to remedy it, and how to know that it is mended."""
+def test_a_runbook_has_all_sections(page: str) -> None:
+    """A page has the meaning, checks with sample output, a fix and the proof of it; all its metrics exist."""
     text = pages()[page]
     if page == "README.md":
         return
-    for heading in ("Means", "See", "Mend", "Mended when"):
+    for heading in ("Meaning", "Check", "Fix", "Fixed when"):
         assert f"\n## {heading}\n" in text, heading
-    assert "```" in text.partition("## See")[2].partition("## Mend")[0]
+    assert "```" in text.partition("## Check")[2].partition("## Fix")[0]
     assert not list(faults_of(" ".join(re.findall(r"`((?:postfix|postward)_[^`]*)`", text))))
 
 
 @pytest.mark.parametrize("page", pages())
-def test_links_of_runbooks_lead_somewhere(page: str) -> None:
-    """To a page that exists, and to a heading in it."""
+def test_links_of_runbooks_lead_to_files(page: str) -> None:
+    """The target of each relative link exists."""
     here = ROOT / "docs" / "runbooks" / page
     for target in re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", here.read_text()):
         if target and "://" not in target:
@@ -146,7 +146,7 @@ def test_links_of_runbooks_lead_somewhere(page: str) -> None:
 
 
 def test_grafanas_own_rules_are_the_same_alerts() -> None:
-    """Each reads with the SDK's model, has one condition that exists, and asks what Prometheus's rule asks."""
+    """Each rule fits the SDK's model, has an existing condition, and has the expression of Prometheus's rule."""
     groups = yaml.safe_load((FOLDER / "provisioning/alerting/postward.yml").read_text())["groups"]
     rules = {rule["title"]: rule for group in groups for rule in group["rules"]}
 

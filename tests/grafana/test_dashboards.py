@@ -1,4 +1,4 @@
-"""The dashboards' files are what the tables say, fit the SDK's model, and name only what exists."""
+"""Tests of the dashboards: the files fit the SDK's model, and all names in queries exist."""
 
 import json
 from typing import Any
@@ -17,19 +17,19 @@ QUERIES += [("annotations", name, query) for name, query, _ in ANNOTATIONS]
 
 
 def panels_of(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The panels that are not rows."""
+    """Return the panels that are not rows."""
     return [panel for panel in content["panels"] if panel["type"] != "row"]
 
 
 @pytest.mark.parametrize(("sheet", "panel", "query"), QUERIES, ids=lambda value: str(value)[:60])
-def test_queries_name_what_the_table_has(sheet: str, panel: str, query: str) -> None:
-    """Renaming a metric, a label or a cause breaks this test, not a panel."""
+def test_all_names_in_a_query_exist(sheet: str, panel: str, query: str) -> None:
+    """A query contains only existing metrics, labels, causes and recording rules."""
     assert list(faults_of(query)) == []
 
 
 @pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.uid)
 def test_the_file_fits_the_model_of_grafana(sheet: Sheet) -> None:
-    """Read by the SDK's model and written again, it is the same: no key is unknown, no type is wrong."""
+    """A file that the SDK's model reads and writes again is unchanged: all keys and types are known."""
     content = json.loads((FOLDER / "dashboards" / f"{sheet.uid}.json").read_text())
     again = json.loads(JSONEncoder(sort_keys=True, indent=2).encode(Dashboard.from_json(content)))
 
@@ -38,8 +38,8 @@ def test_the_file_fits_the_model_of_grafana(sheet: Sheet) -> None:
 
 
 @pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.uid)
-def test_no_panel_is_outside_or_nameless(sheet: Sheet) -> None:
-    """Panels stay within the width, none lies on another, each has a title, a data source and a query."""
+def test_panels_are_placed_and_complete(sheet: Sheet) -> None:
+    """Panels do not exceed the width or overlap; each has a title, the data source and a query."""
     content = json.loads((FOLDER / "dashboards" / f"{sheet.uid}.json").read_text())
     taken: set[tuple[int, int]] = set()
     for panel in panels_of(content):
@@ -57,8 +57,8 @@ def test_no_panel_is_outside_or_nameless(sheet: Sheet) -> None:
         assert all(target["expr"] for target in panel["targets"])
 
 
-def test_variables_are_there() -> None:
-    """Data source and job everywhere; instance and relay where one host is looked at."""
+def test_dashboards_have_their_variables() -> None:
+    """Both have data source and job; the dashboard of a host also has instance and relay."""
     names = {}
     for sheet in SHEETS:
         content = json.loads((FOLDER / "dashboards" / f"{sheet.uid}.json").read_text())
@@ -70,14 +70,14 @@ def test_variables_are_there() -> None:
     }
 
 
-def test_no_metric_of_the_log_is_forgotten() -> None:
-    """What Postfix's own client side counts is on a panel or in an alert; servers' counts are for hosts that accept mail."""
+def test_metrics_without_a_panel_are_listed() -> None:
+    """Each metric of Postfix has a panel, except those of servers, for hosts that accept mail, and a few others."""
     text = " ".join(query for _, _, query in QUERIES)
     servers = ("postfix_smtpd_", "postfix_postscreen_", "postfix_dnsbl_")
     names = {name for name in BY_NAME if name.startswith("postfix_") and not name.startswith(servers)}
-    forgotten = {name for name in names if name not in text}
+    missing = {name for name in names if name not in text}
 
-    assert forgotten == {
+    assert missing == {
         "postfix_daemon_problems_total", "postfix_delivery_last_failure_timestamp_seconds", "postfix_message_recipients",
         "postfix_messages_refused_total", "postfix_notifications_total", "postfix_process_limits_total",
         "postfix_submission_failures_total",

@@ -1,10 +1,11 @@
-"""The one table of alerts and recording rules. Rule files for Prometheus, Grafana's own rules and the tests are made of it.
+"""Alerts and recording rules, as tables. The rule files for Prometheus and Grafana and the tests are made from them.
 
-Layers, which the example for Alertmanager uses: a critical alert of `blindness` silences all others of its host, one of
-`cause` silences the `symptom`s of its host, so that a fault is one notification, and that one names the cause.
+The example for Alertmanager inhibits by layer. A critical alert of the layer `blindness` inhibits all others of its host,
+and a critical `cause` inhibits the `symptom`s of its host. So a fault is one notification, which names the cause.
 
-An alert on a counter looks at ten minutes at most and compares with what else happened, so that an idle host, a healthy
-one, and a restart are silent. Expressions keep the labels that the runbook needs, and no others.
+An alert on failures by cause looks back ten minutes at most. Where mail can fail on a healthy host, the alert also
+requires that no mail got through, or a number of failures. So an idle host, a healthy host and a restart cause no
+alert. Expressions keep only the labels that the runbook needs.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Final, Literal
 Severity = Literal["critical", "warning", "info"]
 Layer = Literal["blindness", "cause", "symptom"]
 RUNBOOKS: Final = "docs/runbooks"
-# Where the host itself says it in the words of its own diagnosis.
+# Where the host shows its own diagnosis.
 WHY: Final = "postward why, on the host; or its endpoint's /status"
 
 
@@ -27,7 +28,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert. `pending` is how long its condition must hold, as Prometheus writes times."""
+    """An alert. `pending` is how long its condition must hold before it fires, as a Prometheus duration."""
 
     name: str
     layer: Layer
@@ -40,7 +41,7 @@ class Alert:
 
     @property
     def runbook(self) -> str:
-        """The page that mends the fault."""
+        """The path of the runbook: the page of the cause if `by_cause`, else the page of the alert."""
         return (
             f"{RUNBOOKS}/causes/{{{{ $labels.cause }}}}.md" if self.by_cause else f"{RUNBOOKS}/{self.name}.md"
         )
@@ -54,12 +55,12 @@ _NO_SUCCESS: Final = (
 
 
 def _failing(causes: str) -> str:
-    """Mail fails for these causes, more than once, and in the minute before the last failure none got through."""
+    """Return an expression: mail failed for these causes more than once, and none got through since a minute before."""
     return _FAILED.format(causes=causes, window="10m") + " > 1.5" + _NO_SUCCESS
 
 
 def _at_all(causes: str, more_than: int = 0, window: str = "5m") -> str:
-    """Mail fails for these causes, whatever else gets through."""
+    """Return an expression: more than so many mails failed for these causes, whether or not others got through."""
     return (_FAILED + " > {number}").format(causes=causes, window=window, number=more_than)
 
 
@@ -101,13 +102,16 @@ RECORDS: Final = (
     ),
 )  # fmt: skip
 
-# Objectives over thirty days: of all mails 99.5 % are delivered, and 95 % within five minutes.
+# Objectives over 30 days: 99.5 % of all mails are delivered, and 95 % are delivered within 5 minutes.
 _DELIVERED_BUDGET: Final = "0.005"
 _TIME_BUDGET: Final = "0.05"
 
 
 def _burn(ratio: str, short: str, long: str, factor: str, budget: str) -> str:
-    """Both windows burn the budget that many times too fast: it is going on, and it is not a blip."""
+    """Return an expression: in both windows the error budget burns `factor` times too fast.
+
+    The long window excludes a short burst; the short one shows that it still goes on.
+    """
     return f"{ratio}{long} > {factor} * {budget} and {ratio}{short} > {factor} * {budget}"
 
 
@@ -116,198 +120,203 @@ _SLOW: Final = "instance:postfix_mail_slow:ratio_rate"
 _ON: Final = "on (job, instance)"
 
 ALERTS: Final = (
-    # --- blindness first: every other rule trusts these
+    # --- blindness: all other alerts rely on these
     Alert("PostwardDown", "blindness", "critical", 'up{job="postward"} == 0', "2m",
           "Postward does not answer.",
-          "Prometheus has had no metrics from {{ $labels.instance }} for 2 minutes: nobody watches its mail."),
+          "Prometheus has received no metrics from {{ $labels.instance }} for 2 minutes: its mail is not monitored."),
     Alert("PostwardLogNotRead", "blindness", "critical", "postward_log_readable == 0", "2m",
           "Postward cannot read the mail log.",
-          "On {{ $labels.instance }} the mail log has been unreadable for 2 minutes: nothing is counted."),
+          "The mail log of {{ $labels.instance }} has been unreadable for 2 minutes: nothing is counted."),
     Alert("PostwardLogSilent", "blindness", "critical",
-          # The last probe failed, and of it the log shows not even the first step.
+          # The newest probe is not successful, and the log does not show its first step.
         f"time() - postward_log_last_line_timestamp_seconds > 120 and {_ON} postfix_up == 1 and {_ON} "
         "(postward_probe_success == 0 unless on (job, instance, relay) postward_probe_step_duration_seconds)",
         "1m",
-          "The mail log has stopped while Postfix runs.",
-          "{{ $labels.instance }} sends probes and its log shows no line since: it is written elsewhere, or not at all."),
+          "The mail log has no new lines although Postfix runs.",
+          "{{ $labels.instance }} sends probes, and its log has had no line of Postfix for 2 minutes: "
+          "Postfix logs elsewhere, or logging has stopped."),
     Alert("PostwardTestLineLost", "blindness", "critical",
         f"postward_log_test_line_success == 0 and {_ON} postfix_up == 1", "6m",
-          "Postward's own lines do not come through the mail log.",
-          "{{ $labels.instance }} hands lines to postlog, and they do not appear in the log that is read: nothing may be counted."),
+          "Postward's test lines do not appear in the mail log.",
+          "{{ $labels.instance }} sends test lines through postlog, and they do not appear in the log that Postward "
+          "reads: its counts may be too low."),
     Alert("PostwardLogBehind", "blindness", "warning", "min_over_time(postward_log_unread_bytes[5m]) > 1e7", "5m",
-          "Postward falls behind the mail log.",
-          "{{ $labels.instance }} has more than 10 MB of log to read: counts are late."),
+          "Postward reads the mail log too slowly.",
+          "{{ $labels.instance }} has had more than 10 MB of unread log for 5 minutes: counts are late."),
     Alert("PostwardLogNotUnderstood", "blindness", "warning",
           'sum by (job, instance) (increase(postward_log_lines_total{outcome="unrecognised"}[1h])) > 20 and '
           'sum by (job, instance) (rate(postward_log_lines_total{outcome="unrecognised"}[1h])) > '
           '0.05 * sum by (job, instance) (rate(postward_log_lines_total{outcome=~"event|unrecognised"}[1h]))', "15m",
-          "Many lines of Postfix are not understood.",
-          "More than 5 % of the Postfix lines of {{ $labels.instance }} fit no rule: counts may be too low."),
+          "Many log lines of Postfix are not recognised.",
+          "More than 5 % of the Postfix lines of {{ $labels.instance }} match no parser rule: counts may be too low."),
     Alert("PostwardLogLosses", "blindness", "warning", "increase(postward_log_losses_total[10m]) > 0", "1m",
-          "Lines of the mail log are gone unread.",
-          "The mail log of {{ $labels.instance }} has gaps, or a rate limit dropped lines: counts are too low."),
+          "Lines of the mail log were lost before Postward read them.",
+          "The mail log of {{ $labels.instance }} has a gap, or a rate limit dropped lines: counts are too low."),
     Alert("PostwardCheckpointNotSaved", "blindness", "warning", "increase(postward_checkpoint_errors_total[5m]) > 0", "5m",
-          "Position and counts cannot be saved.",
-          "{{ $labels.instance }} cannot write its checkpoint: a crash would go back to the last one."),
+          "Postward cannot save its checkpoint.",
+          "{{ $labels.instance }} cannot save log position and counts: after a crash it continues from the last checkpoint."),
     Alert("PostwardQueueUnreadable", "blindness", "warning", f"postward_queue_readable == 0 and {_ON} postfix_up == 1", "5m",
           "Postfix's queue cannot be listed.",
-          "postqueue fails on {{ $labels.instance }}: nobody sees the queue grow."),
+          "postqueue fails on {{ $labels.instance }}: the metrics of the queue are missing."),
     Alert("PostwardWebConfigBad", "blindness", "warning", "postward_web_config_last_reload_successful == 0", "5m",
-          "The web configuration file is bad.",
-          "{{ $labels.instance }} still serves with the web configuration of before; after a restart it would not start."),
+          "The file web.config_file cannot be used.",
+          "{{ $labels.instance }} still uses its former web configuration. After a restart it would not start."),
     Alert("PostwardEventsDropped", "blindness", "warning", "increase(postward_events_dropped_total[10m]) > 0", "5m",
-          "The event stream loses events.",
-          "{{ $labels.instance }} cannot write its events as fast as they come: the collector misses some."),
+          "Events are dropped.",
+          "{{ $labels.instance }} cannot write events as fast as they occur: the collector does not get all of them."),
     # --- this host
     Alert("PostfixDown", "cause", "critical", "postfix_up == 0", "2m",
-          "Postfix does not run.",
-          "The master process of Postfix on {{ $labels.instance }} is gone; mail is only spooled."),
+          "Postfix is not running.",
+          "The master process of Postfix on {{ $labels.instance }} is not running: mail waits in maildrop."),
     Alert("PostfixDaemonThrottled", "cause", "critical",
           "sum by (job, instance, daemon) (increase(postfix_daemon_throttled_total[5m])) > 0", "1m",
           "A daemon of Postfix cannot start.",
-          "master puts off starting {{ $labels.daemon }} on {{ $labels.instance }}, because it ends at once."),
+          "On {{ $labels.instance }} master(8) throttles {{ $labels.daemon }}, because it exits at its start."),
     Alert("PostfixDaemonDying", "cause", "warning",
           "sum by (job, instance, daemon) (increase(postfix_daemon_exits_total[10m])) > 3", "5m",
-          "A daemon of Postfix keeps dying.",
-          "{{ $labels.daemon }} on {{ $labels.instance }} died {{ $value | humanize }} times in 10 minutes."),
+          "A daemon of Postfix keeps failing.",
+          "{{ $labels.daemon }} on {{ $labels.instance }} failed {{ $value | humanize }} times in 10 minutes."),
     Alert("PostfixResourcesExhausted", "cause", "critical",
           "sum by (job, instance) (increase(postfix_resource_problems_total[5m])) > 0", "1m",
-          "This host runs out of disk, memory or processes.",
-          "Postfix on {{ $labels.instance }} says that a resource has run out: mail may not even be accepted."),
+          "Postfix has run out of disk space, memory, processes or file descriptors.",
+          "Postfix on {{ $labels.instance }} logs that a resource has run out: it may not accept mail."),
     Alert("PostfixTableBroken", "cause", "warning",
           "sum by (job, instance, kind) (increase(postfix_table_problems_total[10m])) > 0", "1m",
           "A lookup table of Postfix cannot be used.",
-          "{{ $labels.instance }} has a table that is {{ $labels.kind }}: logins or routes are missing."),
+          "{{ $labels.instance }} has a lookup table that is {{ $labels.kind }}: logins or routes may be missing."),
     # --- the relay, by cause
     Alert("PostfixRelayAuthRejected", "cause", "critical", _at_all("auth_rejected"), "0s",
-          "The relay refuses the login.",
-          "Relay {{ $labels.relay }} refuses the credentials of {{ $labels.instance }}; mail waits in the queue.", by_cause=True),
+          "The relay rejects the login.",
+          "Relay {{ $labels.relay }} rejects the login of {{ $labels.instance }}: mail waits in the queue.", by_cause=True),
     Alert("PostfixRelayMailLost", "cause", "critical", _at_all("auth_required"), "0s",
-          "The relay wants a login and gets none; Postfix bounces the mail.",
-          "Mail of {{ $labels.instance }} to relay {{ $labels.relay }} is being lost.", by_cause=True),
+          "The relay requires a login, and none took place: Postfix bounces the mail.",
+          "Relay {{ $labels.relay }} requires a login, and {{ $labels.instance }} does not log in: its mail is bounced.", by_cause=True),
     Alert("PostfixRelayAuthImpossible", "cause", "critical", _failing("auth_mechanism|auth_temporary"), "30s",
-          "No login is possible at the relay.",
-          "{{ $labels.instance }} and relay {{ $labels.relay }} do not get to a login ({{ $labels.cause }}).", by_cause=True),
+          "Logging in at the relay is not possible.",
+          "{{ $labels.instance }} cannot log in at relay {{ $labels.relay }} ({{ $labels.cause }}): mail waits in the queue.",
+          by_cause=True),
     Alert("PostfixRelayTlsBroken", "cause", "critical",
           _failing("tls_verify|tls_handshake|tls_not_offered|tls_required"), "30s",
-          "No encrypted connection to the relay comes about.",
-          "TLS between {{ $labels.instance }} and relay {{ $labels.relay }} fails ({{ $labels.cause }}); mail waits.", by_cause=True),
+          "TLS to the relay fails.",
+          "TLS between {{ $labels.instance }} and relay {{ $labels.relay }} fails ({{ $labels.cause }}): no mail goes out.", by_cause=True),
     Alert("PostfixRelayUnreachable", "cause", "critical", _failing("dns|refused|timeout|unreachable|lost"), "1m",
           "The relay cannot be reached.",
-          "{{ $labels.instance }} gets no connection to relay {{ $labels.relay }} ({{ $labels.cause }}).", by_cause=True),
+          "{{ $labels.instance }} cannot connect to relay {{ $labels.relay }} ({{ $labels.cause }}): mail waits in the queue.",
+          by_cause=True),
     Alert("PostfixRelayRefusesHost", "cause", "critical", _failing("greeting_refused|helo_rejected|blocked"), "1m",
-          "The relay does not talk to this host.",
-          "Relay {{ $labels.relay }} turns {{ $labels.instance }} away ({{ $labels.cause }}).", by_cause=True),
+          "The relay refuses this host.",
+          "Relay {{ $labels.relay }} refuses {{ $labels.instance }} ({{ $labels.cause }}).", by_cause=True),
     Alert("PostfixRelayRateLimited", "cause", "warning", _at_all("rate_limit", 4, "10m"), "1m",
           "The relay throttles this host.",
-          "Relay {{ $labels.relay }} told {{ $labels.instance }} to slow down {{ $value | humanize }} times in 10 minutes.",
+          "Relay {{ $labels.relay }} throttled {{ $labels.instance }} {{ $value | humanize }} times in 10 minutes.",
           by_cause=True),
     Alert("PostfixRelayQuotaUsedUp", "cause", "critical", _at_all("quota"), "0s",
-          "The amount of mail that the relay takes is used up.",
-          "Relay {{ $labels.relay }} takes no more mail of {{ $labels.instance }} until its quota begins anew.", by_cause=True),
+          "The quota at the relay is used up.",
+          "Relay {{ $labels.relay }} accepts no more mail from {{ $labels.instance }} until its quota is reset.", by_cause=True),
     Alert("PostfixRelaySenderRejected", "cause", "critical", _at_all("sender_rejected"), "0s",
-          "The relay does not accept a sender address.",
-          "Relay {{ $labels.relay }} refuses mail of {{ $labels.instance }} because of who sends it; such mail is bounced.",
+          "The relay rejects a sender address.",
+          "Relay {{ $labels.relay }} rejects a sender address of {{ $labels.instance }}: Postfix bounces such mail.",
           by_cause=True),
     Alert("PostfixRelayMailRefused", "cause", "warning", _at_all("relay_denied|policy|content|size|loop", 2, "10m"), "1m",
-          "The relay refuses mail for good.",
-          "Relay {{ $labels.relay }} refuses mail of {{ $labels.instance }} ({{ $labels.cause }}).", by_cause=True),
+          "The relay rejects mail permanently.",
+          "Relay {{ $labels.relay }} rejected more than two mails of {{ $labels.instance }} in 10 minutes ({{ $labels.cause }}).",
+          by_cause=True),
     Alert("PostfixLocalFault", "cause", "critical", _at_all("local_config|local_resource"), "1m",
-          "Mail fails because of this host.",
-          "Postfix on {{ $labels.instance }} cannot deliver because of its own configuration or resources ({{ $labels.cause }}).",
+          "This host itself cannot deliver mail.",
+          "Postfix on {{ $labels.instance }} cannot deliver because of its configuration or resources ({{ $labels.cause }}).",
           by_cause=True),
     Alert("PostfixRelayFallbackInUse", "cause", "warning",
           'sum by (job, instance, relay) (increase(postfix_deliveries_total{relay="other",status="sent"}[10m])) > 0 or '
         'sum by (job, instance, relay) (increase(postfix_deliveries_total{status="sent"}[10m])) > 0 and '
         "on (job, instance, relay) postward_relay_is_fallback == 1", "5m",
-          "Mail goes out by a fallback.",
-          "{{ $labels.instance }} sends by {{ $labels.relay }}, not by its own relay: users notice nothing, until that fails as well."),
+          "Mail goes out through a fallback relay.",
+          "{{ $labels.instance }} sends through {{ $labels.relay }} instead of its regular relay: if that fails too, mail waits."),
     Alert("PostfixRelayCertificateEnds", "cause", "warning",
           "postward_relay_certificate_expiry_timestamp_seconds - time() < 14 * 86400 > 0", "1h",
-          "The relay's certificate ends soon.",
-          "The certificate of relay {{ $labels.relay }}, seen from {{ $labels.instance }}, ends in {{ $value | humanizeDuration }}."),
+          "The relay's certificate expires soon.",
+          "The certificate of relay {{ $labels.relay }}, seen from {{ $labels.instance }}, expires in {{ $value | humanizeDuration }}."),
     Alert("PostfixRelayCertificateEnded", "cause", "critical",
           "postward_relay_certificate_expiry_timestamp_seconds - time() <= 0", "1m",
-          "The relay's certificate has ended.",
-          "The certificate of relay {{ $labels.relay }}, seen from {{ $labels.instance }}, is no longer valid."),
+          "The relay's certificate has expired.",
+          "The certificate of relay {{ $labels.relay }}, seen from {{ $labels.instance }}, has expired."),
     Alert("PostfixRelayStarttlsGone", "cause", "critical",
-          # Where mail fails for it, that is told already.
+          # Mail that fails for this reason has its own alert, PostfixRelayTlsBroken.
           "postward_relay_starttls_offered == 0 and max_over_time(postward_relay_starttls_offered[1d]) == 1 "
           "unless on (job, instance, relay) "
           'increase(postfix_delivery_failures_total{cause="tls_not_offered"}[10m]) > 0', "1m",
           "The relay no longer offers STARTTLS.",
           "Relay {{ $labels.relay }}, seen from {{ $labels.instance }}, offered STARTTLS within the last day and does not now: "
-          "mail waits or, where TLS is not demanded, goes out in clear."),
+          "mail waits, or goes out unencrypted if the settings allow it."),
     # --- the configuration
     Alert("PostwardConfigDrift", "cause", "warning", "postward_config_in_sync == 0", "5m",
-          "Postfix's configuration is not what the settings say.",
-          "On {{ $labels.instance }} the configuration has differed from the settings for 5 minutes."),
+          "Postfix's configuration differs from the settings.",
+          "The configuration of {{ $labels.instance }} has differed from the settings for 5 minutes."),
     Alert("PostwardConfigApplyFailed", "cause", "warning",
           'increase(postward_config_applies_total{result="failed"}[15m]) > 0', "0s",
-          "A change of Postfix's configuration failed.",
-          "{{ $labels.instance }} could not be changed to what the settings say; the configuration of before is in force."),
+          "Postward failed to change Postfix's configuration.",
+          "Applying the settings of {{ $labels.instance }} failed: its configuration differs from them."),
     Alert("PostwardConfigRolledBack", "cause", "warning",
           'increase(postward_config_applies_total{result="rolled_back"}[15m]) > 0', "0s",
-          "New settings were taken back.",
-          "No probe got through with the new settings of {{ $labels.instance }}; those of before are in force again."),
+          "New settings were rolled back.",
+          "The relay accepted no probe with the new settings of {{ $labels.instance }}: the former configuration is in force again."),
     Alert("PostwardConfigConflict", "cause", "warning",
           "max by (job, instance, parameter) (postward_config_conflict) == 1 or "
           "sum by (job, instance, parameter) (increase(postward_config_repairs_total[1h])) > 3", "0s",
-          "Something keeps changing Postfix's configuration.",
-          "{{ $labels.parameter }} on {{ $labels.instance }} is changed again and again by something else."),
+          "Another tool keeps changing Postfix's configuration.",
+          "Another tool on {{ $labels.instance }} keeps changing {{ $labels.parameter }}."),
     # --- symptoms
     Alert("PostfixRelayNoSuccess", "symptom", "critical",
           'sum by (job, instance, relay) (increase(postfix_deliveries_total{status=~"deferred|bounced"}[10m])) > 0 unless '
           'sum by (job, instance, relay) (increase(postfix_deliveries_total{status="sent"}[10m])) > 0', "10m",
-          "Mail is tried and none gets out.",
-          "{{ $labels.instance }} has delivered nothing by {{ $labels.relay }} for 20 minutes, and has tried."),
+          "All delivery attempts fail.",
+          "{{ $labels.instance }} has delivered no mail through {{ $labels.relay }} for 20 minutes, and attempts failed."),
     Alert("PostfixDeferralRatioHigh", "symptom", "warning",
           "relay:postfix_deliveries_deferred:ratio_rate10m > 0.2 and relay:postfix_deliveries_deferred:ratio_rate10m > "
           "3 * (avg_over_time(relay:postfix_deliveries_deferred:ratio_rate10m[3d] offset 30m) "
           "or 0 * relay:postfix_deliveries_deferred:ratio_rate10m) and "
           'sum by (job, instance, relay) (increase(postfix_deliveries_total{status="deferred"}[10m])) > 10', "10m",
-          "Far more mail is deferred than usual.",
-          "{{ $value | humanizePercentage }} of the attempts of {{ $labels.instance }} by {{ $labels.relay }} are deferred, "
-          "more than three times the average of three days."),
+          "More mail is deferred than usual.",
+          "{{ $value | humanizePercentage }} of the delivery attempts of {{ $labels.instance }} through {{ $labels.relay }} are "
+          "deferred, more than three times the average of the last three days."),
     Alert("PostfixQueueGrowing", "symptom", "warning",
           'sum by (job, instance) (postfix_queue_messages{queue="deferred"}) > 50 and '
           'sum by (job, instance) (deriv(postfix_queue_messages{queue="deferred"}[10m])) * 3600 > 60', "5m",
           "The deferred queue grows.",
-          "{{ $labels.instance }} has {{ $value | humanize }} deferred mails, and more by the minute."),
+          "{{ $labels.instance }} has {{ $value | humanize }} deferred mails, and their number grows by more than 60 an hour."),
     Alert("PostfixQueueOldMail", "symptom", "warning",
           'postfix_queue_messages{queue="deferred"} > 0 and '
           'on (job, instance) postfix_queue_oldest_age_seconds{queue="deferred"} > 4 * 3600', "10m",
           "Mail has waited for more than four hours.",
-          "{{ $labels.instance }} has {{ $value | humanize }} deferred mails by the cause {{ $labels.cause }}, the oldest of the "
-          "queue for more than four hours."),
+          "{{ $labels.instance }} has {{ $value | humanize }} mails deferred by {{ $labels.cause }}. The oldest mail of the queue "
+          "has waited for more than four hours."),
     Alert("PostfixBounceRatioHigh", "symptom", "warning",
           "relay:postfix_deliveries_bounced:ratio_rate30m > 0.1 and "
           'sum by (job, instance, relay) (increase(postfix_deliveries_total{status="bounced"}[30m])) > 5', "10m",
-          "Much mail is bounced.",
-          "{{ $value | humanizePercentage }} of the mail of {{ $labels.instance }} by {{ $labels.relay }} goes back to its senders."),
+          "More than 10 % of the mail is bounced.",
+          "{{ $value | humanizePercentage }} of the mail of {{ $labels.instance }} through {{ $labels.relay }} is bounced."),
     Alert("PostwardProbeFailing", "symptom", "critical",
           "postward_probe_success == 0",
         "10m",
-          "Probe mails do not get out.",
-          "No probe of {{ $labels.instance }} was accepted by relay {{ $labels.relay }} for 10 minutes."),
+          "Probes fail.",
+          "No probe of {{ $labels.instance }} through relay {{ $labels.relay }} has succeeded for 10 minutes."),
     Alert("PostwardProbeLost", "symptom", "critical",
           'sum by (job, instance, relay, step) (increase(postward_probes_total{outcome="lost"}[15m])) > 1', "5m",
-          "Probe mails vanish.",
-          "Probes of {{ $labels.instance }} to relay {{ $labels.relay }} end without a word at the step {{ $labels.step }}."),
+          "Probes are lost.",
+          "Probes of {{ $labels.instance }} to relay {{ $labels.relay }} were lost; they waited at step {{ $labels.step }}."),
     Alert("PostwardProbeLate", "symptom", "warning",
           'sum by (job, instance, relay, step) (increase(postward_probes_total{outcome="late"}[15m])) > 1', "5m",
-          "Probe mails come late.",
-          "Probes of {{ $labels.instance }} to relay {{ $labels.relay }} take too long, most of it at the step {{ $labels.step }}."),
+          "Probes are late.",
+          "Probes of {{ $labels.instance }} to relay {{ $labels.relay }} take too long, mostly at step {{ $labels.step }}."),
     Alert("PostfixSloDeliveredFast", "symptom", "critical", _burn(_UNDELIVERED, "5m", "1h", "14.4", _DELIVERED_BUDGET), "5m",
-          "Mail is lost at a rate that uses up a month's allowance in two days.",
+          "Undelivered mail uses up the monthly error budget in two days.",
           "{{ $value | humanizePercentage }} of the mail of {{ $labels.instance }} was not delivered in the last hour."),
     Alert("PostfixSloDeliveredSlow", "symptom", "warning", _burn(_UNDELIVERED, "30m", "6h", "6", _DELIVERED_BUDGET), "15m",
-          "Mail is lost at a rate that uses up a month's allowance in five days.",
+          "Undelivered mail uses up the monthly error budget in five days.",
           "{{ $value | humanizePercentage }} of the mail of {{ $labels.instance }} was not delivered in the last six hours."),
     Alert("PostfixSloTimeFast", "symptom", "critical", _burn(_SLOW, "5m", "1h", "14.4", _TIME_BUDGET), "5m",
-          "Much mail takes more than five minutes.",
+          "Slow mail uses up the monthly error budget in two days.",
           "{{ $value | humanizePercentage }} of the mail of {{ $labels.instance }} took more than five minutes in the last hour."),
     Alert("PostfixSloTimeSlow", "symptom", "warning", _burn(_SLOW, "30m", "6h", "6", _TIME_BUDGET), "15m",
-          "Mail has been slow for hours.",
-          "{{ $value | humanizePercentage }} of the mail of {{ $labels.instance }} took more than five minutes in six hours."),
+          "Slow mail uses up the monthly error budget in five days.",
+          "{{ $value | humanizePercentage }} of the mail of {{ $labels.instance }} took more than five minutes in the last six hours."),
 )  # fmt: skip
