@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from postward.agent.logs import codecs
+from postward.agent.logs.lines import lines_of
 from postward.parsers import parse_record, parse_stamp
 
 BLOCK: Final = 1 << 19  # bytes; twice as many are returned to the system and allocated again each time
@@ -142,7 +143,7 @@ def first_moment(path: Path, reference: datetime) -> datetime | None:
         LogFileError: the file cannot be read.
     """
     for block in blocks(path):
-        for line in block.decode("utf-8", "replace").split("\n"):
+        for line in lines_of(block):
             record = parse_record(line)
             moment = parse_stamp(record.stamp, reference) if record is not None else None
             if moment is not None:
