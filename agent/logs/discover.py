@@ -36,6 +36,7 @@ def find_log(
     postfix: Postfix,
     usual: Sequence[Path] = _USUAL,
     newest_in_journal: Callable[[], float | None] = journal.last_mail,
+    journal_socket: Path = _JOURNALD,
 ) -> tuple[list[str], str]:
     """Return the names of the sources and the reason for the choice.
 
@@ -44,6 +45,7 @@ def find_log(
         postfix: the instance whose maillog_file is read.
         usual: the files that syslog daemons write by default.
         newest_in_journal: returns the time of the journal's newest mail entry, in seconds since the epoch, or None.
+        journal_socket: the socket of journald, which exists if it runs.
 
     Raises:
         NoLogError: no log was found.
@@ -53,7 +55,7 @@ def find_log(
     if file := _maillog_file(postfix):
         return [file], "maillog_file of Postfix"
     last = {path: written for path in usual if (written := _last_written(path)) is not None}
-    has_journal = _JOURNALD.exists()
+    has_journal = journal_socket.exists()
     if last:
         path = max(last, key=lambda path: last[path])
         in_journal = newest_in_journal() if has_journal else None

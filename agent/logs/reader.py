@@ -47,6 +47,7 @@ class LogReader(Part):
         tally: counts losses and read errors.
         save: called after each loss and read error, which reading the lines again after a crash would not restore.
         watcher: wakes the reader when a log file changes.
+        clock: monotonic seconds.
 
     Attributes:
         looked: set once every source has been polled, so that the positions are known.
@@ -59,6 +60,7 @@ class LogReader(Part):
         tally: Tally,
         save: Callable[[], None] = _nothing_to_save,
         watcher: Watcher | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sources = sources
         self._feed = feed
@@ -70,7 +72,8 @@ class LogReader(Part):
         self._worked = 0.0  # seconds of reading and counting since the start
         self._caught_up = False
         self._turn = 0
-        self._saw_end = time.monotonic()
+        self._clock = clock
+        self._saw_end = clock()
         self._problems: dict[str, str | None] = {}
         self._losses: dict[str, int] = {}
         self.looked = asyncio.Event()
@@ -97,7 +100,7 @@ class LogReader(Part):
 
         An incomplete last line is not a backlog.
         """
-        return time.monotonic() - self._saw_end > _BACKLOG
+        return self._clock() - self._saw_end > _BACKLOG
 
     @property
     def problem(self) -> str | None:
@@ -157,7 +160,7 @@ class LogReader(Part):
                 self._feed(lines)
                 self._measure(time.perf_counter() - started, len(lines))
                 return True
-        self._saw_end = time.monotonic()
+        self._saw_end = self._clock()
         return False
 
     def _measure(self, seconds: float, size: int) -> None:

@@ -61,7 +61,7 @@ def rotated_files(log: Path) -> list[Entry]:
     """
     before: dict[Path, tuple[int, int]] | None = None
     for _ in range(_MAX_LISTINGS):
-        entries = _look(log)
+        entries = list_files(log)
         # readdir can miss a file that is being renamed. Two equal listings miss one only if it is renamed twice.
         now = {entry.path: entry.identity for entry in entries}
         if now == before:
@@ -70,7 +70,12 @@ def rotated_files(log: Path) -> list[Entry]:
     raise BlockingIOError(errno.EAGAIN, "is being rotated without end", str(log))
 
 
-def _look(log: Path) -> list[Entry]:
+def list_files(log: Path) -> list[Entry]:
+    """Return the log and its rotated files by one listing of the folder, which can miss a file that is being renamed.
+
+    Raises:
+        OSError: the log exists but cannot be examined.
+    """
     entries = []
     for path in _names(log):
         try:

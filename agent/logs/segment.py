@@ -117,6 +117,14 @@ class Segment:
         """Return True if the file was deleted, as compression does too, and exists only while it is open."""
         return os.fstat(self._file.fileno()).st_nlink == 0
 
+    def is_at(self, path: Path) -> bool:
+        """Return True if the path leads to this file."""
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self.identity
+
     # Identity
 
     def mark(self, *, done: bool = False) -> FilePosition:
@@ -148,7 +156,7 @@ class Segment:
         """Return the first bytes, which identify the file; of a damaged file, those before the damage."""
         if self.compressed and self.offset:
             return self._head[:length]  # the file does not change, and seeking back would unpack it again
-        head = self._read_at(0, length)
+        head = self.read_at(0, length)
         self._stream = None  # many files are examined and few are read, so no unpacker stays open
         return head
 
@@ -177,7 +185,7 @@ class Segment:
         end = before
         while end > 0:
             start = max(0, end - _WINDOW)
-            if found := self._read_at(start, end - start).rfind(b"\n") + 1:
+            if found := self.read_at(start, end - start).rfind(b"\n") + 1:
                 return start + found
             end = start
         return 0
@@ -198,7 +206,7 @@ class Segment:
         """Return True if the first bytes have changed since they were read: the file was truncated, and may have grown again."""
         if self.compressed or not self._head:
             return False
-        now = self._read_at(0, len(self._head))
+        now = self.read_at(0, len(self._head))
         return now != self._head and not (b"\n" in now and self._head.startswith(now))
 
     def was_cut(self) -> bool:
@@ -221,7 +229,7 @@ class Segment:
         data = self._skip_holes(limit)
         end = _end_of_lines(data)
         if not end and len(data) == limit:  # one line longer than the limit
-            data = self._read_at(self.offset, LONGEST_LINE)
+            data = self.read_at(self.offset, LONGEST_LINE)
             end = data.find(b"\n") + 1 or (LONGEST_LINE if len(data) == LONGEST_LINE else 0)
         if not end and self._broken:
             raise DamagedError(errno.EIO, f"is truncated or damaged ({self._broken})", str(self.path))
@@ -238,7 +246,7 @@ class Segment:
 
         NULs appear if the writer of a truncated file goes on at its old offset, or after a power cut.
         """
-        while (data := self._read_at(self.offset, limit)).startswith(b"\0"):
+        while (data := self.read_at(self.offset, limit)).startswith(b"\0"):
             rest = data.lstrip(b"\0")
             if self.was_rewritten():
                 return b""
@@ -251,7 +259,8 @@ class Segment:
             self._head = (self._head[: self.offset] + data)[:HEAD]
         self.offset += len(data)
 
-    def _read_at(self, offset: int, size: int) -> bytes:
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes at an offset, unpacked; fewer at the end of the file or before damage."""
         if not self.compressed:
             return os.pread(self._file.fileno(), size, offset)
         parts: list[bytes] = []

@@ -213,7 +213,7 @@ class FileSource:
                 self.losses += 1
                 current.go_back_to_line(current.size())
                 return True
-            if self._has_the_name(current):
+            if current.is_at(self.path):
                 return not current.offset and self._survey_before_reading(current, marks)
         return self._survey(marks)
 
@@ -235,13 +235,6 @@ class FileSource:
         """
         has_lines = current.remember_beginning()
         return self._survey(marks) or has_lines
-
-    def _has_the_name(self, segment: Segment) -> bool:
-        try:
-            status = self.path.stat()
-        except FileNotFoundError:
-            return False
-        return (status.st_dev, status.st_ino) == segment.identity
 
     def _survey(self, marks: list[FilePosition]) -> bool:
         finding = survey(self.path, self._segments, marks)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from postward.agent.logs import canary
 from postward.agent.logs.canary import LogCanary
 from postward.agent.logs.discover import open_sources
 from postward.agent.logs.lines import lines_of
@@ -17,6 +16,8 @@ from postward.parsers import parse
 from tests.support.postfix import PostfixInstance
 from tests.support.require import require_postfix
 
+_TIMEOUT = 2.0  # seconds; a test line is lost after its interval if that is less than ten seconds
+
 
 async def _written() -> None:
     """Write no checkpoint."""
@@ -24,7 +25,7 @@ async def _written() -> None:
 
 async def _send(postfix: PostfixInstance, tally: Tally) -> dict[str, float]:
     """Send one line while the log is read. Return the gauges."""
-    line = LogCanary(Postfix(postfix.config_directory), tally, 60, lambda: False, _written)
+    line = LogCanary(Postfix(postfix.config_directory), tally, _TIMEOUT, lambda: False, _written)
 
     def feed(lines: bytes) -> None:
         for text in lines_of(lines):
@@ -43,12 +44,9 @@ async def _send(postfix: PostfixInstance, tally: Tally) -> dict[str, float]:
     return {name: value for name, values in line.gauges().items() for value in values.values()}
 
 
-def test_a_line_arrives_is_lost_or_cannot_be_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_line_arrives_is_lost_or_cannot_be_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Each result has its count; without a sent line the gauges are absent."""
     require_postfix(sasl=False)
-    monkeypatch.setattr(canary, "_TIMEOUT", 2.0)
     tally = Tally()
     with PostfixInstance(tmp_path) as postfix:
         shown = asyncio.run(_send(postfix, tally))

@@ -153,12 +153,12 @@ def test_every_line_is_counted_once(steps: list[tuple[str, int]], dated: bool) -
 # Calls of the reader before which the writer can run.
 _PLACES = (
     "postward.agent.logs.segment.Segment.__init__",
-    "postward.agent.logs.segment.Segment._read_at",
+    "postward.agent.logs.segment.Segment.read_at",
     "postward.agent.logs.segment.Segment.size",
     "postward.agent.logs.segment.Segment.was_rewritten",
     "postward.agent.logs.segment.Segment.has_no_name",
-    "postward.agent.logs.rotation._look",
-    "postward.agent.logs.tail.FileSource._has_the_name",
+    "postward.agent.logs.rotation.list_files",
+    "postward.agent.logs.segment.Segment.is_at",
 )
 _WRITER_STEPS = ("append", "append", "begin_line", "rename", "reopen", "copytruncate", "compress")
 

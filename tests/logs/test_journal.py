@@ -15,7 +15,7 @@ from tests.support.waiting import wait_for
 
 # Replays the recording by the options that the source uses. With --lines it ends, otherwise it follows.
 _JOURNALCTL = f"""#!{sys.executable}
-import json, pathlib, sys, time
+import json, os, pathlib, sys, time
 folder = pathlib.Path(__file__).parent
 with (folder / "calls").open("a") as calls:
     calls.write(json.dumps(sys.argv[1:]) + "\\n")
@@ -41,6 +41,7 @@ def entries():
 if "lines" in options:
     print("\\n".join(entries()[-int(options["lines"]):]))
     sys.exit(0)
+(folder / "pid").write_text(str(os.getpid()))
 while not (folder / "end").exists():
     found = entries()
     for line in found[shown:]:
@@ -273,8 +274,10 @@ def test_closing_ends_the_child(journal: Journal, sources: list[JournalSource]) 
     source = opened(journal, sources)
     source.read()
     assert source.descriptors()
-    child = source._child
-    assert child is not None
+    pid = wait_for(
+        lambda: (journal.folder / "pid").exists() and (journal.folder / "pid").read_text(), what="the child"
+    )
+    assert Path(f"/proc/{pid}").exists()
     source.close()
-    assert child._process.returncode is not None
+    assert not Path(f"/proc/{pid}").exists()
     assert not source.descriptors()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from postward.agent.logs import discover
 from postward.agent.logs.discover import NoLogError, find_log, open_sources
 from postward.agent.logs.reader import LogReader
 from postward.agent.logs.stdin import StandardInput
@@ -130,12 +129,11 @@ def test_lines_that_rsyslog_drops_are_losses(tmp_path: Path) -> None:
     reader.close()
 
 
-def test_an_incomplete_line_is_not_a_backlog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_line_is_not_a_backlog(tmp_path: Path) -> None:
     """The backlog ends with the last whole line. A full disk can leave an incomplete line for long."""
     log = tmp_path / "mail.log"
     now = 0.0
-    monkeypatch.setattr("postward.agent.logs.reader.time.monotonic", lambda: now)
-    reader = LogReader(open_sources([str(log)], {}), lambda _: None, Tally())
+    reader = LogReader(open_sources([str(log)], {}), lambda _: None, Tally(), clock=lambda: now)
     assert not reader.read_slice()
     log.write_text("one\ntw")
     now = 10.0
@@ -152,25 +150,23 @@ def test_an_incomplete_line_is_not_a_backlog(tmp_path: Path, monkeypatch: pytest
     [(0, None, "file"), (10, 1.0, "file"), (86400, 0.0, "journal"), (86400, None, "file")],
 )
 def test_auto_chooses_the_log_that_is_written_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, in_journal: float | None, wanted: str
+    tmp_path: Path, age: float, in_journal: float | None, wanted: str
 ) -> None:
     """A mail.log left by an upgrade is not chosen; a log that was renamed by rotation is."""
     now = 1_700_000_000.0
     rotated = tmp_path / "mail.log.1"
     rotated.touch()
     os.utime(rotated, (now - age, now - age))
-    monkeypatch.setattr(discover, "_JOURNALD", tmp_path)
     newest = None if in_journal is None else now - in_journal
-    names, why = find_log("auto", _Postfix(Path()), [tmp_path / "mail.log"], lambda: newest)
+    names, why = find_log("auto", _Postfix(Path()), [tmp_path / "mail.log"], lambda: newest, tmp_path)
     assert names == [str(tmp_path / "mail.log") if wanted == "file" else "journal"]
     assert ("is not written any more" in why) == (wanted == "journal")
 
 
-def test_auto_reads_maillog_file_or_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_reads_maillog_file_or_names_the_remedy(tmp_path: Path) -> None:
     """maillog_file comes first. Standard output and a missing log are errors with a remedy."""
     assert find_log("auto", _Postfix(Path("/my.log"))) == (["/my.log"], "maillog_file of Postfix")
     with pytest.raises(NoLogError, match=r'pipe it into this command and set log\.source to "-"'):
         find_log("auto", _Postfix(Path("/dev/stdout")))
-    monkeypatch.setattr(discover, "_JOURNALD", tmp_path / "none")
     with pytest.raises(NoLogError, match="install rsyslog, or set maillog_file"):
-        find_log("auto", _Postfix(Path()), [tmp_path / "mail.log"])
+        find_log("auto", _Postfix(Path()), [tmp_path / "mail.log"], journal_socket=tmp_path / "none")

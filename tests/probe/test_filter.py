@@ -105,5 +105,5 @@ def test_held_arrivals_are_bounded() -> None:
     counted = counting()
     feed(counted, [f"pickup[3]: {number:X}AAAAA: uid=0 from=<a>" for number in range(6000)])
 
-    assert len(counted._held) <= 4096
-    assert users(counted)["messages_received_total"] == 6000 - len(counted._held)
+    assert len(counted.state()["held"]) <= 4096
+    assert users(counted)["messages_received_total"] == 6000 - len(counted.state()["held"])
