@@ -20,7 +20,9 @@ from postward.agent.logs import codecs
 from postward.agent.logs.lines import lines_of
 from postward.parsers import parse_record, parse_stamp
 
-BLOCK: Final = 1 << 19  # bytes; twice as many are returned to the system and allocated again each time
+BLOCK: Final = (
+    1 << 19
+)  # bytes; the memory of a larger block is returned to the system and allocated again each time
 STANDARD_INPUT: Final = Path("-")
 JOURNAL: Final = Path("journal")  # as in log.source; a file of that name is ./journal
 _LONGEST_LINE: Final = 1 << 20  # bytes; a longer line is yielded in pieces
@@ -123,7 +125,7 @@ def _whole_lines(read: Callable[[], bytes]) -> Iterator[bytes]:
 
 
 def last_written(path: Path) -> datetime:
-    """Return a file's last change, to which timestamps without a year are near; for the journal, the current time.
+    """Return the time of a file's last change, which gives timestamps without a year their year; the journal's is now.
 
     Rotation and compression do not alter it.
     """
@@ -137,7 +139,7 @@ def first_moment(path: Path, reference: datetime) -> datetime | None:
 
     Args:
         path: the log, as for `blocks`.
-        reference: a time near to timestamps without a year.
+        reference: a time near those of the file, which gives timestamps without a year their year.
 
     Raises:
         LogFileError: the file cannot be read.

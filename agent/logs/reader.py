@@ -1,7 +1,7 @@
 """Read all sources in turn, in slices of about 5 ms, so that scrapes and probes are not delayed.
 
 Promise: `positions` matches the lines that have been fed. `behind` is true while counts may be lower than those shown
-before a crash; scrapes get no counts during that time. Gaps, suppressed lines and unreadable sources are counted.
+before a crash; `/metrics` answers 503 meanwhile. Gaps, suppressed lines and unreadable sources are counted.
 """
 
 import asyncio
