@@ -1,7 +1,7 @@
-"""Writing files so that no reader ever sees a half-written one, and no crash leaves one.
+"""Write files atomically: neither readers nor a crash ever see a partly written file.
 
-A file is written beside its place, flushed to disk and renamed over it. Owner and mode are set before the
-content is, so that a secret is never readable for longer than its file will be.
+The content goes into a temporary file in the same directory, which is flushed to disk and renamed. Owner and mode are
+set before the content is written, so that a secret is never readable for other users.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 _POLL_INTERVAL = 0.01  # seconds
 
-_WRITING_TAKES = 3.0  # seconds
+_MAX_WRITE_TIME = 3.0  # seconds
 
 
 def write_atomically(
@@ -25,13 +25,13 @@ def write_atomically(
     """Replace `path` with `data`.
 
     Args:
-        path: the file; a symbolic link is followed, so that the link stays.
+        path: the file; if it is a symbolic link, the file it points to is replaced.
         data: the whole content.
         mode: permission bits.
-        owner: (uid, gid), or None to leave it to the system.
+        owner: (uid, gid); None for those of the process.
 
     Raises:
-        OSError: nothing was changed.
+        OSError: the file cannot be written; the former file is unchanged.
     """
     path = Path(os.path.realpath(path))
     beside = path.with_name(f".{path.name}.postward")
@@ -46,7 +46,7 @@ def write_atomically(
 
 
 def write_new(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | None) -> None:
-    """Write a file that must not exist yet (a left-over of a crash is removed first) and flush it to disk."""
+    """Create a file and flush it to disk. An existing file, such as one left by a crash, is removed first."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -59,12 +59,15 @@ def write_new(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | No
 
 
 def wait_for_writers(path: Path) -> None:
-    """Wait until nobody has a file open for writing, but no longer than a writer may reasonably take."""
-    wait_until(lambda: not _is_being_written(path), _WRITING_TAKES)
+    """Wait until no process has the file open for writing, for at most 3 seconds."""
+    wait_until(lambda: not _is_being_written(path), _MAX_WRITE_TIME)
 
 
 def _is_being_written(path: Path) -> bool:
-    """True if no lease for readers can be had (fcntl(2), F_SETLEASE). False also where leases are unknown or not for us."""
+    """Return True if the kernel refuses a read lease (fcntl(2), F_SETLEASE).
+
+    Return False where leases are not supported or not permitted.
+    """
     try:
         with path.open("rb") as file:
             fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -77,7 +80,7 @@ def _is_being_written(path: Path) -> bool:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make renames in a directory survive a power cut."""
+    """Flush a directory to disk, so that renames in it survive a power cut."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

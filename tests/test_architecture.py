@@ -1,4 +1,4 @@
-"""The import rule of the design: dependencies point one way, and the lower packages stay pure."""
+"""Import rules: packages import only lower ones, and the lowest packages do no I/O."""
 
 import ast
 import sys
@@ -10,12 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STANDARD = frozenset(sys.stdlib_module_names)
 
-# What each package may import besides itself.
+# Packages that each package may import, besides itself.
 ALLOWED = {
     "parsers": STANDARD,
     "config": STANDARD | {"parsers", "pydantic", "pydantic_core", "pydantic_settings"},
 }
-# Modules of the standard library that touch the system or read a clock: no part of a pure package.
+# Modules of the standard library that do I/O or read a clock; a pure package does not import them.
 IMPURE = frozenset(
     {
         "asyncio",
@@ -49,25 +49,25 @@ def _imports(module: Path) -> Iterator[str]:
 
 
 def _package(name: str) -> str:
-    """The package that an imported name belongs to: `postward.config.settings` → `config`."""
+    """Return the package of an imported name: `config` for `postward.config.settings`."""
     return name.removeprefix("postward.").partition(".")[0]
 
 
 @pytest.mark.parametrize("package", ALLOWED)
-def test_lower_packages_import_only_what_stands_below(package: str) -> None:
-    """`parsers` knows the standard library only, `config` pydantic and `parsers` besides."""
-    strangers = {
+def test_lower_packages_import_only_allowed_packages(package: str) -> None:
+    """`parsers` imports only the standard library; `config` also imports pydantic and `parsers`."""
+    forbidden = {
         f"{module.relative_to(ROOT)} imports {name}"
         for module in _modules(package)
         for name in _imports(module)
         if name not in ALLOWED[package] | {package}
     }
 
-    assert set() == strangers
+    assert set() == forbidden
 
 
-def test_parsers_touch_no_system() -> None:
-    """No file, clock, log, environment or network in `parsers`."""
+def test_parsers_do_no_io() -> None:
+    """`parsers` uses no file, clock, log, environment or network."""
     impure = {
         f"{module.name} imports {name}"
         for module in _modules("parsers")
@@ -78,7 +78,7 @@ def test_parsers_touch_no_system() -> None:
     assert set() == impure
 
 
-# The parts of `agent`, each of which imports only those before it.
+# The parts of `agent`; each imports only parts before it.
 ORDER = (
     *("fsutil", "text", "systemd", "parts", "http_client", "pages"),
     *("postfix", "metrics", "logs", "pipeline", "reload", "checkpoint"),
@@ -100,8 +100,8 @@ def _units_imported(module: Path) -> set[str]:
     }
 
 
-def test_no_import_in_agent_runs_upward() -> None:
-    """Every part of `agent` is in the order, and imports only parts before it."""
+def test_parts_of_agent_import_only_parts_before_them() -> None:
+    """Every part of `agent` is in the list, and imports only parts before it."""
     modules = [
         module for module in _modules("agent") if module.parent != ROOT / "agent" or module.stem != "__init__"
     ]
@@ -117,7 +117,7 @@ def test_no_import_in_agent_runs_upward() -> None:
 
 
 def test_product_does_not_import_tests_nor_smtplib() -> None:
-    """The product stands without its tests, and sends mail without smtplib."""
+    """The product does not need its tests or test tools, and sends mail without smtplib."""
     found = {
         f"{module.relative_to(ROOT)} imports {name}"
         for package in ("parsers", "config", "agent")
@@ -127,21 +127,21 @@ def test_product_does_not_import_tests_nor_smtplib() -> None:
     }
 
     assert found == {"agent/sink/server.py imports aiosmtpd"}, (
-        "only the sink receives mail, and only it needs that extra"
+        "only the sink receives mail and needs aiosmtpd"
     )
 
 
-# What starts child processes, and why it may.
+# Modules that start child processes, and the reason of each.
 RUNNERS = {
-    "agent/postfix/run.py": "Postfix's programs, all of them",
+    "agent/postfix/run.py": "all programs of Postfix",
     "agent/logs/journal.py": "journalctl: a log source, and history for commands that look back",
-    "agent/doctor/system.py": "asks systemd and the package manager how the host is",
+    "agent/doctor/system.py": "queries systemd and the package manager",
     "agent/commands/init.py": "starts the services",
 }
 
 
 def test_only_these_modules_run_programs() -> None:
-    """Postfix's programs are run by one module; each other that starts a child process has a reason of its own."""
+    """Only the modules of the list start child processes."""
     runners = {
         str(module.relative_to(ROOT))
         for package in ("parsers", "config", "agent")
@@ -152,13 +152,13 @@ def test_only_these_modules_run_programs() -> None:
     assert runners == RUNNERS.keys()
 
 
-def test_every_module_says_what_it_is() -> None:
-    """A module opens with a docstring."""
-    silent = {
+def test_every_module_has_a_docstring() -> None:
+    """A module that is not empty begins with a docstring."""
+    missing = {
         str(module.relative_to(ROOT))
         for package in ("parsers", "config", "agent", "tests")
         for module in _modules(package)
         if module.read_text().strip() and ast.get_docstring(ast.parse(module.read_text())) is None
     }
 
-    assert set() == silent
+    assert set() == missing

@@ -69,7 +69,7 @@ def test_an_unknown_position_is_not_the_beginning() -> None:
     assert parse_checkpoint(Checkpoint(positions, Tally()).to_json()).positions == positions
 
 
-def test_a_missing_file_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_missing_checkpoint(tmp_path: Path) -> None:
     """The result is None, not an error."""
     assert read_checkpoint(tmp_path / "checkpoint.json") is None
 
@@ -207,7 +207,7 @@ def test_a_temporary_file_of_a_crash_is_replaced(tmp_path: Path) -> None:
 
 
 def test_two_writers_at_once(tmp_path: Path) -> None:
-    """Concurrent writes never mix."""
+    """The file is the content of one of the writers."""
     path = tmp_path / "checkpoint.json"
     contents = [a_checkpoint(number).to_json() for number in range(20)]
     threads = [threading.Thread(target=write_checkpoint, args=(path, content)) for content in contents]

@@ -1,8 +1,9 @@
-"""Log files as they lie about, as blocks of whole lines: plain, compressed, or standard input as it comes; and the journal.
+"""Read logs for commands that look back, as blocks of whole lines: plain or compressed files, standard input, the journal.
 
-What a file is compressed with is told by its first bytes, so that neither a wrong name nor a missing one matters.
-One block is in memory at a time. How it fails: `LogFileError` with what is wrong and what would be right; the lines
-before the damage have been handed out by then.
+The compression of a file is recognised by its first bytes, so its name does not matter. One block is in memory at a
+time.
+
+How it fails: `LogFileError` names the fault and the remedy. The lines before the damage have been yielded by then.
 """
 
 import os
@@ -16,31 +17,34 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from postward.agent.logs import codecs
+from postward.agent.logs.lines import lines_of
 from postward.parsers import parse_record, parse_stamp
 
-BLOCK: Final = 1 << 19  # bytes; of twice as many the memory is given back and asked for again each time
+BLOCK: Final = (
+    1 << 19
+)  # bytes; the memory of a larger block is returned to the system and allocated again each time
 STANDARD_INPUT: Final = Path("-")
-JOURNAL: Final = Path("journal")  # as log.source has it; a file of that name is ./journal
-_LONGEST_LINE: Final = 1 << 20  # bytes; what has no line end by then is handed out in pieces
+JOURNAL: Final = Path("journal")  # as in log.source; a file of that name is ./journal
+_LONGEST_LINE: Final = 1 << 20  # bytes; a longer line is yielded in pieces
 _WORTH_A_BAR: Final = 8 << 20  # bytes on disk
 
 
 class LogFileError(Exception):
-    """A file cannot be read, or not to its end."""
+    """A file cannot be read, or only in part."""
 
 
 def blocks(
     path: Path, progress: Callable[[int], object] = lambda _: None, since: datetime | None = None
 ) -> Iterator[bytes]:
-    """The lines of a file (or of standard input, as they come) in blocks of whole lines.
+    """Yield a log in blocks of whole lines.
 
     Args:
-        path: the file; "-" is standard input, which is taken as it is, "journal" what systemd's journal holds of mail.
-        progress: told how many bytes on disk are done.
-        since: what was written before is not wanted; the journal leaves it out, files do not.
+        path: the file. "-" is standard input, which is not unpacked; "journal" is the mail in the systemd journal.
+        progress: called with the number of bytes on disk that have been read.
+        since: the journal leaves older entries out; files are read in full.
 
     Raises:
-        LogFileError: it cannot be read, or is damaged.
+        LogFileError: the log cannot be read, or is damaged.
     """
     if path == STANDARD_INPUT:
         standard_input = cast(BufferedReader, sys.stdin.buffer)
@@ -57,10 +61,8 @@ def blocks(
 
 
 def _of_the_journal(since: datetime | None) -> Iterator[bytes]:
-    from postward.agent.logs.journal import (
-        JournalError,
-        read_journal,
-    )  # what starts programs is for it alone
+    # Imported here: only the journal starts programs.
+    from postward.agent.logs.journal import JournalError, read_journal
 
     pieces = read_journal(since)
     try:
@@ -71,10 +73,10 @@ def _of_the_journal(since: datetime | None) -> Iterator[bytes]:
 
 @contextmanager
 def readable(path: Path | str) -> Iterator[None]:
-    """What goes wrong while a file is read, in words.
+    """Convert the errors of reading a file to `LogFileError`.
 
     Raises:
-        LogFileError: it cannot be read, or is damaged.
+        LogFileError: the file cannot be read, or is damaged.
     """
     try:
         yield
@@ -84,21 +86,21 @@ def readable(path: Path | str) -> Iterator[None]:
         raise LogFileError(f"{path}: this is a folder; name the log files in it") from error
     except EOFError as error:
         raise LogFileError(
-            f"{path}: its compressed data stop too early; it was cut off, or is still being written"
+            f"{path}: its compressed data stop too early; the file was truncated, or is still being written"
         ) from error
     except OSError as error:
-        words = error.strerror or f"its compressed data are damaged ({error}); fetch the file anew"
-        raise LogFileError(f"{path}: {words}") from error
+        reason = error.strerror or f"its compressed data are damaged ({error}); fetch the file again"
+        raise LogFileError(f"{path}: {reason}") from error
     except Exception as error:
         if not codecs.is_damage(error):
             raise
         raise LogFileError(
-            f"{path}: its compressed data are damaged ({error}); fetch the file anew"
+            f"{path}: its compressed data are damaged ({error}); fetch the file again"
         ) from error
 
 
 def unpacked(file: IO[bytes]) -> IO[bytes]:
-    """A file's lines, whatever it is compressed with; the file itself if it is plain."""
+    """Return the unpacked stream of a compressed file, or the file itself if it is plain."""
     start = file.read(6)
     file.seek(0)
     codec = codecs.by_first_bytes(start)
@@ -134,13 +136,17 @@ def last_written(path: Path) -> datetime:
 
 
 def first_moment(path: Path, reference: datetime) -> datetime | None:
-    """When a file's first line with a stamp was written.
+    """Return the time of a file's first line that has a timestamp; None if no line has one.
+
+    Args:
+        path: the log, as for `blocks`.
+        reference: a time near those of the file, which gives timestamps without a year their year.
 
     Raises:
-        LogFileError: it cannot be read.
+        LogFileError: the file cannot be read.
     """
     for block in blocks(path):
-        for line in block.decode("utf-8", "replace").split("\n"):
+        for line in lines_of(block):
             record = parse_record(line)
             moment = parse_stamp(record.stamp, reference) if record is not None else None
             if moment is not None:
@@ -150,12 +156,12 @@ def first_moment(path: Path, reference: datetime) -> datetime | None:
 
 @contextmanager
 def ignore_broken_pipe() -> Iterator[None]:
-    """End without words where the reader of standard output has seen enough, as in `| head`."""
+    """Exit silently, with status 0, if the reader of standard output closes it, as `| head` does."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more on its way out.
+        # The interpreter flushes standard output once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
@@ -164,12 +170,15 @@ def ignore_broken_pipe() -> Iterator[None]:
 def progress_bar(
     paths: Sequence[Path], *, wanted: bool = True
 ) -> Iterator[Callable[[Path], Callable[[int], object]]]:
-    """A bar on standard error while long files are read, if that is a terminal: file → what to tell its bytes."""
+    """Show a progress bar on standard error while at least 8 MiB of files are read, if it is a terminal.
+
+    Yield a function that maps a file to its callback; the callback takes the number of bytes read so far.
+    """
     sizes = {path: _size(path) for path in paths}
     if not wanted or not sys.stderr.isatty() or sum(sizes.values()) < _WORTH_A_BAR:
         yield lambda _path: lambda _done: None
         return
-    from rich.console import Console  # loaded for a terminal only
+    from rich.console import Console  # imported only for a terminal
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -192,4 +201,4 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return 0  # told when it is read
+        return 0  # reading the file reports the error

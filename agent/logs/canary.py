@@ -1,10 +1,11 @@
-"""The agent's own test line: now and then one is handed to postlog(1), and must come back through the log.
+"""The test line: at intervals the agent logs a line through postlog(1) and waits for it in the log.
 
-It proves the whole way from Postfix's logging to the counter, also on a host that sends no mail for days, and measures how
-long that takes. A line is printable, says what it is, and is an event of its own, which counts for nobody.
+It checks the path from Postfix's logging to the counter, also on a host that sends no mail for days, and measures the
+latency of that path. A test line is an event of its own and does not count as mail.
 
-How it fails: a line that does not come back is `lost`, and the gauge is 0. Where postlog cannot do its work (Postfix does
-not run, or its postlogd is not for this user), nothing is sent and nothing concluded: that is `unsent`, and told once.
+How it fails: a line that does not arrive counts as `lost`, and the gauge is 0. If postlog fails (Postfix does not run,
+or this user may not use its postlogd), the line counts as `unsent`, and the gauge is absent. Each reason is logged
+once.
 """
 
 import asyncio
@@ -19,8 +20,8 @@ from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.parsers import Event, Record
 from postward.parsers.events import OwnTestLine
 
-_FIRST = 30.0  # seconds after the start
-_TIMEOUT = 10.0  # seconds, or the interval if that is less; syslog daemons take milliseconds, and none buffers mail longer
+_FIRST = 30.0  # seconds from the start to the first line, or the interval if that is less
+_TIMEOUT = 10.0  # seconds, or the interval if that is less; syslog daemons need milliseconds
 
 _log = logging.getLogger("postward")
 
@@ -29,11 +30,11 @@ class LogCanary(Part):
     """Sends test lines and waits for them.
 
     Args:
-        postfix: whose log it is.
-        tally: what became of lines is counted here.
-        interval: seconds between two; 0: never.
-        has_backlog: true as long as a backlog is read: a line in it is late, not lost.
-        flush: awaited when a line was counted: a crash must not forget it.
+        postfix: the Postfix instance that logs the lines.
+        tally: counts the results.
+        interval: seconds between two lines; 0 sends none.
+        has_backlog: returns True while a backlog is read; a line in it is late, not lost.
+        flush: awaited after each result, so that a crash does not lose the count.
         clock: monotonic seconds.
     """
 
@@ -72,14 +73,14 @@ class LogCanary(Part):
             await asyncio.sleep(max(self._interval - (self._clock() - started), 1.0))
 
     async def send(self) -> None:
-        """Send one and wait for it."""
+        """Send one line and wait for it."""
         self._token = secrets.token_hex(8)
         self._arrived.clear()
         started = self._clock()
         try:
             await asyncio.to_thread(self._postfix.log, f"postward test line {self._token}")
         except PostfixError as error:
-            self._note_unsent(str(error))
+            self._count_unsent(str(error))
             return
         self._problem = None
         arrived = await self._wait()
@@ -90,10 +91,10 @@ class LogCanary(Part):
         if arrived != self._success and not (arrived and self._success is None):
             _log.log(
                 logging.INFO if arrived else logging.ERROR,
-                "log: a line that was handed to postlog %s",
-                "has come back again"
+                "log: the test line %s",
+                "arrives again"
                 if arrived
-                else "did not come back: Postfix logs elsewhere, or its lines get lost",
+                else "did not arrive: Postfix logs to another place, or its lines are lost",
             )
         self._success = arrived
 
@@ -108,20 +109,20 @@ class LogCanary(Part):
                 return False
             return True
 
-    def _note_unsent(self, why: str) -> None:
+    def _count_unsent(self, why: str) -> None:
         self._success = None
         self._tally.add("postward_log_test_lines_total", ("unsent",), 1)
         if why != self._problem:
             self._problem = why
-            _log.warning("log: no test line can be sent: %s", why)
+            _log.warning("log: cannot send a test line: %s", why)
 
     def observe(self, _record: Record, event: Event) -> None:
-        """See an event of the log."""
+        """Compare an event of the log with the test line."""
         if isinstance(event, OwnTestLine) and event.token == self._token:
             self._arrived.set()
 
     def gauges(self) -> Gauges:
-        """What the last line showed; nothing where none could be sent."""
+        """Return the result and the latency of the last line; no result if it could not be sent."""
         gauges: dict[str, dict[tuple[str, ...], float]] = {}
         if self._success is not None:
             gauges["postward_log_test_line_success"] = {(): float(self._success)}

@@ -1,7 +1,9 @@
-"""The compressed forms that a log file can have, for the living agent and the commands alike.
+"""The compression formats of log files, for the agent and the commands.
 
-Each row names the file suffix, the first bytes and the Python module that unpacks. A module is imported when a
-file needs it. How it fails: OSError where the module is not installed; `is_damage` names the errors of bad data.
+Each row names the file suffix, the first bytes and the Python module that unpacks. A module is imported when a file
+needs it.
+
+How it fails: OSError if the module is not installed; `is_damage` recognises the errors of damaged data.
 """
 
 import errno
@@ -15,7 +17,7 @@ _ZSTD: Final = "compression.zstd" if sys.version_info >= (3, 14) else "backports
 
 
 class Codec(NamedTuple):
-    """A row of the table."""
+    """A compression format."""
 
     suffix: str
     magic: bytes
@@ -41,12 +43,12 @@ BY_SUFFIX: Final = {codec.suffix: codec for codec in CODECS}
 
 
 def by_first_bytes(start: bytes) -> Codec | None:
-    """The codec of a file that begins with these bytes; None if the file is plain."""
+    """Return the codec of a file that begins with these bytes; None if the file is plain."""
     return next((codec for codec in CODECS if start.startswith(codec.magic)), None)
 
 
 def is_damage(error: Exception) -> bool:
-    """True if an unpacker raises this for data that are cut short or broken."""
+    """Return True if unpackers raise this error for truncated or damaged data."""
     # LZMAError and ZstdError are defined in modules that may not be loaded.
     return isinstance(error, EOFError | zlib.error) or type(error).__name__ in {"LZMAError", "ZstdError"}
 
@@ -57,7 +59,7 @@ def _load(module: str) -> Any:
     except ImportError as error:
         raise OSError(
             errno.ENOTSUP,
-            f"it is compressed with zstd, which needs the Python package {_ZSTD}; or unpack it with `zstd -d`"
+            f"is compressed with zstd, which needs the Python package {_ZSTD}; install it, or unpack the file with `zstd -d`"
             if module == _ZSTD
             else f"Python was built without {module}",
         ) from error

@@ -1,7 +1,9 @@
-"""Which log to read: what the settings name, or the one that Postfix's lines go to; and opening it.
+"""Find the log that Postfix writes, or the sources that the settings name, and open them.
 
-`auto` is decided by what is written to, not by what exists: an upgrade to Debian 12 leaves a mail.log behind that
-nobody writes any more, and a rotation without `create` takes the name away for a while.
+`auto` chooses the log that is written to, not one that merely exists. An upgrade to Debian 12 leaves a mail.log behind
+that is not written any more, and a rotation without `create` removes the name for a while.
+
+How it fails: `NoLogError` if no log is found; its text gives the remedy.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +22,13 @@ from postward.agent.postfix.commands import Postfix, PostfixError
 AUTO = "auto"
 _USUAL = (Path("/var/log/maillog"), Path("/var/log/mail.log"))
 _JOURNALD = Path("/run/systemd/journal/socket")
-_LEFT_BEHIND = 3600.0  # seconds; a syslog daemon that has stopped for so long is not the way any more
+_LEFT_BEHIND = (
+    3600.0  # seconds; a file that is so much older than the journal's newest mail entry is not the log
+)
 
 
 class NoLogError(Exception):
-    """There is no mail log to read; the text says what to do."""
+    """No mail log was found; the text gives the remedy."""
 
 
 def find_log(
@@ -32,40 +36,42 @@ def find_log(
     postfix: Postfix,
     usual: Sequence[Path] = _USUAL,
     newest_in_journal: Callable[[], float | None] = journal.last_mail,
+    journal_socket: Path = _JOURNALD,
 ) -> tuple[list[str], str]:
-    """The names of the sources, and why it is these.
+    """Return the names of the sources and the reason for the choice.
 
     Args:
         source: log.source of the settings.
-        postfix: asked for its maillog_file.
-        usual: where syslog daemons put the log.
-        newest_in_journal: when the journal last got a line of mail, in seconds since the epoch.
+        postfix: the instance whose maillog_file is read.
+        usual: the files that syslog daemons write by default.
+        newest_in_journal: returns the time of the journal's newest mail entry, in seconds since the epoch, or None.
+        journal_socket: the socket of journald, which exists if it runs.
 
     Raises:
-        NoLogError: none was found.
+        NoLogError: no log was found.
     """
     if source != AUTO:
         return [source] if isinstance(source, str) else list(source), "log.source of the settings"
     if file := _maillog_file(postfix):
         return [file], "maillog_file of Postfix"
     last = {path: written for path in usual if (written := _last_written(path)) is not None}
-    has_journal = _JOURNALD.exists()
+    has_journal = journal_socket.exists()
     if last:
         path = max(last, key=lambda path: last[path])
         in_journal = newest_in_journal() if has_journal else None
         if in_journal is None or in_journal - last[path] < _LEFT_BEHIND:
-            return [str(path)], "where syslog puts it"
-        return [journal.NAME], f"{path} is not written any more, and the journal gets mail's lines"
+            return [str(path)], "written by syslog"
+        return [journal.NAME], f"{path} is not written any more, and the journal has newer mail entries"
     if has_journal:
-        return [journal.NAME], f"there is no {' and no '.join(map(str, usual))}"
+        return [journal.NAME], f"{' and '.join(map(str, usual))} do not exist"
     raise NoLogError(
-        f"log.source: no mail log was found (looked at maillog_file of Postfix, {', '.join(map(str, usual))}, and for "
-        "systemd's journal); install rsyslog, or set maillog_file in Postfix, or write the log's path"
+        f"log.source: no mail log was found in Postfix's maillog_file, {', '.join(map(str, usual))} and the systemd "
+        "journal; install rsyslog, or set maillog_file in main.cf, or set log.source to the path of the log"
     )
 
 
 def open_source(name: str, position: Any = None) -> Source:
-    """A source by its name, from a position that it had, or from now."""
+    """Open a source by its name, at a saved position; None starts at the end of the log."""
     if name == journal.NAME:
         return JournalSource(position)
     if name == stdin.NAME:
@@ -74,7 +80,7 @@ def open_source(name: str, position: Any = None) -> Source:
 
 
 def open_sources(names: Sequence[str], positions: Mapping[str, Any]) -> list[Source]:
-    """Sources by their names, each from its position."""
+    """Open sources by their names, each at its saved position."""
     return [open_source(name, positions.get(name)) for name in names]
 
 
@@ -82,17 +88,17 @@ def _maillog_file(postfix: Postfix) -> str:
     try:
         file = postfix.expanded("maillog_file")
     except PostfixError:
-        return ""  # its configuration is broken: the log may still be where syslog puts it
+        return ""  # the configuration is broken, but syslog may still write the log
     if file == "/dev/stdout":
         raise NoLogError(
-            'log.source: Postfix writes its log to standard output (maillog_file); pipe it into this command and write "-", '
-            "or set maillog_file to a file"
+            "log.source: Postfix writes its log to standard output (maillog_file = /dev/stdout); pipe it into this "
+            'command and set log.source to "-", or set maillog_file to a file'
         )
     return file
 
 
 def _last_written(path: Path) -> float | None:
-    """When a log or what it has become was last written to; None if there is none to see."""
+    """Return the last change of a log or its rotated files, in seconds since the epoch; None if there is none."""
     try:
         return max((entry.changed / 1e9 for entry in rotated_files(path)), default=None)
     except OSError:

@@ -1,13 +1,13 @@
-"""The mail log in the systemd journal, through `journalctl --output=json --follow` as a child process.
+"""Read the mail log from the systemd journal, through the child process `journalctl --output=json --follow`.
 
-Entries are matched by syslog facility (mail), not by unit: distributions name Postfix's units differently. A position
-is a cursor of the journal, and with a cursor lines written while nobody read are found again.
+Entries are selected by syslog facility (mail), not by unit, since distributions name Postfix's units differently. The
+position is a journal cursor, so entries that were written while the agent was down are read after its start.
 
-Promise: the same interface as `FileSource`: whole lines, each once and in order; `position` is behind all that was
-handed out and before all that was not. Journald's own word that it suppressed lines is no line but a loss.
+Promise: the interface of `FileSource`: whole lines, each once and in order. The position is the cursor of the last entry
+returned. A message of journald about suppressed lines is not returned but counted as losses.
 
-How it fails: journalctl that cannot be run, ends or says nothing sensible is a state (`problem`) and is started again
-after a pause. A cursor that the journal does not know any more is a loss, and reading goes on at its end.
+How it fails: if journalctl cannot be run or ends, `problem` gives the reason, and journalctl is started again after a
+pause. A cursor that the journal does not know counts as one loss, and reading starts at the end of the journal.
 """
 
 import contextlib
@@ -33,22 +33,22 @@ _FIELDS = "MESSAGE,MESSAGE_ID,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_HOSTNAME,_SOURC
 # --all: without it a field of more than 4 kB is null.
 _COMMAND = ("journalctl", "--output=json", "--all", f"--output-fields={_FIELDS}", "--quiet", "--no-pager")
 
-_DEADLINE = 10.0  # seconds for a look at the newest entry
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds until journalctl is started again
-_STEADY = 3.0  # seconds that journalctl lives when nothing is wrong
-_TIMEOUT = 10.0  # seconds of a problem at the start after which counts are shown as they are
+_DEADLINE = 10.0  # seconds for reading the newest entry
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds before journalctl is started again
+_STEADY = 3.0  # seconds after which a running journalctl counts as healthy
+_TIMEOUT = 10.0  # seconds of a problem at the start after which `behind` becomes False
 _BLOCK = 1 << 20  # bytes
-# Without --quiet journalctl reports that this user may not read the journal; its exit status does not.
+# No --quiet: missing permissions appear in the message only, not in the exit status.
 _HISTORY_COMMAND = ("journalctl", "--output=json", "--all", "--no-pager")
 _NOT_ALLOWED = "not seeing messages from other users"
 
 
 class JournalSource:
-    """Lines of the journal, as JSON.
+    """The journal's mail entries, as lines of JSON.
 
     Args:
-        position: the cursor up to which lines have been handed out. None: nobody has read before, and what is there
-            now is history; empty: the journal was empty then, and all of it is news.
+        position: the cursor of the last entry returned. None at the first start, where existing entries are skipped;
+            empty if the journal was empty, so that all entries are read.
         clock: monotonic seconds.
     """
 
@@ -63,45 +63,48 @@ class JournalSource:
         self._begun = clock()
         self._child: _Child | None = None
         self._started = clock()
-        self._newest: str | None = None  # when this has been handed out, reading has caught up
+        self._newest: str | None = None  # cursor of the newest entry at the start of journalctl
         self._behind = True
         self._not_before = clock()
         self._pause = _FIRST_PAUSE
 
     @property
     def behind(self) -> bool:
-        """True as long as entries that were there at the start have not been handed out."""
+        """Return True until the entries that existed at the start have been returned."""
         if self._behind:
-            in_vain = self.problem is not None and self._clock() - self._begun > _TIMEOUT
-            self._behind = not in_vain and (
+            timed_out = self.problem is not None and self._clock() - self._begun > _TIMEOUT
+            self._behind = not timed_out and (
                 self._child is None or _moment(self.position) < _moment(self._newest)
             )
         return self._behind
 
     def descriptors(self) -> Sequence[int]:
-        """What journalctl prints to; another one after each time that it had to be started again."""
+        """Return the pipe from journalctl; it changes with each start of journalctl."""
         return (self._child.pipe.descriptor,) if self._child else ()
 
     def concerns(self, _name: str) -> bool:
-        """No file matters."""
+        """Return False: no file is watched."""
         return False
 
     def unread(self) -> int:
-        """Bytes that journalctl has printed; what else the journal holds it does not tell."""
+        """Return the number of bytes in the pipe; the rest of the journal is not known."""
         return self._child.pipe.unread() if self._child else 0
 
     def sync(self) -> Callable[[], None]:
-        """A journal cut short has another end, and a cursor behind it means that end: nothing is missed or read twice."""
+        """Return a function that does nothing.
+
+        After a power cut, journalctl takes a cursor beyond the end of the journal for its end.
+        """
         return nothing_to_sync
 
     def close(self) -> None:
-        """End the child process."""
+        """Kill the child process."""
         if self._child:
             self._child.close()
             self._child = None
 
     def read(self, limit: int = 1 << 17) -> bytes:
-        """The next whole lines, or nothing for now."""
+        """Return the next whole lines, or nothing if there are none yet."""
         child = self._child or self._start()
         if child is None:
             return b""
@@ -109,15 +112,15 @@ class JournalSource:
         if lines:
             self.problem, self._pause = None, _FIRST_PAUSE
         elif child.pipe.has_ended:
-            self._fail(child.last_words())
+            self._fail(child.exit_reason())
         elif self.problem and self._clock() - self._started > _STEADY:
-            self.problem, self._pause = None, _FIRST_PAUSE  # it lives, and there is nothing to print
+            self.problem, self._pause = None, _FIRST_PAUSE  # it runs and has printed nothing new
         return self._take(lines)
 
     def _take(self, lines: bytes) -> bytes:
         if _SUPPRESSED_ID.encode() in lines:
             return b"".join(self._take_one(line) for line in lines.splitlines(keepends=True))
-        if lines:  # a batch is handed out as a whole: only its last cursor matters
+        if lines:  # the whole batch is returned, so its last cursor is the position
             last = lines[lines.rstrip(b"\n").rfind(b"\n") + 1 :]
             self.position = _entry(last).get("__CURSOR", self.position)
         return lines
@@ -151,7 +154,7 @@ class JournalSource:
     def _fail(self, why: str) -> None:
         self.close()
         self.problem = f"journalctl: {why}"
-        if "cursor" in why:  # of another journal: the machine's ID changed, or its files were removed
+        if "cursor" in why:  # unknown cursor: the machine ID changed, or journal files were removed
             self.losses += 1
             self.position = None
         self._not_before = self._clock() + self._pause
@@ -159,40 +162,40 @@ class JournalSource:
 
 
 class _Child:
-    """journalctl and its output. Raises OSError if it cannot be started."""
+    """A journalctl process and its output. Raises OSError if it cannot be started."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        # Not a pipe: nobody empties it while journalctl runs.
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        # A file: a pipe that is not read while journalctl runs would block it.
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._words
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._stderr
             )
         except OSError:
-            self._words.close()
+            self._stderr.close()
             raise
         assert self._process.stdout is not None  # noqa: S101 - asked for above
         self.pipe = Pipe(self._process.stdout.fileno())
 
-    def last_words(self) -> str:
-        """Why it ended."""
+    def exit_reason(self) -> str:
+        """Wait for the process. Return its exit status and the end of its standard error."""
         status = self._process.wait(_DEADLINE)
-        self._words.seek(0)
-        words = self._words.read()[-500:].decode("utf-8", "replace").strip()
-        return f"ended with status {status}" + (f": {words}" if words else "")
+        self._stderr.seek(0)
+        message = self._stderr.read()[-500:].decode("utf-8", "replace").strip()
+        return f"ended with status {status}" + (f": {message}" if message else "")
 
     def close(self) -> None:
-        """End it."""
+        """Kill the process and close its output."""
         with contextlib.suppress(OSError):
             self._process.kill()
         self._process.wait()
         if self._process.stdout:
             self._process.stdout.close()
-        self._words.close()
+        self._stderr.close()
 
 
 def last_mail() -> float | None:
-    """When the newest entry of the mail facility was written (seconds since the epoch); None if there is none to see."""
+    """Return the time of the newest mail entry, in seconds since the epoch; None if there is none, or it is unreadable."""
     try:
         cursor = _newest(_MAIL)
     except (OSError, subprocess.SubprocessError):
@@ -201,20 +204,25 @@ def last_mail() -> float | None:
 
 
 def _newest(*matches: str) -> str | None:
-    """The cursor of the newest entry; None if there is none."""
+    """Return the cursor of the newest entry that matches; None if there is none.
+
+    Raises:
+        OSError: journalctl cannot be run or fails.
+        subprocess.TimeoutExpired: journalctl takes longer than 10 seconds.
+    """
     command = [*_COMMAND, "--lines=1", *matches]
     run = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_DEADLINE, check=False
     )
     if run.returncode:
-        words = run.stderr.decode("utf-8", "replace").strip()
-        raise OSError(f"ended with status {run.returncode}: {words}")
+        message = run.stderr.decode("utf-8", "replace").strip()
+        raise OSError(f"ended with status {run.returncode}: {message}")
     cursor = _entry(run.stdout.strip()).get("__CURSOR")
     return cursor if isinstance(cursor, str) else None
 
 
 def _entry(line: bytes) -> dict[str, Any]:
-    """A line as journalctl prints it; empty for what is none."""
+    """Return the entry in a line of journalctl; empty if the line is not a JSON object."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -223,7 +231,7 @@ def _entry(line: bytes) -> dict[str, Any]:
 
 
 def _moment(cursor: str | None) -> int:
-    """When its entry was written, in microseconds."""
+    """Return the time of a cursor's entry, in microseconds since the epoch; 0 if unknown."""
     match = _MOMENT.search(cursor or "")
     return int(match[1], 16) if match else 0
 
@@ -233,12 +241,14 @@ class JournalError(Exception):
 
 
 def read_journal(since: datetime | None = None) -> Iterator[bytes]:
-    """Read the mail entries from the first one on, for commands that look back, in pieces of any length.
+    """Yield the mail entries of the journal as JSON, oldest first, in pieces of any length.
 
-    Entries written before `since` are left out. Lines before a failure have been handed out by then.
+    Args:
+        since: earlier entries are left out; None reads all.
 
     Raises:
-        JournalError: journalctl is missing, fails, or may not read it.
+        JournalError: journalctl is missing, fails, or may not read the journal. Entries before the failure have been
+            yielded by then.
     """
     command = [*_HISTORY_COMMAND, *([f"--since=@{since.timestamp():.0f}"] if since else []), _MAIL]
     try:
@@ -246,7 +256,9 @@ def read_journal(since: datetime | None = None) -> Iterator[bytes]:
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except OSError as error:
-        raise JournalError(f"journalctl cannot be run ({error.strerror}); name log files instead") from error
+        raise JournalError(
+            f"journalctl cannot be run ({error.strerror}); name log files instead of the journal"
+        ) from error
     with running:
         assert running.stdout is not None  # noqa: S101 - asked for above
         assert running.stderr is not None  # noqa: S101
@@ -261,5 +273,5 @@ def read_journal(since: datetime | None = None) -> Iterator[bytes]:
         raise JournalError(f"journalctl ended with status {status}: {message}")
     if _NOT_ALLOWED in message:
         raise JournalError(
-            "this user sees a part of it alone; call this with sudo, or as a member of the group systemd-journal"
+            "this user sees only a part of it; run the command with sudo, or as a member of the group systemd-journal"
         )

@@ -1,17 +1,17 @@
-"""Bytes to lines: the only splitter of log text.
+"""Split log text into lines.
 
-Only LF ends a line: `str.splitlines()` also splits at characters that a remote server can send. Bytes that are not UTF-8
-are replaced, so that nothing a stranger sends can raise.
+Only LF ends a line: `str.splitlines()` also splits at other characters, which a remote server can send. Bytes that are
+not UTF-8 are replaced, so that no input raises an error.
 """
 
 
 def lines_of(data: bytes) -> list[str]:
-    """The whole lines of `data`, decoded, without their ends."""
+    """Return the lines of `data`, decoded, without their line ends."""
     return split_lines(data.decode("utf-8", "replace"))
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of `text`, without their ends; a trailing LF makes no empty line."""
+    """Return the lines of `text` without their line ends; a trailing LF does not add an empty line."""
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()

@@ -1,8 +1,7 @@
-"""The agent's reading: all sources in turn, in slices so short that scrapes and probes stay prompt.
+"""Read all sources in turn, in slices of about 5 ms, so that scrapes and probes are not delayed.
 
-Promise: lines and positions stay in step: what `positions` says is what has been fed. `behind` is true as long as counts
-may be older than what was shown before a crash; a scrape must not see them then. A gap, a suppressed line and an
-unreadable source are counted.
+Promise: `positions` matches the lines that have been fed. `behind` is true while counts may be lower than those shown
+before a crash; `/metrics` answers 503 meanwhile. Gaps, suppressed lines and unreadable sources are counted.
 """
 
 import asyncio
@@ -20,34 +19,38 @@ from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part
 from postward.agent.systemd import Watchdog
 
-_LOOK_AGAIN = 1.0  # seconds until a source is looked at without a wake-up
-_SLICE = 0.005  # seconds that reading and counting take at once; the rest of the agent waits for so long
-_LEAST, _MOST = 1 << 12, 1 << 17  # bytes of a slice
-# Turns of the loop after a slice: a request needs several, from its connection to its answer.
+_POLL_INTERVAL = 1.0  # seconds between two polls without a wake-up
+_SLICE = 0.005  # seconds of reading and counting at a time; the rest of the agent waits meanwhile
+_MIN_SIZE, _MAX_SIZE = 1 << 12, 1 << 17  # bytes of a slice
+# Iterations of the event loop after each slice: an HTTP request needs several.
 _TURNS = 8
-_BACKLOG = 2.0  # seconds without having seen the end; a reader that keeps up sees it several times a second
-# Seconds of work on a backlog after which more was read than before a crash since the last checkpoint, which is five
-# seconds old at most: what is shown from then on is no older than what was shown.
+_BACKLOG = 2.0  # seconds without reaching the end; a reader that keeps up reaches it several times a second
+# Seconds of reading after which the counts have passed those shown before a crash: the last checkpoint was at most five
+# seconds old then.
 _CAUGHT_UP_AFTER = 10.0
-# rsyslog's imuxsock and imjournal, in the log themselves where everything goes into one file.
+# A message of rsyslog's imuxsock and imjournal. It is in the mail log only if rsyslog's own messages go there.
 _DROPPED = re.compile(rb"\b(\d{1,9}) messages lost due to rate-limiting")
 
 _log = logging.getLogger("postward")
 
 
 def _nothing_to_save() -> None:
-    """Who reads for one probe keeps no counts."""
+    """Do nothing, where counts are not saved, as in `postward probe`."""
 
 
 class LogReader(Part):
-    """Reads sources and feeds what they hand out.
+    """Reads sources and feeds their lines to a function.
 
     Args:
-        sources: opened.
+        sources: the open sources.
         feed: takes whole lines.
-        tally: losses and read errors are counted here.
-        save: called when some were: no line would bring them back after a crash.
-        watcher: wakes the reader up when a log file changes.
+        tally: counts losses and read errors.
+        save: called after each loss and read error, which reading the lines again after a crash would not restore.
+        watcher: wakes the reader when a log file changes.
+        clock: monotonic seconds.
+
+    Attributes:
+        looked: set once every source has been polled, so that the positions are known.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class LogReader(Part):
         tally: Tally,
         save: Callable[[], None] = _nothing_to_save,
         watcher: Watcher | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sources = sources
         self._feed = feed
@@ -64,25 +68,26 @@ class LogReader(Part):
         self._save = save
         self._watcher = watcher
         self._watchdog = Watchdog()
-        self._limit = _MOST
-        self._worked = 0.0  # seconds of slices since the start
+        self._limit = _MAX_SIZE
+        self._worked = 0.0  # seconds of reading and counting since the start
         self._caught_up = False
         self._turn = 0
-        self._saw_end = time.monotonic()
+        self._clock = clock
+        self._saw_end = clock()
         self._problems: dict[str, str | None] = {}
         self._losses: dict[str, int] = {}
-        self.looked = asyncio.Event()  # at every source once: their positions are known
+        self.looked = asyncio.Event()
         for name in ("postward_log_losses_total", "postward_log_read_errors_total"):
             tally.add(name, (), 0)
 
     @property
     def names(self) -> str:
-        """For messages."""
+        """The names of the sources, separated by commas, for messages."""
         return ", ".join(source.name for source in self.sources)
 
     @property
     def behind(self) -> bool:
-        """True as long as counts may be older than what was shown before."""
+        """True while counts may be lower than those shown before a crash."""
         if not self._caught_up:
             self._caught_up = self._worked > _CAUGHT_UP_AFTER or not any(
                 source.behind for source in self.sources
@@ -91,24 +96,27 @@ class LogReader(Part):
 
     @property
     def has_backlog(self) -> bool:
-        """True as long as there always was more to read. Bytes that wait are none if they are a line without an end."""
-        return time.monotonic() - self._saw_end > _BACKLOG
+        """True if no poll reached the end of all sources for two seconds.
+
+        An incomplete last line is not a backlog.
+        """
+        return self._clock() - self._saw_end > _BACKLOG
 
     @property
     def problem(self) -> str | None:
-        """What keeps a source from being read."""
+        """The reason why a source cannot be read; None if all can."""
         return next((source.problem for source in self.sources if source.problem), None)
 
     def unread(self) -> int:
-        """Bytes that are known to wait."""
+        """Return the number of bytes known to be unread."""
         return sum(source.unread() for source in self.sources)
 
     def positions(self) -> dict[str, Any]:
-        """Source → position."""
+        """Return the position of each source, by its name."""
         return {source.name: source.position for source in self.sources}
 
     def sync(self) -> Callable[[], None]:
-        """What makes the lines before the positions survive a power cut; call it before saving these."""
+        """Return a function that flushes the lines before the positions to disk; call it before saving the positions."""
         syncs = [source.sync() for source in self.sources]
 
         def keep() -> None:
@@ -118,7 +126,7 @@ class LogReader(Part):
         return keep
 
     def close(self) -> None:
-        """Let the sources go."""
+        """Close the sources."""
         for source in self.sources:
             source.close()
 
@@ -137,37 +145,37 @@ class LogReader(Part):
                     await asyncio.sleep(0)
                 continue
             descriptors = [descriptor for source in self.sources for descriptor in source.descriptors()]
-            await wake_up(wake, _LOOK_AGAIN, descriptors)
+            await wake_up(wake, _POLL_INTERVAL, descriptors)
 
     def read_slice(self) -> bool:
-        """Read from the next source that has something. False if none has."""
+        """Read from the next source with unread lines. Return False if none of them has any."""
         for _ in self.sources:
             source = self.sources[self._turn % len(self.sources)]
             self._turn += 1
             started = time.perf_counter()
             lines = source.read(self._limit)
-            self._note(source)
+            self._count_faults(source)
             if lines:
-                self._note_dropped(lines)
+                self._count_dropped(lines)
                 self._feed(lines)
                 self._measure(time.perf_counter() - started, len(lines))
                 return True
-        self._saw_end = time.monotonic()
+        self._saw_end = self._clock()
         return False
 
     def _measure(self, seconds: float, size: int) -> None:
-        """Keep to the slice: what comes is read as fast as what went."""
+        """Set the size of the next slice by the speed of this one."""
         self._worked += seconds
-        self._limit = min(max(int(size * _SLICE / max(seconds, 1e-6)), _LEAST), 2 * self._limit, _MOST)
+        self._limit = min(max(int(size * _SLICE / max(seconds, 1e-6)), _MIN_SIZE), 2 * self._limit, _MAX_SIZE)
 
-    def _note(self, source: Source) -> None:
-        """What became of the source with this look."""
+    def _count_faults(self, source: Source) -> None:
+        """Count and log a source's new losses, and the beginning and end of its problems."""
         name = source.name
         if lost := source.losses - self._losses.get(name, 0):
             self._losses[name] = source.losses
             self._tally.add("postward_log_losses_total", (), lost)
             self._save()
-            _log.error("log: %s: %d gaps, or lines that were suppressed", name, lost)
+            _log.error("log: %s: gaps and suppressed lines: %d", name, lost)
         if source.problem == self._problems.get(name):
             return
         self._problems[name] = source.problem
@@ -178,7 +186,7 @@ class LogReader(Part):
         else:
             _log.info("log: %s can be read again", name)
 
-    def _note_dropped(self, lines: bytes) -> None:
+    def _count_dropped(self, lines: bytes) -> None:
         if b" messages lost due to rate-limiting" in lines:
             lost = sum(int(number) for number in _DROPPED.findall(lines))
             self._tally.add("postward_log_losses_total", (), lost)
@@ -188,7 +196,7 @@ class LogReader(Part):
         return lambda name: any(source.concerns(name) for source in sources)
 
     def gauges(self) -> Gauges:
-        """What is true at this moment."""
+        """Return the bytes that are unread, whether all sources can be read, and the free space of their disks."""
         gauges: dict[str, Mapping[tuple[str, ...], float]] = {
             "postward_log_unread_bytes": {(): float(self.unread())},
             "postward_log_readable": {(): float(self.problem is None)},
@@ -199,7 +207,7 @@ class LogReader(Part):
 
 
 def _free_bytes(folder: Path) -> float | None:
-    """What the log's file system has left for those who are not root."""
+    """Return the free bytes of a file system for users other than root; None if unknown."""
     try:
         status = os.statvfs(folder)
     except OSError:

@@ -1,12 +1,14 @@
-"""Looking through a log's folder: which of its files hold lines that nobody has read yet, and from where on.
+"""Survey a log's folder: find the files that hold unread lines, and the offset of the first unread line in each.
 
-Files are recognised: as one that is open, as one that a mark stands for (its head is the same, under whatever
-name, packed or not), or as a copy of either. Of the others those are news that come after the newest file
-recognised; older ones are from before our time. If nothing is recognised everything is news.
+A mark is the saved position in a file and identifies the file by its first bytes, whatever its name and compression. A
+file is recognised if it is open, if it has a mark, or if it is a copy of such a file. Files after the newest recognised
+file are new and are read. Older ones were there before the first start and are not read. If no file is recognised, all
+are new.
 
-Promise: no file is read twice, under two names or in two forms, and the log itself is always among those read.
-How it fails: OSError if the folder or the log cannot be read; nothing stays open then. A rotated file that may not be
-read is passed over and counted.
+Promise: no file is read twice, neither under two names nor in two forms. The log itself is always read.
+
+How it fails: OSError if the folder or the log cannot be read; all files that the survey opened are closed then. A
+rotated file that may not be read is skipped and counted.
 """
 
 import errno
@@ -17,22 +19,22 @@ from pathlib import Path
 from postward.agent.logs.rotation import Entry, rotated_files
 from postward.agent.logs.segment import FilePosition, Segment
 
-_LOOKS = 5
-MOST_REMEMBERED = 16  # rotated files; the newest of them is what matters, the others are for when it vanishes
-_ALL = 1 << 62  # the end of a file whose size is not known
+_MAX_ATTEMPTS = 5
+MOST_REMEMBERED = 16  # marks of rotated files; older ones are needed only if the newest file vanishes
+_ALL = 1 << 62  # offset that stands for the end of a compressed file, whose unpacked size is unknown
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a survey found.
+    """The result of a survey.
 
     Attributes:
-        segments: all that is to be read, oldest first: what is open already, and `found`.
-        found: what was opened now.
-        replaced: open files that are read on in one of `found`.
-        log: device and inode of the log; None if there is none.
-        missing: how many files that were not read to their end are gone.
-        unreadable: rotated files that hold unread lines, and may not be read.
+        segments: all files to read, oldest first: those open before, and `found`.
+        found: the files that the survey opened.
+        replaced: files open before whose lines continue in one of `found`.
+        log: device and inode of the log; None if it does not exist.
+        missing: number of files that are gone and were not read to their end.
+        unreadable: device and inode of each new rotated file that may not be read.
     """
 
     segments: Sequence[Segment]
@@ -44,59 +46,59 @@ class Finding:
 
 
 class _MovedError(OSError):
-    """A file is no longer what it was in the list."""
+    """The folder changed during the survey."""
 
 
 def survey(log: Path, opened: Sequence[Segment], marks: Sequence[FilePosition]) -> Finding:
-    """Find what there is to read.
+    """Find the files to read.
 
     Args:
-        log: the file's name.
-        opened: what is open already, oldest first.
-        marks: everything else that is known.
+        log: the path of the log.
+        opened: the files that are open, oldest first.
+        marks: the positions in files that are not open.
 
     Raises:
         OSError: the folder or the log cannot be read.
     """
-    looks = 0
+    attempts = 0
     while True:
-        looks += 1
+        attempts += 1
         attempt = _Survey(log, opened, marks)
         try:
             return attempt.run()
         except BaseException as error:
             attempt.close()
-            if looks == _LOOKS or not isinstance(error, _MovedError):
+            if attempts == _MAX_ATTEMPTS or not isinstance(error, _MovedError):
                 raise
 
 
 def first_look(log: Path) -> list[FilePosition]:
-    """Marks at the end of all that is there: it is history for whoever has not read this log before.
+    """Return marks at the end of all existing files, so that the first start reads only lines written later.
 
     Raises:
-        OSError: there is a log, and not even its size can be learned.
+        OSError: the log exists, but its size cannot be read.
     """
     marks = []
     for entry in rotated_files(log)[-MOST_REMEMBERED:]:
         try:
             segment = _open(entry)
         except PermissionError:
-            # Lines that are written until it becomes readable are news.
+            # Lines written before it becomes readable are to be read.
             marks.append(
                 FilePosition(*entry.identity, 0, "", entry.path.stat().st_size, done=entry.path != log)
             )
             continue
-        marks.append(_history(segment, is_log=entry.path == log))
+        marks.append(_mark_at_end(segment, is_log=entry.path == log))
         segment.close()
     return marks
 
 
-def _history(segment: Segment, *, is_log: bool) -> FilePosition:
+def _mark_at_end(segment: Segment, *, is_log: bool) -> FilePosition:
     if segment.compressed:
         segment.go_to(len(segment.first_bytes()))
         return replace(segment.mark(done=True), offset=_ALL)
     if is_log:
-        segment.go_back_to_line(segment.size())  # one that is being written is news when it ends
+        segment.go_back_to_line(segment.size())  # an incomplete last line is read once it is complete
     else:
         segment.go_to(segment.size())
     return segment.mark(done=not is_log)
@@ -118,7 +120,7 @@ class _Survey:
         self._log = log
         self._opened = opened
         self._entries = rotated_files(log)
-        # Of a file without offset nothing has been read: it is found as news.
+        # A file with offset 0 has not been read: it is found as a new file.
         self._wanted = [mark for mark in marks if mark.offset and not mark.done]
         self._done = [mark for mark in marks if mark.offset and mark.done]
         self._found: dict[Entry, Segment] = {}
@@ -127,7 +129,7 @@ class _Survey:
         self._replaced: list[Segment] = []
         self._unreadable: set[tuple[int, int]] = set()
         self._logs = {mark.identity for mark in marks if not mark.done and not mark.copied}
-        self._places: dict[Segment, int] = {}  # of those open already
+        self._places: dict[Segment, int] = {}  # of the files open before
 
     def close(self) -> None:
         for segment in self._tried:
@@ -137,7 +139,7 @@ class _Survey:
         self._find_unmoved()
         recognised = False
         for place, entry in reversed(list(enumerate(self._entries))):
-            recognised |= self._look_at(place, entry, is_news=not recognised)
+            recognised |= self._examine(place, entry, is_new=not recognised)
             if (
                 recognised
                 and not self._wanted
@@ -146,7 +148,7 @@ class _Survey:
                 break
         self._find_grown()
         self._check_list()
-        self._tell_copies()
+        self._mark_copies()
         return Finding(
             self._in_order(),
             list(self._found.values()),
@@ -157,12 +159,12 @@ class _Survey:
         )
 
     def _check_list(self) -> None:
-        """What seems to be missing can be in a copy that was made after the list was."""
+        """Raise `_MovedError` if the list changed: lines that seem missing can be in a copy made since."""
         if [entry.key for entry in rotated_files(self._log)] != [entry.key for entry in self._entries]:
             raise _MovedError(errno.EAGAIN, "is being rotated", str(self._log))
 
-    def _tell_copies(self) -> None:
-        """A file that is older than one we knew as the log, and was never seen itself, is a copy of that one."""
+    def _mark_copies(self) -> None:
+        """Mark as copies the new files that come before a file known as the log."""
         logs = [place for one, place in self._places.items() if not one.copied]
         logs += [place for place, entry in enumerate(self._entries) if entry.identity in self._logs]
         for place, entry in enumerate(self._entries):
@@ -177,12 +179,13 @@ class _Survey:
         }
         place = -1
         for number, segment in enumerate(self._opened):
-            place = self._places.get(segment, place)  # one without a name stays behind the one it was behind
+            # A deleted file keeps its place after the file before it.
+            place = self._places.get(segment, place)
             order[segment] = (place, number)
         return sorted((one for one in order if one not in self._replaced), key=order.__getitem__)
 
     def _find_unmoved(self) -> None:
-        """Files with the inode of their mark come before copies, which can have any place in the list."""
+        """Find files by the inode of their mark first: copies have the same first bytes and can have any place in the list."""
         for entry in self._entries:
             marks = [mark for mark in self._wanted if mark.identity == entry.identity]
             segment = self._open(entry) if marks else None
@@ -190,7 +193,7 @@ class _Survey:
                 segment.close()
 
     def _find_grown(self) -> None:
-        """Files that were let go, and then written to after all."""
+        """Find files that were closed as finished and have grown since."""
         done = {mark.identity: mark for mark in self._done}
         busy = {segment.identity for segment in (*self._opened, *self._found.values())}
         for entry in self._entries:
@@ -204,8 +207,8 @@ class _Survey:
             elif segment is not None:
                 segment.close()
 
-    def _look_at(self, place: int, entry: Entry, *, is_news: bool) -> bool:
-        """Take the file if it is to be read. True if it was recognised, so that older ones are no news."""
+    def _examine(self, place: int, entry: Entry, *, is_new: bool) -> bool:
+        """Open the file if it is to be read. Return True if it was recognised, so that older files are not new."""
         if entry in self._found:
             return True
         for one in self._opened:
@@ -214,21 +217,21 @@ class _Survey:
                 return one.offset > 0
         segment = self._open(entry)
         if segment is None:
-            if is_news:
+            if is_new:
                 self._unreadable.add(entry.identity)
             return False
         if self._go_on(entry, segment, self._wanted):
             return True
         if entry.path == self._log:
             return self._take_log(entry, segment)
-        return self._take_rotated(place, entry, segment, is_news=is_news)
+        return self._take_rotated(place, entry, segment, is_new=is_new)
 
-    def _take_rotated(self, place: int, entry: Entry, segment: Segment, *, is_news: bool) -> bool:
+    def _take_rotated(self, place: int, entry: Entry, segment: Segment, *, is_new: bool) -> bool:
         for one in self._opened:
-            if segment.starts_like(one):  # what became of one that has no name any more
+            if segment.starts_like(one):  # a copy or the compressed form of an open file
                 self._places.setdefault(one, place)
         recognised = self._is_old(segment)
-        if not recognised and (self._is_unread(segment) or (is_news and not self._is_copy(segment))):
+        if not recognised and (self._is_unread(segment) or (is_new and not self._is_copy(segment))):
             self._found[entry] = segment
         if entry not in self._found:
             segment.close()
@@ -254,7 +257,7 @@ class _Survey:
         return True
 
     def _take_log(self, entry: Entry, segment: Segment) -> bool:
-        """The log is read in any case, and from its beginning unless it was moved here from somewhere else."""
+        """Read the log from its beginning, unless it is the copy of a deleted open file, moved from another disk."""
         self._found[entry] = segment
         for one in self._opened:
             if one.has_no_name() and segment.starts_like(one) and segment.size() >= one.offset:
@@ -269,7 +272,10 @@ class _Survey:
         return any(segment.is_continued_by(mark) for mark in self._done)
 
     def _is_unread(self, segment: Segment) -> bool:
-        """Known as the log of then, though nothing was read of what it holds now. Its inode can have become a copy's."""
+        """Return True if the file was known as the log and its present content has not been read.
+
+        A copy can have the inode of a former log, so a file that starts like a known one is excluded.
+        """
         known = [*self._opened, *self._found.values()]
         return (
             segment.identity in self._logs
@@ -278,7 +284,10 @@ class _Survey:
         )
 
     def _is_copy(self, segment: Segment) -> bool:
-        """Also one that has only begun: its log is emptied later, if at all, and then there is another look."""
+        """Return True if the file is a copy of a known file, or the beginning of one.
+
+        An incomplete copy is not read: when its log is truncated, there is another survey.
+        """
         begun = segment.first_bytes()
         known = [*self._opened, *self._found.values()]
         log = [one for one in known if one.identity == self._log_identity]

@@ -1,10 +1,10 @@
-"""The files that a log has become by rotation, oldest first, the log itself last.
+"""List a log and its rotated files, oldest first, the log itself last.
 
-Promise: the list is one that the folder had at one moment, not one seen while files were being renamed. The
-order is read from the names: numbers count down, dates count up; names of both kinds together are ordered by
-their last change, and beside them `.old` is the oldest. A compressed file whose plain one is still there is left out: it is being written.
+Promise: the folder had exactly these files at one moment, also if files are renamed meanwhile. The order follows from
+the names: the highest number or the earliest date is the oldest. If a folder has both, the last change decides. `.old`
+comes before all others. A compressed file beside its plain file is left out, since it is still being written.
 
-How it fails: OSError if the folder cannot be searched, or never holds still.
+How it fails: OSError if the folder cannot be searched, or changes with each of 20 listings.
 """
 
 import errno
@@ -18,11 +18,18 @@ from postward.agent.logs.codecs import BY_SUFFIX
 
 _ROTATED = re.compile(r"(?:[.-]([0-9][0-9T.:_-]*?)|\.old)" + f"(?:{'|'.join(map(re.escape, BY_SUFFIX))})?")
 _OLD = "old"
-_LOOKS = 20  # a rotation renames a handful of files within a millisecond
+_MAX_LISTINGS = 20  # a rotation renames a few files within a millisecond
 
 
 class Entry(NamedTuple):
-    """A file of the list."""
+    """A file of the list.
+
+    Attributes:
+        path: its name.
+        device, inode: its identity.
+        changed: its last change, in nanoseconds since the epoch.
+        size: its size on disk, in bytes.
+    """
 
     path: Path
     device: int
@@ -32,12 +39,12 @@ class Entry(NamedTuple):
 
     @property
     def key(self) -> tuple[Path, int, int]:
-        """Which file it is, under which name."""
+        """Name, device and inode."""
         return self.path, self.device, self.inode
 
     @property
     def is_packed(self) -> bool:
-        """True for a compressed file, whose size says nothing."""
+        """True for a compressed file, whose size is not that of its lines."""
         return self.path.suffix in BY_SUFFIX
 
     @property
@@ -47,11 +54,15 @@ class Entry(NamedTuple):
 
 
 def rotated_files(log: Path) -> list[Entry]:
-    """The log's files; none if there is no such folder."""
+    """Return the log and its rotated files, oldest first; an empty list if the folder does not exist.
+
+    Raises:
+        OSError: the folder cannot be searched, or changes without end.
+    """
     before: dict[Path, tuple[int, int]] | None = None
-    for _ in range(_LOOKS):
-        entries = _look(log)
-        # readdir can miss a file that is renamed meanwhile; that it misses the same one twice would take two renames.
+    for _ in range(_MAX_LISTINGS):
+        entries = list_files(log)
+        # readdir can miss a file that is being renamed. Two equal listings miss one only if it is renamed twice.
         now = {entry.path: entry.identity for entry in entries}
         if now == before:
             return _ordered(log, _without_unfinished(entries))
@@ -59,7 +70,12 @@ def rotated_files(log: Path) -> list[Entry]:
     raise BlockingIOError(errno.EAGAIN, "is being rotated without end", str(log))
 
 
-def _look(log: Path) -> list[Entry]:
+def list_files(log: Path) -> list[Entry]:
+    """Return the log and its rotated files by one listing of the folder, which can miss a file that is being renamed.
+
+    Raises:
+        OSError: the log exists but cannot be examined.
+    """
     entries = []
     for path in _names(log):
         try:
@@ -81,12 +97,12 @@ def _names(log: Path) -> list[Path]:
     except FileNotFoundError:
         return []
     except PermissionError:
-        return [log]  # a folder that may be searched, not listed
+        return [log]  # the folder may be searched but not listed
     return sorted(path for path in paths if path == log or _rotation(log, path) is not None)
 
 
 def _rotation(log: Path, path: Path) -> str | None:
-    """What rotation appended to the name, without the dot; None if it is another file."""
+    """Return the number or date that rotation appended to the name, or "old"; None if it is not a rotated file."""
     if not path.name.startswith(log.name):
         return None
     match = _ROTATED.fullmatch(path.name, len(log.name))
@@ -107,9 +123,8 @@ def _ordered(log: Path, entries: list[Entry]) -> list[Entry]:
         *sorted(numbered, key=_order(numbered)),
         *(entry for entry in entries if entry.path == log),
     ]
-    newest = {
-        entry.identity: entry for entry in ordered
-    }  # a link to another of the files is no file of its own
+    # Of several links to one file, the newest counts.
+    newest = {entry.identity: entry for entry in ordered}
     return [entry for entry in ordered if newest[entry.identity] is entry]
 
 

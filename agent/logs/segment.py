@@ -1,11 +1,12 @@
-"""One log file as a sequence of bytes that only grows: the file in use, a rotated one, or a compressed one.
+"""One log file: the log, a rotated file or a compressed file.
 
-A file is known by its first bytes, not by its name: rotation renames it, copytruncate empties it and leaves a
-copy, gzip gives it another inode, and an inode is used again for another file.
+A file is identified by its first bytes, not by its name or inode. Rotation renames it, copytruncate truncates it and
+leaves a copy, gzip writes another inode, and the file system reuses inodes.
 
-Promise: only whole lines are handed out, and none that was read while the file was being rewritten. How it
-fails: `OSError` for a file that cannot be opened or is no regular file, `DamagedError` (one too) for a
-compressed one that is cut short or broken, after all that can be unpacked of it has been handed out.
+Promise: only whole lines are returned, and no line that was read while the file was truncated and rewritten.
+
+How it fails: `OSError` for a file that cannot be opened or is not a regular file. `DamagedError`, an `OSError`, for a
+compressed file that is truncated or damaged, after the lines before the damage have been returned.
 """
 
 import errno
@@ -19,26 +20,26 @@ from typing import Any
 
 from postward.agent.logs import codecs
 
-HEAD = 1024  # bytes that identify a file: a first log line with its stamp and process ID is seldom longer
-LONGEST_LINE = 1 << 20  # bytes; what has no line end by then is handed out in pieces
-_WINDOW = 1 << 16  # bytes read at once when looking back for a line end
+HEAD = 1024  # bytes that identify a file: the first line, with its timestamp and process ID, is rarely longer
+LONGEST_LINE = 1 << 20  # bytes; a longer line is returned in pieces
+_WINDOW = 1 << 16  # bytes of one read when searching backwards for a line end
 
 
 class DamagedError(OSError):
-    """A compressed file is cut short or broken."""
+    """A compressed file is truncated or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilePosition:
-    """A position in a file, as a checkpoint keeps it.
+    """The position in a file, as the checkpoint saves it.
 
     Attributes:
-        device, inode: where the file was.
-        head_length, head: how many of its first bytes were hashed, and their SHA-256.
-        line_length, line: the same of its first line alone: a copy can be shorter than what was read.
-        offset: bytes before it are done.
-        done: nothing more is expected from this file; the mark only says that it is an old acquaintance.
-        copied: it is a copy of a log that was then emptied, so that its last line goes on in the log.
+        device, inode: the file's identity when it was read.
+        head_length, head: number of its first bytes that were hashed, and their SHA-256.
+        line_length, line: the same for its first line alone, since a copy can be shorter than the part that was read.
+        offset: number of bytes that have been read.
+        done: the file has been read to its end and closed; the mark only identifies it.
+        copied: the file is a copytruncate copy, so that its incomplete last line continues in the log.
     """
 
     device: int
@@ -58,22 +59,27 @@ class FilePosition:
 
     @property
     def is_fragment(self) -> bool:
-        """True if the file holds but the beginning of a line: a stamp, for one, with which every log can begin."""
+        """True if only the beginning of a line was read, such as a timestamp, which other files can begin with too."""
         return not self.line_length and self.head_length < HEAD
 
     def as_json(self) -> dict[str, Any]:
-        """For the checkpoint; `FilePosition(**data)` is the way back."""
+        """Return the position as JSON; `FilePosition(**data)` restores it."""
         return asdict(self)
 
 
 class Segment:
-    """An open file and how far it has been read.
+    """An open file and the offset up to which it has been read.
 
     Args:
-        path: the file; a compressed one is read as what it was.
+        path: the file; a compressed file is unpacked while it is read.
 
     Raises:
-        OSError: it cannot be opened or read, or is no regular file.
+        OSError: the file cannot be opened or read, or is not a regular file.
+
+    Attributes:
+        offset: number of bytes that have been read, of a compressed file after unpacking.
+        copied: the file is a copytruncate copy; its incomplete last line continues in the log.
+        damaged: the compressed data ended in an error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,36 +101,44 @@ class Segment:
         return self.device, self.inode
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         self._stream = None
         self._file.close()
 
     def fileno(self) -> int:
-        """Its descriptor."""
+        """Return the file descriptor."""
         return self._file.fileno()
 
     def size(self) -> int:
-        """Bytes that it holds now; of a compressed file, which is complete, unknown and taken as all read."""
+        """Return the size in bytes; for a compressed file, whose unpacked size is unknown, the offset."""
         return self.offset if self.compressed else os.fstat(self._file.fileno()).st_size
 
     def has_no_name(self) -> bool:
-        """True if it was deleted, or compressed into another file: only this descriptor holds it."""
+        """Return True if the file was deleted, as compression does too, and exists only while it is open."""
         return os.fstat(self._file.fileno()).st_nlink == 0
 
-    # What file is this?
+    def is_at(self, path: Path) -> bool:
+        """Return True if the path leads to this file."""
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self.identity
+
+    # Identity
 
     def mark(self, *, done: bool = False) -> FilePosition:
-        """Its position."""
+        """Return the position, with the hashes that identify the file."""
         head, line = self._head, self._head[: self._head.find(b"\n") + 1]
         return FilePosition(
             *self.identity, len(head), _digest(head), self.offset, len(line), _digest(line), done, self.copied
         )
 
     def is_continued_by(self, mark: FilePosition) -> bool:
-        """True if this is the file of that mark, under whatever name."""
+        """Return True if the mark belongs to this file or to a copy of it."""
         if mark.head_length == 0:
             return self.identity == mark.identity
-        if mark.is_fragment:  # the whole of it must be the same
+        if mark.is_fragment:  # the whole file must be equal
             is_it = self.compressed or self.identity == mark.identity
             return is_it and _digest(self.first_bytes()) == mark.head
         head = self.first_bytes(mark.head_length)
@@ -133,101 +147,106 @@ class Segment:
         return 0 < mark.line_length <= len(head) and _digest(head[: mark.line_length]) == mark.line
 
     def starts_like(self, other: "Segment") -> bool:
-        """True if the two begin with the same bytes, at least a line of them: one is a copy of the other."""
+        """Return True if one file is a copy of the other: both begin with the same bytes, at least one line."""
         mine, theirs = self.first_bytes(), other.first_bytes()
         shorter = min(len(mine), len(theirs))
         return mine[:shorter] == theirs[:shorter] and (b"\n" in mine[:shorter] or mine == theirs != b"")
 
     def first_bytes(self, length: int = HEAD) -> bytes:
-        """What identifies the file; of a damaged one, what can be unpacked."""
+        """Return the first bytes, which identify the file; of a damaged file, those before the damage."""
         if self.compressed and self.offset:
-            return self._head[:length]  # it does not change, and going back means to unpack it all again
-        head = self._read_at(0, length)
-        self._stream = None  # many files may be looked at, few are read: no unpacker is kept
+            return self._head[:length]  # the file does not change, and seeking back would unpack it again
+        head = self.read_at(0, length)
+        self._stream = None  # many files are examined and few are read, so no unpacker stays open
         return head
 
-    # Where to read
+    # Offset
 
     def go_to(self, offset: int) -> None:
-        """Go on from there."""
+        """Set the offset of the next read."""
         self.offset = 0
         self._head = self.first_bytes(min(HEAD, offset)) if offset else b""
         self.offset = offset
 
     def go_back_to_line(self, before: int) -> None:
-        """Go on from the beginning of the line that this offset lies in."""
+        """Set the offset to the beginning of the line that contains the byte at `before`."""
         self.go_to(self._last_line(min(before, self.size())))
 
     def continue_from(self, mark: FilePosition) -> None:
-        """Go on where a mark of this file says."""
+        """Set the offset to that of a mark of this file."""
         self.copied = mark.copied
         if mark.head_length:
             self.go_to(mark.offset)
         else:
-            self.go_back_to_line(mark.offset)  # it could only be counted in bytes then, not looked into
+            self.go_back_to_line(mark.offset)  # the file was unreadable then: only its size is known
 
     def _last_line(self, before: int) -> int:
-        """Where the line begins that `before` lies in."""
+        """Return the offset at which the line that contains `before` begins."""
         end = before
         while end > 0:
             start = max(0, end - _WINDOW)
-            if found := self._read_at(start, end - start).rfind(b"\n") + 1:
+            if found := self.read_at(start, end - start).rfind(b"\n") + 1:
                 return start + found
             end = start
         return 0
 
     def remember_beginning(self) -> bool:
-        """Of a file of which nothing was read yet: from now on `was_rewritten` holds for it. True if there is a line."""
+        """Remember the first bytes of an unread file, so that `was_rewritten` works for it.
+
+        Return True if they contain a line end or a full kilobyte.
+        """
         self._head = self.first_bytes()
         return b"\n" in self._head or len(self._head) == HEAD
 
     def has_known_beginning(self) -> bool:
-        """True if something of it was read or remembered."""
+        """Return True if the first bytes are known, by reading or by `remember_beginning`."""
         return bool(self._head)
 
     def was_rewritten(self) -> bool:
-        """True if the file begins otherwise than when it was read: truncated, perhaps grown again since."""
+        """Return True if the first bytes have changed since they were read: the file was truncated, and may have grown again."""
         if self.compressed or not self._head:
             return False
-        now = self._read_at(0, len(self._head))
+        now = self.read_at(0, len(self._head))
         return now != self._head and not (b"\n" in now and self._head.startswith(now))
 
     def was_cut(self) -> bool:
-        """True if it lost its end and kept its beginning, as after a power cut: what is left has been read."""
+        """Return True if the file is shorter than the offset and begins as before, as after a power cut."""
         return self.size() < self.offset and not self.was_rewritten()
 
     # Reading
 
     def read_lines(self, limit: int, *, finished: bool = False) -> bytes:
-        """The next whole lines, at most about `limit` bytes; empty if there are none yet.
+        """Return the next whole lines, at most about `limit` bytes; empty if there are none yet.
 
         Args:
-            limit: how much to read at once, in bytes.
-            finished: nobody writes to the file any more, so that a last line without an end is a line too.
+            limit: bytes of one read; a longer line is returned whole.
+            finished: the file is not written to any more, so an incomplete last line is returned too.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
+            DamagedError: no more lines can be unpacked.
         """
         data = self._skip_holes(limit)
         end = _end_of_lines(data)
         if not end and len(data) == limit:  # one line longer than the limit
-            data = self._read_at(self.offset, LONGEST_LINE)
+            data = self.read_at(self.offset, LONGEST_LINE)
             end = data.find(b"\n") + 1 or (LONGEST_LINE if len(data) == LONGEST_LINE else 0)
         if not end and self._broken:
-            raise DamagedError(errno.EIO, f"is cut short or damaged ({self._broken})", str(self.path))
+            raise DamagedError(errno.EIO, f"is truncated or damaged ({self._broken})", str(self.path))
         if not end and finished:
             end = len(data)
-        # Truncation after the read leaves the head as it was, truncation before it does not.
+        # The data are discarded if the file was truncated and rewritten before the read: its first bytes have changed.
         if not end or self.was_rewritten():
             return b""
         self._advance(data[:end])
         return data[:end]
 
     def _skip_holes(self, limit: int) -> bytes:
-        """The next bytes. NULs at the beginning of a line are none: the writer of a truncated file went on at its
-        old place, or a power cut took what stood there.
+        """Return the next bytes, without NULs at the beginning of a line.
+
+        NULs appear if the writer of a truncated file goes on at its old offset, or after a power cut.
         """
-        while (data := self._read_at(self.offset, limit)).startswith(b"\0"):
+        while (data := self.read_at(self.offset, limit)).startswith(b"\0"):
             rest = data.lstrip(b"\0")
             if self.was_rewritten():
                 return b""
@@ -235,12 +254,13 @@ class Segment:
         return data
 
     def _advance(self, data: bytes) -> None:
-        # From the bytes that were handed out, not from the file: that can be another one by now.
+        # From the bytes returned: the file can have been rewritten since.
         if self.offset < HEAD:
             self._head = (self._head[: self.offset] + data)[:HEAD]
         self.offset += len(data)
 
-    def _read_at(self, offset: int, size: int) -> bytes:
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes at an offset, unpacked; fewer at the end of the file or before damage."""
         if not self.compressed:
             return os.pread(self._file.fileno(), size, offset)
         parts: list[bytes] = []
@@ -261,16 +281,16 @@ class Segment:
 
 
 def _open(path: Path) -> io.FileIO:
-    # Without O_NONBLOCK a FIFO of this name would hold up the whole agent.
+    # Without O_NONBLOCK, opening a FIFO of this name would block the agent.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is no regular file", str(path))
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
     return io.FileIO(descriptor, "rb")
 
 
 def _end_of_lines(data: bytes) -> int:
-    """Where the last whole line ends; lines end before a hole."""
+    """Return the end of the last whole line before the first hole of NULs."""
     hole = data.find(b"\n\0")
     return hole + 1 if hole >= 0 else data.rfind(b"\n") + 1
 

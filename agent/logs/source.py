@@ -1,7 +1,7 @@
-"""What a source of log lines is to the agent, whether a file, the journal or standard input.
+"""The interface of a source of log lines: a file, the journal or standard input.
 
-Promise: a position and the lines handed out so far belong together. A source that is opened again with its position
-hands out the line after the last one, as far as somebody still has it; what nobody has any more is counted in `losses`.
+Promise: the position matches the lines returned so far. A source that is opened at a saved position goes on with the
+next line. If that line no longer exists, the gap is counted in `losses`.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 
 class Source(Protocol):
-    """Where log lines come from. Nothing here waits and nothing here raises: faults are a state.
+    """A source of log lines. No method blocks or raises an error; faults are reported in `problem`.
 
     Attributes:
-        name: as log.source of the settings has it; the checkpoint keeps the position under it.
-        folder: its changes are a hint that there is more to read; None if `descriptors` are.
-        problem: why nothing can be read now; None if all is well.
-        losses: gaps, and lines known to be suppressed, since the source was opened.
+        name: as in log.source; the key of the position in the checkpoint.
+        folder: the folder whose changes are a hint that there is more to read; None if `descriptors` give the hint.
+        problem: the reason why the source cannot be read now; None if it can.
+        losses: number of gaps and suppressed lines since the source was opened.
     """
 
     problem: str | None
@@ -30,30 +30,36 @@ class Source(Protocol):
 
     @property
     def behind(self) -> bool:
-        """True until all that was there when it was opened has been handed out, or could not be for a while."""
+        """True until the lines that existed when the source was opened have been returned.
+
+        If the source cannot be read for about ten seconds, it becomes False too.
+        """
 
     @property
     def position(self) -> Any:
-        """What may go into JSON: all lines before it have been handed out, none after it. None: nothing was seen yet."""
+        """The place after the last line returned, as a value for JSON; None if the source has not been read yet."""
 
     def read(self, limit: int = ...) -> bytes:
-        """The next whole lines, about so many bytes, or nothing for now."""
+        """Return the next whole lines, about `limit` bytes, or nothing if there are none yet."""
 
     def unread(self) -> int:
-        """Bytes that are known to wait."""
+        """Return the number of bytes known to be unread."""
 
     def sync(self) -> Callable[[], None]:
-        """What makes the lines before the position survive a power cut: call it, in any thread, before saving that."""
+        """Return a function that flushes the lines before the position to disk.
+
+        Call it, in any thread, before saving the position.
+        """
 
     def descriptors(self) -> Sequence[int]:
-        """What becomes readable when there is more; others after each look."""
+        """Return the file descriptors that become readable when there is more; they can change with each read."""
 
     def concerns(self, name: str) -> bool:
-        """True if a change of this file in `folder` may mean more to read."""
+        """Return True if a change of this file in `folder` may mean that there is more to read."""
 
     def close(self) -> None:
-        """Let everything go."""
+        """Close all files and processes."""
 
 
 def nothing_to_sync() -> None:
-    """For a source that has nothing to make safe."""
+    """Do nothing, for sources that have nothing to flush."""

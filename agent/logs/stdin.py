@@ -1,7 +1,9 @@
-"""Standard input as a source: for containers, where Postfix writes its log to standard output (maillog_file).
+"""Standard input as a source, for containers where Postfix logs to standard output (maillog_file = /dev/stdout).
 
-It has no position: what comes while nobody reads waits in the pipe, what was taken and not yet saved when the agent
-is killed is gone. Its end is a problem, and the agent goes on telling what it knows.
+It has no position. Unread lines wait in the pipe; lines that were read but not yet saved are lost if the agent is
+killed.
+
+How it fails: the end of input is a problem. The agent keeps running and shows its counts.
 """
 
 import fcntl
@@ -16,16 +18,18 @@ from pathlib import Path
 from postward.agent.logs.source import nothing_to_sync
 
 NAME = "-"
-_MAX_LINE = 1 << 23  # bytes; a message that is not UTF-8 stands in JSON as numbers, four times as long
+_MAX_LINE = (
+    1 << 23
+)  # bytes; in the journal's JSON a message that is not UTF-8 is a list of numbers, four times as long
 
 
 class Pipe:
-    """The reading end of a pipe: whole lines, read without waiting. Raises OSError.
+    """The reading end of a pipe: whole lines, read without blocking. Raises OSError.
 
-    The pipe's own settings are left alone: a terminal may share it.
+    O_NONBLOCK is not set, since a terminal may share the open file.
 
     Attributes:
-        has_ended: the last writer has closed it.
+        has_ended: the last writer has closed the pipe.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -36,7 +40,7 @@ class Pipe:
         self._poll.register(descriptor, select.POLLIN)
 
     def read(self, limit: int) -> bytes:
-        """The next whole lines, or nothing for now."""
+        """Return the next whole lines, or nothing if there are none yet."""
         if self.has_ended or not self._poll.poll(0):
             return b""
         data = read(self.descriptor, limit)
@@ -47,12 +51,12 @@ class Pipe:
         return data[:end]
 
     def take_rest(self) -> bytes:
-        """What came of a line whose end has not come."""
+        """Return the incomplete last line, once."""
         rest, self._rest = self._rest, b""
         return rest
 
     def unread(self) -> int:
-        """Bytes in the pipe; of a file, whose end is not asked for, 0."""
+        """Return the number of bytes in the pipe; 0 if it is unknown."""
         try:
             waiting = fcntl.ioctl(self.descriptor, termios.FIONREAD, b"\0" * 4)
         except (OSError, ValueError):
@@ -62,11 +66,11 @@ class Pipe:
 
 
 class StandardInput:
-    """Lines of standard input (or of another descriptor)."""
+    """Lines of standard input, or of another descriptor."""
 
     name = NAME
     folder: Path | None = None
-    behind = False  # nothing comes again
+    behind = False  # no line is read again after a restart
     position = None
 
     def __init__(self, descriptor: int | None = None) -> None:
@@ -75,33 +79,33 @@ class StandardInput:
         self._pipe = Pipe(sys.stdin.fileno() if descriptor is None else descriptor)
 
     def read(self, limit: int = 1 << 17) -> bytes:
-        """The next whole lines, or nothing for now."""
+        """Return the next whole lines, or nothing if there are none yet."""
         try:
             lines = self._pipe.read(limit)
         except OSError as error:
             self.problem = f"standard input: {error.strerror}"
             return b""
         if self._pipe.has_ended:
-            self.problem = "standard input has ended: nobody writes the log any more"
+            self.problem = "standard input has ended: its writer is gone"
             rest = self._pipe.take_rest()
             lines += rest and rest + b"\n"
         return lines
 
     def unread(self) -> int:
-        """Bytes in the pipe."""
+        """Return the number of bytes in the pipe."""
         return self._pipe.unread()
 
     def sync(self) -> Callable[[], None]:
-        """Nothing can be made safe."""
+        """Return a function that does nothing."""
         return nothing_to_sync
 
     def descriptors(self) -> Sequence[int]:
-        """The input, while it lasts."""
+        """Return the descriptor of the input until it has ended."""
         return () if self._pipe.has_ended else (self._pipe.descriptor,)
 
     def concerns(self, _name: str) -> bool:
-        """No file matters."""
+        """Return False: no file is watched."""
         return False
 
     def close(self) -> None:
-        """It is not ours to close."""
+        """Do nothing: the caller owns the descriptor."""

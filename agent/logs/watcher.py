@@ -1,5 +1,6 @@
-"""Wake-ups from the file system. A wake-up is only a hint: watchdog can lose events and a directory can be missing,
-so whoever waits looks again after a time-out anyway.
+"""Wake-ups from the file system.
+
+A wake-up is only a hint. Watchdog can lose events, and a directory can be missing, so callers also poll after a timeout.
 """
 
 import asyncio
@@ -11,12 +12,12 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
-# Reading is no change; an observer that woke up by it would never sleep.
+# Reads are ignored: a reader that they wake would wake itself.
 _NO_CHANGE = frozenset({"opened", "closed_no_write"})
 
 
 class Watcher:
-    """Tells of changes in directories, as long as the `with` block lasts. Must be made inside the running loop."""
+    """Watches directories within its `with` block. Create it inside the running event loop."""
 
     def __init__(self) -> None:
         self._observer: BaseObserver = Observer()
@@ -33,12 +34,18 @@ class Watcher:
     def watch(
         self, directory: Path, concerns: Callable[[str], bool], wake: asyncio.Event | None = None
     ) -> asyncio.Event:
-        """An event (a new one, or `wake`) that is set whenever a file of the directory changes whose name `concerns` accepts."""
+        """Watch a directory. Return an event that is set when a file changes whose name `concerns` accepts.
+
+        Args:
+            directory: the directory; its subdirectories are not watched.
+            concerns: takes a file name.
+            wake: the event to set and return; None creates one.
+        """
         wake = wake or asyncio.Event()
         try:
             self._observer.schedule(_Handler(self._loop, wake, concerns), str(directory))
         except OSError:
-            wake.clear()  # not there, or out of inotify watches: the time-out of whoever waits remains
+            wake.clear()  # the directory is missing, or inotify watches are used up: the caller's timeout remains
         return wake
 
 
@@ -51,8 +58,8 @@ class _Handler(FileSystemEventHandler):
         self._concerns = concerns
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Runs in the observer's thread."""
-        if event.is_directory:  # the one that is watched, as a rule: what changed in it is told besides
+        """Set the event, from the observer's thread."""
+        if event.is_directory:  # usually the watched directory; the change of its file is reported separately
             return
         names = [str(path).rpartition("/")[2] for path in (event.src_path, event.dest_path) if path]
         if event.event_type not in _NO_CHANGE and any(self._concerns(name) for name in names):
@@ -60,7 +67,7 @@ class _Handler(FileSystemEventHandler):
 
 
 async def wake_up(wake: asyncio.Event, timeout_seconds: float, descriptors: Iterable[int] = ()) -> None:
-    """Wait for a hint, or until one of these can be read, at most so long."""
+    """Wait for `wake` or for one of the descriptors to become readable, for at most `timeout_seconds`; clear `wake`."""
     loop = asyncio.get_running_loop()
     watched = [descriptor for descriptor in descriptors if _add_reader(loop, descriptor, wake)]
     try:
@@ -77,6 +84,6 @@ async def wake_up(wake: asyncio.Event, timeout_seconds: float, descriptors: Iter
 def _add_reader(loop: asyncio.AbstractEventLoop, descriptor: int, wake: asyncio.Event) -> bool:
     try:
         loop.add_reader(descriptor, wake.set)
-    except OSError:  # a file in place of a pipe: the time-out remains
+    except OSError:  # a regular file, which epoll refuses: the timeout remains
         return False
     return True

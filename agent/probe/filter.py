@@ -1,11 +1,11 @@
-"""Probe mails are not the users': they are kept out of the counts of mail, line by line counted all the same.
+"""Keep probes out of the counts of user mail; their log lines are counted like all others.
 
-Postfix says that a message came in (pickup, smtpd) before cleanup prints the Message-ID that tells a probe, so an
-arrival is held until then. A queue ID that was a probe's stays one until it is removed; a bounce of a probe is
-probe traffic too.
+Postfix logs the arrival of a message (pickup, smtpd) before cleanup logs its Message-ID, which identifies a probe. An
+arrival is therefore held until the Message-ID is known. The queue ID of a probe belongs to the probe until qmgr removes
+the message. A bounce of a probe counts as probe traffic too.
 
-Promise: exact for every mail whose Message-ID was logged, also across restarts (`state` is saved with the counts);
-what is held is bounded, and what falls out counts as a user's.
+Promise: exact for every message whose Message-ID was logged, also across restarts, since `state` is saved with the
+counts. At most 4096 arrivals and 4096 probes are held; beyond that, the oldest count as user mail.
 """
 
 from collections.abc import Mapping
@@ -17,18 +17,18 @@ from postward.agent.probe.message import is_probe
 from postward.parsers import Event, Record
 from postward.parsers import events as ev
 
-_MAX_HELD = 4096  # arrivals under way; cleanup names each within the same second
+_MAX_HELD = 4096  # arrivals; cleanup logs each Message-ID within the same second
 _MAX_PROBES = 4096
 
 _VIA: Final[Mapping[Any, str]] = {ev.PickedUp: "sendmail", ev.ClientAccepted: "smtp"}
-# Messages that count a mail and name its queue ID.
+# Events that are counted per message and have a queue ID.
 _COUNTED: Final = frozenset({ev.Delivery, ev.Expired, ev.Removed, ev.Notification})
-# What stands in for an event whose line counts, but whose mail does not.
+# Replaces an event whose line is counted and whose message is not.
 _NOTHING: Final = ev.Skipped("")
 
 
 class ProbeFilter(Counting, Part):
-    """Counts as `Counting` does, without the mail of probes."""
+    """Counts like `Counting`, without the messages of probes."""
 
     name = "traffic"
 
@@ -38,7 +38,7 @@ class ProbeFilter(Counting, Part):
         self._probes: dict[str, None] = {}
 
     def count(self, record: Record | None, event: Event | None) -> None:
-        """Count one line, as `parsers.parse` gives it."""
+        """Count one line, as `parsers.parse` returns it."""
         kind = type(event)
         if record is None or event is None or record.repeat != 1:
             super().count(record, event)
@@ -47,20 +47,20 @@ class ProbeFilter(Counting, Part):
             self._hold(record, event)
         elif isinstance(event, ev.MessageId):
             super().count(record, event)
-            self._name(event)
+            self._identify(event)
         elif kind in _COUNTED and self._is_probes(event):
             super().count(record, _NOTHING)
         else:
             super().count(record, event)
 
     def _hold(self, record: Record, event: Any) -> None:
-        # A queue ID that comes in anew is another mail than the one that had it before.
+        # Postfix reuses queue IDs: a new arrival is another message.
         self._probes.pop(event.queue_id, None)
         self._held[event.queue_id] = (record.instance, _VIA[type(event)])
         if len(self._held) > _MAX_HELD:
             self._arrive(next(iter(self._held)))
 
-    def _name(self, event: ev.MessageId) -> None:
+    def _identify(self, event: ev.MessageId) -> None:
         if not is_probe(event.message_id):
             self._arrive(event.queue_id)
             return
@@ -76,7 +76,7 @@ class ProbeFilter(Counting, Part):
     def _is_probes(self, event: Any) -> bool:
         queue_id = event.queue_id
         if queue_id not in self._probes:
-            # Gone before cleanup gave it a name: nothing tells that it was a probe.
+            # Without a Message-ID it is not known to be a probe.
             self._arrive(queue_id)
             return False
         if isinstance(event, ev.Removed):
@@ -91,11 +91,11 @@ class ProbeFilter(Counting, Part):
             del self._probes[next(iter(self._probes))]
 
     def state(self) -> dict[str, Any]:
-        """What must be saved with the counts."""
+        """Return the held arrivals and the queue IDs of probes, to save with the counts."""
         return {"held": self._held, "probes": list(self._probes)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take what `state` returned. What it does not have the form of is left out."""
+        """Restore what `state` returned. Values of another form are ignored."""
         held, probes = state.get("held"), state.get("probes")
         if isinstance(held, dict):
             self._held = {str(key): (str(value[0]), str(value[1])) for key, value in held.items()}

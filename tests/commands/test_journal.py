@@ -120,7 +120,7 @@ def test_report_reads_the_journal(journal: Path) -> None:
         ("Failed to open", "the journal: journalctl ended with status 1: Failed to open"),
         (
             "Hint: You are currently not seeing messages from other users and the system.",
-            "the journal: this user sees a part of it alone; call this with sudo, or as a member of the group systemd-journal",
+            "the journal: this user sees only a part of it; run the command with sudo, or as a member of the group systemd-journal",
         ),
     ],
 )

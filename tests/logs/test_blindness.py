@@ -1,5 +1,6 @@
-"""An agent that cannot see says so at once, each cause by a metric of its own, and recovers by itself: nothing is lost
-or counted twice that anybody could have kept. Real Postfix, real rsyslog, real file systems.
+"""Each fault of logging is shown by its metric, and the agent recovers without a restart.
+
+No line that still exists is lost or counted twice. With a real Postfix, rsyslog and file systems.
 """
 
 import os
@@ -23,8 +24,8 @@ _SENT = (
     "2024-06-01T10:00:00.000000+00:00 mail postfix/smtp[77]: {0:010X}: to=<u{0}@example.org>, relay=none, "
     "delay=0.5, delays=0.1/0.1/0.1/0.2, dsn=2.0.0, status=sent (250 2.0.0 Ok)\n"
 )
-# Root is then held to the mode of the log, as the agent's user is on a host.
-_WITHOUT_ROOTS_EYES = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+# File modes then apply to root too, as they do to the agent's user on a host.
+_WITHOUT_ROOT_ACCESS = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def _required() -> None:
 
 @pytest.fixture
 def behind_rsyslog(tmp_path: Path) -> Iterator[tuple[Mail, Rsyslog]]:
-    """Postfix logs to syslog, rsyslog writes the file, and the agent reads that."""
+    """Postfix logs to syslog, rsyslog writes the file, and the agent reads the file."""
     required("rsyslogd", "rsyslog")
     tmp_path.chmod(0o755)
     log = tmp_path / "syslog.log"
@@ -47,7 +48,7 @@ def behind_rsyslog(tmp_path: Path) -> Iterator[tuple[Mail, Rsyslog]]:
 
 
 def test_logging_that_stops_or_changes_its_format(behind_rsyslog: tuple[Mail, Rsyslog]) -> None:
-    """The log can be read, and holds nothing new, or nothing known: only a line of one's own tells that from a quiet night."""
+    """Only the test line shows that a readable log gets no new lines, or lines of an unknown format."""
     mail, rsyslog = behind_rsyslog
     mail.await_value(1, "postward_log_test_line_success", timeout=60)
     mail.send()
@@ -64,18 +65,21 @@ def test_logging_that_stops_or_changes_its_format(behind_rsyslog: tuple[Mail, Rs
         what="foreign lines",
     )
     assert mail.agent.value("postward_log_test_line_success") == 0
-    mail.await_all()  # those before, none of these
+    mail.await_all()  # the earlier messages; none of the last 20 are counted
     rsyslog.stop()
     rsyslog.start()
     mail.await_value(1, "postward_log_test_line_success")
     mail.send()
     mail.await_all()
-    assert "did not come back: Postfix logs elsewhere, or its lines get lost" in mail.agent.output()
+    assert (
+        "the test line did not arrive: Postfix logs to another place, or its lines are lost"
+        in mail.agent.output()
+    )
 
 
-def test_strangers_in_the_log(tmp_path: Path) -> None:
-    """Other programs' lines and rubbish between Postfix's own: each is counted as what it is, the mails exactly."""
-    strangers = [
+def test_foreign_lines_in_the_log(tmp_path: Path) -> None:
+    """Lines of other programs and garbage count as foreign, and messages are still counted exactly."""
+    foreign = [
         b"2024-06-01T10:00:00.000000+00:00 mail CRON[78]: (root) CMD (true)\n",
         b"Jun  1 10:00:00 mail dovecot: imap-login: Login: user=<postfix/smtp[77]:>\n",
         b"\xff\xfe\x80 \x1b[31m\r\n",
@@ -84,27 +88,27 @@ def test_strangers_in_the_log(tmp_path: Path) -> None:
         b'{"message": "status=sent"}\n',
         b"x" * 300_000 + b"\n",
     ]
-    unknown = b"2024-06-01T10:00:00.000000+00:00 mail postfix/smtp[77]: what no release has ever said\n"
+    unknown = b"2024-06-01T10:00:00.000000+00:00 mail postfix/smtp[77]: a message of no release\n"
     mail = Mail(tmp_path)
     with mail.postfix, mail.agent:
         for _ in range(5):
             mail.send()
-            for line in [*strangers, unknown]:
+            for line in [*foreign, unknown]:
                 with mail.log.open("ab", buffering=0) as log:
                     log.write(line)
         mail.await_all()
-        mail.await_value(5 * len(strangers), "postward_log_lines_total", outcome="foreign")
+        mail.await_value(5 * len(foreign), "postward_log_lines_total", outcome="foreign")
         mail.await_value(5, "postward_log_lines_total", outcome="unrecognised")
         mail.send()
         mail.await_all()
         assert mail.agent.value("postward_log_losses_total") == 0
-        assert mail.agent.value("postward_log_lines_total", outcome="foreign") == 5 * len(strangers)
+        assert mail.agent.value("postward_log_lines_total", outcome="foreign") == 5 * len(foreign)
 
 
 def test_a_log_that_may_not_be_read(tmp_path: Path) -> None:
-    """By a rotation that creates it for root alone, and from the start: it is told, and nothing is lost meanwhile."""
+    """A log that is unreadable after a rotation or from the start is reported, and no line is lost."""
     mail = Mail(tmp_path)
-    mail.agent.launcher = _WITHOUT_ROOTS_EYES
+    mail.agent.launcher = _WITHOUT_ROOT_ACCESS
 
     def hide() -> None:
         mail.log.rename(mail.log.with_name(f"{mail.log.name}.1"))
@@ -133,13 +137,13 @@ def test_a_log_that_may_not_be_read(tmp_path: Path) -> None:
         mail.send()
         remedy()
         assert mail.agent.value("postward_log_losses_total") == 0
-    said = mail.agent.output()
-    assert said.count(f"{mail.log}: Permission denied") == 2
-    assert said.count(f"{mail.log} can be read again") == 2
+    output = mail.agent.output()
+    assert output.count(f"{mail.log}: Permission denied") == 2
+    assert output.count(f"{mail.log} can be read again") == 2
 
 
 def test_a_full_disk_under_the_state(tmp_path: Path) -> None:
-    """Counting goes on without a checkpoint, also after a kill; once there is room it is written, and nothing was lost."""
+    """Counting goes on without a checkpoint, also after a kill. Once space is free, the checkpoint is written."""
     mail = Mail(tmp_path)
     state = tmp_path / "state"
     with private_mounts():
@@ -165,7 +169,7 @@ def test_a_full_disk_under_the_state(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_under_the_log(tmp_path: Path) -> None:
-    """Postfix's lines get lost, and nothing but the test line and the room that is left tells; both recover."""
+    """Lines of Postfix are lost; only the test line and the free space show it, and both recover."""
     log = tmp_path / "log" / "mail.log"
     mail = Mail(tmp_path, log, test_interval=_INTERVAL)
     with private_mounts():
@@ -173,12 +177,12 @@ def test_a_full_disk_under_the_log(tmp_path: Path) -> None:
         with mail.postfix, mail.agent:
             mail.await_value(1, "postward_log_test_line_success", timeout=60)
             filler = fill(log.parent)
-            mail.send()  # into what room the log's last block has; the last line ends where that does
+            mail.send()  # into the free part of the log's last block; the last line is cut off
             mail.await_value(0, "postward_log_test_line_success")
             assert mail.agent.value("postward_log_disk_free_bytes") == 0
             assert mail.agent.value("postward_log_unread_bytes") > 0
             filler.unlink()
-            mail.postfix.reload()  # postlogd tries no file again that it could not write to
+            mail.postfix.reload()  # postlogd does not retry a file after a failed write
             mail.await_value(1, "postward_log_test_line_success")
             assert mail.agent.value("postward_log_disk_free_bytes") > 0
             counted = mail.agent.value("postfix_deliveries_total", status="sent")
@@ -190,7 +194,7 @@ def test_a_full_disk_under_the_log(tmp_path: Path) -> None:
 
 
 def test_standard_input_that_ends(tmp_path: Path) -> None:
-    """Lines from a pipe are counted as they come; when nobody writes any more that is told, and the counts stay."""
+    """Lines from a pipe are counted as they come. The end of input is reported, and the counts stay."""
     fifo = tmp_path / "pipe"
     os.mkfifo(fifo)
     agent = AgentProcess(write_reading_settings(tmp_path, PostfixInstance(tmp_path), source="-"))
@@ -201,14 +205,14 @@ def test_standard_input_that_ends(tmp_path: Path) -> None:
         return agent.value("postfix_deliveries_total", status="sent") == sent
 
     try:
-        with fifo.open("wb", buffering=0) as pipe:  # as soon as the agent's end is open
+        with fifo.open("wb", buffering=0) as pipe:  # waits until the agent has opened it
             wait_for(agent.is_ready, 30, "the agent to be ready")
             for number in range(50):
                 pipe.write(_SENT.format(number).encode())
             wait_for(lambda: counts(50), TIMEOUT, "the lines so far")
             pipe.write(_SENT.format(50).encode().rstrip())
-        wait_for(lambda: counts(51), TIMEOUT, "the last line, without an end")
+        wait_for(lambda: counts(51), TIMEOUT, "the incomplete last line")
         assert agent.value("postward_log_readable") == 0
     finally:
         agent.stop()
-    assert "standard input has ended: nobody writes the log any more" in agent.output()
+    assert "standard input has ended: its writer is gone" in agent.output()

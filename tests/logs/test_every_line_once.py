@@ -1,4 +1,4 @@
-"""Whatever is done to a log and to its reader, the lines counted are the lines written: random, and shrunk when not."""
+"""Property tests: after random steps of a log's writer and its reader, every line has been counted once."""
 
 import tempfile
 from collections import Counter
@@ -16,7 +16,7 @@ from tools.soak.log_writer import LogWriter
 
 
 class Reader:
-    """A source, what it handed out, and a checkpoint that a crash goes back to."""
+    """A source, the lines that it returned, and a checkpoint to which a crash returns."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -26,14 +26,14 @@ class Reader:
         self._saved: tuple[list[FilePosition] | None, int] = ([], 0)
 
     def read(self, limit: int) -> bytes:
-        """One batch."""
+        """Read one batch."""
         data = self.source.read(limit)
         assert data.endswith(b"\n") or not data
         self.counted += data.splitlines(keepends=True)
         return data
 
     def drain(self) -> None:
-        """All that is there."""
+        """Read everything that is there."""
         while self.read(4096):
             pass
 
@@ -50,7 +50,7 @@ class Reader:
 
 
 def _line(number: int) -> str:
-    """All begin alike, as by the same second, and both ends of a line tell it from others, as stamps and queue IDs do."""
+    """Return a unique line. All begin alike, like lines of the same second, and differ near the beginning and at the end."""
     return f"2024-06-01T10:00:00.<{number}>{'x' * (2 * LogWriter.LEAST + number * 37 % 200)}<{number}>"
 
 
@@ -64,30 +64,30 @@ class World:
         self.settle()
 
     def settle(self) -> None:
-        """Everything read and saved: what is deleted now is missed by nobody."""
+        """Read and save everything, so that a deletion loses no line."""
         self.reader.drain()
         self.reader.checkpoint()
 
     def restart(self) -> None:
-        """A clean stop and a start."""
+        """Stop cleanly and start."""
         self.reader.checkpoint()
         self.reader.crash()
 
     def copy_aside(self) -> None:
-        """A copy of a log of which a line was read; of another nobody could say that it is none by rotation."""
+        """Copy a log of which at least one line was read; another copy looks like a rotated file."""
         self.writer.finish_line()
         self.settle()
         self.writer.copy_aside()
 
     def copytruncate(self) -> None:
-        """A line that is cut in two is only put together if it could be known that the log was emptied, not renamed."""
+        """Copy and truncate. The reader can join a line that is cut in two only if it saw that the log was truncated."""
         if self.writer.amidst_line:
             self.settle()
             self.has_cut_line = True
         self.writer.copytruncate()
 
     def compress(self, which: int) -> None:
-        """The same: a packed file does not tell whether it was renamed or copied before."""
+        """Compress a file. A compressed file does not show whether it was renamed or copied before."""
         if self.has_cut_line:
             self.writer.finish_line()
             self.settle()
@@ -95,19 +95,19 @@ class World:
         self.writer.compress(which)
 
     def delete_log(self) -> None:
-        """Delete and recreate."""
+        """Delete and recreate the log."""
         self.writer.finish_line()
         self.settle()
         self.writer.delete_log()
 
     def delete_rotated(self) -> None:
-        """What logrotate does with the oldest, here with all."""
+        """Delete all rotated files, as logrotate deletes the oldest."""
         self.writer.finish_line()
         self.settle()
         self.writer.delete_rotated()
 
     def wait(self) -> None:
-        """Time goes by."""
+        """Let 50 seconds pass."""
         self.reader.now += 50.0
 
 
@@ -138,7 +138,7 @@ _BY_NAME = dict(_STEPS)
     dated=st.booleans(),
 )
 def test_every_line_is_counted_once(steps: list[tuple[str, int]], dated: bool) -> None:
-    """After any steps, and once all is read, what was counted is what was written."""
+    """After any steps, the lines counted are the lines written."""
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder), dated=dated)
         for name, number in steps:
@@ -150,21 +150,21 @@ def test_every_line_is_counted_once(steps: list[tuple[str, int]], dated: bool) -
         world.writer.close()
 
 
-# What a reader does that can take time, so that something else can come in between.
+# Calls of the reader before which the writer can run.
 _PLACES = (
     "postward.agent.logs.segment.Segment.__init__",
-    "postward.agent.logs.segment.Segment._read_at",
+    "postward.agent.logs.segment.Segment.read_at",
     "postward.agent.logs.segment.Segment.size",
     "postward.agent.logs.segment.Segment.was_rewritten",
     "postward.agent.logs.segment.Segment.has_no_name",
-    "postward.agent.logs.rotation._look",
-    "postward.agent.logs.tail.FileSource._has_the_name",
+    "postward.agent.logs.rotation.list_files",
+    "postward.agent.logs.segment.Segment.is_at",
 )
 _WRITER_STEPS = ("append", "append", "begin_line", "rename", "reopen", "copytruncate", "compress")
 
 
 class Interruptions:
-    """Writer's steps that come before certain calls of the reader."""
+    """Steps of the writer that run before certain calls of the reader."""
 
     def __init__(self, writer: LogWriter, steps: list[tuple[int, str, int]]) -> None:
         self._writer = writer
@@ -172,8 +172,8 @@ class Interruptions:
         self._calls = 0
         self._busy = False
 
-    def come(self) -> None:
-        """Before each call: a step, if its time has come."""
+    def step(self) -> None:
+        """Run the next step of the writer, if its number of calls is reached."""
         self._calls += 1
         if self._busy or not self._steps or self._calls < self._steps[-1][0]:
             return
@@ -181,7 +181,7 @@ class Interruptions:
         self._calls = 0
         _, name, number = self._steps.pop()
         if name in ("copytruncate", "compress"):
-            self._writer.finish_line()  # by what is known amidst a look it could not be put together
+            self._writer.finish_line()  # during a survey the reader cannot join a line that is cut in two
         steps: dict[str, Callable[[], None]] = {
             "append": lambda: self._writer.append(1 + number % 5),
             "begin_line": lambda: self._writer.begin_line(number),
@@ -195,14 +195,14 @@ class Interruptions:
 
     @property
     def are_over(self) -> bool:
-        """True if nothing comes any more."""
+        """True if no step is left."""
         return not self._steps
 
     def before(self, function: Callable[..., object]) -> Callable[..., object]:
-        """The function, with something that comes before it."""
+        """Return the function with a step of the writer before it."""
 
         def interrupted(*args: object, **kwargs: object) -> object:
-            self.come()
+            self.step()
             return function(*args, **kwargs)
 
         return interrupted
@@ -216,13 +216,15 @@ class Interruptions:
     dated=st.booleans(),
     crashes=st.integers(0, 3),
 )
-def test_nothing_can_come_in_between(steps: list[tuple[int, str, int]], dated: bool, crashes: int) -> None:
-    """The log may be abused between any two things that a reader does."""
+def test_the_writer_runs_between_any_two_calls_of_the_reader(
+    steps: list[tuple[int, str, int]], dated: bool, crashes: int
+) -> None:
+    """Changes of the log during a read lose and double no line."""
     interrupted(steps, dated=dated, crashes=crashes)
 
 
 def interrupted(steps: list[tuple[int, str, int]], *, dated: bool, crashes: int) -> None:
-    """Read while the steps come, with crashes, then compare."""
+    """Read while the steps run, with crashes, then compare the lines."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         world = World(Path(folder), dated=dated)
         interruptions = Interruptions(world.writer, steps)

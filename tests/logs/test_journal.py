@@ -1,4 +1,4 @@
-"""The journal as a source, against a journalctl that replays a recording and does as it is told."""
+"""The journal as a source, with a fake journalctl that replays a recording."""
 
 import json
 import os
@@ -13,23 +13,27 @@ from postward.agent.logs.journal import JournalSource
 from postward.parsers import parse
 from tests.support.waiting import wait_for
 
-# Reads the recording anew each time; honours the options that matter; then ends, or stays as --follow does.
+# Replays the recording by the options that the source uses. With --lines it ends, otherwise it follows.
 _JOURNALCTL = f"""#!{sys.executable}
-import json, pathlib, sys, time
+import json, os, pathlib, sys, time
 folder = pathlib.Path(__file__).parent
 with (folder / "calls").open("a") as calls:
     calls.write(json.dumps(sys.argv[1:]) + "\\n")
-if (folder / "words").exists():
-    sys.stderr.write((folder / "words").read_text())
+if (folder / "stderr").exists():
+    sys.stderr.write((folder / "stderr").read_text())
     sys.exit(1)
+
 options = dict(word[2:].partition("=")[::2] for word in sys.argv[1:] if word.startswith("--"))
 matches = [word for word in sys.argv[1:] if "=" in word and not word.startswith("--")]
 shown = 0
+
 def entries():
     lines = (folder / "recording").read_text().splitlines()
     if "after-cursor" in options:
         cursors = [json.loads(line)["__CURSOR"] for line in lines]
+
         lines = lines[cursors.index(options["after-cursor"]) + 1 :]
+
     return [
         line for line in lines
         if not matches or any(json.loads(line).get(m.partition("=")[0]) == m.partition("=")[2] for m in matches)
@@ -37,6 +41,7 @@ def entries():
 if "lines" in options:
     print("\\n".join(entries()[-int(options["lines"]):]))
     sys.exit(0)
+(folder / "pid").write_text(str(os.getpid()))
 while not (folder / "end").exists():
     found = entries()
     for line in found[shown:]:
@@ -77,7 +82,7 @@ class Journal:
             file.write(json.dumps({name: value for name, value in entry.items() if value}) + "\n")
 
     def calls(self) -> list[list[str]]:
-        """How journalctl was called."""
+        """Return the arguments of each call of journalctl."""
         return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
 
 
@@ -96,13 +101,13 @@ def sources(journal: Journal) -> Iterator[list[JournalSource]]:
 
 
 def opened(journal: Journal, sources: list[JournalSource], position: str | None = None) -> JournalSource:
-    """A source that is closed in the end."""
+    """Open a source, which the fixture closes."""
     sources.append(JournalSource(position, clock=lambda: journal.now))
     return sources[-1]
 
 
 def read(source: JournalSource, count: int) -> list[Any]:
-    """The messages of so many entries, and no more."""
+    """Wait for so many entries. Return their messages."""
     messages: list[Any] = []
 
     def enough() -> bool:
@@ -113,10 +118,8 @@ def read(source: JournalSource, count: int) -> list[Any]:
     return messages
 
 
-def test_what_was_there_before_the_first_start_is_history(
-    journal: Journal, sources: list[JournalSource]
-) -> None:
-    """Reading begins behind the newest entry of all, of whatever facility."""
+def test_entries_before_the_first_start_are_skipped(journal: Journal, sources: list[JournalSource]) -> None:
+    """Reading begins after the newest entry of any facility."""
     journal.write("old")
     journal.write("other", SYSLOG_FACILITY="3")
     source = opened(journal, sources)
@@ -126,8 +129,10 @@ def test_what_was_there_before_the_first_start_is_history(
     assert read(source, 1) == ["new"]
 
 
-def test_an_empty_journal_holds_nothing_but_news(journal: Journal, sources: list[JournalSource]) -> None:
-    """All of it is read when there is some, also by one that starts later."""
+def test_an_empty_journal_is_read_from_its_first_entry(
+    journal: Journal, sources: list[JournalSource]
+) -> None:
+    """Later entries are read, also by a source that is opened after them at the empty position."""
     source = opened(journal, sources)
     source.read()
     assert source.position == ""
@@ -139,14 +144,14 @@ def test_an_empty_journal_holds_nothing_but_news(journal: Journal, sources: list
 def test_after_a_restart_reading_goes_on_at_the_cursor(
     journal: Journal, sources: list[JournalSource]
 ) -> None:
-    """Entries written while nobody read are handed out, and until then it is known that there are some."""
+    """Entries written while the source was closed are returned, and it is behind until then."""
     source = opened(journal, sources)
     source.read()
     journal.write("1")
     read(source, 1)
     source.close()
     journal.write("2")
-    journal.write("no mail", SYSLOG_FACILITY="3")
+    journal.write("other facility", SYSLOG_FACILITY="3")
     journal.write("3")
     source = opened(journal, sources, source.position)
     source.read()
@@ -156,7 +161,7 @@ def test_after_a_restart_reading_goes_on_at_the_cursor(
 
 
 def test_a_journalctl_that_ends_is_started_again(journal: Journal, sources: list[JournalSource]) -> None:
-    """After a pause, at the cursor: nothing is missed and nothing comes twice."""
+    """It starts after a pause, at the cursor, so no entry is missed or read twice."""
     source = opened(journal, sources)
     source.read()
     journal.write("1")
@@ -174,10 +179,10 @@ def test_a_journalctl_that_ends_is_started_again(journal: Journal, sources: list
     assert source.losses == 0
 
 
-def test_no_journalctl(
+def test_a_missing_journalctl(
     journal: Journal, sources: list[JournalSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told what to do, and counts are shown after a while although nothing can be read."""
+    """The problem names the remedy, and the source is not behind after 10 seconds."""
     monkeypatch.setenv("PATH", str(journal.folder / "nowhere"))
     source = opened(journal, sources, "s=1")
     assert source.read() == b""
@@ -187,9 +192,9 @@ def test_no_journalctl(
     assert not source.behind
 
 
-def test_a_refusal_is_told_in_its_own_words(journal: Journal, sources: list[JournalSource]) -> None:
-    """And the pauses grow, to a minute at most."""
-    (journal.folder / "words").write_text("No journal files were opened due to insufficient permissions.\n")
+def test_an_error_of_journalctl_is_shown_verbatim(journal: Journal, sources: list[JournalSource]) -> None:
+    """The pauses between two starts grow to at most a minute."""
+    (journal.folder / "stderr").write_text("No journal files were opened due to insufficient permissions.\n")
     source = opened(journal, sources)
     assert source.read() == b""
     assert source.problem == (
@@ -203,13 +208,13 @@ def test_a_refusal_is_told_in_its_own_words(journal: Journal, sources: list[Jour
 
 
 def test_a_cursor_of_another_journal(journal: Journal, sources: list[JournalSource]) -> None:
-    """It is a loss; reading goes on at the end."""
-    (journal.folder / "words").write_text("Failed to seek to cursor: Invalid argument\n")
+    """It counts as one loss, and reading goes on at the end of the journal."""
+    (journal.folder / "stderr").write_text("Failed to seek to cursor: Invalid argument\n")
     source = opened(journal, sources, "s=nonsense")
     source.read()
     assert source.losses == 1
-    (journal.folder / "words").unlink()
-    journal.write("history by now")
+    (journal.folder / "stderr").unlink()
+    journal.write("before the restart")
     journal.now += 2
     source.read()
     journal.write("new")
@@ -217,7 +222,7 @@ def test_a_cursor_of_another_journal(journal: Journal, sources: list[JournalSour
 
 
 def test_suppressed_lines_are_losses(journal: Journal, sources: list[JournalSource]) -> None:
-    """Journald's own word for it is no mail line; what it says of other services is no concern."""
+    """Journald's message about Postfix counts as losses and is not returned; messages about other services do not count."""
     source = opened(journal, sources)
     source.read()
     of_journald = {"SYSLOG_FACILITY": "3", "SYSLOG_IDENTIFIER": "systemd-journald", "MESSAGE_ID": _SUPPRESSED}
@@ -230,7 +235,7 @@ def test_suppressed_lines_are_losses(journal: Journal, sources: list[JournalSour
 
 
 def test_entries_are_lines_that_the_parsers_know(journal: Journal, sources: list[JournalSource]) -> None:
-    """Also a message that is no UTF-8, which journalctl prints as numbers."""
+    """The parser reads entries, also messages that are not UTF-8, which journalctl prints as numbers."""
     source = opened(journal, sources)
     source.read()
     text = "0123456789: removed"
@@ -252,7 +257,7 @@ def test_entries_are_lines_that_the_parsers_know(journal: Journal, sources: list
 
 
 def test_how_journalctl_is_called(journal: Journal, sources: list[JournalSource]) -> None:
-    """By facility and not by unit; whole fields; after the cursor, from the first entry on."""
+    """It selects by facility and not by unit, prints whole fields, and begins after the cursor."""
     journal.write("old")
     source = opened(journal, sources)
     source.read()
@@ -269,8 +274,10 @@ def test_closing_ends_the_child(journal: Journal, sources: list[JournalSource]) 
     source = opened(journal, sources)
     source.read()
     assert source.descriptors()
-    child = source._child
-    assert child is not None
+    pid = wait_for(
+        lambda: (journal.folder / "pid").exists() and (journal.folder / "pid").read_text(), what="the child"
+    )
+    assert Path(f"/proc/{pid}").exists()
     source.close()
-    assert child._process.returncode is not None
+    assert not Path(f"/proc/{pid}").exists()
     assert not source.descriptors()

@@ -1,4 +1,4 @@
-"""Real rsyslog, real logrotate with the configurations that distributions ship, and lines all the while: exact.
+"""Exact counts over rotations by a real rsyslog and logrotate, with the configurations that distributions ship.
 
 Needs rsyslog and logrotate. Two configurations lose lines by themselves, so the sender pauses while logrotate runs:
 copytruncate (between the copy and the truncation, logrotate(8)) and compress without delaycompress (rsyslog may still
@@ -31,7 +31,9 @@ _WEEK = 7 * 86400.0  # seconds
 @pytest.fixture(autouse=True)
 def _required() -> None:
     if os.geteuid() != 0:
-        demand("logrotate wants root's own configuration: run the tests as root (a container will do)")
+        demand(
+            "logrotate needs a configuration file owned by root: run the tests as root, for example in a container"
+        )
     required("rsyslogd", "rsyslog")
     required("logrotate", "logrotate")
 
@@ -60,21 +62,21 @@ class Sender:
             self.sent += 1
 
     def pause(self) -> None:
-        """Wait until it rests."""
+        """Pause, and wait until no line is being sent."""
         self._paused.clear()
         self._go.clear()
         self._paused.wait()
 
     def resume(self) -> None:
-        """Go on."""
+        """Send again."""
         self._go.set()
 
     def wait_for(self, count: int) -> None:
-        """Until so many have been sent."""
+        """Wait until so many lines have been sent."""
         wait_for(lambda: self.sent >= count, timeout=60, what=f"{count} lines to be sent")
 
     def stop(self) -> None:
-        """For good."""
+        """End the thread."""
         self._over = True
         self._go.set()
         self._thread.join()
@@ -82,7 +84,7 @@ class Sender:
 
 
 class Reader:
-    """Reads in a thread of its own, and is started anew now and then."""
+    """A source and the lines that it has returned."""
 
     def __init__(self, log: Path) -> None:
         self.counted: Counter[bytes] = Counter()
@@ -94,16 +96,16 @@ class Reader:
         return time.monotonic() + self._weeks * _WEEK
 
     def let_a_week_pass(self) -> None:
-        """As far as the source can tell."""
+        """Advance the clock of the source by a week."""
         self._weeks += 1
 
     def read_all(self) -> None:
-        """What is there."""
+        """Read everything that is there."""
         while lines := self.source.read():
             self.counted.update(line.rpartition(b" ")[2] for line in lines.splitlines())
 
     def wait_for(self, count: int) -> None:
-        """Until at least so many have been read."""
+        """Wait until at least so many lines have been read."""
 
         def enough() -> bool:
             self.read_all()
@@ -112,19 +114,19 @@ class Reader:
         wait_for(enough, timeout=60, what=f"{count} lines to be read")
 
     def restart(self) -> None:
-        """From its position."""
+        """Open the source again at its position."""
         marks = self.source.marks()
         self.close()
         self.source = FileSource(self._log, marks, self._clock)
 
     def close(self) -> None:
-        """The source's file."""
+        """Close the source."""
         self.source.close()
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_rotation_under_continuous_mail(name: str, tmp_path: Path) -> None:
-    """Every line that was sent is counted once, over rotations that are seen, and some that come while nobody reads."""
+    """Every line is counted once, over rotations with the reader running and stopped."""
     log = tmp_path / CONFIGURATIONS[name].log
     rsyslog = Rsyslog(tmp_path, log, tmp_path / "log")
     rotation = Rotation(tmp_path, CONFIGURATIONS[name], rsyslog.pid_file)
@@ -154,8 +156,8 @@ def test_rotation_under_continuous_mail(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["debian", "rhel"])
-def test_an_agent_over_rotations(name: str, tmp_path: Path) -> None:
-    """Postfix, rsyslog, logrotate and the agent, all real, mails all the while, and kills: as many deliveries as mails."""
+def test_an_agent_over_rotations_and_kills(name: str, tmp_path: Path) -> None:
+    """Each message counts as one delivery, while logs rotate and the agent is killed."""
     require_postfix(sasl=False)
     tmp_path.chmod(0o755)
     log = tmp_path / CONFIGURATIONS[name].log

@@ -1,4 +1,4 @@
-"""Which log is read, several at once, standard input, and what the reader tells of losses and faults."""
+"""The choice of the log, several sources, standard input, and the metrics of losses and faults."""
 
 import os
 import socket
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from postward.agent.logs import discover
 from postward.agent.logs.discover import NoLogError, find_log, open_sources
 from postward.agent.logs.reader import LogReader
 from postward.agent.logs.stdin import StandardInput
@@ -19,16 +18,16 @@ from tests.support.waiting import wait_for
 
 
 class _Postfix(Postfix):
-    """One whose maillog_file is known."""
+    """A Postfix whose maillog_file is its configuration folder, or empty for the folder "."."""
 
     def expanded(self, name: str) -> str:
-        """What the folder is called."""
+        """Return maillog_file."""
         assert name == "maillog_file"
         return str(self.config_directory) if str(self.config_directory) != "." else ""
 
 
 def test_several_files_each_from_its_position(tmp_path: Path) -> None:
-    """Lines of all are handed out, and after a restart only those that came since."""
+    """All files are read, and after a restart only their new lines."""
     files = [str(tmp_path / name) for name in ("a.log", "b.log")]
     fed: list[bytes] = []
     reader = LogReader(open_sources(files, {}), fed.append, Tally())
@@ -54,7 +53,7 @@ def test_several_files_each_from_its_position(tmp_path: Path) -> None:
 
 
 def test_standard_input(tmp_path: Path) -> None:
-    """Whole lines as they come; the end is told, and hands out what came of a last line."""
+    """Whole lines are returned as they come. The end is a problem and returns the incomplete last line."""
     reading, writing = os.pipe()
     source = StandardInput(reading)
     os.write(writing, b"one\ntw")
@@ -65,13 +64,13 @@ def test_standard_input(tmp_path: Path) -> None:
     assert source.problem is None
     os.close(writing)
     assert source.read() == b"three\n"
-    assert source.problem == "standard input has ended: nobody writes the log any more"
+    assert source.problem == "standard input has ended: its writer is gone"
     assert source.descriptors() == ()
     os.close(reading)
 
 
 def test_losses_and_faults_are_counted(tmp_path: Path) -> None:
-    """A log that cannot be read, its return, a truncation, and rsyslog's word on lines that it dropped."""
+    """An unreadable log counts as an error; a truncation and rsyslog's message about dropped lines count as losses."""
     log, tally = tmp_path / "mail.log", Tally()
     saves: list[None] = []
     reader = LogReader(open_sources([str(log)], {}), lambda _: None, tally, lambda: saves.append(None))
@@ -94,8 +93,8 @@ def test_losses_and_faults_are_counted(tmp_path: Path) -> None:
     reader.close()
 
 
-def test_what_rsyslog_drops_is_a_loss(tmp_path: Path) -> None:
-    """A real rsyslog under its rate limit: lines read and lines lost are the lines sent, exactly."""
+def test_lines_that_rsyslog_drops_are_losses(tmp_path: Path) -> None:
+    """With a real rsyslog and a rate limit, lines read plus lines lost are exactly the lines sent."""
     required("rsyslogd", "rsyslog")
     log, tally, read, sent, sent_at = tmp_path / "mail.log", Tally(), 0, 0, 0.0
     rsyslog = Rsyslog(tmp_path, log, tmp_path / "log")
@@ -115,27 +114,26 @@ def test_what_rsyslog_drops_is_a_loss(tmp_path: Path) -> None:
                 syslog.send(b"<22>postfix/smtp[77]: one of many")
             sent, sent_at = sent + count, time.monotonic()
 
-        def all_told() -> bool:
+        def all_accounted() -> bool:
             while reader.read_slice():
                 pass
             if read + tally.counters["postward_log_losses_total"][()] == sent:
                 return True
             if time.monotonic() - sent_at > 1.5:
-                send(1)  # with the first line that it takes again, rsyslog tells how many it did not take
+                send(1)  # with the first line after the limit, rsyslog logs how many it dropped
             return False
 
         send(1000)
-        wait_for(all_told, 20, "all lines to be read, or told to be lost")
+        wait_for(all_accounted, 20, "all lines to be read or reported as dropped")
     assert tally.counters["postward_log_losses_total"][()] > 500
     reader.close()
 
 
-def test_a_backlog_ends_where_no_whole_line_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is one as long as a look found more. The beginning of a line, on a full disk for one, is none."""
+def test_an_incomplete_line_is_not_a_backlog(tmp_path: Path) -> None:
+    """The backlog ends with the last whole line. A full disk can leave an incomplete line for long."""
     log = tmp_path / "mail.log"
     now = 0.0
-    monkeypatch.setattr("postward.agent.logs.reader.time.monotonic", lambda: now)
-    reader = LogReader(open_sources([str(log)], {}), lambda _: None, Tally())
+    reader = LogReader(open_sources([str(log)], {}), lambda _: None, Tally(), clock=lambda: now)
     assert not reader.read_slice()
     log.write_text("one\ntw")
     now = 10.0
@@ -151,26 +149,24 @@ def test_a_backlog_ends_where_no_whole_line_waits(tmp_path: Path, monkeypatch: p
     ("age", "in_journal", "wanted"),
     [(0, None, "file"), (10, 1.0, "file"), (86400, 0.0, "journal"), (86400, None, "file")],
 )
-def test_auto_takes_what_is_written_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, in_journal: float | None, wanted: str
+def test_auto_chooses_the_log_that_is_written_to(
+    tmp_path: Path, age: float, in_journal: float | None, wanted: str
 ) -> None:
-    """A mail.log left behind by an upgrade is not the log; one that rotation took the name of is."""
+    """A mail.log left by an upgrade is not chosen; a log that was renamed by rotation is."""
     now = 1_700_000_000.0
     rotated = tmp_path / "mail.log.1"
     rotated.touch()
     os.utime(rotated, (now - age, now - age))
-    monkeypatch.setattr(discover, "_JOURNALD", tmp_path)
     newest = None if in_journal is None else now - in_journal
-    names, why = find_log("auto", _Postfix(Path()), [tmp_path / "mail.log"], lambda: newest)
+    names, why = find_log("auto", _Postfix(Path()), [tmp_path / "mail.log"], lambda: newest, tmp_path)
     assert names == [str(tmp_path / "mail.log") if wanted == "file" else "journal"]
     assert ("is not written any more" in why) == (wanted == "journal")
 
 
-def test_auto_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Postfix's own file first; its standard output and nothing at all are told."""
+def test_auto_reads_maillog_file_or_names_the_remedy(tmp_path: Path) -> None:
+    """maillog_file comes first. Standard output and a missing log are errors with a remedy."""
     assert find_log("auto", _Postfix(Path("/my.log"))) == (["/my.log"], "maillog_file of Postfix")
-    with pytest.raises(NoLogError, match='pipe it into this command and write "-"'):
+    with pytest.raises(NoLogError, match=r'pipe it into this command and set log\.source to "-"'):
         find_log("auto", _Postfix(Path("/dev/stdout")))
-    monkeypatch.setattr(discover, "_JOURNALD", tmp_path / "none")
     with pytest.raises(NoLogError, match="install rsyslog, or set maillog_file"):
-        find_log("auto", _Postfix(Path()), [tmp_path / "mail.log"])
+        find_log("auto", _Postfix(Path()), [tmp_path / "mail.log"], journal_socket=tmp_path / "none")

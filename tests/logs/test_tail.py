@@ -1,4 +1,7 @@
-"""A log's life, one way of losing or doubling lines a test. Real files; the clock is the test's."""
+"""Growth, rotation, compression and damage of a log: one way to lose or double lines per test.
+
+The files are real; the tests set the clock.
+"""
 
 import bz2
 import contextlib
@@ -13,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from postward.agent.logs.rotation import rotated_files
 from postward.agent.logs.segment import HEAD, LONGEST_LINE, DamagedError, FilePosition, Segment
 from postward.agent.logs.tail import FileSource
 
@@ -24,7 +26,7 @@ else:
 
 
 class Bed:
-    """A folder with a log, and sources of it that are closed in the end."""
+    """A folder with a log, and its sources, which the fixture closes."""
 
     def __init__(self, folder: Path) -> None:
         self.log = folder / "mail.log"
@@ -32,28 +34,28 @@ class Bed:
         self.sources: list[FileSource] = []
 
     def source(self, marks: list[FilePosition] | None = None) -> FileSource:
-        """A new source; None: for the first time."""
+        """Open a source; None for the first start."""
         source = FileSource(self.log, marks, clock=lambda: self.now)
         self.sources.append(source)
         return source
 
     def restart(self, source: FileSource) -> FileSource:
-        """What a clean stop and a start do."""
+        """Stop cleanly and start."""
         marks = source.marks()
         source.close()
         return self.source(None if marks is None else [FilePosition(**mark.as_json()) for mark in marks])
 
     def named(self, suffix: str) -> Path:
-        """A file beside the log."""
+        """Return the path of the log with a suffix."""
         return self.log.with_name(self.log.name + suffix)
 
     def write(self, text: str, suffix: str = "") -> None:
-        """Append, as a syslog daemon does."""
+        """Append to the log, or to a rotated file, as a syslog daemon does."""
         with self.named(suffix).open("a") as file:
             file.write(text)
 
     def rotate(self) -> None:
-        """Rotation by logrotate with `create`; the numbers count up."""
+        """Rotate like logrotate with `create` and numbers."""
         numbers = sorted(
             (int(path.name.split(".")[2]) for path in self.log.parent.glob("mail.log.[0-9]*")), reverse=True
         )
@@ -65,13 +67,13 @@ class Bed:
         self.log.touch()
 
     def pack(self, suffix: str = ".1") -> None:
-        """What gzip does."""
+        """Compress a file like gzip."""
         path = self.named(suffix)
         self.named(f"{suffix}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
 
     def copytruncate(self) -> None:
-        """Rotation by logrotate with copytruncate."""
+        """Rotate like logrotate with `copytruncate`."""
         shutil.copyfile(self.log, self.named(".1"))
         os.truncate(self.log, 0)
 
@@ -86,7 +88,7 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
 
 @contextlib.contextmanager
 def not_root() -> Iterator[None]:
-    """Permissions mean nothing to root."""
+    """Drop root for the block, since file modes do not apply to root."""
     if os.geteuid() == 0:
         os.seteuid(65534)
         try:
@@ -98,7 +100,7 @@ def not_root() -> Iterator[None]:
 
 
 def drained(source: FileSource) -> str:
-    """All that there is to read now."""
+    """Read everything that is there."""
     parts = []
     while data := source.read():
         parts.append(data)
@@ -106,13 +108,13 @@ def drained(source: FileSource) -> str:
 
 
 def read_all(segment: Segment) -> None:
-    """To the end."""
+    """Read a file to its end."""
     while segment.read_lines(1000, finished=True):
         pass
 
 
 def open_files(folder: Path) -> int:
-    """How many descriptors of this process point into the folder."""
+    """Return the number of files in the folder that this process has open."""
     count = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
@@ -120,11 +122,11 @@ def open_files(folder: Path) -> int:
     return count
 
 
-# The beginning
+# The first start
 
 
-def test_what_was_there_before_the_first_start_is_history(bed: Bed) -> None:
-    """Lines before the first start are not counted, those after it are, also in the file that was rotated before."""
+def test_lines_before_the_first_start_are_skipped(bed: Bed) -> None:
+    """Later lines are read, also those in a file that was rotated before the start."""
     bed.write("old 1\n", ".1")
     bed.write("old 2\n")
     source = bed.source()
@@ -135,8 +137,8 @@ def test_what_was_there_before_the_first_start_is_history(bed: Bed) -> None:
     assert sorted(drained(source).split()) == ["late", "new"]
 
 
-def test_a_line_that_is_being_written_at_the_first_start_is_news(bed: Bed) -> None:
-    """It is handed out whole when it ends."""
+def test_an_incomplete_line_at_the_first_start_is_read(bed: Bed) -> None:
+    """It is returned whole when it is complete."""
     bed.write("old\nhalf a ")
     source = bed.source()
     assert drained(source) == ""
@@ -145,7 +147,7 @@ def test_a_line_that_is_being_written_at_the_first_start_is_news(bed: Bed) -> No
 
 
 def test_a_long_unfinished_line_at_the_first_start(bed: Bed) -> None:
-    """Its beginning is found however far back it is."""
+    """Its beginning is found 200 kB before the end."""
     long = "x" * 200_000
     bed.write(f"old\n{long}")
     source = bed.source()
@@ -154,8 +156,8 @@ def test_a_long_unfinished_line_at_the_first_start(bed: Bed) -> None:
     assert drained(source) == f"{long}\n"
 
 
-def test_a_log_that_appears_later_holds_nothing_but_news(bed: Bed) -> None:
-    """Absent is a problem that is told, not an error, and passes."""
+def test_a_log_that_appears_later_is_read_from_its_beginning(bed: Bed) -> None:
+    """An absent log is a problem until the log appears."""
     source = bed.source()
     assert drained(source) == ""
     assert source.problem == f"{bed.log}: No such file or directory"
@@ -165,7 +167,7 @@ def test_a_log_that_appears_later_holds_nothing_but_news(bed: Bed) -> None:
 
 
 def test_an_absent_folder_is_an_absent_log(tmp_path: Path) -> None:
-    """The folder can come later, too."""
+    """The folder can be created later too."""
     source = FileSource(tmp_path / "later" / "mail.log")
     assert source.read() == b""
     assert source.problem is not None
@@ -175,8 +177,8 @@ def test_an_absent_folder_is_an_absent_log(tmp_path: Path) -> None:
     source.close()
 
 
-def test_absent_at_first_and_rotated_before_anybody_looked(bed: Bed) -> None:
-    """Everything of a log that did not exist at the first look is news, whatever became of it."""
+def test_a_log_that_appears_and_is_rotated_between_two_polls(bed: Bed) -> None:
+    """All lines of a log that did not exist at the first poll are read, also those in its compressed file."""
     source = bed.source()
     drained(source)
     source = bed.restart(source)
@@ -187,8 +189,8 @@ def test_absent_at_first_and_rotated_before_anybody_looked(bed: Bed) -> None:
     assert drained(source) == "1\n2\n"
 
 
-def test_unreadable_at_first(bed: Bed) -> None:
-    """Lines written while the log may not be read are counted once it may, those before the first look are not."""
+def test_a_log_that_is_unreadable_at_the_first_start(bed: Bed) -> None:
+    """Lines written while it is unreadable are read later; lines before the first poll are not."""
     bed.log.parent.chmod(0o755)
     for folder in bed.log.parent.parents:
         if folder.stat().st_mode & 0o001 == 0 and os.geteuid() == 0:
@@ -209,7 +211,7 @@ def test_unreadable_at_first(bed: Bed) -> None:
 
 
 def test_a_log_that_becomes_unreadable_by_rotation(bed: Bed) -> None:
-    """The old file is drained meanwhile, and nothing is missed when the new one is given back."""
+    """The old file is read meanwhile, and the new one once it is readable."""
     for folder in (bed.log.parent, *bed.log.parent.parents):
         if folder.stat().st_mode & 0o005 != 0o005 and os.geteuid() == 0:
             folder.chmod(folder.stat().st_mode | 0o055)
@@ -238,8 +240,8 @@ def test_a_log_that_becomes_unreadable_by_rotation(bed: Bed) -> None:
         assert source.problem is None
 
 
-def test_it_is_known_when_all_has_been_handed_out(bed: Bed) -> None:
-    """Counts from before a crash must not be shown as long as lines of then wait, but a problem does not hide them long."""
+def test_a_source_is_behind_until_all_has_been_returned(bed: Bed) -> None:
+    """With a problem, it is behind for 10 seconds at most."""
     bed.write("1\n")
     source = bed.source([])
     assert source.read() == b"1\n"
@@ -258,8 +260,8 @@ def test_it_is_known_when_all_has_been_handed_out(bed: Bed) -> None:
 # Lines
 
 
-def test_only_whole_lines_are_handed_out(bed: Bed) -> None:
-    """A partial last line waits for its end."""
+def test_only_whole_lines_are_returned(bed: Bed) -> None:
+    """An incomplete last line is returned once it is complete."""
     source = bed.source([])
     bed.write("1\n2")
     assert drained(source) == "1\n"
@@ -268,22 +270,22 @@ def test_only_whole_lines_are_handed_out(bed: Bed) -> None:
 
 
 def test_a_line_longer_than_a_batch(bed: Bed) -> None:
-    """It is handed out whole."""
+    """It is returned whole."""
     source = bed.source([])
     bed.write("a\n" + "x" * 5000 + "\nb\n")
     assert source.read(100) + source.read(100) + source.read(100) == f"a\n{'x' * 5000}\nb\n".encode()
 
 
 def test_bytes_without_line_ends_cost_bounded_memory(bed: Bed) -> None:
-    """What is no line after a megabyte is handed out in pieces."""
+    """A line longer than a megabyte is returned in pieces."""
     source = bed.source([])
     bed.write("x" * (LONGEST_LINE + 5) + "\n")
     assert len(source.read()) == LONGEST_LINE
     assert source.read() == b"xxxxx\n"
 
 
-def test_a_hole_is_no_line(bed: Bed) -> None:
-    """The NULs before the place at which a writer without O_APPEND goes on after a truncation are skipped."""
+def test_a_hole_is_skipped(bed: Bed) -> None:
+    """A writer without O_APPEND goes on at its old offset after a truncation and leaves NULs before it."""
     source = bed.source([])
     bed.write("1\n" * 3000)
     drained(source)
@@ -294,11 +296,11 @@ def test_a_hole_is_no_line(bed: Bed) -> None:
     assert drained(source) == "2\n"
 
 
-# Rotation by renaming
+# Rotation by rename
 
 
 def test_late_lines_of_a_renamed_file(bed: Bed) -> None:
-    """A writer that was not told to reopen goes on in the old file: both are drained."""
+    """A writer that does not reopen the log goes on in the old file: both are read."""
     source = bed.source([])
     bed.write("1\n")
     assert drained(source) == "1\n"
@@ -312,7 +314,7 @@ def test_late_lines_of_a_renamed_file(bed: Bed) -> None:
 
 
 def test_rotation_of_a_log_that_was_never_read(bed: Bed) -> None:
-    """An empty log, rotated before anything was read of it, is no gap."""
+    """The rotated file is read from its beginning."""
     bed.write("")
     source = bed.source()
     drained(source)
@@ -323,8 +325,8 @@ def test_rotation_of_a_log_that_was_never_read(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_several_rotations_between_two_looks(bed: Bed, packed: bool) -> None:
-    """All that came between is read, in order, though the newest name stands for a file never seen."""
+def test_several_rotations_between_two_polls(bed: Bed, packed: bool) -> None:
+    """All files are read in order, also those that no poll saw as the log."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -338,8 +340,8 @@ def test_several_rotations_between_two_looks(bed: Bed, packed: bool) -> None:
     assert source.losses == 0
 
 
-def test_without_create_the_name_is_absent_for_a_while(bed: Bed) -> None:
-    """The renamed file is read on."""
+def test_the_log_is_absent_for_a_while_without_create(bed: Bed) -> None:
+    """The renamed file is read meanwhile."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -352,7 +354,7 @@ def test_without_create_the_name_is_absent_for_a_while(bed: Bed) -> None:
 
 
 def test_names_with_dates(bed: Bed) -> None:
-    """dateext: the latest date is the newest, whatever was touched last."""
+    """With dateext the date gives the order, not the last change."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -365,8 +367,8 @@ def test_names_with_dates(bed: Bed) -> None:
     assert drained(source) == "2\n3\n4\n"
 
 
-def test_an_old_file_that_changes_is_not_newer(bed: Bed) -> None:
-    """Late lines make the older of two rotated files the one that changed last; the names say better."""
+def test_a_late_line_does_not_make_a_file_newer(bed: Bed) -> None:
+    """The numbers give the order, although the older of two files changed last."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -379,8 +381,8 @@ def test_an_old_file_that_changes_is_not_newer(bed: Bed) -> None:
     assert drained(source) == "2\n3\n4\n"
 
 
-def test_a_file_is_let_go_in_time(bed: Bed) -> None:
-    """One without a name holds room on the disk, an older one a descriptor; the youngest stays while it has a name."""
+def test_idle_files_are_closed(bed: Bed) -> None:
+    """A deleted file is closed after a minute, a rotated one after an hour; the newest stays open while it has a name."""
     source = bed.source([])
     for number in range(4):
         bed.write(f"{number}\n")
@@ -397,8 +399,8 @@ def test_a_file_is_let_go_in_time(bed: Bed) -> None:
     assert open_files(bed.log.parent) == 1
 
 
-def test_a_file_that_was_let_go_and_then_grew(bed: Bed) -> None:
-    """Its late lines are found at the next start, and nothing of it is counted twice."""
+def test_a_closed_file_that_grows(bed: Bed) -> None:
+    """Its late lines are read at the next start, once."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -414,8 +416,8 @@ def test_a_file_that_was_let_go_and_then_grew(bed: Bed) -> None:
     assert drained(bed.restart(source)) == ""
 
 
-def test_the_last_line_of_a_dead_writer(bed: Bed) -> None:
-    """A line that never ended is a line once nothing more can come."""
+def test_an_incomplete_last_line_of_a_compressed_file(bed: Bed) -> None:
+    """It is returned as a line, since the file does not grow any more."""
     source = bed.source([])
     bed.write("1\n2")
     drained(source)
@@ -425,11 +427,11 @@ def test_the_last_line_of_a_dead_writer(bed: Bed) -> None:
     assert drained(source) == "2\n"
 
 
-# Rotation by copying
+# Rotation by copy
 
 
 def test_copytruncate(bed: Bed) -> None:
-    """What was not read before the truncation is read in the copy."""
+    """Lines that were unread before the truncation are read in the copy."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -441,7 +443,7 @@ def test_copytruncate(bed: Bed) -> None:
 
 
 def test_copytruncate_of_a_log_that_was_never_read(bed: Bed) -> None:
-    """Nothing in the log itself tells that it was emptied; the copy does."""
+    """The truncation shows only in the copy, not in the log."""
     bed.write("")
     source = bed.source()
     drained(source)
@@ -452,7 +454,7 @@ def test_copytruncate_of_a_log_that_was_never_read(bed: Bed) -> None:
 
 
 def test_a_copy_that_is_not_followed_by_a_truncation_yet(bed: Bed) -> None:
-    """It is the same log twice, and is read once, by name: also by one that starts just then, or half of it only."""
+    """The copy is not read, neither before a restart nor after it."""
     source = bed.source([])
     bed.write("1\n2\n")
     drained(source)
@@ -468,7 +470,7 @@ def test_a_copy_that_is_not_followed_by_a_truncation_yet(bed: Bed) -> None:
 
 
 def test_a_copy_that_has_only_begun(bed: Bed) -> None:
-    """An empty or partial copy of a log of which nothing was read is not taken for news."""
+    """An empty or incomplete copy of an unread log is not taken for a new file."""
     bed.write("")
     source = bed.source()
     drained(source)
@@ -485,7 +487,7 @@ def test_a_copy_that_has_only_begun(bed: Bed) -> None:
     assert drained(source) == "3\n"
 
 
-def test_two_truncations_between_two_looks(bed: Bed) -> None:
+def test_two_truncations_between_two_polls(bed: Bed) -> None:
     """Both copies are read."""
     source = bed.source([])
     bed.write("1\n")
@@ -500,7 +502,7 @@ def test_two_truncations_between_two_looks(bed: Bed) -> None:
 
 
 def read_past_a_fragment(bed: Bed) -> FileSource:
-    """A source that has put a line together whose beginning, a part of its stamp, is all that the log's copy holds."""
+    """Return a source that has joined a line; the copy holds only its beginning, a part of the timestamp."""
     source = bed.source([])
     bed.write("")
     drained(source)
@@ -515,7 +517,7 @@ def read_past_a_fragment(bed: Bed) -> FileSource:
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("restarted", [False, True])
 def test_the_beginning_of_a_line_is_not_read_again(bed: Bed, restarted: bool, packed: bool) -> None:
-    """A copy of a log that held no more, once its line was put together, is known: also packed."""
+    """A copy that holds only the beginning of a line is recognised after the line was joined, also compressed."""
     source = read_past_a_fragment(bed)
     if packed:
         bed.pack()
@@ -527,7 +529,7 @@ def test_the_beginning_of_a_line_is_not_read_again(bed: Bed, restarted: bool, pa
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_line_cut_in_two_by_copytruncate(bed: Bed, restarted: bool) -> None:
-    """Its beginning is the end of the copy, its end the beginning of the log; it is one line."""
+    """Its first part at the end of the copy and its second part at the beginning of the log are joined."""
     source = bed.source([])
     bed.write("1\n<one ")
     drained(source)
@@ -540,8 +542,8 @@ def test_a_line_cut_in_two_by_copytruncate(bed: Bed, restarted: bool) -> None:
     assert drained(bed.restart(source)) == ""
 
 
-def test_the_beginning_of_a_line_is_the_sign_of_no_file(bed: Bed) -> None:
-    """A copy of a log that held no more than a stamp begins like every log; a later one is news all the same."""
+def test_the_beginning_of_a_line_does_not_identify_a_file(bed: Bed) -> None:
+    """A later file that begins with the same part of a timestamp is new and is read."""
     source = read_past_a_fragment(bed)
     bed.log.unlink()
     bed.named(".1").rename(bed.named(".2"))
@@ -550,7 +552,7 @@ def test_the_beginning_of_a_line_is_the_sign_of_no_file(bed: Bed) -> None:
 
 
 def test_truncation_without_a_copy_is_a_loss(bed: Bed) -> None:
-    """It is counted, and what comes after it is read."""
+    """It counts as one loss, and later lines are read."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -562,14 +564,16 @@ def test_truncation_without_a_copy_is_a_loss(bed: Bed) -> None:
 
 
 @pytest.mark.parametrize("copies", [1, 2])
-def test_emptied_and_renamed_within_one_look(bed: Bed, monkeypatch: pytest.MonkeyPatch, copies: int) -> None:
-    """Between the question whether the log was emptied and the one whether it was renamed, both can happen."""
+def test_a_log_that_is_truncated_and_renamed_during_one_poll(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch, copies: int
+) -> None:
+    """Both happen between the check for a truncation and the check for a rename."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
-    has_the_name = FileSource._has_the_name
+    is_at = Segment.is_at
 
-    def meanwhile(self: FileSource, segment: Segment) -> bool:
+    def rotate_first(segment: Segment, path: Path) -> bool:
         monkeypatch.undo()
         for number in range(copies):
             bed.write(f"2{number}\n")
@@ -579,15 +583,15 @@ def test_emptied_and_renamed_within_one_look(bed: Bed, monkeypatch: pytest.Monke
         bed.rotate()
         bed.write("3\n", ".1")
         bed.write("4\n")
-        return has_the_name(self, segment)
+        return is_at(segment, path)
 
-    monkeypatch.setattr(FileSource, "_has_the_name", meanwhile)
+    monkeypatch.setattr(Segment, "is_at", rotate_first)
     assert drained(source).split() == [*["20", "21"][:copies], "3", "4"]
     assert source.losses == 0
 
 
-def test_truncated_and_grown_beyond_the_old_size(bed: Bed) -> None:
-    """The size does not tell, the beginning does."""
+def test_a_truncated_log_that_grows_beyond_its_old_size(bed: Bed) -> None:
+    """The truncation is recognised by the first bytes, not by the size."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -597,12 +601,12 @@ def test_truncated_and_grown_beyond_the_old_size(bed: Bed) -> None:
 
 
 def test_a_truncation_while_the_log_is_read(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes read at the old place of a log that was rewritten meanwhile are not handed out."""
+    """Bytes at the old offset of a rewritten log are not returned."""
     source = bed.source([])
     bed.write("1 aaaaaaaaaa\n")
     drained(source)
     bed.write("2\n")
-    read_at = Segment._read_at
+    read_at = Segment.read_at
 
     def truncate_first(segment: Segment, offset: int, size: int) -> bytes:
         if offset:
@@ -611,7 +615,7 @@ def test_a_truncation_while_the_log_is_read(bed: Bed, monkeypatch: pytest.Monkey
             bed.write("3 bbbbbbbbbbbbb\n4\n")
         return read_at(segment, offset, size)
 
-    monkeypatch.setattr(Segment, "_read_at", truncate_first)
+    monkeypatch.setattr(Segment, "read_at", truncate_first)
     assert drained(source) == "2\n3 bbbbbbbbbbbbb\n4\n"
 
 
@@ -623,7 +627,7 @@ def test_a_truncation_while_the_log_is_read(bed: Bed, monkeypatch: pytest.Monkey
     [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress), (".zst", zstd.compress)],
 )
 def test_rotated_and_compressed_while_down(bed: Bed, suffix: str, pack: object) -> None:
-    """The rest of the packed file is read, from where the plain one was left."""
+    """The compressed file is read from the offset reached in the plain file."""
     assert callable(pack)
     source = bed.source([])
     bed.write("1\n")
@@ -639,7 +643,7 @@ def test_rotated_and_compressed_while_down(bed: Bed, suffix: str, pack: object) 
 
 
 def test_compression_in_progress(bed: Bed) -> None:
-    """A packed file whose plain one is still there is not looked at, whatever it holds already."""
+    """A compressed file beside its plain file is ignored."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -651,8 +655,8 @@ def test_compression_in_progress(bed: Bed) -> None:
     assert drained(source) == "2\n3\n"
 
 
-def test_compressed_while_it_is_drained(bed: Bed) -> None:
-    """The plain file is read to its end though it has no name any more, and the packed one is not read as well."""
+def test_a_file_that_is_compressed_while_it_is_read(bed: Bed) -> None:
+    """The deleted plain file is read to its end, and the compressed file is not read."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -667,7 +671,7 @@ def test_compressed_while_it_is_drained(bed: Bed) -> None:
 
 
 def test_a_damaged_compressed_file(bed: Bed) -> None:
-    """What can be unpacked of it is counted, the rest is a loss, once, and the log is read on."""
+    """The lines before the damage are read, the rest counts as one loss, and reading goes on in the log."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -687,7 +691,7 @@ def test_a_damaged_compressed_file(bed: Bed) -> None:
 
 
 def test_a_damaged_file_raises_one_kind_of_error(tmp_path: Path) -> None:
-    """Whatever the packer, after what can be unpacked; an empty file is just empty."""
+    """Every compression raises `DamagedError` after the lines before the damage."""
     for suffix, pack in (
         (".gz", gzip.compress),
         (".bz2", bz2.compress),
@@ -697,13 +701,13 @@ def test_a_damaged_file_raises_one_kind_of_error(tmp_path: Path) -> None:
         path = tmp_path / f"log{suffix}"
         path.write_bytes(pack(b"line\n" * 1000)[:-9])
         segment = Segment(path)
-        with pytest.raises(DamagedError, match="is cut short or damaged"):
+        with pytest.raises(DamagedError, match="is truncated or damaged"):
             read_all(segment)
         segment.close()
 
 
 def test_many_compressed_files_at_a_start(bed: Bed) -> None:
-    """A long absence: all are read, in order, and let go."""
+    """After a long stop, all files are read in order and closed."""
     source = bed.source([])
     bed.write("0\n")
     drained(source)
@@ -718,11 +722,11 @@ def test_many_compressed_files_at_a_start(bed: Bed) -> None:
     assert len(source.marks() or []) <= 17
 
 
-# What is not rotation
+# Other changes and faults
 
 
-def test_deleted_and_recreated(bed: Bed) -> None:
-    """The rest of the deleted file and all of the new one; older files are not dug out."""
+def test_a_log_that_is_deleted_and_created_again(bed: Bed) -> None:
+    """The rest of the deleted file and the new file are read; older files are not."""
     bed.write("old\n", ".1")
     bed.write("")
     source = bed.source()
@@ -736,8 +740,8 @@ def test_deleted_and_recreated(bed: Bed) -> None:
     assert drained(source) == "2\n3\n"
 
 
-def test_an_inode_that_is_used_again(bed: Bed) -> None:
-    """A mark that names the device and inode of quite another file does not fit it."""
+def test_an_inode_that_is_reused(bed: Bed) -> None:
+    """A mark with the device and inode of another file does not match it."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -750,8 +754,8 @@ def test_an_inode_that_is_used_again(bed: Bed) -> None:
     assert source.losses == 1
 
 
-def test_an_inode_that_is_used_again_by_a_copy(bed: Bed) -> None:
-    """A copy of the log that has the inode of an earlier log, compressed since, is still a copy."""
+def test_an_inode_that_is_reused_by_a_copy(bed: Bed) -> None:
+    """A copy of the log is recognised although it has the inode of a former log, which was compressed."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -767,8 +771,8 @@ def test_an_inode_that_is_used_again_by_a_copy(bed: Bed) -> None:
     assert drained(bed.source(marks)) == "3\n"
 
 
-def test_a_marked_file_that_vanished(bed: Bed) -> None:
-    """It is a loss; the log is read from its beginning."""
+def test_a_file_that_vanished_before_its_end_was_read(bed: Bed) -> None:
+    """It counts as one loss, and the log is read from its beginning."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -779,8 +783,8 @@ def test_a_marked_file_that_vanished(bed: Bed) -> None:
     assert source.losses == 1
 
 
-def test_an_admins_copy_is_no_second_log(bed: Bed) -> None:
-    """Under whatever name that looks rotated, before and after the log itself is rotated, and across restarts."""
+def test_a_manual_copy_is_not_read(bed: Bed) -> None:
+    """It is recognised under every name of a rotated file, before and after a rotation, and across restarts."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -794,8 +798,8 @@ def test_an_admins_copy_is_no_second_log(bed: Bed) -> None:
     assert drained(bed.restart(source)) == ""
 
 
-def test_moved_to_another_disk_and_replaced_by_a_link(bed: Bed, tmp_path: Path) -> None:
-    """The same content in another file is read on at the same place."""
+def test_a_log_that_is_moved_and_replaced_by_a_link(bed: Bed, tmp_path: Path) -> None:
+    """Reading goes on in the copy, at the same offset."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -811,8 +815,8 @@ def test_moved_to_another_disk_and_replaced_by_a_link(bed: Bed, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", ["folder", "fifo", "loop"])
-def test_something_else_of_that_name(bed: Bed, kind: str) -> None:
-    """It is a problem in plain words, no exception and no wait, and passes."""
+def test_a_log_that_is_not_a_regular_file(bed: Bed, kind: str) -> None:
+    """It is a problem until a file replaces it; reading neither raises an error nor blocks."""
     source = bed.source([])
     if kind == "folder":
         bed.log.mkdir()
@@ -822,7 +826,7 @@ def test_something_else_of_that_name(bed: Bed, kind: str) -> None:
         bed.log.symlink_to(bed.log)
     assert source.read() == b""
     assert source.problem in {
-        f"{bed.log}: is no regular file",
+        f"{bed.log}: is not a regular file",
         f"{bed.log}: Too many levels of symbolic links",
     }
     (bed.log.rmdir if kind == "folder" else bed.log.unlink)()
@@ -833,7 +837,7 @@ def test_something_else_of_that_name(bed: Bed, kind: str) -> None:
 
 
 def test_a_log_that_lost_its_end(bed: Bed) -> None:
-    """After a power cut the position can lie beyond the end: nothing is counted again, and the loss is told."""
+    """After a power cut the position can lie beyond the end: it counts as one loss, and no line is read twice."""
     source = bed.source([])
     bed.write("1\n2\n3\n")
     drained(source)
@@ -848,7 +852,7 @@ def test_a_log_that_lost_its_end(bed: Bed) -> None:
 
 
 def test_the_log_is_on_disk_before_its_position_is(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`sync` flushes what is open, even if it was closed meanwhile, and leaves no descriptor."""
+    """`sync` flushes the open files, also if they are closed before the flush, and leaves no descriptor open."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -861,8 +865,8 @@ def test_the_log_is_on_disk_before_its_position_is(bed: Bed, monkeypatch: pytest
     assert open_files(bed.log.parent) == 0
 
 
-def test_a_rename_between_the_list_and_the_opening(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is no longer what the list said is not taken for another: the folder is looked at again."""
+def test_a_rename_between_the_listing_and_the_opening(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The survey notices that the name belongs to another file, and starts again."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -870,19 +874,20 @@ def test_a_rename_between_the_list_and_the_opening(bed: Bed, monkeypatch: pytest
     bed.rotate()
     bed.write("3\n")
 
-    def rotate_after(log: Path) -> object:
+    open_segment = Segment.__init__
+
+    def rotate_first(segment: Segment, path: Path) -> None:
         monkeypatch.undo()
-        entries = rotated_files(log)
         bed.rotate()
         bed.write("4\n")
-        return entries
+        open_segment(segment, path)
 
-    monkeypatch.setattr("postward.agent.logs.recovery.rotated_files", rotate_after)
+    monkeypatch.setattr(Segment, "__init__", rotate_first)
     assert drained(source) == "2\n3\n4\n"
 
 
-def test_no_descriptor_is_left_when_a_look_fails(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files that were opened before the failure are closed."""
+def test_a_failed_survey_leaves_no_descriptor(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that it opened before the failure are closed."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
@@ -903,23 +908,19 @@ def test_no_descriptor_is_left_when_a_look_fails(bed: Bed, monkeypatch: pytest.M
     assert drained(source) == "3\n4\n"
 
 
-def test_nothing_seen_yet_is_not_nothing_there(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stop before the first look succeeded must not make history news."""
-    bed.write("old\n")
+def test_a_stop_before_the_first_successful_poll(bed: Bed) -> None:
+    """The next start skips existing lines, like a first start."""
+    bed.log.symlink_to(bed.log)  # a loop: the file cannot be examined
     source = bed.source()
-
-    def fail(_: Path) -> list[FilePosition]:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("postward.agent.logs.tail.first_look", fail)
     assert source.read() == b""
     assert source.marks() is None
-    monkeypatch.undo()
+    bed.log.unlink()
+    bed.write("old\n")
     assert drained(bed.restart(source)) == ""
 
 
-def test_a_mark_knows_its_file_by_its_head_only(tmp_path: Path) -> None:
-    """Heads of up to a kilobyte, however the file is packed."""
+def test_a_mark_matches_a_compressed_file(tmp_path: Path) -> None:
+    """It matches by the first kilobyte of the unpacked data."""
     data = b"".join(b"line %d\n" % number for number in range(1000))
     plain, packed = tmp_path / "log", tmp_path / "log.1.gz"
     plain.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Probe mails stay out of the users' counts, whatever the order of lines and restarts."""
+"""Probes stay out of the counts of user mail, for any order of lines and across restarts."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ RELAY = "r.test[192.0.2.1]:587"
 
 
 def mail(queue_id: str, message_id: str) -> list[str]:
-    """The lines of one mail that is deferred, bounces and leaves, and of its bounce."""
+    """Return the lines of a message that is deferred, bounced and removed, and of its bounce."""
     delivery = f"{queue_id}: to=<p@x.test>, relay={RELAY}, delay=1, delays=0/0/1/0, "
     return [
         f"pickup[3]: {queue_id}: uid=0 from=<root@mx>",
@@ -31,18 +31,18 @@ def mail(queue_id: str, message_id: str) -> list[str]:
 
 
 def counting() -> ProbeFilter:
-    """A counting that knows the relay."""
+    """Return a filter that knows the relay."""
     return ProbeFilter(Tally(), RelayNames([("r.test", 587, "demo")]), local_now)
 
 
 def feed(counting: ProbeFilter, lines: list[str]) -> None:
-    """Count lines."""
+    """Count the lines."""
     for line in lines:
         counting.count(*parse(f"Nov 24 09:00:00 mx postfix/{line}"))
 
 
 def users(counting: ProbeFilter) -> dict[str, float]:
-    """The counts of mail."""
+    """Return the counts of user mail."""
     names = (
         "deliveries_total",
         "delivery_failures_total",
@@ -53,7 +53,7 @@ def users(counting: ProbeFilter) -> dict[str, float]:
 
 
 def test_a_probe_and_its_bounce_count_as_lines_and_not_as_mail() -> None:
-    """Deliveries, failures, arrivals and removals of a probe and of its bounce are nobody's."""
+    """Deliveries, failures, arrivals and removals of a probe and of its bounce are not counted."""
     with_probe, empty = counting(), counting()
     lines = mail("4F2A91C0B3", PROBE)
     feed(with_probe, lines)
@@ -62,8 +62,8 @@ def test_a_probe_and_its_bounce_count_as_lines_and_not_as_mail() -> None:
     assert with_probe.tally.counters["postward_log_lines_total"][("event",)] == len(lines)
 
 
-def test_a_users_mail_beside_a_probe_is_counted_as_without_it() -> None:
-    """Interleaved with a probe, line by line, a user's mail has the counts that it has alone."""
+def test_user_mail_beside_a_probe_counts_as_without_it() -> None:
+    """User mail whose lines alternate with those of a probe has the same counts as alone."""
     alone, beside = counting(), counting()
     user, probe = mail("4F2A91C0B4", "<1@user.test>"), mail("4F2A91C0B3", PROBE)
     feed(alone, user)
@@ -74,7 +74,7 @@ def test_a_users_mail_beside_a_probe_is_counted_as_without_it() -> None:
 
 
 def test_a_restart_between_any_two_lines_changes_nothing() -> None:
-    """Counts and what is known of probes, saved together at any line and restored, give the same counts."""
+    """Counts and state that are saved at any line and restored give the same counts."""
     lines = list(
         itertools.chain(*zip(mail("4F2A91C0B3", PROBE), mail("4F2A91C0B4", "<1@user.test>"), strict=True))
     )
@@ -90,8 +90,8 @@ def test_a_restart_between_any_two_lines_changes_nothing() -> None:
         assert users(second) == users(whole), cut
 
 
-def test_a_queue_id_that_comes_in_anew_is_another_mail() -> None:
-    """Postfix uses short queue IDs again: the next mail of that name is a user's."""
+def test_a_queue_id_that_is_reused_is_another_message() -> None:
+    """Postfix reuses short queue IDs: the next message with the queue ID of a probe is user mail."""
     counted = counting()
     feed(counted, mail("4F2A91C0B3", PROBE)[:3])
     feed(counted, mail("4F2A91C0B3", "<1@user.test>")[:4])
@@ -100,10 +100,10 @@ def test_a_queue_id_that_comes_in_anew_is_another_mail() -> None:
     assert users(counted)["delivery_failures_total"] == 1
 
 
-def test_what_is_held_is_bounded() -> None:
-    """Arrivals that are never named are counted in the end, and memory stays small."""
+def test_held_arrivals_are_bounded() -> None:
+    """Without a Message-ID, the oldest arrivals beyond 4096 count as user mail."""
     counted = counting()
     feed(counted, [f"pickup[3]: {number:X}AAAAA: uid=0 from=<a>" for number in range(6000)])
 
-    assert len(counted._held) <= 4096
-    assert users(counted)["messages_received_total"] == 6000 - len(counted._held)
+    assert len(counted.state()["held"]) <= 4096
+    assert users(counted)["messages_received_total"] == 6000 - len(counted.state()["held"])

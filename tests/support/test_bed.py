@@ -74,7 +74,7 @@ def module_bed(_postfix_present: None, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def bed(module_bed: Bed) -> Iterator[Bed]:
-    """The module's one Postfix and relay, without faults and mail at the start of each test."""
+    """The module's Postfix and relay, without faults and mail at the start of each test."""
     certificate = module_bed.relay.certificate
     yield module_bed
     module_bed.relay.certificate = certificate
@@ -227,7 +227,8 @@ def test_mail_of_an_earlier_test_is_not_counted(bed: Bed) -> None:
     assert bed.relay.messages_to("late@example.org") == []
 
 
-def test_a_fault_mends_itself_after_its_times(bed: Bed) -> None:
+def test_a_fault_ends_after_its_number_of_times(bed: Bed) -> None:
+    """The first delivery attempt is deferred, and the second one succeeds."""
     bed.relay.fault = Fault(step="rcpt", times=1, only="once@example.org")
     bed.postfix.sendmail("once@example.org")
     assert "status=deferred" in outcome(bed.postfix, "once@example.org")
