@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from postward.config.lint import HOST_RULES, SETTINGS_RULES, HostFacts, lint
-from postward.config.lint.facts import Disk
+from postward.config.lint.file_facts import Disk
 from postward.config.lint.reference import reference
 from tests.config.lint.host import Host, ids
 from tests.config.lint.mistakes import MISTAKES
