@@ -24,18 +24,18 @@ from postward.agent.postfix.host_files import (
 )
 from postward.agent.postfix.run import PostfixError
 from postward.config.fields import is_address
-from postward.config.lint.facts import (
+from postward.config.lint.facts import HostFacts
+from postward.config.lint.file_facts import FileFacts
+from postward.config.lint.table_facts import (
     TABLE_SUFFIX,
-    FileFacts,
-    HostFacts,
     Table,
     TableReference,
-    expand,
     holds_logins,
     table_references,
     wants_values,
 )
 from postward.config.lint.text import parse_main_cf, parse_master_cf, parse_table, without_secrets
+from postward.config.lint.values import expand
 from postward.config.parameters import DERIVED_PARAMETERS
 from postward.config.settings import Settings
 from postward.parsers.postconf import Master, parse_master, parse_parameters, split_list

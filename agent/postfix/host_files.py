@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from postward.config.lint.facts import MISSING, Disk, FileFacts
+from postward.config.lint.file_facts import MISSING, Disk, FileFacts
 
 _MAX_BYTES = 1_000_000  # read of a file
 _SASL_FOLDERS = ("usr/lib/sasl2", "usr/lib64/sasl2", "usr/local/lib/sasl2", "usr/lib/*/sasl2", "lib/*/sasl2")

@@ -8,95 +8,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from postward.config.desired import INDEX_SUFFIX
-from postward.config.lint.text import Entry, Line, ServiceLine
+from postward.config.lint.file_facts import Disk, FileFacts
+from postward.config.lint.table_facts import Table
+from postward.config.lint.text import Line, ServiceLine
+from postward.config.lint.values import intended
 from postward.parsers.postconf import Master, split_list
-
-# Table type of a file → suffix of its index; "" if Postfix reads the text itself.
-TABLE_SUFFIX: Mapping[str, str] = {**INDEX_SUFFIX, "regexp": "", "pcre": "", "cidr": ""}
-_TABLE = re.compile(r"(proxy:)?([a-z]+):(/[^\s,{}]+)")
-# Parameters of tables whose values say where mail goes and how. Values of tables with passwords are never kept.
-_VALUES_WANTED = re.compile(
-    r"(smtp_tls_policy_maps|transport_maps|sender_dependent_(relayhost|default_transport)_maps)"
-)
-_LOGINS = re.compile(r"pass(word|wd)")
-
-
-@dataclass(frozen=True, slots=True)
-class FileFacts:
-    """A file as stat(2) sees it.
-
-    Attributes:
-        exists: the file exists.
-        mode: permission bits.
-        owner: uid.
-        group: gid.
-        mtime: in seconds since the epoch.
-        directory: it is a directory.
-        certificates: it contains at least one certificate; None if that was not checked.
-        word: the first word of the file, if it is not secret; None if it was not read.
-        entries: number of files in a directory; None if they were not counted.
-    """
-
-    exists: bool = True
-    mode: int = 0o644
-    owner: int = 0
-    group: int = 0
-    mtime: float = 0.0
-    directory: bool = False
-    certificates: bool | None = None
-    word: str | None = None
-    entries: int | None = None
-
-
-MISSING = FileFacts(exists=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TableReference:
-    """A lookup table as main.cf or master.cf refers to it."""
-
-    type: str
-    path: str
-    proxied: bool = False
-
-    @property
-    def name(self) -> str:
-        """`type:path`."""
-        return f"{self.type}:{self.path}"
-
-    @property
-    def index_path(self) -> str | None:
-        """Path of the index that postmap(1) builds; None for types that Postfix reads as text."""
-        suffix = TABLE_SUFFIX[self.type]
-        return f"{self.path}{suffix}" if suffix else None
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A lookup table on disk.
-
-    Attributes:
-        reference: type and path.
-        parameters: the parameters that refer to it.
-        entries: the entries of its source, without secrets; None if it could not be read or has another syntax.
-        index_type: the type of its index by its first bytes, as in "hash"; None if unknown.
-    """
-
-    reference: TableReference
-    parameters: tuple[str, ...]
-    entries: tuple[Entry, ...] | None = None
-    index_type: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """The file system of the queue, in bytes and inodes; 0 of 0 inodes if it makes them as needed."""
-
-    free: int
-    size: int
-    free_inodes: int
-    inodes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,44 +214,3 @@ class HostFacts:
         """compatibility_level, as in (3, 6)."""
         numbers = re.match(r"(\d+)(?:\.(\d+))?", self.value("compatibility_level"))
         return (int(numbers[1]), int(numbers[2] or 0)) if numbers else (0, 0)
-
-
-def intended(value: str) -> str:
-    """Return a value without an inline comment and without quotes around it."""
-    value = re.split(r"(?:^|\s)#", value)[0].strip()
-    quoted = re.fullmatch(r"([\"'])(.*)\1", value)
-    return quoted[2] if quoted else value
-
-
-def table_references(values: Mapping[str, str]) -> Iterator[tuple[str, TableReference]]:
-    """Yield (parameter, table) for every table in a file to which these expanded values refer."""
-    for name, value in values.items():
-        for proxy, kind, path in _TABLE.findall(value):
-            if kind in TABLE_SUFFIX:
-                yield name, TableReference(kind, path, bool(proxy))
-
-
-def holds_logins(parameters: tuple[str, ...]) -> bool:
-    """Return True if one of the parameters that refer to a table is about passwords."""
-    return any(_LOGINS.search(name) for name in parameters)
-
-
-def wants_values(parameters: tuple[str, ...]) -> bool:
-    """Return True if the table's values say where mail goes and how."""
-    return any(_VALUES_WANTED.fullmatch(name) for name in parameters) and not holds_logins(parameters)
-
-
-def expand(values: Mapping[str, str]) -> dict[str, str]:
-    """Expand `$name` as `postconf -x` does, for a configuration that postconf cannot read. Loops end after eight rounds."""
-    expanded = dict(values)
-    for name in expanded:
-        for _ in range(8):
-            text = re.sub(
-                r"\$(?:([A-Za-z0-9_]+)|[({]([A-Za-z0-9_]+)[)}])",
-                lambda match: values.get(match[1] or match[2], ""),
-                expanded[name],
-            )
-            if text == expanded[name] or len(text) > 20000:
-                break
-            expanded[name] = text
-    return expanded

@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator
 
 from postward.config.lint import remedies
-from postward.config.lint.facts import HostFacts, intended
+from postward.config.lint.facts import HostFacts
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.text import Line
+from postward.config.lint.values import intended
 from postward.parsers.scrub import MASK
 
 Facts = HostFacts

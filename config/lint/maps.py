@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterator
 
 from postward.config.lint import remedies
-from postward.config.lint.facts import MISSING, FileFacts, HostFacts, Table
+from postward.config.lint.facts import HostFacts
+from postward.config.lint.file_facts import MISSING, FileFacts
 from postward.config.lint.finding import Fault, Rule, Severity
+from postward.config.lint.table_facts import Table
 
 Facts = HostFacts
 

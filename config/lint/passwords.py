@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from functools import partial
 
 from postward.config.lint import remedies, sasl_passwd
-from postward.config.lint.facts import HostFacts, Table, holds_logins
+from postward.config.lint.facts import HostFacts
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.next_hop import named_servers, parse_next_hop
 from postward.config.lint.sasl import login_routes
+from postward.config.lint.table_facts import Table, holds_logins
 from postward.config.lint.text import Entry
 from postward.parsers.scrub import MASK
 

@@ -2,7 +2,8 @@
 
 import shlex
 
-from postward.config.lint.facts import HostFacts, Table
+from postward.config.lint.facts import HostFacts
+from postward.config.lint.table_facts import Table
 
 APPLY = "postward apply"  # remedies all that Postward derives from its settings
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from postward.config.lint import remedies
-from postward.config.lint.facts import FileFacts, HostFacts
+from postward.config.lint.facts import HostFacts
+from postward.config.lint.file_facts import FileFacts
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.main_cf import FREE_VALUES
 from postward.config.lint.relayhost import provider_of, wrong_provider_port

@@ -1,4 +1,4 @@
-"""The soaks in short: real parts, random abuse, kill -9. In full: `python -m tools.soak`."""
+"""Short runs of the soaks, with a real Postfix and agent. `python -m tools.soak` runs them in full."""
 
 import os
 import random
@@ -14,14 +14,14 @@ from tools.soak.relay_soak import RelaySoak
 
 _SOAKS: dict[str, tuple[int, Callable[[Path, int], LogSoak | EditSoak | RelaySoak]]] = {
     "every line is counted once": (12, lambda folder, seed: LogSoak(folder, seed, burst=5000)),
-    "what the settings say comes back, and what others edit stays": (8, EditSoak),
-    "what failed is well again, and all of it is counted once": (2, RelaySoak),
+    "drift is repaired and other edits are kept": (8, EditSoak),
+    "incidents close and every delivery is counted once": (2, RelaySoak),
 }
 
 
 @pytest.mark.parametrize("promise", _SOAKS)
 def test_after_every_round(promise: str, tmp_path: Path) -> None:
-    """The promise holds. The seed of a failure is in its message; SOAK_SEED repeats it."""
+    """The promise holds after every round. The message of a failure has the seed; SOAK_SEED repeats the run."""
     require_postfix(sasl=not promise.startswith("every line"))
     rounds, make = _SOAKS[promise]
     seed = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(1 << 32))

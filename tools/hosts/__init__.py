@@ -1,1 +1,1 @@
-"""Postward on Debian hosts with a systemd of their own: `make host-test`."""
+"""Tests of Postward on Debian hosts, each under its own systemd: `make host-test`."""

@@ -1,7 +1,8 @@
 """A Debian host under its own systemd, in a container that shares the machine's network.
 
-Its file system is a copy that goes with it. Commands run in all of its namespaces. A host is up when systemd has
-started all that it was to start; it ends orderly by `power_off`, or at once when the `with` block ends.
+Its file system is a copy of the release's image and is deleted with the host. Commands run in all namespaces of the
+host. A host is up when systemd has finished its start jobs. `power_off` shuts it down; the end of the `with` block
+kills it.
 """
 
 import contextlib
@@ -18,23 +19,26 @@ from typing import Self
 from tests.support.waiting import wait_for
 from tools.hosts.image import copy
 
-_UP = 120.0  # seconds until a host is up or down
-_DEADLINE = 180.0  # seconds for a command
-# A host's own words on how far it is; "degraded" is up, with a unit that failed.
+_UP = 120.0  # timeout for a boot or a shutdown, in seconds
+_DEADLINE = 180.0  # timeout for a command, in seconds
+# States of `systemctl is-system-running` that count as up; "degraded" means that a unit failed.
 _STARTED = {"running", "degraded"}
-# The machine's cgroups may be of the first version, which newer systemd wants to be asked for.
+# Newer systemd refuses cgroups of version 1 unless this variable is set. The machine may have them.
 _ENVIRONMENT = {"SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE": "1"}
 
 
 class HostError(Exception):
-    """A command on a host failed; the text has what it printed."""
+    """A command on a host failed; the text contains its output."""
 
 
 class Host:
-    """A host of a Debian release, by its code name ("bookworm").
+    """A host of a Debian release.
+
+    Args:
+        release: code name of the release, as in "bookworm".
 
     Attributes:
-        root: its file system, as this machine sees it.
+        root: path of its file system on this machine.
     """
 
     def __init__(self, release: str) -> None:
@@ -61,12 +65,12 @@ class Host:
 
     @property
     def leader(self) -> int:
-        """Its PID 1, as this machine numbers it."""
+        """Process ID on this machine of the host's PID 1."""
         assert self._leader is not None
         return self._leader
 
     def boot(self) -> None:
-        """Start it, and wait until it is up."""
+        """Boot the host and wait until it is up."""
         command = ["systemd-nspawn", "--directory", str(self.root), "--boot", "--quiet", "--console=pipe"]
         command += ["--register=no", "--keep-unit", "--machine", self._folder.name.replace("_", "x")]
         command += ["--resolv-conf=copy-host", "--timezone=off"]
@@ -86,20 +90,29 @@ class Host:
             wait_for(lambda: self._state() in _STARTED, _UP, f"{self.release} to be up")
 
     def power_off(self) -> None:
-        """Shut it down as an admin does, and wait until it is down."""
+        """Shut the host down as an admin does, and wait until it is down."""
         assert self._nspawn is not None
-        self._nspawn.send_signal(signal.SIGTERM)  # systemd-nspawn then tells PID 1 to power off
+        self._nspawn.send_signal(signal.SIGTERM)  # makes systemd-nspawn ask PID 1 to power off
         with self._console_in_errors():
             wait_for(lambda: self._gone(), _UP, f"{self.release} to be down")
         self._nspawn, self._leader = None, None
 
     def reboot(self) -> None:
-        """Shut it down and start it again."""
+        """Shut the host down and boot it again."""
         self.power_off()
         self.boot()
 
     def run(self, *command: str, input: str | None = None, status: int | None = 0) -> str:  # noqa: A002 - as subprocess has it
-        """Standard output of a command on the host; any exit status is right if `status` is None. Raises HostError."""
+        """Run a command on the host and return its standard output.
+
+        Args:
+            command: the program and its arguments.
+            input: text for standard input.
+            status: the expected exit status; None accepts any.
+
+        Raises:
+            HostError: the exit status is another one.
+        """
         assert self._leader is not None
         done = subprocess.run(
             ["nsenter", "--target", str(self._leader), "--all", "--", *_CLEAN, *command],
@@ -117,11 +130,11 @@ class Host:
         return done.stdout
 
     def shell(self, script: str, *, status: int | None = 0) -> str:
-        """Standard output of a piece of shell on the host."""
+        """Run a shell script on the host and return its standard output. Raises HostError, as `run` does."""
         return self.run("sh", "-c", script, status=status)
 
     def put(self, path: Path, folder: str) -> str:
-        """Copy a file into a folder of the host; its path there."""
+        """Copy a file into a folder of the host and return its path there."""
         shutil.copy(path, self.root / folder.lstrip("/"))
         return f"{folder}/{path.name}"
 
@@ -129,7 +142,7 @@ class Host:
         assert self._nspawn is not None
         if self._nspawn.poll() is not None:
             raise HostError("systemd-nspawn ended")
-        # PID 1 of the host is a child that has come to be systemd; before that it is systemd-nspawn itself.
+        # The host's PID 1 is a child of systemd-nspawn. Its name is systemd-nspawn until it executes systemd.
         return next((child for child in self._children() if _name(child) == "systemd"), None)
 
     def _children(self) -> list[int]:
@@ -149,15 +162,15 @@ class Host:
         try:
             yield
         except (AssertionError, HostError) as error:
-            said = self._console.read_bytes()[-4000:].decode(errors="replace")
-            failed = (
+            printed = self._console.read_bytes()[-4000:].decode(errors="replace")
+            pending = (
                 "" if self._leader is None else self.run("systemctl", "list-jobs", "--no-pager", status=None)
             )
-            raise HostError(f"{error}\n{failed}\nits console:\n{said}") from error
+            raise HostError(f"{error}\n{pending}\nconsole of the host:\n{printed}") from error
 
     def _remove(self) -> None:
         if self._nspawn is not None and self._nspawn.poll() is None:
-            # All of a host dies with its PID 1, which outlives systemd-nspawn.
+            # PID 1 outlives systemd-nspawn, and its end kills all processes of the host.
             for number in [*self._children(), self._nspawn.pid]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(number, signal.SIGKILL)
@@ -178,14 +191,14 @@ _CLEAN = (
 )
 
 
-# Hosts would else share a group for each service, and one host's systemd would end the other's processes.
+# Without its own cgroup, a host would share those of its services with other hosts, and kill their processes.
 _IN_CGROUPS = (
     'for group in $1; do mkdir -p "$group" && echo $$ >"$group/cgroup.procs"; done; shift; exec "$@"'
 )
 
 
 def _cgroups(name: str) -> list[Path]:
-    """A host's own groups, in the hierarchies by which systemd knows its services."""
+    """Return the cgroups of a host, one in each hierarchy that systemd uses for services."""
     mounts = [Path("/sys/fs/cgroup", kind) for kind in ("", "systemd", "unified")]
     return [mount / name for mount in mounts if (mount / "cgroup.procs").exists()]
 

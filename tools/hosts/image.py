@@ -1,8 +1,8 @@
-"""Debian's base systems, as debootstrap makes them: made once, kept in a cache, copied for each host.
+"""Images of Debian, made by debootstrap once, kept in a cache, and copied for each host.
 
-A system has systemd, Postfix (which listens nowhere, for hosts share the machine's network) and Python, as its release has them.
-Making one takes about two minutes and the network: the mirror is the one that this machine's apt uses. A system is complete or absent: a
-half-made one has another name.
+An image has the release's systemd, Postfix and Python. Postfix has no listener, since hosts share the machine's
+network. debootstrap takes about two minutes and needs the network; it uses the mirror of this machine's apt. An image
+in the cache is complete: an unfinished one has another name.
 """
 
 import os
@@ -10,24 +10,24 @@ import shutil
 import subprocess
 from pathlib import Path
 
-_PACKAGES = "systemd,systemd-sysv,dbus,postfix,libsasl2-modules,python3,ca-certificates,iproute2,curl"  # as debootstrap takes them
-# Release → what comes on top. Since Debian 12 a small system has the journal alone.
+_PACKAGES = "systemd,systemd-sysv,dbus,postfix,libsasl2-modules,python3,ca-certificates,iproute2,curl"  # in the syntax of debootstrap
+# Release → additional packages. From Debian 12 on, a minimal system has the journal only: no rsyslog, no mail log.
 RELEASES = {"bookworm": ",rsyslog", "trixie": ""}
-_VERSION = 1  # one more when what is made here changes
-_DEADLINE = 1200.0  # seconds
+_VERSION = 1  # increase it when this module changes the image
+_DEADLINE = 1200.0  # timeout for debootstrap, in seconds
 
 
 class ImageError(Exception):
-    """A system cannot be made; the text says why."""
+    """An image cannot be made; the text gives the reason."""
 
 
 def cache() -> Path:
-    """Where systems are kept between runs."""
+    """Return the folder that keeps images between runs."""
     return Path(os.environ.get("XDG_CACHE_HOME", "/var/cache")) / "postward-hosts"
 
 
 def image(release: str) -> Path:
-    """The folder of a release's base system. Raises ImageError."""
+    """Return the folder of a release's image, and make the image if it does not exist. Raises ImageError."""
     folder = cache() / f"{release}-{_VERSION}"
     if not folder.exists():
         partial = folder.with_suffix(".partial")
@@ -40,7 +40,7 @@ def image(release: str) -> Path:
 
 
 def copy(release: str, folder: Path) -> None:
-    """A system of its own in a folder that does not exist yet; blocks are shared where the file system can."""
+    """Copy a release's image into a new folder. The copy shares blocks if the file system supports reflinks."""
     subprocess.run(["cp", "--archive", "--reflink=auto", image(release), folder], check=True)
 
 
@@ -67,7 +67,7 @@ def _bootstrap(release: str, folder: Path) -> None:
 
 
 def _mirror() -> str:
-    """The Debian archive that this machine's apt uses."""
+    """Return the URL of the Debian archive that this machine's apt uses. Raises ImageError."""
     printed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(ORIGIN) $(SITE) $(RELEASE)", "Created-By: Packages"],
         capture_output=True,
@@ -79,11 +79,11 @@ def _mirror() -> str:
         site, _, release = rest.rpartition(" ")
         if origin == "Debian" and not release.endswith(("-security", "-updates", "-backports")):
             return site
-    raise ImageError("this machine's apt has no Debian archive; hosts can only be made on Debian")
+    raise ImageError("apt on this machine has no Debian archive; images can be made on Debian only")
 
 
 def _prepare(folder: Path) -> None:
-    """Postfix as the package configures it, without a listener; no network services of the host's own."""
+    """Configure Postfix as Debian's package does, but without a listener."""
     shutil.rmtree(folder / "var/cache/apt/archives", ignore_errors=True)
     if not (folder / "etc/postfix/main.cf").exists():
         text = (folder / "usr/share/postfix/main.cf.debian").read_text()

@@ -1,4 +1,4 @@
-"""Postward's package on a host: built once for all tests, installed as an admin does, looked at from outside."""
+"""Postward's package on a host: built once, installed as an admin does, and observed from outside."""
 
 import json
 import re
@@ -23,7 +23,7 @@ _SERVICES = ("postward.service", "postward-enforce.service")
 
 
 def build(folder: Path) -> Path:
-    """The .deb of this checkout."""
+    """Build the .deb of this checkout and return its path."""
     command = [str(ROOT / "systemd/package/build"), str(folder), "1", "deb"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -31,7 +31,7 @@ def build(folder: Path) -> Path:
 
 
 def next_release(deb: Path) -> Path:
-    """The same package with the number of the next release."""
+    """Copy a package under the next package revision and return the path of the copy."""
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch, "tree")
         subprocess.run(["dpkg-deb", "--raw-extract", deb, tree], check=True)
@@ -47,7 +47,13 @@ def next_release(deb: Path) -> Path:
 
 
 class Installed:
-    """Postward on a host, as its metrics, its services and its journal show it."""
+    """Postward on a host, observed by its metrics, its services and its journal.
+
+    Args:
+        host: the host.
+        relay: the relay that it sends through.
+        port: port of Postward's HTTP endpoint.
+    """
 
     def __init__(self, host: Host, relay: Relay, port: int) -> None:
         self.host = host
@@ -56,23 +62,26 @@ class Installed:
         self.files_before: set[str] = set()
 
     def install(self, deb: Path) -> None:
-        """Install or upgrade; the package is all that is needed: apt gets no chance to fetch something."""
+        """Install or upgrade the package with dpkg, which cannot download dependencies: the package must suffice."""
         there = self.host.put(deb, "/root")
         self.host.run("dpkg", "--install", there)
         self.host.run("rm", there)
 
     def set_up(self) -> float:
-        """`postward init` without a question. The seconds that it took, to a delivered probe and started services."""
+        """Run `postward init` without questions, start the services, and return the seconds that `postward init` took.
+
+        `postward init` ends after the first delivered probe.
+        """
         begun = time.monotonic()
         self.init(PASSWORD, "--no-start")
         seconds = time.monotonic() - begun
-        # The machine's network is shared: other hosts have the usual port.
+        # Hosts share the machine's network, so each needs its own port.
         self.edit("[probe]", f'[web]\nlisten = "127.0.0.1:{self.port}"\n\n[probe]\ninterval_seconds = 5')
         self.host.run("systemctl", "enable", "--now", *_SERVICES)
         return seconds
 
     def init(self, password: str, *options: str, status: int = 0) -> str:
-        """`postward init` without a question; what it printed."""
+        """Run `postward init` without questions and return its output."""
         command = [
             "postward",
             "init",
@@ -89,12 +98,12 @@ class Installed:
         return self.host.run("sh", "-c", '"$@" 2>&1', "sh", *command, input=f"{password}\n", status=status)
 
     def doctor(self) -> dict[str, str]:
-        """What `postward doctor` finds that is worse than a note: identifier → remedy."""
+        """Return the warnings and errors of `postward doctor`: identifier → remedy."""
         found = json.loads(self.host.run("postward", "doctor", "--no-relay", "--json", status=None))
         return {row["id"]: row["remedy"] for row in found["findings"] if row["severity"] != "note"}
 
     def edit(self, old: str, new: str) -> None:
-        """Change the settings file, as an editor does: another file in its place."""
+        """Change the settings file as an editor does: write a new file and rename it over the old one."""
         file = self.host.root / SETTINGS.lstrip("/")
         text = file.read_text()
         assert old in text
@@ -104,7 +113,7 @@ class Installed:
         beside.replace(file)
 
     def metrics(self) -> dict[str, float]:
-        """`name{label="value"}` → value; empty while the endpoint is not ready."""
+        """Return `name{label=value}…` → value; empty while the endpoint is not ready."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
                 text = answer.read().decode()
@@ -117,25 +126,25 @@ class Installed:
             for sample in family.samples
         }
 
-    def metric(self, *words: str) -> float:
-        """The sum of the samples whose name and labels have all these words."""
-        return sum(value for name, value in self.metrics().items() if all(word in name for word in words))
+    def metric(self, *parts: str) -> float:
+        """Return the sum of the samples whose name and labels contain all these parts."""
+        return sum(value for name, value in self.metrics().items() if all(part in name for part in parts))
 
-    def await_metric(self, least: float, *words: str, seconds: float = 40) -> float:
-        """Wait until such a sum is at least so much; the sum."""
-        wait_for(lambda: self.metric(*words) >= least, seconds, f"{words} to be {least}")
-        return self.metric(*words)
+    def await_metric(self, least: float, *parts: str, seconds: float = 40) -> float:
+        """Wait until the sum that `metric` returns is at least `least`, and return it."""
+        wait_for(lambda: self.metric(*parts) >= least, seconds, f"{parts} to be at least {least}")
+        return self.metric(*parts)
 
     def sent(self) -> float:
-        """Users' mails that the relay took, as counted."""
+        """Return the counted deliveries of users' mail to the relay."""
         return self.metric("postfix_deliveries_total", "status=sent")
 
     def probed(self) -> float:
-        """Probes that the relay took, as counted."""
+        """Return the counted probes that the relay accepted."""
         return self.metric("postward_probes_total", "outcome=accepted")
 
     def send(self, number: int) -> None:
-        """Mails as cron sends them."""
+        """Send mails as cron does."""
         for _ in range(number):
             self.host.run(
                 "sendmail",
@@ -146,25 +155,25 @@ class Installed:
             )
 
     def received(self) -> int:
-        """Users' mails at the relay."""
+        """Return the number of users' mails that the relay received."""
         return sum("user@relay.test" in message.rcpt_tos for message in list(self.relay.messages))
 
     def show(self, unit: str, *properties: str) -> list[str]:
-        """What systemd knows of a unit."""
+        """Return properties of a unit, as `systemctl show` prints them; "" for an unknown one."""
         options = [f"--property={name}" for name in properties]
         printed = self.host.run("systemctl", "show", unit, *options)
         pairs = dict(line.split("=", 1) for line in printed.splitlines())
         return [pairs.get(name, "") for name in properties]
 
     def exposure(self, unit: str) -> float:
-        """The overall figure of systemd-analyze security for the unit as it runs."""
+        """Return the overall exposure level that `systemd-analyze security` gives the loaded unit."""
         printed = self.host.run("systemd-analyze", "security", "--no-pager", unit)
         found = re.search(r"exposure level for \S+: ([\d.]+)", printed)
         assert found, printed
         return float(found[1])
 
     def as_agent(self, command: str, status: int | None = None) -> str:
-        """Run a command where the agent runs: its namespaces, its user and groups, no privileges."""
+        """Run a command with the agent's mount namespace, user and groups, without privileges."""
         (number,) = self.show("postward.service", "MainPID")
         groups = self.host.shell(f"sed -n 's/^Groups:\\s*//p' /proc/{number}/status").split()
         enter = f"nsenter --target {number} --mount setpriv --reuid postward --regid postward"

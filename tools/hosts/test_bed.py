@@ -1,4 +1,4 @@
-"""The bed of hosts itself."""
+"""The hosts that the other tests use: boot, reboot and removal."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tools.hosts.image import RELEASES
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_host_boots_keeps_its_files_and_leaves_nothing(release: str) -> None:
-    """Systemd is PID 1, nothing has failed, Postfix runs; a reboot keeps files; at the end the folder is gone."""
+    """PID 1 is systemd, no unit has failed and Postfix runs. A reboot keeps files; the end deletes the folder."""
     with Host(release) as host:
         assert host.run("cat", "/proc/1/comm") == "systemd\n"
         assert host.run("systemctl", "--failed", "--no-legend") == ""

@@ -1,6 +1,6 @@
-"""The package on real hosts: installed, set up, rebooted, upgraded, killed, frozen, reloaded, purged.
+"""The package on Debian hosts: installed, set up, reloaded, killed, frozen, rebooted, upgraded and purged.
 
-A release's tests are one story, in this order, on one host: each goes on where the one before ended.
+The tests of a release share one host and run in this order: each begins in the state that the previous one left.
 """
 
 import os
@@ -19,13 +19,14 @@ from tools.hosts.host import Host
 from tools.hosts.image import RELEASES
 from tools.hosts.product import PASSWORD, SETTINGS, USER, Installed, build, next_release
 
-# Measured on both releases; a unit that is exposed more has lost something.
+# Highest accepted exposure level of `systemd-analyze security`, measured on both releases.
+# A higher one means that the unit lost a restriction.
 MOST_EXPOSED = {"postward.service": 1.5, "postward-enforce.service": 4.0}
 
 
 @pytest.fixture(scope="session")
 def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package of this checkout; or one that is made already, of the first release."""
+    """The package of this checkout, or the one that POSTWARD_DEB names; its package revision must be 1."""
     if made := os.environ.get("POSTWARD_DEB"):
         return Path(shutil.copy(made, tmp_path_factory.mktemp("package")))
     return build(tmp_path_factory.mktemp("package"))
@@ -33,7 +34,7 @@ def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=RELEASES)
 def installed(request: pytest.FixtureRequest, deb: Path) -> Iterator[Installed]:
-    """Postward set up on a host of this release."""
+    """Postward, installed and set up on a host of each release."""
     with Host(request.param) as host, Relay(CA(), users={USER: PASSWORD}) as relay:
         postward = Installed(host, relay, free_port())
         postward.files_before = _files(host)
@@ -44,7 +45,7 @@ def installed(request: pytest.FixtureRequest, deb: Path) -> Iterator[Installed]:
 
 
 def _files(host: Host) -> set[str]:
-    """All files of the system, but for what other programs write all the time."""
+    """Return the paths of all files, except where other programs write all the time."""
     skip = "-path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/log"
     skip += " -o -path /var/spool/postfix -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /var/lib/postfix"
     return set(host.shell(f"find / \\( {skip} \\) -prune -o -print").splitlines())
@@ -55,7 +56,7 @@ def _main_pid(installed: Installed) -> str:
 
 
 def test_mail_flows_and_is_counted(installed: Installed) -> None:
-    """Probes by the sandboxed agent reach the relay with TLS and login; users' mails are counted one by one."""
+    """Probes of the sandboxed agent reach the relay with TLS and login. Each of the users' mails is counted once."""
     installed.await_metric(1, "postward_probes_total", "outcome=accepted")
     before, received = installed.sent(), installed.received()
     installed.send(3)
@@ -72,17 +73,17 @@ def test_mail_flows_and_is_counted(installed: Installed) -> None:
 
 
 def test_the_agent_has_no_more_rights_than_it_needs(installed: Installed) -> None:
-    """It cannot read the relay's password or Postfix's copy of it, nor write under /etc."""
+    """The agent cannot read the relay's password or Postfix's copy of it, and cannot write under /etc."""
     for path in ("/etc/postfix/sasl_passwd", "/etc/postward/passwords/relay"):
         assert "Permission denied" in installed.as_agent(f"cat {path}")
     for path in ("/etc/x", "/etc/postfix/main.cf", "/etc/postward/x", SETTINGS):
-        said = installed.as_agent(f"echo x >> {path}")
-        assert "Read-only file system" in said or "Permission denied" in said, said
+        error = installed.as_agent(f"echo x >> {path}")
+        assert "Read-only file system" in error or "Permission denied" in error, error
     assert installed.show("postward.service", "User", "NoNewPrivileges") == ["postward", "yes"]
 
 
-def test_doctor_says_what_mends_it(installed: Installed) -> None:
-    """On a host that is right it finds at most that nobody keeps the clock; its remedies, run as they are, remedy."""
+def test_remedies_of_doctor_repair_the_host(installed: Installed) -> None:
+    """On a healthy host, doctor reports at most that the clock is not synchronized. Its remedies work unchanged."""
     assert set(installed.doctor()) <= {"clock"}
     installed.host.shell(
         "systemctl disable --quiet --now postward-enforce; chmod 0644 /etc/postward/passwords/relay"
@@ -94,31 +95,31 @@ def test_doctor_says_what_mends_it(installed: Installed) -> None:
     assert set(installed.doctor()) <= {"clock"}
 
 
-def test_init_writes_nothing_that_the_relay_refuses(installed: Installed) -> None:
-    """A wrong password leaves settings and password file as they are."""
+def test_init_writes_nothing_if_the_relay_rejects_the_login(installed: Installed) -> None:
+    """A wrong password leaves settings and password file unchanged."""
     files = f"sha256sum {SETTINGS} /etc/postward/passwords/*"
     before = installed.host.shell(files)
-    told = installed.init("wrong", "--force", status=1)
-    assert "nothing was written" in told
-    assert "auth_rejected" in told
-    assert PASSWORD not in told
+    printed = installed.init("wrong", "--force", status=1)
+    assert "nothing was written" in printed
+    assert "auth_rejected" in printed
+    assert PASSWORD not in printed
     assert installed.host.shell(files) == before
 
 
 @pytest.mark.parametrize("unit", MOST_EXPOSED)
 def test_exposure(installed: Installed, unit: str) -> None:
-    """What systemd-analyze says of the unit while all of the above works."""
+    """The unit is not exposed more than was measured, and its restrictions allow all of the above."""
     exposure = installed.exposure(unit)
     print(f"\n{installed.host.release}: {unit} {exposure}")  # noqa: T201
     assert exposure <= MOST_EXPOSED[unit]
 
 
 def test_a_bad_settings_file_leaves_the_old_settings(installed: Installed) -> None:
-    """Told by metric, journal and systemctl status; the mended file is in force without a restart."""
+    """Metric, journal and `systemctl status` report it. The corrected file comes into force without a restart."""
     (number,) = installed.show("postward.service", "MainPID")
     installed.edit("interval_seconds = 5", 'interval_seconds = "often"')
     wait_for(
-        lambda: installed.metrics().get("postward_settings_in_force") == 0, 20, "the bad file to be told"
+        lambda: installed.metrics().get("postward_settings_in_force") == 0, 20, "the bad file to be reported"
     )
     (status,) = installed.show("postward.service", "StatusText")
     assert SETTINGS_REFUSED in status
@@ -129,13 +130,13 @@ def test_a_bad_settings_file_leaves_the_old_settings(installed: Installed) -> No
     before = installed.probed()
     installed.await_metric(before + 1, "postward_probes_total", "outcome=accepted")
     installed.edit('interval_seconds = "often"', "interval_seconds = 4")
-    wait_for(lambda: installed.metrics().get("postward_settings_in_force") == 1, 20, "the mended file")
+    wait_for(lambda: installed.metrics().get("postward_settings_in_force") == 1, 20, "the corrected file")
     assert installed.show("postward.service", "MainPID") == [number]
     assert installed.probed() >= before + 1
 
 
 def test_reload_by_systemctl(installed: Installed) -> None:
-    """SIGHUP by ExecReload keeps process and counts."""
+    """`systemctl reload` sends SIGHUP: the process goes on with its counters."""
     before, number = installed.probed(), installed.show("postward.service", "MainPID")
     installed.host.run("systemctl", "reload", "postward.service", "postward-enforce.service")
     installed.await_metric(before + 1, "postward_probes_total", "outcome=accepted")
@@ -143,8 +144,8 @@ def test_reload_by_systemctl(installed: Installed) -> None:
 
 
 @pytest.mark.parametrize("unit", MOST_EXPOSED)
-def test_killed_it_comes_back(installed: Installed, unit: str) -> None:
-    """After SIGKILL systemd starts it anew, and no line is lost or counted twice."""
+def test_systemd_restarts_a_killed_service(installed: Installed, unit: str) -> None:
+    """After SIGKILL systemd starts the service again. No line is lost or counted twice."""
     before, received = installed.sent(), installed.received()
     (number,) = installed.show(unit, "MainPID")
     installed.host.run("systemctl", "kill", "--signal=KILL", unit)
@@ -156,8 +157,8 @@ def test_killed_it_comes_back(installed: Installed, unit: str) -> None:
     assert installed.sent() == before + 2
 
 
-def test_frozen_it_comes_back(installed: Installed) -> None:
-    """A log loop that stands still is found by the watchdog; the lines of that time are counted."""
+def test_the_watchdog_restarts_a_frozen_agent(installed: Installed) -> None:
+    """The watchdog of systemd ends an agent that is stopped. The lines of that time are counted after the restart."""
     before, received = installed.sent(), installed.received()
     (number,) = installed.show("postward.service", "MainPID")
     installed.host.run("systemctl", "kill", "--signal=STOP", "postward.service")
@@ -172,19 +173,21 @@ def test_frozen_it_comes_back(installed: Installed) -> None:
     assert "watchdog" in installed.host.run("journalctl", "--no-pager", "-u", "postward").lower()
 
 
-def test_drift_is_put_right(installed: Installed) -> None:
+def test_drift_is_repaired(installed: Installed) -> None:
     """The sandboxed enforcer edits main.cf and reloads Postfix."""
     installed.host.run("postconf", "-e", "relayhost = [nowhere.example.test]:587")
-    right = f"[127.0.0.1]:{installed.relay.port}"
+    relayhost = f"[127.0.0.1]:{installed.relay.port}"
     wait_for(
-        lambda: installed.host.run("postconf", "-h", "relayhost").strip() == right, 40, "relayhost to be back"
+        lambda: installed.host.run("postconf", "-h", "relayhost").strip() == relayhost,
+        40,
+        "relayhost to be repaired",
     )
     before = installed.probed()
     installed.await_metric(before + 1, "postward_probes_total", "outcome=accepted")
 
 
-def test_a_rotated_password_is_taken_on(installed: Installed) -> None:
-    """The enforcer takes it from root's file; the agent has the old one, and does not try it on the relay again."""
+def test_a_rotated_password_comes_into_force(installed: Installed) -> None:
+    """The enforcer reads it from root's file. The agent has the old one and does not try it at the relay again."""
     installed.relay.users[USER] = "n3w#word"
     rejected = [attempt for attempt in installed.relay.auth_attempts if not attempt.accepted]
     installed.host.shell("umask 077; printf 'n3w#word\\n' > /etc/postward/passwords/relay")
@@ -194,11 +197,11 @@ def test_a_rotated_password_is_taken_on(installed: Installed) -> None:
     before = installed.probed()
     installed.await_metric(before + 2, "postward_probes_total", "outcome=accepted")
     by_agent = [attempt for attempt in installed.relay.auth_attempts if not attempt.accepted][len(rejected) :]
-    assert len(by_agent) <= 1  # Postfix itself, between the relay's change and ours
+    assert len(by_agent) <= 1  # Postfix itself, between the relay's change and that of sasl_passwd
 
 
-def test_a_reboot_changes_nothing(installed: Installed) -> None:
-    """Both services come up with the host, mail flows, counts go on."""
+def test_a_reboot_keeps_services_and_counts(installed: Installed) -> None:
+    """Both services start at boot, mail flows, and counters continue."""
     before, probes = installed.sent(), installed.probed()
     installed.host.reboot()
     assert installed.host.run("systemctl", "--failed", "--no-legend") == ""
@@ -209,7 +212,7 @@ def test_a_reboot_changes_nothing(installed: Installed) -> None:
 
 
 def test_postfix_restarts_and_stops(installed: Installed) -> None:
-    """Postfix's stop is told, and neither service depends on it."""
+    """The metric postfix_up follows Postfix, and neither service depends on Postfix."""
     installed.host.run("systemctl", "stop", "postfix.service")
     wait_for(lambda: installed.metrics().get("postfix_up") == 0, 20, "postfix_up to be 0")
     installed.host.run("systemctl", "start", "postfix.service")
@@ -219,7 +222,7 @@ def test_postfix_restarts_and_stops(installed: Installed) -> None:
 
 
 def test_an_upgrade_keeps_settings_and_counts(installed: Installed, deb: Path) -> None:
-    """The new package runs with the old settings, and counters go on."""
+    """The new package runs with the old settings, and counters continue."""
     before, probes = installed.sent(), installed.probed()
     settings = installed.host.run("cat", SETTINGS)
     (number,) = installed.show("postward.service", "MainPID")
@@ -231,8 +234,8 @@ def test_an_upgrade_keeps_settings_and_counts(installed: Installed, deb: Path) -
     assert installed.sent() == before
 
 
-def test_purged_nothing_is_left(installed: Installed) -> None:
-    """No file, no user, no unit; Postfix goes on sending as it was set up."""
+def test_a_purge_leaves_nothing(installed: Installed) -> None:
+    """No file, user or unit of Postward is left. Postfix keeps its configuration and sends mail."""
     installed.host.run("dpkg", "--purge", "postward")
     left = _files(installed.host) - installed.files_before
     ours = {path for path in left if "postward" in path}

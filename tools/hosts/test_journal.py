@@ -1,6 +1,6 @@
-"""The journal as the only log, on a real host: every line is counted once, whatever becomes of agent, journald and journal.
+"""The journal as the only log of a host: every line is counted once, across restarts of agent and journald.
 
-Debian 13 has no mail log. The agent runs here and calls the journalctl of the host, which reads the host's journal.
+A minimal Debian 13 has no mail log. The agent runs on this machine and calls the journalctl of the host.
 """
 
 import json
@@ -21,7 +21,13 @@ _ROUNDS = 8
 
 
 class Mail:
-    """A host that logs to its journal, and an agent that reads it."""
+    """A host that logs to its journal, and an agent that reads the journal.
+
+    Attributes:
+        sent: deliveries written to the journal.
+        foreign: lines of other programs written to the journal.
+        steps: the steps so far, for the message of a failure.
+    """
 
     def __init__(self, host: Host, folder: Path) -> None:
         self.host = host
@@ -33,22 +39,22 @@ class Mail:
         self.agent.ready_timeout = 60.0
 
     def write(self, count: int) -> None:
-        """Deliveries, and a line of another program."""
+        """Write deliveries, and one line of another program."""
         lines = "".join(_SENT.format(self.sent + number) + "\n" for number in range(1, count + 1))
         self.host.run("logger", "-p", "mail.info", "-t", "postfix/smtp", input=lines)
-        self.host.run("logger", "-p", "mail.info", "-t", "cron", "not Postfix's")
+        self.host.run("logger", "-p", "mail.info", "-t", "cron", "not a line of Postfix")
         self.sent += count
         self.foreign += 1
 
     def counted(self) -> tuple[float, float]:
-        """What the agent shows."""
+        """Return the counts of deliveries and of foreign lines in the agent's metrics."""
         return (
             self.agent.value("postfix_deliveries_total", status="sent"),
             self.agent.value("postward_log_lines_total", outcome="foreign"),
         )
 
     def await_all(self) -> None:
-        """Until all that was written is counted; more would never be equal."""
+        """Wait until the counts equal those of the lines written. A line that is counted twice fails this, too."""
         try:
             wait_for(lambda: self.counted() == (self.sent, self.foreign), 30)
         except AssertionError:
@@ -57,7 +63,7 @@ class Mail:
             )
             raise AssertionError(
                 f"written {self.sent} and {self.foreign}, counted {self.counted()}, held by the journal {held}\n"
-                f"steps: {' '.join(self.steps)}\nthe agent said: {self.agent.output()[-1000:]}"
+                f"steps: {' '.join(self.steps)}\noutput of the agent: {self.agent.output()[-1000:]}"
             ) from None
 
 
@@ -88,8 +94,11 @@ def mail(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def test_every_line_of_the_journal_is_counted_once(mail: Mail) -> None:
-    """Stops, kills, rotation, vacuum and restarts of journald in any order; lines also while nobody reads."""
-    choose = random.Random(7)  # noqa: S311 - what is random here is to be repeated
+    """The agent is stopped and killed, the journal rotated and vacuumed, journald restarted, in random order.
+
+    Lines are also written while no agent runs.
+    """
+    choose = random.Random(7)  # noqa: S311 - the seed makes a run repeatable
     assert mail.host.shell("ls /var/log/mail.log /var/log/maillog", status=None) == ""
     journal = ["journalctl", "--quiet"]
 
@@ -104,7 +113,7 @@ def test_every_line_of_the_journal_is_counted_once(mail: Mail) -> None:
     def vacuum() -> None:
         start()
         mail.await_all()
-        end(signal.SIGTERM)  # what nobody has read, counted and saved would be lost to everybody
+        end(signal.SIGTERM)  # a vacuum would delete lines that are not counted and saved yet
         mail.host.run(*journal, "--rotate", "--vacuum-files=1")
 
     steps: dict[str, Callable[[], object]] = {
@@ -126,11 +135,11 @@ def test_every_line_of_the_journal_is_counted_once(mail: Mail) -> None:
         start()
         mail.await_all()
     assert mail.agent.value("postward_log_losses_total") == 0
-    print(f"\n{_ROUNDS} rounds: {mail.sent + mail.foreign} lines of the journal, each counted once")  # noqa: T201
+    print(f"\n{_ROUNDS} rounds: {mail.sent + mail.foreign} lines in the journal, each counted once")  # noqa: T201
 
 
 def test_a_mail_is_traced_in_the_journal(mail: Mail) -> None:
-    """Commands that look back find what has no file."""
+    """`postward trace` finds mail of the past in the journal."""
     mail.write(3)
     done = run_postward("trace", "u2@example.org", "journal", "--json")
     (row,) = [json.loads(line) for line in done.stdout.splitlines()]
@@ -138,23 +147,24 @@ def test_a_mail_is_traced_in_the_journal(mail: Mail) -> None:
     assert (row["event"], row["queue_id"]) == ("Delivery", "0000000002")
 
 
-def test_lines_that_journald_suppressed_are_losses(mail: Mail) -> None:
-    """What a rate limit keeps out is counted as lost: lines counted and lines lost are the lines written."""
+def test_lines_that_journald_suppresses_are_counted_as_lost(mail: Mail) -> None:
+    """Lines that the rate limit suppresses are losses: lines counted and lines lost add up to the lines written."""
     mail.host.shell(
         "printf '[Journal]\\nRateLimitIntervalSec=2s\\nRateLimitBurst=100\\n' > /etc/systemd/journald.conf.d/test.conf; "
         "systemctl restart systemd-journald"
     )
     mail.agent.start()
-    # A unit named after postfix: journald's word on what it suppressed names the unit.
+    # journald's message about suppressed lines names the unit. The unit needs a name like Postfix's.
     flood = "for n in $(seq 3000); do echo line $n; done | logger -p mail.info -t postfix/smtp"
     mail.host.run("systemd-run", "--quiet", "--wait", "--unit=postfix-test", "sh", "-c", flood)
 
-    def told() -> bool:
-        mail.host.run("systemd-run", "--quiet", "--wait", "--unit=postfix-test", "logger", "-p", "mail.info", "-t",
-                      "postfix/smtp", "more")  # fmt: skip
+    def loss_is_counted() -> bool:
+        # journald reports suppressed lines together with the unit's next line.
+        more = ("logger", "-p", "mail.info", "-t", "postfix/smtp", "more")
+        mail.host.run("systemd-run", "--quiet", "--wait", "--unit=postfix-test", *more)
         return mail.agent.value("postward_log_losses_total") > 0
 
-    wait_for(told, 60, "the loss to be counted")
+    wait_for(loss_is_counted, 60, "the loss to be counted")
     lines = mail.agent.value("postward_log_lines_total")
     lost = mail.agent.value("postward_log_losses_total")
     assert lines < 3000

@@ -1,1 +1,1 @@
-"""A mail log under abuse, and the proof that every line of it is counted once."""
+"""Soak tests: random faults in a mail log, a configuration or a relay, and checks after each round."""

@@ -1,4 +1,4 @@
-"""`python -m tools.soak log --rounds 300 --seed 1`: a soak in full. Prints what it proved, or the seed and steps that failed."""
+"""Run a soak: `python -m tools.soak log --rounds 300 --seed 1`. Prints a summary, or seed and steps of a failure."""
 
 import argparse
 import random
@@ -13,16 +13,23 @@ from tools.soak.relay_soak import RelaySoak
 
 
 def main() -> int:
-    """Run the rounds; the exit status."""
+    """Run the rounds and return the exit status: 1 if a check failed."""
     parser = argparse.ArgumentParser(prog="python -m tools.soak")
     parser.add_argument(
         "what",
         choices=("log", "edits", "relay"),
-        help="what is abused: the log, the configuration, or the relay and all around it",
+        help="the part with faults: the mail log, the configuration (edits), or the relay with Postfix and the agent",
     )
-    parser.add_argument("--rounds", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument("--burst", type=int, default=20_000, help="the most lines written at once to a log")
+    parser.add_argument("--rounds", type=int, default=300, help="number of rounds (default: 300)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.SystemRandom().randrange(1 << 32),
+        help="seed of the random steps (default: a random one)",
+    )
+    parser.add_argument(
+        "--burst", type=int, default=20_000, help="max. lines written to the log at once (default: 20000)"
+    )
     options = parser.parse_args()
     say(f"seed {options.seed}, {options.rounds} rounds")
     started = time.monotonic()
@@ -43,7 +50,7 @@ def main() -> int:
                 if number % 10 == 0:
                     say(f"round {number}: {soak.summary()}")
         except AssertionError as error:
-            say(f"seed {options.seed}, round {number}: {error}\nits steps: {' '.join(soak.steps)}")
+            say(f"seed {options.seed}, round {number}: {error}\nsteps: {' '.join(soak.steps)}")
             return 1
         finally:
             soak.close()
@@ -52,7 +59,7 @@ def main() -> int:
 
 
 def say(text: str) -> None:
-    """At once, so that a run that is cut off has said how far it came."""
+    """Print a line and flush it, so that an interrupted run shows its progress."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 

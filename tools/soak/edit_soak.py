@@ -1,9 +1,9 @@
-"""Rounds of abuse: somebody edits what Postward keeps, and what it must leave alone, while it is enforced and killed.
+"""Random edits of managed and unmanaged parts of a Postfix configuration, while the enforcer runs and is killed.
 
-Promise: a round ends only when the configuration is what the settings say, every edit of what Postward does not manage
-is still there, and a mail goes out. Everything random comes from the seed; only how far the enforcer gets between two
-steps does not.
-How it fails: AssertionError with the steps of the round and what the agent said.
+Promise: a round ends only when the managed configuration is that of the settings, every edit of unmanaged parts is
+still there, and a mail is delivered. The seed determines everything random, but not how far the enforcer gets between
+two steps.
+How it fails: AssertionError with the output of `postward plan` and of the agent.
 """
 
 import random
@@ -15,7 +15,7 @@ from tests.support import CA, PostfixInstance, Relay, wait_for
 from tests.support.product import AgentProcess, run_postward, write_settings
 
 _USER, _PASSWORDS = "API_USER", ("s3cret-Gr33n-Fern", "s3cret-Bl8e-Moss")
-_DEADLINE = 60.0  # seconds; a departure is put right in one or two
+_DEADLINE = 60.0  # seconds; a repair takes one or two
 _BROKEN = (
     "smtp_tls_security_level=none",
     "relayhost=[other.test]:25",
@@ -27,12 +27,17 @@ _BROKEN = (
 
 
 class EditSoak:
-    """One host, for as many rounds as wanted."""
+    """One host, for any number of rounds.
+
+    Attributes:
+        steps: the steps of the current round.
+        kills: how often the agent was killed with SIGKILL.
+    """
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.steps: list[str] = []
         self.kills = 0
-        self._random = random.Random(seed)  # noqa: S311 - what is random here is to be repeated
+        self._random = random.Random(seed)  # noqa: S311 - the seed makes a run repeatable
         self._parameters: dict[str, str] = {}
         self._comments: list[str] = []
         self._service = ""
@@ -55,13 +60,13 @@ class EditSoak:
         self._settle()
 
     def close(self) -> None:
-        """End everything."""
+        """Stop the agent, Postfix and the relay."""
         self.agent.stop(signal.SIGKILL)
         self.postfix.stop()
         self.relay.stop()
 
     def summary(self) -> str:
-        """What was done."""
+        """Return the counts of edits and kills as text."""
         edits = len(self._parameters) + len(self._comments)
         return f"{edits} edits kept, {self.kills} kills"
 
@@ -69,17 +74,17 @@ class EditSoak:
         self._number += 1
         return self._number
 
-    # What Postward must leave alone
+    # Edits of unmanaged parts
 
     def _run_script(self) -> None:
-        """As configuration management does it: one postconf after the other."""
+        """Run several postconf commands, one after the other, as configuration management does."""
         for _ in range(self._random.randint(1, 12)):
             name, value = f"site_parameter_{self._next()}", str(self._number)
             self.postfix.set(**{name: value})
             self._parameters[name] = value
 
     def _save_in_editor(self) -> None:
-        """A new file is moved over the old one."""
+        """Append a comment by renaming a new file over main.cf."""
         comment = f"# note {self._next()}"
         main_cf = self.postfix.config_directory / "main.cf"
         beside = main_cf.with_suffix(".swp")
@@ -92,14 +97,17 @@ class EditSoak:
         self._service = f"{self._next()}s"
         self.postfix.set_service("smtp/unix/smtp_connect_timeout", self._service)
 
-    # What Postward keeps
+    # Drift of managed parts
 
     def _break_parameter(self) -> None:
         name, _, value = self._random.choice(_BROKEN).partition("=")
         self.postfix.set(**{name: value})
 
     def _save_in_place(self) -> None:
-        """The old file is written over. (A second line for the parameter could stop Postfix by itself: lint has a rule.)"""
+        """Change relayhost by overwriting main.cf in place.
+
+        The line is replaced, because two lines for one parameter can stop Postfix (lint: duplicate-parameter-hangs).
+        """
         main_cf = self.postfix.config_directory / "main.cf"
         main_cf.write_text(re.sub(r"(?m)^relayhost = .*", "relayhost = [in.place.test]", main_cf.read_text()))
 
@@ -115,10 +123,10 @@ class EditSoak:
     def _overwrite_table(self) -> None:
         (self.postfix.config_directory / "sasl_passwd").write_text("[127.0.0.1]:1 other:login\n")
 
-    # What else happens
+    # Other changes
 
     def _change_password(self) -> None:
-        """First at the relay, then here: a probe in between is refused."""
+        """Change the password at the relay first, then in the password file. The relay rejects probes in between."""
         self._password ^= 1
         password = _PASSWORDS[self._password]
         self.relay.users[_USER] = password
@@ -142,13 +150,13 @@ class EditSoak:
         self.agent.start()
 
     def _apply(self) -> None:
-        """Beside the running enforcer."""
+        """Run `postward apply` while the enforcer runs."""
         run_postward("apply", "--config", str(self._settings), "--no-verify")
 
     # Rounds
 
     def round(self) -> None:
-        """Do some steps, then wait until all is as it should be."""
+        """Run random steps, then wait for sync, check the edits and wait for a mail to be delivered."""
         actions = [
             self._run_script,
             self._save_in_editor,
@@ -170,7 +178,8 @@ class EditSoak:
             action = self._random.choice(actions)
             self.steps.append(action.__name__.strip("_"))
             action()
-            for _ in range(self._random.choice((0, 0, 5, 20))):  # the next step finds the enforcer further on
+            # Let the enforcer proceed before the next step.
+            for _ in range(self._random.choice((0, 0, 5, 20))):
                 self.postfix.postconf("relayhost")
         self._settle()
 
@@ -188,7 +197,7 @@ class EditSoak:
         except AssertionError as error:
             planned = run_postward("plan", "--config", str(self._settings)).stdout
             raise AssertionError(
-                f"{error}\n{planned}\nthe agent said: {self.agent.output()[-3000:]}"
+                f"{error}\n{planned}\noutput of the agent: {self.agent.output()[-3000:]}"
             ) from None
 
     def _is_in_sync(self) -> bool:

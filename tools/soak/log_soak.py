@@ -1,8 +1,8 @@
-"""Rounds of abuse: a writer does to a log what can be done to one while an agent reads it, is stopped and is killed.
+"""Random writes and rotations of a mail log, while an agent reads it, is stopped and is killed.
 
-Promise: a round ends only when the agent has counted exactly the lines written, and no scrape ever showed a counter
-that had gone back. Everything random comes from the seed; only how far the agent gets between two steps does not.
-How it fails: AssertionError with the seed, the round and its steps.
+Promise: a round ends only when the agent has counted exactly the lines written, and no counter ever decreased between
+two scrapes. The seed determines everything random, but not how far the agent gets between two steps.
+How it fails: AssertionError with the counts, the files of the log and the saved position.
 """
 
 import random
@@ -24,8 +24,8 @@ _SENT = (
     "status=sent (250 2.0.0 Ok: queued as {0:010X})"
 )
 _FOREIGN = "2024-06-01T10:00:00.{0:06d}+00:00 mail cron[78]: run {0:010X}"
-_DEADLINE = 120.0  # seconds; a burst is read in a few, on a machine that does nothing else
-_KEPT = 12  # rotated files, then all are deleted
+_DEADLINE = 120.0  # seconds; on an idle machine the agent reads a burst in a few
+_KEPT = 12  # max. rotated files; a round with more ends by deleting them all
 
 
 def _line(number: int) -> str:
@@ -33,20 +33,26 @@ def _line(number: int) -> str:
 
 
 class Counts(NamedTuple):
-    """What the agent shows."""
+    """Counters in the agent's metrics: log lines and sent deliveries."""
 
     lines: int
     sent: int
 
 
 class LogSoak:
-    """One log, its writer and an agent, for as many rounds as wanted."""
+    """One log, its writer and an agent, for any number of rounds.
+
+    Attributes:
+        steps: the last steps, 200 and those of the current round at most.
+        kills: how often the agent was killed with SIGKILL.
+        running: the agent was started and not stopped or killed since.
+    """
 
     def __init__(self, folder: Path, seed: int, burst: int) -> None:
         self.seed = seed
         self.steps: list[str] = []
         self.kills = 0
-        self._random = random.Random(seed)  # noqa: S311 - what is random here is to be repeated
+        self._random = random.Random(seed)  # noqa: S311 - the seed makes a run repeatable
         self._burst = burst
         self._seen = Counts(0, 0)
         postfix = PostfixInstance(folder)
@@ -55,17 +61,17 @@ class LogSoak:
         self.agent.ready_timeout = _DEADLINE
         self.running = False
         self._cut = False
-        self._start()  # for the first time before there is a log: all of it is news
+        self._start()  # before the log exists, so that the agent counts all of its lines
         self.writer = LogWriter(postfix.maillog, _line)
 
     def close(self) -> None:
-        """Stop the agent."""
+        """Kill the agent and close the log."""
         if self.running:
             self._end(signal.SIGKILL)
         self.writer.close()
 
     def summary(self) -> str:
-        """What was done."""
+        """Return the counts of lines and kills as text."""
         return f"{len(self.writer.written)} lines counted, {self.kills} kills"
 
     # The agent
@@ -89,7 +95,7 @@ class LogSoak:
         self._end(signal.SIGKILL)
 
     def _change_settings(self) -> None:
-        """Another agent takes over within the process."""
+        """Change a setting, so that the process replaces its agent by a new one."""
         text = re.sub(
             r'username = ".*"', f'username = "user{self._random.randrange(1000)}"', self._settings.read_text()
         )
@@ -98,32 +104,32 @@ class LogSoak:
         beside.replace(self._settings)
 
     def _kill_at_start(self) -> None:
-        """While it catches up, if there is something to catch up with."""
+        """Kill the agent right after its start, while it may still read the lines written before."""
         self._kill()
         self.agent.launch()
         self.running = True
         self._kill()
 
     def _scrape(self) -> Counts:
-        """What it shows, which is never less than before."""
+        """Return the counters of the agent, and check that none decreased."""
         counts = Counts(
             int(self.agent.value("postward_log_lines_total")),
             int(self.agent.value("postfix_deliveries_total", status="sent")),
         )
-        assert counts.lines >= self._seen.lines, f"counters went back: {self._seen} → {counts}"
-        assert counts.sent >= self._seen.sent, f"counters went back: {self._seen} → {counts}"
+        assert counts.lines >= self._seen.lines, f"a counter decreased: {self._seen} → {counts}"
+        assert counts.sent >= self._seen.sent, f"a counter decreased: {self._seen} → {counts}"
         self._seen = counts
         return counts
 
     def _expected(self) -> Counts:
         number = len(self.writer.written)
-        return Counts(number, number - number // 4)  # every fourth is foreign
+        return Counts(number, number - number // 4)  # every fourth is a line of another program
 
     def _has_all(self) -> bool:
         return self._scrape() == self._expected()
 
     def settle(self) -> None:
-        """Wait until all is counted, and have it saved."""
+        """Wait until all lines are counted, then stop the agent, which saves its position."""
         self._wait_for_all()
         self._stop()
 
@@ -133,12 +139,12 @@ class LogSoak:
             wait_for(self._has_all, timeout=_DEADLINE)
         except AssertionError:
             raise AssertionError(
-                f"written {self._expected()}, shown {self._seen}\n{self._describe()}\n"
-                f"the agent said: {self.agent.output()[-500:]}"
+                f"written {self._expected()}, counted {self._seen}\n{self._describe()}\n"
+                f"output of the agent: {self.agent.output()[-500:]}"
             ) from None
 
     def _describe(self) -> str:
-        """The files and the saved position, to find out what happened."""
+        """Return the files of the log and the saved position as text, for the message of a failure."""
         files = [*self.writer.rotated(), *self.writer.path.parent.glob("mail.log*")]
         lines = [
             f"{file.name}: inode {file.stat().st_ino}, {file.stat().st_size} bytes"
@@ -164,7 +170,10 @@ class LogSoak:
         self.writer.rename(create=self._random.random() < 0.7)
 
     def _copytruncate(self) -> None:
-        """A line cut in two is put together only by who knows that the log was emptied, not renamed."""
+        """Truncate the log, sometimes in the middle of a line.
+
+        The agent can join the halves of such a line only if it saved its position before the truncation.
+        """
         if self.writer.amidst_line and self._random.random() < 0.5:
             self.settle()
             self._cut = True
@@ -192,7 +201,7 @@ class LogSoak:
     # Rounds
 
     def round(self) -> None:
-        """Do some steps, then wait until the agent has counted all lines, and compare with what it saved."""
+        """Run random steps, then wait until the agent has counted all lines."""
         actions: list[tuple[int, Callable[[], None]]] = [
             (30, self._append),
             (2, self._append_much),
@@ -217,7 +226,7 @@ class LogSoak:
         self.writer.reopen()
         self._wait_for_all()
         if self._random.random() < 0.5:
-            self._stop()  # else it goes on, and the next kill takes it back by some seconds
+            self._stop()  # otherwise it keeps running, and a kill makes it read the last seconds again
         if len(self.writer.rotated()) > _KEPT:
             self.settle()
             self.writer.delete_rotated()

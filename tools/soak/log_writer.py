@@ -1,8 +1,8 @@
-"""A writer of a log that does to its file what syslog daemons, logrotate and admins do, and knows every line it wrote.
+"""A writer that changes a log as syslog daemons, logrotate and admins do, and records every line written.
 
-It does nothing that would lose a line for any reader: it compresses and deletes no file that it still writes to, and
-between the copy and the truncation of copytruncate it writes nothing. Which files a reader has finished with it
-cannot know: deleting those is up to the caller.
+No line is lost for a reader: the writer does not compress or delete a file that it still writes to, and writes nothing
+between the copy and the truncation of copytruncate. The writer does not know which files a reader has finished. The
+caller must delete files only when the reader has finished them.
 """
 
 import gzip
@@ -17,20 +17,23 @@ class LogWriter:
 
     Args:
         path: the log.
-        line: makes the text of a line from its number, without its end.
+        line: returns the text of the line with a number, without the line end.
         dated: name rotated files by date instead of number.
+
+    Attributes:
+        written: the complete lines so far.
     """
 
-    LEAST = 8  # bytes of a partial line, and of its rest
+    LEAST = 8  # min. bytes of each of the two parts of a line
 
     def __init__(self, path: Path, line: Callable[[int], str], *, dated: bool = False) -> None:
         self.path = path
-        self.written: list[bytes] = []  # complete lines
+        self.written: list[bytes] = []
         self._line = line
         self._dated = dated
         self._rotations = 0
         self._number = 0
-        self._rest = b""  # what is still to be written of a partial line
+        self._rest = b""  # the part of a partial line that is not written yet
         self._whole = b""
         self._descriptor = self._open()
 
@@ -42,7 +45,7 @@ class LogWriter:
         return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         os.close(self._descriptor)
 
     def _next(self) -> bytes:
@@ -52,14 +55,14 @@ class LogWriter:
     # Writing
 
     def append(self, count: int) -> None:
-        """Write whole lines at once, after the rest of a partial one."""
+        """Finish a partial line, then write whole lines at once."""
         self.finish_line()
         lines = [self._next() for _ in range(count)]
         self._write(b"".join(lines))
         self.written += lines
 
     def begin_line(self, length: int) -> None:
-        """Write the beginning of a line, so that both parts can be told from those of other lines."""
+        """Write the beginning of a line. Each part is long enough to be distinct from the parts of other lines."""
         self.finish_line()
         self._whole = self._next()
         length = self.LEAST + length % (len(self._whole) - 2 * self.LEAST)
@@ -79,24 +82,24 @@ class LogWriter:
 
     @property
     def amidst_line(self) -> bool:
-        """True while a partial line is the last thing written."""
+        """True while the log ends with a partial line."""
         return bool(self._rest)
 
     # Rotating
 
     @property
     def writes_to_log(self) -> bool:
-        """False while it goes on in a renamed or deleted file."""
+        """False while the writer writes to a renamed or deleted file."""
         return self.path.exists() and self._has_open(self.path)
 
     def rotated(self) -> list[Path]:
-        """Rotated files, newest first."""
+        """Return the rotated files, newest first."""
         if self._dated:
             return sorted(self.path.parent.glob(f"{self.path.name}-*"), reverse=True)
         return sorted(self.path.parent.glob(f"{self.path.name}.[0-9]*"), key=_number)
 
     def _make_room(self) -> Path:
-        """The name for the next rotated file."""
+        """Renumber the rotated files if they have numbers, and return the path for the next one."""
         self._rotations += 1
         if self._dated:
             return self.path.with_name(f"{self.path.name}-20240101-{self._rotations:06d}")
@@ -106,26 +109,26 @@ class LogWriter:
         return self.path.with_name(f"{self.path.name}.1")
 
     def rename(self, *, create: bool) -> None:
-        """Rotate as logrotate does by default: the writer goes on in the renamed file until `reopen`."""
+        """Rotate as logrotate does by default: the writer keeps writing to the renamed file until `reopen`."""
         if self.writes_to_log:
             self.path.rename(self._make_room())
             if create:
                 self.path.touch()
 
     def reopen(self) -> None:
-        """What a HUP makes a syslog daemon do."""
+        """Open the log again, as a syslog daemon does on SIGHUP."""
         self.finish_line()
         os.close(self._descriptor)
         self._descriptor = self._open()
 
     def copytruncate(self) -> None:
-        """Rotate by copy."""
+        """Rotate as logrotate does with copytruncate."""
         if self.writes_to_log:
             shutil.copyfile(self.path, self._make_room())
             os.truncate(self.path, 0)
 
     def compress(self, which: int) -> None:
-        """Compress a rotated file, as gzip does: the packed one appears, grows, and only then the plain one goes."""
+        """Compress a rotated file as gzip does: the original is deleted after the compressed file is complete."""
         plain = [file for file in self.rotated() if file.suffix != ".gz" and not self._has_open(file)]
         if not plain:
             return
@@ -138,12 +141,12 @@ class LogWriter:
         file.unlink()
 
     def copy_aside(self) -> None:
-        """An admin's own copy of the log, under a name that looks rotated."""
+        """Copy the log as an admin does, under a name that looks like a rotated file."""
         if self.path.exists():
             shutil.copyfile(self.path, self._copy_aside)
 
     def delete_log(self) -> None:
-        """Delete the log and copies made of it, and begin a new one."""
+        """Delete the log and its copy, and begin a new log."""
         self.finish_line()
         if self.writes_to_log:
             self.path.unlink()
@@ -151,7 +154,7 @@ class LogWriter:
             self.reopen()
 
     def delete_rotated(self) -> None:
-        """Delete all rotated files that are not written to, and copies made of them."""
+        """Delete the copy and all rotated files, except one that the writer still writes to."""
         self._copy_aside.unlink(missing_ok=True)
         for file in self.rotated():
             if not self._has_open(file):

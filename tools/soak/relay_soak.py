@@ -1,9 +1,9 @@
-"""Rounds of abuse: a relay fails in every way and mends, Postfix comes and goes, while an agent probes and is killed.
+"""Random faults of a relay and restarts of Postfix, while an agent sends probes and is killed.
 
-Promise: a round ends only when the probes come through again, nothing is wrong any more as far as the agent says, each
-probe has exactly one outcome, each delivery and each line is counted once, and no scrape ever showed a counter that had
-gone back. Everything random comes from the seed; only how far the agent gets between two steps does not.
-How it fails: AssertionError with the steps of the round, the counts and what the agent said.
+Promise: a round ends only when probes succeed again and the agent shows no open incident that delays or loses mail.
+Each probe then has exactly one outcome, each delivery and each line is counted once, and no counter ever decreased
+between two scrapes. The seed determines everything random, but not how far the agent gets between two steps.
+How it fails: AssertionError with the last counts or incidents and the output of the agent.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.support.product import AgentProcess, write_settings
 
 _USER, _PASSWORD = "API_USER", "s3cret-Gr33n-Fern"
 _SENDERS = ("app@client.test", "cron@client.test")
-_DEADLINE = 60.0  # seconds; probes are sent every second, and a retry comes within four
+_DEADLINE = 60.0  # seconds; probes are sent every second, and Postfix retries within four
 _REPLIES = (
     "421 4.3.2 Service shutting down",
     "450 4.7.1 Greylisted",
@@ -40,12 +40,12 @@ _POSTFIX = {
     "smtp_sasl_auth_enable": "yes",
     "smtp_sasl_security_options": "noanonymous",
     "smtp_sasl_password_maps": f"inline:{{127.0.0.1={_USER}:{_PASSWORD}}}",
-    # A relay that hangs is given up soon.
+    # Short timeouts for a relay that hangs.
     **{f"smtp_{step}_timeout": "5s" for step in ("connect", "helo", "starttls", "mail", "rcpt", "quit")},
     **{f"smtp_data_{step}_timeout": "5s" for step in ("init", "xfer", "done")},
 }
 _PROBING = "max_auth_attempts_per_hour = 60\nrelay_check_interval_seconds = 3\nlost_after_seconds = 20\n"
-# What one process alone counts.
+# Prefixes of counters that begin at 0 in each process.
 _OF_A_PROCESS = ("postward_web_", "postward_events_", "postward_notices_", "process_", "python_")
 
 _NAMED = re.compile(r"/cleanup\[\d+\]: (\w+): message-id=(<\S+>)")
@@ -54,19 +54,24 @@ _DELIVERED = re.compile(r"\]: (\w+): to=<[^>]*>, .*status=(\w+)")
 
 
 class RelaySoak:
-    """One host and its relay, for as many rounds as wanted."""
+    """One host and its relay, for any number of rounds.
+
+    Attributes:
+        steps: the steps of the current round.
+        kills: how often the agent was killed with SIGKILL.
+    """
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.steps: list[str] = []
         self.kills = 0
-        self._random = random.Random(seed)  # noqa: S311 - what is random here is to be repeated
+        self._random = random.Random(seed)  # noqa: S311 - the seed makes a run repeatable
         self._mails = 0
         self._scrapes = 0
         self._probes = 0
         self._days = 0
         self._name = "demo"
         self._counters: dict[tuple[str, ...], float] = {}
-        self._said = ""
+        self._seen = ""
         self._ca = CA()
         self.relay = Relay(self._ca, "relay.example.test", users={_USER: _PASSWORD})
         self.relay.start()
@@ -78,19 +83,19 @@ class RelaySoak:
         self._settings.write_text(self._settings.read_text().replace("[probe]\n", f"[probe]\n{_PROBING}"))
         self.agent = AgentProcess(self._settings)
         self.agent.ready_timeout = _DEADLINE
-        self.agent.start()  # for the first time before there is a log: all of it is news
+        self.agent.start()  # before the log exists, so that the agent counts all of its lines
         self.postfix.start()
         self._settle()
 
     def close(self) -> None:
-        """End everything."""
+        """Stop the agent, Postfix and the relay."""
         self.agent.stop(signal.SIGKILL)
         self.postfix.stop()
-        self._mend()
+        self._repair_relay()
         self.relay.stop()
 
     def summary(self) -> str:
-        """What was done."""
+        """Return the counts of probes, mails, scrapes and kills as text."""
         return f"{self._probes} probes, {self._mails} mails, {self._scrapes} scrapes, {self.kills} kills"
 
     # The relay
@@ -136,14 +141,14 @@ class RelaySoak:
     def _restart_relay(self) -> None:
         self.relay.restart()
 
-    def _mend(self) -> None:
+    def _repair_relay(self) -> None:
         self.relay.faults, self.relay.refuse, self.relay.no_starttls = [], False, False
         self.relay.users[_USER] = _PASSWORD
         self.relay.mechanisms = ("PLAIN", "LOGIN")
 
     # Postfix and its log
 
-    def _stop_postfix(self) -> None:
+    def _toggle_postfix(self) -> None:
         if self.postfix.is_running():
             self.postfix.stop()
         else:
@@ -154,7 +159,7 @@ class RelaySoak:
             self.postfix.reload()
 
     def _rotate(self) -> None:
-        """As with logrotate's dateext."""
+        """Rotate the log as logrotate does with dateext."""
         self._days += 1
         self.postfix.maillog.rename(self.postfix.maillog.with_name(f"mail.log-{20260100 + self._days}"))
         self.postfix.restart()
@@ -172,11 +177,11 @@ class RelaySoak:
         self.agent.start()
 
     def _stop(self) -> None:
-        assert self.agent.stop() == 0, "the agent did not end well"
+        assert self.agent.stop() == 0, "the agent ended with an error"
         self.agent.start()
 
     def _rename_relay(self) -> None:
-        """Other settings: the relay of before is gone from them, whatever its probes are about to say."""
+        """Give the relay another name in the settings, while probes of the old name may still be under way."""
         former, self._name = self._name, "demo" if self._name == "other-name" else "other-name"
         beside = self._settings.with_suffix(".new")
         beside.write_text(self._settings.read_text().replace(f'name = "{former}"', f'name = "{self._name}"'))
@@ -185,24 +190,42 @@ class RelaySoak:
     # Rounds
 
     def round(self) -> None:
-        """Do some steps, then wait until all is as it should be."""
+        """Run random steps, then repair the relay and wait until probes, incidents and counts are correct."""
         actions = [
-            self._reply, self._reply, self._cut, self._hang, self._be_slow, self._refuse, self._strip_starttls,
-            self._change_password, self._change_mechanisms, self._change_certificate, self._restart_relay, self._mend,
-            self._stop_postfix, self._reload, self._rotate, self._send, self._send,
-            self._kill, self._kill, self._stop, self._rename_relay,
-        ]  # fmt: skip
+            self._reply,
+            self._reply,
+            self._cut,
+            self._hang,
+            self._be_slow,
+            self._refuse,
+            self._strip_starttls,
+            self._change_password,
+            self._change_mechanisms,
+            self._change_certificate,
+            self._restart_relay,
+            self._repair_relay,
+            self._toggle_postfix,
+            self._reload,
+            self._rotate,
+            self._send,
+            self._send,
+            self._kill,
+            self._kill,
+            self._stop,
+            self._rename_relay,
+        ]
         self.steps.clear()
         for _ in range(self._random.randint(1, 6)):
             action = self._random.choice(actions)
             self.steps.append(action.__name__.strip("_"))
             action()
-            for _ in range(self._random.choice((0, 10, 60, 150))):  # the next step finds the agent further on
+            # Let the agent proceed before the next step.
+            for _ in range(self._random.choice((0, 10, 60, 150))):
                 self._scrape()
         self._settle()
 
     def _settle(self) -> None:
-        self._mend()
+        self._repair_relay()
         if not self.postfix.is_running():
             self.postfix.start()
         for sender in _SENDERS:
@@ -210,31 +233,33 @@ class RelaySoak:
             self.postfix.sendmail(f"u{self._mails}@dest.test", sender=sender)
         self.postfix.flush()
         try:
-            wait_for(self._probes_succeed, _DEADLINE, "the probes to come through")
-            wait_for(self._nothing_is_wrong, _DEADLINE, "the incidents to close")
-            wait_for(self._all_is_counted, _DEADLINE, "the counts to be those of the log")
+            wait_for(self._probes_succeed, _DEADLINE, "the probes to succeed")
+            wait_for(
+                self._no_incident_blocks_mail, _DEADLINE, "the incidents that delay or lose mail to close"
+            )
+            wait_for(self._counts_equal_the_log, _DEADLINE, "the counts to equal those of the log")
             assert self.agent.get("/status")[0] == 200
             assert "Traceback" not in self.agent.output()
         except AssertionError as error:
             raise AssertionError(
-                f"{error}\n{self._said}\nthe agent said: {self.agent.output()[-3000:]}"
+                f"{error}\n{self._seen}\noutput of the agent: {self.agent.output()[-3000:]}"
             ) from None
 
     def _probes_succeed(self) -> bool:
         return self._scrape().get(("postward_probe_success", self._name)) == 1
 
-    def _nothing_is_wrong(self) -> bool:
+    def _no_incident_blocks_mail(self) -> bool:
         self.agent.is_ready()
         status, page = self.agent.get("/api/status")
-        going_on = (
+        open_incidents = (
             [row for row in json.loads(page)["incidents"] if row["closed"] is None] if status == 200 else []
         )
-        self._said = (
-            f"incidents: {[(row['symptom'], row['place'], row['evidence'][-1:]) for row in going_on]}"
+        self._seen = (
+            f"incidents: {[(row['symptom'], row['place'], row['evidence'][-1:]) for row in open_incidents]}"
         )
-        return status == 200 and all(row["effect"] in {"note", "rejected"} for row in going_on)
+        return status == 200 and all(row["effect"] in {"note", "rejected"} for row in open_incidents)
 
-    def _all_is_counted(self) -> bool:
+    def _counts_equal_the_log(self) -> bool:
         shown = self._scrape()
         counted = Counter({"lines": 0, "probes": 0})
         for (name, *labels), value in shown.items():
@@ -246,14 +271,17 @@ class RelaySoak:
                 counted[labels[-1]] += int(value)
         written = self._written()
         self._probes = written["probes"]
-        self._said = f"in the log: {written}\ncounted: {counted}"
+        self._seen = f"in the log: {written}\ncounted: {counted}"
         return counted == written
 
-    # What is shown, and what was written
+    # Counts of the agent and of the log
 
     def _scrape(self) -> dict[tuple[str, ...], float]:
-        """Name and labels of every series → value; nothing while settings change. No counter is ever less than before."""
-        self.agent.is_ready()  # it has not ended
+        """Return name and labels of every series → value, and check that no counter decreased.
+
+        The result is empty while the settings change.
+        """
+        self.agent.is_ready()  # fails if the process has ended
         status, page = self.agent.get("/metrics")
         if status != 200:
             return {}
@@ -265,12 +293,12 @@ class RelaySoak:
                 shown[key] = sample.value
                 if family.type in {"counter", "histogram"} and not sample.name.startswith(_OF_A_PROCESS):
                     before = self._counters.get(key, 0.0)
-                    assert sample.value >= before, f"{key} went back: {before} → {sample.value}"
+                    assert sample.value >= before, f"{key} decreased: {before} → {sample.value}"
                     self._counters[key] = sample.value
         return shown
 
     def _written(self) -> Counter[str]:
-        """What the log holds: lines, probes, and users' deliveries by status; a bounce of a probe is a probe's."""
+        """Count lines, probes and users' deliveries by status in the log. Bounces of probes are not counted."""
         text = "".join(log.read_text() for log in self._logs())
         named = {queue_id: name for queue_id, name in _NAMED.findall(text) if ".postward-probe@" in name}
         probes = set(named)

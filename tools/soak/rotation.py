@@ -1,7 +1,7 @@
-"""logrotate with the configurations that distributions ship, and with some that admins write.
+"""logrotate with the configurations of distributions, and with some that admins write.
 
-Of what rsyslog's packages install (`tools/soak/logrotate/`, word for word) only the paths are changed. A week passes
-between two rotations: dated files get the names that they would have by then.
+`tools/soak/logrotate/` has the files of rsyslog's packages, verbatim; only their paths are replaced. Rotations are one
+week apart: before each one, the dates in file names are set back by a week.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tests.support.require import ADMIN_PATH
 
 _STOCK = Path(__file__).with_name("logrotate")
-# /etc/logrotate.conf of both, without what they leave commented out.
+# /etc/logrotate.conf of Debian and RHEL, without commented settings.
 _DEBIAN = "weekly\nrotate 4\ncreate\n"
 _RHEL = "weekly\nrotate 4\ncreate\ndateext\n"
 _OWN = "/var/log/mail.log {{\n  rotate 40\n  missingok\n  {options}\n  compress\n{script}}}\n"
@@ -24,9 +24,9 @@ class Configuration(NamedTuple):
     """A configuration of logrotate.
 
     Attributes:
-        log: the mail log's name.
-        text: the whole configuration, in a distribution's paths.
-        loses_lines: logrotate loses what is written while it copies or compresses the file that is still written to.
+        log: file name of the mail log.
+        text: the whole configuration, with the paths of the distribution.
+        loses_lines: logrotate loses lines that are written while it copies or compresses the file.
     """
 
     log: str
@@ -52,12 +52,12 @@ CONFIGURATIONS = {
 
 
 class Rotation:
-    """A folder for /var/log, and logrotate for it.
+    """A folder in the place of /var/log, and logrotate for it.
 
     Args:
-        folder: its logs, and what logrotate needs.
-        configuration: what it is told.
-        pid_file: rsyslog's.
+        folder: the folder of the logs, of logrotate's configuration and of its state.
+        configuration: the configuration of logrotate.
+        pid_file: the PID file of rsyslog.
     """
 
     def __init__(self, folder: Path, configuration: Configuration, pid_file: Path) -> None:
@@ -78,7 +78,7 @@ class Rotation:
         self._configuration.chmod(0o644)
 
     def rotate(self) -> None:
-        """Once, a week after the last time."""
+        """Rotate once, one week after the previous rotation. Raises subprocess.CalledProcessError."""
         self._let_a_week_pass()
         command = [
             "logrotate",

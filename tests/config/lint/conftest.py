@@ -1,4 +1,4 @@
-"""One host for all tests of a module, brought back to what it was before each."""
+"""One host for all tests, restored before each test."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.support import require_postfix
 
 @pytest.fixture(scope="session")
 def one_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """A host, as it should be."""
+    """A correct host."""
     require_postfix(sasl=False)
     host = Host(tmp_path_factory.mktemp("host"))
     yield host
@@ -19,6 +19,6 @@ def one_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 @pytest.fixture
 def host(one_host: Host) -> Host:
-    """The host, whatever was done to it before."""
+    """The correct host, restored after the changes of earlier tests."""
     one_host.repair()
     return one_host

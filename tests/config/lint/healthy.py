@@ -1,4 +1,4 @@
-"""Configurations that are as they should be, and in which lint finds nothing."""
+"""Correct configurations, in which lint finds nothing."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from postward.config.settings import Settings
 from tests.config.lint.host import LOGIN, RELAY, Host
 from tests.config.samples import load, toml
 
-# What every configuration here needs to live in a folder of its own.
+# Parameters that every configuration here needs to run in its own folder.
 _PLACES = (
     "queue_directory",
     "data_directory",
@@ -21,7 +21,7 @@ _PLACES = (
 
 
 def _write(host: Host, text: str) -> Host:
-    """A main.cf of other origin, in this host's folders."""
+    """Replace main.cf, except the parameters that name this host's folders."""
     kept = [line for line in host.main_cf.splitlines() if line.partition(" ")[0] in _PLACES]
     host._write("main.cf", "\n".join([*kept, text]))
     return host
@@ -31,20 +31,28 @@ DEBIAN = """
 # See /usr/share/postfix/main.cf.dist for a commented, more complete version
 smtpd_banner = $myhostname ESMTP $mail_name (Debian/GNU)
 biff = no
+
 # appending .domain is the MUA's job.
 append_dot_mydomain = no
+
 readme_directory = no
+
 compatibility_level = {level}
+
 smtpd_tls_cert_file=/etc/ssl/certs/ssl-cert-snakeoil.pem
 smtpd_tls_key_file=/etc/ssl/private/ssl-cert-snakeoil.key
 smtpd_tls_security_level=may
+
 smtp_tls_CApath={system}/etc
 smtp_tls_security_level=may
 smtp_tls_session_cache_database = btree:${{data_directory}}/smtp_scache
+
 smtpd_relay_restrictions = permit_mynetworks permit_sasl_authenticated defer_unauth_destination
+
 myhostname = vm.example.net
 alias_maps = hash:{etc}/aliases
 alias_database = hash:{etc}/aliases
+
 myorigin = {system}/etc/mailname
 mydestination = $myhostname, vm, localhost.localdomain, , localhost
 relayhost =
@@ -58,18 +66,22 @@ inet_protocols = all
 RHEL = """
 compatibility_level = 2
 queue_run_delay = 5m
+
 debug_peer_level = 2
 debugger_command =
 \t PATH=/bin:/usr/bin:/usr/local/bin:/usr/X11R6/bin
 \t ddd $daemon_directory/$process_name $process_id & sleep 5
+
 inet_interfaces = localhost
 inet_protocols = ipv4
 mydestination = $myhostname, localhost.$mydomain, localhost
+
 unknown_local_recipient_reject_code = 550
 alias_maps = hash:{etc}/aliases
 alias_database = hash:{etc}/aliases
 newaliases_path = /usr/bin/newaliases.postfix
 html_directory = no
+
 myhostname = app.example.net
 smtpd_tls_security_level = may
 smtp_tls_CApath = {system}/etc
@@ -120,8 +132,8 @@ def _debian(host: Host) -> Host:
 
 
 def _debian_with_relay(host: Host) -> Host:
-    """The chroot as the distribution's start script fills it."""
-    _debian(host).in_chroot("resolv.conf", "# of the start script\nnameserver 192.0.2.53\n")
+    """Fill the chroot as the distribution's start script does."""
+    _debian(host).in_chroot("resolv.conf", "# copied by the start script\nnameserver 192.0.2.53\n")
     return host.set(f"relayhost = {RELAY}", f"smtp_sasl_password_maps = hash:{host.etc}/sasl_passwd").set(
         "smtp_sasl_auth_enable = yes",
         "smtp_sasl_security_options = noanonymous",
@@ -143,7 +155,7 @@ def _how_to(host: Host) -> Host:
 
 
 def _lan(host: Host) -> Host:
-    """A relay in the LAN that wants neither login nor TLS, and stands in /etc/hosts."""
+    """Use a relay in the LAN that requires neither login nor TLS and is listed in /etc/hosts."""
     return host.set(
         "relayhost = [lan.relay.test]",
         "smtp_host_lookup = dns, native",
@@ -154,7 +166,7 @@ def _lan(host: Host) -> Host:
 
 
 def _texthash(host: Host) -> Host:
-    """Tables without an index, and several more of them."""
+    """Use tables of types without an index, for several parameters."""
     (host.etc / "sasl_passwd.db").unlink()
     host.write("etc/checks", "/^Received:/ IGNORE\n")
     for name, text in {
@@ -172,14 +184,14 @@ def _texthash(host: Host) -> Host:
 
 
 def _tunnel(host: Host) -> Host:
-    """TLS is the business of a tunnel on this host."""
+    """Send through a tunnel on this host, which does the TLS."""
     return host.set("relayhost = [127.0.0.1]:2525", "smtp_tls_security_level = none").passwords(
         f"[127.0.0.1]:2525 {LOGIN}\n"
     )
 
 
 def _own_service(host: Host) -> Host:
-    """Implicit TLS for one sender's relay, by a service of its own."""
+    """Send one sender's mail with implicit TLS, by a separate service in master.cf."""
     host.table("sasl_passwd", f"{RELAY} {LOGIN}\n[smtp.b.test]:465 {LOGIN}\n", mode=0o600)
     host.table("transports", "@b.test smtps:[smtp.b.test]:465\n")
     host.master(
@@ -189,24 +201,24 @@ def _own_service(host: Host) -> Host:
 
 
 def _by_sender(host: Host) -> Host:
-    """Logins by sender, and one for bounces."""
+    """Use a login for each sender, and one for bounces, whose sender is empty."""
     return host.set("smtp_sender_dependent_authentication = yes").passwords(
         f"{RELAY} {LOGIN}\napp@client.example.test {LOGIN}\n"
     )
 
 
 HEALTHY: tuple[tuple[str, Callable[[Host], Host]], ...] = (
-    ("the base of all mistakes", lambda h: h),
+    ("the host before any mistake", lambda h: h),
     ("Debian's main.cf", _debian),
     ("Debian's main.cf with a relay, chrooted", _debian_with_relay),
     ("RHEL's main.cf", _rhel),
-    ("the how-to, corrected", _how_to),
+    ("the how-to guide, corrected", _how_to),
     ("a relay in the LAN", _lan),
     ("a null client", lambda h: _from_text(h, NULL_CLIENT)),
-    ("tables without index", _texthash),
+    ("tables without an index", _texthash),
     ("a tunnel", _tunnel),
-    ("a service of its own for implicit TLS", _own_service),
-    ("logins by sender", _by_sender),
+    ("a separate service for implicit TLS", _own_service),
+    ("logins for each sender", _by_sender),
     (
         "no relay at all",
         lambda h: h.set("relayhost =", "smtp_sasl_auth_enable = no", "smtp_sasl_password_maps ="),
@@ -220,7 +232,7 @@ def _login(name: str, host: str, more: str) -> str:
 
 _HOST = '[host]\nmyhostname = "client.example.test"\n'
 
-# Postward's settings, and what they become in Postfix.
+# Name and text of settings from which Postward writes a correct Postfix configuration.
 SETTINGS: tuple[tuple[str, str], ...] = (
     ("starttls", _HOST + _login("a", "smtp.relay.test", 'tls = "starttls"')),
     ("implicit TLS", _HOST + _login("a", "smtp.relay.test", 'tls = "implicit"')),
@@ -239,7 +251,7 @@ SETTINGS: tuple[tuple[str, str], ...] = (
         + _login("c", "smtp.c.test", 'tls = "implicit"\nsenders = ["@c.test"]'),
     ),
     (
-        "a relay that takes over",
+        "a fallback relay",
         _HOST + _login("a", "smtp.relay.test", "") + _login("b", "smtp.b.test", "fallback = true"),
     ),
     ("tables as text", _HOST + _login("a", "smtp.relay.test", "") + '[postfix]\nmap_type = "texthash"\n'),
@@ -248,7 +260,7 @@ SETTINGS: tuple[tuple[str, str], ...] = (
 
 
 def write_desired(host: Host, text: str) -> Settings:
-    """What the settings stand for, written as `postward apply` does."""
+    """Write the Postfix configuration that the settings ask for, as `postward apply` does, and return the settings."""
     settings = load(text.replace("CA_FILE", str(host.ca_file)))
     (host.etc / "sasl_passwd").unlink()
     (host.etc / "sasl_passwd.db").unlink()

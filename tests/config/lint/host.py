@@ -1,6 +1,6 @@
-"""A host to damage: the configuration of a private Postfix that is laid out and never started, and files around it.
+"""A host for seeded mistakes: a private Postfix configuration, which is never started, and the system files around it.
 
-postconf and postmap run for real. `Host.repair` brings everything back, so that one host serves many mistakes.
+postconf and postmap are the real ones. `Host.repair` restores everything, so one host serves many tests.
 """
 
 import os
@@ -23,9 +23,9 @@ LOGIN = "relay-user:Gr33n-Fern-s3cret"
 SECRETS = ("Gr33n-Fern-s3cret", "Gr33n")
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 
-# A host that sends through a relay with STARTTLS and a login, as it should be.
+# A correct host that sends through a relay with STARTTLS and a login.
 _MAIN_CF = {
-    "default_database_type": "hash",  # the tables here, whatever this release prefers
+    "default_database_type": "hash",  # the type of the tables here; the default differs between releases
     "relayhost": RELAY,
     "smtp_host_lookup": "dns",
     "smtp_sasl_auth_enable": "yes",
@@ -46,7 +46,7 @@ _SYSTEM = {
 
 
 class Host:
-    """The host; each method is something that an admin, a package or a how-to does to it."""
+    """The host. Each method makes a change that an admin, a package or a how-to guide makes."""
 
     def __init__(self, folder: Path) -> None:
         self.instance = PostfixInstance(folder, _MAIN_CF, smtpd_port=20025)
@@ -66,11 +66,11 @@ class Host:
             shutil.copytree(part, self._pristine / part.name)
 
     def close(self) -> None:
-        """Remove what is left."""
+        """Remove the files of the host."""
         self.instance._remove_own_folder()
 
     def repair(self) -> None:
-        """Bring everything back to what it was."""
+        """Restore all files of the host."""
         for part in self._parts:
             shutil.rmtree(part)
             shutil.copytree(self._pristine / part.name, part)
@@ -80,7 +80,7 @@ class Host:
     # main.cf and master.cf
 
     def set(self, *lines: str) -> Self:
-        """Assignments take the place of those of the same name, as they are written."""
+        """Set parameters in main.cf; each line is written as it is and replaces the lines of the same name."""
         for line in lines:
             name = line.partition("=")[0].strip()
             text = re.sub(rf"(?m)^{re.escape(name)} *=.*\n", "", self.main_cf)
@@ -88,18 +88,18 @@ class Host:
         return self
 
     def unset(self, *names: str) -> Self:
-        """Parameters are not in main.cf."""
+        """Remove parameters from main.cf."""
         for name in names:
             self._write("main.cf", re.sub(rf"(?m)^{re.escape(name)} *=.*\n", "", self.main_cf))
         return self
 
     def append(self, text: str) -> Self:
-        """More text at the end of main.cf."""
+        """Append text to main.cf."""
         self._write("main.cf", f"{self.main_cf}{text}\n")
         return self
 
     def master(self, text: str = "", *, without: str = "", chroot: bool = False) -> Self:
-        """More text at the end of master.cf, or a service less, or smtp(8) chrooted."""
+        """Append text to master.cf, remove a service from it, or run the service smtp chrooted."""
         lines = (self.etc / "master.cf").read_text().splitlines(keepends=True)
         kept = [line for line in lines if not (without and line.startswith(f"{without} "))]
         if chroot:
@@ -108,7 +108,7 @@ class Host:
         return self
 
     def option(self, option: str) -> Self:
-        """One more -o for the service smtp."""
+        """Add a -o option to the service smtp."""
         text = (self.etc / "master.cf").read_text()
         self._write(
             "master.cf",
@@ -130,7 +130,7 @@ class Host:
     def table(
         self, name: str, text: str, *, mode: int = 0o644, kind: str = "hash", index: bool = True
     ) -> Path:
-        """A table and its index."""
+        """Write a table and its index, and return its path."""
         path = self.etc / name
         path.write_text(text)
         path.chmod(mode)
@@ -142,30 +142,30 @@ class Host:
         return path
 
     def passwords(self, text: str, *, mode: int = 0o600) -> Self:
-        """sasl_passwd anew."""
+        """Replace sasl_passwd."""
         self.table("sasl_passwd", text, mode=mode)
         return self
 
     def earlier(self, name: str) -> Self:
-        """A file is an hour older than the others."""
+        """Make a file of the configuration an hour older."""
         status = (self.etc / name).stat()
         os.utime(self.etc / name, (status.st_mtime - 3600, status.st_mtime - 3600))
         return self
 
     def write(self, path: str, text: str) -> Self:
-        """A file of the system's."""
+        """Write a system file."""
         (self.system / path).parent.mkdir(parents=True, exist_ok=True)
         (self.system / path).write_text(text)
         return self
 
     def remove(self, *paths: str) -> Self:
-        """Files of the system's go."""
+        """Remove system files."""
         for path in paths:
             (self.system / path).unlink()
         return self
 
     def in_chroot(self, name: str, text: str) -> Self:
-        """A copy for chrooted services."""
+        """Write the copy of a file of /etc for chrooted services."""
         path = self.instance.queue_directory / "etc" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
@@ -174,14 +174,14 @@ class Host:
     # Lint
 
     def facts(self, settings: Settings | None = None, settings_file: Path | None = None) -> HostFacts:
-        """What is known of it."""
+        """Return the facts of the host."""
         return read_host_facts(Postfix(self.etc), settings, settings_file, self.system)
 
     def findings(self, settings: Settings | None = None) -> list[Finding]:
-        """What is wrong with it."""
+        """Return the findings of lint on the host."""
         return lint(settings, self.facts(settings))
 
 
 def ids(findings: Iterable[Finding]) -> set[str]:
-    """Their identifiers."""
+    """Return the identifiers of findings."""
     return {finding.id for finding in findings}

@@ -1,4 +1,4 @@
-"""Mistakes that people make, and what lint finds: exactly these, and nothing else."""
+"""Mistakes that admins make, each with exactly the findings that lint reports for it."""
 
 import os
 from collections.abc import Callable
@@ -9,11 +9,11 @@ Damage = Callable[[Host], object]
 
 _SENDER_MAPS = "sender_dependent_relayhost_maps = hash:$config_directory/sender_relay"
 
-# what is done, how, and the identifiers of the findings
+# Rows: the mistake, the change to the host, and the identifiers of the findings.
 MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
     # Next hops
     (
-        "a bracket is missing",
+        "a missing bracket",
         lambda h: h.set("relayhost = [smtp.relay.test:587"),
         {"relayhost-bracket-unbalanced"},
     ),
@@ -35,7 +35,7 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
     ),
     ("no host in relayhost", lambda h: h.set("relayhost = [smtp_relay..test]:587"), {"relayhost-no-host"}),
     (
-        "brackets forgotten",
+        "no brackets around the relay",
         lambda h: (h.set("relayhost = smtp.relay.test:587"), h.passwords(f"smtp.relay.test:587 {LOGIN}\n")),
         {"relayhost-without-brackets"},
     ),
@@ -56,22 +56,22 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"relayhost-is-this-host"},
     ),
     (
-        "an IPv6 relay with IPv4 alone",
+        "an IPv6 relay on a host with IPv4 only",
         lambda h: (h.set("relayhost = [2001:db8::1]:587"), h.passwords(f"[2001:db8::1]:587 {LOGIN}\n")),
         {"relayhost-address-family"},
     ),
     (
-        "a relay that only /etc/hosts knows",
+        "a relay that is only in /etc/hosts",
         lambda h: (h.set("relayhost = [lan.relay.test]:587"), h.passwords(f"[lan.relay.test]:587 {LOGIN}\n")),
         {"relayhost-only-in-hosts-file"},
     ),
     (
-        "a relay's name without its domain",
+        "a relay name without a domain",
         lambda h: (h.set("relayhost = [mailhub]:587"), h.passwords(f"[mailhub]:587 {LOGIN}\n")),
         {"relayhost-without-domain"},
     ),
     (
-        "port 465 of a provider that has none",
+        "port 465 of a provider that does not offer it",
         lambda h: (
             h.set("relayhost = [smtp.office365.com]:465", "smtp_tls_wrappermode = yes"),
             h.passwords(f"[smtp.office365.com]:465 {LOGIN}\n"),
@@ -80,23 +80,23 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
     ),
     ("no relayhost", lambda h: h.set("relayhost ="), {"relayhost-missing"}),
     (
-        "a slip in the table of senders' relays",
+        "a missing bracket in the table of senders' relays",
         lambda h: (h.set(_SENDER_MAPS), h.table("sender_relay", "@b.test [smtp.b.test:587\n")),
         {"relayhost-bracket-unbalanced"},
     ),
     # TLS
     (
-        "the how-to: wrapper mode on 587",
+        "wrapper mode on port 587, from a how-to guide",
         lambda h: h.set("smtp_tls_wrappermode = yes"),
         {"wrappermode-on-starttls-port"},
     ),
     (
-        "wrapper mode on 587, and no level",
+        "wrapper mode on port 587 without a TLS level",
         lambda h: h.set("smtp_tls_wrappermode = yes", "smtp_tls_security_level ="),
         {"wrappermode-on-starttls-port"},
     ),
     (
-        "wrapper mode by -o",
+        "wrapper mode by a -o option",
         lambda h: h.option("smtp_tls_wrappermode=yes"),
         {"wrappermode-on-starttls-port", "master-override"},
     ),
@@ -127,9 +127,9 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         ),
         {"implicit-tls-port-without-wrappermode"},
     ),
-    ("a misspelt level", lambda h: h.set("smtp_tls_security_level = encrpyt"), {"tls-level-unknown"}),
+    ("a misspelt TLS level", lambda h: h.set("smtp_tls_security_level = encrpyt"), {"tls-level-unknown"}),
     (
-        "a misspelt level in the policy",
+        "a misspelt TLS level in the policy table",
         lambda h: (
             h.set("smtp_tls_policy_maps = hash:$config_directory/tls_policy"),
             h.table("tls_policy", "b.test encypt\n"),
@@ -137,37 +137,37 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"tls-policy-level-unknown"},
     ),
     (
-        "a protocol that does not exist",
+        "an unknown TLS protocol",
         lambda h: h.set("smtp_tls_mandatory_protocols = TLSv1.2+"),
         {"tls-protocols-unknown"},
     ),
     (
-        "a cipher grade that does not exist",
+        "an unknown cipher grade",
         lambda h: h.set("smtp_tls_mandatory_ciphers = strong"),
         {"tls-cipher-grade-unknown"},
     ),
     (
-        "verify without authorities",
+        "the level verify without CA certificates",
         lambda h: h.set("smtp_tls_security_level = verify"),
         {"verify-without-authorities"},
     ),
     (
-        "an authorities' file that is not there",
+        "a CA file that does not exist",
         lambda h: h.set("smtp_tls_CAfile = /nowhere/ca.crt"),
         {"ca-file-missing"},
     ),
     (
-        "an authorities' file without certificates",
+        "a CA file without a certificate",
         lambda h: (h.write("empty.crt", "\n"), h.set(f"smtp_tls_CAfile = {h.system}/empty.crt")),
         {"ca-file-without-certificate"},
     ),
     (
-        "an authorities' folder that is not there",
+        "a CA directory that does not exist",
         lambda h: h.set("smtp_tls_CApath = /nowhere/certs"),
         {"ca-path-missing"},
     ),
     (
-        "an authorities' folder outside the chroot",
+        "a CA directory outside the chroot",
         lambda h: (
             h.set("smtp_tls_security_level = secure", f"smtp_tls_CApath = {h.system}/etc"),
             h.master(chroot=True),
@@ -176,13 +176,13 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"ca-path-outside-chroot"},
     ),
     (
-        "a client certificate that is not there",
+        "a client certificate that does not exist",
         lambda h: h.set("smtp_tls_cert_file = /nowhere/c.pem"),
         {"tls-client-certificate-missing"},
     ),
     ("DANE without DNSSEC", lambda h: h.set("smtp_tls_security_level = dane-only"), {"dane-without-dnssec"}),
     (
-        "fingerprint without one",
+        "the level fingerprint without a fingerprint",
         lambda h: h.set("smtp_tls_security_level = fingerprint"),
         {"fingerprint-missing"},
     ),
@@ -213,37 +213,45 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"sasl-option-unknown"},
     ),
     (
-        "plug-in names in the filter",
+        "a plug-in name in the mechanism filter",
         lambda h: h.set("smtp_sasl_mechanism_filter = plain, sasl2"),
         {"sasl-mechanism-unknown"},
     ),
-    ("dovecot as client", lambda h: h.set("smtp_sasl_type = dovecot"), {"sasl-type-not-for-clients"}),
-    ("refused logins bounce", lambda h: h.set("smtp_sasl_auth_soft_bounce = no"), {"sasl-hard-bounce"}),
-    ("no TLS for a login", lambda h: h.set("smtp_tls_security_level = none"), {"password-without-tls"}),
-    ("no level for a login", lambda h: h.set("smtp_tls_security_level ="), {"password-without-tls"}),
     (
-        "opportunistic TLS for a login",
+        "SASL type dovecot for the SMTP client",
+        lambda h: h.set("smtp_sasl_type = dovecot"),
+        {"sasl-type-not-for-clients"},
+    ),
+    (
+        "mail bounces after a rejected login",
+        lambda h: h.set("smtp_sasl_auth_soft_bounce = no"),
+        {"sasl-hard-bounce"},
+    ),
+    ("a login without TLS", lambda h: h.set("smtp_tls_security_level = none"), {"password-without-tls"}),
+    ("a login without a TLS level", lambda h: h.set("smtp_tls_security_level ="), {"password-without-tls"}),
+    (
+        "a login with opportunistic TLS",
         lambda h: h.set("smtp_tls_security_level = may"),
         {"password-in-clear"},
     ),
     (
-        "opportunistic TLS that nobody logs",
+        "a login with opportunistic TLS that is not logged",
         lambda h: h.set("smtp_tls_security_level = may", "smtp_tls_loglevel = 0"),
         {"password-in-clear", "tls-unlogged"},
     ),
     # Tables of passwords
     (
-        "the key of another port",
+        "a key with another port",
         lambda h: h.passwords(f"[smtp.relay.test]:465 {LOGIN}\n"),
         {"password-key-mismatch"},
     ),
     (
-        "the key without brackets",
+        "a key without brackets",
         lambda h: h.passwords(f"smtp.relay.test:587 {LOGIN}\n"),
         {"password-key-mismatch"},
     ),
     (
-        "the key without the port",
+        "a key without the port",
         lambda h: h.passwords(f"[smtp.relay.test] {LOGIN}\n"),
         {"password-key-mismatch"},
     ),
@@ -258,27 +266,27 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"password-line-indented"},
     ),
     (
-        "all of it indented",
+        "the only entry indented",
         lambda h: h.passwords(f"# relay\n  {RELAY} {LOGIN}\n"),
         {"password-line-indented"},
     ),
     ("= in sasl_passwd", lambda h: h.passwords(f"{RELAY}={LOGIN}\n"), {"password-line-with-equals"}),
-    ("a login without its key", lambda h: h.passwords(f"{LOGIN}\n"), {"password-line-without-login"}),
+    ("a login without a key", lambda h: h.passwords(f"{LOGIN}\n"), {"password-line-without-login"}),
     (
-        "a blank for the colon",
+        "a space instead of the colon",
         lambda h: h.passwords(f"{RELAY} relay-user Gr33n-Fern-s3cret\n"),
         {"password-without-colon"},
     ),
-    ("no user", lambda h: h.passwords(f"{RELAY} :Gr33n-Fern-s3cret\n"), {"password-user-empty"}),
+    ("no user name", lambda h: h.passwords(f"{RELAY} :Gr33n-Fern-s3cret\n"), {"password-user-empty"}),
     ("no password", lambda h: h.passwords(f"{RELAY} relay-user:\n"), {"password-empty"}),
     ("quotes around the login", lambda h: h.passwords(f'{RELAY} "{LOGIN}"\n'), {"password-quoted"}),
     (
-        "a comment behind the login",
+        "a comment after the login",
         lambda h: h.passwords(f"{RELAY} {LOGIN} # new\n"),
         {"password-with-comment"},
     ),
     (
-        "the how-to's password",
+        "the placeholder of a how-to guide as password",
         lambda h: h.passwords(f"{RELAY} username:xxxxxxxx\n"),
         {"password-placeholder"},
     ),
@@ -288,7 +296,7 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"password-key-duplicate"},
     ),
     (
-        "logins by sender, and none for bounces",
+        "logins for each sender, and no login for bounces",
         lambda h: (
             h.set("smtp_sender_dependent_authentication = yes"),
             h.passwords(f"app@client.example.test {LOGIN}\n"),
@@ -296,17 +304,17 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"password-missing-for-bounces"},
     ),
     (
-        "logins by sender, and the parameter forgotten",
+        "logins for each sender without the parameter that enables them",
         lambda h: h.passwords(f"{RELAY} {LOGIN}\napp@client.example.test {LOGIN}\n"),
         {"password-of-sender-unused"},
     ),
     (
-        "passwords that all can read",
+        "a world-readable password table",
         lambda h: (h.etc / "sasl_passwd").chmod(0o644),
         {"password-file-readable"},
     ),
     (
-        "an index that all can read",
+        "a world-readable index",
         lambda h: (h.etc / "sasl_passwd.db").chmod(0o644),
         {"password-file-readable"},
     ),
@@ -316,7 +324,7 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"password-in-main-cf"},
     ),
     (
-        "passwords by proxymap",
+        "a password table through proxymap",
         lambda h: h.set("smtp_sasl_password_maps = proxy:hash:$config_directory/sasl_passwd"),
         {"password-table-proxied"},
     ),
@@ -327,27 +335,27 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"map-without-type"},
     ),
     (
-        "a table type of another host",
+        "a table type that this Postfix does not support",
         lambda h: h.set("smtp_generic_maps = nosuchdb:$config_directory/generic"),
         {"map-type-unsupported"},
     ),
     (
-        "a table that is not there",
+        "a table that does not exist",
         lambda h: h.set("smtp_generic_maps = hash:$config_directory/generic"),
         {"map-file-missing"},
     ),
     (
-        "checks that are not there",
+        "a table of header checks that does not exist",
         lambda h: h.set("smtp_header_checks = regexp:$config_directory/checks"),
         {"map-file-missing"},
     ),
-    ("postmap forgotten", lambda h: (h.etc / "sasl_passwd.db").unlink(), {"index-missing"}),
+    ("no index", lambda h: (h.etc / "sasl_passwd.db").unlink(), {"index-missing"}),
     (
-        "postmap forgotten for senders' relays",
+        "no index for the table of senders' relays",
         lambda h: (h.set(_SENDER_MAPS), h.table("sender_relay", f"@b.test {RELAY}\n", index=False)),
         {"index-missing"},
     ),
-    ("postmap forgotten after an edit", lambda h: h.earlier("sasl_passwd.db"), {"index-stale"}),
+    ("an index older than its table", lambda h: h.earlier("sasl_passwd.db"), {"index-stale"}),
     (
         "a damaged index",
         lambda h: _overwrite(h, b"no database at all, but long enough for its head"),
@@ -370,12 +378,12 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"mydestination-swallows-domain"},
     ),
     (
-        "a transport that is not there",
+        "an unknown transport",
         lambda h: h.set("relay_transport = relay-smtps"),
         {"transport-unknown"},
     ),
     (
-        "a transport that is not there in the table",
+        "an unknown transport in transport_maps",
         lambda h: (
             h.set("transport_maps = hash:$config_directory/transport"),
             h.table("transport", "b.test smtps:[mx.b.test]:465\n"),
@@ -398,7 +406,7 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
     ),
     ("soft_bounce", lambda h: h.set("soft_bounce = yes"), {"soft-bounce"}),
     (
-        "a mailbox smaller than a mail",
+        "a mailbox limit below the message size limit",
         lambda h: h.set("mailbox_size_limit = 1000"),
         {"mailbox-limit-below-message-limit"},
     ),
@@ -408,8 +416,12 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         lambda h: h.set("myhostname = app1", "mydomain = example.test"),
         {"myhostname-without-domain"},
     ),
-    ("a name that Postfix made up", lambda h: h.set("myhostname = vm.localdomain"), {"myhostname-made-up"}),
-    ("a name that is none", lambda h: h.set("myhostname = a..b"), {"name-invalid"}),
+    (
+        "the host name that Postfix makes up",
+        lambda h: h.set("myhostname = vm.localdomain"),
+        {"myhostname-made-up"},
+    ),
+    ("an invalid host name", lambda h: h.set("myhostname = a..b"), {"name-invalid"}),
     ("no /etc/mailname", lambda h: h.set(f"myorigin = {h.system}/etc/mailname"), {"myorigin-file-missing"}),
     (
         "an empty /etc/mailname",
@@ -434,9 +446,9 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"helo-name-without-domain", "undefined-reference"},
     ),
     # Addresses
-    ("a network interface", lambda h: h.set("inet_interfaces = eth0"), {"inet-interfaces-name"}),
+    ("the name of a network interface", lambda h: h.set("inet_interfaces = eth0"), {"inet-interfaces-name"}),
     (
-        "another host's address",
+        "the address of another host",
         lambda h: h.set("inet_interfaces = 192.0.2.177"),
         {"inet-interfaces-not-local"},
     ),
@@ -453,7 +465,7 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"mynetworks-ipv6-without-brackets"},
     ),
     (
-        "a slip in mynetworks",
+        "an invalid prefix length in mynetworks",
         lambda h: h.set("mynetworks = 127.0.0.0/8, 10.0.0.0/33"),
         {"mynetworks-not-a-network"},
     ),
@@ -463,16 +475,20 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"mynetworks-without-loopback"},
     ),
     (
-        "another host's address to send from",
+        "the address of another host as source address",
         lambda h: h.set("smtp_bind_address = 192.0.2.177"),
         {"bind-address-not-local"},
     ),
-    ("loopback to send from", lambda h: h.set("smtp_bind_address = 127.0.0.1"), {"bind-address-loopback"}),
+    (
+        "the loopback address as source address",
+        lambda h: h.set("smtp_bind_address = 127.0.0.1"),
+        {"bind-address-loopback"},
+    ),
     ("no name server", lambda h: h.write("etc/resolv.conf", "# none\n"), {"nameserver-missing"}),
     # main.cf
     ("a line without =", lambda h: h.append("relayhost [smtp.relay.test]:587"), {"missing-equals"}),
     (
-        "relayhost indented",
+        "an indented relayhost",
         lambda h: h.set("relayhost =", f"smtp_tls_loglevel = 1\n  relayhost = {RELAY}"),
         {"indented-parameter"},
     ),
@@ -487,7 +503,7 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"unknown-parameter"},
     ),
     (
-        "the password as a parameter",
+        "a password as a parameter of its own",
         lambda h: h.append("smtp_sasl_password = Gr33n-Fern-s3cret"),
         {"unknown-parameter", "password-in-main-cf"},
     ),
@@ -496,22 +512,22 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         lambda h: h.set("mydestination = $myhostname, $my_names"),
         {"undefined-reference"},
     ),
-    ("a comment behind relayhost", lambda h: h.set(f"relayhost = {RELAY} # the relay"), {"inline-comment"}),
+    ("a comment after relayhost", lambda h: h.set(f"relayhost = {RELAY} # the relay"), {"inline-comment"}),
     (
-        "a comment behind a boolean",
+        "a comment after a boolean",
         lambda h: h.set("smtp_sasl_auth_enable = yes # log in"),
         {"inline-comment"},
     ),
     ("quotes around relayhost", lambda h: h.set(f'relayhost = "{RELAY}"'), {"quoted-value"}),
     ("a no-break space from a web page", lambda h: h.append("smtp_tls_note\u00a0= x"), {"pasted-characters"}),
     ("true", lambda h: h.set("smtp_sasl_auth_soft_bounce = true"), {"bad-boolean"}),
-    ("true by -o", lambda h: h.option("smtp_send_xforward_command=true"), {"bad-boolean"}),
+    ("true by a -o option", lambda h: h.option("smtp_send_xforward_command=true"), {"bad-boolean"}),
     ("10MB", lambda h: h.set("message_size_limit = 10MB"), {"bad-number"}),
-    ("five minutes in words", lambda h: h.set("queue_run_delay = 5min"), {"bad-number"}),
+    ("five minutes with the unit min", lambda h: h.set("queue_run_delay = 5min"), {"bad-number"}),
     ("a parameter that refers to itself", lambda h: h.set("mydomain = $mydomain"), {"macro-loop"}),
     ("no compatibility_level", lambda h: _without(h, "compatibility_level"), {"compatibility-level-missing"}),
     (
-        "the level of a newer release",
+        "the compatibility_level of a newer release",
         lambda h: h.set("compatibility_level = 99.1"),
         {"compatibility-level-too-high"},
     ),
@@ -522,24 +538,24 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"obsolete-tls-setting", "password-in-clear"},
     ),
     # master.cf
-    ("a column less", lambda h: h.master("relay-smtps unix - - n - smtp"), {"master-field-count"}),
+    ("a missing column", lambda h: h.master("relay-smtps unix - - n - smtp"), {"master-field-count"}),
     (
         "an indented service",
         lambda h: h.master("  relay-smtps unix - - n - - smtp"),
         {"master-service-indented"},
     ),
-    ("blanks around =", lambda h: h.option("smtp_tls_wrappermode = yes"), {"master-option-with-blanks"}),
+    ("spaces around =", lambda h: h.option("smtp_tls_wrappermode = yes"), {"master-option-with-blanks"}),
     ("a service twice", lambda h: h.master("smtp unix - - n - - smtp"), {"master-service-duplicate"}),
     (
-        "no TLS by -o",
+        "no TLS by a -o option",
         lambda h: h.option("smtp_tls_security_level=none"),
         {"master-override", "password-without-tls"},
     ),
-    ("no logins by -o", lambda h: h.option("smtp_sasl_auth_enable=no"), {"master-override"}),
+    ("no logins by a -o option", lambda h: h.option("smtp_sasl_auth_enable=no"), {"master-override"}),
     ("a service removed", lambda h: h.master(without="cleanup"), {"master-service-missing"}),
     ("no tlsmgr", lambda h: h.master(without="tlsmgr"), {"master-service-missing"}),
     (
-        "a daemon that is not there",
+        "a daemon that does not exist",
         lambda h: h.master("policy unix - n n - - nosuchd"),
         {"master-daemon-missing"},
     ),
@@ -547,12 +563,12 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
     # Chroot, files and disk
     ("a chroot without resolv.conf", lambda h: h.master(chroot=True), {"chroot-without-resolver"}),
     (
-        "a chroot with the former resolv.conf",
+        "a chroot with an outdated resolv.conf",
         lambda h: (h.master(chroot=True), h.in_chroot("resolv.conf", "nameserver 198.51.100.53\n")),
         {"chroot-resolver-stale"},
     ),
     (
-        "a chroot without the host's names",
+        "a chroot without /etc/hosts",
         lambda h: (
             h.master(chroot=True),
             h.set("smtp_host_lookup = native", "relayhost = [lan.relay.test]:587"),
@@ -560,27 +576,35 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         ),
         {"chroot-hosts-stale"},
     ),
-    ("main.cf that all can write", lambda h: (h.etc / "main.cf").chmod(0o666), {"config-writable"}),
-    ("main.cf of a deploy user", lambda h: os.chown(h.etc / "main.cf", 1000, 0), {"config-writable"}),
+    ("a world-writable main.cf", lambda h: (h.etc / "main.cf").chmod(0o666), {"config-writable"}),
+    ("a main.cf owned by a deploy user", lambda h: os.chown(h.etc / "main.cf", 1000, 0), {"config-writable"}),
     (
-        "a queue that is not there",
+        "a queue directory that does not exist",
         lambda h: h.set("queue_directory = /nowhere/queue"),
         {"queue-directory-missing"},
     ),
-    ("a queue of root's", lambda h: (h.instance.queue_directory / "incoming").mkdir(), {"queue-owner"}),
-    ("data of root's", lambda h: os.chown(h.instance.data_directory, 0, 0), {"data-directory-owner"}),
     (
-        "postdrop without its group",
+        "a queue directory owned by root",
+        lambda h: (h.instance.queue_directory / "incoming").mkdir(),
+        {"queue-owner"},
+    ),
+    (
+        "a data directory owned by root",
+        lambda h: os.chown(h.instance.data_directory, 0, 0),
+        {"data-directory-owner"},
+    ),
+    (
+        "postdrop without its set-gid group",
         lambda h: (h.write("sbin/postdrop", ""), h.set(f"command_directory = {h.system}/sbin")),
         {"postdrop-not-setgid"},
     ),
     (
-        "a disk with less than it should have",
+        "less disk space than queue_minfree",
         lambda h: h.set("queue_minfree = 9000000000000000"),
         {"queue-disk-full"},
     ),
     (
-        "maillog_file elsewhere",
+        "maillog_file outside the allowed directories",
         lambda h: h.set("maillog_file = /nowhere/mail.log"),
         {"maillog-file-outside-prefixes"},
     ),

@@ -1,4 +1,4 @@
-"""Mistakes in settings that are well-formed, and what lint finds: exactly these, and nothing else."""
+"""Mistakes in valid settings, each with exactly the findings that lint reports for it."""
 
 from collections.abc import Callable
 
@@ -27,9 +27,9 @@ def _nothing(_: Host) -> None:
     pass
 
 
-# what is wrong, the settings, what is done to the host, and the identifiers
+# Rows: the mistake, the settings, the change to the host, and the identifiers of the findings.
 SETTINGS_MISTAKES: tuple[tuple[str, str, Callable[[Host], object], set[str]], ...] = (
-    ("nothing", _GOOD, _nothing, set()),
+    ("no mistake", _GOOD, _nothing, set()),
     (
         "probes from another domain",
         f'{_GOOD}[probe]\nrecipient = "probe@b.test"\nsender = "probe@c.test"\n',
@@ -37,26 +37,31 @@ SETTINGS_MISTAKES: tuple[tuple[str, str, Callable[[Host], object], set[str]], ..
         {"settings-sender-domain"},
     ),
     (
-        "port 465 of a provider without it",
+        "port 465 of a provider that does not offer it",
         _relay("smtp.office365.com", "app@example.test", "port = 465"),
         _nothing,
         {"settings-provider-port"},
     ),
     (
-        "SendGrid with a name of one's own",
+        "SendGrid with a user name other than apikey",
         _relay("smtp.sendgrid.net"),
         _nothing,
         {"settings-provider-login"},
     ),
-    ("Gmail without an address", _relay("smtp.gmail.com"), _nothing, {"settings-provider-login"}),
     (
-        "SES with a user of the console",
+        "Gmail with a user name that is not an address",
+        _relay("smtp.gmail.com"),
+        _nothing,
+        {"settings-provider-login"},
+    ),
+    (
+        "SES with a user name of the AWS console",
         _relay("email-smtp.eu-west-1.amazonaws.com"),
         _nothing,
         {"settings-ses-login"},
     ),
     (
-        "a provider that takes its login's mail alone",
+        "a provider that accepts only the sender address of the login",
         _relay("smtp.exmail.qq.com", "app@example.test", "port = 465"),
         _nothing,
         {"settings-provider-sender"},
@@ -67,40 +72,45 @@ SETTINGS_MISTAKES: tuple[tuple[str, str, Callable[[Host], object], set[str]], ..
         lambda h: h.set("virtual_alias_domains = b.test"),
         {"settings-probe-stays-here"},
     ),
-    ("a password file that is not there", _PASSWORD_FILE, _nothing, {"settings-password-file-missing"}),
+    ("a password file that does not exist", _PASSWORD_FILE, _nothing, {"settings-password-file-missing"}),
     (
-        "a password file that all can read",
+        "a world-readable password file",
         _PASSWORD_FILE,
         _file("password", 0o644),
         {"settings-password-readable"},
     ),
     (
-        "authorities that are not there",
+        "a CA file that does not exist",
         _GOOD.replace("username", 'ca_file = "/nowhere/ca.crt"\nusername'),
         _nothing,
         {"settings-ca-file"},
     ),
     (
-        "authorities without a certificate",
+        "a CA file without a certificate",
         _GOOD.replace("username", 'ca_file = "SYSTEM/ca"\nusername'),
         _file("ca", 0o644, "none\n"),
         {"settings-ca-file"},
     ),
     (
-        "a table type that this Postfix has not",
+        "a table type that this Postfix does not support",
         f'{_GOOD}[postfix]\nmap_type = "dbm"\n',
         _nothing,
         {"settings-map-type"},
     ),
     (
-        "a number in words",
+        "a number with a unit",
         f'{_GOOD}[main_cf]\nmessage_size_limit = "10MB"\n',
         _nothing,
         {"settings-main-cf-value"},
     ),
-    ("a boolean in words", f'{_GOOD}[main_cf]\nsoft_bounce = "on"\n', _nothing, {"settings-main-cf-value"}),
     (
-        "a time in words",
+        "a boolean that is neither yes nor no",
+        f'{_GOOD}[main_cf]\nsoft_bounce = "on"\n',
+        _nothing,
+        {"settings-main-cf-value"},
+    ),
+    (
+        "a time with a space before its unit",
         f'{_GOOD}[main_cf]\nqueue_run_delay = "5 min"\n',
         _nothing,
         {"settings-main-cf-value"},

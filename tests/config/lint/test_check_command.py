@@ -1,4 +1,4 @@
-"""`postward check` on a host: findings with their remedies, and its status."""
+"""`postward check` on a host: findings with their remedies, and its exit status."""
 
 import json
 import subprocess
@@ -31,8 +31,8 @@ def _settings(host: Host, folder: Path) -> Path:
     return path
 
 
-def test_findings_are_told_and_end_with_3(host: Host, tmp_path: Path) -> None:
-    """The how-to's mistake, with place, reason and remedy."""
+def test_findings_are_printed_and_exit_with_status_3(host: Host, tmp_path: Path) -> None:
+    """A mistake from a how-to guide is reported with place, reason and remedy."""
     path = _settings(host, tmp_path)
     host.set("smtp_tls_wrappermode = yes")
     done = run_postward("check", "--config", str(path))
@@ -50,28 +50,28 @@ def test_findings_are_told_and_end_with_3(host: Host, tmp_path: Path) -> None:
     assert all(secret not in done.stdout + done.stderr for secret in SECRETS)
 
 
-def test_json_has_settings_findings_and_what_was_not_read(host: Host, tmp_path: Path) -> None:
-    """One object; and --no-host looks at no host."""
+def test_json_has_settings_findings_and_unread_files(host: Host, tmp_path: Path) -> None:
+    """The output is one JSON object; --no-host reads no file of the host."""
     path = _settings(host, tmp_path)
     host.set("soft_bounce = yes")
     done = run_postward("check", "--json", "--config", str(path))
     alone = run_postward("check", "--json", "--no-host", "--config", str(path))
-    told = json.loads(done.stdout)
+    printed = json.loads(done.stdout)
 
-    assert set(told) == {"settings", "findings", "unread"}
-    assert [finding["id"] for finding in told["findings"]] == ["soft-bounce"]
-    assert set(told["findings"][0]) == {"id", "severity", "where", "what", "why", "remedy"}
+    assert set(printed) == {"settings", "findings", "unread"}
+    assert [finding["id"] for finding in printed["findings"]] == ["soft-bounce"]
+    assert set(printed["findings"][0]) == {"id", "severity", "where", "what", "why", "remedy"}
     assert (done.returncode, alone.returncode, json.loads(alone.stdout)["findings"]) == (3, 0, [])
     assert all(secret not in done.stdout for secret in SECRETS)
 
 
-def test_notes_alone_are_no_failure() -> None:
-    """What is only worth knowing does not end a script."""
+def test_no_findings_are_summarized_as_no_problem() -> None:
+    """Without errors and warnings the summary reports no problem."""
     assert check._summary([]) == "no problem found"
 
 
-def _as_nobody(host: Host) -> subprocess.CompletedProcess[str]:
-    """The findings, and what was not read, of a user without any right."""
+def _unprivileged_check(host: Host) -> subprocess.CompletedProcess[str]:
+    """Print the findings and the unread files as an unprivileged user sees them."""
     program = (
         "import os; from pathlib import Path\n"
         "from postward.agent.postfix.facts import read_host_facts, unread_of; from postward.agent.postfix.commands import Postfix\n"
@@ -90,10 +90,10 @@ def _as_nobody(host: Host) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", ["sasl_passwd", "main.cf", "master.cf"])
-def test_without_root_what_cannot_be_read_is_told(host: Host, name: str) -> None:
-    """And nothing is guessed: what only root may read makes no finding."""
+def test_without_root_unreadable_files_are_reported(host: Host, name: str) -> None:
+    """A file that only root may read is named as unread and causes no finding."""
     (host.etc / name).chmod(0o600)
-    done = _as_nobody(host)
+    done = _unprivileged_check(host)
 
     assert done.stdout.splitlines() == [
         "[]",
@@ -101,8 +101,8 @@ def test_without_root_what_cannot_be_read_is_told(host: Host, name: str) -> None
     ], done.stderr
 
 
-def test_without_postfix_the_settings_are_looked_at(tmp_path: Path) -> None:
-    """The folder that is not there is named."""
+def test_without_postfix_the_settings_are_checked(tmp_path: Path) -> None:
+    """The missing configuration directory is named."""
     facts = read_host_facts(Postfix(tmp_path / "nowhere"), None, None)
 
     assert facts.defaults == {}
@@ -121,14 +121,14 @@ def test_without_postfix_the_settings_are_looked_at(tmp_path: Path) -> None:
         ("ID=void\n", "install the package libsasl2-modules or cyrus-sasl-plain"),
     ],
 )
-def test_remedies_are_those_of_the_distribution(host: Host, release: str, package: str) -> None:
-    """The package that brings PLAIN."""
+def test_remedies_use_the_package_manager_of_the_distribution(host: Host, release: str, package: str) -> None:
+    """The remedy installs the package with the SASL plug-in for PLAIN."""
     host.write("etc/os-release", release).remove("usr/lib/sasl2/libplain.so.2", "usr/lib/sasl2/liblogin.so.2")
     (finding,) = host.findings()
 
     assert finding.remedy.startswith(package)
 
 
-def test_the_empty_value_knows_nothing() -> None:
-    """It is what --no-host uses."""
+def test_empty_facts_stand_for_an_unknown_host() -> None:
+    """--no-host uses the empty value."""
     assert (HostFacts().version, HostFacts().routes, HostFacts().level) == ((0, 0), (), (0, 0))

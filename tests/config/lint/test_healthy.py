@@ -1,4 +1,4 @@
-"""Lint is silent about configurations that are as they should be, also about the odd ones among them."""
+"""Lint is silent about correct configurations, including unusual ones."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from tests.config.lint.host import Host
 
 @pytest.mark.parametrize("change", [row[1] for row in HEALTHY], ids=[row[0] for row in HEALTHY])
 def test_a_healthy_configuration_has_no_findings(host: Host, change: Callable[[Host], Host]) -> None:
-    """Not even notes."""
+    """Lint reports no finding of any severity."""
     change(host)
 
     assert host.findings() == []
@@ -18,8 +18,8 @@ def test_a_healthy_configuration_has_no_findings(host: Host, change: Callable[[H
 
 
 @pytest.mark.parametrize("text", [row[1] for row in SETTINGS], ids=[row[0] for row in SETTINGS])
-def test_what_postward_writes_has_no_findings(host: Host, text: str) -> None:
-    """Settings and host, for each way of TLS and several relays."""
+def test_the_configuration_that_postward_writes_has_no_findings(host: Host, text: str) -> None:
+    """Lint is silent about the settings and the host, for each TLS mode and for several relays."""
     settings = write_desired(host, text)
 
     assert host.findings(settings) == []

@@ -1,6 +1,6 @@
-"""Each seeded mistake is found, exactly it, in a real configuration directory read by the real postconf.
+"""Lint finds each seeded mistake, and nothing else, in a configuration directory that the real postconf reads.
 
-And where the remedies are commands, they remedy it.
+Remedies that are commands are run and must repair it.
 """
 
 import pytest
@@ -15,7 +15,7 @@ from tests.config.lint.remedies import carry_out, commands
     ("damage", "expected"), [row[1:] for row in MISTAKES], ids=[row[0] for row in MISTAKES]
 )
 def test_a_mistake_is_found(host: Host, damage: Damage, expected: set[str]) -> None:
-    """Exactly the findings of this mistake, each with a place and a remedy, and none with a password."""
+    """Lint reports exactly these findings, each with a place and a remedy, and none with a password."""
     damage(host)
     facts = host.facts()
     findings = lint(None, facts)
@@ -30,5 +30,5 @@ def test_a_mistake_is_found(host: Host, damage: Damage, expected: set[str]) -> N
     if all(todo):
         for command in todo:
             carry_out(host, command or [])
-        # A relay under another name wants another key, and only a person has the password to it.
+        # A relay under another name needs another key in sasl_passwd; only the admin can supply its password.
         assert ids(host.findings()) <= {"password-key-mismatch"}

@@ -1,17 +1,17 @@
-"""The tables of rules: complete, documented, and each row with a mistake that it finds."""
+"""The tables of rules are complete and documented, and each rule finds a seeded mistake."""
 
 import re
 from dataclasses import replace
 from pathlib import Path
 
 from postward.config.lint import HOST_RULES, SETTINGS_RULES, HostFacts, lint
-from postward.config.lint.facts import Disk
+from postward.config.lint.file_facts import Disk
 from postward.config.lint.reference import reference
 from tests.config.lint.host import Host, ids
 from tests.config.lint.mistakes import MISTAKES
 from tests.config.lint.settings_mistakes import SETTINGS_MISTAKES
 
-# Found by the tests below: a file cannot bring them about everywhere.
+# Rules with a test below. Files alone cannot cause their findings on every machine.
 _BY_FACTS = {
     "inet-interfaces-without-ipv6",
     "queue-inodes-used-up",
@@ -21,7 +21,7 @@ _BY_FACTS = {
 
 
 def test_every_rule_has_a_mistake_that_it_finds() -> None:
-    """At least forty mistakes, and no rule without one."""
+    """There are at least 45 mistakes, and every rule finds one."""
     expected = {found for _, _, row in MISTAKES for found in row} | _BY_FACTS
     wanted = {found for _, _, _, row in SETTINGS_MISTAKES for found in row}
 
@@ -31,7 +31,7 @@ def test_every_rule_has_a_mistake_that_it_finds() -> None:
 
 
 def test_identifiers_are_short_and_unique() -> None:
-    """Kebab-case, once each, with a reason that is a sentence."""
+    """Identifiers are in kebab case and have at most 40 characters. Each reason is a sentence."""
     rules = [(rule.id, rule.why) for _, group in HOST_RULES for rule in group]
     rules += [(rule.id, rule.why) for rule in SETTINGS_RULES]
 
@@ -42,32 +42,32 @@ def test_identifiers_are_short_and_unique() -> None:
         assert why.endswith((".", ")."))
 
 
-def test_the_reference_is_made_from_the_tables() -> None:
-    """docs/lint.md is what `make docs` writes."""
+def test_the_reference_is_generated_from_the_tables() -> None:
+    """docs/lint.md is up to date with the output of `make docs`."""
     assert (Path(__file__).parents[3] / "docs" / "lint.md").read_text() == reference()
 
 
-def test_nothing_is_known_of_a_host_without_postfix() -> None:
-    """Then no rule guesses."""
+def test_a_host_without_postfix_has_no_findings() -> None:
+    """Rules are silent about absent facts."""
     assert lint(None, HostFacts()) == []
 
 
-def test_ipv6_that_the_kernel_does_not_have(host: Host) -> None:
-    """Localhost that is ::1 in /etc/hosts stops every command; Postfix' own words are not repeated besides."""
+def test_localhost_is_ipv6_and_the_kernel_has_no_ipv6(host: Host) -> None:
+    """If /etc/hosts maps localhost to ::1, every Postfix command fails. Postfix's message is not reported a second time."""
     fault = "fatal: parameter inet_interfaces: no local interface found for ::1"
 
     assert ids(lint(None, replace(host.facts(), fault=fault))) == {"inet-interfaces-without-ipv6"}
 
 
-def test_a_fault_that_no_rule_knows(host: Host) -> None:
-    """Is told in Postfix' words."""
+def test_an_unknown_fault_is_quoted(host: Host) -> None:
+    """A fault that no rule knows is reported with the message of Postfix."""
     (finding,) = lint(None, replace(host.facts(), fault="fatal: something new"))
 
     assert (finding.id, finding.what) == ("refused-by-postfix", "Postfix says: fatal: something new")
 
 
-def test_a_disk_without_inodes(host: Host) -> None:
-    """A file system that has a fixed number of them, and few left."""
+def test_a_disk_with_few_free_inodes(host: Host) -> None:
+    """Only file systems with a fixed number of inodes are checked."""
     disk = Disk(free=10**12, size=2 * 10**12, free_inodes=3, inodes=1000)
 
     assert ids(lint(None, replace(host.facts(), disk=disk))) == {"queue-inodes-used-up"}
@@ -75,14 +75,14 @@ def test_a_disk_without_inodes(host: Host) -> None:
 
 
 def test_a_disk_that_is_nearly_full(host: Host) -> None:
-    """Less than two percent."""
+    """Less than two percent of the disk is free."""
     disk = Disk(free=10**9, size=10**12, free_inodes=900, inodes=1000)
 
     assert ids(lint(None, replace(host.facts(), disk=disk))) == {"queue-disk-full"}
 
 
 def test_berkeley_db_where_it_is_deprecated(host: Host) -> None:
-    """From 3.11 on, if another type is the default."""
+    """Berkeley DB is reported from Postfix 3.11 on, if the default table type is another one."""
     facts = host.facts()
     newer = {"mail_version": "3.11.7", "compatibility_level": "0"}
     facts = replace(

@@ -1,4 +1,4 @@
-"""Settings that are well-formed, and still will not work."""
+"""Lint finds mistakes in valid settings."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ _OURS = {rule.id for rule in SETTINGS_RULES}
 def test_a_mistake_in_the_settings_is_found(
     host: Host, text: str, change: Callable[[Host], object], expected: set[str]
 ) -> None:
-    """Exactly the findings of this mistake, none with a password."""
+    """Lint reports exactly these findings, none with a password."""
     change(host)
     settings = load(text.replace("SYSTEM", str(host.system)))
     findings = lint(settings, host.facts(settings))
@@ -30,8 +30,8 @@ def test_a_mistake_in_the_settings_is_found(
     assert all(secret not in repr(findings) for secret in SECRETS)
 
 
-def test_a_settings_file_with_a_password_is_for_root_alone(host: Host, tmp_path: Path) -> None:
-    """One without a password may be read by all."""
+def test_a_world_readable_settings_file_with_a_password_is_reported(host: Host, tmp_path: Path) -> None:
+    """A settings file without a password may be world-readable."""
     text = SETTINGS_MISTAKES[0][1]
     path = tmp_path / "postward.toml"
     path.write_text(text)

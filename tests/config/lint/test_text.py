@@ -1,4 +1,4 @@
-"""Where secrets end: the lines of main.cf, master.cf and tables, as lint sees them."""
+"""The lines of main.cf, master.cf and tables that lint reads hold no secrets."""
 
 import pytest
 
@@ -29,7 +29,7 @@ SECRET = "Gr33n-Fern-s3cret"
     ],
 )
 def test_a_login_in_main_cf_is_masked(name: str, value: str, shown: str) -> None:
-    """Whatever form it has; and what is no login stays as it is."""
+    """A login is masked in every form. Other values are left as they are."""
     assert without_secrets(name, value) == shown
 
 
@@ -48,8 +48,8 @@ def test_a_login_in_main_cf_is_masked(name: str, value: str, shown: str) -> None
         f"[h.test]:587 user {SECRET}\n",
     ],
 )
-def test_a_table_of_passwords_is_forgotten(text: str) -> None:
-    """Also where the password stands in the key's place."""
+def test_values_of_a_password_table_are_dropped(text: str) -> None:
+    """The password is dropped even if it stands in the place of the key."""
     entries = parse_table(text, secret=True, values=False)
 
     assert entries
@@ -57,8 +57,8 @@ def test_a_table_of_passwords_is_forgotten(text: str) -> None:
         assert SECRET not in f"{entry!r} {entry.key} {entry.value} {entry.faults}"
 
 
-def test_lines_of_main_cf_hold_no_login() -> None:
-    """Not in the value, not in its parts, not in a line without an equals sign."""
+def test_lines_of_main_cf_and_master_cf_hold_no_login() -> None:
+    """The value, its parts and a line without an equals sign are all masked."""
     lines = parse_main_cf(f"a = b\n  static:user:{SECRET}\nsmtp_sasl_password {SECRET}\n# {SECRET}\nb = c\n")
     services = parse_master_cf(
         f"smtp unix - - n - - smtp\n  -o smtp_sasl_password_maps=static:user:{SECRET}\n"
@@ -70,7 +70,7 @@ def test_lines_of_main_cf_hold_no_login() -> None:
 
 
 def test_lines_are_joined_over_comments() -> None:
-    """White space continues a line also after a comment; a line that begins in the first column ends it."""
+    """A line that begins with white space continues the previous one, even after a comment."""
     (line, other) = parse_main_cf("a = 1\n# comment\n\n  2\nb = 3")
 
     assert (line.value, line.parts, other.number) == ("1 2", ((4, "2"),), 5)
