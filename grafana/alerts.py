@@ -146,7 +146,7 @@ ALERTS: Final = (
     Alert("PostwardLogNotUnderstood", "blindness", "warning",
           'sum by (job, instance) (increase(postward_log_lines_total{outcome="unrecognised"}[1h])) > 20 and '
           'sum by (job, instance) (rate(postward_log_lines_total{outcome="unrecognised"}[1h])) > '
-          '0.05 * sum by (job, instance) (rate(postward_log_lines_total{outcome=~"event|unrecognised"}[1h]))', "15m",
+          '0.05 * sum by (job, instance) (rate(postward_log_lines_total{outcome=~"event|generic|unrecognised"}[1h]))', "15m",
           "Many log lines of Postfix are not recognised.",
           "More than 5 % of the Postfix lines of {{ $labels.instance }} match no parser rule: counts may be too low."),
     Alert("PostwardLogLosses", "blindness", "warning", "increase(postward_log_losses_total[10m]) > 0", "1m",

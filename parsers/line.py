@@ -53,6 +53,9 @@ class _ByDaemon(dict[str, _Matchers]):
         return matchers
 
 
+# What became of a line: known to a rule, known by its severity label only, Postfix's but unknown, another program's.
+OUTCOMES: Final = ("event", "generic", "unrecognised", "foreign")
+
 _new: Final = tuple.__new__
 _BLANKS: Final = frozenset({" ", "\t", "\r"})
 _INFO: Final = _ByDaemon("info")
@@ -93,3 +96,12 @@ def parse(line: str) -> tuple[Record | None, Event | None]:
     if record is None:
         return None, None
     return record, parse_event(record)
+
+
+def outcome_of(record: Record | None, event: Event | None) -> str:
+    """Return the outcome of a line, one of OUTCOMES, from what `parse` returned for it."""
+    if record is None:
+        return "foreign"
+    if event is None:
+        return "unrecognised"
+    return "generic" if type(event) is Problem else "event"

@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from postward.agent.commands.common import FAILED, fail
+from postward.agent.commands.common import fail
+from postward.agent.commands.exit_status import FAILED
 from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, last_written, progress_bar
 from postward.agent.text import local_now
 

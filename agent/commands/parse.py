@@ -15,10 +15,11 @@ from typing import Final
 
 import click
 
-from postward.agent.export.rows import OUTCOMES, Row, outcome_of, rows
+from postward.agent.export.rows import Row, outcome_of, rows
 from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, ignore_broken_pipe, progress_bar
 from postward.agent.text import readable
-from postward.parsers import Cause
+from postward.parsers import OUTCOMES, Cause
+from postward.parsers.events import Problem
 from postward.parsers.scrub import printable
 
 _MAX_KINDS: Final = 15  # rows of the summary: it fits on a screen
@@ -113,7 +114,7 @@ class Summary:
         """The outcomes, and the most frequent kinds."""
         outcomes: Counter[str] = Counter()
         for (_, kind), number in self.kinds.items():
-            outcomes[kind if kind in OUTCOMES else "event"] += number
+            outcomes[_outcome_of_kind(kind)] += number
         total = outcomes.total()
         head = f"{total} line{'' if total == 1 else 's'}: " + ", ".join(
             f"{outcomes[outcome]} {outcome}" for outcome in OUTCOMES
@@ -125,6 +126,12 @@ class Summary:
         if more := len(self.kinds) - len(most):
             lines.append(f"{'':>10}  and {more} more kinds")
         return "\n".join([head, *lines])
+
+
+def _outcome_of_kind(kind: str) -> str:
+    if kind in OUTCOMES:
+        return kind
+    return "generic" if kind == Problem.__name__ else "event"
 
 
 # --- output

@@ -1,7 +1,7 @@
 """`postward report`: totals, incidents, relays and domains of logs, as text, JSON or one HTML file.
 
 Memory does not grow with the logs. The report is the same from one process, all cores, or a Dask cluster. A file that cannot
-be read to its end is named, the others are counted, and the exit status is 1.
+be read to its end is named, the others are counted, and the exit status is 1. It is 4 if no line of Postfix was read.
 """
 
 import json
@@ -15,7 +15,9 @@ from typing import Any
 
 import click
 
+from postward.agent.commands.exit_status import FAILED, UNREAD
 from postward.agent.logs.archive import LogFileError, ignore_broken_pipe
+from postward.agent.logs.coverage import head_of, looks_of
 from postward.agent.report.chunks import CHUNK, chunks_of
 from postward.agent.report.workers import Counted, Job, Progress, count_on_all_cores
 
@@ -92,7 +94,19 @@ def _report(options: _Options) -> None:
             from postward.agent.report.text import as_text
 
             click.echo(as_text(report), nl=False)
-    sys.exit(1 if counted.errors else 0)
+    if counted.errors:
+        sys.exit(FAILED)
+    if not sum(counted.tally.lines.values()) - counted.tally.lines["foreign"]:
+        for file in options.files:
+            click.echo(f"postward: {file}: 0 lines of Postfix: {_looks_of(file)}", err=True)
+        sys.exit(UNREAD)
+
+
+def _looks_of(file: str) -> str:
+    try:
+        return looks_of(head_of(Path(file)))
+    except LogFileError as error:  # such as the URL of a file on the cluster
+        return str(error)
 
 
 def _here(job: Job, options: _Options) -> Counted:

@@ -10,7 +10,7 @@ from typing import Any
 
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
-from postward.parsers import Cause, Event, Record, cause_of, parse_stamp
+from postward.parsers import OUTCOMES, Cause, Event, Record, cause_of, outcome_of, parse_stamp
 from postward.parsers import events as ev
 
 _STATUS = {"sent": "sent", "deferred": "deferred", "bounced": "bounced", "SOFTBOUNCE": "deferred"}
@@ -45,7 +45,7 @@ class Counting:
 
     def _zero(self) -> None:
         """Create the known series at zero, so that Prometheus sees the first failure as an increase."""
-        for outcome in ("event", "unrecognised", "foreign"):
+        for outcome in OUTCOMES:
             self.tally.add("postward_log_lines_total", (outcome,), 0)
         for relay in self.names.known:
             for status in ("sent", "deferred", "bounced"):
@@ -57,10 +57,9 @@ class Counting:
 
     def count(self, record: Record | None, event: Event | None) -> None:
         """Count one line, as parsed by `parsers.parse`."""
+        self._lines[outcome_of(record, event),] += record.repeat if record is not None else 1
         if record is None:
-            self._lines[("foreign",)] += 1
             return
-        self._lines[("unrecognised",) if event is None else ("event",)] += record.repeat
         if record.severity != "info":
             self.tally.add("postfix_daemon_problems_total", (record.daemon, record.severity), record.repeat)
         handler = _HANDLERS.get(type(event))

@@ -15,7 +15,7 @@ from postward.agent.metrics.labels import RelayNames
 from postward.agent.report.delays import microseconds, seconds_of
 from postward.agent.report.sample import Mail, key_of
 from postward.agent.report.tally import Domain, ReportTally
-from postward.parsers import Cause, Event, Record, cause_of, parse_stamp
+from postward.parsers import Cause, Event, Record, cause_of, outcome_of, parse_stamp
 from postward.parsers import events as ev
 
 STAGES: Final = ("", "before_queue_manager", "queue_manager", "connection_setup", "transmission")
@@ -92,10 +92,9 @@ class LineCounter:
 
     def count(self, record: Record | None, event: Event | None) -> None:
         """Count one line, as `parsers.parse` returns it."""
+        self.tally.lines[outcome_of(record, event)] += record.repeat if record is not None else 1
         if record is None:
-            self.tally.lines["foreign"] += 1
             return
-        self.tally.lines["unrecognised" if event is None else "event"] += record.repeat
         if record.severity != "info":
             self._problem(record, event)
         handler = _HANDLERS.get(type(event))

@@ -11,6 +11,7 @@ from postward.agent.report.incidents import incidents_of
 from postward.agent.report.sample import Mail
 from postward.agent.report.tally import Domain, ReportTally
 from postward.agent.text import hour_of_day, moment
+from postward.parsers import OUTCOMES
 
 PERCENTS: Final = (50, 90, 95, 99)
 _PER_TIME: Final = (
@@ -36,7 +37,7 @@ def summarise(tally: ReportTally, *, top: int = 20, mask: bool = False) -> Repor
     mails = _Mails(tally)
     report: Report = {
         "span": {"first": moment(tally.first), "last": moment(tally.last)},
-        "lines": {outcome: tally.lines[outcome] for outcome in ("event", "unrecognised", "foreign")},
+        "lines": {outcome: tally.lines[outcome] for outcome in OUTCOMES},
         "totals": _totals(tally, mails),
         "accuracy": {
             "mails_exact": tally.mails.is_whole,
