@@ -44,7 +44,7 @@ CLIENT: Final = r"[^\s\[\]]*+\[[^\]\s]*+\](?::[0-9]++)?"
 REASON: Final = r"\((?P<reason>.*(?=\)\Z)|.*)\)?"
 
 # smtpd/smtpd_check.c log_whatsup, cleanup/cleanup_milter.c: the fields after the text of a reject; postscreen/
-# postscreen_smtpd.c separates them by commas. smtpd removes "<", ">" and ";" from HELO names (smtpd/smtpd.c).
+# postscreen_smtpd.c separates them by commas. smtpd replaces "<", ">" and the like in HELO names (smtpd/smtpd.c).
 AFTER_TEXT: Final = r" (?:from=<|to=<|proto=|helo=<|sasl_\w+=)|\Z"
 ENVELOPE: Final = (
     rf"(?: from=<(?P<from_>{ADDRESS})>)?(?:,? to=<(?P<to>{ADDRESS})>)?(?:,? proto=(?P<proto>[^\s,:]*+))?"
