@@ -10,9 +10,20 @@ from typing import Final
 
 from postward.parsers.events import Event
 
-_INTEGERS: Final = frozenset({
-    "conn_use", "status", "size", "nrcpt", "uid", "number", "limit", "used", "child", "signal",
-})  # fmt: skip
+_INTEGERS: Final = frozenset(
+    {
+        "conn_use",
+        "status",
+        "size",
+        "nrcpt",
+        "uid",
+        "number",
+        "limit",
+        "used",
+        "child",
+        "signal",
+    }
+)
 _PARTS: Final = frozenset({"relay", "peer", "client"})
 
 # smtp/smtp_session.c: host[address]:port. A host of "[" only would be ambiguous; Postfix never prints one.

@@ -13,16 +13,68 @@ def until(char: str, ahead: str) -> str:
     return rf"[^{char}]*+(?:{char}(?!{ahead})[^{char}]*+)*+"
 
 
-# The process names of the Postfix tree: master.cf's daemons, the commands that log, and the shell scripts.
-DAEMONS: Final = frozenset({
-    "anvil", "bounce", "cleanup", "defer", "discard", "dnsblog", "error", "flush", "lmtp", "local", "master",
-    "nbdb_reindexd", "nqmgr", "oqmgr", "pickup", "pipe", "postalias", "postcat", "postconf", "postdrop",
-    "postfix", "postfix-files", "postfix-script", "postfix-tls-script", "postfix-wrapper", "post-install",
-    "postkick", "postlock", "postlog", "postlogd", "postmap", "postmulti", "postqueue", "postscreen",
-    "postsuper", "posttls-finger", "proxymap", "proxywrite", "qmgr", "qmqpd", "relay", "retry", "scache",
-    "sendmail", "showq", "smtp", "smtpd", "spawn", "tlsmgr", "tlsproxy", "trace", "trivial-rewrite",
-    "verify", "virtual",
-})  # fmt: skip
+# The process names of Postfix in syslog tags.
+DAEMONS: Final = frozenset(
+    {
+        # Services of master.cf, and master itself.
+        "anvil",
+        "bounce",
+        "cleanup",
+        "defer",
+        "discard",
+        "dnsblog",
+        "error",
+        "flush",
+        "lmtp",
+        "local",
+        "master",
+        "nbdb_reindexd",
+        "nqmgr",
+        "oqmgr",
+        "pickup",
+        "pipe",
+        "postlogd",
+        "postscreen",
+        "proxymap",
+        "proxywrite",
+        "qmgr",
+        "qmqpd",
+        "relay",
+        "retry",
+        "scache",
+        "showq",
+        "smtp",
+        "smtpd",
+        "spawn",
+        "tlsmgr",
+        "tlsproxy",
+        "trace",
+        "trivial-rewrite",
+        "verify",
+        "virtual",
+        # Commands.
+        "postalias",
+        "postcat",
+        "postconf",
+        "postdrop",
+        "postfix",
+        "postkick",
+        "postlock",
+        "postlog",
+        "postmap",
+        "postmulti",
+        "postqueue",
+        "postsuper",
+        "posttls-finger",
+        "sendmail",
+        # Shell scripts.
+        "post-install",
+        "postfix-files",
+        "postfix-script",
+        "postfix-tls-script",
+        "postfix-wrapper",
+    }
+)
 
 # global/mail_queue.h: upper-case hexadecimal, or base 52 without vowels. The pattern accepts more, because
 # anonymised logs hold other queue IDs.

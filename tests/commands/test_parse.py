@@ -53,11 +53,25 @@ def test_json_has_the_header_the_event_and_its_fields() -> None:
     sent, refused, unknown, foreign, removed = objects()
 
     assert sent == {
-        "stamp": "2026-11-24T06:05:01+00:00", "host": "mx1", "instance": "postfix", "daemon": "smtp", "pid": 12,
-        "severity": "info", "queue_id": "3C0FFEE001", "event": "Delivery", "to": "a@example.org", "relay": PEER,
-        "relay_host": "smtp.relay.test", "relay_addr": "192.0.2.9", "relay_port": 587, "delay": 1.3,
-        "delays": [0.02, 0.01, 0.84, 0.43], "dsn": "2.0.0", "status": "sent", "reason": "250 2.0.0 Ok",
-    }  # fmt: skip
+        "stamp": "2026-11-24T06:05:01+00:00",
+        "host": "mx1",
+        "instance": "postfix",
+        "daemon": "smtp",
+        "pid": 12,
+        "severity": "info",
+        "queue_id": "3C0FFEE001",
+        "event": "Delivery",
+        "to": "a@example.org",
+        "relay": PEER,
+        "relay_host": "smtp.relay.test",
+        "relay_addr": "192.0.2.9",
+        "relay_port": 587,
+        "delay": 1.3,
+        "delays": [0.02, 0.01, 0.84, 0.43],
+        "dsn": "2.0.0",
+        "status": "sent",
+        "reason": "250 2.0.0 Ok",
+    }
     assert refused["cause"] == "auth_rejected"
     assert (unknown["event"], unknown["outcome"], unknown["text"]) == (
         None,

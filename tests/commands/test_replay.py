@@ -185,8 +185,12 @@ def test_there_is_a_sample_for_each_interval() -> None:
     text = history(at("06:00:10"), at("06:00:59"), at("06:01:00"), at("06:03:30"))
 
     assert points(text, f"postfix_deliveries_total{SENT}") == [
-        ("06:00:00", 0), ("06:01:00", 2), ("06:02:00", 3), ("06:03:00", 3), ("06:04:00", 4),
-    ]  # fmt: skip
+        ("06:00:00", 0),
+        ("06:01:00", 2),
+        ("06:02:00", 3),
+        ("06:03:00", 3),
+        ("06:04:00", 4),
+    ]
 
 
 def test_a_series_that_appears_later_begins_at_zero() -> None:

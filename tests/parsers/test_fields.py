@@ -29,9 +29,18 @@ def test_a_peer_is_split_into_its_parts(peer: str, parts: tuple[str | None, str 
 def test_numbers_are_numbers_and_absent_fields_are_absent() -> None:
     """The JSON form holds the fields of the line and nothing else."""
     event = Delivery(
-        "4C0FFEE001", "bob@dest.example", None, "x.example[2001:db8::1]:587", "2", "1.5", "0.1/0/1/0.4", None, "2.0.0",
-        "sent", "250 ok",
-    )  # fmt: skip
+        queue_id="4C0FFEE001",
+        to="bob@dest.example",
+        orig_to=None,
+        relay="x.example[2001:db8::1]:587",
+        conn_use="2",
+        delay="1.5",
+        delays="0.1/0/1/0.4",
+        tls=None,
+        dsn="2.0.0",
+        status="sent",
+        reason="250 ok",
+    )
     assert as_fields(event) == {
         "queue_id": "4C0FFEE001",
         "to": "bob@dest.example",
