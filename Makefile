@@ -1,16 +1,16 @@
-# make deps    install the Debian packages that run and test use, by apt, as root
-# make run     the demo: a private Postfix, a relay, and Postward between them
-# make test    everything that must hold
-# make test-fast the tests that need no Postfix or other program, in under a minute
-# make coverage  the fast tests with their line coverage
-# make bench   figures: time and memory of the hot paths
-# make soak    three hundred rounds against a log, a configuration, and a relay that everything happens to
-# make lint    style and types
-# make docs    what is made from tables: references, alert rules, dashboards
-# make drill   eighteen hosts with a fault each before Prometheus and Alertmanager; a quarter of an hour
-# make package a .deb and an .rpm in dist/, each with an environment of its own
-# make host-test the .deb on Debian hosts with a systemd of their own (HOSTS=bookworm: that release alone); as root
-# make lock    newer versions of the dependencies, written to requirements/
+# make deps        install the Debian packages that the demo and the tests use, with apt, as root
+# make run         run the demo: a private Postfix, a relay, and Postward between them
+# make test        run all checks: format, lint, types and tests
+# make test-fast   run the tests that need only Python, in under a minute
+# make coverage    run the fast tests and print their line coverage
+# make bench       measure time and memory of the hot paths, and print the figures
+# make soak        run 300 rounds of random faults each in a log, in a configuration and at a relay
+# make lint        format the code, then check style and types
+# make docs        generate references, alert rules and dashboards from their tables
+# make drill       stage a fault on each of 18 hosts, with Prometheus and Alertmanager; takes 15 minutes
+# make package     build a .deb and an .rpm in dist/, each with its own Python environment
+# make host-test   test the .deb on Debian hosts under their own systemd (HOSTS=bookworm: one release only), as root
+# make lock        update the versions of the dependencies in requirements/
 
 PYTHON ?= python3
 export PYTHON

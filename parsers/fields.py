@@ -1,8 +1,8 @@
-"""The JSON form of an event: Postfix's words, numbers as numbers, peers taken apart.
+"""The JSON form of an event: Postfix's own names and values, numbers as numbers, peers split into their parts.
 
 Promises: the keys are the event's fields without a trailing underscore, plus the parts of ``relay``, ``peer``
-and ``client``; a field that the line does not have is left out. A value that should be a number and is
-none stays text; nothing raises.
+and ``client``. A field that the line does not have is left out. A numeric field whose value is not a number
+stays text. Nothing raises.
 """
 
 import re
@@ -10,9 +10,20 @@ from typing import Final
 
 from postward.parsers.events import Event
 
-_INTEGERS: Final = frozenset({
-    "conn_use", "status", "size", "nrcpt", "uid", "number", "limit", "used", "child", "signal",
-})  # fmt: skip
+_INTEGERS: Final = frozenset(
+    {
+        "conn_use",
+        "status",
+        "size",
+        "nrcpt",
+        "uid",
+        "number",
+        "limit",
+        "used",
+        "child",
+        "signal",
+    }
+)
 _PARTS: Final = frozenset({"relay", "peer", "client"})
 
 # smtp/smtp_session.c: host[address]:port. A host of "[" only would be ambiguous; Postfix never prints one.
@@ -20,7 +31,7 @@ _PEER: Final = re.compile(r"([^\[\]]*+)\[([^\]]*+)\](?::([\w-]++))?")
 
 
 def split_peer(peer: str) -> tuple[str | None, str | None, int | None]:
-    """Host, address and port of ``host[address]:port``; what is missing, or no number, is None."""
+    """Return host, address and port of ``host[address]:port``; None for each part that is missing or invalid."""
     match = _PEER.fullmatch(peer)
     if match is None:
         return (peer or None, None, None)
@@ -30,7 +41,7 @@ def split_peer(peer: str) -> tuple[str | None, str | None, int | None]:
 
 
 def as_fields(event: Event) -> dict[str, object]:
-    """The event's fields as they go into JSON."""
+    """Return the event's fields as they go into JSON."""
     values: dict[str, object] = {}
     for name, value in zip(event._fields, event, strict=True):
         if value is None:
@@ -63,5 +74,5 @@ def _decimal(text: str) -> float | str:
         number = float(text)
     except ValueError:
         return text
-    # "nan" and "inf" are no JSON.
+    # JSON has no "nan" and no "inf".
     return number if -1e18 < number < 1e18 else text

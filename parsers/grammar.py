@@ -1,38 +1,90 @@
-"""Fragments that the patterns of several daemons share, each after the function that prints it.
+"""Fragments of regular expressions that the rules of several daemons share, with the source that prints them.
 
-They find tokens; they do not validate what Postfix has already validated. Every repetition that could give
-characters back is possessive or bounded by a character that cannot be in it, so the time a pattern takes
-grows with the line's length and no faster, whatever a stranger writes.
+They find tokens and do not validate them again. Every repetition that could backtrack is possessive, or ends at
+a character that it cannot contain. So the time of a match grows linearly with the length of the line, even for
+text that a remote server or client wrote.
 """
 
 from typing import Final
 
 
 def until(char: str, ahead: str) -> str:
-    """Everything up to the first ``char`` that ``ahead`` follows, whichever comes after: never given back."""
+    """Return a pattern for all text before the first ``char`` followed by ``ahead``; it never backtracks."""
     return rf"[^{char}]*+(?:{char}(?!{ahead})[^{char}]*+)*+"
 
 
-# The process names of the Postfix tree: master.cf's daemons, the commands that log, and the shell scripts.
-DAEMONS: Final = frozenset({
-    "anvil", "bounce", "cleanup", "defer", "discard", "dnsblog", "error", "flush", "lmtp", "local", "master",
-    "nbdb_reindexd", "nqmgr", "oqmgr", "pickup", "pipe", "postalias", "postcat", "postconf", "postdrop",
-    "postfix", "postfix-files", "postfix-script", "postfix-tls-script", "postfix-wrapper", "post-install",
-    "postkick", "postlock", "postlog", "postlogd", "postmap", "postmulti", "postqueue", "postscreen",
-    "postsuper", "posttls-finger", "proxymap", "proxywrite", "qmgr", "qmqpd", "relay", "retry", "scache",
-    "sendmail", "showq", "smtp", "smtpd", "spawn", "tlsmgr", "tlsproxy", "trace", "trivial-rewrite",
-    "verify", "virtual",
-})  # fmt: skip
+# The process names of Postfix in syslog tags.
+DAEMONS: Final = frozenset(
+    {
+        # Services of master.cf, and master itself.
+        "anvil",
+        "bounce",
+        "cleanup",
+        "defer",
+        "discard",
+        "dnsblog",
+        "error",
+        "flush",
+        "lmtp",
+        "local",
+        "master",
+        "nbdb_reindexd",
+        "nqmgr",
+        "oqmgr",
+        "pickup",
+        "pipe",
+        "postlogd",
+        "postscreen",
+        "proxymap",
+        "proxywrite",
+        "qmgr",
+        "qmqpd",
+        "relay",
+        "retry",
+        "scache",
+        "showq",
+        "smtp",
+        "smtpd",
+        "spawn",
+        "tlsmgr",
+        "tlsproxy",
+        "trace",
+        "trivial-rewrite",
+        "verify",
+        "virtual",
+        # Commands.
+        "postalias",
+        "postcat",
+        "postconf",
+        "postdrop",
+        "postfix",
+        "postkick",
+        "postlock",
+        "postlog",
+        "postmap",
+        "postmulti",
+        "postqueue",
+        "postsuper",
+        "posttls-finger",
+        "sendmail",
+        # Shell scripts.
+        "post-install",
+        "postfix-files",
+        "postfix-script",
+        "postfix-tls-script",
+        "postfix-wrapper",
+    }
+)
 
-# global/mail_queue.h: upper-case hexadecimal, or base 52 without vowels. Looser here, because Postfix has
-# printed it already and anonymised logs break anything stricter.
+# global/mail_queue.h: upper-case hexadecimal, or base 52 without vowels. The pattern accepts more, because
+# anonymised logs hold other queue IDs.
 QUEUE_ID: Final = r"[0-9A-Za-z]++"
-# For rules whose text may be anything: "localhost: ..." must not pass for a queue ID.
+# For rules that match any text: "localhost: ..." must not be taken for a queue ID.
 STRICT_QUEUE_ID: Final = r"(?:[0-9A-Z]{5,}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{15,})"
 
-# global/info_log_addr_form.c, external form (3.5 and later): the local part is quoted where it must be, so
-# ">", "<" and "\" stand inside quotes only. A part that cannot be closed stops the match at once: no two tries
-# at one address can overlap, however many a line holds.
+# global/info_log_addr_form.c, external form (3.5 and later): the local part is quoted where necessary, so
+# ">", "<" and "\" occur only inside quotes. An unclosed quote or bracket ends the match at once. So the attempts
+# to match the addresses of one line never overlap.
 ADDRESS: Final = r'[^"<>\[\\]*+(?:(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\]<]*+\])[^"<>\[\\]*+)*+'
 
 # smtp/smtp_session.c namaddrport: host[address]:port; util/host_port.c.
@@ -40,11 +92,11 @@ PEER: Final = r"[^\s\[\]]*+\[[^\]\s]*+\](?::[\w-]++)?"
 # smtpd/smtpd_peer.c namaddr: host[address]; postscreen/postscreen.c: [address]:port.
 CLIENT: Final = r"[^\s\[\]]*+\[[^\]\s]*+\](?::[0-9]++)?"
 
-# global/log_adhoc.c: the text runs to the line's last parenthesis, which is missing where the line was cut.
+# global/log_adhoc.c: the text ends at the last parenthesis of the line, which a truncated line does not have.
 REASON: Final = r"\((?P<reason>.*(?=\)\Z)|.*)\)?"
 
-# smtpd/smtpd_check.c log_whatsup, cleanup/cleanup_milter.c: the fields after a verdict's text; postscreen/
-# postscreen_smtpd.c puts commas between. HELO names of smtpd are rid of "<>; before (smtpd/smtpd.c).
+# smtpd/smtpd_check.c log_whatsup, cleanup/cleanup_milter.c: the fields after the text of a reject; postscreen/
+# postscreen_smtpd.c separates them by commas. smtpd replaces "<", ">" and the like in HELO names (smtpd/smtpd.c).
 AFTER_TEXT: Final = r" (?:from=<|to=<|proto=|helo=<|sasl_\w+=)|\Z"
 ENVELOPE: Final = (
     rf"(?: from=<(?P<from_>{ADDRESS})>)?(?:,? to=<(?P<to>{ADDRESS})>)?(?:,? proto=(?P<proto>[^\s,:]*+))?"

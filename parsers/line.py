@@ -1,7 +1,7 @@
-"""A line to its record and its event: the hot path, walked once for every line of a log.
+"""Parsing of a line into its record and its event: the hot path, which runs once for each line of a log.
 
-Promises: linear time, and no exception whatever the line holds. The rules of a daemon are split by severity
-once, because a label already tells which of them can match.
+Promises: linear time, and no exception for any line. The rules of a daemon are split by severity once, because
+the severity label of a line decides which rules can match.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,9 +19,10 @@ _Matcher = tuple[Any, type[Any], Spread | None]
 
 
 class _Matchers:
-    """The rules of a severity and a daemon, each made ready when a line comes as far as it.
+    """The rules of one daemon and severity, each compiled when a line first reaches it.
 
-    What is ready is always the first of them: a tuple that is exchanged, so that threads cannot disagree.
+    `ready` holds the compiled rules, which are always the first ones. It is a tuple that is replaced as a whole,
+    so that threads see a consistent state.
     """
 
     __slots__ = ("_rules", "ready")
@@ -31,7 +32,7 @@ class _Matchers:
         self._rules = rules
 
     def more(self, place: int) -> Iterator[_Matcher]:
-        """Those from a place on; rules are made ready as far as they are asked for."""
+        """Yield the matchers from a position on, and compile each rule when it is requested."""
         for number, rule in enumerate(self._rules[place:], place):
             matcher = rule.pattern.fullmatch, rule.event, rule.spread
             ready = self.ready
@@ -67,7 +68,8 @@ def parse_event(record: Record) -> Event | None:
     _, _, _, daemon, _, severity, text, _ = record
     matchers = _INFO[daemon] if severity == "info" else _PROBLEM[daemon]
     event = _first(matchers, text)
-    if text[-1:] in _BLANKS:  # a copy from a terminal or a forum, which only rules for any text know
+    # A line copied from a terminal or a forum may end in blanks. Only rules that accept any text match it then.
+    if text[-1:] in _BLANKS:
         stripped = _first(matchers, text.rstrip())
         if stripped is not None and type(stripped) is not type(event):
             event = stripped
@@ -91,7 +93,7 @@ def _first_of(matchers: Iterable[_Matcher], text: str) -> Event | None:
 
 
 def parse(line: str) -> tuple[Record | None, Event | None]:
-    """The line's header and what it says; see the package for the three outcomes."""
+    """Return a line's record and event; the package's docstring explains the three outcomes."""
     record = parse_record(line)
     if record is None:
         return None, None

@@ -1,7 +1,7 @@
-"""What postconf(1) prints, as values.
+"""Parsers for the output of postconf(1).
 
-Pure: the text comes from the caller. A line that is no assignment is skipped, because postconf's warnings
-may be mixed in; nothing raises.
+Pure: the caller supplies the text. A line that is not an assignment is skipped, because the output may contain
+warnings of postconf. Nothing raises.
 """
 
 import re
@@ -11,7 +11,7 @@ _ASSIGNMENT: Final = re.compile(r"([^\s=]+)\s*=[ \t]*(.*)")
 
 
 class Service(NamedTuple):
-    """One line of ``postconf -M``: a service of master.cf, its eight fields as printed."""
+    """One line of ``postconf -M``: a service of master.cf with its eight fields, as printed."""
 
     name: str
     type: str
@@ -24,14 +24,14 @@ class Service(NamedTuple):
 
 
 class Master(NamedTuple):
-    """master.cf: services by ``name/type``, and ``-o`` settings by ``name/type/parameter``."""
+    """The contents of master.cf: services by ``name/type``, and ``-o`` options by ``name/type/parameter``."""
 
     services: dict[str, Service]
     overrides: dict[str, str]
 
 
 def parse_parameters(text: str) -> dict[str, str]:
-    """Parameters and values of ``postconf`` or ``postconf -n``; a continued value is put on one line."""
+    """Return the parameters of ``postconf`` or ``postconf -n``; a continued value is joined into one line."""
     values: dict[str, str] = {}
     last = ""
     for line in text.split("\n"):
@@ -46,7 +46,7 @@ def parse_parameters(text: str) -> dict[str, str]:
 
 
 def parse_master(text: str) -> Master:
-    """Services of ``postconf -M`` and settings of ``postconf -P``, in one text or either alone."""
+    """Return the services of ``postconf -M`` and the options of ``postconf -P``; the text may hold one or both."""
     services: dict[str, Service] = {}
     overrides: dict[str, str] = {}
     for line in _joined(text):
@@ -62,7 +62,7 @@ def parse_master(text: str) -> Master:
 
 
 def split_list(value: str) -> list[str]:
-    """The items of a list value: separated by commas or white space, but not inside braces."""
+    """Return the items of a list value, which commas or white space outside braces separate."""
     items: list[str] = []
     item = ""
     depth = 0

@@ -1,10 +1,10 @@
-"""`postqueue -j` → one value a queued mail: Postfix 3.1 and later, postqueue/showq_json.c.
+"""Parser for the output of `postqueue -j`, one queued message a line (Postfix 3.1 and later, postqueue/showq_json.c).
 
-The listing of a big queue is hundreds of megabytes and a mail with many recipients is one long line, so it is
-read as a stream, and of each line only the beginning is kept: the fields that tell how old a mail is and why it waits
-stand there. A stranger's text cannot look like a field: inside a JSON string every quote is escaped.
+The listing of a big queue has hundreds of megabytes, and a message with many recipients is one long line. So the
+output is read as a stream, and only the beginning of each line is kept. It holds the age of the message and the
+reason why it waits. Text from a remote server cannot imitate a field, because JSON escapes every quote in a string.
 
-A line that is none of postqueue's is None, and nothing raises.
+The result is None for a line that postqueue did not print. Nothing raises.
 """
 
 import re
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 QUEUES: Final = ("maildrop", "incoming", "active", "deferred", "hold")
-HEAD: Final = 16384  # bytes of a line that are looked at
+HEAD: Final = 16384  # bytes kept of each line
 
 _MAIL: Final = re.compile(
     rb'\{"queue_name": "(\w{1,32})", "queue_id": "\w{1,32}", "arrival_time": (\d{1,12}), "message_size": (\d{1,15})'
@@ -23,7 +23,14 @@ _ESCAPED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 class QueuedMail(NamedTuple):
-    """A mail in a queue. `reason` is why its first recipient that has a reason waits, as postqueue escapes it."""
+    """A message in a queue.
+
+    Attributes:
+        queue: the name of the queue.
+        arrival: when the message arrived, in seconds since the epoch.
+        size: its size in bytes.
+        reason: why delivery is delayed, with postqueue's escapes: the first reason given for a recipient.
+    """
 
     queue: str
     arrival: int
@@ -32,13 +39,13 @@ class QueuedMail(NamedTuple):
 
 
 class QueueLines:
-    """Splits a stream into lines, of which it keeps the beginnings."""
+    """A splitter of a stream into lines, which keeps the first `HEAD` bytes of each."""
 
     def __init__(self) -> None:
         self._head = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The beginnings of the lines that end in this piece."""
+        """Yield the beginning of each line that ends in this chunk."""
         *ended, rest = data.split(b"\n")
         for part in ended:
             yield (self._head + part[: HEAD - len(self._head)]) if self._head else part[:HEAD]
@@ -48,7 +55,7 @@ class QueueLines:
 
 
 def parse_queued_mail(line: bytes) -> QueuedMail | None:
-    """One line of `postqueue -j`."""
+    """Parse one line of `postqueue -j`; None if it is not one."""
     match = _MAIL.match(line)
     if match is None:
         return None
@@ -57,7 +64,7 @@ def parse_queued_mail(line: bytes) -> QueuedMail | None:
 
 
 def unescaped(reason: bytes) -> str:
-    """A reason as the log has it."""
+    """Return a reason without its JSON escapes, as the log shows it."""
     return _ESCAPE.sub(_unescape, reason.decode("utf-8", "replace"))
 
 

@@ -1,10 +1,10 @@
-"""One log line's header, in any dialect, as a ``Record``.
+"""Parser for the header of a log line, in any dialect.
 
-Promises: the same Postfix message gives the same instance, daemon, severity and text whoever wrote the
-header. A line that is not Postfix's is None. Nothing raises, whatever the line holds.
+Promises: a Postfix message has the same instance, daemon, severity and text, independent of the program that
+wrote the header. The result is None for a line of another program. Nothing raises.
 
-The daemon is the tag's last path part and everything before it is the instance, because Postfix builds the
-tag as ``$syslog_name/process`` (global/mail_task.c) and ``syslog_name`` may hold slashes of its own.
+Postfix builds the syslog tag as ``$syslog_name/process`` (global/mail_task.c), and ``syslog_name`` may contain
+slashes. So the daemon is the last part of the tag, and the instance is everything before it.
 """
 
 import re
@@ -15,7 +15,7 @@ from postward.parsers.grammar import DAEMONS
 
 
 class Record(NamedTuple):
-    """A Postfix line: who wrote it, when (as printed), how severe it is, and its text."""
+    """A line of Postfix: its time stamp as printed, its origin, its severity and its text."""
 
     stamp: str
     host: str
@@ -24,15 +24,15 @@ class Record(NamedTuple):
     pid: int | None
     severity: str
     text: str
-    repeat: int = 1  # more than 1 where syslogd folded repetitions into one line
+    repeat: int = 1  # more than 1 if syslogd folded repetitions into one line
 
 
-# util/msg_syslog.c and util/msg_logger.c put the severity label in front of the text; info has none.
+# util/msg_syslog.c and util/msg_logger.c print the severity label before the text, except for "info".
 _BODY = r"(?:\[ID [0-9]+ \w+\.\w+\] )?(?:(warning|error|fatal|panic): )?(.*)"
 _RFC3339 = r"[0-9]{4}-[0-9-]{5}[T ][0-9:.,]++(?:Z|[+-][0-9:]++)?"
 
-# Nearly every line: RFC 3164, RFC 3339 stamps, and Postfix's own maillog_file (util/msg_logger.c). The stamp is
-# only found here, not judged: that is half the time of this pattern.
+# Nearly every line: RFC 3164, RFC 3339 stamps, and Postfix's own maillog_file (util/msg_logger.c). The pattern
+# only finds the stamp and does not validate it, which halves its time.
 _HEADER: Final = re.compile(
     r"([A-Z][a-z]{2} .{11}|[0-9]{4}-[0-9][^ ]++) ([^ ]++) ([^ \[\]:]++)\[([0-9]{1,10})\]: (?!\[ID |message repeated )"
     r"(?:(warning|error|fatal|panic): )?(.*)",
@@ -46,17 +46,17 @@ _RFC5424: Final = re.compile(
 _REPEATED: Final = re.compile(r"message repeated (\d{1,9}) times: \[ ?(.*)\]", re.DOTALL)
 _LABEL: Final = re.compile(_BODY, re.DOTALL)
 
-# Daemons of the tag whose text may be a line of its own: none (another program's tag) and the command postfix.
+# After these tags the text may be a complete log line: a tag of another program ("") and the postfix command.
 _WRAPPERS: Final = frozenset({"", "postfix"})
 _STAMP_FIRST: Final = re.compile(
     r"[0-9]{4}[-: ]|[^\W\d_]{3,6}\.? {1,2}[0-9]{1,2} [0-9]{2}:|[0-9]{1,2}[月월. ]|1[0-9]{9}"
 )
-# Level words that rsyslog's templates of container images print in the host's place.
+# Severities that the rsyslog templates of some container images print in place of the host name.
 _LEVELS: Final = frozenset({"EMERG", "ALERT", "CRIT", "ERR", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG"})
 
 _JSON: Final = frozenset({"{", "\x1e"})  # RFC 7464: journalctl -o json-seq
 
-# A host sees a handful of tags; strangers cannot choose one, but a foreign program may put a counter in its own.
+# A host has few tags, and remote clients cannot choose one. But another program may put a counter into its tag.
 _MAX_TAGS: Final = 512
 _FOREIGN: Final = ("", "")
 _tags: dict[str, tuple[str, str]] = {}
@@ -69,7 +69,7 @@ _NOT_POSTFIX: Final = frozenset({"cyrus", "dovecot"})
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """Instance and daemon of a syslog tag; two empty strings for a tag that is not Postfix's."""
+    """Return instance and daemon of a syslog tag; two empty strings for the tag of another program."""
     instance, slash, daemon = tag.rpartition("/")
     if not slash:
         return ("postfix", "postfix") if tag == "postfix" else _FOREIGN
@@ -79,7 +79,7 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 
 def known_tag(tag: str) -> tuple[str, str]:
-    """``split_tag`` through a bounded cache: nearly every line of a log has a tag seen before."""
+    """Return ``split_tag(tag)`` and keep it in a bounded cache, because nearly every line has a known tag."""
     if len(_tags) >= _MAX_TAGS:
         _tags.clear()
     names = _tags[tag] = split_tag(tag)
@@ -87,7 +87,7 @@ def known_tag(tag: str) -> tuple[str, str]:
 
 
 def parse_record(line: str) -> Record | None:
-    """The line's header and text, or None for a line that is not Postfix's."""
+    """Return the line's header and text, or None for a line of another program."""
     match = _fullmatch(line)
     if match is None:
         return _other_dialect(line)
@@ -132,7 +132,7 @@ def _unfold(stamp: str, host: str, instance: str, daemon: str, pid: int | None, 
 
 
 def _json(line: str) -> Record | None:
-    import json  # most logs have no such line
+    import json  # few logs have such lines
 
     try:
         entry = json.loads(line)
@@ -157,7 +157,11 @@ def _journal(entry: dict[str, object]) -> Record | None:
 
 
 def _text(value: object) -> str | None:
-    """A journal field: text, or an array of bytes where the text is not valid UTF-8; the last of several."""
+    """Return a journal field as text.
+
+    The journal gives text that is not valid UTF-8 as an array of bytes, and repeated fields as an array of values,
+    of which the last counts.
+    """
     if isinstance(value, str):
         return value
     if not isinstance(value, list) or not value:

@@ -1,28 +1,32 @@
-"""Log text without the secrets that Postfix's debugging writes into it.
+"""Filters that make log text safe to show: secrets, control characters and mail addresses.
 
-``smtp -v``, ``debug_peer_list`` and the like log the relay's password in clear, the dialogue of AUTH, and what is
-looked up in the password table. Whatever shows a line of the log takes it through ``scrub``.
+- ``scrub`` removes secrets. With ``smtp -v`` or ``debug_peer_list`` Postfix logs the relay's password in clear
+  text, the AUTH dialogue, and the entries of the password table. Every output of log lines uses this filter.
+- ``printable`` escapes control characters. Remote servers and clients can send them, and a terminal would
+  interpret them.
+- ``mask_addresses`` removes the local parts of mail addresses from output that must not hold personal data.
 
-Promises: linear time; text without a secret comes back as it was; what Postfix's own printers are known to put a
-secret into loses all that follows the label, because a password may hold any character.
+Promises: linear time, and text with nothing to remove is returned unchanged. In the messages that are known to print
+a secret, all text after the label is removed, because a password may contain any character.
 """
 
 import re
 from typing import Final
 
 SCRUBBED: Final = "[scrubbed]"
-MASK: Final = "********"  # stands for a secret whose place is known
+MASK: Final = "********"  # replaces a secret whose position is known
 
 _MECHANISM: Final = (
     r"(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|XOAUTH2|OAUTHBEARER|SCRAM-[\w-]+)"
 )
 _VERB: Final = r"(?:AUTH|BDAT|DATA|EHLO|ETRN|EXPN|HELO|HELP|LHLO|MAIL|NOOP|QUIT|RCPT|RSET|STARTTLS|VRFY)"
 
-# Each keeps its first group. (marker that must be in the text, pattern)
+# (text that every match contains, pattern). The first group is kept, and the rest of the match is replaced.
 _PLACES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     # smtp/smtp_sasl_glue.c: smtp_sasl_passwd_lookup: host `H' user `U' pass `P'
     ("pass `", re.compile(r"(\bpass `).+", re.DOTALL)),
-    # xsasl/xsasl_cyrus_client.c, xsasl_cyrus_server.c, xsasl_dovecot_server.c: whatever these functions print.
+    # xsasl/xsasl_cyrus_client.c, xsasl_cyrus_server.c, xsasl_dovecot_server.c: all messages of these functions,
+    # except those that are known to hold no secret.
     (
         "xsasl_",
         re.compile(
@@ -37,23 +41,23 @@ _PLACES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("SASL authentication ", re.compile(r"(\bSASL authentication (?:trace|pass): ).+", re.DOTALL)),
     # global/maps.c: maps_find: smtp_sasl_password_maps: hash:/etc/postfix/sasl_passwd(0,lock): KEY = USER:PASSWORD
     ("sasl_passw", re.compile(r"(\bmaps_\w+: .*?sasl_passw.*? = ).+", re.DOTALL)),
-    # util/attr_print0.c, attr_scan0.c and their like: the same value on its way from proxymap.
+    # util/attr_print0.c, attr_scan0.c and similar: the same value, transferred from proxymap.
     (
         "attr",
         re.compile(
             r"(\bsend attr (?:name \S+ )?value(?: =)? |\binput attribute value: (?!\(end\)\Z)).+", re.DOTALL
         ),
     ),
-    # smtp/smtp_chat.c, smtpd/smtpd_chat.c, postscreen: AUTH PLAIN BASE64, also where a client's command is quoted.
+    # smtp/smtp_chat.c, smtpd/smtpd_chat.c, postscreen: AUTH PLAIN BASE64, also in a quoted command of a client.
     ("", re.compile(rf"(\bAUTH {_MECHANISM} )[\w+/=-]+(?=(?:\\r|\\n|[\s)])*\Z)", re.IGNORECASE)),
-    # The lines of AUTH LOGIN and of answers to challenges: nothing but base64.
+    # AUTH LOGIN and responses to challenges: lines of base64 only.
     ("", re.compile(rf"((?:\A|: )[<>] \S+: )(?!{_VERB}\Z)[A-Za-z0-9+/]+={{0,2}}\Z", re.IGNORECASE)),
 )
 
 
 def scrub(text: str) -> str:
-    """A line, or the text of one, without secrets."""
-    # Nearly every text has none of these: that costs a quarter of a microsecond.
+    """Return a line, or the text of one, without secrets."""
+    # Nearly every text contains none of these, and this test takes a quarter of a microsecond.
     if not (
         "> " in text
         or "< " in text
@@ -75,7 +79,7 @@ _BARE_ADDRESS: Final = re.compile(r"(?<![\w.%+*/=…-])[\w.%+*/=-]+@(?=[\w-]+\.|
 
 
 def printable(text: str) -> str:
-    r"""Return `text` with control characters written as \\uXXXX: strangers send them, and a terminal obeys them."""
+    r"""Return `text` with each character that is not printable written as \uXXXX."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)

@@ -1,8 +1,11 @@
-"""Stamps as printed, to points in time.
+"""Parser for the time stamps of log lines.
 
-Promises: the result is aware. A stamp without a year has the latest year that does not put it into the future of the
-reference, so a log read right after New Year keeps its old year; one without a zone is local time of the reference's
-zone, and in the hour that occurs twice it is the one nearer to the reference. Nonsense is None; nothing raises.
+- A stamp without a year gets the latest year in which it is at most one day after the reference time. So lines of
+  December that are read in January keep the old year.
+- A stamp without a time zone is local time in the zone of the reference. In the hour that occurs twice, the time
+  nearer to the reference is chosen.
+
+Promises: the result has a time zone, or is None for an invalid stamp. Nothing raises.
 """
 
 import re
@@ -17,14 +20,14 @@ _YEARLESS: Final = re.compile(
 _RFC3339: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII
 )
-# __REALTIME_TIMESTAMP of the journal; so many digits from 2001 to 2286.
+# __REALTIME_TIMESTAMP of the journal. It has 16 digits from 2001 to 2286.
 _MICROSECONDS: Final = re.compile(r"\d{15,16}", re.ASCII)
 
-# At the ends of the calendar a change of zone overflows.
+# Near the first and the last year of datetime, a conversion between time zones overflows.
 _YEARS: Final = range(1970, 9000)
-# A line is not written after the reference (now, or the file's last write), but clocks and zones of hosts differ.
+# No line is written after the reference (now, or the file's last write). But clocks and zones of hosts differ.
 _AHEAD: Final = timedelta(days=1)
-_LEAP_YEARS_APART: Final = 8  # 29 February: 1896 and 1904
+_LEAP_YEARS_APART: Final = 8  # the longest time between two leap years, such as 1896 and 1904
 _NEAR: Final = timedelta(minutes=1)
 _MAX_RECENT: Final = 256
 _recent: dict[str, tuple[datetime, datetime | None]] = {}
@@ -34,16 +37,16 @@ def parse_stamp(stamp: str, reference: datetime) -> datetime | None:
     """Return the point in time of a stamp.
 
     Args:
-        stamp: as printed.
-        reference: an aware time at which the line had been written: now, or the last write of its file.
+        stamp: the stamp as printed.
+        reference: a time with a zone, at or after the writing of the line: now, or the last write of its file.
     """
     zone = reference.tzinfo
     if zone is None:
         return None
     if stamp[10:11] == "T" and (moment := _with_offset(stamp)) is not None:
         return moment
-    # Lines come many to a second, and the clock runs on: a reference less than a minute away decides the same.
-    # Within one zone a difference is one of clock readings, hence the fold.
+    # Many lines have the same stamp, and the reference moves on. A reference less than a minute away gives the
+    # same result. Python ignores the fold in differences within one zone, so it is compared separately.
     known = _recent.get(stamp)
     if known is not None:
         seen, moment = known
@@ -57,7 +60,7 @@ def parse_stamp(stamp: str, reference: datetime) -> datetime | None:
 
 
 def _with_offset(stamp: str) -> datetime | None:
-    """RFC 3339 with its offset, which no reference can change; fractions make nearly all of these differ."""
+    """Parse RFC 3339 with an offset, without the cache: no reference is necessary, and fractions rarely repeat."""
     try:
         moment = datetime.fromisoformat(stamp)
     except ValueError:
@@ -83,7 +86,7 @@ def _full(match: re.Match[str], reference: datetime, zone: tzinfo) -> datetime |
     year, month, day, hour, minute, second = (int(part) for part in parts)
     if year not in _YEARS:
         return None
-    # A leap second is the second before it.
+    # A leap second counts as second 59.
     naive = datetime(year, month, day, hour, minute, min(second, 59), _microseconds(fraction))  # noqa: DTZ001
     if offset is None:
         return _localise(naive, reference, zone)
@@ -99,7 +102,7 @@ def _latest(match: re.Match[str], reference: datetime, zone: tzinfo) -> datetime
     if month is None or (year and int(year) not in _YEARS):
         return None
     clock = (int(hour), int(minute), min(int(second), 59), _microseconds(fraction))
-    # The day before in UTC may be next year here.
+    # On 31 December in UTC, it may already be the next year in the zone of the stamp.
     first, last = (int(year), int(year)) if year else (reference.year - _LEAP_YEARS_APART, reference.year + 1)
     for candidate in range(last, max(first, 1) - 1, -1):
         try:
@@ -115,7 +118,7 @@ def _latest(match: re.Match[str], reference: datetime, zone: tzinfo) -> datetime
 def _localise(naive: datetime, reference: datetime, zone: tzinfo) -> datetime:
     early = naive.replace(tzinfo=zone, fold=0)
     late = early.replace(fold=1)
-    # The reference is in UTC, so these differences are between moments and not between clock readings.
+    # The reference is in UTC, so Python compares points in time and not clock readings.
     return min((early, late), key=lambda moment: abs(moment - reference))
 
 

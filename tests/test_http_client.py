@@ -57,11 +57,15 @@ def test_an_answer_is_returned_with_its_status() -> None:
     ("answer", "reason", "status"),
     [
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "answered 404", 404),
-        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n", "answered 302", 302),
+        (
+            b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n",
+            "answered 302",
+            302,
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n123456789", "the answer has more than 4 bytes", None),
         (b"not HTTP\r\n\r\n", "not HTTP", None),
     ],
-)  # fmt: skip
+)
 def test_an_unusable_answer_is_an_error_that_says_why(answer: bytes, reason: str, status: int | None) -> None:
     """Errors, redirects, long answers and other protocols; the text never holds the URL."""
     with server(lambda connection: connection.sendall(answer)) as url, pytest.raises(HttpError) as error:

@@ -29,11 +29,37 @@ from postward.parsers.scrub import scrub
 SCHEMA: Final = 1
 _MAX_WAITING: Final = 10_000  # lines
 # Fields that do not identify senders, recipients or clients. All others require `events.include_personal_data`.
-IMPERSONAL: Final = frozenset({
-    "action", "bits", "cipher", "conn_use", "delay", "delays", "direction", "dsn", "how", "key_exchange", "kind",
-    "limit", "mechanism", "mechanisms", "nrcpt", "number", "parameter", "protocol", "server_digest",
-    "server_signature", "signal", "size", "stage", "status", "trust", "verdict", "why",
-})  # fmt: skip
+IMPERSONAL: Final = frozenset(
+    {
+        "action",
+        "bits",
+        "cipher",
+        "conn_use",
+        "delay",
+        "delays",
+        "direction",
+        "dsn",
+        "how",
+        "key_exchange",
+        "kind",
+        "limit",
+        "mechanism",
+        "mechanisms",
+        "nrcpt",
+        "number",
+        "parameter",
+        "protocol",
+        "server_digest",
+        "server_signature",
+        "signal",
+        "size",
+        "stage",
+        "status",
+        "trust",
+        "verdict",
+        "why",
+    }
+)
 
 
 class EventStream(Part):

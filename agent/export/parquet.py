@@ -21,46 +21,51 @@ from postward.parsers.scrub import mask_addresses, scrub
 _ROWS_IN_MEMORY: Final = 50_000
 _MAX_NUMBER: Final = 2**31
 
-SCHEMA: Final = pa.schema([
-    pa.field("time", pa.timestamp("us", tz="UTC")),  # null if the stamp is invalid
-    pa.field("stamp", pa.string()),  # as printed
-    pa.field("host", pa.string()),
-    pa.field("instance", pa.string()),
-    pa.field("daemon", pa.string()),
-    pa.field("pid", pa.int64()),
-    pa.field("severity", pa.string()),
-    pa.field("repeat", pa.int32(), nullable=False),  # N of "message repeated N times", else 1
-    pa.field("event", pa.string()),  # type of the event; null for an unrecognised line
-    pa.field("queue_id", pa.string()),
-    pa.field("message_id", pa.string()),
-    pa.field("from", pa.string()),
-    pa.field("to", pa.string()),
-    pa.field("orig_to", pa.string()),
-    pa.field("size", pa.int64()),  # bytes
-    pa.field("nrcpt", pa.int64()),
-    pa.field("relay", pa.string()),  # as printed
-    pa.field("relay_name", pa.string()),  # as returned by `names`; deliveries only
-    pa.field("relay_host", pa.string()),
-    pa.field("relay_addr", pa.string()),
-    pa.field("relay_port", pa.int64()),
-    pa.field("delay", pa.float64()),  # seconds
-    pa.field("delay_before_queue_manager", pa.float64()),
-    pa.field("delay_queue_manager", pa.float64()),
-    pa.field("delay_connection_setup", pa.float64()),
-    pa.field("delay_transmission", pa.float64()),
-    pa.field("dsn", pa.string()),
-    pa.field("status", pa.string()),
-    pa.field("cause", pa.string()),
-    pa.field("reason", pa.string()),
-    pa.field("client", pa.string()),
-    pa.field("protocol", pa.string()),
-    pa.field("cipher", pa.string()),
-    pa.field("trust", pa.string()),
-    pa.field("fields", pa.string()),  # all fields of the event as JSON; of an unrecognised line its text
-])  # fmt: skip
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("time", pa.timestamp("us", tz="UTC")),  # null if the stamp is invalid
+        pa.field("stamp", pa.string()),  # as printed
+        pa.field("host", pa.string()),
+        pa.field("instance", pa.string()),
+        pa.field("daemon", pa.string()),
+        pa.field("pid", pa.int64()),
+        pa.field("severity", pa.string()),
+        pa.field("repeat", pa.int32(), nullable=False),  # N of "message repeated N times", else 1
+        pa.field("event", pa.string()),  # type of the event; null for an unrecognised line
+        pa.field("queue_id", pa.string()),
+        pa.field("message_id", pa.string()),
+        pa.field("from", pa.string()),
+        pa.field("to", pa.string()),
+        pa.field("orig_to", pa.string()),
+        pa.field("size", pa.int64()),  # bytes
+        pa.field("nrcpt", pa.int64()),
+        pa.field("relay", pa.string()),  # as printed
+        pa.field("relay_name", pa.string()),  # as returned by `names`; deliveries only
+        pa.field("relay_host", pa.string()),
+        pa.field("relay_addr", pa.string()),
+        pa.field("relay_port", pa.int64()),
+        pa.field("delay", pa.float64()),  # seconds
+        pa.field("delay_before_queue_manager", pa.float64()),
+        pa.field("delay_queue_manager", pa.float64()),
+        pa.field("delay_connection_setup", pa.float64()),
+        pa.field("delay_transmission", pa.float64()),
+        pa.field("dsn", pa.string()),
+        pa.field("status", pa.string()),
+        pa.field("cause", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("client", pa.string()),
+        pa.field("protocol", pa.string()),
+        pa.field("cipher", pa.string()),
+        pa.field("trust", pa.string()),
+        pa.field("fields", pa.string()),  # all fields of the event as JSON; of an unrecognised line its text
+    ]
+)
 _STAGES: Final = (
-    "delay_before_queue_manager", "delay_queue_manager", "delay_connection_setup", "delay_transmission",
-)  # fmt: skip
+    "delay_before_queue_manager",
+    "delay_queue_manager",
+    "delay_connection_setup",
+    "delay_transmission",
+)
 _HEADER: Final = frozenset(
     {"stamp", "host", "instance", "daemon", "pid", "severity", "repeat", "event", "outcome"}
 )

@@ -104,8 +104,16 @@ def _mapping(value: Any, key: str, known: tuple[str, ...]) -> dict[str, Any]:
 
 def _tls(value: Any, folder: Path) -> TlsServer | None:
     key = "tls_server_config"
-    known = ("cert_file", "key_file", "client_auth_type", "client_ca_file", "client_allowed_sans", "min_version",
-             "max_version", "prefer_server_cipher_suites")  # fmt: skip
+    known = (
+        "cert_file",
+        "key_file",
+        "client_auth_type",
+        "client_ca_file",
+        "client_allowed_sans",
+        "min_version",
+        "max_version",
+        "prefer_server_cipher_suites",
+    )
     values = _mapping(value, key, known)
     if not values:
         return None

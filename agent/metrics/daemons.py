@@ -19,9 +19,27 @@ from postward.parsers import events as ev
 
 # The values of the `daemon` label, a subset of the daemons whose lines the parsers know.
 LABELLED_DAEMONS: Final = (
-    "bounce", "cleanup", "error", "flush", "lmtp", "local", "pickup", "pipe", "postscreen", "proxymap", "qmgr", "scache",
-    "showq", "smtp", "smtpd", "tlsmgr", "tlsproxy", "trivial-rewrite", "verify", "virtual",
-)  # fmt: skip
+    "bounce",
+    "cleanup",
+    "error",
+    "flush",
+    "lmtp",
+    "local",
+    "pickup",
+    "pipe",
+    "postscreen",
+    "proxymap",
+    "qmgr",
+    "scache",
+    "showq",
+    "smtp",
+    "smtpd",
+    "tlsmgr",
+    "tlsproxy",
+    "trivial-rewrite",
+    "verify",
+    "virtual",
+)
 NOTIFICATIONS: Final = (
     "sender non-delivery",
     "sender delay",
@@ -57,10 +75,28 @@ _ACTIONS = frozenset(
 )
 # Verdicts that postscreen(8) logs.
 _SCREENED = frozenset(
-    {"CONNECT", "PASS OLD", "PASS NEW", "DISCONNECT", "PREGREET", "HANGUP", "DNSBL", "BARE NEWLINE", "NON-SMTP COMMAND",
-     "COMMAND TIME LIMIT", "COMMAND COUNT LIMIT", "COMMAND LENGTH LIMIT", "COMMAND PIPELINING",
-     "ALLOWLISTED", "WHITELISTED", "DENYLISTED", "BLACKLISTED", "ALLOWLIST VETO", "WHITELIST VETO"}
-)  # fmt: skip
+    {
+        "CONNECT",
+        "PASS OLD",
+        "PASS NEW",
+        "DISCONNECT",
+        "PREGREET",
+        "HANGUP",
+        "DNSBL",
+        "BARE NEWLINE",
+        "NON-SMTP COMMAND",
+        "COMMAND TIME LIMIT",
+        "COMMAND COUNT LIMIT",
+        "COMMAND LENGTH LIMIT",
+        "COMMAND PIPELINING",
+        "ALLOWLISTED",
+        "WHITELISTED",
+        "DENYLISTED",
+        "BLACKLISTED",
+        "ALLOWLIST VETO",
+        "WHITELIST VETO",
+    }
+)
 _MAX_NEW = 4096  # messages between cleanup and the active queue; a host has a few
 
 

@@ -8,9 +8,18 @@ from postward.agent.pages import environment
 from postward.agent.text import counted, seconds, size
 
 _TOTALS: Final = (
-    "received", "delivered", "deferred_mails", "deferrals", "bounced", "expired", "forwarded", "notifications",
-    "rejected", "held", "discarded",
-)  # fmt: skip
+    "received",
+    "delivered",
+    "deferred_mails",
+    "deferrals",
+    "bounced",
+    "expired",
+    "forwarded",
+    "notifications",
+    "rejected",
+    "held",
+    "discarded",
+)
 _PERCENTS: Final = ["p50", "p90", "p99", "max"]
 _STATUSES: Final = ["sent", "deferred", "bounced"]
 _MAX_ROWS: Final = 100

@@ -52,8 +52,12 @@ def page(status: Status) -> str:
 @cache
 def _template() -> Template:
     filters = {
-        "counts": _counts, "iso": _iso, "mails": _mails, "moment": _moment, "times_and_mails": times_and_mails,
-    }  # fmt: skip
+        "counts": _counts,
+        "iso": _iso,
+        "mails": _mails,
+        "moment": _moment,
+        "times_and_mails": times_and_mails,
+    }
     return environment(Path(__file__).parent, filters).get_template("status.html.j2")
 
 

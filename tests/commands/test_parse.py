@@ -1,4 +1,4 @@
-"""`postward parse`: what it shows, what it hides, and how it ends."""
+"""`postward parse`: its output, the secrets that it hides, and its exit status."""
 
 import bz2
 import gzip
@@ -34,30 +34,44 @@ LOG = "\n".join([SENT, REFUSED, UNKNOWN, FOREIGN, REMOVED, ""])
 
 
 def parse(*arguments: str, text: str | bytes = LOG) -> Result:
-    """The command on standard input unless files are named."""
+    """Run the command; it reads `text` from standard input unless the arguments name files."""
     return CliRunner().invoke(main, ["parse", *arguments], input=text)
 
 
 def shown(*arguments: str, text: str | bytes = LOG) -> str:
-    """Standard output."""
+    """Return the command's standard output."""
     return parse(*arguments, text=text).stdout
 
 
 def objects(*arguments: str, text: str = LOG) -> list[dict[str, Any]]:
-    """What --json prints."""
+    """Return the objects that --json prints."""
     return [json.loads(line) for line in shown("--json", *arguments, text=text).split("\n") if line]
 
 
 def test_json_has_the_header_the_event_and_its_fields() -> None:
-    """One object a line, with the keys that other programs rely on."""
+    """The output has one object a line, with the keys that other programs rely on."""
     sent, refused, unknown, foreign, removed = objects()
 
     assert sent == {
-        "stamp": "2026-11-24T06:05:01+00:00", "host": "mx1", "instance": "postfix", "daemon": "smtp", "pid": 12,
-        "severity": "info", "queue_id": "3C0FFEE001", "event": "Delivery", "to": "a@example.org", "relay": PEER,
-        "relay_host": "smtp.relay.test", "relay_addr": "192.0.2.9", "relay_port": 587, "delay": 1.3,
-        "delays": [0.02, 0.01, 0.84, 0.43], "dsn": "2.0.0", "status": "sent", "reason": "250 2.0.0 Ok",
-    }  # fmt: skip
+        "stamp": "2026-11-24T06:05:01+00:00",
+        "host": "mx1",
+        "instance": "postfix",
+        "daemon": "smtp",
+        "pid": 12,
+        "severity": "info",
+        "queue_id": "3C0FFEE001",
+        "event": "Delivery",
+        "to": "a@example.org",
+        "relay": PEER,
+        "relay_host": "smtp.relay.test",
+        "relay_addr": "192.0.2.9",
+        "relay_port": 587,
+        "delay": 1.3,
+        "delays": [0.02, 0.01, 0.84, 0.43],
+        "dsn": "2.0.0",
+        "status": "sent",
+        "reason": "250 2.0.0 Ok",
+    }
     assert refused["cause"] == "auth_rejected"
     assert (unknown["event"], unknown["outcome"], unknown["text"]) == (
         None,
@@ -82,12 +96,12 @@ def test_json_has_the_header_the_event_and_its_fields() -> None:
     ],
 )
 def test_filters_combine(filters: list[str], lines: list[str]) -> None:
-    """Several values of one filter are alternatives, several filters must all hold."""
+    """Several values of one filter are alternatives; a line must pass each filter."""
     assert objects(*filters) == objects(text="".join(f"{line}\n" for line in lines))
 
 
 def test_rows_are_plain_when_piped() -> None:
-    """No colours, one row a line, the fields without their parts."""
+    """Rows have no colours, and show `relay` without its parts."""
     rows = shown().splitlines()
 
     assert rows[4] == "2026-11-24T06:05:01+00:00 qmgr Removed queue_id=3C0FFEE001"
@@ -98,7 +112,7 @@ def test_rows_are_plain_when_piped() -> None:
 
 
 def test_the_summary_is_on_standard_error() -> None:
-    """By outcome, then by daemon and kind; standard output holds nothing but lines."""
+    """It counts lines by outcome, then events by daemon and type; standard output holds log lines only."""
     done = parse("--only", "foreign", text=LOG)
 
     assert len(done.stdout.splitlines()) == 1
@@ -120,7 +134,7 @@ def test_the_summary_is_on_standard_error() -> None:
     ],
 )
 def test_no_secret_is_shown(line: str, form: list[str]) -> None:
-    """Not in a record, and not in a line whose header nobody knows."""
+    """Secrets are removed from Postfix's lines and from lines with an unknown header."""
     rows = shown(*form, text=f"{line}\n")
 
     assert SCRUBBED in rows
@@ -129,8 +143,8 @@ def test_no_secret_is_shown(line: str, form: list[str]) -> None:
 
 
 @pytest.mark.parametrize("form", [["--json"], []])
-def test_a_terminal_obeys_no_stranger(form: list[str]) -> None:
-    """Control characters and marks that turn text around are spelled out."""
+def test_control_characters_are_escaped(form: list[str]) -> None:
+    """A remote server cannot send control sequences or bidirectional marks to the terminal."""
     rows = shown(*form, text=SENT.replace("Ok", "\x1b[2J\x9b2J\x7f\u202e") + "\n")
 
     assert rows.removesuffix("\n").isprintable()
@@ -139,16 +153,16 @@ def test_a_terminal_obeys_no_stranger(form: list[str]) -> None:
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, bytes])
-def test_compression_is_told_by_the_first_bytes(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    """Whatever the name."""
+def test_compression_is_recognised_by_the_first_bytes(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    """The name of the file does not matter."""
     file = tmp_path / "mail.log.1"
     file.write_bytes(pack(LOG.encode()))
 
     assert len(shown("--json", str(file)).splitlines()) == 5
 
 
-def test_zstd_is_read_or_named(tmp_path: Path) -> None:
-    """Where its package is missing the error says which."""
+def test_zstd_is_read_or_the_error_names_the_missing_package(tmp_path: Path) -> None:
+    """Without backports.zstd a .zst file is an error that names this package."""
     file = tmp_path / "mail.log.zst"
     try:
         from backports import zstd
@@ -173,7 +187,7 @@ def test_zstd_is_read_or_named(tmp_path: Path) -> None:
 def test_a_bad_file_is_named_and_the_others_are_read(
     content: bytes | None, words: str, tmp_path: Path
 ) -> None:
-    """Status 1, what is wrong, and all lines of the other file."""
+    """The exit status is 1, the error names the file, and all lines of the other file are printed."""
     bad, good = tmp_path / "bad", tmp_path / "good"
     if content is not None:
         bad.write_bytes(content)
@@ -187,8 +201,8 @@ def test_a_bad_file_is_named_and_the_others_are_read(
     assert [json.loads(line) for line in done.stdout.splitlines()][-5:] == objects()
 
 
-def test_a_folder_is_no_log(tmp_path: Path) -> None:
-    """And the error says what to do."""
+def test_a_folder_is_refused(tmp_path: Path) -> None:
+    """The error asks for the names of the log files."""
     done = parse("-q", str(tmp_path))
 
     assert (done.exit_code, done.stderr) == (
@@ -197,8 +211,8 @@ def test_a_folder_is_no_log(tmp_path: Path) -> None:
     )
 
 
-def test_it_follows_standard_input() -> None:
-    """A line is shown as soon as it has come: `tail -f | postward parse`."""
+def test_standard_input_is_followed() -> None:
+    """With `tail -f LOG | postward parse`, each line is printed as soon as it arrives."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.commands.postward", "parse", "-q"],
         stdin=subprocess.PIPE,
@@ -214,8 +228,8 @@ def test_it_follows_standard_input() -> None:
         assert child.wait() == 0
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
-    """`postward parse LOG | head -1` ends quietly, though not all was written."""
+def test_a_closed_pipe_is_not_an_error(tmp_path: Path) -> None:
+    """`postward parse LOG | head -1` ends without an error message, with status 0."""
     file = tmp_path / "mail.log"
     file.write_text(LOG * 20_000)
     with subprocess.Popen(
@@ -231,8 +245,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
         assert child.wait() == 0
 
 
-def test_only_line_feed_ends_a_line() -> None:
-    """A remote server can send what str.splitlines takes for line ends; what is not UTF-8 is replaced."""
+def test_only_a_line_feed_ends_a_line() -> None:
+    """Other separators of str.splitlines, which a remote server can send, stay; invalid UTF-8 is replaced."""
     data = SENT.replace("Ok", "a\u2028b\x0cc\x85d").encode() + b"\xff\r\n" + REMOVED.encode()
 
     rows = [json.loads(line) for line in shown("--json", text=data).split("\n") if line]

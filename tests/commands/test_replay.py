@@ -1,4 +1,4 @@
-"""`postward replay`: the order of files, the metrics, and a history that Prometheus takes."""
+"""`postward replay`: the order of files, the metrics, and a history that Prometheus can import."""
 
 import gzip
 import json
@@ -31,7 +31,7 @@ SENT = '{postfix_instance="postfix",relay="other",status="sent"}'
 
 
 def line(stamp: str, status: str = "sent") -> str:
-    """A delivery at this moment."""
+    """Return the line of a delivery with this time stamp."""
     return (
         f"{stamp} mx1 postfix/smtp[12]: 3C0FFEE001: to=<a@example.org>, relay={PEER}, delay=1.3, "
         f"delays=0.02/0.01/0.84/0.43, dsn=2.0.0, status={status} (250 2.0.0 Ok)\n"
@@ -39,7 +39,7 @@ def line(stamp: str, status: str = "sent") -> str:
 
 
 def at(clock: str, status: str = "sent") -> str:
-    """A delivery on the day of these tests."""
+    """Return the line of a delivery on the day of these tests, at this time."""
     return line(f"2026-11-24T{clock}+00:00", status)
 
 
@@ -49,7 +49,7 @@ def replay(*arguments: str | Path, text: str = "") -> Result:
 
 
 def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """What the reference library reads in a text exposition."""
+    """Return the samples that prometheus_client reads from a text exposition."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in parse_text(text)
@@ -58,12 +58,12 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 
 def value(text: str, series: str) -> float:
-    """The value of one series."""
+    """Return the value of one series."""
     return next(float(row.split()[-1]) for row in text.splitlines() if row.startswith(f"{series} "))
 
 
-def test_metrics_are_what_the_agent_serves(tmp_path: Path) -> None:
-    """The text reads back, with the reference library, as what the collector of the agent gives."""
+def test_metrics_are_those_that_the_agent_serves(tmp_path: Path) -> None:
+    """prometheus_client reads the same samples from the text as from the agent's collector."""
     file = tmp_path / "mail.log"
     file.write_text("".join(log_lines(2000)))
     counted = Replay(RelayNames())
@@ -77,7 +77,7 @@ def test_metrics_are_what_the_agent_serves(tmp_path: Path) -> None:
 
 
 def test_json_is_the_tally(tmp_path: Path) -> None:
-    """It can be read back and merged with others."""
+    """Tally.from_json reads the output back, so that it can be merged with others."""
     file = tmp_path / "mail.log"
     file.write_text(at("06:00:01") * 3)
 
@@ -86,8 +86,8 @@ def test_json_is_the_tally(tmp_path: Path) -> None:
     assert tally.counters["postfix_deliveries_total"][("postfix", "other", "sent")] == 3
 
 
-def test_config_names_the_relays(tmp_path: Path) -> None:
-    """The label is the name of the settings; their errors end the command with status 78."""
+def test_relay_labels_come_from_the_settings(tmp_path: Path) -> None:
+    """The label is the relay's name in the settings; a wrong setting ends the command with status 78."""
     settings, file = tmp_path / "postward.toml", tmp_path / "mail.log"
     settings.write_text(
         '[host]\nmyhostname = "mx1.example.com"\n[[relay]]\nname = "main"\nhost = "smtp.relay.test"\nport = 587\nusername = "u"\n'
@@ -104,8 +104,8 @@ def test_config_names_the_relays(tmp_path: Path) -> None:
     assert replay("--config", settings, file).exit_code == 78
 
 
-def test_files_are_read_in_the_order_of_their_stamps(tmp_path: Path) -> None:
-    """Rotated and compressed, whatever the order of their names; the order is told."""
+def test_files_are_read_in_the_order_of_their_time_stamps(tmp_path: Path) -> None:
+    """Rotated and compressed files are read by age, not by name, and the order is printed."""
     newest, middle, oldest, empty = (tmp_path / name for name in ("c.log", "b.gz", "a.xz", "zero"))
     newest.write_text(at("08:00:00"))
     middle.write_bytes(gzip.compress(at("07:00:00").encode()))
@@ -114,14 +114,14 @@ def test_files_are_read_in_the_order_of_their_stamps(tmp_path: Path) -> None:
 
     done = replay(empty, newest, middle, oldest)
 
-    told = [row.split()[0] for row in done.stderr.splitlines()[1:]]
-    assert told == [str(oldest), str(middle), str(newest), str(empty)]
+    order = [row.split()[0] for row in done.stderr.splitlines()[1:]]
+    assert order == [str(oldest), str(middle), str(newest), str(empty)]
     assert value(done.stdout, f"postfix_deliveries_total{SENT}") == 3
     assert value(done.stdout, 'postward_log_lines_total{outcome="foreign"}') == 1
 
 
-def test_a_stamp_without_year_is_of_the_time_of_its_file(tmp_path: Path) -> None:
-    """An old log, replayed now, is of then."""
+def test_a_time_stamp_without_a_year_has_the_year_of_its_file(tmp_path: Path) -> None:
+    """The last modification of an old file gives the year of its lines."""
     file = tmp_path / "mail.log"
     file.write_text(line("Mar  5 06:00:00"))
     written = datetime(2021, 3, 5, 7).astimezone().timestamp()
@@ -132,8 +132,8 @@ def test_a_stamp_without_year_is_of_the_time_of_its_file(tmp_path: Path) -> None
     assert last == written - 3600
 
 
-def test_all_counts_what_the_agent_counts_besides(tmp_path: Path) -> None:
-    """Activations and clients' connections are no part of the fast way."""
+def test_all_adds_the_metrics_that_the_default_leaves_out(tmp_path: Path) -> None:
+    """Queue activations are counted with --all only."""
     file = tmp_path / "mail.log"
     file.write_text("".join(log_lines(500)))
     series = 'postfix_queue_activations_total{postfix_instance="postfix"}'
@@ -142,8 +142,8 @@ def test_all_counts_what_the_agent_counts_besides(tmp_path: Path) -> None:
     assert series not in replay(file).stdout
 
 
-def test_deliveries_are_told_on_standard_error() -> None:
-    """And standard output stays an exposition."""
+def test_deliveries_are_printed_on_standard_error() -> None:
+    """Standard output remains a valid exposition."""
     done = replay("--deliveries", "-", text=at("06:00:01"))
 
     assert "06:00:01  sent" in done.stderr
@@ -151,7 +151,7 @@ def test_deliveries_are_told_on_standard_error() -> None:
 
 
 def test_a_bad_file_is_named_and_the_others_are_counted(tmp_path: Path) -> None:
-    """What was before the damage counts too."""
+    """Lines before the damage are counted too."""
     good, cut = tmp_path / "good.log", tmp_path / "cut.gz"
     good.write_text(at("06:00:00"))
     cut.write_bytes(gzip.compress("".join(log_lines(50_000)).encode())[:-5000])
@@ -168,54 +168,58 @@ def test_a_bad_file_is_named_and_the_others_are_counted(tmp_path: Path) -> None:
 
 
 def history(*lines: str, interval: int = 60) -> str:
-    """The OpenMetrics text of a log."""
+    """Return the OpenMetrics text of a log."""
     done = replay("--openmetrics", "--interval", str(interval), "-", text="".join(lines))
     assert done.exit_code == 0, done.output
     return done.stdout
 
 
 def points(text: str, series: str) -> list[tuple[str, float]]:
-    """The samples of a series: time of day and value."""
+    """Return the samples of a series: time of day and value."""
     rows = [row.rsplit(" ", 2) for row in text.splitlines() if row.startswith(f"{series} ")]
     return [(f"{datetime.fromtimestamp(int(when), UTC):%H:%M:%S}", float(number)) for _, number, when in rows]
 
 
-def test_samples_come_at_each_interval_of_the_log() -> None:
-    """With a zero before the first, and nothing left out where the log is silent."""
+def test_there_is_a_sample_for_each_interval() -> None:
+    """A zero comes before the first count, and an interval without log lines has a sample too."""
     text = history(at("06:00:10"), at("06:00:59"), at("06:01:00"), at("06:03:30"))
 
     assert points(text, f"postfix_deliveries_total{SENT}") == [
-        ("06:00:00", 0), ("06:01:00", 2), ("06:02:00", 3), ("06:03:00", 3), ("06:04:00", 4),
-    ]  # fmt: skip
+        ("06:00:00", 0),
+        ("06:01:00", 2),
+        ("06:02:00", 3),
+        ("06:03:00", 3),
+        ("06:04:00", 4),
+    ]
 
 
 def test_a_series_that_appears_later_begins_at_zero() -> None:
-    """Else Prometheus would see no increase in its first failure."""
+    """Without the zero, Prometheus would see no increase at the first failure."""
     text = history(at("06:00:10"), at("06:05:10", "bounced"))
 
     bounced = points(text, f"postfix_deliveries_total{SENT.replace('sent', 'bounced')}")
     assert bounced == [("06:05:00", 0), ("06:06:00", 1)]
 
 
-def test_a_long_silence_is_a_gap() -> None:
-    """A log of another year does not fill the time between."""
+def test_a_long_pause_in_the_log_is_a_gap() -> None:
+    """A pause of a year does not produce a year of samples."""
     text = history(at("06:00:10"), at("06:00:20").replace("2026", "2027"))
 
     assert len(points(text, f"postfix_deliveries_total{SENT}")) == 3
 
 
-def test_a_log_that_steps_back_counts_in_the_interval_it_has_reached() -> None:
-    """Samples must rise in time."""
+def test_lines_with_an_earlier_time_count_in_the_current_interval() -> None:
+    """The time of samples never decreases."""
     text = history(at("06:02:10"), at("06:00:10"), at("06:02:20"))
 
     assert points(text, f"postfix_deliveries_total{SENT}") == [("06:02:00", 0), ("06:03:00", 3)]
 
 
 def test_the_history_is_openmetrics(tmp_path: Path) -> None:
-    """The strict parser of the reference library takes it.
+    """The strict parser of prometheus_client accepts the text, except for the histograms.
 
-    But for the histograms: of a second sample of the same series it keeps the first bucket only (it takes the others
-    for duplicates) and misses them then. promtool reads those below.
+    At the second sample of a histogram, the parser takes all buckets but the first for duplicates, and then reports
+    them as missing. A test below checks histograms with promtool.
     """
     file = tmp_path / "mail.log"
     file.write_text("".join(log_lines(20_000)))
@@ -229,8 +233,8 @@ def test_the_history_is_openmetrics(tmp_path: Path) -> None:
     assert text.endswith("# EOF\n")
 
 
-def test_rows_beyond_those_in_memory_come_back_in_order() -> None:
-    """They wait in a file."""
+def test_rows_that_do_not_fit_into_memory_keep_their_order() -> None:
+    """A temporary file holds them."""
     tally = Tally()
     text: list[str] = []
     with closing(History(tally, 60)) as kept:
@@ -246,12 +250,12 @@ def test_rows_beyond_those_in_memory_come_back_in_order() -> None:
 
 @pytest.fixture
 def promtool() -> str:
-    """The program that makes blocks for Prometheus."""
+    """Return the path of promtool, which makes blocks for Prometheus."""
     return required("promtool", "prometheus")
 
 
-def test_prometheus_takes_the_history(promtool: str, tmp_path: Path) -> None:
-    """`promtool tsdb create-blocks-from openmetrics` makes blocks of it, and they hold the right values."""
+def test_prometheus_can_import_the_history(promtool: str, tmp_path: Path) -> None:
+    """`promtool tsdb create-blocks-from openmetrics` makes blocks with the right values."""
     text, blocks = tmp_path / "history.txt", tmp_path / "blocks"
     text.write_text(history(*(at(f"{hour:02}:30:10") * (hour + 1) for hour in range(5))))
 
@@ -263,7 +267,7 @@ def test_prometheus_takes_the_history(promtool: str, tmp_path: Path) -> None:
     )
     assert made.returncode == 0, made.stderr
     listed = subprocess.run([promtool, "tsdb", "list", blocks], capture_output=True, text=True, check=True)
-    (blocks / "wal").mkdir()  # without one `dump` takes the folder for none of Prometheus'
+    (blocks / "wal").mkdir()  # `dump` refuses a folder without a write-ahead log
     dumped = subprocess.run([promtool, "tsdb", "dump", blocks], capture_output=True, text=True, check=True)
 
     assert len(listed.stdout.splitlines()) > 2
@@ -280,11 +284,11 @@ def test_prometheus_takes_the_history(promtool: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("output", ["--metrics", "--openmetrics"])
 def test_memory_does_not_grow_with_the_log(output: str, tmp_path: Path) -> None:
-    """200 000 lines in less than 60 MB, the interpreter included."""
+    """200 000 lines need less than 60 MB, the interpreter included."""
     file = tmp_path / "mail.log"
     with file.open("w") as log:
         log.writelines(log_lines(200_000))
-    # A program in between, because what a process was before exec() counts in its peak.
+    # A process in between, because the peak of a process includes the memory that it had before exec().
     code = (
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"

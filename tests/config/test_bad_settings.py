@@ -125,7 +125,10 @@ def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     ("where", "text"),
     [
         ("host", 'myhostname = "app.corp.local"'),
-        ("host", 'mynetworks = ["127.0.0.0/8", "[2001:db8::]/32", "!10.0.0.1", "hash:/etc/postfix/n", "/etc/n"]'),
+        (
+            "host",
+            'mynetworks = ["127.0.0.0/8", "[2001:db8::]/32", "!10.0.0.1", "hash:/etc/postfix/n", "/etc/n"]',
+        ),
         ("host", 'inet_interfaces = ["127.0.0.1", "[::1]", "$myhostname"]'),
         ("host", "mydestination = []"),
         ("host", 'myorigin = "example.org"\nmydomain = "example.net"'),
@@ -135,11 +138,20 @@ def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
         ("relay", "port = 465"),
         ("relay", 'tls = "none"\nport = 25'),
         ("relay", 'username = "a b#1@ü"\npassword_credential = "relay"'),
-        ("more", '[main_cf]\nsmtpd_banner = "  $myhostname # $$5 "\nmaximal_queue_lifetime = "1d"\nsoft_bounce = false'),
+        (
+            "more",
+            '[main_cf]\nsmtpd_banner = "  $myhostname # $$5 "\nmaximal_queue_lifetime = "1d"\nsoft_bounce = false',
+        ),
         ("more", '[log]\nsource = "/var/log/mail.log"\n[web]\nlisten = "[::1]:0"'),
-        ("more", "".join(f'[[relay]]\nname = "r{n}"\nhost = "r{n}.example"\nsenders = ["@{n}.example"]\n' for n in range(50))),
+        (
+            "more",
+            "".join(
+                f'[[relay]]\nname = "r{n}"\nhost = "r{n}.example"\nsenders = ["@{n}.example"]\n'
+                for n in range(50)
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_unusual_settings_that_work_are_accepted(where: str, text: str) -> None:
     """Validation refuses nothing that Postfix supports."""
     load(toml(**{where: text}))

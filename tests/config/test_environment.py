@@ -33,7 +33,12 @@ def value_of(settings: Settings, path: str) -> object:
         ("POSTWARD_HOST__MYHOSTNAME", "app.example.org", "host.mydomain", "example.org"),
         ("postward_host__myhostname", "app.example.org", "host.myhostname", "app.example.org"),
         ("POSTWARD_HOST__MYDESTINATION", "", "host.mydestination", ""),
-        ("POSTWARD_HOST__MYNETWORKS", "127.0.0.0/8, 10.0.0.0/8", "host.mynetworks", "127.0.0.0/8, 10.0.0.0/8"),
+        (
+            "POSTWARD_HOST__MYNETWORKS",
+            "127.0.0.0/8, 10.0.0.0/8",
+            "host.mynetworks",
+            "127.0.0.0/8, 10.0.0.0/8",
+        ),
         ("POSTWARD_WEB__LISTEN", "[::1]:80", "web.listen", "[::1]:80"),
         ("POSTWARD_ENFORCE__INTERVAL_SECONDS", " 5 ", "enforce.interval_seconds", 5),
         ("POSTWARD_ENFORCE__MODE", "observe", "enforce.mode", "observe"),
@@ -42,15 +47,25 @@ def value_of(settings: Settings, path: str) -> object:
         ("POSTWARD_RELAY__SEND_CLOUD__ALLOW_UNUSUAL_PORT", "yes", "relay.0.allow_unusual_port", True),
         ("POSTWARD_RELAY__SEND_CLOUD__ALLOW_UNUSUAL_PORT", "0", "relay.0.allow_unusual_port", False),
         ("POSTWARD_RELAY__B__HOST", "smtp2.example.org", "relay.1.host", "smtp2.example.org"),
-        ("POSTWARD_RELAY__B__SENDERS", "@c.example, d@e.example", "relay.1.senders", ["@c.example", "d@e.example"]),
+        (
+            "POSTWARD_RELAY__B__SENDERS",
+            "@c.example, d@e.example",
+            "relay.1.senders",
+            ["@c.example", "d@e.example"],
+        ),
         ("POSTWARD_RELAY__B__NAME", "c", "relay.1.name", "c"),
         ("POSTWARD_LOG__SOURCE", "journal", "log.source", "journal"),
         ("POSTWARD_LOG__SOURCE", "/var/log/a.log", "log.source", "/var/log/a.log"),
-        ("POSTWARD_LOG__SOURCE", "/var/log/a.log, /var/log/b.log", "log.source", ["/var/log/a.log", "/var/log/b.log"]),
+        (
+            "POSTWARD_LOG__SOURCE",
+            "/var/log/a.log, /var/log/b.log",
+            "log.source",
+            ["/var/log/a.log", "/var/log/b.log"],
+        ),
         ("POSTWARD_MAIN_CF__MESSAGE_SIZE_LIMIT", "1000", "main_cf.message_size_limit", "1000"),
         ("POSTWARD_MAIN_CF__smtpd_tls_CApath", "/etc/ssl", "main_cf.smtpd_tls_CApath", "/etc/ssl"),
     ],
-)  # fmt: skip
+)
 def test_a_variable_overrides_the_file(
     monkeypatch: pytest.MonkeyPatch, variable: str, text: str, path: str, value: object
 ) -> None:
@@ -87,27 +102,51 @@ NO_INTEGER = "must be an integer, without quotes or fraction"
         ("POSTWARD_HOST__MYHOSTNAM", "x", "is not a setting; did you mean myhostname?"),
         ("POSTWARD_HOST_MYHOSTNAME", "x", "is not a setting; write POSTWARD_HOST__MYHOSTNAME"),
         ("POSTWARD_HOST", '{"myhostname": "x"}', "is not a setting; write POSTWARD_HOST__KEY"),
-        ("POSTWARD_RELAY", '[{"name": "x", "password": "hunter2"}]', "is not a setting; write POSTWARD_RELAY__NAME__KEY"),
+        (
+            "POSTWARD_RELAY",
+            '[{"name": "x", "password": "hunter2"}]',
+            "is not a setting; write POSTWARD_RELAY__NAME__KEY",
+        ),
         ("POSTWARD_RELAY_PASSWORD", "hunter2", "is not a setting; write POSTWARD_RELAY__NAME__PASSWORD"),
         ("POSTWARD_RELAY__PASSWORD", "hunter2", "is not a setting; write POSTWARD_RELAY__NAME__PASSWORD"),
-        ("POSTWARD_RELAY__UNKNOWN__PASSWORD", "hunter2", "no relay has this name; the relays are: SEND_CLOUD, B"),
+        (
+            "POSTWARD_RELAY__UNKNOWN__PASSWORD",
+            "hunter2",
+            "no relay has this name; the relays are: SEND_CLOUD, B",
+        ),
         ("POSTWARD_RELAY__B__PORT", "smtp", NO_INTEGER),
         ("POSTWARD_RELAY__B__PORT", "-1", NO_INTEGER),
         ("POSTWARD_RELAY__B__PORT", "٢٥", NO_INTEGER),
         ("POSTWARD_RELAY__B__PORT", "9" * 5000, NO_INTEGER),
-        ("POSTWARD_RELAY__B__PROVIDER", "gmial", 'must be a known provider, not "gmial"; did you mean gmail?'),
+        (
+            "POSTWARD_RELAY__B__PROVIDER",
+            "gmial",
+            'must be a known provider, not "gmial"; did you mean gmail?',
+        ),
         ("POSTWARD_RELAY__B__VERIFY", "maybe", "must be true or false, without quotes"),
         ("POSTWARD_RELAY__B__HOST", "[smtp.example.org]:25", DECORATED),
         ("POSTWARD_RELAY__B__SENDERS", "@ok.example bad", NO_SENDER),
         ("POSTWARD_RELAY__B__PORTS", "25", "is not a setting; did you mean port?"),
-        ("POSTWARD_MAIN_CF__RELAYHOST", "[x]", "is derived from host and port of the first [[relay]]; set it there and remove it here"),
+        (
+            "POSTWARD_MAIN_CF__RELAYHOST",
+            "[x]",
+            "is derived from host and port of the first [[relay]]; set it there and remove it here",
+        ),
         ("POSTWARD_LOG__SOURCE", "/var/log/a.log journal", 'must list only absolute paths, not "journal"'),
-        ("POSTWARD_LOG__SOURCE", "/a.log,/a.log", 'must list each file once, not "/a.log" twice: its lines would count twice'),
+        (
+            "POSTWARD_LOG__SOURCE",
+            "/a.log,/a.log",
+            'must list each file once, not "/a.log" twice: its lines would count twice',
+        ),
         ("POSTWARD_LOG__SOURCE", '["/a.log"]', SOURCES),
-        ("POSTWARD_WEB__LISTEN", "80", 'must be address and port, as in "127.0.0.1:9787" or "[::1]:9787", not "80"'),
+        (
+            "POSTWARD_WEB__LISTEN",
+            "80",
+            'must be address and port, as in "127.0.0.1:9787" or "[::1]:9787", not "80"',
+        ),
         ("POSTWARD_WEB__LISTEN", "\udcff", "must be text in UTF-8"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_variable_is_reported_by_its_name(
     monkeypatch: pytest.MonkeyPatch, variable: str, text: str, message: str
 ) -> None:

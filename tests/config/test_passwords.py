@@ -151,9 +151,11 @@ def _everything_printable() -> dict[str, str]:
         "plan parameters": repr(planned.parameters),
         "diff": "\n".join(diff(planned)),
         "overrides": repr(
-            read_overrides({"POSTWARD_RELAY__A__PASSWORD": SECRET}, {"relay": [{"name": "a"}]}, models_of(Settings))
+            read_overrides(
+                {"POSTWARD_RELAY__A__PASSWORD": SECRET}, {"relay": [{"name": "a"}]}, models_of(Settings)
+            )
         ),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("way", _everything_printable())

@@ -13,7 +13,9 @@ from postward.config.settings import Settings, known_keys, parse_settings
 from tests.config.samples import names_a_remedy
 
 SECRET = "Tr0ub4dor&3"
-FACTS = PostfixFacts("/etc/postfix", "hash", frozenset({"hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash"}))  # fmt: skip
+FACTS = PostfixFacts(
+    "/etc/postfix", "hash", frozenset({"hash", "btree", "lmdb", "cdb", "dbm", "sdbm", "texthash"})
+)
 
 KEYS = sorted({key for keys in known_keys().values() for key in keys} | {"relayhost", "_env_file", "self"})
 LIKELY = [
@@ -71,7 +73,7 @@ files = st.fixed_dictionaries(
         name: (st.lists(section(name) | leaf, max_size=3) if name == "relay" else section(name)) | value
         for name in known_keys()[""]
     },
-) | st.dictionaries(names, value, max_size=6).map(_with_secret)  # fmt: skip
+) | st.dictionaries(names, value, max_size=6).map(_with_secret)
 
 _quick = settings(
     deadline=None, max_examples=250, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

@@ -174,7 +174,9 @@ FAULTS: Final[dict[str, Case]] = {
     "web": case("PostwardWebConfigBad", {"postward_web_config_last_reload_successful": becomes("1", "0")}),
     "events": case("PostwardEventsDropped", {"postward_events_dropped_total": since("0", "+9")}),
     "stopped": case("PostfixDown", {"postfix_up": becomes("1", "0")}),
-    "throttled": case("PostfixDaemonThrottled", {'postfix_daemon_throttled_total{daemon="smtp"}': since("1", "+1")}),
+    "throttled": case(
+        "PostfixDaemonThrottled", {'postfix_daemon_throttled_total{daemon="smtp"}': since("1", "+1")}
+    ),
     "dying": case("PostfixDaemonDying", {'postfix_daemon_exits_total{daemon="smtp"}': since("2", "+1")}),
     "full": case("PostfixResourcesExhausted", {"postfix_resource_problems_total": since("0", "+1")}),
     "table": case("PostfixTableBroken", {'postfix_table_problems_total{kind="outdated"}': since("0", "+1")}),
@@ -184,14 +186,20 @@ FAULTS: Final[dict[str, Case]] = {
     "certificate": case("PostfixRelayTlsBroken", {failures("tls_verify"): since("0", "+2")}),
     "dns": case("PostfixRelayUnreachable", {failures("dns"): since("0", "+2")}),
     "greeting": case("PostfixRelayRefusesHost", {failures("greeting_refused"): since("0", "+2")}),
-    "throttle": case("PostfixRelayRateLimited", {failures("rate_limit"): since("0", "+2"), deliveries("sent"): f"0+9x{MINUTES}"}),
+    "throttle": case(
+        "PostfixRelayRateLimited",
+        {failures("rate_limit"): since("0", "+2"), deliveries("sent"): f"0+9x{MINUTES}"},
+    ),
     "quota": case("PostfixRelayQuotaUsedUp", {failures("quota"): since("0", "+2")}),
     "sender": case("PostfixRelaySenderRejected", {failures("sender_rejected"): since("0", "+1")}),
     "policy": case("PostfixRelayMailRefused", {failures("policy"): since("0", "+1")}),
     "local": case("PostfixLocalFault", {failures("local_config"): since("0", "+1")}),
     "fallback": case(
         "PostfixRelayFallbackInUse",
-        {deliveries("sent", "spare"): since("0", "+2"), 'postward_relay_is_fallback{relay="spare"}': steady("1")},
+        {
+            deliveries("sent", "spare"): since("0", "+2"),
+            'postward_relay_is_fallback{relay="spare"}': steady("1"),
+        },
     ),
     "other-route": case("PostfixRelayFallbackInUse", {deliveries("sent", "other"): since("0", "+2")}),
     "certificate-ends": case(
@@ -212,10 +220,19 @@ FAULTS: Final[dict[str, Case]] = {
             'postward_config_drift{parameter="relayhost"}': becomes("_", "1"),
         },
     ),
-    "apply-failed": case("PostwardConfigApplyFailed", {'postward_config_applies_total{result="failed"}': since("1", "+0.2")}),
-    "rolled-back": case("PostwardConfigRolledBack", {'postward_config_applies_total{result="rolled_back"}': since("0", "+0.2")}),
-    "conflict": case("PostwardConfigConflict", {'postward_config_repairs_total{parameter="relayhost"}': since("1", "+0.2")}),
-    "conflict-open": case("PostwardConfigConflict", {'postward_config_conflict{parameter="relayhost"}': becomes("_", "1")}),
+    "apply-failed": case(
+        "PostwardConfigApplyFailed", {'postward_config_applies_total{result="failed"}': since("1", "+0.2")}
+    ),
+    "rolled-back": case(
+        "PostwardConfigRolledBack",
+        {'postward_config_applies_total{result="rolled_back"}': since("0", "+0.2")},
+    ),
+    "conflict": case(
+        "PostwardConfigConflict", {'postward_config_repairs_total{parameter="relayhost"}': since("1", "+0.2")}
+    ),
+    "conflict-open": case(
+        "PostwardConfigConflict", {'postward_config_conflict{parameter="relayhost"}': becomes("_", "1")}
+    ),
     "no-success": case(
         "PostfixRelayNoSuccess",
         {deliveries("deferred"): later(4), failures("remote_temporary"): later(4)},
@@ -224,7 +241,8 @@ FAULTS: Final[dict[str, Case]] = {
         "PostfixDeferralRatioHigh", {deliveries("sent"): f"0+20x{MINUTES}", deliveries("deferred"): later(20)}
     ),
     "growing": case(
-        "PostfixQueueGrowing", {'postfix_queue_messages{queue="deferred",cause="remote_temporary"}': since("0", "+5")}
+        "PostfixQueueGrowing",
+        {'postfix_queue_messages{queue="deferred",cause="remote_temporary"}': since("0", "+5")},
     ),
     "old": case(
         "PostfixQueueOldMail",
@@ -244,15 +262,21 @@ FAULTS: Final[dict[str, Case]] = {
             f'postward_probes_total{{{_RELAY},outcome="failed",step="auth"}}': since("1", "+0.2"),
         },
     ),
-    "probe-lost": case("PostwardProbeLost", {f'postward_probes_total{{{_RELAY},outcome="lost",step="pickup"}}': since("0", "+0.2")}),
-    "probe-late": case("PostwardProbeLate", {f'postward_probes_total{{{_RELAY},outcome="late",step="active"}}': since("1", "+0.2")}),
+    "probe-lost": case(
+        "PostwardProbeLost",
+        {f'postward_probes_total{{{_RELAY},outcome="lost",step="pickup"}}': since("0", "+0.2")},
+    ),
+    "probe-late": case(
+        "PostwardProbeLate",
+        {f'postward_probes_total{{{_RELAY},outcome="late",step="active"}}': since("1", "+0.2")},
+    ),
     "losing-slowly": case(
         "PostfixSloDeliveredSlow",
         {deliveries("sent"): f"0+95x{MINUTES}", deliveries("bounced"): since("0", "+5")},
     ),
     "slow": case("PostfixSloTimeFast PostfixSloTimeSlow", buckets(100, 90)),
     "slowish": case("PostfixSloTimeSlow", buckets(100, 50)),
-}  # fmt: skip
+}
 
 
 def series_of(name: str, host: Case) -> Series:

@@ -78,7 +78,11 @@ def test_metrics_without_a_panel_are_listed() -> None:
     missing = {name for name in names if name not in text}
 
     assert missing == {
-        "postfix_daemon_problems_total", "postfix_delivery_last_failure_timestamp_seconds", "postfix_message_recipients",
-        "postfix_messages_refused_total", "postfix_notifications_total", "postfix_process_limits_total",
+        "postfix_daemon_problems_total",
+        "postfix_delivery_last_failure_timestamp_seconds",
+        "postfix_message_recipients",
+        "postfix_messages_refused_total",
+        "postfix_notifications_total",
+        "postfix_process_limits_total",
         "postfix_submission_failures_total",
-    }  # fmt: skip
+    }

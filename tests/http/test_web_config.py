@@ -26,7 +26,10 @@ def basic(name: str, password: str) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tls_server_config:\n  cert_file: a.pem\n", "tls_server_config.key_file: is missing; write the file's path"),
+        (
+            "tls_server_config:\n  cert_file: a.pem\n",
+            "tls_server_config.key_file: is missing; write the file's path",
+        ),
         (
             "tls_server_config: {cert_file: a, key_file: b, min_version: TLS10}",
             "tls_server_config.min_version: is 'TLS10'; write one of: TLS12, TLS13",
@@ -41,25 +44,35 @@ def basic(name: str, password: str) -> str:
         ),
         (
             "tls_server_config: {cert_file: a, key_file: b, cipher_suites: [X]}",
-            ("tls_server_config.cipher_suites: is not supported; there are: cert_file, key_file, client_auth_type, "
-            "client_ca_file, client_allowed_sans, min_version, max_version, prefer_server_cipher_suites"),
+            (
+                "tls_server_config.cipher_suites: is not supported; there are: cert_file, key_file, client_auth_type, "
+                "client_ca_file, client_allowed_sans, min_version, max_version, prefer_server_cipher_suites"
+            ),
         ),
         (
             "basic_auth_users: {prom: secret}",
             'basic_auth_users.prom: must be a bcrypt hash; make one with: htpasswd -nBC 10 ""',
         ),
-        ("http_server_config: {http2: true}", "http_server_config.http2: is not supported; leave it out, or write false"),
+        (
+            "http_server_config: {http2: true}",
+            "http_server_config.http2: is not supported; leave it out, or write false",
+        ),
         (
             "http_server_config: {headers: {X-Powered-By: x}}",
-            ("http_server_config.headers.X-Powered-By: is not allowed; there are: Content-Security-Policy, "
-            "Strict-Transport-Security, X-Content-Type-Options, X-Frame-Options, X-XSS-Protection"),
+            (
+                "http_server_config.headers.X-Powered-By: is not allowed; there are: Content-Security-Policy, "
+                "Strict-Transport-Security, X-Content-Type-Options, X-Frame-Options, X-XSS-Protection"
+            ),
         ),
         ("rate_limit: {interval: often}", "rate_limit.interval: must be a duration such as 1s or 100ms"),
-        ("users: {}", "users: is not supported; there are: tls_server_config, http_server_config, basic_auth_users, rate_limit"),
+        (
+            "users: {}",
+            "users: is not supported; there are: tls_server_config, http_server_config, basic_auth_users, rate_limit",
+        ),
         ("a: [", "is not YAML in line 1"),
         ("- x", "the file: must be a mapping; write key: value lines"),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_named_and_no_password_shown(text: str, message: str) -> None:
     """The message names the key and the fix."""
     with pytest.raises(WebConfigError) as caught:
@@ -84,8 +97,15 @@ def test_logins_are_required_except_of_supervisors(tmp_path: Path) -> None:
         def status(authorization: str) -> int:
             return endpoint.ask("GET /metrics", Authorization=authorization)[0]
 
-        tries = [basic("prom", "letmein"), basic("prom", "x"), basic("eve", "letmein"), "Basic !", "Bearer x", "",
-                 basic("prom", "letmein" + "x" * 80)]  # fmt: skip
+        tries = [
+            basic("prom", "letmein"),
+            basic("prom", "x"),
+            basic("eve", "letmein"),
+            "Basic !",
+            "Bearer x",
+            "",
+            basic("prom", "letmein" + "x" * 80),
+        ]
         statuses = [status(text) for text in tries]
         _, headers, _ = endpoint.ask("GET /metrics")
         healthy = endpoint.ask("GET /-/healthy")[0]

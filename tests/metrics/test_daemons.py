@@ -28,7 +28,11 @@ def watched(*lines: str) -> tuple[Tally, Exemplars]:
 @pytest.mark.parametrize(
     ("line", "metric", "labels"),
     [
-        (f"postfix/smtp[7]: SSL_connect error to {PEER}: -1", "postfix_tls_failures_total", ("demo", "tls_handshake")),
+        (
+            f"postfix/smtp[7]: SSL_connect error to {PEER}: -1",
+            "postfix_tls_failures_total",
+            ("demo", "tls_handshake"),
+        ),
         (
             f"postfix/smtp[7]: server certificate verification failed for {PEER}: num=10:certificate has expired",
             "postfix_tls_failures_total",
@@ -65,8 +69,10 @@ def watched(*lines: str) -> tuple[Tally, Exemplars]:
             ("EHLO",),
         ),
         (
-            ("postfix/smtpd[7]: NOQUEUE: reject: RCPT from client.test[192.0.2.9]: 554 5.7.1 <a@b.test>: Relay access denied;"
-            " from=<x@y.test> to=<a@b.test> proto=ESMTP helo=<h>"),
+            (
+                "postfix/smtpd[7]: NOQUEUE: reject: RCPT from client.test[192.0.2.9]: 554 5.7.1 <a@b.test>: Relay access denied;"
+                " from=<x@y.test> to=<a@b.test> proto=ESMTP helo=<h>"
+            ),
             "postfix_smtpd_verdicts_total",
             ("reject", "5xx"),
         ),
@@ -91,7 +97,7 @@ def watched(*lines: str) -> tuple[Tally, Exemplars]:
             (),
         ),
     ],
-)  # fmt: skip
+)
 def test_an_event_is_counted(line: str, metric: str, labels: tuple[str, ...]) -> None:
     """Each event counts once, under labels from a closed set."""
     counts = watched(line)[0].counters[metric]
@@ -134,10 +140,14 @@ def hostile(number: int) -> list[str]:
     """Return lines in which every text that a client or server can choose depends on the number."""
     peer = f"h{number}.test[198.51.{number // 250 % 250}.{number % 250}]:{number % 60000 + 1}"
     return [
-        (f"postfix/smtp[7]: Q{number:X}: to=<a{number}@b.test>, relay={peer}, delay={number}, delays=1/0/0/{number}, dsn=4.{number}.0, "
-        f"status=s{number} (x{number})"),
-        (f"postfix/smtp[7]: Q{number:X}: to=<a@b.test>, relay={peer}, delay=1, delays=1/0/0/1, dsn=5.0.0, status=bounced "
-        f"(host {peer} said: 550 {number})"),
+        (
+            f"postfix/smtp[7]: Q{number:X}: to=<a{number}@b.test>, relay={peer}, delay={number}, delays=1/0/0/{number}, dsn=4.{number}.0, "
+            f"status=s{number} (x{number})"
+        ),
+        (
+            f"postfix/smtp[7]: Q{number:X}: to=<a@b.test>, relay={peer}, delay=1, delays=1/0/0/1, dsn=5.0.0, status=bounced "
+            f"(host {peer} said: 550 {number})"
+        ),
         "postfix/smtp[7]: Untrusted " + SESSION.format("to", peer, f"TLSv{number}", f"C{number}"),
         f"postfix/smtpd[7]: T{number} " + SESSION.format("from", peer, f"TLSv{number}", f"C{number}"),
         f"postfix/smtp[7]: connect to {peer}: error {number}",
@@ -150,7 +160,7 @@ def hostile(number: int) -> list[str]:
         f"postfix/cleanup[7]: Q{number:X}: message-id=<{number}@x>",
         f"postfix/qmgr[7]: Q{number:X}: from=<{number}@x>, size={number}, nrcpt={number} (queue active)",
         f"postfix/nothing{number}[7]: x",
-    ]  # fmt: skip
+    ]
 
 
 def series(tally: Tally, exemplars: Exemplars) -> int:

@@ -204,8 +204,10 @@ def test_a_real_queue(tmp_path: Path) -> None:
     ):
         relay.refuse = True
         postfix.inject(f"user{number}@dest.test" for number in range(5))
-        wait_for(lambda: len(postfix.queue()) == 5 and all(
-            mail["queue_name"] == "deferred" for mail in postfix.queue()), what="the messages to be deferred")  # fmt: skip
+        wait_for(
+            lambda: [mail["queue_name"] for mail in postfix.queue()] == ["deferred"] * 5,
+            what="the messages to be deferred",
+        )
         monitor = QueueMonitor(Postfix(postfix.config_directory).list_queue)
         asyncio.run(monitor.refresh())
         shown = monitor.gauges()

@@ -1,7 +1,7 @@
-"""The golden corpus: pairs of a line and what it means, one pair of files for each daemon.
+"""The golden corpus: log lines and the expected result of parsing each, in one pair of files for each daemon.
 
-``python -m tests.parsers.golden`` writes the expectations anew from the lines; what changed is then read in the
-diff, line by line, before it is committed.
+``python -m tests.parsers.golden`` regenerates the expected results. Review the diff line by line before you
+commit it.
 """
 
 import json
@@ -20,7 +20,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def meaning(line: str) -> dict[str, object]:
-    """All that the package says of a line, as JSON."""
+    """Return the complete result of parsing a line, as JSON values."""
     record, event = parse(line)
     if record is None:
         return {"outcome": "foreign"}
@@ -37,12 +37,12 @@ def meaning(line: str) -> dict[str, object]:
 
 
 def logs() -> list[Path]:
-    """The daemons' logs, in a fixed order."""
+    """Return the logs of the daemons, in a fixed order."""
     return sorted(CORPUS.glob("*.log"))
 
 
 def main() -> None:
-    """Write every expectation anew."""
+    """Regenerate the expected results."""
     for path in logs():
         rows = [json.dumps(meaning(line), ensure_ascii=False) for line in read_lines(path)]
         path.with_suffix(".jsonl").write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")

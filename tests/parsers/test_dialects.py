@@ -23,7 +23,12 @@ _FORMS = [
     ("Compose with stamps", f"postfix-1  | 2026-11-04T06:05:01.123456789Z {_LINE}", "mx1", _ISO),
     ("Docker service", f"mail_postfix.1.xk2@node-1    | {_LINE}", "mx1", _ISO),
     ("docker logs -t", f"2026-11-04T06:05:01.123456789Z {_LINE}", "mx1", _ISO),
-    ("a zone only in the tool's stamp", "2026-11-04T06:05:01Z Nov  4 08:05:01 mx1 {tag}[123]: {text}", "mx1", _ISO),
+    (
+        "a zone only in the tool's stamp",
+        "2026-11-04T06:05:01Z Nov  4 08:05:01 mx1 {tag}[123]: {text}",
+        "mx1",
+        _ISO,
+    ),
     ("level instead of host", "2026-11-04T06:05:01.123456+00:00 INFO    {tag}[123]: {text}", "-", _ISO),
     ("level without blanks", "2026-11-04T06:05:01+00:00 WARNING {tag}[123]: {text}", "-", _ISO),
     ("Compose, level", "postfix_1  | 2026-11-04T06:05:01+00:00 INFO    {tag}[123]: {text}", "-", _ISO),
@@ -52,13 +57,28 @@ _FORMS = [
     ("stern", f"postfix-66d-x7 postfix {_LINE}", "mx1", _ISO),
     ("stern, coloured", f"\x1b[32mpostfix-66d-x7\x1b[0m \x1b[92mpostfix\x1b[0m {_LINE}", "mx1", _ISO),
     ("kail", f"mail/postfix-66d-x7[postfix]: {_LINE}", "mx1", _ISO),
-    ("CRI, level", "2026-11-04T06:05:01.1Z stdout F 2026-11-04T06:05:01+00:00 INFO    {tag}[123]: {text}", "-", _ISO),
+    (
+        "CRI, level",
+        "2026-11-04T06:05:01.1Z stdout F 2026-11-04T06:05:01+00:00 INFO    {tag}[123]: {text}",
+        "-",
+        _ISO,
+    ),
     ("syslog driver", f"2026-11-04T06:05:01+00:00 node1 4387585e3a11[868]: {_LINE}", "mx1", _ISO),
     ("syslog driver, named", f"Nov  4 06:05:01 node1 mailcow-postfix-1[868]: {_LINE}", "mx1", _ISO),
     ("dockerd", f"Nov  4 06:05:01 node1 dockerd[868]: {_LINE}", "mx1", _ISO),
     ("tag postfix", f"2026-11-04T06:05:01+00:00 node1 postfix[868]: {_LINE}", "mx1", _ISO),
-    ("two drivers", f"Nov  4 06:05:01 node1 conmon[8]: Nov  4 06:05:01 node1 4387585e3a11[868]: {_LINE}", "mx1", _ISO),
-    ("driver, level", "Nov  4 06:05:01 node1 app[8]: 2026-11-04T06:05:01+00:00 INFO    {tag}[123]: {text}", "-", _ISO),
+    (
+        "two drivers",
+        f"Nov  4 06:05:01 node1 conmon[8]: Nov  4 06:05:01 node1 4387585e3a11[868]: {_LINE}",
+        "mx1",
+        _ISO,
+    ),
+    (
+        "driver, level",
+        "Nov  4 06:05:01 node1 app[8]: 2026-11-04T06:05:01+00:00 INFO    {tag}[123]: {text}",
+        "-",
+        _ISO,
+    ),
     ("grep", f"/var/log/mail.log:{_LINE}", "mx1", _ISO),
     ("grep -n", f"mail.log.1:1234:{_LINE}", "mx1", _ISO),
     ("grep -C", f"mail.log-{_LINE}", "mx1", _ISO),
@@ -73,7 +93,7 @@ _FORMS = [
     ("French", "août  4 06:05:01 mx1 {tag}[123]: {text}", "mx1", "2026-08-04T06:05:01+00:00"),
     ("Russian", "мая  4 06:05:01 mx1 {tag}[123]: {text}", "mx1", "2026-05-04T06:05:01+00:00"),
     ("Japanese", "11月  4 06:05:01 mx1 {tag}[123]: {text}", "mx1", _ISO),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("form", "host", "moment"), [pytest.param(*form[1:], id=form[0]) for form in _FORMS])
@@ -153,7 +173,7 @@ def test_every_month_has_its_english_number(number: int) -> None:
         "one two three four five six Nov  4 06:05:01 mx1 postfix/smtp[1]: 4C0FFEE001: removed",
         "Foo  4 06:05:01 mx1 postfix/smtp[1] hello: x",
     ],
-)  # fmt: skip
+)
 def test_text_of_other_programs_is_foreign(line: str) -> None:
     """A stranger may choose the text of another program's line, but neither its header nor its beginning."""
     assert parse(line) == (None, None)

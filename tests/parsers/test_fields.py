@@ -1,4 +1,4 @@
-"""The JSON form of events, and peers taken apart."""
+"""The JSON form of events, and the parts of a peer."""
 
 import pytest
 
@@ -21,17 +21,26 @@ from postward.parsers.events import ClientConnected, Delivery, PickedUp
         ("x[1.2.3.4]:smtp", ("x", "1.2.3.4", None)),
     ],
 )
-def test_a_peer_is_taken_apart(peer: str, parts: tuple[str | None, str | None, int | None]) -> None:
-    """The colons of an IPv6 address are no port."""
+def test_a_peer_is_split_into_its_parts(peer: str, parts: tuple[str | None, str | None, int | None]) -> None:
+    """A colon in an IPv6 address does not begin a port."""
     assert split_peer(peer) == parts
 
 
 def test_numbers_are_numbers_and_absent_fields_are_absent() -> None:
-    """JSON carries what the line says and nothing else."""
+    """The JSON form holds the fields of the line and nothing else."""
     event = Delivery(
-        "4C0FFEE001", "bob@dest.example", None, "x.example[2001:db8::1]:587", "2", "1.5", "0.1/0/1/0.4", None, "2.0.0",
-        "sent", "250 ok",
-    )  # fmt: skip
+        queue_id="4C0FFEE001",
+        to="bob@dest.example",
+        orig_to=None,
+        relay="x.example[2001:db8::1]:587",
+        conn_use="2",
+        delay="1.5",
+        delays="0.1/0/1/0.4",
+        tls=None,
+        dsn="2.0.0",
+        status="sent",
+        reason="250 ok",
+    )
     assert as_fields(event) == {
         "queue_id": "4C0FFEE001",
         "to": "bob@dest.example",
@@ -49,7 +58,7 @@ def test_numbers_are_numbers_and_absent_fields_are_absent() -> None:
 
 
 def test_a_trailing_underscore_is_dropped() -> None:
-    """The word "from" is Python's, and no reader of JSON needs to know that."""
+    """The field is `from_` in Python, where `from` is a keyword, but "from" in JSON."""
     assert as_fields(PickedUp("4C0FFEE001", "33", "www-data")) == {
         "queue_id": "4C0FFEE001",
         "uid": 33,
@@ -57,8 +66,8 @@ def test_a_trailing_underscore_is_dropped() -> None:
     }
 
 
-def test_a_relay_that_is_no_peer_has_no_parts() -> None:
-    """relay=none and relay=local stay words."""
+def test_a_relay_without_an_address_has_no_parts() -> None:
+    """relay=none and relay=local stay plain text."""
     event = Delivery("4C0FFEE001", "a@b", None, "none", None, "nan", "x/1e400", None, None, "deferred", None)
     assert as_fields(event) == {
         "queue_id": "4C0FFEE001",
@@ -70,7 +79,7 @@ def test_a_relay_that_is_no_peer_has_no_parts() -> None:
     }
 
 
-def test_a_client_is_taken_apart_like_a_peer() -> None:
-    """Smtpd and postscreen print clients in the same form."""
+def test_a_client_is_split_like_a_relay() -> None:
+    """The daemons smtpd and postscreen print clients in the form of `relay`."""
     fields = as_fields(ClientConnected("app.example.com[192.0.2.17]"))
     assert (fields["client_host"], fields["client_addr"]) == ("app.example.com", "192.0.2.17")

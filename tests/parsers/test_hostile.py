@@ -28,13 +28,47 @@ from postward.parsers.events import (
 from tests.parsers.golden import logs, read_lines
 
 _HEADER = "Nov 24 06:05:01 mx1 postfix/{}[123]: "
-_FRAGMENTS = st.sampled_from([
-    ">", "<", '"', "\\", ", ", "; ", ": ", "(", ")", "[", "]", "=", " ", ">, relay=", ">, orig_to=<", "; from=<", "> to=<",
-    "> proto=ESMTP helo=<", ">, status=expired, returned to sender", ", status=sent (250 ok)", ", dsn=2.0.0", ", delay=1",
-    "removed", "warning: ", "connect to x[1.2.3.4]:25: ", " from local; from=<a> to=<b>: c", " (in reply to RCPT TO command)",
-    "delivery temporarily suspended: ", "host x[1.2.3.4] said: 535 ", " sasl_username=", ", sasl_sender=", "message repeated 9 times: [ ",
-    "[ID 1 mail.info] ", ">, size=1, nrcpt=1 (queue active)", "client=", "é", "?",
-])  # fmt: skip
+_FRAGMENTS = st.sampled_from(
+    [
+        ">",
+        "<",
+        '"',
+        "\\",
+        ", ",
+        "; ",
+        ": ",
+        "(",
+        ")",
+        "[",
+        "]",
+        "=",
+        " ",
+        ">, relay=",
+        ">, orig_to=<",
+        "; from=<",
+        "> to=<",
+        "> proto=ESMTP helo=<",
+        ">, status=expired, returned to sender",
+        ", status=sent (250 ok)",
+        ", dsn=2.0.0",
+        ", delay=1",
+        "removed",
+        "warning: ",
+        "connect to x[1.2.3.4]:25: ",
+        " from local; from=<a> to=<b>: c",
+        " (in reply to RCPT TO command)",
+        "delivery temporarily suspended: ",
+        "host x[1.2.3.4] said: 535 ",
+        " sasl_username=",
+        ", sasl_sender=",
+        "message repeated 9 times: [ ",
+        "[ID 1 mail.info] ",
+        ">, size=1, nrcpt=1 (queue active)",
+        "client=",
+        "é",
+        "?",
+    ]
+)
 # util/printable.c leaves no control character and no line end in what Postfix logs.
 _PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12)
 _TEXT = st.lists(_FRAGMENTS | _PRINTABLE, max_size=8).map("".join)
@@ -210,9 +244,31 @@ def test_a_mutated_line_never_raises(data: st.DataObject) -> None:
 def test_long_lines_of_any_kind_are_done_in_one_pass() -> None:
     """Thousands of what a pattern could trip over comes to an end: a pattern that goes back never would."""
     fragments = [
-        "x", '"', '\\"', "<", ">", ">, relay=", ">, orig_to=<", "; from=<", '; from=<"\\"', " from x; from=<", "[", " from [", "; ", ", ",
-        " (in reply to ", "a: ", "exceeded the x ", "client host ", "daily x ", "(", ")", ", sasl_username=", ", status=", " ",
-    ]  # fmt: skip
+        "x",
+        '"',
+        '\\"',
+        "<",
+        ">",
+        ">, relay=",
+        ">, orig_to=<",
+        "; from=<",
+        '; from=<"\\"',
+        " from x; from=<",
+        "[",
+        " from [",
+        "; ",
+        ", ",
+        " (in reply to ",
+        "a: ",
+        "exceeded the x ",
+        "client host ",
+        "daily x ",
+        "(",
+        ")",
+        ", sasl_username=",
+        ", status=",
+        " ",
+    ]
     heads = [
         "",
         "4C0FFEE001: ",

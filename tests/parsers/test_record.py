@@ -1,4 +1,4 @@
-"""Header dialects."""
+"""Headers of log lines, in each dialect."""
 
 import json
 
@@ -13,7 +13,7 @@ PLAIN = "Nov 24 06:05:01 mx1 {tag}[123]: {text}"
 
 
 def _messages() -> list[tuple[str, str]]:
-    """The tag and text, with its severity, of every message of the corpus."""
+    """Return the tag and the text, with its severity label, of each message of the corpus."""
     records = [parse_record(line) for path in logs() for line in read_lines(path)]
     return [
         (
@@ -71,7 +71,7 @@ _FORMATS = {name: dialect.format for name, dialect in _DIALECTS.items()} | {
 
 @pytest.mark.parametrize("dialect", _FORMATS)
 def test_every_dialect_gives_the_same_events(dialect: str) -> None:
-    """Who wrote the header changes the stamp and nothing else, for every message of the corpus."""
+    """Only the time stamp depends on the dialect of the header, for each message of the corpus."""
     assert len(MESSAGES) > 200
     for tag, text in MESSAGES:
         wanted, event = parse(PLAIN.format(tag=tag, text=text))
@@ -89,8 +89,8 @@ def test_a_journal_message_of_bytes_is_text() -> None:
     assert record.text == "4C0FFEE001: caf\ufffd"
 
 
-def test_a_journal_entry_falls_back_to_its_own_process_number() -> None:
-    """Without SYSLOG_PID the sender's number is _PID."""
+def test_a_journal_entry_without_syslog_pid_uses_the_journals_pid() -> None:
+    """If SYSLOG_PID is missing, _PID is the process ID."""
     record = parse_record(_journal("postfix/smtp", "x", SYSLOG_PID=None))
     assert record is not None
     assert record.pid == 1
@@ -112,7 +112,7 @@ def test_a_journal_entry_falls_back_to_its_own_process_number() -> None:
     ],
 )
 def test_the_daemon_is_the_last_part_of_the_tag(tag: str, instance: str, daemon: str) -> None:
-    """syslog_name may hold any number of slashes."""
+    """The parameter syslog_name may contain any number of slashes."""
     assert split_tag(tag) == (instance, daemon)
 
 
@@ -120,7 +120,7 @@ def test_the_daemon_is_the_last_part_of_the_tag(tag: str, instance: str, daemon:
     "tag", ["smtp", "sshd", "dovecot", "postfix/policyd-spf", "cyrus/lmtp", "sm-mta", "postgrey"]
 )
 def test_other_programs_are_foreign(tag: str) -> None:
-    """A tag that no Postfix program has is not Postfix's, whatever the text."""
+    """A line with the tag of another program is foreign, even if its text looks like Postfix's."""
     assert parse(f"Nov 24 06:05:01 mx1 {tag}[123]: 4C0FFEE001: removed") == (None, None)
 
 
@@ -140,13 +140,13 @@ def test_other_programs_are_foreign(tag: str) -> None:
         '{"log": "{}"}',
     ],
 )
-def test_what_is_no_line_of_postfix_is_foreign(line: str) -> None:
-    """Anything else is nothing, and no error."""
+def test_other_lines_are_foreign(line: str) -> None:
+    """Empty, truncated and binary lines give neither a record nor an exception."""
     assert parse(line) == (None, None)
 
 
-def test_a_repeated_message_counts_as_often_as_it_says() -> None:
-    """Rsyslog folds repetitions into one line."""
+def test_a_repeated_message_has_its_number_of_repetitions() -> None:
+    """The program rsyslog folds repetitions into one line."""
     line = "Nov 24 06:05:01 mx1 postfix/smtp[123]: message repeated 3 times: [ warning: relayhost configuration problem]"
     record, event = parse(line)
     once, same = parse("Nov 24 06:05:01 mx1 postfix/smtp[123]: warning: relayhost configuration problem")
@@ -159,7 +159,7 @@ def test_a_repeated_message_counts_as_often_as_it_says() -> None:
 
 @pytest.mark.parametrize("severity", ["warning", "error", "fatal", "panic"])
 def test_the_label_is_the_severity(severity: str) -> None:
-    """A line without a label is information."""
+    """A line without a label has the severity "info"."""
     labelled = parse_record(f"Nov 24 06:05:01 mx1 postfix/smtp[123]: {severity}: x: y")
     plain = parse_record("Nov 24 06:05:01 mx1 postfix/smtp[123]: x: y")
     assert labelled is not None
@@ -169,7 +169,7 @@ def test_the_label_is_the_severity(severity: str) -> None:
 
 
 def test_an_unknown_text_is_unrecognised_and_an_unknown_problem_is_a_problem() -> None:
-    """Postfix's own lines are never foreign, and nothing that bears a label is lost."""
+    """Lines of Postfix are never foreign, and each line with a severity label has an event."""
     record, event = parse("Nov 24 06:05:01 mx1 postfix/anvil[123]: no release prints this")
     assert record is not None
     assert event is None
@@ -178,7 +178,7 @@ def test_an_unknown_text_is_unrecognised_and_an_unknown_problem_is_a_problem() -
 
 
 def test_the_cache_of_tags_is_bounded() -> None:
-    """A foreign program may put a counter into its tag for ever."""
+    """Another program may put a counter into its tag."""
     for number in range(5000):
         assert parse_record(f"Nov 24 06:05:01 mx1 worker-{number}[123]: hello") is None
     assert len(record_module._tags) <= record_module._MAX_TAGS

@@ -22,7 +22,10 @@ PEER = "smtp.relay.test[192.0.2.9]:587"
         (f"xsasl_cyrus_client_next: decoded challenge: {SECRET}", "decoded challenge: "),
         (f"xsasl_cyrus_server_next: decoded response: {SECRET}", "decoded response: "),
         (f"xsasl_cyrus_server_first: decoded initial response {SECRET}", "decoded initial response "),
-        (f"xsasl_cyrus_server_first: sasl_method PLAIN, init_response {BASE64}", "sasl_method PLAIN, init_response "),
+        (
+            f"xsasl_cyrus_server_first: sasl_method PLAIN, init_response {BASE64}",
+            "sasl_method PLAIN, init_response ",
+        ),
         (f"xsasl_dovecot_handle_reply: auth reply: OK\t1\tuser={SECRET}", "auth reply: "),
         (f"SASL authentication pass: {SECRET}", "SASL authentication pass: "),
         (
@@ -36,9 +39,12 @@ PEER = "smtp.relay.test[192.0.2.9]:587"
         (f"< [192.0.2.7]:40001: AUTH PLAIN {BASE64}==", "AUTH PLAIN "),
         (f"> {PEER}: {BASE64}", f"> {PEER}: "),
         (f"< client.test[192.0.2.7]: {BASE64}==", "< client.test[192.0.2.7]: "),
-        (f"improper command pipelining after EHLO from x[192.0.2.7]: AUTH PLAIN {BASE64}\\r\\n", "AUTH PLAIN "),
+        (
+            f"improper command pipelining after EHLO from x[192.0.2.7]: AUTH PLAIN {BASE64}\\r\\n",
+            "AUTH PLAIN ",
+        ),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("header", ["", "Nov 24 06:05:01 mx1 postfix/smtp[12]: "])
 def test_a_secret_goes_and_its_label_stays(header: str, text: str, kept: str) -> None:
     """In a message, and in a whole line with its header."""

@@ -158,9 +158,14 @@ def untrusted(bed: Bed) -> Iterator[None]:
         yield
 
 
+def failing(fault: Fault) -> Callable[[Bed], AbstractContextManager[None]]:
+    """Return a fault of the relay as a function that switches it on."""
+    return lambda bed: bed.relay.failing(fault)
+
+
 def reply(step: str, text: str) -> Callable[[Bed], AbstractContextManager[None]]:
     """Return a fault: the relay answers a step with this reply."""
-    return lambda bed: bed.relay.failing(Fault(step=step, reply=text))
+    return failing(Fault(step=step, reply=text))
 
 
 # The name of a fault, the fault, the outcome, the step, and the cause.
@@ -173,14 +178,20 @@ FAULTS: list[tuple[str, Callable[[Bed], AbstractContextManager[None]], str, str,
     ("greeting", reply("greeting", "554 5.7.1 go away"), "failed", "greeting", "greeting_refused"),
     ("EHLO", reply("ehlo", "550 5.7.1 no EHLO from you"), "failed", "ehlo", "policy"),
     ("no STARTTLS", lambda bed: changed(bed, "no_starttls", value=True), "failed", "tls", "tls_not_offered"),
-    ("handshake", lambda bed: bed.relay.failing(Fault(step="handshake", action="cut")), "failed", "tls", "tls_handshake"),
+    ("handshake", failing(Fault(step="handshake", action="cut")), "failed", "tls", "tls_handshake"),
     ("certificate", untrusted, "failed", "tls", "tls_verify"),
     ("AUTH", reply("auth", "535 5.7.8 no"), "failed", "auth", "auth_rejected"),
-    ("MAIL FROM", reply("mail", "553 5.7.1 Sender address rejected: not owned by user"), "failed", "mail_from", "sender_rejected"),
+    (
+        "MAIL FROM",
+        reply("mail", "553 5.7.1 Sender address rejected: not owned by user"),
+        "failed",
+        "mail_from",
+        "sender_rejected",
+    ),
     ("RCPT", reply("rcpt", "550 5.1.1 unknown"), "failed", "rcpt_to", "recipient_rejected"),
     ("DATA end", reply("end_of_data", "554 5.6.0 spam"), "failed", "data", "content"),
-    ("hangs", lambda bed: bed.relay.failing(Fault(step="greeting", action="hang")), "late", "greeting", "timeout"),
-]  # fmt: skip
+    ("hangs", failing(Fault(step="greeting", action="hang")), "late", "greeting", "timeout"),
+]
 
 
 @pytest.mark.parametrize(
@@ -208,8 +219,16 @@ def test_lost_after_acceptance(bed: Bed) -> None:
     assert (result.outcome, result.step, result.cause) == ("late", "arrival", None)
     assert result.relayed
     assert [milestone.step for milestone in result.timeline] == [
-        "submitted", "picked up", "queued", "active", "connecting", "encrypted", "authenticated", "accepted", "removed",
-    ]  # fmt: skip
+        "submitted",
+        "picked up",
+        "queued",
+        "active",
+        "connecting",
+        "encrypted",
+        "authenticated",
+        "accepted",
+        "removed",
+    ]
 
 
 def test_a_listener_that_refuses_is_the_submit_step(bed: Bed) -> None:

@@ -37,14 +37,26 @@ def test_the_certificate_is_read_and_its_faults_are_events(tmp_path: Path) -> No
     rows = [
         ("valid", context(authority, start=-DAY, end=300 * DAY), None, set()),
         ("5 days", context(authority, start=-DAY, end=5 * DAY), None, {"certificate_expires"}),
-        ("expired", context(authority, start=-30 * DAY, end=-DAY), "certificate has expired",
-         {"certificate_expired", "certificate_invalid"}),
-        ("wrong name", context(authority, start=-DAY, end=300 * DAY, name="wrong.test"), "Hostname mismatch",
-         {"certificate_invalid"}),
-        ("untrusted", context(untrusted, start=-DAY, end=300 * DAY), "self-signed certificate in certificate chain|unable to get",
-         {"certificate_invalid", "certificate_issuer"}),
+        (
+            "expired",
+            context(authority, start=-30 * DAY, end=-DAY),
+            "certificate has expired",
+            {"certificate_expired", "certificate_invalid"},
+        ),
+        (
+            "wrong name",
+            context(authority, start=-DAY, end=300 * DAY, name="wrong.test"),
+            "Hostname mismatch",
+            {"certificate_invalid"},
+        ),
+        (
+            "untrusted",
+            context(untrusted, start=-DAY, end=300 * DAY),
+            "self-signed certificate in certificate chain|unable to get",
+            {"certificate_invalid", "certificate_issuer"},
+        ),
         ("other issuer", context(other, start=-DAY, end=300 * DAY), None, {"certificate_issuer"}),
-    ]  # fmt: skip
+    ]
     with Relay(CA(), users={USER: PASSWORD}) as running:
         endpoint = RelayEndpoint("demo", "localhost", running.port, "starttls", ca_file=str(ca_file))
         for name, certificate, problem, expected in rows:

@@ -26,10 +26,18 @@ DIFFERENT = re.compile(
     r"|: proxy-reject: |: warn: |/postscreen\[.* reject: (?!RCPT)"
 )
 WORDS = {
-    "received": "received", "delivered": "delivered", "forwarded": "forwarded", "deferred": "deferred_mails",
-    "bounced": "bounced", "rejected": "rejected", "reject warnings": "reject_warnings", "held": "held",
-    "discarded": "discarded", "bytes received": "bytes_received", "bytes delivered": "bytes_delivered",
-}  # fmt: skip
+    "received": "received",
+    "delivered": "delivered",
+    "forwarded": "forwarded",
+    "deferred": "deferred_mails",
+    "bounced": "bounced",
+    "rejected": "rejected",
+    "reject warnings": "reject_warnings",
+    "held": "held",
+    "discarded": "discarded",
+    "bytes received": "bytes_received",
+    "bytes delivered": "bytes_delivered",
+}
 
 
 def pflogsumm(log: Path) -> dict[str, int]:

@@ -21,34 +21,77 @@ def cause(number: int) -> dict[str, str]:
 def incident(effect: str, causes: int, *, closed: float | None = None) -> dict[str, Any]:
     """An incident with its diagnosis."""
     return {
-        "symptom": "login-refused", "title": "the relay refuses this login", "effect": effect, "relay": "main",
-        "place": "main", "postfix_instance": "postfix", "daemon": "smtp", "cause": "auth_rejected", "first": NOW - 5000,
-        "last": NOW - 60, "closed": closed, "closed_by": "mail was sent" if closed else "", "attempts": 17, "mails": 9,
-        "lost": 0, "certainty": "likely" if causes == 1 else "ambiguous", "causes": [cause(n) for n in range(causes)],
-        "evidence": ["Nov 24 06:05:01 mx1 postfix/smtp[1]: 4A: to=<…@dest.test>, status=deferred (<script>x</script>)"],
-    }  # fmt: skip
+        "symptom": "login-refused",
+        "title": "the relay refuses this login",
+        "effect": effect,
+        "relay": "main",
+        "place": "main",
+        "postfix_instance": "postfix",
+        "daemon": "smtp",
+        "cause": "auth_rejected",
+        "first": NOW - 5000,
+        "last": NOW - 60,
+        "closed": closed,
+        "closed_by": "mail was sent" if closed else "",
+        "attempts": 17,
+        "mails": 9,
+        "lost": 0,
+        "certainty": "likely" if causes == 1 else "ambiguous",
+        "causes": [cause(n) for n in range(causes)],
+        "evidence": [
+            "Nov 24 06:05:01 mx1 postfix/smtp[1]: 4A: to=<…@dest.test>, status=deferred (<script>x</script>)"
+        ],
+    }
+
+
+def relay(name: str, state: str, **facts: Any) -> dict[str, Any]:
+    """A relay in this state."""
+    return {
+        "host": "smtp.relay.test",
+        "port": 587,
+        "name": name,
+        "state": state,
+        "since": None,
+        "last_success": None,
+        "last_failure": None,
+        "probe_accepted": None,
+        "probe_last_success": None,
+        "certificate_expires": None,
+    } | facts
 
 
 def sample() -> dict[str, Any]:
     """A value such as `status_of` returns."""
-    relay = {"host": "smtp.relay.test", "port": 587, "last_failure": None, "probe_last_success": None,
-             "certificate_expires": None}  # fmt: skip
     return {
-        "host": "mx1.example.com", "version": "1.2.3", "now": NOW, "not_ready": "", "effect": "delayed",
-        "verdict": "mail waits", "postfix_up": True,
+        "host": "mx1.example.com",
+        "version": "1.2.3",
+        "now": NOW,
+        "not_ready": "",
+        "effect": "delayed",
+        "verdict": "mail waits",
+        "postfix_up": True,
         "relays": [
-            relay | {"name": "main", "state": "failing", "since": NOW - 5000, "last_success": NOW - 6000, "probe_accepted": False},
-            relay | {"name": "second", "state": "quiet", "since": None, "last_success": None, "probe_accepted": None},
+            relay("main", "failing", since=NOW - 5000, last_success=NOW - 6000, probe_accepted=False),
+            relay("second", "quiet"),
         ],
-        "queue": {"readable": True, "mails": {"active": 1, "deferred": 20}, "causes": {"auth_rejected": 20}, "oldest_seconds": 5000.0},
+        "queue": {
+            "readable": True,
+            "mails": {"active": 1, "deferred": 20},
+            "causes": {"auth_rejected": 20},
+            "oldest_seconds": 5000.0,
+        },
         "config": {"in_sync": False, "drift": ["main.cf:relayhost", "sasl_passwd"]},
         "log": {"readable": True, "last_line": NOW - 2, "unread_bytes": 0.0,
                 "lines": {"event": 900, "generic": 1, "unrecognised": 99, "foreign": 7}},
         "incidents": [incident("delayed", 1), incident("lost", 3), incident("rejected", 1, closed=NOW - 900)],
         "day": {
-            "step_seconds": 600, "until": NOW + 300, "sent": [number * 7 % 40 for number in range(144)],
-            "deferred": [0] * 130 + [9] * 14, "bounced": [0] * 140 + [1, 2, 1, 0],
-            "delay_bounds_seconds": [1, 10, 60, 600, 3600], "delays": [900, 1800, 33, 8, 4, 1],
+            "step_seconds": 600,
+            "until": NOW + 300,
+            "sent": [number * 7 % 40 for number in range(144)],
+            "deferred": [0] * 130 + [9] * 14,
+            "bounced": [0] * 140 + [1, 2, 1, 0],
+            "delay_bounds_seconds": [1, 10, 60, 600, 3600],
+            "delays": [900, 1800, 33, 8, 4, 1],
             "causes": {"auth_rejected": 126, "timeout": 4},
         },
-    }  # fmt: skip
+    }

@@ -150,7 +150,15 @@ def test_the_check_finds_faults(tmp_path: Path) -> None:
         wrong = " ".join(view.run(_CHECK))
 
     for words in (
-        "no language", "no title", "cannot be zoomed", "not one main", "not one h1", "a level of headings is left out",
-        "a picture without words", "a control without words", "a table without heads", "too little contrast",
-    ):  # fmt: skip
+        "no language",
+        "no title",
+        "cannot be zoomed",
+        "not one main",
+        "not one h1",
+        "a level of headings is left out",
+        "a picture without words",
+        "a control without words",
+        "a table without heads",
+        "too little contrast",
+    ):
         assert words in wrong

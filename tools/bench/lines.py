@@ -42,7 +42,7 @@ def log_lines(number: int) -> Iterator[str]:
 
 
 def _mail(rnd: random.Random) -> list[str]:
-    """The lines of one mail."""
+    """Return the lines of one message."""
     queue_id = f"4{rnd.getrandbits(60):015X}"
     client = f"app{rnd.randint(1, 50)}.example.com[192.0.2.{rnd.randint(1, 254)}]"
     relay, address, to = (

@@ -66,7 +66,7 @@ senders = ["@r{number}.test"]
 
 
 class _Everywhere(Relay):
-    """On all addresses of loopback."""
+    """A relay that listens on all loopback addresses."""
 
     host = "0.0.0.0"
 
@@ -110,7 +110,7 @@ def _settings(folder: Path, postfix: PostfixInstance, port: int, silent: int, re
 
 
 def _hang(silent: socket.socket) -> None:
-    """Take connections and say nothing."""
+    """Accept connections and never send anything."""
     taken = []
     while True:
         try:

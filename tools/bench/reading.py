@@ -19,12 +19,12 @@ from tools.bench.lines import log_lines
 
 _SOON = 100_000  # lines
 _ROUNDS = 50
-_REST = 0.5  # seconds; longer than a page is kept
+_REST = 0.5  # seconds; longer than the agent caches a page
 
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[tuple[AgentProcess, Path]]:
-    """Run an agent and a Postfix. The agent reads a log of its own, so that its lines are known."""
+    """Run an agent and a Postfix. The agent reads another log, so that its lines are known."""
     postfix = PostfixInstance(folder)
     log = folder / "read.log"
     log.touch()
@@ -84,7 +84,7 @@ def _say(title: str, values: list[float]) -> None:
 
 
 def _load() -> str:
-    """Return the load of the machine, on which every figure depends."""
+    """Return the load of the machine, which influences all figures."""
     return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
 
 

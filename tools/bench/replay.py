@@ -16,7 +16,7 @@ _ROUNDS = 3
 
 
 def measure(arguments: list[str], log: Path) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds and peak MB of one run."""
+    """Return wall seconds, CPU seconds and peak MB of one run."""
     null = os.open(os.devnull, os.O_WRONLY)
     start = time.perf_counter()
     child = os.posix_spawn(
@@ -33,7 +33,7 @@ def measure(arguments: list[str], log: Path) -> tuple[float, float, float]:
 
 
 def main(lines: int) -> None:
-    """Measure and print; the best of some rounds, because the others were disturbed."""
+    """Measure and print the best of several rounds, which other processes disturbed least."""
     out = sys.stdout.write
     out(f"{lines:,} lines\n{'':28}{'lines/s':>12}{'CPU s / 1M lines':>18}{'peak MB':>9}\n")
     with tempfile.TemporaryDirectory() as folder:

@@ -15,19 +15,19 @@ from typing import NamedTuple
 from tools.bench.lines import log_lines
 
 _ROUNDS = 3
-_POLL_INTERVAL = 0.05  # seconds between two looks at the memory
+_POLL_INTERVAL = 0.05  # seconds between two measurements of the memory
 
 
 class Figures(NamedTuple):
-    """Of one run."""
+    """The figures of one run."""
 
     wall: float  # seconds
     cpu: float  # seconds, of all processes
-    memory: float  # MB, of all processes together, at its peak
+    memory: float  # MB, peak of the sum of all processes
 
 
 def resident(pid: int) -> int:
-    """Kilobytes of a process and its children; 0 for one that has ended."""
+    """Return the kilobytes of a process and its children; 0 if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -38,7 +38,7 @@ def resident(pid: int) -> int:
 
 
 def measure(command: list[str]) -> Figures:
-    """Run a command to its end."""
+    """Run a command to its end and return its figures."""
     start, before, peak = time.perf_counter(), os.times(), 0
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while child.poll() is None:
@@ -52,7 +52,7 @@ def measure(command: list[str]) -> Figures:
 
 
 def main(lines: int) -> None:
-    """Measure and print; the best of some rounds, because the others were disturbed."""
+    """Measure and print the best of several rounds, which other processes disturbed least."""
     cores = len(os.sched_getaffinity(0))
     print(f"{lines:,} lines, {cores} cores")  # noqa: T201 -- figures are for the terminal
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Measure scrapes with many series, and with a very long queue.
 
-A real agent monitors a real Postfix whose deferred queue holds one mail under many names. Nothing is asserted. Run
+A real agent monitors a real Postfix whose deferred queue holds many hard links to one message. Nothing is asserted. Run
 `python -m tools.bench.scrape [mails]` as root in the repository's root. The agent spends a tenth of its time listing a long
 queue, so a million mails take ten minutes.
 """
@@ -42,8 +42,8 @@ directory = "{state}"
 """
 _RELAYS = 24
 _SCRAPES = 60
-_PAUSE = 0.5  # seconds; longer than a page of this size is kept
-_MAX_LINKS = 60_000  # of one file; ext4 admits 65,000
+_PAUSE = 0.5  # seconds; longer than the agent caches a page of this size
+_MAX_LINKS = 60_000  # hard links of one file; the limit of ext4 is 65,000
 
 
 def write_settings(folder: Path, postfix: PostfixInstance) -> Path:
@@ -65,7 +65,7 @@ def write_settings(folder: Path, postfix: PostfixInstance) -> Path:
 
 
 def fill(postfix: PostfixInstance, mails: int) -> None:
-    """Give the one deferred mail so many names, spread over the queue's folders as Postfix spreads them."""
+    """Make this number of hard links to the deferred message, in the folders that Postfix would use."""
     [source] = [path for path in (postfix.queue_directory / "deferred").rglob("*") if path.is_file()]
     deferred = postfix.queue_directory / "deferred"
     data, owner = source.read_bytes(), source.stat()
@@ -86,7 +86,7 @@ def fill(postfix: PostfixInstance, mails: int) -> None:
 
 
 def scrapes(agent: AgentProcess, *, until: Callable[[str], bool] | None = None) -> Iterator[float]:
-    """Milliseconds of each scrape: so many, or until a page satisfies."""
+    """Yield the milliseconds of each scrape, until a page satisfies `until` or `_SCRAPES` times."""
     number = 0
     while True:
         started = time.perf_counter()
@@ -99,7 +99,7 @@ def scrapes(agent: AgentProcess, *, until: Callable[[str], bool] | None = None) 
 
 
 def peak(agent: AgentProcess) -> float:
-    """MB that were resident at the most."""
+    """Return the peak of the resident memory in MB."""
     return int(Path(f"/proc/{agent.pid}/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
 

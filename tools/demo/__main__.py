@@ -1,4 +1,4 @@
-"""`make run`: a demo of Postward on a private Postfix and a relay of its own, to watch and to break.
+"""`make run`: a demo of Postward with a private Postfix and a demo relay.
 
 All files are in one temporary folder, all sockets on loopback. Ctrl-C ends every process and removes the folder. Files
 in the folder control the relay, so that one line in a second terminal can break something.

@@ -1,4 +1,4 @@
-"""Runs the drill: start the fleet, switch the faults on, and record what Alertmanager notifies of, and when."""
+"""Runs the drill: start the fleet, switch the faults on, and record each notification of Alertmanager."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ class DrillResult:
     """The result of a drill.
 
     Attributes:
-        prometheus: it has the hosts' metrics.
+        prometheus: the Prometheus that scraped the hosts.
         hosts: the fleet, by name.
         alerts: host → alert → seconds from the fault to the first notification.
     """

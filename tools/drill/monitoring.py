@@ -1,4 +1,4 @@
-"""A real Prometheus and a real Alertmanager on free ports, with our rule files and none of the machine's.
+"""A real Prometheus and a real Alertmanager on free ports, with our rule files only.
 
 Both are stopped at the end of the with block. Their data is in the given folder.
 """

@@ -1,4 +1,4 @@
-"""Postward's package on a host: built once, installed as an admin does, and observed from outside."""
+"""Postward's package on a host: built once, installed with dpkg, and observed from outside."""
 
 import json
 import re

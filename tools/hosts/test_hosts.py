@@ -108,7 +108,7 @@ def test_init_writes_nothing_if_the_relay_rejects_the_login(installed: Installed
 
 @pytest.mark.parametrize("unit", MOST_EXPOSED)
 def test_exposure(installed: Installed, unit: str) -> None:
-    """The unit is not exposed more than was measured, and its restrictions allow all of the above."""
+    """The exposure level is at most the measured one. The tests above pass with these restrictions."""
     exposure = installed.exposure(unit)
     print(f"\n{installed.host.release}: {unit} {exposure}")  # noqa: T201
     assert exposure <= MOST_EXPOSED[unit]

@@ -1,6 +1,6 @@
 """How soon faults are explained and closed, and how fast the status page loads: `python -m tools.incidents`.
 
-All faults of `pairs.py` happen on a real Postfix, two at a time.
+All faults of `pairs.py` are staged on a real Postfix, two at a time.
 """
 
 import statistics

@@ -1,7 +1,7 @@
 """Diagnoses of logs alone, and joined with the facts of their hosts: `python -m tools.incidents.hosts` prints both.
 
-`tests/corpus/traps/hosts.txt` has the configuration of each host when its log was written. It is laid out as that of a
-real Postfix, and read as `postward why` reads a host.
+`tests/corpus/traps/hosts.txt` has the configuration that each host had when its log was written. It is written to
+disk as that of a real Postfix, and read as `postward why` reads a host.
 """
 
 import sys
@@ -68,7 +68,7 @@ def hosts() -> dict[str, Trap]:
 
 
 def lay_out(host: Host, lines: list[str]) -> Offer:
-    """Give the host this configuration, and return the offer of its relay."""
+    """Write this configuration to the host, and return what its relay offers after EHLO."""
     host.repair()
     (host.etc / "capath").mkdir()
     host.unset("smtp_sasl_tls_security_options", "smtp_host_lookup")
@@ -111,7 +111,7 @@ def join(host: Host, log: str, lines: list[str]) -> Joined:
 
 
 def incidents_of(log: str) -> list[Incident]:
-    """Return the incidents of a log, worst first; their last line is of now, when its host is laid out."""
+    """Return the incidents of a log, worst first. The last line is dated now, because the host is read now."""
     tracker = read_logs([path_of(log)], RelayNames(), NOW)
     incidents = [*tracker.open, *tracker.closed]
     for incident in incidents:

@@ -1,6 +1,6 @@
-"""Faults on a real Postfix with two relays, two at a time: whether the agent explains them, and how soon.
+"""Faults on a real Postfix with two relays, two at a time: whether and how soon the agent explains them.
 
-A row of `FAULTS` is a fault of a relay and its symptom. Two neighbouring rows happen at once, one at each relay. The
+A row of `FAULTS` is a fault of a relay and its symptom. Two neighbouring rows run at once, one at each relay. The
 agent must explain both; then both faults end, and both incidents must close.
 """
 
@@ -127,7 +127,7 @@ Damage = Callable[[Bed, Relay], AbstractContextManager[None]]
 
 @contextmanager
 def changed(relay: Relay, attribute: str, value: object) -> Iterator[None]:
-    """Set an attribute of the relay for a while."""
+    """Set an attribute of the relay during the with block."""
     before = getattr(relay, attribute)
     setattr(relay, attribute, value)
     try:
@@ -156,7 +156,7 @@ def _other_name(bed: Bed, relay: Relay) -> AbstractContextManager[None]:
     return changed(relay, "certificate", bed.ca.server_context("other.example.test"))
 
 
-# Name, fault and symptom; two neighbours happen at once.
+# Name, fault and symptom; two neighbours run at once.
 FAULTS: tuple[tuple[str, Damage, str], ...] = (
     ("password refused", _reply("auth", "535 5.7.8 authentication failed"), "login-refused"),
     ("port closed", _state("refuse"), "connection-refused"),

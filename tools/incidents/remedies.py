@@ -1,8 +1,8 @@
 """Tries the remedies of `postward why`: `python -m tools.incidents.remedies [NAME]...` prints a table.
 
-Each row of `FAULTS` happens to a real Postfix on its own stage (`stage.py`). A mail fails; log and host are read as
-`postward why` reads them. The remedy of the fault's cause is run in a shell as it is printed. Then the next mail must
-reach the relay, and the incident must close. The table judges the cause, the setting and the remedy.
+Each row of `FAULTS` is a fault of a real Postfix on its own stage (`stage.py`). A message fails, and the log and the
+host are read as `postward why` reads them. The remedy is run in a shell, as printed. Then the next message must reach
+the relay, and the incident must close. The table judges the cause, the setting and the remedy.
 """
 
 import json
@@ -198,7 +198,7 @@ def _diagnosed(syslog: Syslog, config_directory: Path) -> Diagnosis:
 
 
 def try_remedy(name: str, folder: Path, ca: CA, relays: Mapping[int, Relay], syslog: Syslog) -> Outcome:
-    """Run one fault, from the mail that fails to the mail that arrives."""
+    """Run one fault, from the failed message to the first message that arrives."""
     fault = FAULTS[name]
     postfix = laid_out(folder, ca, fault.main_cf)
     fault.damage(postfix)

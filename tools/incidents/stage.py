@@ -1,8 +1,7 @@
 """A stage for faults: a real Postfix with a relay, in its own network and mount namespaces.
 
-Relays have their usual ports, names come from the stage's hosts file, and Postfix logs to a syslog socket, as on a
-host. Nothing on the machine changes. `run_apart` starts a module in the namespaces; `prepared` sets them up from
-inside.
+Relays have their usual ports, names are resolved by the stage's hosts file, and Postfix logs to a syslog socket.
+Nothing on the machine changes. `run_apart` starts a module in the namespaces; `prepared` sets them up from inside.
 """
 
 import os
@@ -33,7 +32,7 @@ _HEADER = re.compile(r"<\d+>(\w{3} [ \d]\d [\d:]{8}) (.*)", re.DOTALL)
 def run_apart(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a module in its own namespaces and return its output."""
     command = ["unshare", "--net", "--mount", sys.executable, "-m", module, *arguments]
-    # Removed from outside, because mounts in it end only with the namespace.
+    # The folder is removed outside the namespaces, because its mounts exist until they end.
     with tempfile.TemporaryDirectory(prefix="stage-") as folder:
         Path(folder).chmod(0o755)
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", _FOLDER: folder}
@@ -98,7 +97,7 @@ class Stage:
             return
 
     def main_cf(self, *lines: str) -> None:
-        """Append lines to main.cf while Postfix runs, as an editor would."""
+        """Append lines to main.cf while Postfix runs, without a reload."""
         path = self.postfix.config_directory / "main.cf"
         path.write_text(path.read_text() + "".join(f"{line}\n" for line in lines))
         self.postfix.settle()

@@ -26,7 +26,7 @@ def _play(scene: Scene, on: Stage) -> list[str]:
     try:
         scene.play(on)
         on.clean()
-    except Exception as error:  # the other scenes go on
+    except Exception as error:  # the other scenes still run
         wrong.append(f"{type(error).__name__}: {error}")
         on.recover()
     log = on.since("")
@@ -139,7 +139,7 @@ def main() -> int:
         reader.error(f"--release: {', '.join(wrong)}: unknown; of {', '.join(RELEASES)}")
     verdicts = [
         run(release, options.cache, options) for release in releases
-    ]  # all of them, also after a bad one
+    ]  # also after a release that failed
     return 0 if all(verdicts) else 1
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-# One step of a client: bytes are sent, a number is a pause in seconds, None waits for a reply.
+# One step of a client: bytes to send, a pause in seconds, or None to wait for a reply.
 Line = bytes | float | None
 
 _FINAL = re.compile(rb"^\d{3}(?: .*)?\n\Z", re.MULTILINE)

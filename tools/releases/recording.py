@@ -1,4 +1,4 @@
-"""The lines of a day's log that are kept: one of each shape, without names of the recording machine."""
+"""Selection of the lines of a recorded log: one of each shape, without names of the recording machine."""
 
 import os
 import re

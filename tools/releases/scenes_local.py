@@ -169,7 +169,7 @@ def tools(stage: Stage) -> None:
         pause(1)
     run("postqueue", "-f")
     pause(1)
-    # A queue file that a full disk cut short.
+    # A queue file that is truncated, as by a full disk.
     stage.host.write("/var/spool/postfix/incoming/ABCDEF12345", "half", 0o700)
     run("chown", "postfix", "/var/spool/postfix/incoming/ABCDEF12345")
     run("postqueue", "-f")

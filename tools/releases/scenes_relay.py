@@ -360,7 +360,7 @@ def bad_relayhost(stage: Stage) -> None:
             stage.submit(f"badhost{number}@dest.test")
             stage.says(f"to=<badhost{number}@dest.test>" if number < 3 else "relay.example.test")
             stage.clean()
-    stage.host.restart()  # the last one may leave smtp set aside for a minute
+    stage.host.restart()  # the last scene may leave the smtp transport throttled for a minute
 
 
 @scene("two MX hosts, of which the first refuses", "two.test|relay2.example.test", "status=sent")

@@ -131,7 +131,7 @@ def server_auth(stage: Stage) -> None:
         smtpd_sender_restrictions="reject_sender_login_mismatch",
     ):
         stage.smtp_tls(_plain("user@host.example.test", "secret"), _MAIL, _RCPT)
-    # As an admin meets it when the password check's own service is down.
+    # The service that checks passwords is down.
     stage.host.write(f"{CONFIG}/sasl/smtpd.conf", "pwcheck_method: saslauthd\nmech_list: PLAIN LOGIN\n")
     with stage.host.configured():
         stage.smtp_tls(_plain("user", "secret"))
@@ -139,7 +139,7 @@ def server_auth(stage: Stage) -> None:
         f"{CONFIG}/sasl/smtpd.conf",
         "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAIN LOGIN\n",
     )
-    # No Dovecot there: the server gives up before it answers.
+    # Dovecot does not run, so smtpd ends before it sends a greeting.
     with stage.host.configured(
         smtpd_sasl_type="dovecot", smtpd_sasl_path="private/nowhere", smtpd_sasl_auth_enable="yes"
     ):
