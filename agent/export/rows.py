@@ -1,13 +1,11 @@
 """Log lines as rows: the JSON objects of `postward parse --json` and the source of an export's columns. Pure."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from postward.agent.logs.lines import lines_of
 from postward.parsers import Event, Record, as_fields, cause_of, parse_event, parse_record
 from postward.parsers.scrub import scrub
-
-OUTCOMES: Final = ("event", "unrecognised", "foreign")
 
 Row = dict[str, Any]
 
