@@ -8,8 +8,10 @@ Omitted are labels that would create series without limit (cipher, sasl_username
 declared but never counted. `postfix_up` has our meaning: 1 if master(8) is running.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.core import Metric as Family
@@ -20,37 +22,58 @@ from postward.agent.metrics.queue import AGE_BUCKETS, SIZE_BUCKETS, QueueCounts,
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Labels
 
-# The exporter's counter, its help, our counter, and the labels to keep (our label → the exporter's label).
-# Counts are summed over all other labels.
-COUNTERS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
-    ("postfix_cleanup_messages_processed_total", "Messages processed by cleanup.", "postfix_messages_received_total", {}),
-    ("postfix_cleanup_messages_rejected_total", "Messages rejected by cleanup.", "postfix_messages_refused_total", {}),
-    ("postfix_qmgr_messages_removed_total", "Messages removed from the queue.", "postfix_messages_removed_total", {}),
-    ("postfix_qmgr_messages_expired_total", "Messages expired.", "postfix_messages_expired_total", {}),
-    ("postfix_smtp_messages_processed_total", "Deliveries by status.", "postfix_deliveries_total", {"status": "status"}),
-    ("postfix_smtp_tls_connections_total", "Outgoing TLS connections.", "postfix_tls_connections_total",
-     {"protocol": "protocol", "trust": "trust"}),
-    ("postfix_smtp_connection_timed_out_total", "Connections that timed out.", "postfix_connection_failures_total",
-     {"cause": "timeout"}),
-    ("postfix_smtpd_connects_total", "Connections of clients.", "postfix_smtpd_connections_total", {}),
-    ("postfix_smtpd_connections_lost_total", "Connections of clients that were lost.",
-     "postfix_smtpd_lost_connections_total", {"after": "after_stage"}),
-    ("postfix_smtpd_messages_rejected_total", "Commands of clients that were refused.", "postfix_smtpd_verdicts_total",
-     {"reply": "code"}),
-    ("postfix_smtpd_sasl_authentication_failures_total", "Logins of clients that failed.",
-     "postfix_smtpd_sasl_failures_total", {}),
-    ("postfix_smtpd_tls_connections_total", "Incoming TLS connections.", "postfix_smtpd_tls_connections_total",
-     {"protocol": "protocol", "trust": "trust"}),
-    ("postfix_bounce_non_delivery_notification_total", "Non-delivery notifications.", "postfix_notifications_total", {}),
+
+class Renamed(NamedTuple):
+    """A metric of the exporter that is computed from one of ours.
+
+    Attributes:
+        name, help: of the exporter.
+        ours: our counter or histogram. It is summed over the labels that are not kept.
+        keep: our label → the exporter's label.
+        only: our label → the only value that counts.
+    """
+
+    name: str
+    help: str
+    ours: str
+    keep: Mapping[str, str] = MappingProxyType({})
+    only: Mapping[str, str] = MappingProxyType({})
+
+
+COUNTERS: Final = (
+    Renamed("postfix_cleanup_messages_processed_total", "Messages processed by cleanup.", "postfix_messages_received_total"),
+    Renamed("postfix_cleanup_messages_rejected_total", "Messages rejected by cleanup.", "postfix_messages_refused_total"),
+    Renamed("postfix_qmgr_messages_removed_total", "Messages removed from the queue.", "postfix_messages_removed_total"),
+    Renamed("postfix_qmgr_messages_expired_total", "Messages expired.", "postfix_messages_expired_total"),
+    Renamed("postfix_smtp_messages_processed_total", "Deliveries by status.", "postfix_deliveries_total", {"status": "status"}),
+    Renamed("postfix_smtp_tls_connections_total", "Outgoing TLS connections.", "postfix_tls_connections_total",
+        {"protocol": "protocol", "trust": "trust"}),
+    Renamed("postfix_smtp_connection_timed_out_total", "Connections that timed out.", "postfix_connection_failures_total",
+        only={"cause": "timeout"}),
+    Renamed("postfix_smtpd_connects_total", "Connections of clients.", "postfix_smtpd_connections_total"),
+    Renamed("postfix_smtpd_connections_lost_total", "Connections of clients that were lost.",
+        "postfix_smtpd_lost_connections_total", {"after": "after_stage"}),
+    Renamed("postfix_smtpd_messages_rejected_total", "Commands of clients that were refused.", "postfix_smtpd_verdicts_total",
+        {"reply": "code"}),
+    Renamed("postfix_smtpd_sasl_authentication_failures_total", "Logins of clients that failed.",
+        "postfix_smtpd_sasl_failures_total"),
+    Renamed("postfix_smtpd_tls_connections_total", "Incoming TLS connections.", "postfix_smtpd_tls_connections_total",
+        {"protocol": "protocol", "trust": "trust"}),
+    Renamed("postfix_bounce_non_delivery_notification_total", "Non-delivery notifications.", "postfix_notifications_total"),
 )  # fmt: skip
-# The exporter's histogram, its help, our histogram, and the labels to keep.
-HISTOGRAMS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
-    ("postfix_smtp_delivery_delay_seconds", "Delay by stage.", "postfix_delivery_stage_delay_seconds",
-     {"delay_stage": "stage"}),
-    ("postfix_qmgr_messages_inserted_size_bytes", "Size of messages.", "postfix_message_size_bytes", {}),
+HISTOGRAMS: Final = (
+    Renamed("postfix_smtp_delivery_delay_seconds", "Delay by stage.", "postfix_delivery_stage_delay_seconds",
+        {"delay_stage": "stage"}),
+    Renamed("postfix_qmgr_messages_inserted_size_bytes", "Size of messages.", "postfix_message_size_bytes"),
     # The exporter's spelling, which dashboards use.
-    ("postfix_qmgr_messages_inserted_receipients", "Recipients of messages.", "postfix_message_recipients", {}),
+    Renamed("postfix_qmgr_messages_inserted_receipients", "Recipients of messages.", "postfix_message_recipients"),
 )  # fmt: skip
+_DEFERRED: Final = Renamed(
+    "postfix_smtp_status_deferred",
+    "Deliveries that were deferred.",
+    "postfix_deliveries_total",
+    only={"status": "deferred"},
+)
 
 
 class LegacyCollector(Collector):
@@ -67,52 +90,42 @@ class LegacyCollector(Collector):
 
     def collect(self) -> Iterable[Family]:
         """Yield all families."""
-        for name, help_text, ours, kept in COUNTERS:
-            if name not in BY_NAME:  # a name that both use has our meaning
-                yield self._counter(name, help_text, ours, kept)
-        deferred = GaugeMetricFamily("postfix_smtp_status_deferred", "Deliveries that were deferred.")
-        deferred.add_metric(
-            (), self._sum("postfix_deliveries_total", {"status": "status"}).get(("deferred",), 0.0)
-        )
+        for row in COUNTERS:
+            if row.name not in BY_NAME:  # a name that both use has our meaning
+                yield self._counter(row)
+        deferred = GaugeMetricFamily(_DEFERRED.name, _DEFERRED.help)
+        deferred.add_metric((), self._sum(_DEFERRED)[()])
         yield deferred
-        for name, help_text, ours, kept in HISTOGRAMS:
-            yield self._histogram(name, help_text, ours, kept)
+        yield from map(self._histogram, HISTOGRAMS)
         counts = self._queue()
         if counts is not None:
             yield from _showq(counts)
 
-    def _counter(self, name: str, help_text: str, ours: str, kept: dict[str, str]) -> Family:
-        # For connection failures the entry selects a value of a label: {"cause": "timeout"}.
-        only = {label: value for label, value in kept.items() if ours.startswith("postfix_connection")}
-        labels = {} if only else kept
-        family = CounterMetricFamily(name, help_text, labels=tuple(labels.values()))
-        for values, total in self._sum(ours, labels, only).items():
+    def _counter(self, row: Renamed) -> Family:
+        family = CounterMetricFamily(row.name, row.help, labels=tuple(row.keep.values()))
+        for values, total in self._sum(row).items():
             family.add_metric(values, total)
         return family
 
-    def _sum(
-        self, ours: str, kept: dict[str, str], only: dict[str, str] | None = None
-    ) -> dict[Labels, float]:
-        """Return our counts, summed over the labels that are not kept; `only` selects values of labels."""
-        names = BY_NAME[ours].labels
-        sums: dict[Labels, float] = {} if kept else {(): 0.0}
-        for labels, count in self._tally.counters[ours].items():
-            row = dict(zip(names, labels, strict=True))
-            if all(row[label] == value for label, value in (only or {}).items()):
-                key = tuple(row[label] for label in kept)
+    def _sum(self, row: Renamed) -> dict[Labels, float]:
+        sums: dict[Labels, float] = {} if row.keep else {(): 0.0}
+        for labels, count in self._tally.counters[row.ours].items():
+            named = dict(zip(BY_NAME[row.ours].labels, labels, strict=True))
+            if row.only.items() <= named.items():
+                key = tuple(named[label] for label in row.keep)
                 sums[key] = sums.get(key, 0.0) + count
         return sums
 
-    def _histogram(self, name: str, help_text: str, ours: str, kept: dict[str, str]) -> Family:
-        metric = BY_NAME[ours]
+    def _histogram(self, row: Renamed) -> Family:
+        metric = BY_NAME[row.ours]
         sums: dict[Labels, list[float]] = {}
-        for labels, row in self._tally.histograms[ours].items():
+        for labels, counts in self._tally.histograms[row.ours].items():
             named = dict(zip(metric.labels, labels, strict=True))
-            key = tuple(named[label] for label in kept)
-            sums[key] = [a + b for a, b in zip(sums.get(key) or [0.0] * len(row), row, strict=True)]
-        family = HistogramMetricFamily(name, help_text, labels=tuple(kept.values()))
-        for key, row in sums.items():
-            family.add_metric(key, *_buckets(metric.buckets, row))
+            key = tuple(named[label] for label in row.keep)
+            sums[key] = [a + b for a, b in zip(sums.get(key) or [0.0] * len(counts), counts, strict=True)]
+        family = HistogramMetricFamily(row.name, row.help, labels=tuple(row.keep.values()))
+        for key, counts in sums.items():
+            family.add_metric(key, *_buckets(metric.buckets, counts))
         return family
 
 

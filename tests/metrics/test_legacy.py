@@ -51,5 +51,5 @@ def test_legacy_names_do_not_collide(registry: CollectorRegistry) -> None:
     ours = {name.removesuffix("_total") for name in BY_NAME}
 
     assert names & ours == set()
-    assert {row[2] for row in (*COUNTERS, *HISTOGRAMS)} <= set(BY_NAME)
+    assert {row.ours for row in (*COUNTERS, *HISTOGRAMS)} <= set(BY_NAME)
     assert generate_latest(registry)
