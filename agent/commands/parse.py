@@ -17,7 +17,7 @@ import click
 
 from postward.agent.export.rows import Row, outcome_of, rows
 from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, ignore_broken_pipe, progress_bar
-from postward.agent.text import readable
+from postward.agent.text import STATUS_STYLE, readable
 from postward.parsers import OUTCOMES, Cause
 from postward.parsers.events import Problem
 from postward.parsers.scrub import printable
@@ -143,7 +143,6 @@ _HEADER: Final = frozenset({"stamp", "host", "instance", "daemon", "pid", "sever
 _LONG_FORM: Final = frozenset(
     f"{peer}_{part}" for peer in ("relay", "peer", "client") for part in ("host", "addr", "port")
 )
-_STATUS_STYLE: Final = {"sent": "green", "deferred": "yellow", "SOFTBOUNCE": "yellow", "bounced": "red"}
 _SEVERITY_STYLE: Final = {"warning": "yellow", "error": "red", "fatal": "bold red", "panic": "bold red"}
 
 # C0, DEL and C1 controls and the marks that reorder text: a terminal would obey them.
@@ -173,7 +172,7 @@ def row_parts(row: Row) -> Parts:
 
 def _style(key: str, value: str) -> str:
     if key == "status":
-        return _STATUS_STYLE.get(value, "")
+        return STATUS_STYLE.get(value, "")
     return "bold red" if key == "cause" else ""
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from postward.agent.incidents.history import BUCKET, DELAYS, STATUSES, Bucket
+from postward.agent.incidents.history import BUCKET, DELAYS, Bucket
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import EFFECT_TEXTS, worst_effect
+from postward.agent.metrics.labels import STATUSES
 from postward.agent.parts import Gauges
 from postward.config.relay import Relay
 from postward.config.settings import Settings
