@@ -12,15 +12,14 @@ from typing import Final
 import click
 
 from postward.agent.commands.common import exit_on_error, fail, json_option, load, settings_option
+from postward.agent.commands.reading import ignore_broken_pipe, progress_bar
 from postward.agent.logs.archive import (
     JOURNAL,
     STANDARD_INPUT,
     LogFileError,
     blocks,
     first_moment,
-    ignore_broken_pipe,
     last_written,
-    progress_bar,
 )
 from postward.agent.logs.lines import lines_of
 from postward.agent.report.trace import Links, Mail, TraceRow, trace_row

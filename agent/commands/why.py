@@ -22,13 +22,14 @@ from postward.agent.commands.common import (
     load,
     settings_option,
 )
+from postward.agent.commands.reading import ignore_broken_pipe, progress_bar
 from postward.agent.console import terminal
 from postward.agent.incidents import Incident
 from postward.agent.incidents.diagnosis import diagnose, to_dict
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import heading, lines_of_incident
 from postward.agent.incidents.replay import read_logs
-from postward.agent.logs.archive import LogFileError, ignore_broken_pipe, progress_bar
+from postward.agent.logs.archive import LogFileError
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.status.client import LiveError, read_live
 from postward.agent.text import local_now
