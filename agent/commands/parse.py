@@ -15,8 +15,9 @@ from typing import Final
 
 import click
 
+from postward.agent.commands.reading import ignore_broken_pipe, progress_bar
 from postward.agent.export.rows import Row, outcome_of, rows
-from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, ignore_broken_pipe, progress_bar
+from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks
 from postward.agent.text import STATUS_STYLE, readable
 from postward.parsers import OUTCOMES, Cause
 from postward.parsers.events import Problem

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import click
 
+from postward.agent.commands.reading import ignore_broken_pipe, progress_bar, relays_of, relays_option
 from postward.agent.logs.archive import (
     STANDARD_INPUT,
     LogFileError,
     blocks,
     first_moment,
-    ignore_broken_pipe,
     last_written,
-    progress_bar,
 )
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.exposition import History, write_text
@@ -55,12 +54,7 @@ _PLAIN = re.compile(rb"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:|[0-9]{4}-[0-9]{2}-[0-
     show_default=True,
     help="With --openmetrics: seconds of the log between two samples.",
 )
-@click.option(
-    "--config",
-    "settings_file",
-    type=click.Path(path_type=Path),
-    help="Settings, for the names of the relays.",
-)
+@relays_option
 @click.option(
     "--all", "everything", is_flag=True, help="Count all that the agent counts, not only deliveries; slower."
 )
@@ -77,7 +71,7 @@ def command(
 
     The files are read in the order of their first stamps.
     """
-    replay = Replay(_names(settings_file), everything=everything, deliveries=deliveries)
+    replay = Replay(RelayNames(relays_of(settings_file)), everything=everything, deliveries=deliveries)
     if output == "openmetrics":
         with closing(History(replay.tally, interval)) as history:
             failed = replay.read(files, history)
@@ -93,16 +87,6 @@ def command(
             else:
                 write_text(replay.tally, sys.stdout.write)
     sys.exit(1 if failed else 0)
-
-
-def _names(settings_file: Path | None) -> RelayNames:
-    if settings_file is None:
-        return RelayNames()
-    from postward.agent.commands.common import exit_on_error, load  # only settings need all that
-
-    with exit_on_error():
-        return RelayNames.of_settings(load(settings_file))
-    raise AssertionError("exit_on_error() ends the command")
 
 
 class Replay:

@@ -14,15 +14,14 @@ import click
 
 from postward.agent.commands.common import exit_on_error, fail, json_option, load, settings_option
 from postward.agent.commands.exit_status import UNREAD
+from postward.agent.commands.reading import ignore_broken_pipe, progress_bar
 from postward.agent.logs.archive import (
     JOURNAL,
     STANDARD_INPUT,
     LogFileError,
     blocks,
     first_moment,
-    ignore_broken_pipe,
     last_written,
-    progress_bar,
 )
 from postward.agent.logs.coverage import head_of, looks_of
 from postward.agent.logs.lines import lines_of

@@ -17,6 +17,7 @@ import click
 
 from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, load, settings_option
 from postward.agent.commands.exit_status import DRIFT, UNREAD
+from postward.agent.commands.reading import ignore_broken_pipe, progress_bar
 from postward.agent.console import terminal
 from postward.agent.incidents import Incident
 from postward.agent.incidents.diagnosis import diagnose, proofs_of, to_dict
@@ -24,7 +25,7 @@ from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.pasted import explain_pasted
 from postward.agent.incidents.render import heading, lines_of_incident
 from postward.agent.incidents.replay import read_logs
-from postward.agent.logs.archive import LogFileError, ignore_broken_pipe, progress_bar
+from postward.agent.logs.archive import LogFileError
 from postward.agent.logs.coverage import Coverage
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.postfix.facts import read_posted_facts
