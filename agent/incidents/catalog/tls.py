@@ -336,7 +336,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="starttls-missing",
-        title="the relay offers no STARTTLS",
+        title="the relay does not offer STARTTLS",
         cause=Cause.TLS_NOT_OFFERED,
         candidates=(
             Candidate(
@@ -377,7 +377,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
             ),
             Candidate(
                 id="middlebox",
-                what="the relay's offer of STARTTLS does not reach this host, and the level may allows that",
+                what=(
+                    "the relay's offer of STARTTLS does not reach this host, and smtp_tls_security_level = may "
+                    "allows mail without TLS"
+                ),
                 setting="the network",
                 parameter="-",
                 remedy="exempt this host from SMTP inspection",
