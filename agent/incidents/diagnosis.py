@@ -263,7 +263,7 @@ class HostEvidence:
     def confirms(self, candidate: Candidate) -> bool:
         """Whether words of Postfix or a fact confirm a candidate."""
         return bool(
-            self._says(candidate.certain_by, self._own_lines)
+            self._names(candidate, self._own_lines)
             or self.finding(candidate)
             or any(symptom in self._open_symptoms for symptom in candidate.proving_symptoms)
             or (candidate.offer_proves is not None and candidate.offer_proves(self._offer))
@@ -279,7 +279,7 @@ class HostEvidence:
 
     def suggests(self, candidate: Candidate) -> bool:
         """Whether the words of a server name a candidate. They prove nothing: a stranger writes them."""
-        return self._says(candidate.certain_by, self._incident.evidence)
+        return self._names(candidate, self._incident.evidence)
 
     def without_ruled_out(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Return the candidates that no fact rules out; all of them if every one is ruled out."""
@@ -293,6 +293,10 @@ class HostEvidence:
             )
         ]
         return remaining or candidates
+
+    def _names(self, candidate: Candidate, lines: list[str]) -> bool:
+        """Whether lines have words that name a candidate, and none that rule it out."""
+        return self._says(candidate.certain_by, lines) and not self._says(candidate.refuted_by, lines)
 
     @staticmethod
     def _says(words: re.Pattern[str] | None, lines: Sequence[str]) -> bool:
