@@ -27,9 +27,9 @@ _BY_SENDER: Final = ("sender_dependent_relayhost_maps", "sender_dependent_defaul
 _ROUTES: Final = (*_BY_SENDER, "transport_maps")
 _STAMP_RESOLUTION: Final = 1.0  # seconds
 _SAFE_VALUE: Final = re.compile(r"[A-Za-z0-9_.:/@+,\- ]{1,200}")
-# The reply of a server in a line: smtp/smtp_trouble.c, smtp/smtp_sasl_glue.c. What follows it may be forged.
+# The reply of a server in a line: smtp/smtp_trouble.c, smtp/smtp_sasl_glue.c. The server chooses the text after it.
 _REPLY: Final = re.compile(r" (?:said|refused to talk to me): .*", re.DOTALL)
-# What a remedy that can do harm does.
+# The harm that a remedy of this kind can do.
 _HARM: Final[Mapping[Changes, str]] = {
     Changes.OPENS: "lets more clients use this host",
     Changes.LOWERS: "checks less than before",
