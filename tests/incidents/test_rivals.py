@@ -27,6 +27,46 @@ CORPUS = Path(__file__).parents[1] / "corpus"
 HEADER = re.compile(r"# (?P<symptom>[\w-]+) (?P<cause>[\w-]+): (?P<printer>\S+)")
 # Causes whose words are those of servers.
 OF_SERVERS = {"loop-beyond", "not-smtp"}
+# Rows with one cause that words make certain → the source file that prints them: nothing else does.
+SOLE_PRINTERS = {
+    "login-user-empty": "xsasl/xsasl_cyrus_client.c",
+    "password-table-missing": "util/dict_surrogate.c",
+    "map-type-unsupported": "util/dict_open.c",
+    "sasl-no-table": "smtp/smtp_sasl_glue.c",
+    "sasl-option": "xsasl/xsasl_cyrus_security.c",
+    "tls-weak-signature": "OpenSSL ssl/t1_lib.c",
+    "tls-weak-dh": "OpenSSL ssl/statem/statem_clnt.c",
+    "tls-old-renegotiation": "OpenSSL ssl/statem/extensions.c",
+    "certificate-expired": "OpenSSL crypto/x509/x509_txt.c",
+    "tls-own-certificate": "tls/tls_certkey.c",
+    "soft-bounce": "global/bounce.c",
+    "password-table-unreadable": "util/dict_surrogate.c",
+    "map-without-type": "util/dict_open.c",
+    "table-syntax": "util/dict_regexp.c",
+    "relayhost-bracket": "smtp/smtp_connect.c",
+    "relayhost-url": "smtp/smtp_connect.c",
+    "relayhost-transport": "smtp/smtp_connect.c",
+    "relayhost-port-inside": "smtp/smtp_connect.c",
+    "relayhost-quoted": "smtp/smtp_connect.c",
+    "relayhost-comment": "smtp/smtp_connect.c",
+    "relayhost-port-name": "smtp/smtp_connect.c",
+    "relayhost-syntax": "smtp/smtp_connect.c",
+    "transport-deferred": "qmgr/qmgr_message.c",
+    "bad-boolean": "global/mail_conf_bool.c",
+    "bad-number": "global/mail_conf_int.c",
+    "master-option-blanks": "master/single_server.c",
+    "indented-line": "util/name_mask.c",
+    "inet-protocols": "util/name_mask.c",
+    "mailbox-limit": "local/local.c",
+    "restart-needed": "master/master_ent.c",
+    "master-duplicate": "master/master_conf.c",
+    "compatibility": "postfix/postfix.c",
+    "chroot-copy-differs": "conf/postfix-script",
+    "message-too-big": "global/cleanup_strerror.c",
+    "postdrop-setgid": "conf/postfix-script",
+    "maildrop-group": "conf/postfix-script",
+    "postfix-twice": "conf/postfix-script",
+}
 REPLY = re.compile(r" (?:said|refused to talk to me): .*")
 
 
@@ -144,6 +184,19 @@ def test_other_causes_of_a_certain_one_are_in_the_corpus(row: Symptom) -> None:
     missing = [one.id for one in row.candidates if name_of(one) not in WITNESSES]
 
     assert missing == []
+
+
+def test_a_cause_alone_in_its_row_names_the_printer_of_its_words() -> None:
+    """A row is not certain for want of other causes: its words were looked for in all sources of Postfix."""
+    alone = {
+        row.id
+        for row in ROWS
+        if len(row.candidates) == 1
+        and row.candidates[0].certain_by
+        and row.candidates[0].id not in OF_SERVERS
+    }
+
+    assert alone == set(SOLE_PRINTERS)
 
 
 def mutations() -> Iterator[tuple[Incident, Candidate, Candidate]]:

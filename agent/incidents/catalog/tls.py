@@ -676,7 +676,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="tls-level",
-        title="smtp(8) cannot start: smtp_tls_security_level is misspelt",
+        title="a daemon cannot start: a TLS security level is misspelt",
         text=pattern("Invalid TLS level"),
         candidates=(
             Candidate(
@@ -684,9 +684,23 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix does not know the level",
                 setting="relay.tls",
                 parameter="smtp_tls_security_level",
-                certain_by=pattern(r"Invalid TLS level"),
+                certain_by=pattern(r"/smtp\[\d+\]: .*Invalid TLS level"),
+                refuted_by=pattern(r"/(?:smtpd|postscreen)\[\d+\]: .*Invalid TLS level"),
                 remedy="{set smtp_tls_security_level=encrypt}",
                 changes=Changes.WRITES,
+                check="postconf -h smtp_tls_security_level; is it none, may, encrypt, dane, verify or secure?",
+            ),
+            # smtpd/smtpd.c, postscreen/postscreen_tls_conf.c; tlsproxy(8) has both.
+            Candidate(
+                id="tls-level-server",
+                what="Postfix does not know the level for mail that it receives",
+                setting="main_cf.smtpd_tls_security_level",
+                parameter="smtpd_tls_security_level",
+                certain_by=pattern(r"/(?:smtpd|postscreen)\[\d+\]: .*Invalid TLS level"),
+                refuted_by=pattern(r"/smtp\[\d+\]: .*Invalid TLS level"),
+                remedy="{set smtpd_tls_security_level=may}",
+                changes=Changes.WRITES,
+                check="postconf -h smtpd_tls_security_level; is it none, may or encrypt?",
             ),
         ),
     ),
