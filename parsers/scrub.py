@@ -76,6 +76,20 @@ def scrub(text: str) -> str:
 
 _ADDRESS_IN_BRACKETS: Final = re.compile(r"<[^<>]*@(?=[^<>@\s]*>)")
 _BARE_ADDRESS: Final = re.compile(r"(?<![\w.%+*/=…-])[\w.%+*/=-]+@(?=[\w-]+\.|\w+\b)")
+# The reply of a server: smtp/smtp_trouble.c, smtp/smtp_proto.c, smtp/smtp_sasl_glue.c.
+_REPLY: Final = re.compile(r" (?:said|refused to talk to me|refused to start TLS): ")
+_ADDRESS: Final = re.compile(r"(?<![\w.%+*/=-])[\w.%+*/=-]+@(?P<domain>[\w-]+(?:\.[\w-]+)+)")
+_ROLE: Final = re.compile(
+    r"(?:postmaster|hostmaster|abuse|noc|security|support|help(?:desk)?|delist|unblock|mailadmin)@",
+    re.IGNORECASE,
+)
+_ASKS_TO_WRITE: Final = re.compile(
+    r"(?:\b(?:contact|write|e-?mails?|mail|ask|report|notify|forward|inform|message)(?: (?:to|us|at|via|it|this|your|the|"
+    r"message|postmaster|support|problem|error|e-?mail))*:? <?|\bmailto:)\Z",
+    re.IGNORECASE,
+)
+_ASK_CHARACTERS: Final = 60
+_HOST: Final = re.compile(r"([\w.-]+)\[[0-9A-Fa-f.:]+\](?::\d+)?\Z")
 
 
 def printable(text: str) -> str:
@@ -86,7 +100,36 @@ def printable(text: str) -> str:
 
 
 def mask_addresses(text: str) -> str:
-    """Return `text` without the local parts of mail addresses: `<…@example.com>`."""
+    """Return `text` without the local parts of mail addresses: `<…@example.com>`.
+
+    An address that the reply of a server gives to write to stays: it is the server's, and neither sender nor recipient.
+    """
     if "@" not in text:
         return text
+    reply = _REPLY.search(text)
+    kept = _addresses_of_server(text, reply) if reply else []
+    start, parts = 0, []
+    for begin, end in kept:
+        parts += [_masked(text[start:begin]), text[begin:end]]
+        start = end
+    return "".join(parts) + _masked(text[start:])
+
+
+def _masked(text: str) -> str:
     return _BARE_ADDRESS.sub("…@", _ADDRESS_IN_BRACKETS.sub("<…@", text))
+
+
+def _addresses_of_server(text: str, reply: re.Match[str]) -> list[tuple[int, int]]:
+    """Return the places of the addresses in a reply that belong to the server."""
+    parties = {match[0].lower() for match in _ADDRESS.finditer(text, 0, reply.start())}
+    host = _HOST.search(text, max(0, reply.start() - 320), reply.start())
+    domain = ".".join(host[1].lower().rsplit(".", 2)[-2:]) if host else ""
+    places = []
+    for match in _ADDRESS.finditer(text, reply.end()):
+        is_asked = _ASKS_TO_WRITE.search(
+            text, max(reply.start(), match.start() - _ASK_CHARACTERS), match.start()
+        )
+        is_role = _ROLE.match(match[0]) and f".{match['domain'].lower()}".endswith(f".{domain or '-'}")
+        if match[0].lower() not in parties and (is_asked or is_role):
+            places.append(match.span())
+    return places

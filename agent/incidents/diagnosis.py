@@ -27,14 +27,21 @@ _BY_SENDER: Final = ("sender_dependent_relayhost_maps", "sender_dependent_defaul
 _ROUTES: Final = (*_BY_SENDER, "transport_maps")
 _STAMP_RESOLUTION: Final = 1.0  # seconds
 _SAFE_VALUE: Final = re.compile(r"[A-Za-z0-9_.:/@+,\- ]{1,200}")
-# The reply of a server in a line: smtp/smtp_trouble.c, smtp/smtp_sasl_glue.c. What follows it may be forged.
+# The reply of a server in a line: smtp/smtp_trouble.c, smtp/smtp_sasl_glue.c. The server chooses the text after it.
 _REPLY: Final = re.compile(r" (?:said|refused to talk to me): .*", re.DOTALL)
-# What a remedy that can do harm does.
+# The harm that a remedy of this kind can do.
 _HARM: Final[Mapping[Changes, str]] = {
     Changes.OPENS: "lets more clients use this host",
     Changes.LOWERS: "checks less than before",
     Changes.STRANDS: "can leave mail behind",
 }
+_THE_RELAY: Final = re.compile(r"\bthe relay\b(?!\.\w)")
+_RECIPIENTS_SERVER: Final = "the recipient's mail server"
+# Names of the servers that large domains name in MX records.
+_MX_NAME: Final = re.compile(
+    r"(?:^|[.-])(?:mx[a-z]{0,2}\d*|aspmx\d*|smtp-in|inbound)(?=[.-])|\.mail\.protection\.outlook\.com$",
+    re.IGNORECASE,
+)
 _BRACKETS: Final = re.compile(r"\[([^\]]+)\]")
 
 
@@ -152,12 +159,7 @@ class _Texts:
         self._symptom = symptom
         self._facts = facts
         self._is_certain = is_certain
-        self._is_recipients_server = (
-            incident.relay in {"other", "none"}
-            and incident.server is not None
-            and incident.server.port == "25"
-            and not facts.expanded.get("relayhost")
-        )
+        self._relay = _relay_as_text(incident, facts)
         self._server = _placeholders(incident)
         self._names = names_in(symptom, incident.evidence)
 
@@ -188,8 +190,7 @@ class _Texts:
 
     def _plain(self, text: str) -> str:
         text = re.sub(r" {2,}", " ", fill_in_names(text, self._names))
-        # A server on port 25 that no setting names is the recipient's own.
-        return re.sub(r"\bthe relay\b", "the server", text) if self._is_recipients_server else text
+        return _THE_RELAY.sub(self._relay, text) if self._relay else text
 
 
 def names_in(symptom: Symptom, lines: Sequence[str]) -> dict[str, str]:
@@ -200,6 +201,21 @@ def names_in(symptom: Symptom, lines: Sequence[str]) -> dict[str, str]:
             if value and _SAFE_VALUE.fullmatch(value):
                 names.setdefault(name, value)
     return names
+
+
+def _relay_as_text(incident: Incident, facts: HostFacts) -> str:
+    """Return the words for a server that is not a relay of the settings; "" for a relay.
+
+    It is the recipient's own if this host has no relayhost, or if its name is that of an MX or in the recipient's domain.
+    Any other server on port 25 can be a relay of main.cf that was not read.
+    """
+    server = incident.server
+    if server is None or server.port != "25" or incident.relay not in {"other", "none"}:
+        return ""
+    if facts.defaults:
+        return "" if facts.expanded.get("relayhost") else _RECIPIENTS_SERVER
+    is_in_domain = any(f".{server.host.lower()}".endswith(f".{domain}") for domain in incident.domains)
+    return _RECIPIENTS_SERVER if is_in_domain or _MX_NAME.search(server.host) else "the server"
 
 
 def _placeholders(incident: Incident) -> dict[str, str]:
@@ -247,7 +263,7 @@ class HostEvidence:
     def confirms(self, candidate: Candidate) -> bool:
         """Whether words of Postfix or a fact confirm a candidate."""
         return bool(
-            self._says(candidate.certain_by, self._own_lines)
+            self._names(candidate, self._own_lines)
             or self.finding(candidate)
             or any(symptom in self._open_symptoms for symptom in candidate.proving_symptoms)
             or (candidate.offer_proves is not None and candidate.offer_proves(self._offer))
@@ -263,7 +279,7 @@ class HostEvidence:
 
     def suggests(self, candidate: Candidate) -> bool:
         """Whether the words of a server name a candidate. They prove nothing: a stranger writes them."""
-        return self._says(candidate.certain_by, self._incident.evidence)
+        return self._names(candidate, self._incident.evidence)
 
     def without_ruled_out(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Return the candidates that no fact rules out; all of them if every one is ruled out."""
@@ -277,6 +293,10 @@ class HostEvidence:
             )
         ]
         return remaining or candidates
+
+    def _names(self, candidate: Candidate, lines: list[str]) -> bool:
+        """Whether lines have words that name a candidate, and none that rule it out."""
+        return self._says(candidate.certain_by, lines) and not self._says(candidate.refuted_by, lines)
 
     @staticmethod
     def _says(words: re.Pattern[str] | None, lines: Sequence[str]) -> bool:

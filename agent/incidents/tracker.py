@@ -4,7 +4,7 @@ A failed delivery or a complaint is looked up in the catalogue. It opens an inci
 the same key: symptom, Postfix instance, place. Several incidents can be open at once. An incident closes only by
 proof, a success on the same path (`resolution.py`), and never because the log is silent.
 
-Promise: memory is bounded whatever the log contains; `state` and `restore` carry all incidents over a restart.
+Promise: memory is bounded for any log; `state` and `restore` carry all incidents over a restart.
 """
 
 import ipaddress
@@ -56,7 +56,7 @@ _CONSEQUENCES: Final[Mapping[str, str]] = {
 _ORIGINS: Final[Mapping[str, frozenset[str]]] = {
     "tls-policy": frozenset({"tls-policy-entry", "tls-policy-table"})
 }
-# What qmgr(8) and master(8) say of the exit of a daemon, whatever its reason.
+# Symptoms by which qmgr(8) and master(8) report that a daemon exited.
 _OF_AN_EXIT: Final = frozenset({"transport-failed", "daemon-throttled", "transport-unavailable"})
 _EXITED_DAEMON: Final = re.compile(
     r"(?:/|private/|public/)([\w-]+)(?:: bad command startup| socket: | pid (\d+) killed by signal)"
@@ -122,7 +122,7 @@ class IncidentTracker:
         return self._store.state()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` returned."""
+        """Restore the incidents that `state` returned."""
         self._store.restore(state)
 
     def observe(self, record: Record, event: Event) -> None:
@@ -321,7 +321,7 @@ class IncidentTracker:
             self._absorb_exits(incident, exited[1] if exited else record.daemon, record)
 
     def _absorb_exits(self, incident: Incident, daemon: str, record: Record) -> None:
-        """Join what qmgr(8) and master(8) said of the exit of a daemon before its reason was logged."""
+        """Join the incidents in which qmgr(8) and master(8) reported the exit of a daemon before its reason was logged."""
         named = re.compile(rf"/{re.escape(daemon)}\b(?!\[)")
         for other in self._recent(record):
             if (

@@ -12,6 +12,7 @@ import pytest
 from postward.agent.incidents.catalog.symptom import Offer
 from postward.agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of
 from postward.agent.incidents.model import Certainty, Effect, Incident, Server
+from postward.config.lint.facts import HostFacts
 from tests.config.lint.host import Host
 from tests.support import require_postfix
 from tools.incidents.hosts import Trap, hosts, incidents_of, join
@@ -160,3 +161,27 @@ def test_commands_name_the_server_and_the_domain() -> None:
     assert "reboot" not in texts
     assert "nc -vz with the server's name and port" in texts
     assert not re.search(r"\b(?:HOST|PORT|DOMAIN)\b", texts)
+
+
+def test_server_of_the_recipient_is_not_called_the_relay() -> None:
+    """Mail goes to an MX on port 25 if no relay is configured; a server that may be a relay of main.cf is "the server"."""
+    incident = Incident("blocked", "postfix", "x", "none", "smtp", "blocked", Effect.DELAYED, 0.0, 0.0)
+    incident.domains = ["dest.test"]
+
+    def title(server: Server, relayhost: str | None = None) -> str:
+        incident.server = server
+        facts = None
+        if relayhost is not None:
+            facts = HostFacts(defaults={"relayhost": ""}, expanded={"relayhost": relayhost})
+        return diagnose(incident, facts).title
+
+    of_recipient = "the recipient's mail server blocks this host's address"
+    assert title(Server("mail.dest.test", "192.0.2.1", "25")) == of_recipient
+    assert title(Server("gmail-smtp-in.l.google.com", "192.0.2.1", "25")) == of_recipient
+    assert title(Server("post.filter.test", "192.0.2.1", "25"), "") == of_recipient
+    assert title(Server("smtp.relay.test", "192.0.2.1", "25")) == "the server blocks this host's address"
+    assert (
+        title(Server("smtp.relay.test", "192.0.2.1", "25"), "smtp.relay.test")
+        == "the relay blocks this host's address"
+    )
+    assert title(Server("smtp.relay.test", "192.0.2.1", "587")) == "the relay blocks this host's address"

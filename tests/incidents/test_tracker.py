@@ -378,6 +378,26 @@ def test_addresses_are_masked_and_secrets_are_scrubbed() -> None:
     assert "Gr33n" not in json.dumps(incidents.state())
 
 
+def test_address_that_a_server_asks_to_write_to_is_readable() -> None:
+    """An address of the server in its reply is the remedy; those of sender and recipient are masked in it too."""
+
+    def masked(reply: str) -> str:
+        line = f"to=<bob@dest.test>, relay=mx.relay.test[192.0.2.1]:25, status=bounced (host mx.relay.test[192.0.2.1] said: {reply})"
+        return mask_addresses(line).rpartition(" said: ")[2].removesuffix(")")
+
+    assert (
+        masked("554 blocked, contact postmaster@relay.test") == "554 blocked, contact postmaster@relay.test"
+    )
+    assert masked("550 write to <help-1@lists.test>") == "550 write to <help-1@lists.test>"
+    assert masked("550 abuse@relay.test handles this") == "550 abuse@relay.test handles this"
+    assert masked("550 e-mail this to delist@other.test.") == "550 e-mail this to delist@other.test."
+    assert masked("550 <bob@dest.test>: unknown") == "550 <…@dest.test>: unknown"
+    assert masked("550 contact bob@dest.test") == "550 contact …@dest.test"
+    assert masked("553 app@client.test may not send") == "553 …@client.test may not send"
+    assert masked("553 support@client.test may not send") == "553 …@client.test may not send"
+    assert mask_addresses("from=<contact@a.test> contact x@b.test") == "from=<…@a.test> contact …@b.test"
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(_LINES), st.integers(0, 400), st.text(max_size=6)), max_size=20))
 def test_damaged_lines_do_not_raise(damaged: list[tuple[str, int, str]]) -> None:

@@ -8,13 +8,13 @@ _NEXT_HOP = "write the next hop as [name]:port, such as [smtp.example.com]:587, 
 _PARAMETER = pattern(
     r"(?:parameter|configuration:|length \d+ [<>] \d+:|unknown|bad string length) (?P<PARAMETER>[a-z]\w*_\w+)"
 )
-_HOPS = "relayhost, or the table that names the next hop"
+_HOPS = "relayhost, smtp_fallback_relay, or the table that names the next hop"
 
 SYMPTOMS: tuple[Symptom, ...] = (
     # Next hops that make smtp(8) exit
     Symptom(
         id="relayhost-bracket",
-        title="smtp(8) exits: relayhost has an unbalanced bracket",
+        title="smtp(8) exits: a next hop has an unbalanced bracket",
         text=pattern(r'missing "\]" in server description'),
         candidates=(
             Candidate(
@@ -31,7 +31,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="relayhost-url",
-        title="smtp(8) exits: relayhost is written as a URL",
+        title="smtp(8) exits: a next hop is written as a URL",
         text=pattern(r"server description: \S*://"),
         candidates=(
             Candidate(
@@ -48,7 +48,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="relayhost-transport",
-        title="smtp(8) exits: relayhost begins with a transport",
+        title="smtp(8) exits: a next hop begins with a transport",
         text=pattern(r"server description: [a-z]+:\["),
         candidates=(
             Candidate(
@@ -65,7 +65,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="relayhost-port-inside",
-        title="smtp(8) exits: the port in relayhost is inside the brackets",
+        title="smtp(8) exits: the port of a next hop is inside the brackets",
         text=pattern(r"server description: \[[^\]]*:\w+\]"),
         candidates=(
             Candidate(
@@ -82,7 +82,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="relayhost-quoted",
-        title="smtp(8) exits: relayhost is in quotes",
+        title="smtp(8) exits: a next hop is in quotes",
         text=pattern('server description: "'),
         candidates=(
             Candidate(
@@ -99,7 +99,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="relayhost-comment",
-        title="smtp(8) exits: relayhost is followed by a comment",
+        title="smtp(8) exits: a next hop is followed by a comment",
         text=pattern("server description: #"),
         candidates=(
             Candidate(
@@ -120,6 +120,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         id="relayhost-port-name",
         title="smtp(8) exits: the port of a next hop is an unknown service name",
+        daemon="smtp|lmtp",
         text=pattern(r"unknown service: \S+/tcp"),
         names=(pattern(r"unknown service: (?P<NAME>[\w.-]+)/tcp"),),
         candidates=(
@@ -215,6 +216,15 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 changes=Changes.RESTARTS,
                 check="the warnings of trivial-rewrite(8) before this line name the table",
             ),
+            Candidate(
+                id="rewrite-dies",
+                what="trivial-rewrite(8) exits or does not answer",
+                setting="main_cf",
+                parameter="main.cf, master.cf",
+                remedy="correct what its fatal line names, then {reload}",
+                changes=Changes.WRITES,
+                check="journalctl -t postfix/trivial-rewrite -p err",
+            ),
         ),
     ),
     Symptom(
@@ -288,11 +298,20 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="undefined-name",
-                what="a $name in the value does not exist, so that the result is empty",
+                what="the value is empty or too short, as when it is a $name that does not exist",
                 setting="main_cf",
                 parameter="{line PARAMETER|the parameter in the line}",
-                certain_by=pattern(r"bad string length"),
+                certain_by=pattern(r"bad string length \(?\d+ <"),
                 remedy="correct the value, then {reload}",
+                changes=Changes.WRITES,
+            ),
+            Candidate(
+                id="value-too-long",
+                what="the value is longer than Postfix allows",
+                setting="main_cf",
+                parameter="{line PARAMETER|the parameter in the line}",
+                certain_by=pattern(r"bad string length \(?\d+ >"),
+                remedy="shorten the value, then {reload}",
                 changes=Changes.WRITES,
             ),
         ),
@@ -304,7 +323,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="master-option",
-                what="Postfix reads -o name = value as three words",
+                what="the setting is not name=value: Postfix reads -o name = value as three words",
                 setting="-",
                 parameter="master.cf",
                 certain_by=pattern(r'invalid "-o \S+" option value'),
@@ -316,17 +335,39 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         id="master-fields",
         title="Postfix cannot read master.cf",
-        text=pattern(r"bad field count|cannot execute \S*postconf"),
+        text=pattern(r"bad field count|cannot execute \S*postconf|fatal: \S*master\.cf: line \d+: "),
         resolution=Resolution.LEFT,
         candidates=(
             Candidate(
                 id="master-line",
-                what="a line of master.cf has too few columns",
+                what="a line of master.cf has too few columns, or a column has an invalid value",
                 setting="-",
                 parameter="master.cf",
-                certain_by=pattern(r"bad field count"),
+                certain_by=pattern(r"bad field count|fatal: \S*master\.cf: line \d+: "),
                 remedy="correct the line that `postconf -M` names, then {reload}",
                 changes=Changes.WRITES,
+                check="does postconf -M print an error?",
+            ),
+            # conf/postfix-script
+            Candidate(
+                id="main-cf",
+                what="main.cf cannot be read: a line is not name = value, or the file is missing or not readable",
+                setting="main_cf",
+                parameter="main.cf",
+                refuted_by=pattern(r"bad field count|fatal: \S*master\.cf: line \d+: "),
+                remedy="correct what `postconf -n` prints as an error",
+                changes=Changes.WRITES,
+                check="does postconf -n print an error?",
+            ),
+            Candidate(
+                id="postconf-program",
+                what="the program postconf does not run: a library is missing, or its file may not be executed",
+                setting="the host's packages",
+                parameter="command_directory",
+                refuted_by=pattern(r"bad field count|fatal: \S*master\.cf: line \d+: "),
+                remedy="install Postfix again",
+                changes=Changes.WRITES,
+                check="does postconf -d mail_version run?",
             ),
         ),
     ),
@@ -352,8 +393,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="mynetworks-host-bits",
-        title="smtpd(8) answers every client with an error: mynetworks is invalid",
+        title="smtpd(8) answers clients with an error: a list of networks is invalid",
         daemon="smtpd",
+        names=(pattern(r"(?P<PARAMETER>[a-z]\w*): non-null host address bits"),),
         text=pattern("non-null host address bits"),
         resolution=Resolution.ACCEPTED,
         candidates=(
@@ -362,8 +404,18 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="an address in mynetworks has bits set after its prefix",
                 setting="host.mynetworks",
                 parameter="mynetworks",
-                certain_by=pattern(r"non-null host address bits"),
+                certain_by=pattern(r"mynetworks: non-null host address bits"),
                 remedy="write the network that the line names, then {apply}",
+                changes=Changes.WRITES,
+            ),
+            # util/cidr_match.c
+            Candidate(
+                id="network-list",
+                what="an address in {line PARAMETER|the list that the line names} has bits set after its prefix",
+                setting="main_cf",
+                parameter="{line PARAMETER|the parameter in the line}",
+                refuted_by=pattern(r"mynetworks: non-null host address bits"),
+                remedy="write the network that the line names, then {reload}",
                 changes=Changes.WRITES,
             ),
         ),
@@ -426,9 +478,24 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the address or name does not belong to this host, or IPv6 is off",
                 setting="host.inet_interfaces, host.inet_protocols",
                 parameter="inet_interfaces, inet_protocols",
-                certain_by=pattern(r"inet_interfaces: (?:no local interface|host not found)"),
                 remedy="{set inet_interfaces=loopback-only}; without IPv6 {set inet_protocols=ipv4}",
                 changes=Changes.WRITES,
+                check="ip address: does this host have the address, and does the name resolve to it?",
+                lint_proves=(
+                    "inet-interfaces-name",
+                    "inet-interfaces-not-local",
+                    "inet-interfaces-without-ipv6",
+                ),
+            ),
+            # global/own_inet_addr.c reads the addresses and resolves the names once, at the start.
+            Candidate(
+                id="network-late",
+                what="the interface or the name server was not ready when Postfix started, as during boot",
+                setting="the host's services",
+                parameter="postfix.service",
+                remedy="{restart}, and let the unit start after network-online.target",
+                changes=Changes.RESTARTS,
+                check="did Postfix start with the host? Does it start now?",
             ),
         ),
     ),
@@ -451,17 +518,30 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="main-cf-syntax",
-        title="Postfix cannot read main.cf",
+        title="Postfix cannot read {line FILE|main.cf}",
+        names=(pattern(r"(?P<FILE>/[\w./-]+), line \d+: missing '='"),),
         text=pattern("missing '=' after attribute name|macro processing error"),
         resolution=Resolution.STARTED,
         candidates=(
             Candidate(
                 id="main-cf",
-                what="a line of main.cf is not name = value, or a value refers to itself",
+                what="a line of main.cf is not name = value, or a value refers to itself or ends within a $name",
                 setting="main_cf",
                 parameter="main.cf",
-                certain_by=pattern(r"missing '=' after attribute name|macro processing error"),
+                certain_by=pattern(
+                    r"main\.cf, line \d+: missing '=' after attribute name|macro processing error"
+                ),
                 remedy="correct the line that the log names",
+                changes=Changes.WRITES,
+            ),
+            # util/dict.c: the files of ldap, mysql, pgsql and sqlite tables have the same form.
+            Candidate(
+                id="table-file",
+                what="a line of {line FILE|a table's file} is not name = value",
+                setting="main_cf",
+                parameter="{line FILE|the file in the line}",
+                certain_by=pattern(r"/(?!main\.cf)[^/\s]+, line \d+: missing '=' after attribute name"),
+                remedy="correct the line that the log names, then {reload}",
                 changes=Changes.WRITES,
             ),
         ),
@@ -541,19 +621,31 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="bind-address",
-        title="smtp_bind_address is not an address of this host",
+        title="smtp(8) cannot send from the address that the configuration names",
         text=pattern("smtp_connect_addr: bind "),
         effect=Effect.NOTE,
         resolution=Resolution.STARTED,
         candidates=(
             Candidate(
                 id="bind-address",
-                what="the address is left over from another host; Postfix sends without it",
+                what="the address is not on an interface that is up, as one left from another host; Postfix sends without it",
                 setting="main_cf.smtp_bind_address",
-                parameter="smtp_bind_address",
-                certain_by=pattern(r"smtp_connect_addr: bind "),
+                parameter="smtp_bind_address, smtp_bind_address6",
                 remedy="{remove smtp_bind_address}",
                 changes=Changes.WRITES,
+                check="postconf -n smtp_bind_address smtp_bind_address6; ip address",
+                required_parameters=("smtp_bind_address", "smtp_bind_address6"),
+            ),
+            # smtp/smtp_connect.c binds to the address of inet_interfaces if it has only one.
+            Candidate(
+                id="single-interface",
+                what="inet_interfaces has one address, from which smtp(8) sends, and which this host does not have now",
+                setting="host.inet_interfaces",
+                parameter="inet_interfaces",
+                remedy="correct host.inet_interfaces, then {apply}",
+                changes=Changes.WRITES,
+                check="postconf -n inet_interfaces; ip address",
+                required_parameters=("inet_interfaces",),
             ),
         ),
     ),
@@ -582,7 +674,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="chroot-copy-differs",
         title="the chroot's copy of a file from /etc is outdated",
         daemon="postfix-script",
-        text=pattern(r" and \S+ differ"),
+        text=pattern(r" and /(?!usr/sbin/sendmail )\S+ differ"),
         effect=Effect.NOTE,
         resolution=Resolution.STARTED,
         candidates=(
@@ -591,7 +683,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="daemons in the chroot read the old copy and may not resolve names",
                 setting="the host's files",
                 parameter="$queue_directory/etc",
-                certain_by=pattern(r" and \S+ differ"),
+                certain_by=pattern(r" and /(?!usr/sbin/sendmail )\S+ differ"),
                 remedy="copy the file again (cp /etc/resolv.conf {queue}/etc/), then {reload}",
                 changes=Changes.WRITES,
             ),

@@ -18,7 +18,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     # Disk, memory, files
     Symptom(
         id="queue-read-only",
-        title="the queue's file system is read-only: no mail can be submitted",
+        title="a file system that Postfix writes to is read-only",
         text=pattern("Read-only file system"),
         resolution=Resolution.SUBMITTED,
         candidates=(
@@ -27,15 +27,27 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the file system has a fault, or a container has no writable volume",
                 setting="the host's disk",
                 parameter="queue_directory",
-                certain_by=pattern(r"Read-only file system"),
+                certain_by=pattern(r"/(?!postdrop|sendmail)[\w-]+\[\d+\]: .*Read-only file system"),
                 remedy="read dmesg and repair the file system; mount -o remount,rw only then",
                 changes=Changes.WRITES,
+                check="findmnt -T on the queue directory; dmesg",
+            ),
+            # postdrop runs within the unit of the program that submits.
+            Candidate(
+                id="sandbox",
+                what="the unit of the submitting program sees /var as read-only (ProtectSystem=strict)",
+                setting="the host's services",
+                parameter="ReadWritePaths= of the program's unit",
+                refuted_by=pattern(r"/(?!postdrop|sendmail)[\w-]+\[\d+\]: .*Read-only file system"),
+                remedy="add ReadWritePaths=/var/spool/postfix/maildrop to the program's unit, and restart it",
+                changes=Changes.RESTARTS,
+                check="does sendmail work from a shell on this host?",
             ),
         ),
     ),
     Symptom(
         id="queue-full",
-        title="the queue's file system is full: no mail can be submitted",
+        title="the queue has too little free space: no mail can be submitted",
         text=pattern(
             "No space left on device|not enough free space|Insufficient system storage|Disk quota exceeded"
         ),
@@ -46,9 +58,21 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="no space or no inodes are left",
                 setting="the host's disk",
                 parameter="queue_directory",
-                certain_by=pattern(r"No space left on device|not enough free space|Disk quota exceeded"),
+                certain_by=pattern(r"No space left on device|Disk quota exceeded"),
                 remedy="free space: df -h and df -i on {queue}",
                 changes=Changes.READS,
+                check="df -h and df -i on {queue}",
+            ),
+            # smtpd/smtpd_check.c compares free space with queue_minfree and with 1.5 times message_size_limit.
+            Candidate(
+                id="free-space-limit",
+                what="queue_minfree, or 1.5 times message_size_limit, is more than the disk usually has free",
+                setting="main_cf.message_size_limit",
+                parameter="message_size_limit, queue_minfree",
+                refuted_by=pattern(r"No space left on device|Disk quota exceeded"),
+                remedy="lower the parameter, then {reload}",
+                changes=Changes.WRITES,
+                check="postconf -h message_size_limit queue_minfree; df -h on {queue}",
             ),
         ),
     ),
@@ -113,7 +137,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="postdrop-setgid",
-                what="an image build or a copy removed the bit",
+                what="the set-gid bit or a permission to execute is missing, as after an image build or a copy",
                 setting="the host's files",
                 parameter="/usr/sbin/postdrop",
                 certain_by=pattern(r"not set-gid or not owner"),
@@ -195,9 +219,21 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix was stopped, has crashed, or never started",
                 setting="the host's services",
                 parameter="postfix.service",
-                certain_by=pattern(r"mail system is not running|Mail system is down"),
+                certain_by=pattern(r"mail system is not running"),
                 remedy="systemctl start postfix; journalctl -u 'postfix*' says why it stopped",
                 changes=Changes.RESTARTS,
+                check="postfix status",
+            ),
+            # postqueue/postqueue.c
+            Candidate(
+                id="showq-missing",
+                what="Postfix runs, and its service showq does not answer: master.cf lacks it, or the instance is another",
+                setting="-",
+                parameter="master.cf: showq",
+                refuted_by=pattern(r"mail system is not running"),
+                remedy="add the service showq to master.cf, then {reload}",
+                changes=Changes.WRITES,
+                check="postfix status; postconf -M showq/unix",
             ),
         ),
     ),
@@ -214,7 +250,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the host's services",
                 parameter="-",
                 certain_by=pattern(r"mail system is already running"),
-                remedy="-",
+                remedy="let one unit or script start it",
                 changes=Changes.READS,
             ),
         ),
@@ -227,11 +263,13 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="port-taken",
-                what="exim, sendmail or another Postfix listens on it",
+                what=(
+                    "exim, sendmail or another Postfix listens on it; rarely, two lines of master.cf name the same port, as "
+                    "smtp and 25"
+                ),
                 setting="the host's services",
                 parameter="master.cf",
-                certain_by=pattern(r"bind .*Address already in use"),
-                remedy="stop it, then {restart}",
+                remedy="stop the other program, then {restart}",
                 changes=Changes.RESTARTS,
                 check="ss -ltnp",
             ),
@@ -250,6 +288,16 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="-",
                 remedy="systemctl start postfix",
                 changes=Changes.RESTARTS,
+                check="postfix status",
+            ),
+            Candidate(
+                id="pickup-service",
+                what="Postfix runs, and master.cf has no service pickup",
+                setting="-",
+                parameter="master.cf: pickup",
+                remedy="add the service pickup to master.cf, then {reload}",
+                changes=Changes.WRITES,
+                check="postconf -M pickup/unix",
             ),
         ),
     ),
@@ -262,12 +310,21 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="process-limit",
-                what="further clients wait",
+                what="more clients than the limit are connected, and further ones wait",
                 setting="main_cf.default_process_limit",
                 parameter="default_process_limit, master.cf",
-                certain_by=pattern(r"has reached its process limit"),
                 remedy="{set default_process_limit=200}",
                 changes=Changes.WRITES,
+                check="ss -tn shows the clients: are they yours, and as many as the limit?",
+            ),
+            Candidate(
+                id="processes-hang",
+                what="the processes wait for a slow filter, policy server, table or name server",
+                setting="main_cf.smtpd_milters",
+                parameter="smtpd_milters, check_policy_service, /etc/resolv.conf",
+                remedy="repair the service that they wait for",
+                changes=Changes.RESTARTS,
+                check="do the log lines of one client take seconds? strace -p on a process of the service",
             ),
         ),
     ),

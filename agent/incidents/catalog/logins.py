@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection
 
+from postward.agent.incidents.catalog.openssl import ENGINE_FAULTS
 from postward.agent.incidents.catalog.symptom import (
     LOGIN_TABLE,
     Candidate,
@@ -34,6 +35,11 @@ def _without_oauth(facts: HostFacts, _domains: Collection[str]) -> bool | None:
 def _with_oauth(facts: HostFacts, _domains: Collection[str]) -> bool | None:
     """Rule out a filter of mechanisms on a host that logs in with OAuth2: it would end every login."""
     return False if any("oauth" in name for name in facts.sasl_plugins or ()) else None
+
+
+def _bounces_refused_logins(facts: HostFacts, _domains: Collection[str]) -> bool | None:
+    """Confirm the cause if main.cf sets smtp_sasl_auth_soft_bounce = no; -o options of master.cf may set it, too."""
+    return True if facts.explicit.get("smtp_sasl_auth_soft_bounce") == "no" else None
 
 
 def _offers_stronger(offer: Offer) -> bool:
@@ -196,6 +202,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     changes=Changes.WRITES,
                     check="postconf -n smtp_tls_chain_files smtp_tls_cert_file smtp_tls_key_file",
                 ),
+                *ENGINE_FAULTS,
             ),
         )
         for cause in (Cause.AUTH_REQUIRED, Cause.TLS_REQUIRED)
@@ -241,10 +248,22 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 id="sasl-hard-bounce",
                 what="smtp_sasl_auth_soft_bounce = no turns every refused login into a bounce",
                 setting="main_cf.smtp_sasl_auth_soft_bounce",
-                certain_by=pattern(r"status=bounced \(SASL authentication failed"),
                 parameter="smtp_sasl_auth_soft_bounce",
                 remedy="{remove smtp_sasl_auth_soft_bounce}, and write the correct login into the settings",
                 changes=Changes.WRITES,
+                check="postconf -n smtp_sasl_auth_soft_bounce",
+                host_check=_bounces_refused_logins,
+            ),
+            # global/dsn_filter.c
+            Candidate(
+                id="status-filter",
+                what="a delivery status filter turns the temporary status of the refused login into a permanent one",
+                setting="main_cf.smtp_delivery_status_filter",
+                parameter="smtp_delivery_status_filter, default_delivery_status_filter",
+                remedy="remove the entry from the filter, then {reload}",
+                changes=Changes.WRITES,
+                check="postconf -n smtp_delivery_status_filter default_delivery_status_filter",
+                required_parameters=("smtp_delivery_status_filter", "default_delivery_status_filter"),
             ),
         ),
     ),
@@ -256,7 +275,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="password-user-empty",
-                what="the entry in the password table is `:`, without a user name",
+                what="the entry in the password table is `:` or `:password`, without a user name",
                 setting="relay.username",
                 parameter=LOGIN_TABLE,
                 certain_by=pattern(r"All-whitespace username"),
@@ -418,7 +437,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     # Mechanisms
     Symptom(
         id="mechanism-filtered",
-        title="smtp_sasl_mechanism_filter excludes every mechanism that the relay offers",
+        title="the relay offers no login mechanism that the configuration allows",
         cause=Cause.AUTH_MECHANISM,
         text=pattern("offered no compatible authentication mechanisms"),
         candidates=(
@@ -427,9 +446,23 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the filter excludes every mechanism that the relay offers",
                 setting="main_cf.smtp_sasl_mechanism_filter",
                 parameter="smtp_sasl_mechanism_filter",
-                certain_by=pattern(r"offered no compatible authentication mechanisms"),
+                certain_by=pattern("offered no supported AUTH mechanisms"),
+                refuted_by=pattern("offered null AUTH mechanism list"),
                 remedy="{remove smtp_sasl_mechanism_filter}",
                 changes=Changes.WRITES,
+                check="postconf -h smtp_sasl_mechanism_filter",
+                required_parameters=("smtp_sasl_mechanism_filter",),
+            ),
+            Candidate(
+                id="mechanism-list-empty",
+                what="the relay offers AUTH without any mechanism, as it may before STARTTLS",
+                setting="relay.port, relay.tls",
+                parameter="relayhost, smtp_tls_security_level",
+                certain_by=pattern("offered null AUTH mechanism list"),
+                refuted_by=pattern("offered no supported AUTH mechanisms"),
+                remedy="use TLS and the relay's submission port, or contact its operator",
+                changes=Changes.WRITES,
+                check="postward relay shows the mechanisms that the relay offers",
             ),
         ),
     ),
@@ -450,6 +483,15 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 remedy="{set smtp_sasl_mechanism_filter=plain, login}",
                 changes=Changes.WRITES,
             ),
+            Candidate(
+                id="login-not-enabled",
+                what="the relay takes no login on this port, or only under TLS",
+                setting="relay.port, relay.tls",
+                parameter="relayhost, smtp_tls_security_level",
+                remedy="use the relay's submission port and TLS",
+                changes=Changes.WRITES,
+                check="postward relay: is AUTH offered, and on which port?",
+            ),
         ),
     ),
     Symptom(
@@ -464,7 +506,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the SASL plug-in {line PLUGIN|} does not load: its file or its configuration is faulty",
                 setting="the host's packages",
                 parameter="{line PLUGIN|libsasl2}",
-                certain_by=pattern(r"entry_point\(\): failed for plugname"),
+                # Others may fail to load on a host that logs in without them, such as GSSAPI.
+                certain_by=pattern(r"entry_point\(\): failed for plugname (?:\S*(?:oauth|plain|login))"),
                 remedy="correct the configuration file of {line PLUGIN|the plug-in}, then {restart}",
                 changes=Changes.WRITES,
                 check="the plug-in's own lines in the log; pluginviewer -c",
@@ -570,7 +613,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="index-missing",
-                what="the index of the password table is missing",
+                what="the index of the password table does not exist: it was never built, or main.cf names another file",
                 setting="relay.password_file",
                 parameter=LOGIN_TABLE,
                 certain_by=pattern(r"(?:is unavailable\. .*|open database \S+: )No such file"),
@@ -605,7 +648,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="map-type",
-                what="the package for this type is not installed, or this Postfix was built without it",
+                what="the type is misspelt, its package is not installed, or this Postfix was built without it",
                 setting="postfix.map_type",
                 parameter="default_database_type",
                 certain_by=pattern(r"unsupported dictionary type"),
@@ -650,7 +693,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="sasl-type",
-        title="smtp(8) cannot start: smtp_sasl_type is valid for servers only",
+        title="smtp(8) cannot start: it does not support the value of smtp_sasl_type",
         text=pattern("unsupported SASL client implementation"),
         candidates=(
             Candidate(
@@ -658,9 +701,21 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the SMTP client supports only cyrus",
                 setting="main_cf.smtp_sasl_type",
                 parameter="smtp_sasl_type",
-                certain_by=pattern(r"unsupported SASL client implementation"),
+                certain_by=pattern(r"unsupported SASL client implementation: (?!cyrus\b)"),
+                refuted_by=pattern("unsupported SASL client implementation: cyrus"),
                 remedy="{remove smtp_sasl_type}",
                 changes=Changes.WRITES,
+                check="postconf -h smtp_sasl_type",
+            ),
+            Candidate(
+                id="sasl-not-built",
+                what="this Postfix was built without Cyrus SASL, so its SMTP client cannot log in",
+                setting="the host's packages",
+                parameter="smtp_sasl_type",
+                certain_by=pattern("unsupported SASL client implementation: cyrus"),
+                remedy="install a Postfix with Cyrus SASL",
+                changes=Changes.WRITES,
+                check="postconf -A lists the types",
             ),
         ),
     ),
@@ -674,9 +729,9 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="sasl-option",
-                what="smtp_sasl_security_options contains an option that does not exist",
+                what="smtp_sasl_security_options, or its variant for TLS, contains an option that does not exist",
                 setting="main_cf.smtp_sasl_security_options",
-                parameter="smtp_sasl_security_options",
+                parameter="smtp_sasl_security_options, smtp_sasl_tls_security_options",
                 certain_by=pattern(r"unknown SASL security options value"),
                 remedy="{set smtp_sasl_security_options=noanonymous}",
                 changes=Changes.WRITES,

@@ -1,7 +1,10 @@
 """Symptoms on the path to the relay: names, connections, greetings."""
 
+from collections.abc import Collection
+
 from postward.agent.incidents.catalog.symptom import Candidate, Changes, Symptom, pattern
 from postward.agent.incidents.model import Effect
+from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
 
 _RESOLVER = Candidate(
@@ -75,6 +78,12 @@ _PAST_RELAY = Candidate(
     lint_decides=("relayhost-missing", "indented-parameter", "relayhost-overruled"),
 )
 
+
+def _denies_several_domains(_facts: HostFacts, domains: Collection[str]) -> bool | None:
+    """Rule the cause out for a single domain: a name server that filters denies many."""
+    return False if len(domains) == 1 else None
+
+
 _NAME_LOOKED_UP = pattern(r" name=(?P<NAME>[\w.-]+) type=")
 
 SYMPTOMS: tuple[Symptom, ...] = (
@@ -95,7 +104,19 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="relayhost",
                 remedy="write the relay as [name]:port in relayhost, with brackets, then {reload}",
                 changes=Changes.WRITES,
+                check="postconf -h relayhost",
+                lint_required=("relayhost-without-brackets",),
             ),
+            Candidate(
+                id="mx-records",
+                what="the MX records of the domain name hosts that have no address",
+                setting="nothing in the settings: DNS of the domain",
+                parameter="-",
+                remedy="inform the operator of the domain",
+                changes=Changes.READS,
+                check="dig MX on the domain that the line names, and dig A on each host in the answer",
+            ),
+            _NO_ADDRESS,
         ),
     ),
     Symptom(
@@ -111,12 +132,19 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the domain {line NAME|} of the recipient is misspelt or does not exist",
                 setting="nothing in the settings: the recipient's address",
                 parameter="-",
-                certain_by=pattern(
-                    r"to=<[^>]*@([\w.-]+)>.* name=\1 type=\w+: (?!.*try again).*(?:not found|no data record)"
-                ),
                 remedy="correct the address in the program that sends the mail",
                 changes=Changes.WRITES,
-                check="dig MX {line NAME|and the domain}",
+                check="dig MX {line NAME|and the domain} on another host: without an answer, the domain is wrong",
+            ),
+            Candidate(
+                id="resolver-filters",
+                what="this host's name server denies a domain that exists: a filter, a private zone, or wrong records",
+                setting="the host's resolver",
+                parameter="/etc/resolv.conf",
+                remedy="use a name server that answers for all domains",
+                changes=Changes.WRITES,
+                check="does dig MX {line NAME|and the domain} on another host give an answer?",
+                host_check=_denies_several_domains,
             ),
         ),
     ),
@@ -129,13 +157,18 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="name-misspelt",
-                what="the next hop {line NAME|} is a name without a domain, which DNS does not know",
+                what=(
+                    "DNS does not know the next hop {line NAME|}: it lacks its domain, is misspelt, or is the name of a "
+                    "container that is stopped or in another network"
+                ),
                 setting="relay.host",
                 parameter="relayhost",
-                certain_by=pattern("relayhost configuration problem"),
                 remedy="write the relay's full name as [name]:port in relayhost, then {reload}",
                 changes=Changes.WRITES,
-                check="postconf -h relayhost",
+                check=(
+                    "getent hosts {line NAME|with the next hop}: with a result it is only in /etc/hosts, which Postfix "
+                    "reads with smtp_host_lookup = dns, native"
+                ),
             ),
         ),
     ),
@@ -264,10 +297,14 @@ SYMPTOMS: tuple[Symptom, ...] = (
                     what="port 465 requires wrappermode",
                     setting="relay.tls, relay.port",
                     parameter="smtp_tls_wrappermode",
-                    certain_by=pattern(r"SMTPS wrappermode \(TCP port 465\) requires"),
+                    certain_by=pattern("receiving the initial server greeting"),
                     remedy="{set smtp_tls_wrappermode=yes|smtp_tls_security_level=encrypt}, or port 587",
                     changes=Changes.WRITES,
+                    check="is relayhost written with port 465 on purpose?",
                 ),
+                # Postfix logs the hint before it connects: a refused connection has causes of its own.
+                _DOWN,
+                _FIREWALL,
             ),
         )
         for cause in (Cause.REFUSED, Cause.TIMEOUT, Cause.LOST)
@@ -381,8 +418,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 Candidate(
                     id="port-blocked",
                     what=(
-                        "a firewall, a security group or this host's provider blocks port {line PORT|}, or the server's "
-                        "own firewall drops the packets"
+                        "a firewall, a security group or this host's provider blocks port {line PORT|}, the server's "
+                        "own firewall drops the packets, or the server is switched off"
                     ),
                     setting="relay.port",
                     parameter="relayhost",
@@ -410,6 +447,16 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="smtp_data_done_timeout",
                 remedy="{set smtp_data_done_timeout=600s}; contact the relay's operator",
                 changes=Changes.WRITES,
+                check="postconf -h smtp_data_done_timeout; does the relay confirm later than that?",
+            ),
+            Candidate(
+                id="middlebox",
+                what="a firewall on the path inspects the mail and holds back its last packets or the reply",
+                setting="the network",
+                parameter="-",
+                remedy="exempt this host from SMTP inspection",
+                changes=Changes.READS,
+                check="does a small mail pass while a large one does not? Does it happen from another network?",
             ),
         ),
     ),
@@ -449,6 +496,15 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 changes=Changes.WRITES,
                 check="ip -6 route",
                 lint_decides=("relayhost-address-family",),
+            ),
+            Candidate(
+                id="ipv6-route",
+                what="this host uses IPv6, and its route or its address is missing at the moment",
+                setting="the network",
+                parameter="-",
+                remedy="repair the IPv6 route",
+                changes=Changes.WRITES,
+                check="ip -6 route: is there a default route, and should there be one?",
             ),
         ),
     ),
@@ -503,7 +559,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="route",
-                what="a route is missing, or a firewall answers for the relay (icmp-host-prohibited)",
+                what=(
+                    "a route is missing, a firewall answers for the relay (icmp-host-prohibited), or the relay is switched "
+                    "off in this host's own network"
+                ),
                 setting="the network",
                 parameter="-",
                 remedy="repair the routes or the firewall",
@@ -572,12 +631,50 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 changes=Changes.READS,
                 check="the Received lines of the returned mail",
             ),
+            # smtp/smtp_proto.c
+            Candidate(
+                id="same-hostname",
+                what="the server greets with this host's own name: myhostname is the same on both, as on cloned machines",
+                setting="host.myhostname",
+                parameter="myhostname",
+                refuted_by=pattern(r" said: \d|relay=none, "),
+                remedy="write this host's own name into host.myhostname, then {apply}",
+                changes=Changes.WRITES,
+                check="is ADDRESS another machine than this one?",
+            ),
+            Candidate(
+                id="address-is-forwarded",
+                what="the server's public address is forwarded to this host, which therefore talks to itself",
+                setting="main_cf.proxy_interfaces",
+                parameter="proxy_interfaces, relayhost",
+                refuted_by=pattern(r" said: \d|relay=none, "),
+                remedy="list the public address in proxy_interfaces, and correct the next hop; then {reload}",
+                changes=Changes.WRITES,
+                check="is ADDRESS the public address of this host's network?",
+            ),
+            # smtp/smtp_addr.c
+            Candidate(
+                id="domain-not-local",
+                what="this host is the MX of {line DOMAIN|the domain}, and none of its domain lists contains it",
+                setting="host.mydestination",
+                parameter="mydestination, virtual_mailbox_domains, relay_domains",
+                certain_by=pattern(r"to=<[^>]*@([\w.-]+)>, .*relay=none, .*mail for \1 loops back to myself"),
+                refuted_by=pattern(r" said: \d|relayhost configuration problem"),
+                remedy="add the domain to the list of its delivery, or correct its MX records; then {reload}",
+                changes=Changes.WRITES,
+                check="should this host deliver mail for the domain?",
+            ),
             Candidate(
                 id="relay-is-this-host",
                 what="the name of the next hop resolves to this Postfix",
                 setting="relay.host",
-                certain_by=pattern("loops back to myself"),
-                refuted_by=pattern(r" said: \d"),
+                certain_by=pattern(
+                    r"relayhost configuration problem|"
+                    r"to=<[^>]*@([\w.-]+)>, .*relay=none, .*mail for (?!\1 )\S+ loops back to myself"
+                ),
+                refuted_by=pattern(
+                    r" said: \d|relay=\S+\[|to=<[^>]*@([\w.-]+)>, .*relay=none, .*mail for \1 loops back to myself"
+                ),
                 check="getent hosts HOST: is it an address of this host?",
                 parameter="relayhost",
                 remedy="write the relay's name into relay.host, then {apply}",
@@ -651,6 +748,16 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="smtp_destination_concurrency_limit",
                 remedy="{set smtp_destination_concurrency_limit=2}",
                 changes=Changes.WRITES,
+                check="how many connections does ss -tn show to HOST at that time?",
+            ),
+            Candidate(
+                id="relay-busy",
+                what="the relay is overloaded, or other hosts behind the same address use up its limit",
+                setting="nothing in the settings: the relay",
+                parameter="-",
+                remedy="wait, or ask the relay's operator for a higher limit",
+                changes=Changes.READS,
+                check="what does the relay's reply in the line say?",
             ),
         ),
     ),

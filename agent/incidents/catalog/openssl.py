@@ -26,7 +26,7 @@ def _of_relay(
         candidates=(
             Candidate(
                 id=identifier.removeprefix("tls-"),
-                what=what,
+                what=f"{what} (or a firewall that inspects TLS answers in its place)",
                 setting=_RELAY,
                 parameter="-",
                 certain_by=pattern(regex),
@@ -38,21 +38,79 @@ def _of_relay(
     )
 
 
+# tls/tls_misc.c, tls/tls_client.c: other reasons to switch TLS off.
+ENGINE_FAULTS = (
+    Candidate(
+        id="tls-config-file",
+        what="tls_config_file or tls_config_name names a file or a section that OpenSSL cannot load",
+        setting="main_cf.tls_config_file",
+        parameter="tls_config_file, tls_config_name",
+        certain_by=pattern(r"tls_config_(?:file|name)|configuration file, disabling TLS"),
+        remedy="correct tls_config_file and tls_config_name, or remove them from main.cf; then {reload}",
+        changes=Changes.WRITES,
+        check="postconf -n tls_config_file tls_config_name",
+    ),
+    Candidate(
+        id="openssl-start",
+        what="OpenSSL cannot start here: it has no source of randomness, or is of another version",
+        setting="the host's packages",
+        parameter="libssl",
+        certain_by=pattern(
+            "no entropy|allocate client SSL_CTX|DANE initialization failed|initializing the OpenSSL library"
+        ),
+        remedy="install the OpenSSL that this Postfix was built for, then {restart}",
+        changes=Changes.RESTARTS,
+        check="openssl version; postconf -T compile-version; postconf -T run-version",
+    ),
+    Candidate(
+        id="tls-digest",
+        what="OpenSSL does not know the digest algorithm that smtp_tls_fingerprint_digest names",
+        setting="main_cf.smtp_tls_fingerprint_digest",
+        parameter="smtp_tls_fingerprint_digest",
+        certain_by=pattern(r'Digest algorithm "[^"]*" not found'),
+        remedy="{set smtp_tls_fingerprint_digest=sha256}",
+        changes=Changes.WRITES,
+        check="postconf -n smtp_tls_fingerprint_digest",
+    ),
+)
+
 SYMPTOMS: tuple[Symptom, ...] = (
     _of_relay(
         "tls-weak-signature",
-        r"legacy sigalg disallowed|wrong signature type|no suitable signature|ca md too weak|no shared signature",
+        "legacy sigalg disallowed|wrong signature type",
         "the server signs with an algorithm that OpenSSL refuses, such as SHA-1",
         "the server's signature uses SHA-1 or another algorithm below OpenSSL's security level "
         "(legacy sigalg)",
         "the server's operator must renew the certificate or upgrade the server; until then use another relay",
     ),
-    _of_relay(
-        "tls-weak-key",
-        r"(?:ee|ca) key too small",
-        "the server's certificate has a key that is too short for OpenSSL",
-        "the key of the server's certificate is shorter than OpenSSL's security level allows",
-        "the server's operator must get a certificate with a longer key",
+    # OpenSSL's ssl/t1_lib.c gives these reasons for the certificate of either side.
+    Symptom(
+        id="tls-weak-key",
+        title="OpenSSL refuses a certificate as too weak: {line REASON|the line has its reason}",
+        cause=Cause.TLS_HANDSHAKE,
+        context=pattern("(?:ee|ca) key too small|ca md too weak|no suitable signature|no shared signature"),
+        names=_REASON,
+        candidates=(
+            Candidate(
+                id="weak-key",
+                what="the server's certificate is weaker than OpenSSL's security level allows",
+                setting=_RELAY,
+                parameter="-",
+                remedy="the server's operator must get a stronger certificate",
+                changes=Changes.READS,
+                check="openssl s_client -starttls smtp -connect HOST:PORT shows the certificate's key and signature",
+            ),
+            Candidate(
+                id="weak-client-certificate",
+                what="Postfix's own client certificate is weaker than OpenSSL's security level allows",
+                setting="main_cf.smtp_tls_cert_file",
+                parameter="smtp_tls_chain_files, smtp_tls_cert_file, smtp_tls_key_file",
+                remedy="get a stronger certificate, or remove these parameters from main.cf; then {reload}",
+                changes=Changes.WRITES,
+                check="postconf -n smtp_tls_chain_files smtp_tls_cert_file",
+                required_parameters=("smtp_tls_chain_files", "smtp_tls_cert_file", "smtp_tls_eccert_file"),
+            ),
+        ),
     ),
     _of_relay(
         "tls-weak-dh",

@@ -42,6 +42,16 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="myhostname, smtp_helo_name",
                 remedy="write a fully qualified host name into host.myhostname, then {apply}",
                 changes=Changes.WRITES,
+                check="postconf -hx smtp_helo_name myhostname",
+            ),
+            Candidate(
+                id="helo-dns",
+                what="the name has no address in DNS, or another one than that from which this host sends",
+                setting="nothing in the settings: DNS of this host's name",
+                parameter="-",
+                remedy="create an A record for the name, and a PTR record for the address",
+                changes=Changes.WRITES,
+                check="does dig A on the name give this host's public address?",
             ),
         ),
     ),
@@ -213,7 +223,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="sender",
-                what="the login may not send as this address",
+                what="the login may not send as this address, or the receiver refuses its domain",
                 setting="host.rewrite_sender",
                 parameter="smtp_generic_maps, sender_canonical_maps, myorigin",
                 remedy=_SENDER_REMEDY,
@@ -321,7 +331,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="recipient",
-                what="the address is wrong; the relay works",
+                what="the address is wrong, or its mailbox is full, closed or refuses this sender; the relay works",
                 setting="nothing in the settings: the recipient's address",
                 parameter="-",
                 remedy="correct the address in the program that sends the mail",

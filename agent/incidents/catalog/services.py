@@ -16,10 +16,30 @@ _POLICY_DOWN = Candidate(
     what="the policy server {line SERVER|of check_policy_service} is down or does not answer",
     setting="main_cf.smtpd_recipient_restrictions",
     parameter="check_policy_service in the smtpd restrictions",
-    certain_by=pattern(rf"problem talking to server (?!private/(?:anvil|tlsmgr|scache|verify)).*{_DOWN}"),
+    certain_by=pattern(rf"problem talking to server (?!private/).*{_DOWN}"),
     remedy="start the policy server {line SERVER|in the line}",
     changes=Changes.RESTARTS,
     check="ss -ltnx: does a program listen at the address in the line?",
+)
+_POLICY_SPAWNED = Candidate(
+    id="policy-spawned",
+    what="the policy server {line SERVER|} is a service of master.cf, and its program exits or is missing",
+    setting="-",
+    parameter="master.cf: the spawn service in the line",
+    certain_by=pattern(rf"problem talking to server private/(?!anvil|tlsmgr|scache|verify).*{_DOWN}"),
+    remedy="correct the service in master.cf, or install its program; then {reload}",
+    changes=Changes.WRITES,
+    check="what do spawn(8) and master(8) log about it?",
+)
+_POLICY_SOCKET = Candidate(
+    id="policy-socket",
+    what="Postfix may not use the socket of the policy server {line SERVER|}",
+    setting="the host's files",
+    parameter="the socket in the line",
+    certain_by=pattern(r"problem talking to server \S+: Permission denied"),
+    remedy="let the user postfix use the socket, then {reload}",
+    changes=Changes.RESTARTS,
+    check="namei -l on the socket's path",
 )
 _PERMISSIONS = Candidate(
     id="queue-owner",
@@ -116,6 +136,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
         resolution=Resolution.ACCEPTED,
         candidates=(
             _POLICY_DOWN,
+            _POLICY_SPAWNED,
+            _POLICY_SOCKET,
             Candidate(
                 id="policy-protocol",
                 what="the policy server {line SERVER|} answers, but not in the policy protocol",
@@ -145,6 +167,18 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 changes=Changes.WRITES,
                 check="postconf -n | grep restrictions",
             ),
+            # smtpd/smtpd_check.c
+            Candidate(
+                id="restriction-argument",
+                what="the restriction {line NAME|in the line} has a wrong argument, or lacks one",
+                setting="main_cf.smtpd_recipient_restrictions",
+                parameter="the smtpd restrictions",
+                certain_by=pattern(r"bad command parameter|restriction \S+ requires"),
+                refuted_by=pattern("unknown smtpd restriction"),
+                remedy="correct the argument of {line NAME|the restriction}, then {reload}",
+                changes=Changes.WRITES,
+                check="postconf -n | grep restrictions",
+            ),
         ),
     ),
     Symptom(
@@ -155,6 +189,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
         resolution=Resolution.ACCEPTED,
         candidates=(
             _POLICY_DOWN,
+            _POLICY_SPAWNED,
+            _POLICY_SOCKET,
             Candidate(
                 id="restriction-name",
                 what="a restriction or a list of smtpd(8) is misspelt",

@@ -1,8 +1,8 @@
 """The types of the catalogue: a symptom, and the causes that it can have.
 
-A symptom is what the log, a probe, the queue or the enforcer shows. A candidate is one possible cause of it, with the
+A symptom is a sign in the log, a probe, the queue or the enforcer. A candidate is one possible cause of it, with the
 setting to blame and the remedy. A candidate is certain only by words of Postfix that name it (`certain_by`) or by a
-fact of the host; one that is alone in its row is likely. A wrong guess is worse than no guess.
+fact of the host. A candidate that is alone in its row is likely at most without them.
 """
 
 import re
@@ -29,7 +29,7 @@ class Resolution(StrEnum):
 
 
 class Changes(StrEnum):
-    """What a remedy changes on this host."""
+    """The change that a remedy makes on this host."""
 
     READS = "reads"  # nothing
     RESTARTS = "restarts"  # starts, stops or reloads a program
@@ -80,7 +80,7 @@ class Candidate:
         changes: what the remedy changes on this host.
         check: what to check to be sure; "" if the line says all that can be known.
         certain_by: pattern of the words of Postfix that name this cause, searched in the incident's lines.
-        refuted_by: pattern of words that rule this cause out, searched in the same lines.
+        refuted_by: pattern of words that rule this cause out, searched in the same lines. They beat `certain_by`.
         lint_decides: lint rules: a finding confirms the cause, and no finding rules it out.
         lint_proves: lint rules: a finding confirms the cause, and no finding says nothing.
         lint_required: lint rules: no finding rules the cause out, and a finding says nothing.

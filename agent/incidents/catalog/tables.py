@@ -30,9 +30,45 @@ _FAILS: Final = pattern(
     r"unsupported dictionary type|open database |dict_(?:ldap|mysql|pgsql|sqlite|socketmap|tcp)\w*: |"
     r"connect to (?:mysql|pgsql) server|table \S+ lookup error"
 )
+# Tables behind a server: util/dict_sockmap.c, util/dict_tcp.c, global/dict_ldap.c, dict_mysql.c, dict_pgsql.c.
+_TYPES: Final = r"\b(?:socketmap|tcp|ldap|mysql|pgsql|mongodb|memcache)"
 _SERVER: Final = (
-    r"(?:socketmap|tcp|ldap|mysql|pgsql|mongodb|memcache|proxy:\w+):\S* (?:table )?lookup (?:error|problem)|"
-    r"connect to (?:mysql|pgsql) server|dict_ldap_\w+: .*(?:contact|bind)|dict_(?:mysql|pgsql|socketmap|tcp)\w*: "
+    rf"{_TYPES}:\S* (?:table )?(?:lookup (?:error|problem)|socketmap server|query failed|is unavailable)|TCP map|"
+    r"connect to (?:mysql|pgsql) server|dict_(?:ldap|mysql|pgsql|socketmap|tcp)\w*: |pgsql query failed"
+)
+# Tables that are files.
+_LOCAL: Final = (
+    r"\b(?:hash|btree|lmdb|cdb|dbm|texthash|regexp|pcre|cidr):\S* (?:table )?lookup (?:error|problem)"
+)
+_NO_CONNECTION: Final = "|".join(
+    (
+        "Connection refused",
+        "Connection reset",
+        "Broken pipe",
+        "timed out",
+        "time limit exceeded",
+        "No route to host",
+        "Network is unreachable",
+        "No such file or directory",
+        "unexpected disconnect",
+        "unexpected EOF",
+        "Can't contact",
+        "Can't connect",
+        "Unable to connect",
+        "could not connect",
+        "Lost connection",
+        "gone away",
+        "could not translate host name",
+    )
+)
+_LOGIN: Final = (
+    r"Access denied for user|password authentication failed|no pg_hba\.conf entry|Invalid credentials|"
+    r"Invalid DN syntax|role \S+ does not exist"
+)
+_SOCKET: Final = rf"{_TYPES}:\S* lookup error: .*Permission denied|through socket \S+ \(13\)|server \S+: .*Permission denied"
+_ANSWER: Final = (
+    r"query failed: (?!.*(?:gone away|Lost connection))|pgsql query failed: |socketmap server \w+ error|"
+    r"dict_ldap_lookup: .*(?:Search error \d|Search base)|TCP map reply .*(?:malformed|bad status|longer than)|input format error"
 )
 
 
@@ -42,14 +78,17 @@ def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, .
     return (
         Candidate(
             id="index-missing",
-            what=f"the index of {{line TABLE|a table}} ({named}) was never built",
+            what=(
+                f"the index or file of {{line TABLE|a table}} ({named}) does not exist: it was never built, or main.cf names "
+                "another place"
+            ),
             setting=setting,
             parameter=named,
             certain_by=pattern(r"(?:is unavailable\. .*|open (?:database )?\S+: )No such file"),
             refuted_by=pattern(_SERVER),
             remedy=f"{{rebuild {named}}}",
             changes=Changes.WRITES,
-            check="does the index of each table exist?",
+            check="does the file that the line names exist, and its source beside it?",
         ),
         Candidate(
             id="index-damaged",
@@ -64,7 +103,7 @@ def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, .
         ),
         Candidate(
             id="table-permission",
-            what="the daemon may not read {line TABLE|the table}",
+            what="the daemon may not read {line TABLE|the table}: owner, mode, or a rule of SELinux or AppArmor",
             setting="the host's files",
             parameter=named,
             certain_by=pattern(r"open (?:database )?\S+: Permission denied"),
@@ -75,7 +114,10 @@ def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, .
         ),
         Candidate(
             id="map-type",
-            what="this Postfix does not support the table type {line TYPE|that main.cf names}",
+            what=(
+                "this Postfix does not support the table type {line TYPE|that main.cf names}: it is misspelt, its package "
+                "is missing, or this Postfix was built without it"
+            ),
             setting="postfix.map_type",
             parameter=named,
             certain_by=pattern("unsupported dictionary type"),
@@ -89,13 +131,59 @@ def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, .
             what="the server behind the table {line TABLE|} is down or out of reach",
             setting=setting,
             parameter=named,
-            certain_by=pattern(_SERVER),
+            certain_by=pattern(rf"(?:{_SERVER}).*(?:{_NO_CONNECTION})"),
+            refuted_by=pattern(rf"{_LOCAL}|{_LOGIN}|{_SOCKET}|{_ANSWER}"),
             remedy="start the table's server {line TABLE|}, and check the path to it; Postfix needs no change",
             changes=Changes.RESTARTS,
             check="is the type socketmap, tcp, ldap, mysql or pgsql, and does that server answer?",
         ),
+        Candidate(
+            id="table-login",
+            what="the server behind the table {line TABLE|} refuses the user or the password of Postfix",
+            setting=setting,
+            parameter=named,
+            certain_by=pattern(_LOGIN),
+            refuted_by=pattern(rf"{_LOCAL}|\b(?:socketmap|tcp|memcache):|TCP map"),
+            remedy="correct the user and the password in the table's file, then {reload}",
+            changes=Changes.WRITES,
+            check="does that server accept this login from this host?",
+        ),
+        Candidate(
+            id="table-socket",
+            what="Postfix may not use the socket of the server behind the table {line TABLE|}",
+            setting="the host's files",
+            parameter=named,
+            certain_by=pattern(_SOCKET),
+            refuted_by=pattern(rf"{_LOCAL}|\b(?:socketmap:inet|tcp|ldap):|TCP map"),
+            remedy="let the user postfix use the server's socket, then {reload}",
+            changes=Changes.RESTARTS,
+            check="namei -l on the socket's path",
+        ),
+        Candidate(
+            id="table-answer",
+            what="the server behind the table {line TABLE|} answers with an error: see its text in the line",
+            setting=setting,
+            parameter=named,
+            certain_by=pattern(_ANSWER),
+            refuted_by=pattern(_LOCAL),
+            remedy="correct the query in the table's file, or repair the server that answers so",
+            changes=Changes.WRITES,
+            check="does postmap -q on the table give the same error? What does the server log?",
+        ),
     )
 
+
+_PROXIED: Final = Candidate(
+    id="password-proxied",
+    what="proxymap(8) opens tables without root privileges, and may not read {line TABLE|this table}",
+    setting="relay.password_file",
+    parameter="{line TABLE|the table in the line}",
+    certain_by=pattern(r"open (?:database )?\S+: Permission denied"),
+    refuted_by=pattern(_SOCKET),
+    remedy="remove proxy: in front of the table, then {reload}",
+    changes=Changes.WRITES,
+    check="namei -l on the table's path: may the user postfix read it?",
+)
 
 SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
@@ -139,20 +227,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         text=pattern(r"is unavailable\. open .*Permission denied"),
         resolution=Resolution.LEFT,
         names=TABLE_NAMES,
-        candidates=(
-            Candidate(
-                id="password-proxied",
-                what=(
-                    "proxymap(8) opens tables without root privileges, and may not read "
-                    "{line TABLE|this table}"
-                ),
-                setting="relay.password_file",
-                parameter="{line TABLE|the table in the line}",
-                certain_by=pattern(r"is unavailable\. open .*Permission denied"),
-                remedy="remove proxy: in front of the table, then {reload}",
-                changes=Changes.WRITES,
-            ),
-        ),
+        candidates=(_PROXIED,),
     ),
     Symptom(
         id="proxied-table",
@@ -161,7 +236,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         text=_FAILS,
         names=TABLE_NAMES,
         resolution=Resolution.LEFT,
-        candidates=table_causes(_UNNAMED),
+        candidates=tuple(_PROXIED if one.id == "table-permission" else one for one in table_causes(_UNNAMED)),
     ),
     Symptom(
         id="alias-table",
@@ -183,7 +258,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 changes=Changes.WRITES,
                 check="does the index of each table in alias_maps exist?",
             ),
-            *table_causes("alias_maps", "/etc/aliases")[2:],
+            *(one for one in table_causes("alias_maps", "/etc/aliases") if not one.id.startswith("index-")),
         ),
     ),
     Symptom(

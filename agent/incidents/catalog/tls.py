@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from postward.agent.incidents.catalog.openssl import OTHER_REASON
+from postward.agent.incidents.catalog.openssl import ENGINE_FAULTS, OTHER_REASON
 from postward.agent.incidents.catalog.symptom import Candidate, Changes, Symptom, pattern
 from postward.agent.incidents.catalog.tables import TABLE_NAMES, table_causes
 from postward.agent.incidents.model import Effect
@@ -52,7 +52,10 @@ _OWN_ISSUER = Candidate(
 )
 _EXPIRED = Candidate(
     id="certificate-expired",
-    what="the relay did not renew its certificate, or this host's clock is wrong",
+    what=(
+        "a certificate in the relay's chain has expired: its own, an intermediate one, or a root in this host's CA file; or "
+        "this host's clock is wrong"
+    ),
     setting="nothing in the settings: the relay",
     parameter="-",
     remedy="inform the relay's operator; check this host's clock",
@@ -65,10 +68,29 @@ _OTHER_NAME = Candidate(
     what="the relay's name in the settings is an alias or an address that the certificate does not contain",
     setting="relay.host",
     parameter="relayhost",
-    certain_by=pattern("hostname mismatch|num=62|is not the peer name"),
-    remedy="write a name from the certificate into relay.host, then {apply}",
+    remedy="if the relay's documentation lists a name from the certificate, write it into relay.host, then {apply}",
     changes=Changes.WRITES,
     check="openssl s_client -starttls smtp -connect HOST:PORT shows its names",
+)
+_INTERCEPTED = Candidate(
+    id="middlebox",
+    what="a firewall on the path intercepts TLS with its own certificate",
+    setting="the network",
+    parameter="-",
+    remedy="exempt this host from TLS inspection",
+    changes=Changes.READS,
+    check=(
+        "does openssl s_client -starttls smtp -connect HOST:PORT show another certificate from another network?"
+    ),
+)
+_SNI = Candidate(
+    id="sni",
+    what="the relay presents a default certificate because Postfix sends no server name",
+    setting="main_cf.smtp_tls_servername",
+    parameter="smtp_tls_servername",
+    remedy="{set smtp_tls_servername=hostname}",
+    changes=Changes.WRITES,
+    check="does openssl s_client -starttls smtp -connect HOST:PORT -servername HOST show another certificate?",
 )
 _WRAPPERMODE = Candidate(
     id="wrappermode-on-starttls",
@@ -181,7 +203,7 @@ _POLICY_FAULTS = (
     _policy_fault(
         "tls-policy-level",
         "the level {line NAME|} of the entry for this next hop is misspelt",
-        "invalid security level|Invalid TLS level|unknown security level",
+        "invalid security level|Invalid TLS level|unknown TLS policy|invalid empty policy",
         "is the first word of the entry none, may, encrypt, dane, verify or secure?",
     ),
     _policy_fault(
@@ -196,6 +218,37 @@ _POLICY_FAULTS = (
         "malformed attribute/value pair|missing '='",
         "is each attribute written name=value, with : between values?",
     ),
+    _policy_fault(
+        "tls-policy-value",
+        "the attribute {line NAME|} of the entry has a value, or stands beside a level, that Postfix does not accept",
+        r'attribute "\w+" (?:has an? |is specified|invalid at)|"\w+=\S*" specifies an invalid hostname',
+        "is the attribute valid at this level, written once, and its value complete?",
+    ),
+)
+# smtp/smtp_tls_policy.c: other reasons for "client TLS configuration problem".
+_NO_POLICY = (
+    Candidate(
+        id="tls-no-fingerprints",
+        what="the level is fingerprint, and no fingerprint is configured for {line DOMAIN|this next hop}",
+        setting="main_cf.smtp_tls_fingerprint_cert_match",
+        parameter="smtp_tls_fingerprint_cert_match, or match= in smtp_tls_policy_maps",
+        certain_by=pattern("fingerprint security level, but with no fingerprints"),
+        remedy="write the certificate's fingerprint there, then {reload}",
+        changes=Changes.WRITES,
+        check="postconf -n smtp_tls_security_level smtp_tls_fingerprint_cert_match",
+    ),
+    Candidate(
+        id="tls-servername",
+        what="smtp_tls_servername is not a host name",
+        setting="main_cf.smtp_tls_servername",
+        parameter="smtp_tls_servername",
+        certain_by=pattern(r'"smtp_tls_servername = [^"]*" specifies an invalid hostname'),
+        remedy="{remove smtp_tls_servername}",
+        changes=Changes.WRITES,
+        check="postconf -n smtp_tls_servername",
+        required_parameters=("smtp_tls_servername",),
+    ),
+    *(one for one in table_causes("smtp_tls_policy_maps", "relay.tls") if one.id == "table-server"),
 )
 
 
@@ -263,12 +316,22 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix cannot parse the list and aborts every TLS session",
                 setting="main_cf.smtp_tls_mandatory_protocols",
                 parameter="smtp_tls_mandatory_protocols, smtp_tls_protocols",
-                certain_by=pattern(r"Invalid TLS protocol list|invalid protocol"),
                 remedy=(
                     "{set smtp_tls_mandatory_protocols=!SSLv2, !SSLv3, !TLSv1, !TLSv1.1}; since 3.6 also "
                     ">=TLSv1.2"
                 ),
                 changes=Changes.WRITES,
+                check="postconf -n smtp_tls_mandatory_protocols smtp_tls_protocols: is it the list in the line?",
+            ),
+            Candidate(
+                id="tls-policy-protocols",
+                what="protocols= in an entry of smtp_tls_policy_maps is misspelt",
+                setting="relay.tls",
+                parameter="smtp_tls_policy_maps",
+                remedy="correct the entry, then {postmap smtp_tls_policy_maps}",
+                changes=Changes.WRITES,
+                check="does the entry for this next hop have protocols=?",
+                required_parameters=("smtp_tls_policy_maps",),
             ),
         ),
     ),
@@ -283,9 +346,19 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix does not know the grade and aborts every TLS session",
                 setting="main_cf.smtp_tls_mandatory_ciphers",
                 parameter="smtp_tls_mandatory_ciphers",
-                certain_by=pattern(r"invalid .{0,20}cipher grade"),
-                remedy="{remove smtp_tls_mandatory_ciphers}",
-                changes=Changes.LOWERS,
+                remedy="write low, medium or high into smtp_tls_mandatory_ciphers or smtp_tls_ciphers, then {reload}",
+                changes=Changes.WRITES,
+                check="postconf -n smtp_tls_mandatory_ciphers smtp_tls_ciphers: is it the grade in the line?",
+            ),
+            Candidate(
+                id="tls-policy-ciphers",
+                what="ciphers= in an entry of smtp_tls_policy_maps is misspelt",
+                setting="relay.tls",
+                parameter="smtp_tls_policy_maps",
+                remedy="correct the entry, then {postmap smtp_tls_policy_maps}",
+                changes=Changes.WRITES,
+                check="does the entry for this next hop have ciphers=?",
+                required_parameters=("smtp_tls_policy_maps",),
             ),
         ),
     ),
@@ -336,7 +409,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="starttls-missing",
-        title="the relay offers no STARTTLS",
+        title="the relay does not offer STARTTLS",
         cause=Cause.TLS_NOT_OFFERED,
         candidates=(
             Candidate(
@@ -377,7 +450,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
             ),
             Candidate(
                 id="middlebox",
-                what="the relay's offer of STARTTLS does not reach this host, and the level may allows that",
+                what=(
+                    "the relay's offer of STARTTLS does not reach this host, and smtp_tls_security_level = may "
+                    "allows mail without TLS"
+                ),
                 setting="the network",
                 parameter="-",
                 remedy="exempt this host from SMTP inspection",
@@ -409,6 +485,15 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 changes=Changes.WRITES,
                 check="date",
             ),
+            Candidate(
+                id="certificate-future",
+                what="the relay's certificate begins in the future: it was issued by a clock that is ahead",
+                setting="nothing in the settings: the relay",
+                parameter="-",
+                remedy="wait until it begins, or inform the relay's operator",
+                changes=Changes.READS,
+                check="openssl s_client -starttls smtp -connect HOST:PORT | openssl x509 -noout -startdate",
+            ),
         ),
     ),
     Symptom(
@@ -416,7 +501,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the relay's certificate is for another name",
         cause=Cause.TLS_VERIFY,
         context=pattern("hostname mismatch|num=62|is not the peer name"),
-        candidates=(_OTHER_NAME,),
+        candidates=(_OTHER_NAME, _SNI, _INTERCEPTED),
     ),
     Symptom(
         id="certificate-self-signed",
@@ -436,30 +521,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 changes=Changes.WRITES,
                 check="contact the relay's operator",
             ),
-            Candidate(
-                id="middlebox",
-                what="a firewall on the path intercepts TLS with its own certificate",
-                setting="the network",
-                parameter="-",
-                remedy="exempt this host from TLS inspection",
-                changes=Changes.READS,
-                check=(
-                    "does openssl s_client -starttls smtp -connect HOST:PORT show another certificate from "
-                    "another network?"
-                ),
-            ),
-            Candidate(
-                id="sni",
-                what="the relay presents a default certificate because Postfix sends no server name",
-                setting="main_cf.smtp_tls_servername",
-                parameter="smtp_tls_servername",
-                remedy="{set smtp_tls_servername=hostname}",
-                changes=Changes.WRITES,
-                check=(
-                    "does openssl s_client -starttls smtp -connect HOST:PORT -servername HOST show another "
-                    "certificate?"
-                ),
-            ),
+            _INTERCEPTED,
+            _SNI,
         ),
     ),
     Symptom(
@@ -517,6 +580,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
             _NO_AUTHORITIES,
             _OWN_ISSUER,
             _OTHER_NAME,
+            _SNI,
             _EXPIRED,
         ),
     ),
@@ -526,17 +590,21 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="a faulty setting switched Postfix's TLS off",
         cause=Cause.LOCAL_CONFIG,
         text=pattern("TLS engine is unavailable"),
-        context=pattern("CAfile=|CApath="),
+        context=pattern(
+            r"CAfile=|CApath=|tls_config_(?:file|name)|no entropy|SSL_CTX: disabling|DANE initialization|Digest algorithm"
+        ),
         candidates=(
             Candidate(
                 id="ca-file",
-                what="smtp_tls_CAfile names a file that cannot be loaded",
+                what="smtp_tls_CAfile or smtp_tls_CApath names a file that cannot be loaded",
                 setting="relay.ca_file",
                 parameter="smtp_tls_CAfile",
                 certain_by=pattern(r"CAfile=|CApath="),
                 remedy="{set smtp_tls_CAfile={ca_file}}",
                 changes=Changes.WRITES,
+                check="is smtp_tls_CAfile a readable file, and smtp_tls_CApath a directory?",
             ),
+            *ENGINE_FAULTS,
         ),
     ),
     Symptom(
@@ -604,11 +672,11 @@ SYMPTOMS: tuple[Symptom, ...] = (
         cause=Cause.LOCAL_CONFIG,
         text=pattern("client TLS configuration problem|TLS policy"),
         names=_POLICY_NAMES,
-        candidates=(*_POLICY_FAULTS, *table_causes("smtp_tls_policy_maps", "relay.tls")[-1:]),
+        candidates=(*_POLICY_FAULTS, *_NO_POLICY),
     ),
     Symptom(
         id="tls-level",
-        title="smtp(8) cannot start: smtp_tls_security_level is misspelt",
+        title="a daemon cannot start: a TLS security level is misspelt",
         text=pattern("Invalid TLS level"),
         candidates=(
             Candidate(
@@ -616,9 +684,23 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="Postfix does not know the level",
                 setting="relay.tls",
                 parameter="smtp_tls_security_level",
-                certain_by=pattern(r"Invalid TLS level"),
+                certain_by=pattern(r"/smtp\[\d+\]: .*Invalid TLS level"),
+                refuted_by=pattern(r"/(?:smtpd|postscreen)\[\d+\]: .*Invalid TLS level"),
                 remedy="{set smtp_tls_security_level=encrypt}",
                 changes=Changes.WRITES,
+                check="postconf -h smtp_tls_security_level; is it none, may, encrypt, dane, verify or secure?",
+            ),
+            # smtpd/smtpd.c, postscreen/postscreen_tls_conf.c; tlsproxy(8) has both.
+            Candidate(
+                id="tls-level-server",
+                what="Postfix does not know the level for mail that it receives",
+                setting="main_cf.smtpd_tls_security_level",
+                parameter="smtpd_tls_security_level",
+                certain_by=pattern(r"/(?:smtpd|postscreen)\[\d+\]: .*Invalid TLS level"),
+                refuted_by=pattern(r"/smtp\[\d+\]: .*Invalid TLS level"),
+                remedy="{set smtpd_tls_security_level=may}",
+                changes=Changes.WRITES,
+                check="postconf -h smtpd_tls_security_level; is it none, may or encrypt?",
             ),
         ),
     ),
@@ -633,8 +715,21 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="data_directory is not owned by Postfix's user",
                 setting="the host's files",
                 parameter="data_directory",
+                refuted_by=pattern("No such file|Read-only|No space"),
                 remedy="chown -R postfix: {data} && {restart}",
                 changes=Changes.WRITES,
+                check="ls -ld {data}; ausearch -m avc -ts recent",
+            ),
+            Candidate(
+                id="data-directory-missing",
+                what="data_directory does not exist, or its file system is full or read-only",
+                setting="the host's files",
+                parameter="data_directory",
+                certain_by=pattern("PRNG exchange file.*(?:No such file|Read-only|No space)"),
+                refuted_by=pattern("PRNG exchange file.*Permission denied"),
+                remedy="create the directory or repair its file system, then {permissions} and {restart}",
+                changes=Changes.WRITES,
+                check="ls -ld {data}; df -h {data}",
             ),
         ),
     ),
