@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# Files that were written before the style and are still to be rewritten. The list only shrinks.
-PENDING = frozenset(Path(__file__).with_name("style_pending.txt").read_text().split())
 MAX_WORDS = 30
 MAX_COLUMNS = 120
 
@@ -130,13 +128,4 @@ def faults_of(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", [*SOURCES, *DOCUMENTS], ids=name_of)
 def test_text_keeps_to_the_style(path: Path) -> None:
     """Docstrings, comments, messages and documents are in plain English, and Markdown is wrapped."""
-    found = faults_of(path)
-    if name_of(path) in PENDING:
-        assert found, f"{name_of(path)} keeps to the style now: take it off tests/style_pending.txt"
-    else:
-        assert found == []
-
-
-def test_pending_files_exist() -> None:
-    """A file that was renamed or deleted leaves the list."""
-    assert {name_of(path) for path in (*SOURCES, *DOCUMENTS)} >= PENDING
+    assert faults_of(path) == []
