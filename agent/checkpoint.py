@@ -133,7 +133,11 @@ class CheckpointWriter(Part):
         else:
             self._tally.add("postward_checkpoint_errors_total", (), 1)
             if not self._failing:
-                _log.error("%s: %s; a crash now would count lines twice", self._path, error.strerror)
+                _log.error(
+                    "%s: %s; after a crash, counting would resume at the last checkpoint",
+                    self._path,
+                    error.strerror,
+                )
         self._failing = error is not None
 
 
