@@ -22,7 +22,7 @@ from typing import Any
 from postward.agent.fsutil import write_atomically
 from postward.agent.logs.watcher import wake_up
 from postward.agent.metrics.tally import Tally
-from postward.agent.parts import Gauges, Part
+from postward.agent.parts import Gauges, Part, Problem
 
 VERSION = 3  # no earlier one was released
 INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log
@@ -76,7 +76,7 @@ class CheckpointWriter(Part):
         self._requested = asyncio.Event()
         self._next = asyncio.Event()  # set when the save that begins next has ended
         self._saved_at: float | None = None
-        self._failing = False
+        self._problem = Problem(_log, str(path), f"{path}: can be written again")
         tally.add("postward_checkpoint_errors_total", (), 0)
 
     def start(
@@ -128,17 +128,12 @@ class CheckpointWriter(Part):
         self.has_saved = True
         if error is None:
             self._saved_at = time.time()
-            if self._failing:
-                _log.info("%s: can be written again", self._path)
+            self._problem.note(None)
         else:
             self._tally.add("postward_checkpoint_errors_total", (), 1)
-            if not self._failing:
-                _log.error(
-                    "%s: %s; after a crash, counting would resume at the last checkpoint",
-                    self._path,
-                    error.strerror,
-                )
-        self._failing = error is not None
+            self._problem.note(
+                f"{error.strerror}; after a crash, counting would resume at the last checkpoint"
+            )
 
 
 def write_checkpoint(path: Path, content: bytes) -> None:

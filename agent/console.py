@@ -9,10 +9,10 @@ from postward.agent.metrics.labels import RelayNames
 from postward.agent.parts import Part
 from postward.agent.probe.result import ProbeResult
 from postward.agent.relay.advice import describe_cause
+from postward.agent.text import STATUS_STYLE
 from postward.parsers import Event, Record, cause_of
 from postward.parsers.events import Delivery
 
-_STATUS_STYLE = {"sent": "green", "deferred": "yellow", "SOFTBOUNCE": "yellow", "bounced": "red"}
 _OUTCOME_STYLE = {
     "accepted": "bold green",
     "failed": "bold red",
@@ -47,7 +47,7 @@ def delivery_row(record: Record, event: Delivery, relay: str) -> Text:
     return Text.assemble(
         (_time_of_day(record.stamp), "dim"),
         "  ",
-        (f"{event.status:9}", _STATUS_STYLE.get(event.status, "")),
+        (f"{event.status:9}", STATUS_STYLE.get(event.status, "")),
         f" {relay:12} {cause or '':16} {event.delay:>6} s  {event.to}  ",
         (event.reason or "", "dim"),
     )

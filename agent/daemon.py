@@ -133,7 +133,7 @@ class Agent:
         )
         self._parts: tuple[Part, ...] = tuple(part for part in parts if part is not None)
         observers = [part.observe for part in self._parts if type(part).observe is not Part.observe]
-        self._pipeline = Pipeline(self._counter, observers)
+        self._pipeline = Pipeline(self._counter, observers, self._incidents.tracker.observe_foreign)
         for part in self._parts:
             if part.name:
                 part.restore(states.get(part.name, {}))
@@ -269,6 +269,7 @@ class Agent:
             self._tally.times,
             self._incidents.rows(),
             self._incidents.history.buckets(now),
+            self._tally.counters["postward_log_lines_total"],
             self._not_ready(),
         )
         return status_of(self._settings, observed, now, self._version)

@@ -1,4 +1,4 @@
-"""Write files atomically: neither readers nor a crash ever see a partly written file.
+"""Recognise changed files, and write files atomically: neither readers nor a crash see a partly written file.
 
 The content goes into a temporary file in the same directory, which is flushed to disk and renamed. Owner and mode are
 set before the content is written, so that a secret is never readable for other users.
@@ -43,6 +43,15 @@ def write_atomically(
             beside.unlink()
         raise
     sync_directory(path.parent)
+
+
+def stat_identity(path: Path) -> tuple[int, ...] | None:
+    """Return values that change whenever the file does; None if it is missing or cannot be examined."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def write_new(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | None) -> None:

@@ -19,17 +19,24 @@ class Pipeline:
     Args:
         counting: what is counted.
         observers: called with each Postfix line that a rule knows.
+        observe_foreign: called with each line of another program.
         skimming: count most lines without making an event, several times as fast; for a plain `Counting` without
             observers, which gets the same counts from it. Call `settle` before the tally is read.
     """
 
     def __init__(
-        self, counting: Counting, observers: Sequence[Observer] = (), *, skimming: bool = False
+        self,
+        counting: Counting,
+        observers: Sequence[Observer] = (),
+        observe_foreign: Callable[[str], None] = lambda _line: None,
+        *,
+        skimming: bool = False,
     ) -> None:
         if skimming and (observers or type(counting) is not Counting):
             raise ValueError("skimming: observers and other countings need every event")
         self._counting = counting
         self._observers = observers
+        self._observe_foreign = observe_foreign
         self._skimming = skimming
 
     def feed(self, data: bytes) -> None:
@@ -54,7 +61,9 @@ class Pipeline:
     def _take(self, line: str) -> None:
         record, event = parse(line.removesuffix("\r"))
         self._counting.count(record, event)
-        if record is not None and event is not None:
+        if record is None:
+            self._observe_foreign(line)
+        elif event is not None:
             for observe in self._observers:
                 observe(record, event)
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from postward.agent.fsutil import stat_identity
 from postward.agent.logs.watcher import Watcher, wake_up
-from postward.agent.parts import Gauges, Part
+from postward.agent.parts import Gauges, Part, Problem
 from postward.agent.systemd import SETTINGS_REFUSED, set_status
 from postward.config.errors import SettingsError
 from postward.config.settings import Settings, load_settings
@@ -34,19 +35,25 @@ class SettingsReloader(Part):
 
     Attributes:
         settings: the settings in force.
-        problem: why the file is not in force as it is now; None if it is.
         since: when the settings came into force, in seconds since 1970.
     """
 
     def __init__(self, path: Path | None, settings: Settings) -> None:
         self.settings = settings
-        self.problem: str | None = None
+        self._problem = Problem(
+            _log, "settings: the former settings stay in force", f"settings: {path} is in force"
+        )
         self.since = time.time()
         self._path = path
         self._refused: Settings | None = None
         self._loaded: Settings | None = None  # good and different, not yet returned by `changed`
         self._wake = asyncio.Event()
-        self._identity: tuple[int, int, int, int] | None = None  # of the file when it was last read
+        self._identity: tuple[int, ...] | None = None  # of the file when it was last read
+
+    @property
+    def problem(self) -> str | None:
+        """Why the file is not in force as it is now; None if it is."""
+        return self._problem.text
 
     def listen(self, also: Callable[[], object] | None = None) -> None:
         """Re-read the settings on SIGHUP from now on, and call `also`."""
@@ -66,7 +73,7 @@ class SettingsReloader(Part):
         """
         if self._path is None:
             return None
-        self._identity = _identity(self._path)
+        self._identity = stat_identity(self._path)
         if (settings := await asyncio.to_thread(self._load)) is not None:
             self._loaded = settings
             self._wake.set()
@@ -85,7 +92,7 @@ class SettingsReloader(Part):
             await wake_up(self._wake, _POLL_INTERVAL)
             if self._loaded is None:
                 await asyncio.sleep(_SETTLE)
-                if (identity := _identity(self._path)) == self._identity:
+                if (identity := stat_identity(self._path)) == self._identity:
                     continue
                 self._identity = identity
                 self._loaded = await asyncio.to_thread(self._load)
@@ -123,12 +130,7 @@ class SettingsReloader(Part):
         return settings
 
     def _note(self, problem: str | None) -> None:
-        if problem != self.problem:
-            if problem:
-                _log.error("settings: the former settings stay in force: %s", problem)
-            else:
-                _log.info("settings: %s is in force", self._path)
-        self.problem = problem
+        self._problem.note(problem)
         self._show_status()
 
     def _show_status(self) -> None:
@@ -150,12 +152,3 @@ async def race(*waits: Coroutine[Any, Any, Any]) -> Any:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _identity(path: Path) -> tuple[int, int, int, int] | None:
-    """Return values that change whenever the file does; None if it is missing."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

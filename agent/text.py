@@ -8,6 +8,8 @@ from typing import Final
 
 from postward.parsers import parse_stamp
 
+# Colours of a delivery's status, as printed, on a terminal.
+STATUS_STYLE: Final = {"sent": "green", "deferred": "yellow", "SOFTBOUNCE": "yellow", "bounced": "red"}
 _NEAR_TO = datetime(2000, 1, 1, tzinfo=UTC)  # any year: the journal's stamps are absolute
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 -- the log's own clock
 

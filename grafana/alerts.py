@@ -70,7 +70,10 @@ _LOST: Final = (
 )
 
 RECORDS: Final = (
-    Record("instance:postfix_queue_messages:sum", 'sum by (job, instance) (postfix_queue_messages{queue=~"active|deferred"})'),
+    Record(
+        "instance:postfix_queue_messages:sum",
+        'sum by (job, instance) (postfix_queue_messages{queue=~"active|deferred"})',
+    ),
     Record(
         "relay:postfix_deliveries_deferred:ratio_rate10m",
         'sum by (job, instance, relay) (rate(postfix_deliveries_total{status="deferred"}[10m])) '
@@ -91,7 +94,7 @@ RECORDS: Final = (
     *(
         Record(
             f"instance:postfix_mail_slow:ratio_rate{window}",
-            f"1 - sum by (job, instance) (rate(postfix_delivery_delay_seconds_bucket{{le=\"300.0\"}}[{window}])) "
+            f'1 - sum by (job, instance) (rate(postfix_delivery_delay_seconds_bucket{{le="300.0"}}[{window}])) '
             f"/ (sum by (job, instance) (rate(postfix_delivery_delay_seconds_count[{window}])) > 0)",
         )
         for window in ("5m", "30m", "1h", "6h")
@@ -100,7 +103,7 @@ RECORDS: Final = (
         "relay:postfix_delivery_delay_seconds:p95_rate10m",
         "histogram_quantile(0.95, sum by (job, instance, relay, le) (rate(postfix_delivery_delay_seconds_bucket[10m])))",
     ),
-)  # fmt: skip
+)
 
 # Objectives over 30 days: 99.5 % of all mails are delivered, and 95 % are delivered within 5 minutes.
 _DELIVERED_BUDGET: Final = "0.005"
@@ -146,7 +149,7 @@ ALERTS: Final = (
     Alert("PostwardLogNotUnderstood", "blindness", "warning",
           'sum by (job, instance) (increase(postward_log_lines_total{outcome="unrecognised"}[1h])) > 20 and '
           'sum by (job, instance) (rate(postward_log_lines_total{outcome="unrecognised"}[1h])) > '
-          '0.05 * sum by (job, instance) (rate(postward_log_lines_total{outcome=~"event|unrecognised"}[1h]))', "15m",
+          '0.05 * sum by (job, instance) (rate(postward_log_lines_total{outcome=~"event|generic|unrecognised"}[1h]))', "15m",
           "Many log lines of Postfix are not recognised.",
           "More than 5 % of the Postfix lines of {{ $labels.instance }} match no parser rule: counts may be too low."),
     Alert("PostwardLogLosses", "blindness", "warning", "increase(postward_log_losses_total[10m]) > 0", "1m",

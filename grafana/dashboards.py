@@ -53,6 +53,7 @@ class Panel:
     # Values with a colour: (from this value on, colour).
     steps: tuple[tuple[float | None, str], ...] = ()
     words: tuple[tuple[str, str, str], ...] = ()  # value, text, colour
+    link: tuple[str, str] | None = None  # title and URL, opened from a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,10 @@ HOST: Final = Sheet(
 )  # fmt: skip
 
 _JOB: Final = 'job=~"$job"'
+_OPEN_HOST: Final = (
+    "Open the host",
+    "/d/postward-host?var-datasource=${datasource}&var-job=${__data.fields.job}&var-instance=${__data.fields.instance}",
+)
 FLEET: Final = Sheet(
     "postward-fleet",
     "Postward / fleet",
@@ -212,7 +217,7 @@ FLEET: Final = Sheet(
             Panel("Waiting mail", "stat", ((f"sum(instance:postfix_queue_messages:sum{{{_JOB}}})", "mails"),), width=4, height=4),
             Panel("Failing right now", "table",
                   ((f'ALERTS{{{_JOB},alertstate="firing"}} or 0 * up{{{_JOB}}}', ""),), width=24, height=9,
-                  description="A row leads to its host."),
+                  description="A row leads to its host.", link=_OPEN_HOST),
         )),
         Row("Compared", (
             Panel("Failures by cause", "stacked",
@@ -359,7 +364,7 @@ def _panel(panel: Panel, sheet: Sheet) -> Any:
             value: model.ValueMappingResult(text=text, color=colour) for value, text, colour in panel.words
         }
         builder = builder.mappings([model.ValueMap(options=results)])
-    if panel.title == "Failing right now":
-        host = "/d/postward-host?var-datasource=${datasource}&var-job=${__data.fields.job}&var-instance=${__data.fields.instance}"
-        builder = builder.data_links([build.DashboardLink("Open the host").url(host)])
+    if panel.link:
+        title, url = panel.link
+        builder = builder.data_links([build.DashboardLink(title).url(url)])
     return builder

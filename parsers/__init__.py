@@ -8,12 +8,13 @@ reads a clock or logs, and no line makes it raise.
 from postward.parsers.cause import Cause, cause_of, classify, relay_host_of, step_of
 from postward.parsers.events import Event
 from postward.parsers.fields import as_fields, split_peer
-from postward.parsers.line import parse, parse_event
+from postward.parsers.line import OUTCOMES, outcome_of, parse, parse_event
 from postward.parsers.postconf import Master, Service, parse_master, parse_parameters, split_list
 from postward.parsers.record import Record, parse_record
 from postward.parsers.stamp import parse_stamp
 
 __all__ = [
+    "OUTCOMES",
     "Cause",
     "Event",
     "Master",
@@ -22,6 +23,7 @@ __all__ = [
     "as_fields",
     "cause_of",
     "classify",
+    "outcome_of",
     "parse",
     "parse_event",
     "parse_master",

@@ -39,7 +39,7 @@ _STAMP: Final = re.compile(
 )
 _LEVEL: Final = re.compile(
     r"[\[<({]?(?:[0-9]{1,3}|(?:(?:mail|daemon|user|local[0-7])[.:])?(?:emerg|alert|crit(?:ical)?|err(?:or)?|fatal"
-    r"|warn(?:ing)?|notice|info(?:rmational)?|debug)|mail)[\])>}]?:?",
+    r"|warn(?:ing)?|notice|info(?:rmational)?|debug))[\])>}]?:?",
     re.IGNORECASE,
 )
 _HOST: Final = re.compile(r"[\w.:@/-]+")

@@ -54,6 +54,9 @@ class _ByDaemon(dict[str, _Matchers]):
         return matchers
 
 
+# The outcomes of a line: matched by a rule, known by its severity label only, unknown to Postward, not of Postfix.
+OUTCOMES: Final = ("event", "generic", "unrecognised", "foreign")
+
 _new: Final = tuple.__new__
 _BLANKS: Final = frozenset({" ", "\t", "\r"})
 _INFO: Final = _ByDaemon("info")
@@ -95,3 +98,12 @@ def parse(line: str) -> tuple[Record | None, Event | None]:
     if record is None:
         return None, None
     return record, parse_event(record)
+
+
+def outcome_of(record: Record | None, event: Event | None) -> str:
+    """Return the outcome of a line, one of OUTCOMES, from what `parse` returned for it."""
+    if record is None:
+        return "foreign"
+    if event is None:
+        return "unrecognised"
+    return "generic" if type(event) is Problem else "event"

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from postward.agent.commands.common import DRIFT, echo_json, exit_on_error, json_option, load, settings_option
+from postward.agent.commands.common import echo_json, exit_on_error, json_option, load, settings_option
+from postward.agent.commands.exit_status import DRIFT
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts, unread_of
 from postward.config.example import example

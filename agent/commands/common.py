@@ -1,4 +1,4 @@
-"""What commands share: the settings option, exit statuses, and the output of errors and logs."""
+"""Shared by commands: the settings option, and the output of errors and logs."""
 
 import json
 import logging
@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
+from postward.agent.commands.exit_status import BAD_SETTINGS, FAILED
 from postward.agent.enforce.state import ApplyError
 from postward.agent.logs.discover import NoLogError
 from postward.agent.postfix.commands import PostfixError
@@ -18,8 +19,6 @@ from postward.agent.systemd import JournalFields
 from postward.config.desired import UnsupportedMapTypeError
 from postward.config.errors import SettingsError
 from postward.config.settings import DEFAULT_FILE, Settings, load_settings
-
-FAILED, DRIFT, BAD_SETTINGS = 1, 3, 78
 
 
 def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,14 +9,8 @@ from typing import Any
 import click
 
 from postward.agent.commands.check import show_finding
-from postward.agent.commands.common import (
-    BAD_SETTINGS,
-    DRIFT,
-    echo_json,
-    exit_on_error,
-    json_option,
-    settings_option,
-)
+from postward.agent.commands.common import echo_json, exit_on_error, json_option, settings_option
+from postward.agent.commands.exit_status import BAD_SETTINGS, DRIFT
 from postward.agent.commands.relay import login_throttle
 from postward.agent.doctor.rules import doctor_findings
 from postward.agent.doctor.system import SystemFacts, read_system, relay_findings

@@ -9,14 +9,8 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import (
-    FAILED,
-    exit_on_error,
-    load,
-    log_to_stderr,
-    require_root,
-    settings_option,
-)
+from postward.agent.commands.common import exit_on_error, load, log_to_stderr, require_root, settings_option
+from postward.agent.commands.exit_status import FAILED
 from postward.agent.enforce.confirm import decide
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.loop import EnforceLoop, confirm, converge

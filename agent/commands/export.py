@@ -12,8 +12,10 @@ from typing import Any
 
 import click
 
-from postward.agent.commands.common import FAILED, fail
-from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, last_written, progress_bar
+from postward.agent.commands.common import fail
+from postward.agent.commands.exit_status import FAILED
+from postward.agent.commands.reading import progress_bar, relays_of, relays_option
+from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, last_written
 from postward.agent.text import local_now
 
 
@@ -27,19 +29,13 @@ from postward.agent.text import local_now
     help="The file to write; it appears when it is whole.",
 )
 @click.option("--mask", is_flag=True, help="Write domains in the place of mail addresses.")
-@click.option(
-    "--config",
-    "settings_file",
-    type=click.Path(path_type=Path),
-    help="Settings, for the names of the relays.",
-)
+@relays_option
 def command(files: tuple[Path, ...], target: Path, mask: bool, settings_file: Path | None) -> None:
     """Write the events of logs (also .gz, .xz, .bz2, .zst; - is standard input) as Parquet."""
     try:
         from postward.agent.export.parquet import EventFile
     except ImportError as error:
         fail(f"export needs the extra: pip install 'postward[parquet]': {error}")
-    from postward.agent.commands.report import relays_of
     from postward.agent.report.counter import HostNames
 
     failed = False

@@ -15,10 +15,12 @@ from typing import Final
 
 import click
 
-from postward.agent.export.rows import OUTCOMES, Row, outcome_of, rows
-from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, ignore_broken_pipe, progress_bar
-from postward.agent.text import readable
-from postward.parsers import Cause
+from postward.agent.commands.reading import ignore_broken_pipe, progress_bar
+from postward.agent.export.rows import Row, outcome_of, rows
+from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks
+from postward.agent.text import STATUS_STYLE, readable
+from postward.parsers import OUTCOMES, Cause
+from postward.parsers.events import Problem
 from postward.parsers.scrub import printable
 
 _MAX_KINDS: Final = 15  # rows of the summary: it fits on a screen
@@ -113,7 +115,7 @@ class Summary:
         """The outcomes, and the most frequent kinds."""
         outcomes: Counter[str] = Counter()
         for (_, kind), number in self.kinds.items():
-            outcomes[kind if kind in OUTCOMES else "event"] += number
+            outcomes[_outcome_of_kind(kind)] += number
         total = outcomes.total()
         head = f"{total} line{'' if total == 1 else 's'}: " + ", ".join(
             f"{outcomes[outcome]} {outcome}" for outcome in OUTCOMES
@@ -127,6 +129,12 @@ class Summary:
         return "\n".join([head, *lines])
 
 
+def _outcome_of_kind(kind: str) -> str:
+    if kind in OUTCOMES:
+        return kind
+    return "generic" if kind == Problem.__name__ else "event"
+
+
 # --- output
 
 Parts = list[tuple[str, str]]  # text, style
@@ -136,7 +144,6 @@ _HEADER: Final = frozenset({"stamp", "host", "instance", "daemon", "pid", "sever
 _LONG_FORM: Final = frozenset(
     f"{peer}_{part}" for peer in ("relay", "peer", "client") for part in ("host", "addr", "port")
 )
-_STATUS_STYLE: Final = {"sent": "green", "deferred": "yellow", "SOFTBOUNCE": "yellow", "bounced": "red"}
 _SEVERITY_STYLE: Final = {"warning": "yellow", "error": "red", "fatal": "bold red", "panic": "bold red"}
 
 # C0, DEL and C1 controls and the marks that reorder text: a terminal would obey them.
@@ -166,7 +173,7 @@ def row_parts(row: Row) -> Parts:
 
 def _style(key: str, value: str) -> str:
     if key == "status":
-        return _STATUS_STYLE.get(value, "")
+        return STATUS_STYLE.get(value, "")
     return "bold red" if key == "cause" else ""
 
 

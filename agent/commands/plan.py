@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import DRIFT, echo_json, exit_on_error, json_option, load, settings_option
+from postward.agent.commands.common import echo_json, exit_on_error, json_option, load, settings_option
+from postward.agent.commands.exit_status import DRIFT
 from postward.agent.console import diff_text, terminal
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.postfix.commands import Postfix

@@ -7,15 +7,8 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import (
-    FAILED,
-    echo_json,
-    exit_on_error,
-    fail,
-    json_option,
-    load,
-    settings_option,
-)
+from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, load, settings_option
+from postward.agent.commands.exit_status import FAILED
 from postward.agent.console import probe_text, terminal
 from postward.agent.probe.message import KeyFileError
 from postward.agent.probe.once import probe_once, probe_routes

@@ -8,15 +8,8 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from postward.agent.commands.common import (
-    FAILED,
-    echo_json,
-    exit_on_error,
-    fail,
-    json_option,
-    load,
-    settings_option,
-)
+from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, load, settings_option
+from postward.agent.commands.exit_status import FAILED
 from postward.agent.console import terminal
 from postward.agent.relay.advice import describe_cause
 from postward.agent.relay.check import RelayCheck, check_relay

@@ -1,9 +1,10 @@
-"""`postward replay`: logs through the agent's own pipeline, then the metrics: now, as history, or as JSON.
+"""`postward replay`: count logs with the agent's own pipeline and print the metrics, their history, or JSON.
 
-Memory does not grow with the logs. A file that cannot be read, or not to its end, is named, the others are counted
-all the same, and the status is 1.
+Memory does not grow with the logs. A file that cannot be read to its end is named, the others are counted, and the exit
+status is 1.
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,14 +13,13 @@ from pathlib import Path
 
 import click
 
+from postward.agent.commands.reading import ignore_broken_pipe, progress_bar, relays_of, relays_option
 from postward.agent.logs.archive import (
     STANDARD_INPUT,
     LogFileError,
     blocks,
     first_moment,
-    ignore_broken_pipe,
     last_written,
-    progress_bar,
 )
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.exposition import History, write_text
@@ -29,9 +29,10 @@ from postward.agent.pipeline import Observer, Pipeline
 from postward.agent.text import local_now
 from postward.parsers import parse_record, parse_stamp
 
-_LONGEST_GAP = (
-    86400  # seconds without a line that are still filled with samples; beyond, the history has a gap
+_MAX_GAP = (
+    86400  # seconds without a line; samples fill a shorter gap, a longer one stays a gap in the history
 )
+_PLAIN = re.compile(rb"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]")
 
 
 @click.command("replay")
@@ -53,14 +54,9 @@ _LONGEST_GAP = (
     show_default=True,
     help="With --openmetrics: seconds of the log between two samples.",
 )
+@relays_option
 @click.option(
-    "--config",
-    "settings_file",
-    type=click.Path(path_type=Path),
-    help="Settings, for the names of the relays.",
-)
-@click.option(
-    "--all", "everything", is_flag=True, help="Count also what the agent counts besides deliveries; slower."
+    "--all", "everything", is_flag=True, help="Count all that the agent counts, not only deliveries; slower."
 )
 @click.option("--deliveries", is_flag=True, help="Print each delivery as a row on standard error.")
 def command(
@@ -73,9 +69,9 @@ def command(
 ) -> None:
     """Count logs (also .gz, .xz, .bz2, .zst; - is standard input) as the agent would, and print the metrics.
 
-    The files are read in the order of their first stamps, whatever their names.
+    The files are read in the order of their first stamps.
     """
-    replay = Replay(_names(settings_file), everything=everything, deliveries=deliveries)
+    replay = Replay(RelayNames(relays_of(settings_file)), everything=everything, deliveries=deliveries)
     if output == "openmetrics":
         with closing(History(replay.tally, interval)) as history:
             failed = replay.read(files, history)
@@ -93,28 +89,18 @@ def command(
     sys.exit(1 if failed else 0)
 
 
-def _names(settings_file: Path | None) -> RelayNames:
-    if settings_file is None:
-        return RelayNames()
-    from postward.agent.commands.common import exit_on_error, load  # only settings need all that
-
-    with exit_on_error():
-        return RelayNames.of_settings(load(settings_file))
-    raise AssertionError("exit_on_error() ends the command")
-
-
 class Replay:
     """Counts log files into a tally.
 
     Args:
         names: the relays of the settings.
-        everything: also what is not about deliveries, and probes apart from the users' mail, as the agent does.
-        deliveries: print each as a row on standard error.
+        everything: count all that the agent counts, and probes apart from users' mail.
+        deliveries: print each delivery as a row on standard error.
     """
 
     def __init__(self, names: RelayNames, *, everything: bool = False, deliveries: bool = False) -> None:
         self.tally = Tally()
-        self._written = local_now()  # of the file that is read: year-less stamps are near to it
+        self._written = local_now()  # last write of the current file, which gives stamps their year
         observers: list[Observer] = []
         kind = Counting
         if everything:
@@ -133,7 +119,7 @@ class Replay:
         self._pipeline = Pipeline(counting, observers, skimming=skimming)
 
     def read(self, files: tuple[Path, ...], history: History | None = None) -> bool:
-        """Count files in the order of their first stamps. True if one could not be read to its end."""
+        """Count files in the order of their first stamps. Return True if one could not be read to its end."""
         ordered, failed = _in_order(files)
         clock = _Sampler(history) if history is not None else None
         with progress_bar(ordered) as progress:
@@ -147,14 +133,14 @@ class Replay:
                             clock.feed(block, self._written, self._pipeline)
                 except LogFileError as error:
                     failed = _complain(error)
-                self._pipeline.settle()  # while year-less stamps are of this file
+                self._pipeline.settle()  # before the next file changes the reference of stamps
         if clock is not None:
             clock.finish()
         return failed
 
 
 def _in_order(files: tuple[Path, ...]) -> tuple[list[Path], bool]:
-    """The files by their first stamps; those without one last. True if one cannot be read."""
+    """Return the files by their first stamps, those without one last, and whether one cannot be read."""
     failed = False
     dated: list[tuple[float, Path]] = []
     for path in dict.fromkeys(files):
@@ -182,7 +168,7 @@ def _reference(path: Path) -> datetime:
     try:
         return local_now() if path == STANDARD_INPUT else last_written(path)
     except OSError:
-        return local_now()  # what is wrong with the file is told when it is read
+        return local_now()  # reading the file reports the error
 
 
 def _complain(error: LogFileError) -> bool:
@@ -191,13 +177,13 @@ def _complain(error: LogFileError) -> bool:
 
 
 class _Sampler:
-    """Cuts blocks where the log passes a multiple of the interval, and takes a sample there."""
+    """Takes a sample wherever the log passes a multiple of the interval."""
 
     def __init__(self, history: History) -> None:
         self._history = history
         self._interval = history.interval
-        self._next: int | None = None  # the moment of the next sample
-        self._minute = b""  # the line before was written in it
+        self._next: int | None = None  # time of the next sample
+        self._minute = b""  # of the line before
 
     def feed(self, block: bytes, reference: datetime, pipeline: Pipeline) -> None:
         """Count a block, with samples in between."""
@@ -210,7 +196,7 @@ class _Sampler:
             pipeline.feed(block[done:start])
             pipeline.settle()
             done = start
-            if moment - self._next > _LONGEST_GAP:
+            if moment - self._next > _MAX_GAP:
                 self._history.sample(self._next)
                 self._next = self._boundary(moment)
             while self._next <= moment:
@@ -219,7 +205,7 @@ class _Sampler:
         pipeline.feed(block[done:])
 
     def finish(self) -> None:
-        """The sample after the last line."""
+        """Take the sample after the last line."""
         if self._next is not None:
             self._history.sample(self._next)
 
@@ -227,12 +213,12 @@ class _Sampler:
         return int(moment // self._interval + 1) * self._interval
 
     def _moments(self, block: bytes, reference: datetime) -> Iterator[tuple[int, float]]:
-        """Where lines start that may be in another interval than the line before, and when they were written."""
+        """Yield the start and the time of each line that may be in another interval than the line before."""
         start = 0
         for line in block.split(b"\n"):
             minute = line[:16] if line[:1].isdigit() else line[:12]
-            # Most lines are of the same minute as the one before: only intervals of whole minutes gain from that.
-            if minute != self._minute or line[:1] in b"<{" or self._interval % 60:
+            # Most lines are of the same minute as the one before; a line behind a prefix does not begin with its minute.
+            if minute != self._minute or self._interval % 60 or _PLAIN.match(line) is None:
                 record = parse_record(line.decode("utf-8", "replace"))
                 moment = parse_stamp(record.stamp, reference) if record is not None else None
                 if moment is not None:

@@ -1,25 +1,24 @@
 """`postward report`: totals, incidents, relays and domains of logs, as text, JSON or one HTML file.
 
 Memory does not grow with the logs. The report is the same from one process, all cores, or a Dask cluster. A file that cannot
-be read to its end is named, the others are counted, and the exit status is 1.
+be read to its end is named, the others are counted, and the exit status is 1. It is 4 if no line of Postfix was read.
 """
 
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from postward.agent.logs.archive import LogFileError, ignore_broken_pipe
+from postward.agent.commands.exit_status import FAILED, UNREAD
+from postward.agent.commands.reading import ignore_broken_pipe, relays_of, relays_option, size_bar
+from postward.agent.logs.archive import LogFileError
+from postward.agent.logs.coverage import head_of, looks_of
 from postward.agent.report.chunks import CHUNK, chunks_of
-from postward.agent.report.workers import Counted, Job, Progress, count_on_all_cores
-
-_MIN_BAR = 8 << 20  # bytes on disk
+from postward.agent.report.workers import Counted, Job, count_on_all_cores
 
 
 @click.command("report")
@@ -43,12 +42,7 @@ _MIN_BAR = 8 << 20  # bytes on disk
     show_default=True,
     help="Size of the pieces of plain files that are counted apart, in bytes.",
 )
-@click.option(
-    "--config",
-    "settings_file",
-    type=click.Path(path_type=Path),
-    help="Settings file with the names of the relays; default: their hosts are shown.",
-)
+@relays_option
 def command(**options: Any) -> None:
     """Report on logs: totals, incidents, relays, causes, delays, domains.
 
@@ -92,7 +86,19 @@ def _report(options: _Options) -> None:
             from postward.agent.report.text import as_text
 
             click.echo(as_text(report), nl=False)
-    sys.exit(1 if counted.errors else 0)
+    if counted.errors:
+        sys.exit(FAILED)
+    if not sum(counted.tally.lines.values()) - counted.tally.lines["foreign"]:
+        for file in options.files:
+            click.echo(f"postward: {file}: 0 lines of Postfix: {_looks_of(file)}", err=True)
+        sys.exit(UNREAD)
+
+
+def _looks_of(file: str) -> str:
+    try:
+        return looks_of(head_of(Path(file)))
+    except LogFileError as error:  # such as the URL of a file on the cluster
+        return str(error)
 
 
 def _here(job: Job, options: _Options) -> Counted:
@@ -102,7 +108,7 @@ def _here(job: Job, options: _Options) -> Counted:
             chunks += chunks_of([Path(file)], options.chunk)
         except LogFileError as error:
             errors.append(str(error))
-    with _bar(sum(piece.size for piece in chunks)) as progress:
+    with size_bar(sum(piece.size for piece in chunks)) as progress:
         try:
             counted = count_on_all_cores(job, chunks, options.jobs or _cores(), progress)
         except ChildProcessError as error:
@@ -121,7 +127,7 @@ def _on_dask(address: str, job: Job, options: _Options) -> Counted:
         )
         sys.exit(1)
     try:
-        with _bar(None) as progress:
+        with size_bar(None) as progress:
             return count_on_dask(address, job, list(dict.fromkeys(options.files)), options.chunk, progress)
     except ClusterError as error:
         click.echo(f"postward: {error}", err=True)
@@ -130,32 +136,3 @@ def _on_dask(address: str, job: Job, options: _Options) -> Counted:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0))
-
-
-def relays_of(settings_file: Path | None) -> tuple[tuple[str, int, str], ...]:
-    """Return (host, port, name) of each relay in the settings; nothing without settings."""
-    if settings_file is None:
-        return ()
-    from postward.agent.commands.common import exit_on_error, load  # only settings need all that
-
-    with exit_on_error():
-        return tuple((relay.host, relay.port, relay.name) for relay in load(settings_file).relay)
-    raise AssertionError("unreachable")
-
-
-@contextmanager
-def _bar(size: int | None) -> Iterator[Progress]:
-    """Show a progress bar on standard error, if that is a terminal and the logs are long.
-
-    Args:
-        size: bytes on disk; None: unknown.
-    """
-    if not sys.stderr.isatty() or (size is not None and size < _MIN_BAR):
-        yield lambda _more: None
-        return
-    from rich.console import Console  # loaded for a terminal only
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("counting", total=size)
-        yield lambda more: bar.update(task, advance=more)

@@ -10,15 +10,8 @@ from typing import Any
 
 import click
 
-from postward.agent.commands.common import (
-    DRIFT,
-    echo_json,
-    exit_on_error,
-    fail,
-    json_option,
-    load,
-    settings_option,
-)
+from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, load, settings_option
+from postward.agent.commands.exit_status import DRIFT
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import (
     EFFECT_TEXTS,
@@ -28,9 +21,11 @@ from postward.agent.incidents.render import (
     worst_effect,
 )
 from postward.agent.status.client import LiveError, ask, read_live
+from postward.agent.text import counted
 from postward.config.settings import Settings
 
 _INTERVAL = 2.0  # seconds
+_MANY = 0.05  # as in the alert PostwardLogNotUnderstood
 _STATES = {"going out": "green", "failing": "bold red", "quiet": "dim"}
 
 
@@ -155,5 +150,15 @@ def _host(status: dict[str, Any]) -> list[Parts]:
             ("is read" if log["readable"] else "cannot be read") + f", last line {last}{behind}",
             bool(log["readable"]),
         ),
+        *((("lines", problem, False),) if (problem := unknown_lines(log["lines"])) else ()),
     )
     return [[(f"{name:20}", "bold"), (text, "" if good else "bold red")] for name, text, good in rows]
+
+
+def unknown_lines(lines: dict[str, int]) -> str:
+    """Return what is not understood of the log, as text; "" if it is too little to matter."""
+    of_postfix = sum(lines.values()) - lines["foreign"]
+    if not of_postfix:
+        return f"none of {counted(lines['foreign'])} is Postfix's" if lines["foreign"] else ""
+    unknown = lines["unrecognised"] / of_postfix
+    return f"{unknown:.0%} of Postfix's lines are not understood" if unknown > _MANY else ""

@@ -5,23 +5,25 @@ standard input cannot be traced. Secrets are scrubbed; mail addresses are shown,
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
 from postward.agent.commands.common import exit_on_error, fail, json_option, load, settings_option
+from postward.agent.commands.exit_status import UNREAD
+from postward.agent.commands.reading import ignore_broken_pipe, progress_bar
 from postward.agent.logs.archive import (
     JOURNAL,
     STANDARD_INPUT,
     LogFileError,
     blocks,
     first_moment,
-    ignore_broken_pipe,
     last_written,
-    progress_bar,
 )
+from postward.agent.logs.coverage import head_of, looks_of
 from postward.agent.logs.lines import lines_of
 from postward.agent.report.trace import Links, Mail, TraceRow, trace_row
 from postward.agent.text import local_now
@@ -42,7 +44,7 @@ def command(name: str, files: tuple[Path, ...], settings_file: Path, as_json: bo
 
     FILE: logs, also .gz, .xz, .bz2 and .zst; `journal` is the systemd journal.
     Without FILE: the log of this host and its rotated files.
-    Exit status 1 if the logs have no line about the mail.
+    Exit status 1 if the logs have no line about the mail, 4 if one has no line of Postfix.
     """
     if STANDARD_INPUT in files:
         raise click.UsageError("standard input cannot be read twice; write it to a file first")
@@ -53,7 +55,16 @@ def command(name: str, files: tuple[Path, ...], settings_file: Path, as_json: bo
     except LogFileError as error:
         fail(str(error))
     if not found:
-        fail(f"no line is about {name} in {', '.join(map(str, paths))}")
+        _fail_without_lines(name, paths)
+
+
+def _fail_without_lines(name: str, paths: list[Path]) -> NoReturn:
+    for path in paths:
+        head = head_of(path)
+        if not any(parse_record(line) for line in head):
+            click.echo(f"postward: {path}: {looks_of(head)}", err=True)
+            sys.exit(UNREAD)
+    fail(f"no line is about {name} in {', '.join(map(str, paths))}")
 
 
 def _find_mails(name: str, paths: list[Path]) -> set[Mail]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from postward.agent.export.rows import of_record
-from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.labels import STAGES, RelayNames
 from postward.parsers import parse_event, parse_record, parse_stamp
 from postward.parsers.events import Delivery
 from postward.parsers.scrub import mask_addresses, scrub
@@ -133,7 +133,7 @@ class EventFile:
         fields = {key: value for key, value in row.items() if key not in _HEADER}
         delays = row.pop("delays", None)
         if isinstance(delays, list):
-            row.update(zip(_STAGES, delays, strict=False))
+            row.update(zip((f"delay_{stage}" for stage in STAGES), delays, strict=False))
         row["fields"] = json.dumps(fields, ensure_ascii=False)
         row["time"] = parse_stamp(record.stamp, reference)
         row["repeat"] = record.repeat

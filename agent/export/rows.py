@@ -1,13 +1,12 @@
 """Log lines as rows: the JSON objects of `postward parse --json` and the source of an export's columns. Pure."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from postward.agent.logs.lines import lines_of
 from postward.parsers import Event, Record, as_fields, cause_of, parse_event, parse_record
+from postward.parsers.events import Problem
 from postward.parsers.scrub import scrub
-
-OUTCOMES: Final = ("event", "unrecognised", "foreign")
 
 Row = dict[str, Any]
 
@@ -53,6 +52,6 @@ def of_record(record: Record, event: Event | None) -> Row:
 
 
 def outcome_of(row: Row) -> str:
-    """Return "event", "unrecognised" or "foreign"."""
-    outcome: str = row.get("outcome", "event")
+    """Return the outcome of a row, one of `parsers.OUTCOMES`."""
+    outcome: str = row.get("outcome") or ("generic" if row["event"] == Problem.__name__ else "event")
     return outcome

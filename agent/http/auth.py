@@ -24,7 +24,9 @@ import bcrypt
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from postward.agent.fsutil import stat_identity
 from postward.agent.http.web_config import TlsServer, WebConfig, WebConfigError, parse_web_config
+from postward.agent.parts import Problem
 
 # A file that is changed and changed back within this time is not noticed; a renewal takes longer.
 _POLL_INTERVAL: Final = 1.0  # seconds
@@ -60,7 +62,6 @@ class WebAccess:
         clock: monotonic seconds.
 
     Attributes:
-        problem: why the file is not in force as it is now; None if it is.
         loaded_at: when it was last read without error, in seconds since 1970.
 
     Raises:
@@ -73,13 +74,18 @@ class WebAccess:
         self._polled = self._asked = clock()
         self._loaded = _load(path) if path is not None else _Loaded()
         self._allowance = float(self.config.burst)
-        self.problem: str | None = None
+        self._problem = Problem(_log, "web.config_file: the former configuration stays in force")
         self.loaded_at = time.time()
 
     @property
     def config(self) -> WebConfig:
         """The configuration in force."""
         return self._loaded.config
+
+    @property
+    def problem(self) -> str | None:
+        """Why the file is not in force as it is now; None if it is."""
+        return self._problem.text
 
     def context(self) -> ssl.SSLContext | None:
         """Return the TLS context for the next connection; None for plain HTTP."""
@@ -96,11 +102,10 @@ class WebAccess:
         try:
             self._loaded = _load(self._path)
         except WebConfigError as error:
-            if str(error) != self.problem:
-                _log.error("web.config_file: %s; the former configuration stays in force", error)
-            self.problem = str(error)
+            self._problem.note(str(error))
             return
-        self.problem, self.loaded_at = None, time.time()
+        self._problem.note(None)
+        self.loaded_at = time.time()
         _log.info("web.config_file: %s was read again", self._path)
 
     def accepts_login(self, authorization: str) -> bool:
@@ -183,15 +188,7 @@ def _context(tls: TlsServer) -> ssl.SSLContext:
 
 def _identity(path: Path, tls: TlsServer | None) -> object:
     """Return values that change whenever one of the files does."""
-    return tuple(_stat(file) for file in (path, *(tls.files if tls else ())))
-
-
-def _stat(path: Path) -> object:
-    try:
-        status = path.stat()
-    except OSError as error:
-        return error.errno
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return tuple(stat_identity(file) for file in (path, *(tls.files if tls else ())))
 
 
 class AccessMiddleware:

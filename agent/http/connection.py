@@ -136,7 +136,12 @@ class Connection:
 
     async def _receive(self) -> Message:
         if self._http.their_state is h11.SEND_BODY:
-            event = await self._next_event()
+            try:
+                event = await self._next_event()
+            except h11.RemoteProtocolError as error:
+                # The application would answer by 500, as if the fault were its own.
+                await self._refuse(error.error_status_hint)
+                raise
             if isinstance(event, h11.Data):
                 return {"type": "http.request", "body": bytes(event.data), "more_body": True}
             if isinstance(event, h11.EndOfMessage):
@@ -144,6 +149,8 @@ class Connection:
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
+        if self._http.their_state is h11.ERROR:
+            return  # the request was refused
         if message["type"] == "http.response.start":
             await self._write(self._head(message["status"], message["headers"]))
             return

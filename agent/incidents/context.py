@@ -99,7 +99,7 @@ class ProcessContext:
 
     def add_foreign(self, line: str) -> None:
         """Remember a line of a SASL plug-in; a line of any other program is left out."""
-        if PLUGIN_LINE.search(line):
+        if ("sasl" in line or "pluginviewer" in line) and PLUGIN_LINE.search(line):
             self._plugin_lines.append(printable(scrub(line))[:MAX_CHARACTERS])
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from postward.agent.metrics.labels import STATUSES
 from postward.parsers import Cause, Event, Record, cause_of, parse_stamp
 from postward.parsers.cause import DELIVERED
 from postward.parsers.events import Delivery
@@ -15,7 +16,6 @@ from postward.parsers.events import Delivery
 BUCKET = 600  # seconds
 BUCKETS = 144
 DELAYS = (1.0, 5.0, 30.0, 300.0, 3600.0)  # upper bounds of delays, in seconds
-STATUSES = ("sent", "deferred", "bounced")
 
 
 class Bucket:

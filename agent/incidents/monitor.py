@@ -20,7 +20,7 @@ from postward.agent.incidents.model import Change, Incident, IncidentRow
 from postward.agent.incidents.notify import Notifier
 from postward.agent.incidents.render import one_line
 from postward.agent.incidents.tracker import IncidentTracker
-from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.labels import NO_RELAYS, RelayNames
 from postward.agent.metrics.tally import Counts
 from postward.agent.parts import Gauges, Part
 from postward.agent.postfix.commands import Postfix
@@ -191,7 +191,7 @@ class IncidentMonitor(Part):
         return to_dict(incident, diagnosis)
 
     def _relay_labels(self) -> set[str]:
-        return {relay.name for relay in self._settings.relay} | {"other", "none", "local"}
+        return {relay.name for relay in self._settings.relay} | set(NO_RELAYS)
 
     def _unobserved(self) -> dict[str, str]:
         """Return the conditions that these settings do not observe, and why."""

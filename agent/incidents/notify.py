@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from postward.agent.http_client import request
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import one_line
+from postward.agent.parts import Problem
 from postward.config.sections import Notify
 
 _MAX_WAITING: Final = 64
@@ -171,15 +172,13 @@ class Notifier:
         if self._settings.heartbeat_url is None:
             return
         url = self._settings.heartbeat_url.get_secret_value()
-        is_logged = False
+        problem = Problem(_log, f"notify.heartbeat_url: {host_of(url)}")
         while True:
             try:
                 await asyncio.to_thread(self._post, url, None)
-                is_logged = False
+                problem.note(None)
             except (OSError, ValueError) as error:
-                if not is_logged:
-                    _log.error("notify.heartbeat_url: %s: %s", host_of(url), _reason(error))
-                is_logged = True
+                problem.note(_reason(error))
             await asyncio.sleep(self._settings.heartbeat_interval_seconds)
 
 

@@ -60,12 +60,13 @@ def worst_effect(rows: Iterable[IncidentRow]) -> str:
     return next((effect for effect in EFFECT_TEXTS if effect in effects), "note")
 
 
-def lines_of_incident(row: IncidentRow, now: float) -> Iterator[Parts]:
-    """Return an incident, line by line."""
+def lines_of_incident(row: IncidentRow, now: float, *, with_place: bool = True) -> Iterator[Parts]:
+    """Return an incident, line by line; `with_place` adds its place, time and numbers."""
     text = EFFECT_TEXTS[row["effect"]]
     heading, style = ("OVER", "green") if row["closed"] is not None else (text.heading.upper(), text.style)
     yield [(f"{heading:13} ", style), (row["title"], "bold")]
-    yield [(f"  {_where(row)}; {_when(row, now)}; {times_and_mails(row)}", "")]
+    if with_place:
+        yield [(f"  {_where(row)}; {_when(row, now)}; {times_and_mails(row)}", "")]
     if len(row["causes"]) == 1:
         yield from _lines_of_cause(row["causes"][0], "cause:   ", "  ", f" ({row['certainty']})")
     else:

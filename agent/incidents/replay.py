@@ -7,9 +7,10 @@ from typing import Final
 
 from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.logs.archive import STANDARD_INPUT, blocks, last_written
+from postward.agent.logs.coverage import Coverage
 from postward.agent.logs.lines import lines_of
 from postward.agent.metrics.labels import RelayNames
-from postward.parsers import parse, parse_record, parse_stamp
+from postward.parsers import Record, parse, parse_stamp
 
 _MAX_CLOSED: Final = 1000
 
@@ -20,15 +21,17 @@ def read_logs(
     now: datetime,
     *,
     since: datetime | None = None,
+    coverage: Coverage | None = None,
     progress: Callable[[Path], Callable[[int], object]] = lambda _: lambda _: None,
 ) -> IncidentTracker:
-    """Return the incidents of logs, read in the order given. Stamps without a year are near to a file's last write.
+    """Return the incidents of logs, read in the order given.
 
     Args:
         paths: the files; `-` is standard input, `journal` systemd's journal.
         names: the relays of the settings, if there are any.
-        now: the time that stamps of standard input are near to.
+        now: gives stamps without a year on standard input their year; those of files get it from the last write.
         since: lines written before are left out.
+        coverage: counts the lines.
         progress: returns a function for a path that is called with the number of bytes read.
 
     Raises:
@@ -36,27 +39,27 @@ def read_logs(
     """
     reference = now
     tracker = IncidentTracker(names, lambda: reference, keep_closed=_MAX_CLOSED)
+    coverage = coverage or Coverage()
     for path in paths:
         reference = now if path == STANDARD_INPUT else last_written(path)
-        for line in _lines(path, progress(path), since, reference):
-            record, event = parse(line.removesuffix("\r"))
-            if record is not None and event is not None:
-                tracker.observe(record, event)
-            elif record is None:
+        for line in _lines(path, progress(path), since):
+            record, event = parse(line)
+            coverage.add(line, record, event)
+            if record is None:
                 tracker.observe_foreign(line)
+            elif since is None or _is_since(record, since, reference):
+                coverage.add_in_time()
+                if event is not None:
+                    tracker.observe(record, event)
     return tracker
 
 
-def _lines(
-    path: Path, progress: Callable[[int], object], since: datetime | None, reference: datetime
-) -> Iterator[str]:
+def _lines(path: Path, progress: Callable[[int], object], since: datetime | None) -> Iterator[str]:
     for block in blocks(path, progress, since):
         for line in lines_of(block):
-            if since is None or _is_since(line, since, reference):
-                yield line
+            yield line.removesuffix("\r")
 
 
-def _is_since(line: str, since: datetime, reference: datetime) -> bool:
-    record = parse_record(line)
-    moment = parse_stamp(record.stamp, reference) if record else None
+def _is_since(record: Record, since: datetime, reference: datetime) -> bool:
+    moment = parse_stamp(record.stamp, reference)
     return moment is not None and moment >= since

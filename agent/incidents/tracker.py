@@ -91,7 +91,7 @@ class IncidentTracker:
         self._store = IncidentStore(keep_closed)
         self._context = ProcessContext()
         self._senders: OrderedDict[str, str] = OrderedDict()
-        self._stamp = ("", 0.0)
+        self._stamp: tuple[str | None, float] = (None, 0.0)
 
     @property
     def open(self) -> list[Incident]:

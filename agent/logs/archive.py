@@ -6,27 +6,22 @@ time.
 How it fails: `LogFileError` names the fault and the remedy. The lines before the damage have been yielded by then.
 """
 
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, Final, cast
 
 from postward.agent.logs import codecs
-from postward.agent.logs.lines import lines_of
+from postward.agent.logs.lines import MAX_LINE, lines_of
 from postward.parsers import parse_record, parse_stamp
 
-BLOCK: Final = (
-    1 << 19
-)  # bytes; the memory of a larger block is returned to the system and allocated again each time
+# Bytes. The memory of a larger block is returned to the system and allocated again each time.
+BLOCK: Final = 1 << 19
 STANDARD_INPUT: Final = Path("-")
 JOURNAL: Final = Path("journal")  # as in log.source; a file of that name is ./journal
-_LONGEST_LINE: Final = 1 << 20  # bytes; a longer line is yielded in pieces
-_WORTH_A_BAR: Final = 8 << 20  # bytes on disk
 
 
 class LogFileError(Exception):
@@ -117,7 +112,7 @@ def _whole_lines(read: Callable[[], bytes]) -> Iterator[bytes]:
             rest = chunk[end:]
         else:
             rest += chunk
-            if len(rest) >= _LONGEST_LINE:
+            if len(rest) >= MAX_LINE:
                 yield rest
                 rest = b""
     if rest:
@@ -152,53 +147,3 @@ def first_moment(path: Path, reference: datetime) -> datetime | None:
             if moment is not None:
                 return moment
     return None
-
-
-@contextmanager
-def ignore_broken_pipe() -> Iterator[None]:
-    """Exit silently, with status 0, if the reader of standard output closes it, as `| head` does."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes standard output once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-
-
-@contextmanager
-def progress_bar(
-    paths: Sequence[Path], *, wanted: bool = True
-) -> Iterator[Callable[[Path], Callable[[int], object]]]:
-    """Show a progress bar on standard error while at least 8 MiB of files are read, if it is a terminal.
-
-    Yield a function that maps a file to its callback; the callback takes the number of bytes read so far.
-    """
-    sizes = {path: _size(path) for path in paths}
-    if not wanted or not sys.stderr.isatty() or sum(sizes.values()) < _WORTH_A_BAR:
-        yield lambda _path: lambda _done: None
-        return
-    from rich.console import Console  # imported only for a terminal
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        tasks: dict[Path, Any] = {
-            path: bar.add_task(path.name, total=size) for path, size in sizes.items() if size
-        }
-
-        def of(path: Path) -> Callable[[int], object]:
-            return partial(_move, bar, tasks.get(path))
-
-        yield of
-
-
-def _move(bar: Any, task: Any, done: int) -> None:
-    if task is not None:
-        bar.update(task, completed=done)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0  # reading the file reports the error

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from postward.agent.metrics.tally import Tally
-from postward.agent.parts import Gauges, Part
+from postward.agent.parts import Gauges, Part, Problem
 from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.parsers import Event, Record
 from postward.parsers.events import OwnTestLine
@@ -57,7 +57,7 @@ class LogCanary(Part):
         self._arrived = asyncio.Event()
         self._success: bool | None = None
         self._latency: float | None = None
-        self._problem: str | None = None
+        self._problem = Problem(_log, "log: cannot send a test line", level=logging.WARNING)
         for result in ("arrived", "lost", "unsent") if interval else ():
             tally.add("postward_log_test_lines_total", (result,), 0)
 
@@ -82,7 +82,7 @@ class LogCanary(Part):
         except PostfixError as error:
             self._count_unsent(str(error))
             return
-        self._problem = None
+        self._problem.note(None)
         arrived = await self._wait()
         latency = self._clock() - started
         self._tally.add("postward_log_test_lines_total", ("arrived" if arrived else "lost",), 1)
@@ -112,9 +112,7 @@ class LogCanary(Part):
     def _count_unsent(self, why: str) -> None:
         self._success = None
         self._tally.add("postward_log_test_lines_total", ("unsent",), 1)
-        if why != self._problem:
-            self._problem = why
-            _log.warning("log: cannot send a test line: %s", why)
+        self._problem.note(why)
 
     def observe(self, _record: Record, event: Event) -> None:
         """Compare an event of the log with the test line."""

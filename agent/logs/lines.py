@@ -4,6 +4,10 @@ Only LF ends a line: `str.splitlines()` also splits at other characters, which a
 not UTF-8 are replaced, so that no input raises an error.
 """
 
+from typing import Final
+
+MAX_LINE: Final = 1 << 20  # bytes; a longer line, which Postfix cannot write, is read in pieces or cut off
+
 
 def lines_of(data: bytes) -> list[str]:
     """Return the lines of `data`, decoded, without their line ends."""

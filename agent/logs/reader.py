@@ -16,7 +16,7 @@ from typing import Any
 from postward.agent.logs.source import Source
 from postward.agent.logs.watcher import Watcher, wake_up
 from postward.agent.metrics.tally import Tally
-from postward.agent.parts import Gauges, Part
+from postward.agent.parts import Gauges, Part, Problem
 from postward.agent.systemd import Watchdog
 
 _POLL_INTERVAL = 1.0  # seconds between two polls without a wake-up
@@ -74,7 +74,9 @@ class LogReader(Part):
         self._turn = 0
         self._clock = clock
         self._saw_end = clock()
-        self._problems: dict[str, str | None] = {}
+        self._problems = {
+            source.name: Problem(_log, "log", f"log: {source.name} can be read again") for source in sources
+        }
         self._losses: dict[str, int] = {}
         self.looked = asyncio.Event()
         for name in ("postward_log_losses_total", "postward_log_read_errors_total"):
@@ -176,15 +178,9 @@ class LogReader(Part):
             self._tally.add("postward_log_losses_total", (), lost)
             self._save()
             _log.error("log: %s: gaps and suppressed lines: %d", name, lost)
-        if source.problem == self._problems.get(name):
-            return
-        self._problems[name] = source.problem
-        if source.problem:
+        if self._problems[name].note(source.problem) and source.problem:
             self._tally.add("postward_log_read_errors_total", (), 1)
             self._save()
-            _log.error("log: %s", source.problem)
-        else:
-            _log.info("log: %s can be read again", name)
 
     def _count_dropped(self, lines: bytes) -> None:
         if b" messages lost due to rate-limiting" in lines:

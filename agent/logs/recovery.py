@@ -13,6 +13,7 @@ rotated file that may not be read is skipped and counted.
 
 import errno
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,16 +61,17 @@ def survey(log: Path, opened: Sequence[Segment], marks: Sequence[FilePosition]) 
     Raises:
         OSError: the folder or the log cannot be read.
     """
-    attempts = 0
-    while True:
-        attempts += 1
-        attempt = _Survey(log, opened, marks)
-        try:
-            return attempt.run()
-        except BaseException as error:
-            attempt.close()
-            if attempts == _MAX_ATTEMPTS or not isinstance(error, _MovedError):
-                raise
+    for _ in range(_MAX_ATTEMPTS - 1):
+        with suppress(_MovedError):
+            return _attempt(log, opened, marks)
+    return _attempt(log, opened, marks)
+
+
+def _attempt(log: Path, opened: Sequence[Segment], marks: Sequence[FilePosition]) -> Finding:
+    with ExitStack() as files:  # closed unless they are part of the finding
+        finding = _Survey(log, opened, marks, files).run()
+        files.pop_all()
+    return finding
 
 
 def first_look(log: Path) -> list[FilePosition]:
@@ -116,7 +118,9 @@ def _open(entry: Entry) -> Segment:
 
 
 class _Survey:
-    def __init__(self, log: Path, opened: Sequence[Segment], marks: Sequence[FilePosition]) -> None:
+    def __init__(
+        self, log: Path, opened: Sequence[Segment], marks: Sequence[FilePosition], files: ExitStack
+    ) -> None:
         self._log = log
         self._opened = opened
         self._entries = rotated_files(log)
@@ -124,16 +128,12 @@ class _Survey:
         self._wanted = [mark for mark in marks if mark.offset and not mark.done]
         self._done = [mark for mark in marks if mark.offset and mark.done]
         self._found: dict[Entry, Segment] = {}
-        self._tried: list[Segment] = []
+        self._files = files  # all that this survey opens
         self._log_identity = next((entry.identity for entry in self._entries if entry.path == log), None)
         self._replaced: list[Segment] = []
         self._unreadable: set[tuple[int, int]] = set()
         self._logs = {mark.identity for mark in marks if not mark.done and not mark.copied}
         self._places: dict[Segment, int] = {}  # of the files open before
-
-    def close(self) -> None:
-        for segment in self._tried:
-            segment.close()
 
     def run(self) -> Finding:
         self._find_unmoved()
@@ -244,7 +244,7 @@ class _Survey:
             if entry.path == self._log or isinstance(error, _MovedError):
                 raise
             return None
-        self._tried.append(segment)
+        self._files.callback(segment.close)
         return segment
 
     def _go_on(self, entry: Entry, segment: Segment, marks: Sequence[FilePosition]) -> bool:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from postward.agent.logs import codecs
+from postward.agent.logs.lines import MAX_LINE
 
 HEAD = 1024  # bytes that identify a file: the first line, with its timestamp and process ID, is rarely longer
-LONGEST_LINE = 1 << 20  # bytes; a longer line is returned in pieces
 _WINDOW = 1 << 16  # bytes of one read when searching backwards for a line end
 
 
@@ -229,8 +229,8 @@ class Segment:
         data = self._skip_holes(limit)
         end = _end_of_lines(data)
         if not end and len(data) == limit:  # one line longer than the limit
-            data = self.read_at(self.offset, LONGEST_LINE)
-            end = data.find(b"\n") + 1 or (LONGEST_LINE if len(data) == LONGEST_LINE else 0)
+            data = self.read_at(self.offset, MAX_LINE)
+            end = data.find(b"\n") + 1 or (MAX_LINE if len(data) == MAX_LINE else 0)
         if not end and self._broken:
             raise DamagedError(errno.EIO, f"is truncated or damaged ({self._broken})", str(self.path))
         if not end and finished:

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from postward.agent.logs.lines import MAX_LINE
 from postward.agent.logs.recovery import MOST_REMEMBERED, first_look, survey
-from postward.agent.logs.segment import LONGEST_LINE, DamagedError, FilePosition, Segment
+from postward.agent.logs.segment import DamagedError, FilePosition, Segment
 
 # Seconds without a new line before a rotated file is closed. The newest rotated file stays open while it has a name, for
 # a writer that does not reopen the log.
@@ -188,7 +189,7 @@ class FileSource:
 
     def _finish(self, segment: Segment, marks: list[FilePosition]) -> bytes:
         """Close a file and return its incomplete last line."""
-        rest = self._lines_of(segment, LONGEST_LINE, finished=True)
+        rest = self._lines_of(segment, MAX_LINE, finished=True)
         self._close(segment)
         if segment.offset:
             marks.append(segment.mark(done=True))

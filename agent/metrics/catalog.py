@@ -243,7 +243,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postward_log_lines_total",
         "counter",
-        "Log lines read, by outcome (event, unrecognised, foreign).",
+        "Log lines read, by outcome: event, generic (known by severity only), unrecognised, foreign.",
         ("outcome",),
     ),
     Metric(

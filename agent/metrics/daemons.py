@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from postward.agent.metrics.exemplars import Exemplars
-from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.labels import RelayNames, tls_labels
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Part
 from postward.parsers import Cause, Event, Record, cause_of
@@ -51,8 +51,6 @@ MASTER_EVENTS: Final = ("started", "reloaded", "stopped")
 SASL_PROBLEMS: Final = ("library", "mechanisms")
 TLS_CAUSES: Final = (Cause.TLS_HANDSHAKE, Cause.TLS_VERIFY)
 
-_PROTOCOLS = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
-_TRUSTS = frozenset({"anonymous", "untrusted", "trusted", "verified"})
 # Commands that smtpd(8) prints in "lost connection after …".
 _COMMANDS = frozenset(
     {"CONNECT", "EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "END-OF-MESSAGE", "RSET", "NOOP"}
@@ -189,8 +187,7 @@ def _tls_failed(
 
 def _tls_established(details: DaemonMetrics, record: Record, event: ev.TlsEstablished) -> None:
     if event.direction == "from":
-        trust = (event.trust or "").lower()
-        labels = (_closed(event.protocol, _PROTOCOLS), trust if trust in _TRUSTS else "unknown")
+        labels = tls_labels(event.protocol, event.trust)
         details.add("postfix_smtpd_tls_connections_total", *labels, times=record.repeat)
 
 

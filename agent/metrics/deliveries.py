@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.labels import (
+    STAGES,
+    STATUSES,
+    RelayNames,
+    delay_seconds,
+    status_of,
+    tls_labels,
+)
 from postward.agent.metrics.tally import Tally
-from postward.parsers import Cause, Event, Record, cause_of, parse_stamp
+from postward.parsers import OUTCOMES, Cause, Event, Record, cause_of, outcome_of, parse_stamp
 from postward.parsers import events as ev
 
-_STATUS = {"sent": "sent", "deferred": "deferred", "bounced": "bounced", "SOFTBOUNCE": "deferred"}
-STAGES = ("before_queue_manager", "queue_manager", "connection_setup", "transmission")
-_PROTOCOLS = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
-# The trust levels of a certificate that Postfix prints (tls/tls_misc.c).
-_TRUSTS = frozenset({"Anonymous", "Untrusted", "Trusted", "Verified"})
-_MAX_DELAY = 1e9  # seconds, 30 years; a greater delay is not valid
 _MAX_DELAYS = 1 << 14  # distinct values that wait for `settle`
 _NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
 _MAX_INSTANCES = 32  # a host has a few; a hostile log must not create more
@@ -45,10 +46,10 @@ class Counting:
 
     def _zero(self) -> None:
         """Create the known series at zero, so that Prometheus sees the first failure as an increase."""
-        for outcome in ("event", "unrecognised", "foreign"):
+        for outcome in OUTCOMES:
             self.tally.add("postward_log_lines_total", (outcome,), 0)
         for relay in self.names.known:
-            for status in ("sent", "deferred", "bounced"):
+            for status in STATUSES:
                 self.tally.add("postfix_deliveries_total", ("postfix", relay, status), 0)
             for cause in Cause:
                 self.tally.add("postfix_delivery_failures_total", ("postfix", relay, cause.value), 0)
@@ -57,10 +58,9 @@ class Counting:
 
     def count(self, record: Record | None, event: Event | None) -> None:
         """Count one line, as parsed by `parsers.parse`."""
+        self._lines[outcome_of(record, event),] += record.repeat if record is not None else 1
         if record is None:
-            self._lines[("foreign",)] += 1
             return
-        self._lines[("unrecognised",) if event is None else ("event",)] += record.repeat
         if record.severity != "info":
             self.tally.add("postfix_daemon_problems_total", (record.daemon, record.severity), record.repeat)
         handler = _HANDLERS.get(type(event))
@@ -124,22 +124,17 @@ class Counting:
 
     def delay(self, relay: str, stage: str | None, seconds: str, times: int) -> None:
         """Observe a total delay (stage None) or the delay of a stage, as printed; ignore an invalid number."""
-        try:
-            value = float(seconds)
-        except ValueError:
-            return
-        if not 0 <= value < _MAX_DELAY:  # also "nan"
+        value = delay_seconds(seconds)
+        if value is None:
             return
         if stage is None:
             self.tally.observe("postfix_delivery_delay_seconds", (relay,), value, times)
         else:
             self.tally.observe("postfix_delivery_stage_delay_seconds", (relay, stage), value, times)
 
-    def tls_session(self, relay: str, protocol: str, trust: str, times: int) -> None:
+    def tls_session(self, relay: str, protocol: str, trust: str | None, times: int) -> None:
         """Count TLS sessions with a relay."""
-        protocol = protocol if protocol in _PROTOCOLS else "other"
-        trust = trust.lower() if trust in _TRUSTS else "unknown"
-        self.tally.add("postfix_tls_connections_total", (relay, protocol, trust), times)
+        self.tally.add("postfix_tls_connections_total", (relay, *tls_labels(protocol, trust)), times)
 
     def instance(self, name: str) -> str:
         """Return the `postfix_instance` label; "other" after the first 32 instances."""
@@ -152,7 +147,7 @@ class Counting:
 
 
 def _delivery(counting: Counting, record: Record, event: ev.Delivery) -> None:
-    status = _STATUS.get(event.status, "other")
+    status = status_of(event.status)
     relay = counting.names.of_delivery(event)
     instance = counting.instance(record.instance)
     if status == "sent":
@@ -188,7 +183,7 @@ def _connect_failed(counting: Counting, record: Record, event: ev.ConnectFailed)
 def _tls_established(counting: Counting, record: Record, event: ev.TlsEstablished) -> None:
     if event.direction == "to":
         relay = counting.names.of_peer(event.peer)
-        counting.tls_session(relay, event.protocol, event.trust or "", record.repeat)
+        counting.tls_session(relay, event.protocol, event.trust, record.repeat)
 
 
 def _received(via: str) -> Callable[[Counting, Record, Any], None]:

@@ -17,8 +17,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from postward.agent.metrics.deliveries import STAGES, Counting
-from postward.parsers import classify
+from postward.agent.metrics.deliveries import Counting
+from postward.agent.metrics.labels import STAGES, cause_of_failure
 from postward.parsers.blocks import (
     PLAIN,
     RECEIVED,
@@ -109,7 +109,7 @@ def _count_deliveries(counting: Counting, instance: str, relay: str, status: str
     if status == "sent":
         counting.sent(instance, relay, stamps, len(reasons))
     else:
-        causes = Counter(map(_cause, reasons, codes))
+        causes = Counter(map(cause_of_failure, reasons, codes))
         counting.failed(instance, relay, status, stamps, causes)
     if status != "deferred":
         for stage, column in zip((None, *STAGES), delays, strict=True):
@@ -124,20 +124,3 @@ def _latest(stamps: set[str]) -> set[str]:
     last = max(stamps)
     months = {stamp[:3] for stamp in stamps}
     return {last} if len(months) == 1 and _USUAL_STAMP.fullmatch(last) else stamps
-
-
-_ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")
-_MAX_REASONS: Final = 4096  # in the cache
-_causes: dict[tuple[str, str], str] = {}
-
-
-def _cause(reason: str, dsn: str) -> str:
-    """Return the cause of a failure. Results are cached without the relay's address, which never affects them."""
-    reason = reason.removesuffix(")")
-    alike = (_ADDRESS_OF_PEER.sub("", reason, count=1), dsn)
-    cause = _causes.get(alike)
-    if cause is None:
-        if len(_causes) >= _MAX_REASONS:
-            _causes.clear()
-        cause = _causes[alike] = classify(reason, dsn).value
-    return cause

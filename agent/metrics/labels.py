@@ -1,19 +1,74 @@
-"""The `relay` label: the relay of the settings that a log line is about.
+"""Values of labels. Each vocabulary is closed and stands here once, so no log creates series without limit.
 
-Postfix prints peers as `host[address]:port`. The label is a name from the settings, or other, none, local. So neither a
-pool of addresses nor a foreign host creates series.
+The `relay` label is the relay of the settings that a log line is about. Postfix prints peers as `host[address]:port`. The
+label is a name from the settings, or other, none, local. So neither a pool of addresses nor a foreign host creates series.
 """
 
+import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from postward.parsers import relay_host_of, split_peer
+from postward.parsers import classify, relay_host_of, split_peer
 from postward.parsers.events import Delivery
 
 if TYPE_CHECKING:  # a replay without settings need not load pydantic
     from postward.config.settings import Settings
 
-_MAX_PEERS = 4096  # in the cache; a relay with a pool of addresses has dozens
+STATUSES: Final = ("sent", "deferred", "bounced")
+_STATUS_OF: Final = {**{status: status for status in STATUSES}, "SOFTBOUNCE": "deferred"}
+# Of `delays=a/b/c/d`.
+STAGES: Final = ("before_queue_manager", "queue_manager", "connection_setup", "transmission")
+TLS_PROTOCOLS: Final = ("SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")  # weakest first
+# The trust levels of a certificate that Postfix prints (tls/tls_misc.c), in lower case.
+_TRUSTS: Final = frozenset({"anonymous", "untrusted", "trusted", "verified"})
+NO_RELAYS: Final = ("other", "none", "local")  # values of `relay` beside the names in the settings
+
+_MAX_DELAY: Final = 1e9  # seconds, 30 years; a greater delay is not valid
+_MAX_CACHED: Final = 4096  # peers or reasons; a relay with a pool of addresses has dozens
+_ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")
+_causes: dict[tuple[str, str], str] = {}
+
+
+def status_of(printed: str) -> str:
+    """Return the label of a delivery's status, as printed; "other" for an unknown one."""
+    return _STATUS_OF.get(printed, "other")
+
+
+def tls_labels(protocol: str, trust: str | None) -> tuple[str, str]:
+    """Return the labels of a TLS session: its protocol or "other", its trust level or "unknown"."""
+    level = (trust or "").lower()
+    return (
+        protocol if protocol in TLS_PROTOCOLS else "other",
+        level if level in _TRUSTS else "unknown",
+    )
+
+
+def delay_seconds(printed: str) -> float | None:
+    """Parse a delay as printed; None if it is invalid."""
+    try:
+        value = float(printed)
+    except ValueError:
+        return None
+    return value if 0 <= value < _MAX_DELAY else None  # also "nan"
+
+
+def cause_of_failure(reason: str, dsn: str) -> str:
+    """Return the cause of a delivery that failed.
+
+    Results are cached without the relay's address, which never affects them.
+
+    Args:
+        reason: the reason as printed, with or without the parenthesis that ends the line.
+        dsn: the enhanced status code.
+    """
+    reason = reason.removesuffix(")")
+    key = (_ADDRESS_OF_PEER.sub("", reason, count=1), dsn)
+    cause = _causes.get(key)
+    if cause is None:
+        if len(_causes) >= _MAX_CACHED:
+            _causes.clear()
+        cause = _causes[key] = classify(reason, dsn).value
+    return cause
 
 
 class RelayNames:
@@ -42,7 +97,7 @@ class RelayNames:
         """Return the name of a peer as Postfix prints it, or "other"."""
         name = self._cache.get(peer)
         if name is None:
-            if len(self._cache) >= _MAX_PEERS:
+            if len(self._cache) >= _MAX_CACHED:
                 self._cache.clear()
             host, _, port = split_peer(peer)
             name = self._cache[peer] = self.of_host(host or "", port)

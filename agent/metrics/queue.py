@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from postward.agent.parts import Part
+from postward.agent.parts import Part, Problem
 from postward.agent.postfix.commands import PostfixError
 from postward.parsers import Cause, classify
 from postward.parsers.queue import QUEUES, QueuedMail, QueueLines, parse_queued_mail, unescaped
@@ -124,7 +124,7 @@ class QueueMonitor(Part):
         self._clock = clock
         self.counts: QueueCounts | None = None
         self._task: asyncio.Task[None] | None = None
-        self._problem: str | None = None
+        self._problem = Problem(_log, "queue", "queue: can be listed again")
         self._ended = 0.0  # monotonic
         self._took = 0.0
 
@@ -149,7 +149,7 @@ class QueueMonitor(Part):
         """Return the gauges of the last listing and of its success."""
         shown: dict[str, Values] = {}
         if self._ended:
-            shown["postward_queue_readable"] = {(): float(self._problem is None)}
+            shown["postward_queue_readable"] = {(): float(self._problem.text is None)}
             shown["postward_queue_read_duration_seconds"] = {(): self._took}
         if self.counts is not None:
             shown |= self.counts.gauges()
@@ -160,22 +160,14 @@ class QueueMonitor(Part):
         started = time.monotonic()
         try:
             self.counts = await count_queue(self._listing(), self._clock())
-            self._note(None)
+            self._problem.note(None)
         except PostfixError as error:
             self.counts = None
-            self._note(str(error))
+            self._problem.note(str(error))
         finally:
             self._ended = time.monotonic()
             self._took = self._ended - started
             self._task = None
-
-    def _note(self, problem: str | None) -> None:
-        """Log a problem once, and its end once."""
-        if problem != self._problem:
-            _log.log(
-                logging.ERROR if problem else logging.INFO, "queue: %s", problem or "can be listed again"
-            )
-        self._problem = problem
 
 
 def histograms(counts: QueueCounts) -> Mapping[str, Mapping[str, list[float]]]:

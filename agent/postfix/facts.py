@@ -7,11 +7,12 @@ is guessed in their place.
 
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from postward.agent.postfix.config import PostfixConfig
+from postward.agent.postfix.config import PostfixConfig, backdate
 from postward.agent.postfix.host_files import (
     HostFiles,
     can_bind,
@@ -43,6 +44,9 @@ from postward.parsers.postconf import Master, parse_master, parse_parameters, sp
 _OPTIONS = ("-d", "-n", "-x", "-M", "-P", "-m", "-A")
 # Files under /etc that a chrooted smtp(8) needs a copy of.
 _CHROOTED = ("resolv.conf", "hosts", "services", "nsswitch.conf")
+_POSTED = "/etc/postfix"
+# postconf -d prints names of the host on which it runs.
+_OF_ANOTHER_HOST = {"myhostname": "host.example.com", "mydomain": "example.com"}
 _FILE_PARAMETERS = ("smtp_tls_CAfile", "smtp_tls_cert_file", "smtp_tls_key_file", "smtp_tls_CApath")
 
 
@@ -97,6 +101,62 @@ def _without_postfix(
     )
 
 
+def read_posted_facts(main_cf: Path, master_cf: Path | None = None) -> HostFacts:
+    """Return the facts that the configuration of another host shows.
+
+    The host's files and network are unknown, and compiled-in values are those of this host's Postfix.
+
+    Args:
+        main_cf: its main.cf, or the output of `postconf -n`.
+        master_cf: its master.cf, or the output of `postconf -M`; None if unknown.
+
+    Raises:
+        PostfixError: postconf(1) is missing.
+        OSError: a file cannot be read.
+    """
+    main_text = main_cf.read_text(errors="replace")
+    master_text = master_cf.read_text(errors="replace") if master_cf is not None else ""
+    with tempfile.TemporaryDirectory(prefix="postward-") as folder:
+        copy = PostfixConfig(Path(folder))
+        copy.main_cf.write_text(main_text)
+        copy.master_cf.write_text(master_text)
+        backdate(copy.main_cf)
+        printed = copy.inspect(("-n", "-x", "-M", "-P"))
+        compiled_in = copy.compiled_in()
+    facts = _configuration(_POSTED, printed, compiled_in, main_text, master_text)
+    values = dict(facts.defaults) | _OF_ANOTHER_HOST | dict(facts.explicit)
+    unread = () if master_cf is not None else ("master.cf of the posted host",)
+    return replace(facts, expanded=expand(values), unread=("the files of the posted host", *unread))
+
+
+def _configuration(
+    directory: str,
+    printed: Mapping[str, tuple[str, str]],
+    compiled_in: str,
+    main_text: str,
+    master_text: str,
+) -> HostFacts:
+    """Return the facts of main.cf and master.cf alone."""
+    main_cf = parse_main_cf(main_text)
+    fault = _fault(printed["-n"][1])
+    defaults = _parameters(compiled_in)
+    explicit = (
+        {line.name: line.value for line in main_cf if line.name} if fault else _parameters(printed["-n"][0])
+    )
+    here = {"config_directory": directory}
+    return HostFacts(
+        config_directory=directory,
+        main_cf=main_cf,
+        master_cf=parse_master_cf(master_text),
+        explicit=explicit,
+        defaults=defaults,
+        expanded=expand(defaults | explicit | here) if fault else _parameters(printed["-x"][0]),
+        warnings=tuple(dict.fromkeys(_warnings(printed["-n"][1]))),
+        fault=fault,
+        master=_master(printed),
+    )
+
+
 def _with_postfix(
     postfix: PostfixConfig,
     printed: Mapping[str, tuple[str, str]],
@@ -104,29 +164,14 @@ def _with_postfix(
     reader: HostFiles,
     named_files: Mapping[Path, bool],
 ) -> HostFacts:
-    main_cf = parse_main_cf(reader.text(postfix.main_cf) or "")
-    master_text = reader.text(postfix.master_cf) or ""
-    fault = _fault(printed["-n"][1])
-    defaults = _parameters(compiled_in)
-    explicit = (
-        {line.name: line.value for line in main_cf if line.name} if fault else _parameters(printed["-n"][0])
-    )
-    here = {"config_directory": str(postfix.config_directory)}
-    expanded = expand(defaults | explicit | here) if fault else _parameters(printed["-x"][0])
-    master = _master(printed)
-    values = expanded | {key.rpartition("/")[2]: value for key, value in master.overrides.items()}
-    tables = tuple(_tables(reader, values, explicit, master))
+    main_text, master_text = reader.text(postfix.main_cf) or "", reader.text(postfix.master_cf) or ""
+    facts = _configuration(str(postfix.config_directory), printed, compiled_in, main_text, master_text)
+    expanded = facts.expanded
+    overrides = {key.rpartition("/")[2]: value for key, value in facts.master.overrides.items()}
+    tables = tuple(_tables(reader, {**expanded, **overrides}, facts.explicit, facts.master))
     queue = Path(expanded.get("queue_directory", "/var/spool/postfix"))
-    return HostFacts(
-        config_directory=str(postfix.config_directory),
-        main_cf=main_cf,
-        master_cf=parse_master_cf(master_text),
-        explicit=explicit,
-        defaults=defaults,
-        expanded=expanded,
-        warnings=tuple(dict.fromkeys(_warnings(printed["-n"][1]))),
-        fault=fault,
-        master=master,
+    return replace(
+        facts,
         map_types=frozenset(printed["-m"][0].split()),
         sasl_types=frozenset(printed["-A"][0].split()),
         distribution=reader.distribution(),

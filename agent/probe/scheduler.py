@@ -18,7 +18,7 @@ from postward.agent.enforce.confirm import Decision, decide
 from postward.agent.logs.watcher import wake_up
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
-from postward.agent.parts import Gauges, Part
+from postward.agent.parts import Gauges, Part, Problem
 from postward.agent.postfix.commands import Postfix
 from postward.agent.probe.arrivals import SinkClient
 from postward.agent.probe.locate import locate_step
@@ -183,13 +183,9 @@ class ProbeScheduler(Part):
                 self._tracker.tick()
 
     async def _follow_arrivals(self) -> None:
-        logged: str | None = None
+        problem = Problem(_log, "probe.sink_url", "probe.sink_url: the sink answers again")
         while True:
-            problem = await self._sink.update(self._tracker)
-            if problem != logged:
-                level = logging.ERROR if problem else logging.INFO
-                _log.log(level, "probe.sink_url: %s", problem or "the sink answers again")
-                logged = problem
+            problem.note(await self._sink.update(self._tracker))
             await asyncio.sleep(self._tick)
 
     # --- results

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
+from postward.agent.metrics.labels import TLS_PROTOCOLS
 from postward.agent.relay.check import RelayCheck
 
 _DAY = 86400.0
@@ -18,7 +19,6 @@ _ADDRESS_MEMORY = 7 * _DAY
 _MAX_ADDRESSES = 256
 _MAX_CAPABILITIES = 64
 _MAX_MECHANISMS = 32
-_TLS_VERSIONS = ("SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 
 Kind = Literal[
     "starttls_gone",
@@ -162,7 +162,7 @@ def _tls_version(snapshot: RelaySnapshot, check: RelayCheck, _now: float) -> Cha
 
 
 def _rank(version: str | None) -> int | None:
-    return _TLS_VERSIONS.index(version) if version in _TLS_VERSIONS else None
+    return TLS_PROTOCOLS.index(version) if version in TLS_PROTOCOLS else None
 
 
 def _certificate(snapshot: RelaySnapshot, check: RelayCheck, _now: float) -> Changes:

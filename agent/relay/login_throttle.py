@@ -23,7 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from postward.agent.fsutil import write_new
+from postward.agent.fsutil import stat_identity, write_new
+from postward.agent.parts import Problem
 from postward.config.errors import SettingsError
 from postward.config.relay import Relay
 from postward.config.settings import Settings
@@ -161,9 +162,9 @@ class _Record:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._data: dict[str, Any] = {}
-        self._identity: tuple[int, int, int] | None = None  # of the file that `_data` was read from
+        self._identity: tuple[int, ...] | None = None  # of the file that `_data` was read from
         self._locked = False
-        self._problem: str | None = None
+        self._problem = Problem(_log, str(path))
 
     @contextmanager
     def locked(self) -> Iterator[dict[str, Any]]:
@@ -173,7 +174,7 @@ class _Record:
             descriptor = _open_lock(self._path.with_suffix(".lock"))
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self._locked = True
-            if (identity := _identity(self._path)) != self._identity or identity is None:
+            if (identity := stat_identity(self._path)) != self._identity or identity is None:
                 self._data, self._identity = _read(self._path), identity
         except OSError as error:
             self._log_once(error)
@@ -190,19 +191,13 @@ class _Record:
             return
         try:
             _replace(self._path, json.dumps(self._data).encode())
-            self._identity = _identity(self._path)
-            self._problem = None
+            self._identity = stat_identity(self._path)
+            self._problem.note(None)
         except OSError as error:
             self._log_once(error)
 
     def _log_once(self, error: OSError) -> None:
-        if self._problem != str(error.strerror):
-            self._problem = str(error.strerror)
-            _log.error(
-                "%s: %s; rejected logins are remembered only until this process ends",
-                self._path,
-                error.strerror,
-            )
+        self._problem.note(f"{error.strerror}; rejected logins are remembered only until this process ends")
 
 
 def _owner(directory: Path) -> tuple[int, int] | None:
@@ -230,15 +225,6 @@ def _replace(path: Path, data: bytes) -> None:
     beside.replace(path)
 
 
-def _identity(path: Path) -> tuple[int, int, int] | None:
-    """Return what changes when the file does; None without a file."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
-
-
 def _read(path: Path) -> dict[str, Any]:
     """Return the content of the file; an empty one if it is missing or damaged."""
     try:
@@ -260,17 +246,10 @@ def _digest(key: bytes, relay: Relay, *, whole: bool = False) -> str:
     try:
         password = relay.read_password() if relay.username else ""
     except SettingsError:
-        password = _state_of(Path(relay.password_file))
+        password = " ".join(map(str, stat_identity(Path(relay.password_file)) or ()))
     others = relay.model_dump(mode="json", exclude={"password"}) if whole else None
     content = json.dumps([relay.host, relay.port, relay.username, password, others])
     return hmac.new(key, content.encode(), hashlib.sha256).hexdigest()
-
-
-def _state_of(path: Path) -> str:
-    try:
-        return " ".join(map(str, _identity(path) or ()))
-    except OSError:
-        return ""
 
 
 def _lives(process: object) -> bool:

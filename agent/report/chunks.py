@@ -19,10 +19,10 @@ from postward.agent.logs.archive import (
     readable,
     unpacked,
 )
+from postward.agent.logs.lines import MAX_LINE
 from postward.agent.text import local_now
 
 CHUNK: Final = 16 << 20  # bytes
-MAX_LINE: Final = 1 << 20  # bytes
 
 Open = Callable[[], IO[bytes]]
 

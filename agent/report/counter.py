@@ -11,20 +11,17 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from postward.agent.metrics.labels import RelayNames
-from postward.agent.report.delays import microseconds, seconds_of
+from postward.agent.metrics.labels import STAGES, STATUSES, RelayNames, delay_seconds, status_of, tls_labels
+from postward.agent.report.delays import microseconds
 from postward.agent.report.sample import Mail, key_of
 from postward.agent.report.tally import Domain, ReportTally
-from postward.parsers import Cause, Event, Record, cause_of, parse_stamp
+from postward.parsers import Cause, Event, Record, cause_of, outcome_of, parse_stamp
 from postward.parsers import events as ev
 
-STAGES: Final = ("", "before_queue_manager", "queue_manager", "connection_setup", "transmission")
-_STATUS: Final = {"sent": "sent", "deferred": "deferred", "bounced": "bounced", "SOFTBOUNCE": "deferred"}
+DELAYS: Final = ("", *STAGES)  # the whole delay, then its parts
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 -- the log's own clock
 _FORWARDED: Final = "forwarded as "
 _MAX_HOURS: Final = 4096  # remembered
-_PROTOCOLS: Final = frozenset({"SSLv3", "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"})
-_TRUSTS: Final = frozenset({"Anonymous", "Untrusted", "Trusted", "Verified"})
 
 
 class HostNames(RelayNames):
@@ -92,10 +89,9 @@ class LineCounter:
 
     def count(self, record: Record | None, event: Event | None) -> None:
         """Count one line, as `parsers.parse` returns it."""
+        self.tally.lines[outcome_of(record, event)] += record.repeat if record is not None else 1
         if record is None:
-            self.tally.lines["foreign"] += 1
             return
-        self.tally.lines["unrecognised" if event is None else "event"] += record.repeat
         if record.severity != "info":
             self._problem(record, event)
         handler = _HANDLERS.get(type(event))
@@ -110,11 +106,9 @@ class LineCounter:
             self.tally.span(second, second)
         return second
 
-    def tls_session(self, relay: str, protocol: str, trust: str, times: int) -> None:
+    def tls_session(self, relay: str, protocol: str, trust: str | None, times: int) -> None:
         """Count TLS sessions with a relay."""
-        relay = self.tally.relay(relay)
-        protocol = protocol if protocol in _PROTOCOLS else "other"
-        self.tally.tls[relay, protocol, trust.lower() if trust in _TRUSTS else "unknown"] += times
+        self.tally.tls[self.tally.relay(relay), *tls_labels(protocol, trust)] += times
 
     def _problem(self, record: Record, event: Event | None) -> None:
         second = self.clock.second(record.stamp)
@@ -132,7 +126,7 @@ def domain_of(address: str) -> str:
 
 def _delivery(counting: LineCounter, record: Record, event: ev.Delivery) -> None:
     tally = counting.tally
-    status = _STATUS.get(event.status, "other")
+    status = status_of(event.status)
     if status == "sent" and (event.reason or "").startswith(_FORWARDED):
         status = "forwarded"
     second = counting.moment(record.stamp, status, record.repeat)
@@ -140,26 +134,24 @@ def _delivery(counting: LineCounter, record: Record, event: ev.Delivery) -> None
     tally.deliveries[relay, status] += record.repeat
     if status in {"sent", "bounced"}:
         _delays(tally, relay, event, record.repeat)
-    if status in {"sent", "deferred", "bounced"}:
+    if status in STATUSES:
         failures = frozenset[tuple[str, str]]()
         if status != "sent":
             cause = (cause_of(event) or Cause.OTHER).value
             tally.failed(relay, cause, status, record.repeat, second, second, (event.reason or "",))
             failures = frozenset({(relay, cause)})
-        sent, deferred, bounced = (
-            record.repeat * (status == name) for name in ("sent", "deferred", "bounced")
-        )
+        sent, deferred, bounced = (record.repeat * (status == name) for name in STATUSES)
         mail = Mail(sent=sent, deferred=deferred, bounced=bounced, failures=failures)
         tally.mail(key_of(record.host, event.queue_id), mail)
-        delay = microseconds(seconds_of(event.delay) or 0.0) if sent else 0
+        delay = microseconds(delay_seconds(event.delay) or 0.0) if sent else 0
         tally.domain(domain_of(event.to), Domain(sent, deferred, bounced, delay * record.repeat, delay))
 
 
 def _delays(tally: ReportTally, relay: str, event: ev.Delivery, times: int) -> None:
     """Observe the delays of a final status. Retries are left out: they would count the same waiting again."""
     printed = (event.delay, *(event.delays or "").split("/"))
-    for stage, text in zip(STAGES, printed, strict=False):
-        seconds = seconds_of(text)
+    for stage, text in zip(DELAYS, printed, strict=False):
+        seconds = delay_seconds(text)
         if seconds is not None:
             tally.delay(relay, stage, seconds, times)
 
@@ -209,7 +201,7 @@ def _verdict(counting: LineCounter, record: Record, event: ev.ClientVerdict | ev
 def _tls_established(counting: LineCounter, record: Record, event: ev.TlsEstablished) -> None:
     if event.direction == "to":
         relay = counting.names.of_peer(event.peer)
-        counting.tls_session(relay, event.protocol, event.trust or "", record.repeat)
+        counting.tls_session(relay, event.protocol, event.trust, record.repeat)
 
 
 _HANDLERS: Final[Mapping[Any, Callable[[LineCounter, Record, Any], None]]] = {

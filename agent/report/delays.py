@@ -7,17 +7,7 @@ below 1000 seconds and within half a percent above. Sums are whole microseconds,
 from collections.abc import Iterable
 from typing import Any, Final
 
-_MAX_DELAY: Final = 1e9  # seconds; thirty years
 _MICROSECONDS: Final = 1_000_000
-
-
-def seconds_of(printed: str) -> float | None:
-    """Parse a printed delay; None if it is invalid."""
-    try:
-        value = float(printed)
-    except ValueError:
-        return None
-    return value if 0 <= value < _MAX_DELAY else None  # also "nan"
 
 
 def microseconds(seconds: float) -> int:

@@ -8,16 +8,15 @@ Promise: a block is counted exactly as if each line were parsed and counted on i
 part of the pattern is narrower than the rule of its line, never wider.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from postward.agent.report.counter import STAGES, LineCounter
-from postward.agent.report.delays import microseconds, seconds_of
+from postward.agent.metrics.labels import STATUSES, cause_of_failure, delay_seconds
+from postward.agent.report.counter import DELAYS, LineCounter
+from postward.agent.report.delays import microseconds
 from postward.agent.report.sample import Mail, key_of, of_rank, rank
 from postward.agent.report.tally import Domain
-from postward.parsers import classify
 from postward.parsers.blocks import (
     PLAIN,
     RECEIVED,
@@ -101,11 +100,7 @@ class Mails:
     def __init__(self, highest_rank: int, flat: list[str]) -> None:
         self.highest_rank = highest_rank
         self.received: set[_Id] = set()
-        self.by_status: dict[str, Counter[_Id]] = {
-            "sent": Counter(),
-            "deferred": Counter(),
-            "bounced": Counter(),
-        }
+        self.by_status: dict[str, Counter[_Id]] = {status: Counter() for status in STATUSES}
         self.failures: defaultdict[_Id, set[tuple[str, str]]] = defaultdict(set)
         self.active: dict[_Id, tuple[int, str]] = {}
         for host, queue_id, size, sender in zip(*columns(flat, len(MAIL)), strict=True):
@@ -193,7 +188,7 @@ class BlockCounter:
         for ((host, port), stage), column in self._delays.items():
             relay = tally.relay(self._counting.names.of_host(host, int(port)))
             for printed, times in column.items():
-                seconds = seconds_of(printed)
+                seconds = delay_seconds(printed)
                 if seconds is not None:
                     tally.delay(relay, stage, seconds, times)
         for name, (times, total, longest) in self._sent.items():
@@ -210,17 +205,14 @@ class BlockCounter:
         tally.deliveries[relay, status] += len(ids)
         mails.by_status[status].update(of_rank(mails.highest_rank, hosts, ids))
         if status != "deferred":
-            for stage, column in zip(STAGES, delays, strict=True):
+            for stage, column in zip(DELAYS, delays, strict=True):
                 self._delays[peer, stage].update(column)
         if status == "sent":
             self._count_sent(domains, delays[0])
             return
         for name, times in Counter(domains).items():
             tally.domain(name.lower(), Domain(**{status: times}))
-        causes = [
-            cause_of_failure(reason.removesuffix(")"), code)
-            for reason, code in zip(reasons, codes, strict=True)
-        ]
+        causes = list(map(cause_of_failure, reasons, codes))
         for host, queue_id, cause in zip(hosts, ids, causes, strict=True):
             mails.failures[host, queue_id].add((relay, cause))
         _count_failures(counting, relay, status, stamps, causes, reasons)
@@ -232,7 +224,7 @@ class BlockCounter:
             if delay is None:
                 if len(_known_delays) >= _MAX_REMEMBERED:
                     _known_delays.clear()
-                delay = _known_delays[printed] = microseconds(seconds_of(printed) or 0.0)
+                delay = _known_delays[printed] = microseconds(delay_seconds(printed) or 0.0)
             row = rows.get(name)
             if row is None:
                 rows[name] = [1, delay, delay]
@@ -301,17 +293,4 @@ def _count_failures(
 
 
 _MAX_REMEMBERED: Final = 4096
-_ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")
-_causes: dict[tuple[str, str], str] = {}
 _known_delays: dict[str, int] = {}
-
-
-def cause_of_failure(reason: str, dsn: str) -> str:
-    """Return the cause of a failure. The relay's address in a reason never decides it."""
-    alike = (_ADDRESS_OF_PEER.sub("", reason, count=1), dsn)
-    cause = _causes.get(alike)
-    if cause is None:
-        if len(_causes) >= _MAX_REMEMBERED:
-            _causes.clear()
-        cause = _causes[alike] = classify(reason, dsn).value
-    return cause

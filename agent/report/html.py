@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from postward.agent.metrics.labels import STATUSES
 from postward.agent.pages import environment
 from postward.agent.text import counted, seconds, size
 
@@ -21,7 +22,6 @@ _TOTALS: Final = (
     "discarded",
 )
 _PERCENTS: Final = ["p50", "p90", "p99", "max"]
-_STATUSES: Final = ["sent", "deferred", "bounced"]
 _MAX_ROWS: Final = 100
 
 
@@ -43,11 +43,11 @@ def as_page(report: Mapping[str, Any]) -> str:
         most_attempts=max((row["attempts"] for row in report["failures"]), default=0),
         totals_shown=_TOTALS,
         percents=_PERCENTS,
-        statuses=_STATUSES,
+        statuses=list(STATUSES),
         max_rows=_MAX_ROWS,
     )
 
 
 def _series(rows: Sequence[tuple[str, Mapping[str, int]]]) -> dict[str, list[int]]:
     """Return the values of each status, for a chart."""
-    return {name: [row[name] for _, row in rows] for name in _STATUSES}
+    return {name: [row[name] for _, row in rows] for name in STATUSES}

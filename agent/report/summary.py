@@ -6,20 +6,16 @@ Promise: the same tally gives the same report, in the same order; ties are order
 from collections import Counter, defaultdict
 from typing import Any, Final
 
-from postward.agent.report.counter import STAGES
+from postward.agent.metrics.labels import STATUSES
+from postward.agent.report.counter import DELAYS
 from postward.agent.report.incidents import incidents_of
 from postward.agent.report.sample import Mail
 from postward.agent.report.tally import Domain, ReportTally
 from postward.agent.text import hour_of_day, moment
+from postward.parsers import OUTCOMES
 
 PERCENTS: Final = (50, 90, 95, 99)
-_PER_TIME: Final = (
-    "received",
-    "sent",
-    "deferred",
-    "bounced",
-    "rejected",
-)
+PER_TIME: Final = ("received", *STATUSES, "rejected")
 _RELAYS_SHOWN_AS: Final = ("hosts", "last two labels", "other")
 
 Report = dict[str, Any]
@@ -36,7 +32,7 @@ def summarise(tally: ReportTally, *, top: int = 20, mask: bool = False) -> Repor
     mails = _Mails(tally)
     report: Report = {
         "span": {"first": moment(tally.first), "last": moment(tally.last)},
-        "lines": {outcome: tally.lines[outcome] for outcome in ("event", "unrecognised", "foreign")},
+        "lines": {outcome: tally.lines[outcome] for outcome in OUTCOMES},
         "totals": _totals(tally, mails),
         "accuracy": {
             "mails_exact": tally.mails.is_whole,
@@ -138,8 +134,8 @@ def _relays(tally: ReportTally) -> list[Report]:
     return [
         {
             "relay": relay,
-            **{status: counts[status] for status in ("sent", "deferred", "bounced", "forwarded", "other")},
-            "delays": {stage or "whole": _delays(tally, relay, stage) for stage in STAGES},
+            **{status: counts[status] for status in (*STATUSES, "forwarded", "other")},
+            "delays": {stage or "whole": _delays(tally, relay, stage) for stage in DELAYS},
         }
         for relay, counts in rows
     ]
@@ -182,7 +178,7 @@ def _failures(tally: ReportTally, mails: _Mails) -> list[Report]:
 def _steps(tally: ReportTally) -> list[Report]:
     starts = sorted({start for start, _ in tally.hours if start})
     return [
-        {"start": moment(start), **{what: tally.hours.get((start, what), 0) for what in _PER_TIME}}
+        {"start": moment(start), **{what: tally.hours.get((start, what), 0) for what in PER_TIME}}
         for start in starts
     ]
 
@@ -195,7 +191,7 @@ def _hours_of_day(tally: ReportTally) -> list[Report] | None:
     for (start, what), number in tally.hours.items():
         if start:
             rows[hour_of_day(start)][what] += number
-    return [{"hour": hour, **{what: row[what] for what in _PER_TIME}} for hour, row in enumerate(rows)]
+    return [{"hour": hour, **{what: row[what] for what in PER_TIME}} for hour, row in enumerate(rows)]
 
 
 def _recipients(tally: ReportTally, top: int) -> list[Report] | None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from postward.agent.metrics.labels import STATUSES
+from postward.agent.report.summary import PER_TIME
 from postward.agent.text import counted, seconds, size
 
 _TOTALS: Final = (
@@ -85,10 +87,10 @@ def _incidents(incidents: list[dict[str, Any]]) -> Iterator[str]:
 
 def _relays(relays: list[dict[str, Any]]) -> Iterator[str]:
     yield from ("", "Relays; delays of sent and bounced mail")
-    yield _row(["relay", "sent", "deferred", "bounced", *_PERCENTS], 36)
+    yield _row(["relay", *STATUSES, *_PERCENTS], 36)
     for row in relays[:_MAX_ROWS]:
         whole = row["delays"]["whole"] or {}
-        counts = [counted(row[status]) for status in ("sent", "deferred", "bounced")]
+        counts = [counted(row[status]) for status in STATUSES]
         yield _row([row["relay"], *counts, *(seconds(whole.get(name)) for name in _PERCENTS)], 36)
         for stage, delays in row["delays"].items():
             if delays and stage != "whole":
@@ -116,7 +118,6 @@ def _failures(failures: list[dict[str, Any]], sign: str) -> Iterator[str]:
 
 
 def _steps(report: dict[str, Any]) -> Iterator[str]:
-    names = ("received", "sent", "deferred", "bounced", "rejected")
     steps = report["steps"]
     rows = (
         [(f"{row['hour']:02}:00", row) for row in report["hours_of_day"]]
@@ -124,11 +125,11 @@ def _steps(report: dict[str, Any]) -> Iterator[str]:
         else [(row["start"], row) for row in steps[-96:]]
     )
     yield from ("", "By hour of the day" if rows and len(rows[0][0]) == 5 else "By time")
-    yield _row(["", *names], 20)
+    yield _row(["", *PER_TIME], 20)
     highest = max((row["sent"] for _, row in rows), default=0)
     for title, row in rows:
         bar = "▇" * (row["sent"] * _BAR // highest if highest else 0)
-        yield f"{_row([title, *(counted(row[name]) for name in names)], 20)}  {bar}".rstrip()
+        yield f"{_row([title, *(counted(row[name]) for name in PER_TIME)], 20)}  {bar}".rstrip()
 
 
 def _domains(report: dict[str, Any]) -> Iterator[str]:
@@ -136,9 +137,9 @@ def _domains(report: dict[str, Any]) -> Iterator[str]:
     if report["recipient_domains"] is None:
         yield "  too many to count each"
     else:
-        yield _row(["domain", "sent", "deferred", "bounced", "mean", "longest"], 36)
+        yield _row(["domain", *STATUSES, "mean", "longest"], 36)
     for row in report["recipient_domains"] or ():
-        counts = [counted(row[name]) for name in ("sent", "deferred", "bounced")]
+        counts = [counted(row[name]) for name in STATUSES]
         yield _row([row["domain"], *counts, seconds(row["mean_delay"]), seconds(row["max_delay"])], 36)
     yield from ("", "Senders' domains")
     yield _row(["domain", "mails", "bytes", "deferred", "bounced"], 36)

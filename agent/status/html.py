@@ -16,10 +16,10 @@ from jinja2 import Template
 from markupsafe import Markup
 
 from postward.agent.incidents.render import EFFECT_TEXTS, times_and_mails
+from postward.agent.metrics.labels import STATUSES
 from postward.agent.pages import environment
 from postward.agent.status.model import Status
 
-_STATUSES: Final = ("sent", "deferred", "bounced")
 _MAX_RESOLVED: Final = 5
 _MAX_CAUSES: Final = 6
 _SCRIPT: Final = Markup(Path(__file__).with_name("status.js").read_text(encoding="utf-8").strip())  # noqa: S704 - ours
@@ -34,7 +34,7 @@ POLICY: Final = (
 def page(status: Status) -> str:
     """Return the page."""
     day, incidents = status["day"], status["incidents"]
-    series = {name: day[name] for name in _STATUSES}
+    series = {name: day[name] for name in STATUSES}
     return _template().render(
         status,
         open=[row for row in incidents if row["closed"] is None],

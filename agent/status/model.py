@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from postward.agent.incidents.history import BUCKET, DELAYS, STATUSES, Bucket
+from postward.agent.incidents.history import BUCKET, DELAYS, Bucket
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import EFFECT_TEXTS, worst_effect
+from postward.agent.metrics.labels import STATUSES
 from postward.agent.parts import Gauges
 from postward.config.relay import Relay
 from postward.config.settings import Settings
+from postward.parsers import OUTCOMES
 
 Status = dict[str, Any]
 
@@ -26,6 +28,7 @@ class Observed:
         times: when things last happened.
         incidents: incidents with their diagnoses, open ones first.
         day: the buckets of the last 24 hours, oldest first.
+        lines: number of log lines by outcome, see `parsers.OUTCOMES`.
         not_ready: why the agent has not caught up with the log; None once it has.
     """
 
@@ -33,6 +36,7 @@ class Observed:
     times: Gauges
     incidents: Sequence[IncidentRow]
     day: Sequence[Bucket]
+    lines: Mapping[tuple[str, ...], float]
     not_ready: str | None
 
 
@@ -65,6 +69,7 @@ def status_of(settings: Settings, observed: Observed, now: float, version: str) 
             "readable": _flag(gauges, "postward_log_readable"),
             "last_line": times.get("postward_log_last_line_timestamp_seconds", {}).get(()),
             "unread_bytes": gauges.get("postward_log_unread_bytes", {}).get((), 0.0),
+            "lines": {outcome: int(observed.lines.get((outcome,), 0)) for outcome in OUTCOMES},
         },
         "incidents": list(incidents),
         "day": _day(observed.day, now),

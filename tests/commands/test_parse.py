@@ -117,7 +117,7 @@ def test_the_summary_is_on_standard_error() -> None:
 
     assert len(done.stdout.splitlines()) == 1
     summary = done.stderr.splitlines()
-    assert summary[0] == "5 lines: 3 event, 1 unrecognised, 1 foreign; 1 shown"
+    assert summary[0] == "5 lines: 3 event, 0 generic, 1 unrecognised, 1 foreign; 1 shown"
     assert summary[1].split() == ["2", "smtp", "Delivery"]
     assert parse("-q").stderr == ""
 

@@ -193,6 +193,19 @@ def test_there_is_a_sample_for_each_interval() -> None:
     ]
 
 
+def test_lines_behind_a_prefix_have_samples_too() -> None:
+    """The first characters of such a line are not its time."""
+    lines = (f"postfix_1  | {at(time)}" for time in ("06:00:10", "06:01:00", "06:03:30"))
+
+    assert points(history(*lines), f"postfix_deliveries_total{SENT}") == [
+        ("06:00:00", 0),
+        ("06:01:00", 1),
+        ("06:02:00", 2),
+        ("06:03:00", 2),
+        ("06:04:00", 3),
+    ]
+
+
 def test_a_series_that_appears_later_begins_at_zero() -> None:
     """Without the zero, Prometheus would see no increase at the first failure."""
     text = history(at("06:00:10"), at("06:05:10", "bounced"))

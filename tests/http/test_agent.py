@@ -1,12 +1,16 @@
 """The whole agent on a real Postfix: queue, legacy metrics, events, a second address, and a reload."""
 
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
 
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 from tests.support.postfix import free_port
@@ -98,3 +102,66 @@ def test_a_reload_drops_no_scrape(tmp_path: Path) -> None:
                 finally:
                     over.set()
                 assert all(client.result() for client in asking)
+
+
+def test_post_reload_reads_settings_web_config_and_events_file(tmp_path: Path) -> None:
+    """It answers 500 with the problem of a bad file, and 200 once all files are good; the events file is reopened."""
+    require_postfix()
+    web_config, events = tmp_path / "web.yml", tmp_path / "events.json"
+    web_config.write_text("")
+    with PostfixInstance(tmp_path / "postfix") as postfix:
+        settings = write_reading_settings(tmp_path, postfix)
+        web = f'[web]\nreload = true\nconfig_file = "{web_config}"\n'
+        good = settings.read_text().replace("[web]\n", web) + f'\n[events]\ntarget = "{events}"\n'
+        settings.write_text(good)
+        with AgentProcess(settings) as agent:
+
+            def reload() -> tuple[int, str]:
+                return agent.get("/-/reload", "POST")
+
+            settings.write_text(good.replace("port = 9\n", 'port = "nine"\n'))
+            bad_settings, in_force = reload(), agent.value("postward_settings_in_force")
+            settings.write_text(good)
+            web_config.write_text("tls: yes\n")
+            bad_web_config = reload()
+            web_config.write_text("")
+            events.unlink()
+            good_files = reload()
+            # A page of metrics is kept for a moment.
+            wait_for(lambda: agent.value("postward_settings_in_force") == 1, what="the good settings")
+
+    assert bad_settings[0] == 500
+    assert "relay.demo.port: must be an integer" in bad_settings[1]
+    assert in_force == 0
+    assert bad_web_config[0] == 500
+    assert bad_web_config[1].startswith("web.config_file: ")
+    assert good_files == (200, "reloaded\n")
+    assert events.exists()
+
+
+def test_systemd_hears_of_the_stop_before_parts_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """READY=1 comes at the start. After STOPPING=1 the agent still answers a request that had begun."""
+    require_postfix()
+    with (
+        PostfixInstance(tmp_path / "postfix") as postfix,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+    ):
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+
+        def heard(assignment: bytes) -> bool:
+            return any(systemd.recv(4096) == assignment for _ in range(20))
+
+        with AgentProcess(write_reading_settings(tmp_path, postfix)) as agent:
+            assert heard(b"READY=1")
+            with socket.create_connection(agent.address, timeout=10) as client:
+                client.sendall(b"GET /-/healthy HTTP/1.1\r\n")
+                agent.get("/-/healthy")  # the connection before this one has been accepted
+                os.kill(agent.pid, signal.SIGTERM)
+                assert heard(b"STOPPING=1")
+                client.sendall(b"Host: t\r\n\r\n")
+                answer = client.recv(4096)
+            assert agent.stop() == 0
+
+    assert answer.startswith(b"HTTP/1.1 200 ")

@@ -108,6 +108,8 @@ def test_head_has_no_body() -> None:
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\r\nHost: t\r\nX: " + b"a" * 100_000, b"431"),
+        (b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nab", b"400"),
     ],
 )
 def test_faulty_requests_are_refused(request_: bytes, status: bytes) -> None:

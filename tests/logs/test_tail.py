@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from postward.agent.logs.segment import HEAD, LONGEST_LINE, DamagedError, FilePosition, Segment
+from postward.agent.logs.lines import MAX_LINE
+from postward.agent.logs.segment import HEAD, DamagedError, FilePosition, Segment
 from postward.agent.logs.tail import FileSource
 
 if sys.version_info >= (3, 14):
@@ -279,8 +280,8 @@ def test_a_line_longer_than_a_batch(bed: Bed) -> None:
 def test_bytes_without_line_ends_cost_bounded_memory(bed: Bed) -> None:
     """A line longer than a megabyte is returned in pieces."""
     source = bed.source([])
-    bed.write("x" * (LONGEST_LINE + 5) + "\n")
-    assert len(source.read()) == LONGEST_LINE
+    bed.write("x" * (MAX_LINE + 5) + "\n")
+    assert len(source.read()) == MAX_LINE
     assert source.read() == b"xxxxx\n"
 
 

@@ -113,15 +113,17 @@ def test_known_series_start_at_zero() -> None:
 
 
 def test_lines_are_counted_by_outcome() -> None:
-    """A line is an event, an unrecognised Postfix line, or a line of another program."""
+    """A line has an event of its own, is known by its severity only, is not recognised, or is another program's."""
     tally = counted(
         delivery("sent", "250"),
         "postfix/smtp[7]: a message that no release prints",
+        "postfix/smtp[7]: warning: a warning that no release prints",
         "CRON[1]: (root) CMD (true)",
     )
 
     assert tally.counters["postward_log_lines_total"] == {
         ("event",): 1,
+        ("generic",): 1,
         ("unrecognised",): 1,
         ("foreign",): 1,
     }

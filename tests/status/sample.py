@@ -81,7 +81,12 @@ def sample() -> dict[str, Any]:
             "oldest_seconds": 5000.0,
         },
         "config": {"in_sync": False, "drift": ["main.cf:relayhost", "sasl_passwd"]},
-        "log": {"readable": True, "last_line": NOW - 2, "unread_bytes": 0.0},
+        "log": {
+            "readable": True,
+            "last_line": NOW - 2,
+            "unread_bytes": 0.0,
+            "lines": {"event": 900, "generic": 1, "unrecognised": 99, "foreign": 7},
+        },
         "incidents": [incident("delayed", 1), incident("lost", 3), incident("rejected", 1, closed=NOW - 900)],
         "day": {
             "step_seconds": 600,

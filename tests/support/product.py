@@ -3,12 +3,12 @@
 The agent is the installed command, started and stopped as systemd does. Metrics are read over HTTP.
 """
 
+import contextlib
+import http.client
 import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -219,14 +219,18 @@ class AgentProcess:
         """Return everything that it has printed."""
         return self._output.read_text() if self._output.exists() else ""
 
-    def get(self, path: str) -> tuple[int, str]:
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of its endpoint."""
+        host, _, port = self._address.rpartition(":")
+        return host, int(port)
+
+    def get(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Return status and body of a page of its endpoint."""
-        try:
-            with urllib.request.urlopen(f"http://{self._address}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+        with contextlib.closing(http.client.HTTPConnection(*self.address, timeout=10)) as connection:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
 
     def is_ready(self) -> bool:
         """Return True if /-/ready answers 200. Raises AssertionError if the agent has exited."""

@@ -1,0 +1,140 @@
+"""How much of the logs was read: lines of Postfix, of other programs, and what an unreadable file looks like.
+
+A command that looks back says this with its result. "No incident" means something only if lines of Postfix were read.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from postward.agent.logs.archive import STANDARD_INPUT, blocks
+from postward.agent.logs.lines import lines_of
+from postward.agent.text import counted
+from postward.parsers import OUTCOMES, Event, Record, outcome_of
+from postward.parsers.dialects import peel
+from postward.parsers.scrub import printable
+
+_SAMPLE: Final = 200  # lines
+_MAX_FORMS: Final = 8
+_MAX_PROGRAMS: Final = 3
+_MAX_QUOTED: Final = 60  # characters
+_BINARY: Final = re.compile(r"[\x00-\x08\x0e-\x1a\ufffd]")
+_JOURNAL_BLOCKS: Final = re.compile(
+    r"__CURSOR=|__REALTIME_TIMESTAMP=|    (?:MESSAGE|_HOSTNAME)=|\s*\"(?:MESSAGE|__CURSOR)\" :"
+)
+_WITHOUT_HEADER: Final = re.compile(
+    r"(?:warning: |[0-9A-Z]{6,}: (?:to|from|client|message-id|uid)=|connect (?:from|to) )"
+)
+
+_PROGRAM: Final = re.compile(r"(?:\S+ +){1,5}?([A-Za-z][\w./@-]*)(?:\[\d+\])?: ")
+
+
+class Coverage:
+    """Counts the lines that were read, by outcome."""
+
+    def __init__(self) -> None:
+        self._lines: Counter[str] = Counter()
+        self._forms: Counter[str] = Counter()
+        self._in_time = 0
+        self._sample: list[str] = []
+
+    def add(self, line: str, record: Record | None, event: Event | None) -> None:
+        """Count a line, with what `parse` returned for it."""
+        self._lines[outcome_of(record, event)] += 1
+        if len(self._sample) < _SAMPLE:
+            self._sample.append(line)
+
+    def add_in_time(self) -> None:
+        """Count a line of Postfix that is not older than the command wants."""
+        self._in_time += 1
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether no line of Postfix was read in the time that the command wants."""
+        return self._in_time == 0
+
+    @property
+    def summary(self) -> str:
+        """The counts as a sentence, and what to do if nothing was read."""
+        return summary_of(self._lines, forms_of(self._sample), self._sample, in_time=self._in_time)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts by outcome, the forms of the lines and the summary, as JSON values."""
+        return {
+            **{outcome: self._lines[outcome] for outcome in OUTCOMES},
+            "in_time": self._in_time,
+            "forms": forms_of(self._sample),
+            "summary": self.summary,
+        }
+
+
+def summary_of(
+    lines: Mapping[str, int], forms: Sequence[str], sample: Sequence[str], in_time: int | None = None
+) -> str:
+    """Return how many lines were read, as a sentence.
+
+    Args:
+        lines: their number by outcome.
+        forms: of the sample, see `forms_of`.
+        sample: the first lines.
+        in_time: the number of Postfix's lines in the time that is wanted; None: all.
+    """
+    number = sum(lines.values())
+    of_postfix = number - lines.get("foreign", 0)
+    if not of_postfix:
+        return f"0 of {counted(number)} lines read: {looks_of(sample)}"
+    parts = [f"{counted(of_postfix)} of {counted(number)} lines are Postfix's"]
+    if form := "; ".join(forms):
+        parts[0] += f" ({form})"
+    if generic := lines.get("generic", 0):
+        parts.append(f"{counted(generic)} of them known by their severity only")
+    if unknown := lines.get("unrecognised", 0):
+        parts.append(f"{counted(unknown)} not understood")
+    if in_time == 0:
+        parts.append("none in the time asked for")
+    return ", ".join(parts)
+
+
+def forms_of(sample: Sequence[str]) -> list[str]:
+    """Return what differs from plain syslog lines, most frequent first; nothing for plain lines."""
+    peeled = (peel(line) for line in sample)
+    forms = Counter(line.form for line in peeled if line is not None and line.form and line.body)
+    return [form for form, _ in forms.most_common(_MAX_FORMS)]
+
+
+def looks_of(sample: Sequence[str]) -> str:
+    """Return what lines that are not Postfix's look like, and what would be right if that is known."""
+    lines = [line for line in sample if line.strip()]
+    if not lines:
+        return "the log is empty"
+    if sum(_BINARY.search(line) is not None for line in lines) * 2 > len(lines):
+        return "these are binary data, not a log"
+    if any(_JOURNAL_BLOCKS.match(line) for line in lines):
+        return (
+            "this is the journal in a form of several lines; print it with journalctl -o short-iso or -o json"
+        )
+    if any(_WITHOUT_HEADER.match(line) for line in lines):
+        return (
+            "these look like texts of Postfix without time, host and program; "
+            "print them with their headers (journalctl -o short-iso)"
+        )
+    if programs := _programs_of(lines):
+        return f"these are lines of other programs: {', '.join(programs)}"
+    quoted = lines[0].strip()
+    quoted = quoted[:_MAX_QUOTED] + ("…" if len(quoted) > _MAX_QUOTED else "")
+    return f'these are not lines of syslog: "{printable(quoted)}"'
+
+
+def head_of(path: Path) -> list[str]:
+    """Return the first lines of a log; nothing of standard input, which was read already. Raises LogFileError."""
+    if path == STANDARD_INPUT:
+        return []
+    return list(islice((line for block in blocks(path) for line in lines_of(block)), _SAMPLE))
+
+
+def _programs_of(lines: Sequence[str]) -> list[str]:
+    programs = Counter(match[1] for line in lines if (match := _PROGRAM.match(line)))
+    return [program for program, _ in programs.most_common(_MAX_PROGRAMS)]
