@@ -131,7 +131,9 @@ class CheckpointWriter(Part):
             self._problem.note(None)
         else:
             self._tally.add("postward_checkpoint_errors_total", (), 1)
-            self._problem.note(f"{error.strerror}; a crash now would count lines twice")
+            self._problem.note(
+                f"{error.strerror}; after a crash, counting would resume at the last checkpoint"
+            )
 
 
 def write_checkpoint(path: Path, content: bytes) -> None:

@@ -89,12 +89,16 @@ def _is_being_written(path: Path) -> bool:
 
 
 def sync_directory(directory: Path) -> None:
-    """Flush a directory to disk, so that renames in it survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Flush a directory to disk, so that renames in it survive a power cut.
+
+    Errors are ignored, because the renames are in force already. Only a power cut could undo them.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def wait_until(condition: Callable[[], T], seconds: float) -> T:

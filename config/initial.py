@@ -3,13 +3,14 @@
 Promise: the file holds the answers and no setting that has a default.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from postward.config.providers import PROVIDERS
 from postward.config.toml import assignment
 
 PASSWORDS = Path("/etc/postward/passwords")
+_Value = str | int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,28 +51,36 @@ class Answers:
 
 def initial_settings(answers: Answers) -> str:
     """Return the text of the settings file."""
-    host = {"myhostname": answers.myhostname, "inet_protocols": "ipv4" if answers.ipv4_only else ""}
-    relay = {
-        "name": answers.relay_name,
-        "provider": answers.provider,
-        "region": answers.region,
-        "host": answers.host,
-        "port": answers.port,
-        "tls": answers.tls,
-        # A port and TLS mode that were both given are deliberate.
-        "allow_unusual_port": True if answers.port and answers.tls else None,
-        "username": answers.username,
-        "password_file": str(answers.password_file or ""),
-    }
-    probe = {"recipient": answers.recipient, "sender": answers.sender}
-    tables: dict[str, Mapping[str, str | int | bool | None]] = {
-        "[host]": host,
-        "[[relay]]": relay,
-        "[probe]": probe,
+    tables = {
+        "[host]": _given(myhostname=answers.myhostname, inet_protocols="ipv4" if answers.ipv4_only else ""),
+        "[[relay]]": _relay(answers),
+        "[probe]": _given(recipient=answers.recipient, sender=answers.sender),
     }
     lines = ["# Settings of Postward. To see every setting, run: postward check --example"]
     for title, values in tables.items():
-        given = {key: value for key, value in values.items() if value not in {"", None}}
-        if given:
-            lines += ["", title, *(assignment(key, value) for key, value in given.items())]
+        if values:
+            lines += ["", title, *(assignment(key, value) for key, value in values.items())]
     return "\n".join(lines) + "\n"
+
+
+def _relay(answers: Answers) -> dict[str, _Value]:
+    relay = _given(
+        name=answers.relay_name,
+        provider=answers.provider,
+        region=answers.region,
+        host=answers.host,
+        port=answers.port,
+        tls=answers.tls,
+        # A port and TLS mode that were both given are deliberate.
+        allow_unusual_port=True if answers.port and answers.tls else None,
+        username=answers.username,
+        password_file=str(answers.password_file or ""),
+    )
+    provider = PROVIDERS.get(answers.provider)
+    if provider and provider.username and not answers.login:
+        relay["username"] = ""  # without this line, the provider's username would apply
+    return relay
+
+
+def _given(**values: _Value | None) -> dict[str, _Value]:
+    return {key: value for key, value in values.items() if value is not None and value != ""}

@@ -54,7 +54,7 @@ class _ByDaemon(dict[str, _Matchers]):
         return matchers
 
 
-# What became of a line: known to a rule, known by its severity label only, Postfix's but unknown, another program's.
+# The outcomes of a line: matched by a rule, known by its severity label only, unknown to Postward, not of Postfix.
 OUTCOMES: Final = ("event", "generic", "unrecognised", "foreign")
 
 _new: Final = tuple.__new__

@@ -61,8 +61,8 @@ def _show(settings_file: Path, settings: Settings, findings: list[Finding], unre
         click.echo()
         for line in show_finding(finding):
             click.echo(line)
-    for words in unread:
-        click.echo(f"not looked at: {words}", err=True)
+    for text in unread:
+        click.echo(f"not checked: {text}", err=True)
     click.echo(f"{settings_file}: {_summary(findings)}", err=True)
 
 

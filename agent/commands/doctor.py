@@ -105,4 +105,4 @@ def _show(report: _Report) -> None:
     if not report.findings and not report.problems:
         click.echo("no problem found")
     for text in report.unread:
-        click.echo(f"not looked at: {text}", err=True)
+        click.echo(f"not checked: {text}", err=True)

@@ -71,6 +71,8 @@ _UNITS = ("postward-enforce.service", "postward.service")
 def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: bool, **given: Any) -> None:
     """Set up this host: ask for missing options, check the relay, write the settings, apply them, start the services."""
     require_root()
+    if not yes and not sys.stdin.isatty():
+        fail("standard input is not a terminal, so init cannot ask questions; add --yes")
     logging.getLogger("postward.enforce").setLevel(logging.ERROR)  # the plan shows the changes already
     begun = time.monotonic()
     if settings_file.exists() and not force:
@@ -121,7 +123,7 @@ def _check_relay(settings: Settings, answers: Answers, password: str | None) -> 
 
 def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
     """Return the answers and the password, from the options or else from questions on the terminal."""
-    asked = _Questions(silent or not sys.stdin.isatty())
+    asked = _Questions(silent)
     provider, host = _ask_relay(given, asked)
     username, password = _ask_login(given, asked, provider)
     myhostname = given["myhostname"] or asked.text("This host's full name", "--myhostname", _full_name())
@@ -165,21 +167,20 @@ def _ask_login(given: dict[str, Any], asked: "_Questions", provider: str) -> tup
     username = given["username"]
     if username is None:
         username = usual or asked.text("The login at the relay (empty: none)", "--username", "")
-    password = None
-    if username or usual:
-        file = given["password_file"]
-        password = file.read().rstrip("\r\n") if file else asked.secret("Its password", "--password-file")
-    return username, password
+    if not username:
+        return "", None
+    file = given["password_file"]
+    return username, file.read().rstrip("\r\n") if file else asked.secret("Its password", "--password-file")
 
 
 class _Questions:
-    """Asks on the terminal, or takes the defaults if `silent`."""
+    """Questions on the terminal. If `silent`, the answers are the defaults."""
 
     def __init__(self, silent: bool) -> None:
         self._silent = silent
 
     def text(self, question: str, option: str, default: str | None = None) -> str:
-        """Ask for a line of text. Without a terminal or a default, fail and name the option."""
+        """Ask for a line of text. If silent and without a default, fail and name the option."""
         if not self._silent:
             return str(click.prompt(question, default=default, show_default=bool(default), err=True)).strip()
         if default is None:
@@ -187,14 +188,14 @@ class _Questions:
         return default
 
     def secret(self, question: str, option: str) -> str:
-        """Ask for a text that is not displayed."""
+        """Ask for a text that is not displayed. If silent, fail and name the option."""
         if self._silent:
             fail(_missing(option))
         return str(click.prompt(question, hide_input=True, err=True))
 
 
 def _missing(option: str) -> str:
-    return f"{option} is missing, and questions are not possible (--yes, or no terminal)"
+    return f"{option} is missing, and init asks no questions because of --yes"
 
 
 def _full_name() -> str | None:

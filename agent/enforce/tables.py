@@ -65,7 +65,7 @@ def write_table(config: PostfixConfig, table: LookupTable) -> None:
     """Build source and index under temporary names, then rename the index first, which is the file that Postfix reads.
 
     Raises:
-        PostfixError, OSError: the table in use is the former one.
+        PostfixError, OSError: the source is the former one; the index may be the new one.
     """
     source = config.config_directory / table.name
     new = config.config_directory / f".{table.name}.postward"

@@ -1,5 +1,7 @@
 """The relay settings that Postfix how-tos teach: correct values, and refusal of their mistakes."""
 
+from pathlib import Path
+
 import pytest
 
 from postward.config.desired import PostfixFacts, desired_state
@@ -97,6 +99,15 @@ def test_the_mistakes_of_the_how_to_are_refused_with_a_remedy(mistake: str, expl
     with pytest.raises(SettingsError) as refusal:
         load(mistake)
     assert refusal.value.problems == (explanation,)
+
+
+def test_the_readme_quotes_the_message() -> None:
+    """The quotation in README.md is the beginning of the message that is printed."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    _, begin, rest = readme.partition("postward.toml: relay.sendcloud.tls: ")
+    quotation = " ".join((begin + rest.partition(" …")[0]).split())
+    assert len(quotation) > 200
+    assert WRAPPER_ON_587.startswith(quotation)
 
 
 def test_implicit_tls_on_587_can_be_allowed() -> None:

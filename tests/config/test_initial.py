@@ -50,3 +50,11 @@ def test_a_relay_without_a_login() -> None:
     )
     settings = parse_settings(tomllib.loads(initial_settings(answers)), "postward.toml")
     assert (settings.relay[0].port, settings.relay[0].username) == (2526, "")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_provider_without_a_login(provider: str) -> None:
+    """The relay has no login, even if the provider supplies a username."""
+    answers = Answers(myhostname="mail.example.com", provider=provider, region="eu-west-1", login=False)
+    settings = parse_settings(tomllib.loads(initial_settings(answers)), "postward.toml")
+    assert settings.relay[0].username == ""

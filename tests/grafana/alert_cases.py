@@ -4,7 +4,7 @@ Each host has the series of a healthy idle host, changed by its fault. `fires` l
 fire. The series also fill a real Prometheus, on which all expressions of rules and dashboards are run.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from postward.agent.metrics.catalog import BY_NAME
@@ -124,7 +124,6 @@ class Case:
 
     series: Series
     fires: frozenset[str] = frozenset()
-    missing: frozenset[str] = field(default_factory=frozenset)
 
 
 def case(fires: str, series: Series) -> Case:

@@ -65,6 +65,17 @@ def test_json_has_settings_findings_and_unread_files(host: Host, tmp_path: Path)
     assert all(secret not in done.stdout for secret in SECRETS)
 
 
+@pytest.mark.parametrize("command", [["check"], ["doctor", "--no-relay"]], ids=["check", "doctor"])
+def test_parts_that_cannot_be_read_are_listed(command: list[str], host: Host, tmp_path: Path) -> None:
+    """Standard error has a line for each part that was not checked, with the reason."""
+    path = _settings(host, tmp_path)
+    (tmp_path / "table").mkdir()
+    host.set(f"virtual_alias_maps = texthash:{tmp_path}/table")
+    done = run_postward(*command, "--config", str(path))
+
+    assert f"not checked: {tmp_path}/table: Is a directory\n" in done.stderr
+
+
 def test_no_findings_are_summarized_as_no_problem() -> None:
     """Without errors and warnings the summary reports no problem."""
     assert check._summary([]) == "no problem found"

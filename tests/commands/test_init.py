@@ -1,0 +1,52 @@
+"""`postward init` on a private Postfix and a real relay that requires no login."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import CA, PostfixInstance, Relay
+from tests.support.product import run_postward
+from tests.support.require import require_postfix
+
+
+@pytest.fixture(autouse=True)
+def _needs_postfix() -> None:
+    require_postfix(sasl=False)
+
+
+def test_an_empty_username_means_no_login(tmp_path: Path) -> None:
+    """No password is asked for, and the username of the provider is not used."""
+    settings = tmp_path / "postward.toml"
+    with Relay(CA(), tls="none", auth_required=False) as relay, PostfixInstance(tmp_path / "p") as postfix:
+        done = run_postward(
+            "init",
+            *("--config", str(settings), "--yes", "--no-start", "--provider", "sendgrid", "--username", ""),
+            *("--host", relay.host, "--port", str(relay.port), "--tls", "none"),
+            *("--myhostname", "mail.example.test", "--recipient", "probe@relay.test"),
+            env={
+                "POSTWARD_POSTFIX__CONFIG_DIRECTORY": str(postfix.config_directory),
+                "POSTWARD_ENFORCE__DIRECTORY": str(tmp_path / "enforce"),
+                "POSTWARD_STATE__DIRECTORY": str(tmp_path / "state"),
+            },
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert 'username = ""\n' in settings.read_text()
+    assert relay.auth_attempts == []
+    assert "from the start of postward init to the first delivered probe" in done.stderr
+
+
+def test_without_a_terminal_yes_is_required(tmp_path: Path) -> None:
+    """The command ends before it reads the password or writes a file, because it could not ask before it applies."""
+    settings = tmp_path / "postward.toml"
+    done = run_postward(
+        "init",
+        *("--config", str(settings), "--host", "127.0.0.1", "--username", "user", "--password-file", "-"),
+        *("--myhostname", "mail.example.test"),
+    )
+
+    assert done.returncode == 1
+    assert (
+        done.stderr == "postward: standard input is not a terminal, so init cannot ask questions; add --yes\n"
+    )
+    assert not settings.exists()
