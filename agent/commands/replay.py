@@ -28,9 +28,7 @@ from postward.agent.pipeline import Observer, Pipeline
 from postward.agent.text import local_now
 from postward.parsers import parse_record, parse_stamp
 
-_LONGEST_GAP = (
-    86400  # seconds without a line that are still filled with samples; beyond, the history has a gap
-)
+_LONGEST_GAP = 86400  # seconds without a line that are filled with samples; a longer gap stays
 
 
 @click.command("replay")
@@ -122,7 +120,7 @@ class Replay:
         clock = _Sampler(history) if history is not None else None
         with progress_bar(ordered) as progress:
             for path in ordered:
-                self._written = _reference(path)
+                self._written = last_written(path)
                 try:
                     for block in blocks(path, progress(path)):
                         if clock is None:
@@ -144,7 +142,7 @@ def _in_order(files: tuple[Path, ...]) -> tuple[list[Path], bool]:
     for path in dict.fromkeys(files):
         try:
             known = path != STANDARD_INPUT and len(files) > 1
-            moment = first_moment(path, _reference(path)) if known else None
+            moment = first_moment(path) if known else None
         except LogFileError as error:
             failed = _complain(error)
             continue
@@ -160,13 +158,6 @@ def _in_order(files: tuple[Path, ...]) -> tuple[list[Path], bool]:
             )
             click.echo(f"  {path} ({since})", err=True)
     return [path for _, path in dated], failed
-
-
-def _reference(path: Path) -> datetime:
-    try:
-        return local_now() if path == STANDARD_INPUT else last_written(path)
-    except OSError:
-        return local_now()  # what is wrong with the file is told when it is read
 
 
 def _complain(error: LogFileError) -> bool:
