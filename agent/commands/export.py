@@ -5,18 +5,14 @@ the logs. Secrets are scrubbed; addresses are written as they are, unless `--mas
 """
 
 import sys
-from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from postward.agent.commands.common import fail
 from postward.agent.commands.exit_status import FAILED
 from postward.agent.commands.reading import progress_bar, relays_of, relays_option
-from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks, last_written
-from postward.agent.text import local_now
+from postward.agent.logs.archive import LogFileError, blocks, last_written
 
 
 @click.command("export")
@@ -47,9 +43,10 @@ def command(files: tuple[Path, ...], target: Path, mask: bool, settings_file: Pa
             progress_bar(files) as progress,
         ):
             for path in dict.fromkeys(files):
+                written = last_written(path)
                 try:
-                    for block, reference in _blocks(path, progress(path)):
-                        events.feed(block, reference)
+                    for block in blocks(path, progress(path)):
+                        events.feed(block, written)
                 except LogFileError as error:
                     click.echo(f"postward: {error}", err=True)
                     failed = True
@@ -59,9 +56,3 @@ def command(files: tuple[Path, ...], target: Path, mask: bool, settings_file: Pa
         fail(f"{target}: {error.strerror or error}")
     click.echo(f"{target}: {events.rows:,} rows", err=True)
     sys.exit(FAILED if failed else 0)
-
-
-def _blocks(path: Path, progress: Any) -> Iterator[tuple[bytes, datetime]]:
-    reference = local_now() if path == STANDARD_INPUT or not path.exists() else last_written(path)
-    for block in blocks(path, progress):
-        yield block, reference

@@ -29,9 +29,7 @@ from postward.agent.pipeline import Observer, Pipeline
 from postward.agent.text import local_now
 from postward.parsers import parse_record, parse_stamp
 
-_MAX_GAP = (
-    86400  # seconds without a line; samples fill a shorter gap, a longer one stays a gap in the history
-)
+_MAX_GAP = 86400  # seconds without a line that are filled with samples; a longer gap stays
 _PLAIN = re.compile(rb"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]")
 
 
@@ -124,7 +122,7 @@ class Replay:
         clock = _Sampler(history) if history is not None else None
         with progress_bar(ordered) as progress:
             for path in ordered:
-                self._written = _reference(path)
+                self._written = last_written(path)
                 try:
                     for block in blocks(path, progress(path)):
                         if clock is None:
@@ -146,7 +144,7 @@ def _in_order(files: tuple[Path, ...]) -> tuple[list[Path], bool]:
     for path in dict.fromkeys(files):
         try:
             known = path != STANDARD_INPUT and len(files) > 1
-            moment = first_moment(path, _reference(path)) if known else None
+            moment = first_moment(path) if known else None
         except LogFileError as error:
             failed = _complain(error)
             continue
@@ -162,13 +160,6 @@ def _in_order(files: tuple[Path, ...]) -> tuple[list[Path], bool]:
             )
             click.echo(f"  {path} ({since})", err=True)
     return [path for _, path in dated], failed
-
-
-def _reference(path: Path) -> datetime:
-    try:
-        return local_now() if path == STANDARD_INPUT else last_written(path)
-    except OSError:
-        return local_now()  # reading the file reports the error
 
 
 def _complain(error: LogFileError) -> bool:

@@ -21,12 +21,10 @@ from postward.agent.logs.archive import (
     LogFileError,
     blocks,
     first_moment,
-    last_written,
 )
 from postward.agent.logs.coverage import head_of, looks_of
 from postward.agent.logs.lines import lines_of
 from postward.agent.report.trace import Links, Mail, TraceRow, trace_row
-from postward.agent.text import local_now
 from postward.parsers import parse, parse_record
 from postward.parsers.scrub import printable, scrub
 
@@ -130,8 +128,7 @@ def _in_order(files: tuple[Path, ...]) -> list[Path]:
 
     def first(path: Path) -> float:
         try:
-            exists = path == JOURNAL or path.exists()
-            moment = first_moment(path, last_written(path) if exists else local_now())
+            moment = first_moment(path)
         except LogFileError as error:
             fail(str(error))
         return moment.timestamp() if moment else float("inf")

@@ -16,6 +16,7 @@ from typing import IO, Final, cast
 
 from postward.agent.logs import codecs
 from postward.agent.logs.lines import MAX_LINE, lines_of
+from postward.agent.text import local_now
 from postward.parsers import parse_record, parse_stamp
 
 # Bytes. The memory of a larger block is returned to the system and allocated again each time.
@@ -120,26 +121,27 @@ def _whole_lines(read: Callable[[], bytes]) -> Iterator[bytes]:
 
 
 def last_written(path: Path) -> datetime:
-    """Return the time at which a file's lines had been written: its last change, but not later than now.
+    """Return the time at which a log's lines had been written, which gives timestamps without a year their year.
 
-    Rotation and compression keep the time of the last change.
+    That is the file's last change, but not later than now. Rotation and compression keep it. It is now for standard
+    input, the journal, and a file that cannot be examined: reading it reports the error.
     """
-    now = datetime.now().astimezone()
-    if path == JOURNAL:
+    now = local_now()
+    if path in {STANDARD_INPUT, JOURNAL}:
         return now
-    return min(now, datetime.fromtimestamp(path.stat().st_mtime).astimezone())
+    try:
+        return min(now, datetime.fromtimestamp(path.stat().st_mtime).astimezone())
+    except OSError:
+        return now
 
 
-def first_moment(path: Path, reference: datetime) -> datetime | None:
-    """Return the time of a file's first line that has a timestamp; None if no line has one.
-
-    Args:
-        path: the log, as for `blocks`.
-        reference: a time near those of the file, which gives timestamps without a year their year.
+def first_moment(path: Path) -> datetime | None:
+    """Return the time of a log's first line that has a timestamp; None if no line has one.
 
     Raises:
-        LogFileError: the file cannot be read.
+        LogFileError: the log cannot be read.
     """
+    reference = last_written(path)
     for block in blocks(path):
         for line in lines_of(block):
             record = parse_record(line)

@@ -22,9 +22,8 @@ from postward.agent.postfix.commands import Postfix, PostfixError
 AUTO = "auto"
 _USUAL = (Path("/var/log/maillog"), Path("/var/log/mail.log"))
 _JOURNALD = Path("/run/systemd/journal/socket")
-_LEFT_BEHIND = (
-    3600.0  # seconds; a file that is so much older than the journal's newest mail entry is not the log
-)
+# Seconds. A file that is so much older than the journal's newest mail entry is not the log.
+_LEFT_BEHIND = 3600.0
 
 
 class NoLogError(Exception):

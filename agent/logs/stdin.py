@@ -18,9 +18,8 @@ from pathlib import Path
 from postward.agent.logs.source import nothing_to_sync
 
 NAME = "-"
-_MAX_LINE = (
-    1 << 23
-)  # bytes; in the journal's JSON a message that is not UTF-8 is a list of numbers, four times as long
+# Bytes. In the journal's JSON a message that is not UTF-8 is a list of numbers, four times as long.
+_MAX_LINE = 1 << 23
 
 
 class Pipe:

@@ -38,7 +38,6 @@ _log = logging.getLogger("postward")
 
 @dataclass(slots=True)
 class _Queue:
-    messages: int = 0
     size: int = 0
     oldest: int | None = None
     ages: list[float] = field(default_factory=lambda: [0.0] * (len(AGE_BUCKETS) + 2))
@@ -60,7 +59,6 @@ class QueueCounts:
         queue = self.queues.get(mail.queue)
         if queue is None:
             return
-        queue.messages += 1
         queue.size += mail.size
         if queue.oldest is None or mail.arrival < queue.oldest:
             queue.oldest = mail.arrival

@@ -35,7 +35,7 @@ class Certificate:
     Attributes:
         subject, issuer: as in "CN=R11, O=Let's Encrypt, C=US".
         names: its host names and addresses.
-        not_before, not_after: seconds since the epoch.
+        not_after: seconds since the epoch.
         fingerprint: SHA-256 of the certificate.
         key: SHA-256 of its public key; a renewed certificate can keep it.
     """
@@ -43,7 +43,6 @@ class Certificate:
     subject: str
     issuer: str
     names: tuple[str, ...]
-    not_before: float
     not_after: float
     fingerprint: str
     key: str
@@ -65,14 +64,13 @@ def parse_certificate(der: bytes) -> Certificate:
         if parts[0].tag == _VERSION:
             del parts[0]
         _serial, _algorithm, issuer, validity, subject, key = parts[:6]
-        start, end = (_time(value) for value in _values(validity.content))
+        _start, end = _values(validity.content)
         extensions = next((part.content for part in parts[6:] if part.tag == _EXTENSIONS), b"")
         return Certificate(
             _name(subject.content),
             _name(issuer.content),
             tuple(_names(extensions)),
-            start,
-            end,
+            _time(end),
             hashlib.sha256(der).hexdigest(),
             hashlib.sha256(key.whole).hexdigest(),
         )

@@ -20,7 +20,6 @@ from postward.agent.logs.archive import (
     unpacked,
 )
 from postward.agent.logs.lines import MAX_LINE
-from postward.agent.text import local_now
 
 CHUNK: Final = 16 << 20  # bytes
 
@@ -50,7 +49,7 @@ def chunks_of(paths: Sequence[Path], size: int = CHUNK) -> list[Chunk]:
     found: list[Chunk] = []
     for path in dict.fromkeys(paths):
         if path in {STANDARD_INPUT, JOURNAL}:
-            found.append(Chunk(str(path), 0, None, 0, local_now()))
+            found.append(Chunk(str(path), 0, None, 0, last_written(path)))
             continue
         with readable(path):
             found += cut(str(path), partial(_open, path), path.stat().st_size, last_written(path), size)

@@ -10,7 +10,7 @@ from postward.agent.metrics.labels import STATUSES
 from postward.agent.report.counter import DELAYS
 from postward.agent.report.incidents import incidents_of
 from postward.agent.report.sample import Mail
-from postward.agent.report.tally import Domain, ReportTally
+from postward.agent.report.tally import Domain, Occurrences, ReportTally, join_row
 from postward.agent.text import hour_of_day, moment
 from postward.parsers import OUTCOMES
 
@@ -155,10 +155,9 @@ def _delays(tally: ReportTally, relay: str, stage: str) -> Report | None:
 
 
 def _failures(tally: ReportTally, mails: _Mails) -> list[Report]:
-    merged: dict[tuple[str, str, str], Any] = {}
+    merged: dict[tuple[str, str, str], Occurrences] = {}
     for (_, relay, cause, status), seen in tally.failures.items():
-        known = merged.get((relay, cause, status))
-        merged[relay, cause, status] = seen if known is None else known.joined(seen)
+        join_row(merged, (relay, cause, status), seen)
     rows = sorted(merged.items(), key=lambda pair: (-pair[1].times, pair[0]))
     return [
         {

@@ -13,8 +13,9 @@ test holds both. Memory is bounded by rules that depend on the content alone, no
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
+from postward.agent.metrics.labels import NO_RELAYS
 from postward.agent.report.delays import Delays
 from postward.agent.report.sample import KEPT, Mail, Sample
 from postward.parsers.scrub import printable, scrub
@@ -102,6 +103,16 @@ class Domain(NamedTuple):
         )
 
 
+_Key = TypeVar("_Key")
+_Row = TypeVar("_Row", Occurrences, Domain)
+
+
+def join_row(rows: dict[_Key, _Row], key: _Key, row: _Row) -> None:
+    """Add a row to the one of its key, if there is one."""
+    known = rows.get(key)
+    rows[key] = row if known is None else known.joined(row)
+
+
 class ReportTally:
     """All counts of a report.
 
@@ -180,9 +191,7 @@ class ReportTally:
         """Count deliveries to a domain."""
         if self.domains is None:
             return
-        name = name[:_MAX_NAME]
-        known = self.domains.get(name)
-        self.domains[name] = row if known is None else known.joined(row)
+        join_row(self.domains, name[:_MAX_NAME], row)
         if len(self.domains) > self.limits.domains:
             self.domains = None
 
@@ -207,16 +216,15 @@ class ReportTally:
             key = (self._start(start), what)
             self.hours[key] = self.hours.get(key, 0) + times
         for (start, relay, cause, status), seen in other.failures.items():
-            self._add_failure((self._start(start), relay, cause, status), seen)
+            join_row(self.failures, (self._start(start), relay, cause, status), seen)
         self.lines.update(other.lines)
         self.totals.update(other.totals)
         self.deliveries.update(other.deliveries)
         self.tls.update(other.tls)
         for relay_stage, delays in other.delays.items():
-            self._add_delays(relay_stage, delays)
+            self.delays.setdefault(relay_stage, Delays()).merge(delays)
         for problem, seen in other.problems.items():
-            known = self.problems.get(problem)
-            self.problems[problem] = seen if known is None else known.joined(seen)
+            join_row(self.problems, problem, seen)
         self._merge_domains(other)
         self.mails.merge(other.mails)
         self.first = _of_both(min, self.first, other.first)
@@ -227,16 +235,6 @@ class ReportTally:
             self.domains = None
         for name, row in (other.domains or {}).items():
             self.domain(name, row)
-
-    def _add_failure(self, key: tuple[int, str, str, str], seen: Occurrences) -> None:
-        known = self.failures.get(key)
-        self.failures[key] = seen if known is None else known.joined(seen)
-
-    def _add_delays(self, key: tuple[str, str], delays: Delays) -> None:
-        known = self.delays.get(key)
-        if known is None:
-            known = self.delays[key] = Delays()
-        known.merge(delays)
 
     # --- bounds
 
@@ -261,10 +259,10 @@ class ReportTally:
             key = (start - start % self.width, what)
             self.hours[key] = self.hours.get(key, 0) + times
         for (start, relay, cause, status), seen in failures.items():
-            self._add_failure((start - start % self.width, relay, cause, status), seen)
+            join_row(self.failures, (start - start % self.width, relay, cause, status), seen)
 
     def _folded(self, relay: str) -> str:
-        if not self.relay_level or relay in _KEPT_NAMES or relay in self.known:
+        if not self.relay_level or relay in NO_RELAYS or relay in self.known:
             return relay
         return self._last_labels(relay) if self.relay_level == 1 else "other"
 
@@ -283,9 +281,9 @@ class ReportTally:
         failures, delays = self.failures, self.delays
         self.failures, self.delays = {}, {}
         for (start, relay, cause, status), seen in failures.items():
-            self._add_failure((start, rename.get(relay, relay), cause, status), seen)
+            join_row(self.failures, (start, rename.get(relay, relay), cause, status), seen)
         for (relay, stage), row in delays.items():
-            self._add_delays((rename.get(relay, relay), stage), row)
+            self.delays.setdefault((rename.get(relay, relay), stage), Delays()).merge(row)
         self.mails.replace_failures(rename)
 
     # --- plain data
@@ -310,9 +308,6 @@ class ReportTally:
             "levels": (self.time_level, self.relay_level, self.mails.is_whole),
             "span": (self.first, self.last),
         }
-
-
-_KEPT_NAMES: Final = frozenset({"none", "local", "other"})
 
 
 def _recounted(counts: Counter[Any], rename: Callable[[Any], Any]) -> Counter[Any]:
