@@ -127,7 +127,7 @@ def _header(line: str) -> Peeled | None:
     words = between.split()
     if max(len(prefix.split()) if stamps else 0, len(words)) > _MAX_WORDS:
         return None
-    if not stamps and not (prefix or _QUOTING.fullmatch(between)):
+    if not stamps and not (prefix or _QUOTING.fullmatch(between) or _LEVEL.fullmatch(between.strip())):
         return None
     body = line[tag.end() + 1 :]
     quote = before[: stamps[0].start if stamps else None].rstrip()[-1:]

@@ -17,6 +17,10 @@ from postward.parsers.scrub import printable, scrub
 _MAX_PROCESSES: Final = 256
 _MAX_LINES: Final = 8  # of one process
 _TLS_PROXY: Final = "tlsproxy"  # its lines concern every smtp(8) that talks to the server they name
+_TABLE_PROXIES: Final = (
+    "proxymap",
+    "proxywrite",
+)  # theirs concern every process that looks up a proxy: table
 # Logged once in the life of a process, when it starts.
 _ONCE_PER_PROCESS: Final = re.compile(r"disabling TLS|chain file|entry_point\(\)")
 # Lines without the severity of a complaint that say why a delivery fails.
@@ -54,6 +58,13 @@ CONTEXT_EVENTS: Final = (
 def is_context(record: Record, event: Event) -> bool:
     """Whether a line can say why a later delivery of the same process fails."""
     return isinstance(event, CONTEXT_EVENTS) or _TELLING.search(record.text) is not None
+
+
+def is_complaint(record: Record, event: Event) -> bool:
+    """Whether a line says that something fails, also if it is not the outcome of a delivery."""
+    return isinstance(event, ev.Attempt | ev.WrapperModeNeeded | ev.TlsDisabled) or (
+        record.severity != "info" and not isinstance(event, ev.ClientVerdict)
+    )
 
 
 class ContextLine(NamedTuple):
@@ -134,7 +145,13 @@ class ProcessContext:
     def all_before(self, record: Record) -> list[ContextLine]:
         """Return the lines before this delivery, including those about servers that were tried first."""
         process = self._processes.get(_key(record))
-        return list(process.lines) if process is not None else []
+        own = list(process.lines) if process is not None else []
+        return [*self._from_table_proxies(record), *own] if "proxy:" in record.text else own
+
+    def _from_table_proxies(self, record: Record) -> list[ContextLine]:
+        """Return the last line of each proxymap(8)."""
+        processes = (self._processes.get((record.instance, daemon, None)) for daemon in _TABLE_PROXIES)
+        return [process.lines[-1] for process in processes if process is not None and process.lines]
 
     def _from_tls_proxy(self, record: Record, relay: str) -> list[ContextLine]:
         """Return the last line of tlsproxy(8) about this server."""
@@ -143,7 +160,8 @@ class ProcessContext:
 
 
 def _key(record: Record) -> tuple[str, str, int | None]:
-    return record.instance, record.daemon, None if record.daemon == _TLS_PROXY else record.pid
+    is_proxy = record.daemon == _TLS_PROXY or record.daemon in _TABLE_PROXIES
+    return record.instance, record.daemon, None if is_proxy else record.pid
 
 
 def _is_about(peer: str | None, relay: str) -> bool:

@@ -102,7 +102,8 @@ def diagnose(
     suggested = [candidate for candidate in symptom.candidates if evidence.suggests(candidate)]
     causes = confirmed or suggested or evidence.without_ruled_out(symptom.candidates)
     alone = Certainty.CERTAIN if confirmed else Certainty.LIKELY
-    certainty = alone if len(causes) == 1 else Certainty.AMBIGUOUS
+    is_known = len(causes) == 1 and not causes[0].is_unknown
+    certainty = alone if is_known else Certainty.AMBIGUOUS
     if certainty is not Certainty.CERTAIN:
         causes = sorted(causes, key=lambda candidate: candidate.changes.is_harmful)
     texts = _Texts(symptom, incident, facts, is_certain=certainty is Certainty.CERTAIN)

@@ -1,18 +1,21 @@
 """The incidents of finished logs, for commands that look back."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from postward.agent.incidents.context import is_complaint
 from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.logs.archive import STANDARD_INPUT, blocks, last_written
 from postward.agent.logs.coverage import Coverage
 from postward.agent.logs.lines import lines_of
 from postward.agent.metrics.labels import RelayNames
-from postward.parsers import Record, parse, parse_stamp
+from postward.parsers import Event, Record, parse, parse_stamp
 
 _MAX_CLOSED: Final = 1000
+_MAX_COMPLAINTS: Final = 20
 
 
 def read_logs(
@@ -40,6 +43,7 @@ def read_logs(
     reference = now
     tracker = IncidentTracker(names, lambda: reference, keep_closed=_MAX_CLOSED)
     coverage = coverage or Coverage()
+    complaints: deque[tuple[Record, Event]] = deque(maxlen=_MAX_COMPLAINTS)
     for path in paths:
         reference = now if path == STANDARD_INPUT else last_written(path)
         for line in _lines(path, progress(path), since):
@@ -47,10 +51,13 @@ def read_logs(
             coverage.add(line, record, event)
             if record is None:
                 tracker.observe_foreign(line)
-            elif since is None or _is_since(record, since, reference):
+            elif event is not None and (since is None or _is_since(record, since, reference)):
                 coverage.add_in_time()
-                if event is not None:
-                    tracker.observe(record, event)
+                tracker.observe(record, event)
+                if is_complaint(record, event):
+                    complaints.append((record, event))
+    if not tracker.open and not tracker.closed:
+        tracker.observe_excerpt(complaints)
     return tracker
 
 

@@ -10,19 +10,19 @@ Promise: memory is bounded for any log; `state` and `restore` carry all incident
 import ipaddress
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from postward.agent.incidents.catalog.symptom import Resolution, Symptom, proves_cause, says_why
-from postward.agent.incidents.catalog.table import SYMPTOMS, of_delivery, of_line
+from postward.agent.incidents.catalog.table import SYMPTOMS, UNEXPLAINED, of_context, of_delivery, of_line
 from postward.agent.incidents.context import ContextLine, ProcessContext, is_context
 from postward.agent.incidents.evidence import line_of
 from postward.agent.incidents.model import MAX_EVIDENCE, Change, Effect, Incident, Server
 from postward.agent.incidents.resolution import LINE_PROOFS, PROOF_TEXTS, Success, line_proves, proves
 from postward.agent.incidents.store import MAX_CLOSED, IncidentStore
 from postward.agent.metrics.labels import RelayNames
-from postward.parsers import Cause, Event, Record, cause_of, parse_stamp, relay_host_of
+from postward.parsers import Cause, Event, Record, cause_of, classify, parse_stamp, relay_host_of
 from postward.parsers import events as ev
 from postward.parsers.cause import DELIVERED, SUSPENDED, bare_reason
 from postward.parsers.fields import split_peer
@@ -146,6 +146,21 @@ class IncidentTracker:
     def observe_foreign(self, line: str) -> None:
         """Take a line of another program: a SASL plug-in says why a login fails."""
         self._context.add_foreign(line)
+
+    def observe_excerpt(self, records: Iterable[tuple[Record, Event]]) -> None:
+        """Take complaints that no delivery followed: an excerpt of a log may end before it, or leave it out."""
+        for record, event in records:
+            reason = event.reason if isinstance(event, ev.Attempt) else None
+            if reason is not None:
+                symptom = of_delivery(record.daemon, classify(reason, ""), f"status=deferred {reason}")
+            else:
+                symptom = of_context(record.text) or SYMPTOMS[UNEXPLAINED]
+            place = Server.in_text(record.text)
+            name = _host_and_port(place.host, int(place.port or 0)) if place else record.daemon
+            incident = self._store.open(symptom, record.instance, name, self._time(record))
+            if incident is not None:
+                self._count(incident, record)
+                incident.add_evidence(line_of(record), record.daemon, place)
 
     def set_condition(
         self, symptom: str, place: str, problem: str | None, now: float, instance: str = "postfix"

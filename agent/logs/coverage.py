@@ -48,12 +48,12 @@ class Coverage:
             self._sample.append(line)
 
     def add_in_time(self) -> None:
-        """Count a line of Postfix that is not older than the command wants."""
+        """Count a recognised line that is not older than the command wants."""
         self._in_time += 1
 
     @property
     def is_blind(self) -> bool:
-        """Whether no line of Postfix was read in the time that the command wants."""
+        """Whether no line of the time that the command wants was recognised."""
         return self._in_time == 0
 
     @property
@@ -80,7 +80,7 @@ def summary_of(
         lines: their number by outcome.
         forms: of the sample, see `forms_of`.
         sample: the first lines.
-        in_time: the number of Postfix's lines in the time that is wanted; None: all.
+        in_time: the number of recognised lines in the time that is wanted; None: all.
     """
     number = sum(lines.values())
     of_postfix = number - lines.get("foreign", 0)
@@ -91,9 +91,12 @@ def summary_of(
         parts[0] += f" ({form})"
     if generic := lines.get("generic", 0):
         parts.append(f"{counted(generic)} of them known by their severity only")
-    if unknown := lines.get("unrecognised", 0):
-        parts.append(f"{counted(unknown)} not understood")
-    if in_time == 0:
+    unknown = lines.get("unrecognised", 0)
+    if unknown:
+        parts.append(
+            f"{counted(unknown)} not understood" if unknown < of_postfix else "none of them understood"
+        )
+    if in_time == 0 and unknown < of_postfix:
         parts.append("none in the time asked for")
     return ", ".join(parts)
 

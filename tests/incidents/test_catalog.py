@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from postward.agent.incidents import tracker
 from postward.agent.incidents.catalog.symptom import Candidate, Offer, Resolution, Symptom
-from postward.agent.incidents.catalog.table import ROWS, SYMPTOMS, of_delivery, of_line
+from postward.agent.incidents.catalog.table import ROWS, SYMPTOMS, UNEXPLAINED, of_delivery, of_line
 from postward.agent.incidents.diagnosis import diagnose
 from postward.agent.incidents.model import Certainty, Incident
 from postward.agent.incidents.remedies import fill_in
@@ -61,8 +62,8 @@ def rows_in_logs() -> set[int]:
         patch.setattr(tracker, "of_delivery", recorded(of_delivery))
         patch.setattr(tracker, "of_line", recorded(of_line))
         opened = [symptom for log in TRUTHS for symptom, _, _ in diagnosed(path_of(log))]
-    # This symptom is looked up only by its name.
-    by_name = [SYMPTOMS[symptom] for symptom in opened if symptom == "fallback"]
+    # These symptoms are looked up only by their names.
+    by_name = [SYMPTOMS[symptom] for symptom in opened if symptom in {"fallback", UNEXPLAINED}]
     return {id(row) for row in (*matched, *by_name) if row is not None}
 
 
@@ -207,3 +208,49 @@ def test_harmful_remedies_are_withheld_under_doubt() -> None:
         # None comes before a harmless one.
         order = [cause.id in harmful for cause in diagnosis.causes]
         assert order == sorted(order)
+
+
+@pytest.mark.parametrize(
+    ("line", "symptom"),
+    [
+        (
+            "smtp[1]: warning: hash:/etc/postfix/sasl_passwd is unavailable. open database /etc/postfix/sasl_passwd.db: No such file",
+            "password-table-missing",
+        ),
+        (
+            "smtp[1]: 4C0FFEE001: SASL authentication failed; cannot authenticate to server r[192.0.2.1]: no mechanism available",
+            "mechanism-none",
+        ),
+        (
+            'smtp[1]: SMTPS wrappermode (TCP port 465) requires setting "smtp_tls_wrappermode = yes"',
+            "tls-wrapper-needed",
+        ),
+        ("smtp[1]: warning: a complaint that no release has printed", "unexplained"),
+    ],
+)
+def test_a_complaint_without_its_delivery_is_explained(tmp_path: Path, line: str, symptom: str) -> None:
+    """People post one line; a log that ends before the delivery is not all well."""
+    log = tmp_path / "log"
+    log.write_text(f"Nov  4 06:05:01 mx1 postfix/{line}\n")
+    (incident,) = read_logs([log], RelayNames(), NOW).open
+    assert incident.symptom == symptom
+    assert incident.evidence == [f"Nov  4 06:05:01 mx1 postfix/{line}"]
+
+
+def test_complaints_beside_an_incident_open_no_other(tmp_path: Path) -> None:
+    """They are its evidence, or belong to mail that was delivered by another server."""
+    log = tmp_path / "log"
+    log.write_text(
+        "Nov  4 06:05:01 mx1 postfix/smtp[1]: warning: a complaint that no release has printed\n"
+        "Nov  4 06:05:02 mx1 postfix/smtp[2]: 4C0FFEE001: to=<u@example.com>, relay=none, delay=1, delays=0/0/1/0, dsn=4.4.1, "
+        "status=deferred (connect to r[192.0.2.1]:25: Connection refused)\n"
+    )
+    (incident,) = read_logs([log], RelayNames(), NOW).open
+    assert incident.symptom == "mx-refused"
+
+
+def test_an_unknown_cause_is_never_likely() -> None:
+    """A row that says "read the line" claims nothing."""
+    unknown = [row for row in ROWS if len(row.candidates) == 1 and row.candidates[0].is_unknown]
+    assert unknown
+    assert {row.certainty for row in unknown} == {Certainty.AMBIGUOUS}

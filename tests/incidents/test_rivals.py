@@ -1,6 +1,6 @@
 """Every row against the other causes of its line: no cause stays certain with the evidence of another one.
 
-`tests/corpus/rivals.log` has the lines of those causes, each with the source file that prints them.
+`tests/corpus/rivals.txt` has the lines of those causes, each with the source file that prints them.
 """
 
 import re
@@ -30,7 +30,6 @@ OF_SERVERS = {"loop-beyond", "not-smtp"}
 # Rows with one cause that words make certain → the source file that prints them: nothing else does.
 SOLE_PRINTERS = {
     "login-user-empty": "xsasl/xsasl_cyrus_client.c",
-    "password-table-missing": "util/dict_surrogate.c",
     "map-type-unsupported": "util/dict_open.c",
     "sasl-no-table": "smtp/smtp_sasl_glue.c",
     "sasl-option": "xsasl/xsasl_cyrus_security.c",
@@ -41,7 +40,6 @@ SOLE_PRINTERS = {
     "tls-own-certificate": "tls/tls_certkey.c",
     "soft-bounce": "global/bounce.c",
     "password-table-unreadable": "util/dict_surrogate.c",
-    "map-without-type": "util/dict_open.c",
     "table-syntax": "util/dict_regexp.c",
     "relayhost-bracket": "smtp/smtp_connect.c",
     "relayhost-url": "smtp/smtp_connect.c",
@@ -86,7 +84,7 @@ class Rival(NamedTuple):
 
 def rivals() -> Iterator[Rival]:
     """Yield the blocks of the corpus."""
-    for block in (CORPUS / "rivals.log").read_text().strip().split("\n\n"):
+    for block in (CORPUS / "rivals.txt").read_text().strip().split("\n\n"):
         header, *lines = block.splitlines()
         match = HEADER.fullmatch(header)
         assert match is not None, header

@@ -21,7 +21,7 @@ def _coverage(*lines: str) -> Coverage:
     for line in lines:
         record, event = parse(line)
         coverage.add(line, record, event)
-        if record is not None:
+        if event is not None:
             coverage.add_in_time()
     return coverage
 
@@ -86,6 +86,13 @@ def test_other_forms_of_the_journal_are_named_with_a_remedy(lines: list[str]) ->
 def test_texts_without_a_header_are_named_with_a_remedy() -> None:
     """Journalctl -o cat prints the message alone."""
     assert "without time, host and program" in looks_of([_DELIVERY.partition("]: ")[2]])
+
+
+def test_a_log_without_an_understood_line_is_blind() -> None:
+    """Lines of Postfix that no rule knows say nothing."""
+    coverage = _coverage(_UNKNOWN, _UNKNOWN, _FOREIGN)
+    assert coverage.is_blind
+    assert coverage.summary == "2 of 3 lines are Postfix's, none of them understood"
 
 
 def test_a_log_without_lines_in_time_is_blind() -> None:

@@ -369,10 +369,53 @@ SYMPTOMS: tuple[Symptom, ...] = (
         ),
     ),
     Symptom(
+        id="unexplained",
+        title="Postfix complains, and the log has no delivery that shows what follows",
+        text=NEVER,
+        effect=Effect.NOTE,
+        candidates=(
+            Candidate(
+                id="unknown",
+                what="only the text of the line is known",
+                setting="-",
+                parameter="-",
+                remedy="read the line",
+                changes=Changes.READS,
+                check="a longer part of the log, with the deliveries after this line",
+                is_unknown=True,
+            ),
+        ),
+    ),
+    Symptom(
         id="daemon-fatal",
         title="a Postfix daemon exits with an error",
         text=pattern(r"\A(?:fatal|panic): "),
+        names=(
+            pattern(
+                r"(?P<FILE>/[\w./-]+)[^/]*: (?:Permission denied|Operation not permitted|No such file|Read-only)"
+            ),
+        ),
         candidates=(
+            Candidate(
+                id="file-forbidden",
+                what="Postfix may not use {line FILE|the file in the line}: wrong owner or mode, or a policy forbids it",
+                setting="the host's files",
+                parameter="{line FILE|the file or directory in the line}",
+                certain_by=pattern(r"(?:Permission denied|Operation not permitted)\Z"),
+                remedy="{permissions} sets the owners and modes of Postfix's own files and directories",
+                changes=Changes.WRITES,
+                check="namei -l {line FILE|the path in the line}; does SELinux or AppArmor log a denial?",
+            ),
+            Candidate(
+                id="file-missing",
+                what="{line FILE|the file in the line} does not exist",
+                setting="the host's files",
+                parameter="{line FILE|the file or directory in the line}",
+                certain_by=pattern(r"No such file or directory\Z"),
+                remedy="create it, or correct the parameter that names it, then {reload}",
+                changes=Changes.WRITES,
+                check="postconf -n: which parameter names it?",
+            ),
             Candidate(
                 id="fatal",
                 what="only the text of the line is known",
@@ -381,6 +424,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 remedy="correct what the line names, then {reload}",
                 changes=Changes.WRITES,
                 check="read the line",
+                is_unknown=True,
             ),
         ),
     ),

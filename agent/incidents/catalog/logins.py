@@ -13,6 +13,7 @@ from postward.agent.incidents.catalog.symptom import (
     Symptom,
     pattern,
 )
+from postward.agent.incidents.catalog.tables import ODD_NAME, odd_name
 from postward.agent.incidents.model import Effect
 from postward.config.lint.facts import HostFacts
 from postward.parsers import Cause
@@ -566,6 +567,16 @@ SYMPTOMS: tuple[Symptom, ...] = (
         names=(pattern(r"CAfile: (?P<CAFILE>[\w./-]+)"),),
         candidates=(
             Candidate(
+                id="mechanism-without-login",
+                what="the chosen mechanism finds no login or ticket: no password is set, or GSSAPI was chosen without Kerberos",
+                setting="relay.username, relay.password_file",
+                parameter="smtp_sasl_auth_enable, smtp_sasl_mechanism_filter",
+                refuted_by=pattern("bad protocol|client step after"),
+                remedy="{set_login}; for a relay that admits this host by address, postconf -e 'smtp_sasl_auth_enable = no' && {reload}",
+                changes=Changes.WRITES,
+                check="does the password table have an entry for the relay? Does the relay offer GSSAPI first?",
+            ),
+            Candidate(
                 id="relay-dialogue",
                 what=(
                     "the relay's replies do not follow the mechanism: the relay is broken, or a middlebox "
@@ -617,9 +628,11 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.password_file",
                 parameter=LOGIN_TABLE,
                 certain_by=pattern(r"(?:is unavailable\. .*|open database \S+: )No such file"),
+                refuted_by=pattern(ODD_NAME),
                 remedy="{postmap smtp_sasl_password_maps}",
                 changes=Changes.WRITES,
             ),
+            odd_name("relay.password_file", LOGIN_TABLE),
         ),
     ),
     Symptom(

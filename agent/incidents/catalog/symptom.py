@@ -79,6 +79,7 @@ class Candidate:
         remedy: the command or the edit, with placeholders such as `{reload}` (`remedies.py`).
         changes: what the remedy changes on this host.
         check: what to check to be sure; "" if the line says all that can be known.
+        is_unknown: stands for causes that the catalogue does not know; it is never likely.
         certain_by: pattern of the words of Postfix that name this cause, searched in the incident's lines.
         refuted_by: pattern of words that rule this cause out, searched in the same lines. They beat `certain_by`.
         lint_decides: lint rules: a finding confirms the cause, and no finding rules it out.
@@ -100,6 +101,7 @@ class Candidate:
     remedy: str
     changes: Changes
     check: str = ""
+    is_unknown: bool = False
     certain_by: re.Pattern[str] | None = None
     refuted_by: re.Pattern[str] | None = None
     lint_decides: tuple[str, ...] = ()
@@ -144,7 +146,8 @@ class Symptom:
     @property
     def certainty(self) -> Certainty:
         """How sure the diagnosis is before any line or fact proves a cause."""
-        return Certainty.LIKELY if len(self.candidates) == 1 else Certainty.AMBIGUOUS
+        only = len(self.candidates) == 1 and not self.candidates[0].is_unknown
+        return Certainty.LIKELY if only else Certainty.AMBIGUOUS
 
 
 def proves_cause(symptom: Symptom, text: str) -> bool:

@@ -43,6 +43,9 @@ def _is_general(row: Symptom) -> bool:
     return row.text is None and row.context is None and not row.daemon
 
 
+# The symptom of complaints in an excerpt that no row knows.
+UNEXPLAINED: Final = "unexplained"
+
 # Rows of deliveries by cause; those that name only the cause come last.
 _BY_CAUSE: Final[Mapping[Cause, Sequence[Symptom]]] = {
     cause: sorted((row for row in ROWS if row.cause is cause), key=_is_general) for cause in Cause
@@ -60,6 +63,12 @@ def of_delivery(daemon: str, cause: Cause, reason: str, context: Sequence[str] =
         context: earlier lines of the process.
     """
     return next(row for row in _BY_CAUSE[cause] if _matches(row, daemon, reason, context))
+
+
+def of_context(text: str) -> Symptom | None:
+    """Return the symptom of the delivery that a line of this kind precedes, or None."""
+    rows = (row for row in ROWS if row.cause is not None and row.context is not None)
+    return next((row for row in rows if row.context is not None and row.context.search(text)), None)
 
 
 def of_line(daemon: str, severity: str, text: str) -> Symptom | None:

@@ -40,6 +40,11 @@ _SERVER: Final = (
 _LOCAL: Final = (
     r"\b(?:hash|btree|lmdb|cdb|dbm|texthash|regexp|pcre|cidr):\S* (?:table )?lookup (?:error|problem)"
 )
+# A file name with a character that main.cf took literally: "\\/etc", quotes of either kind.
+ODD_NAME: Final = r"open (?:database )?[^\s:]*[\\\"'“”‘’][^\s:]*: No such file"
+_QUERY: Final = (
+    r"query failed: .*(?:syntax|[Uu]nknown column|doesn't exist|does not exist|[Nn]o such (?:table|column))"
+)
 _NO_CONNECTION: Final = "|".join(
     (
         "Connection refused",
@@ -72,6 +77,19 @@ _ANSWER: Final = (
 )
 
 
+def odd_name(setting: str, parameter: str) -> Candidate:
+    """Return the cause of a missing file whose name has characters that do not belong to it."""
+    return Candidate(
+        id="table-name-odd",
+        what="a backslash or a quote in the value is taken for part of the file's name: main.cf has no escapes",
+        setting=setting,
+        parameter=parameter,
+        certain_by=pattern(ODD_NAME),
+        remedy="write the path in main.cf without backslashes and quotes, then {reload}",
+        changes=Changes.WRITES,
+    )
+
+
 def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, ...]:
     """Return the causes of a failed lookup in the tables of a parameter; a line that names another one is followed."""
     named = f"{{line PARAMETER|{parameter}}}"
@@ -85,11 +103,12 @@ def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, .
             setting=setting,
             parameter=named,
             certain_by=pattern(r"(?:is unavailable\. .*|open (?:database )?\S+: )No such file"),
-            refuted_by=pattern(_SERVER),
+            refuted_by=pattern(rf"{_SERVER}|{ODD_NAME}"),
             remedy=f"{{rebuild {named}}}",
             changes=Changes.WRITES,
             check="does the file that the line names exist, and its source beside it?",
         ),
+        odd_name(setting, named),
         Candidate(
             id="index-damaged",
             what=f"the index of {{line TABLE|a table}} ({named}) is damaged, or not of the type that main.cf names",
@@ -160,12 +179,23 @@ def table_causes(parameter: str, setting: str = "main_cf") -> tuple[Candidate, .
             check="namei -l on the socket's path",
         ),
         Candidate(
+            id="table-query",
+            what="the query in the table's file is wrong: the server behind the table {line TABLE|} refuses it",
+            setting=setting,
+            parameter=named,
+            certain_by=pattern(_QUERY),
+            refuted_by=pattern(_LOCAL),
+            remedy="correct the query in the table's file: see the server's words in the line",
+            changes=Changes.WRITES,
+            check="does postmap -q on the table give the same error?",
+        ),
+        Candidate(
             id="table-answer",
             what="the server behind the table {line TABLE|} answers with an error: see its text in the line",
             setting=setting,
             parameter=named,
             certain_by=pattern(_ANSWER),
-            refuted_by=pattern(_LOCAL),
+            refuted_by=pattern(rf"{_LOCAL}|{_QUERY}"),
             remedy="correct the query in the table's file, or repair the server that answers so",
             changes=Changes.WRITES,
             check="does postmap -q on the table give the same error? What does the server log?",
@@ -265,13 +295,32 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="map-without-type",
         title="a daemon exits: a table is named without its type",
         text=pattern('expecting "type:name" form'),
+        names=(pattern(r'form instead of "(?P<VALUE>[\w.-]+)"'),),
         candidates=(
+            Candidate(
+                id="line-indented",
+                what=(
+                    "an indented line of main.cf continues the parameter above it: {line VALUE|a parameter's name} is read "
+                    "as the name of a table"
+                ),
+                setting="main_cf",
+                parameter="{line VALUE|the parameter in the line}",
+                # The word is a parameter of Postfix.
+                certain_by=pattern(
+                    r'instead of "(?:smtpd?|lmtp|milter|tls|virtual|local|relay|sender|recipient|my|inet)_\w+"'
+                ),
+                remedy="remove the white space at the start of the line that sets it, in main.cf; then {reload}",
+                changes=Changes.WRITES,
+            ),
             Candidate(
                 id="map-type-missing",
                 what="Postfix expects type:name, as in hash:/etc/postfix/sasl_passwd",
                 setting="relay.password_file",
                 parameter="the parameter that names the table",
                 certain_by=pattern('expecting "type:name" form'),
+                refuted_by=pattern(
+                    r'instead of "(?:smtpd?|lmtp|milter|tls|virtual|local|relay|sender|recipient|my|inet)_\w+"'
+                ),
                 remedy="write the type before the name, then {reload}",
                 changes=Changes.WRITES,
                 lint_decides=("map-without-type",),
