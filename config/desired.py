@@ -27,8 +27,8 @@ INDEX_SUFFIX: Mapping[str, str] = {
 }
 _TABLE_TYPES = frozenset(INDEX_SUFFIX)
 
-# Values that [main_cf] can override. Most are Postfix's defaults. With another value in one of them, left over from
-# an old how-to, mail can stay or get lost whatever the relay's settings are.
+# Values on a host that only sends; [main_cf] can override them. Most are Postfix's defaults. With another value in one
+# of them, left over from an old how-to, mail can stay or get lost whatever the relay's settings are.
 _DEFAULTS = {
     "default_transport": "smtp",
     "defer_transports": "",
@@ -146,16 +146,9 @@ def desired_state(settings: Settings, facts: PostfixFacts, passwords: Mapping[st
     tables = _Tables(facts, _map_type(settings.postfix.map_type, facts))
     host = settings.host
     parameters = {
-        **_DEFAULTS,
+        **(_DEFAULTS if host.profile == "send-only" else {}),
         **_limits(settings.relay[0]),
-        "myhostname": host.myhostname,
-        "mydomain": host.mydomain,
-        "myorigin": host.myorigin,
-        "inet_interfaces": host.inet_interfaces,
-        "inet_protocols": host.inet_protocols,
-        "mydestination": host.mydestination,
-        "mynetworks": host.mynetworks,
-        "relay_domains": host.relay_domains,
+        **host.parameters,
         **_routing(settings.relay, tables),
         **_tls(settings.relay, tables),
         **_sasl(settings.relay, passwords, tables),

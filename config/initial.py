@@ -22,7 +22,8 @@ class Answers:
         region, host, port, tls, username: as in `[[relay]]`.
         login: the relay requires a login; its password is kept in `password_file`.
         recipient, sender: as in `[probe]`.
-        ipv4_only: the host has no IPv6 route.
+        send_only: the host receives no mail from others.
+        ipv4_only: the host has no IPv6 route. It matters for a host that only sends.
     """
 
     myhostname: str
@@ -35,6 +36,7 @@ class Answers:
     login: bool = True
     recipient: str = ""
     sender: str = ""
+    send_only: bool = True
     ipv4_only: bool = False
 
     @property
@@ -50,7 +52,11 @@ class Answers:
 
 def initial_settings(answers: Answers) -> str:
     """Return the text of the settings file."""
-    host = {"myhostname": answers.myhostname, "inet_protocols": "ipv4" if answers.ipv4_only else ""}
+    host = {
+        "profile": "send-only" if answers.send_only else "",
+        "myhostname": answers.myhostname,
+        "inet_protocols": "ipv4" if answers.send_only and answers.ipv4_only else "",
+    }
     relay = {
         "name": answers.relay_name,
         "provider": answers.provider,

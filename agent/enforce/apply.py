@@ -32,7 +32,7 @@ from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.config import Candidate, EditRefusedError, StagedConfig
 from postward.agent.postfix.run import PostfixError
 from postward.config.desired import OWN_SERVICE, DesiredState
-from postward.config.drift import ActualState
+from postward.config.drift import ActualState, differing
 from postward.config.plan import Activation, Plan
 from postward.parsers.postconf import split_list
 
@@ -74,7 +74,19 @@ def read_actual(postfix: Postfix, desired: DesiredState) -> ActualState:
     changed = postfix.last_changed()
     own = {name: line for name, line in postfix.services().items() if name.startswith(OWN_SERVICE)}
     tables = {table.name: read_table(postfix, table) for table in desired.tables}
-    return ActualState(postfix.parameters(desired.parameters), tables, own, _unloaded(postfix, changed))
+    parameters = postfix.parameters(desired.parameters)
+    expanded, wanted = _meanings(postfix, differing(desired.parameters, parameters))
+    return ActualState(parameters, tables, own, _unloaded(postfix, changed), expanded, wanted)
+
+
+def _meanings(postfix: Postfix, values: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the actual and the desired values of parameters, expanded; empty if Postfix cannot expand them."""
+    if not values:
+        return {}, {}
+    try:
+        return postfix.meanings(values), postfix.meanings(values, values)
+    except PostfixError:  # Postfix refuses a desired value, and the check of the copy says why
+        return {}, {}
 
 
 def _unloaded(postfix: Postfix, changed: float) -> str | None:

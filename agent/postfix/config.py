@@ -71,6 +71,11 @@ class PostfixConfig:
         """Return one effective value with its `$name` references expanded (`postconf -x`). Raises PostfixError."""
         return parse_parameters(run(self.command("postconf", "-x", name))).get(name, "")
 
+    def meanings(self, names: Iterable[str], values: Mapping[str, str] = {}) -> dict[str, str]:
+        """Return effective values with `$name` expanded (`postconf -x`), as if main.cf had `values`. Raises PostfixError."""
+        options = [part for name, value in values.items() for part in ("-o", f"{name}={value}")]
+        return parse_parameters(self._read("postconf", "-x", *options, *names))
+
     def explicit(self) -> dict[str, str]:
         """Return the parameters that main.cf sets (`postconf -n`). Raises PostfixError."""
         return parse_parameters(self._read("postconf", "-n"))

@@ -238,3 +238,40 @@ def test_a_table_is_written_once() -> None:
         Drift("sasl_passwd.db", "missing", "", PASSWORDS, Kind.TABLE),
     ]
     assert plan(both).tables == (PASSWORDS,)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "desired"),
+    [
+        ("inet_interfaces", "localhost", "loopback-only"),
+        ("mynetworks", "127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128", "127.0.0.0/8, [::1]/128"),
+        ("mydestination", "localhost, $myhostname", "$myhostname, localhost"),
+    ],
+)
+def test_a_value_that_means_the_same_is_not_drift(name: str, written: str, desired: str) -> None:
+    """Names of the same addresses, a network within another, and another order of domains change nothing."""
+    assert drift(DesiredState({name: desired}, ()), ActualState({name: written}, {})) == []
+
+
+def test_a_value_that_expands_to_the_same_is_not_drift() -> None:
+    """`$fallback_relay` is empty here; with another meaning it is drift."""
+    desired = DesiredState({"smtp_fallback_relay": ""}, ())
+    parameters = {"smtp_fallback_relay": "$fallback_relay"}
+    same = ActualState(
+        parameters, {}, expanded={"smtp_fallback_relay": ""}, expanded_desired={"smtp_fallback_relay": ""}
+    )
+    assert drift(desired, same) == []
+    other = ActualState(
+        parameters,
+        {},
+        expanded={"smtp_fallback_relay": "b.test"},
+        expanded_desired={"smtp_fallback_relay": ""},
+    )
+    assert [item.name for item in drift(desired, other)] == ["smtp_fallback_relay"]
+    assert [item.name for item in drift(desired, ActualState(parameters, {}))] == ["smtp_fallback_relay"]
+
+
+def test_an_excluded_item_keeps_its_place() -> None:
+    """In `!10.0.0.1, 10.0.0.0/8` the order matters: Postfix takes the first match."""
+    desired = DesiredState({"mynetworks": "!10.0.0.1, 10.0.0.0/8"}, ())
+    assert drift(desired, ActualState({"mynetworks": "10.0.0.0/8, !10.0.0.1"}, {}))

@@ -37,7 +37,7 @@ KILLED = 137
 def desired_for(postfix: Postfix, port: int, password: str) -> DesiredState:
     """The desired state for a relay on this port."""
     raw = {
-        "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
+        "host": {"profile": "send-only", "myhostname": "mail.example.test", "inet_protocols": "ipv4"},
         "relay": [
             {"name": "demo", "host": "127.0.0.1", "port": port, "username": "user", "password": password}
         ],

@@ -22,7 +22,7 @@ from tests.support import PostfixInstance, wait_for
 
 PASSWORD = "s3cret-Gr33n-Fern"
 RAW = {
-    "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
+    "host": {"profile": "send-only", "myhostname": "mail.example.test", "inet_protocols": "ipv4"},
     "relay": [
         {"name": "demo", "host": "127.0.0.1", "port": 587, "username": "API_USER", "password": PASSWORD}
     ],

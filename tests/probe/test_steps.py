@@ -21,6 +21,7 @@ USER, PASSWORD = "API_USER", "s3cret-Gr33n-Fern"
 _SETTINGS = """\
 
 [host]
+profile = "send-only"
 myhostname = "mail.example.test"
 
 [[relay]]
