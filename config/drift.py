@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from postward.config.desired import DesiredState, LookupTable
+from postward.config.desired import DesiredState
 from postward.config.lint.text import without_secrets
+from postward.config.resources import LookupTable
 from postward.parsers.postconf import split_list
 from postward.parsers.scrub import printable
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from postward.config.desired import LookupTable
 from postward.config.drift import Drift, Kind
+from postward.config.resources import LookupTable
 from postward.parsers.scrub import MASK, printable
 
 # Parameters that `postfix reload` does not apply (postconf(5); master(8) warns "stop and start Postfix").

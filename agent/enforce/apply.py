@@ -31,9 +31,10 @@ from postward.agent.fsutil import wait_until, write_atomically
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.config import Candidate, EditRefusedError, StagedConfig
 from postward.agent.postfix.run import PostfixError
-from postward.config.desired import OWN_SERVICE, DesiredState
+from postward.config.desired import DesiredState
 from postward.config.drift import ActualState, differing
 from postward.config.plan import Activation, Plan
+from postward.config.resources import OWN_SERVICE
 from postward.parsers.postconf import split_list
 
 LOCK_TIMEOUT = 30.0  # seconds; a change takes a few

@@ -9,8 +9,8 @@ from dataclasses import replace
 from postward.agent.fsutil import sync_directory, write_new
 from postward.agent.postfix.config import PostfixConfig
 from postward.agent.postfix.run import PostfixError
-from postward.config.desired import LookupTable
 from postward.config.drift import TableState
+from postward.config.resources import LookupTable
 
 _ROOT = (0, 0)
 

@@ -25,7 +25,7 @@ from typing import BinaryIO
 from postward.agent.fsutil import wait_for_writers, wait_until, write_atomically
 from postward.agent.postfix.run import PostfixError, find_program, run, run_any_status, run_on_terminal
 from postward.config.desired import PostfixFacts
-from postward.parsers.postconf import parse_master, parse_parameters
+from postward.parsers.postconf import Master, parse_master, parse_parameters
 
 NAMES = ("main.cf", "master.cf")
 _SETTLE_TIME = 3.0  # seconds: a little more than Postfix waits
@@ -82,12 +82,15 @@ class PostfixConfig:
 
     def services(self) -> dict[str, str]:
         """Return master.cf's services of type unix: name → line, with single blanks (`postconf -M`). Raises PostfixError."""
-        services = parse_master(self._read("postconf", "-M")).services.values()
         return {
             service.name: " ".join(" ".join(service).split())
-            for service in services
+            for service in self.master().services.values()
             if service.type == "unix"
         }
+
+    def master(self) -> Master:
+        """Return the services of master.cf and their parameters (`postconf -M`, `-P`). Raises PostfixError."""
+        return parse_master(f"{self._read('postconf', '-M')}{self._read('postconf', '-P')}")
 
     def last_changed(self) -> float:
         """Return when main.cf or master.cf was last changed, in seconds since the epoch. Raises PostfixError.

@@ -203,7 +203,7 @@ def test_all_mail_can_have_one_sender() -> None:
 def test_a_provider_supplies_settings_that_are_left_out(name: str) -> None:
     """It supplies host, port and the port's TLS mode. Its limits go to main.cf, and [main_cf] overrides them."""
     lines = f'name = "a"\nprovider = "{name}"\nregion = "eu-west-1"\n'
-    text = f'[host]\nmyhostname = "mail.example.com"\n[[relay]]\n{lines}'
+    text = f'[host]\nprofile = "send-only"\nmyhostname = "mail.example.com"\n[[relay]]\n{lines}'
     provider = PROVIDERS[name]
     relay = load(text + ('password = "p"\n' if provider.username else "")).relay[0]
     assert relay.host == provider.host.format(region="eu-west-1")

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from postward.config.desired import DesiredState, LookupTable, Transport
+from postward.config.desired import DesiredState
 from postward.config.drift import ActualState, Drift, Kind, TableState, drift, unknown_parameters
 from postward.config.plan import Activation, diff, plan
+from postward.config.resources import LookupTable, Transport
 from tests.config.samples import SECRET
 
 PASSWORDS = LookupTable("sasl_passwd", "hash", (("[smtp.example.net]:587", f"u:{SECRET}"),), secret=True)
