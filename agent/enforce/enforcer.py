@@ -21,6 +21,7 @@ from postward.agent.enforce.apply import LOCK_TIMEOUT, apply, complete, exclusiv
 from postward.agent.enforce.confirm import Decision
 from postward.agent.enforce.history import (
     forget_generation,
+    is_kept,
     keep_readable,
     newest_confirmed,
     restore_readable,
@@ -284,9 +285,16 @@ class Enforcer:
             self._store.set_applied(self._store.applied.with_confirmed(tried))
             self.state.count("confirmed")
             _log.info("confirmed by a probe: the configuration works")
-        elif decision is Decision.ROLL_BACK and (number := newest_confirmed(self._directory)) is not None:
+        elif decision is Decision.ROLL_BACK and (number := self._better()) is not None:
             self._roll_back(number, tried, reason)
         # Otherwise no better configuration is known, and a later probe may still be accepted.
+
+    def _better(self) -> int | None:
+        """Return the generation to restore after a failed probe: the newest confirmed one, else generation 0."""
+        number = newest_confirmed(self._directory)
+        if number is None and not self._store.applied.confirmed and is_kept(self._directory, 0):
+            return 0
+        return number
 
     def _roll_back(self, number: int, tried: DesiredState, reason: str) -> None:
         former = roll_back(self._postfix, self._directory, number)

@@ -73,7 +73,7 @@ def die_at(number: int) -> None:
     subprocess.Popen.__init__ = counted(subprocess.Popen.__init__)  # type: ignore[method-assign]
 
 
-def killed_at(number: int, job: Callable[[], None]) -> bool:
+def killed_at(number: int, job: Callable[[], object]) -> bool:
     """Run a job in a child that exits at its Nth call. Return True if it did not get to its end."""
     child = os.fork()
     if child == 0:
