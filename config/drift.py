@@ -10,7 +10,7 @@ from enum import Enum
 
 from postward.config.desired import DesiredState
 from postward.config.lint.text import without_secrets
-from postward.config.resources import LookupTable
+from postward.config.resources import LookupTable, entries_of
 from postward.parsers.postconf import split_list
 from postward.parsers.scrub import printable
 
@@ -78,6 +78,7 @@ class Drift:
         desired: the desired value or condition; for a parameter, the value to set.
         table: the table to write.
         kind: the kind of the object.
+        removed: the entries that a table has and will lose.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Drift:
     desired: str
     table: LookupTable | None = None
     kind: Kind = Kind.PARAMETER
+    removed: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 def drift(desired: DesiredState, actual: ActualState) -> list[Drift]:
@@ -153,7 +155,8 @@ def _service_drift(desired: DesiredState, actual: ActualState) -> Iterator[Drift
 def _table_drift(table: LookupTable, state: TableState) -> Iterator[Drift]:
     access = f"{table.mode:04o} root:root"
     if faults := list(_source_faults(table, state)):
-        yield Drift(table.name, ", ".join(faults), access, table, Kind.TABLE)
+        removed = tuple(entry for entry in entries_of(state.text or "") if entry not in table.entries)
+        yield Drift(table.name, ", ".join(faults), access, table, Kind.TABLE, removed)
     if table.index_name and (faults := list(_index_faults(table, state))):
         built = f"{access}, built from {table.name}"
         usable = state.index_mode is not None and (state.text != table.text or state.index_current)

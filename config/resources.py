@@ -53,6 +53,12 @@ class LookupTable:
         return f"{self.name}{suffix}" if suffix else None
 
 
+def entries_of(text: str) -> tuple[tuple[str, str], ...]:
+    """Return (key, value) of each entry in a table's source. Continued lines are left out."""
+    rows = [line.split(None, 1) for line in text.split("\n") if line[:1] not in ("#", " ", "\t")]
+    return tuple((row[0], row[1].strip()) for row in rows if len(row) == 2)
+
+
 # Prefix of Postward's own services in master.cf. Other services are not touched.
 OWN_SERVICE = "postward-"
 

@@ -11,7 +11,7 @@ from postward.agent.fsutil import sync_directory, write_new
 from postward.agent.postfix.config import PostfixConfig
 from postward.agent.postfix.run import PostfixError
 from postward.config.drift import TableState
-from postward.config.resources import LookupTable
+from postward.config.resources import LookupTable, entries_of
 
 _ROOT = (0, 0)
 
@@ -49,11 +49,9 @@ def _matches(config: PostfixConfig, table: LookupTable) -> bool:
 def read_entries(path: Path) -> tuple[tuple[str, str], ...]:
     """Return (key, value) of each entry of a table's source; empty if it is missing. Raises OSError."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return entries_of(path.read_text(encoding="utf-8", errors="replace"))
     except FileNotFoundError:
         return ()
-    rows = [line.split(None, 1) for line in text.splitlines() if line[:1] not in ("#", " ", "\t")]
-    return tuple((row[0], row[1].strip()) for row in rows if len(row) == 2)
 
 
 def with_former_entries(config: PostfixConfig, table: LookupTable) -> LookupTable:

@@ -8,6 +8,7 @@ from postward.config.desired import DesiredState
 from postward.config.drift import ActualState, Drift, Kind, TableState, drift, unknown_parameters
 from postward.config.plan import Activation, diff, plan
 from postward.config.resources import LookupTable, Transport
+from postward.parsers.scrub import MASK
 from tests.config.samples import SECRET
 
 PASSWORDS = LookupTable("sasl_passwd", "hash", (("[smtp.example.net]:587", f"u:{SECRET}"),), secret=True)
@@ -181,6 +182,7 @@ def test_a_plan_reads_like_a_diff() -> None:
         "+ sender_relay.db: 0644 root:root, built from sender_relay\n"
         "- sasl_passwd: other entries, mode 0644\n"
         "+ sasl_passwd: 0600 root:root\n"
+        "- sasl_passwd: [smtp.example.net]:587 u:********\n"
         "+ sender_relay: @example.org [smtp.example.org]:587\n"
         "+ sasl_passwd: [smtp.example.net]:587 u:********\n"
         "then: postfix reload"
@@ -276,3 +278,17 @@ def test_an_excluded_item_keeps_its_place() -> None:
     """In `!10.0.0.1, 10.0.0.0/8` the order matters: Postfix takes the first match."""
     desired = DesiredState({"mynetworks": "!10.0.0.1, 10.0.0.0/8"}, ())
     assert drift(desired, ActualState({"mynetworks": "10.0.0.0/8, !10.0.0.1"}, {}))
+
+
+def test_a_plan_names_what_a_table_loses() -> None:
+    """Each entry by its key, without its password; an entry that stays is not named."""
+    table = LookupTable("sasl_passwd", "hash", (("[a.test]:587", "u:new"),), secret=True)
+    text = "# mine\n[a.test]:587 u:old\n[b.test]:587\tv:S3cret\n[c.test]:587 S3cret\n"
+    state = TableState(text, 0o600, (0, 0), 0o600, (0, 0), index_current=True)
+    lines = list(diff(plan(drift(DesiredState({}, (table,)), ActualState({}, {"sasl_passwd": state})))))
+    assert [line for line in lines if line.startswith("- sasl_passwd: [")] == [
+        f"- sasl_passwd: [a.test]:587 u:{MASK}",
+        f"- sasl_passwd: [b.test]:587 v:{MASK}",
+        f"- sasl_passwd: [c.test]:587 {MASK}",
+    ]
+    assert "S3cret" not in "".join(lines)
