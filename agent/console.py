@@ -67,11 +67,13 @@ def probe_text(result: ProbeResult) -> Text:
     else:
         text.append(f" on its way to relay {result.relay}, at step ")
         text.append(result.step, "bold")
+        text.append(result.blame)
         text.append(f": {describe_cause(result.cause)}" if result.cause else "")
     for milestone in result.timeline:
         text.append(f"\n  {milestone.seconds:8.3f} s  {milestone.step:10}  ")
         text.append(milestone.note, "dim")
-    if result.detail and not (result.timeline and result.timeline[-1].note) and not result.accepted:
+    noted = result.timeline and result.timeline[-1].note and result.timeline[-1].step != "passed on"
+    if result.detail and not noted and not result.accepted:
         text.append(f"\n  {result.detail}", "dim")
     return text
 

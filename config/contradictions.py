@@ -11,7 +11,7 @@ from typing import Any
 
 from postward.config.errors import Loc
 from postward.config.fields import is_address, joined, quoted
-from postward.config.host import Host, supports, with_mydomain
+from postward.config.host import supports, with_mydomain, with_profile
 from postward.config.parameters import LOGIN_IN_MAIN_CF, references
 from postward.config.providers import with_provider
 from postward.config.relay import with_port_and_tls
@@ -49,9 +49,8 @@ def _table(settings: Table, name: str) -> dict[str, Any]:
 
 
 def _host(settings: Table) -> dict[str, str]:
-    """Return the strings of the `[host]` table, with defaults and mydomain."""
-    defaults = {key: info.default for key, info in Host.model_fields.items()}
-    host = with_mydomain(defaults | _table(settings, "host"))
+    """Return the strings of the `[host]` table, with the values of its profile and mydomain."""
+    host = with_mydomain(with_profile(_table(settings, "host")))
     return {key: text for key, value in host.items() if isinstance(text := joined(value), str)}
 
 

@@ -1,34 +1,24 @@
 """Settings → the desired state of Postfix: main.cf parameters, lookup tables and services of master.cf.
 
-Pure: the same settings, facts and passwords give the same `DesiredState`. Postward derives `smtp_tls_wrappermode`, the
-TLS levels (`_TLS_LEVEL`) and the keys of `sasl_passwd` from the relays; an admin does not write them.
+Pure: the same arguments give the same `DesiredState`. Postward derives `smtp_tls_wrappermode`, the TLS levels and the
+keys of `sasl_passwd` from the relays; an admin does not write them. Beside other SMTP hops, the relays' parameters hold
+for the relays alone (`postward.config.beside`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from postward.config.beside import beside
 from postward.config.host import Host
+from postward.config.neighbours import NO_NEIGHBOURS, Neighbours
 from postward.config.providers import PROVIDERS
 from postward.config.relay import Relay
+from postward.config.resources import INDEX_SUFFIX, OWN_SERVICE, LookupTable, Tables, Transport
 from postward.config.settings import Settings
+from postward.config.tls_level import tls_level
 
-# relay.tls → smtp_tls_security_level (postconf(5)); with relay.verify, "encrypt" becomes "secure".
-_TLS_LEVEL = {"starttls": "encrypt", "implicit": "encrypt", "opportunistic": "may", "none": "none"}
-
-# Table type → suffix of the index that postmap(1) builds; "" if Postfix reads the text itself.
-INDEX_SUFFIX: Mapping[str, str] = {
-    "hash": ".db",
-    "btree": ".db",
-    "lmdb": ".lmdb",
-    "cdb": ".cdb",
-    "dbm": ".pag",
-    "sdbm": ".pag",
-    "texthash": "",
-}
-_TABLE_TYPES = frozenset(INDEX_SUFFIX)
-
-# Values that [main_cf] can override. Most are Postfix's defaults. With another value in one of them, left over from
-# an old how-to, mail can stay or get lost whatever the relay's settings are.
+# Values on a host that only sends; [main_cf] can override them. Most are Postfix's defaults. With another value in one
+# of them, left over from an old how-to, mail can stay or get lost whatever the relay's settings are.
 _DEFAULTS = {
     "default_transport": "smtp",
     "defer_transports": "",
@@ -58,68 +48,6 @@ class PostfixFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class LookupTable:
-    """A lookup table that Postward owns: source text and index.
-
-    Attributes:
-        name: file name in config_directory.
-        type: Postfix's table type, as in "hash".
-        entries: (key, value), in order.
-        secret: only root may read the files (0600), and printed values are masked.
-    """
-
-    name: str
-    type: str
-    entries: tuple[tuple[str, str], ...] = field(repr=False)
-    secret: bool
-
-    @property
-    def text(self) -> str:
-        """The content of the source file, in the format of postmap(1)."""
-        header = "# Written by Postward from its settings. Changes made here are overwritten.\n"
-        return header + "".join(f"{key} {value}\n" for key, value in self.entries)
-
-    @property
-    def mode(self) -> int:
-        """The permission bits of the source file and of the index."""
-        return 0o600 if self.secret else 0o644
-
-    @property
-    def index_name(self) -> str | None:
-        """File name of the index (postmap(1)); None for types that Postfix reads as text."""
-        suffix = INDEX_SUFFIX[self.type]
-        return f"{self.name}{suffix}" if suffix else None
-
-
-# Prefix of Postward's own services in master.cf. Other services are not touched.
-OWN_SERVICE = "postward-"
-
-
-@dataclass(frozen=True, slots=True)
-class Transport:
-    """A service of master.cf: smtp(8) with its own parameters.
-
-    Attributes:
-        relay: the name of the relay that it serves.
-        overrides: (parameter, value); the values contain no white space.
-    """
-
-    relay: str
-    overrides: tuple[tuple[str, str], ...]
-
-    @property
-    def name(self) -> str:
-        """The service's name."""
-        return f"{OWN_SERVICE}{self.relay}"
-
-    @property
-    def definition(self) -> str:
-        """The line of master.cf (master(5)), its fields separated by one space. Not chrooted."""
-        options = " ".join(f"-o {name}={value}" for name, value in self.overrides)
-        return f"{self.name} unix - - n - - smtp {options}"
-
-
-@dataclass(frozen=True, slots=True)
 class DesiredState:
     """The parameters of main.cf that the settings require, and the tables and services to which they refer."""
 
@@ -132,42 +60,55 @@ class UnsupportedMapTypeError(Exception):
     """Postfix cannot build tables of the configured type."""
 
 
-def desired_state(settings: Settings, facts: PostfixFacts, passwords: Mapping[str, str]) -> DesiredState:
+def desired_state(
+    settings: Settings, facts: PostfixFacts, passwords: Mapping[str, str], others: Neighbours = NO_NEIGHBOURS
+) -> DesiredState:
     """Return the desired state of Postfix.
 
     Args:
         settings: the settings.
         facts: the capabilities of this Postfix.
         passwords: relay name → password, for each relay with a username.
+        others: the other SMTP hops of this Postfix.
 
     Raises:
         UnsupportedMapTypeError: this Postfix cannot build tables of postfix.map_type.
+        SharedHopError: the relays' wishes cannot be met without changing other hops.
     """
-    tables = _Tables(facts, _map_type(settings.postfix.map_type, facts))
-    host = settings.host
+    taken = others.tables if others.hops else frozenset()
+    tables = Tables(facts.config_directory, _map_type(settings.postfix.map_type, facts), taken)
+    host, relays = settings.host, settings.relay
+    if others.hops:
+        of_relays, transports = beside(relays, passwords, tables, others)
+    else:
+        of_relays, transports = _alone(relays, passwords, tables, others), _transports(relays, others)
     parameters = {
-        **_DEFAULTS,
-        **_limits(settings.relay[0]),
-        "myhostname": host.myhostname,
-        "mydomain": host.mydomain,
-        "myorigin": host.myorigin,
-        "inet_interfaces": host.inet_interfaces,
-        "inet_protocols": host.inet_protocols,
-        "mydestination": host.mydestination,
-        "mynetworks": host.mynetworks,
-        "relay_domains": host.relay_domains,
-        **_routing(settings.relay, tables),
-        **_tls(settings.relay, tables),
-        **_sasl(settings.relay, passwords, tables),
+        **(_DEFAULTS if host.profile == "send-only" else {}),
+        **({} if others.hops else _limits(relays[0], host)),
+        **host.parameters,
+        **of_relays,
         **_rewriting(host),
         **settings.main_cf,
     }
-    return DesiredState(parameters, tuple(tables.collected), _transports(settings.relay))
+    return DesiredState(parameters, tuple(tables.collected), transports)
+
+
+def _alone(
+    relays: list[Relay], passwords: Mapping[str, str], tables: Tables, others: Neighbours
+) -> dict[str, str]:
+    """Return the parameters of main.cf where smtp(8) sends to these relays alone."""
+    return {
+        # A service of Postward's in default_transport is left over from a time with other hops.
+        **{name: value for name, value in others.values.items() if name == "default_transport"},
+        **_routing(relays, tables),
+        **_tls(relays, tables, others),
+        **_sasl(relays, passwords, tables),
+    }
 
 
 def _map_type(setting: str, facts: PostfixFacts) -> str:
     map_type = facts.default_map_type if setting == "auto" else setting
-    possible = sorted(facts.map_types & _TABLE_TYPES)
+    possible = sorted(facts.map_types & INDEX_SUFFIX.keys())
     if map_type not in possible:
         raise UnsupportedMapTypeError(
             f'postfix.map_type: must be a table type that this Postfix can build, not "{map_type}"; '
@@ -176,23 +117,7 @@ def _map_type(setting: str, facts: PostfixFacts) -> str:
     return map_type
 
 
-class _Tables:
-    """Collect the tables to which the derived parameters refer."""
-
-    def __init__(self, facts: PostfixFacts, map_type: str) -> None:
-        self._directory = facts.config_directory
-        self._type = map_type
-        self.collected: list[LookupTable] = []
-
-    def refer(self, name: str, entries: list[tuple[str, str]], *, secret: bool = False) -> str:
-        """Add a table with these entries, and return its reference, `type:path`; "" without entries."""
-        if not entries:
-            return ""
-        self.collected.append(LookupTable(name, self._type, tuple(entries), secret))
-        return f"{self._type}:{self._directory}/{name}"
-
-
-def _routing(relays: list[Relay], tables: _Tables) -> dict[str, str]:
+def _routing(relays: list[Relay], tables: Tables) -> dict[str, str]:
     """Route mail by sender. A relay whose wrapper mode differs from the first relay's gets its own transport."""
     routes = [(sender, relay) for relay in relays for sender in relay.senders]
     next_hops = [(sender, relay.next_hop) for sender, relay in routes if not _needs_transport(relay, relays)]
@@ -214,13 +139,13 @@ def _needs_transport(relay: Relay, relays: list[Relay]) -> bool:
     return bool(relay.senders) and (relay.tls == "implicit") != (relays[0].tls == "implicit")
 
 
-def _transports(relays: list[Relay]) -> tuple[Transport, ...]:
+def _transports(relays: list[Relay], others: Neighbours) -> tuple[Transport, ...]:
     return tuple(
         Transport(
             relay.name,
             (
                 ("smtp_tls_wrappermode", "yes" if relay.tls == "implicit" else "no"),
-                ("smtp_tls_security_level", _level(relay)),
+                ("smtp_tls_security_level", tls_level(relay, others.values)),
                 # The fallback is for the first relay's wrapper mode.
                 ("smtp_fallback_relay", ""),
             ),
@@ -241,19 +166,20 @@ def _rewriting(host: Host) -> dict[str, str]:
     }
 
 
-def _limits(relay: Relay) -> Mapping[str, str]:
-    """Return the parameters that respect the limits of the first relay's provider."""
+def _limits(relay: Relay, host: Host) -> dict[str, str]:
+    """Return the parameters that respect the limits of the first relay's provider.
+
+    Those that are not smtp(8)'s, such as message_size_limit, would also limit what a host receives.
+    """
     provider = PROVIDERS.get(relay.provider)
-    return provider.parameters if provider else {}
+    limits = provider.parameters if provider else {}
+    only_sends = host.profile == "send-only"
+    return {name: value for name, value in limits.items() if only_sends or name.startswith("smtp_")}
 
 
-def _level(relay: Relay) -> str:
-    return "secure" if relay.verify else _TLS_LEVEL[relay.tls]
-
-
-def _tls(relays: list[Relay], tables: _Tables) -> dict[str, str]:
+def _tls(relays: list[Relay], tables: Tables, others: Neighbours) -> dict[str, str]:
     """Set one TLS level in main.cf, and a policy table if the relays differ (TLS_README)."""
-    levels = [(relay.next_hop, _level(relay)) for relay in relays]
+    levels = [(relay.next_hop, tls_level(relay, others.values)) for relay in relays]
     mixed = len({level for _, level in levels}) > 1
     parameters = {
         "smtp_tls_security_level": levels[0][1],
@@ -265,7 +191,7 @@ def _tls(relays: list[Relay], tables: _Tables) -> dict[str, str]:
     return parameters
 
 
-def _sasl(relays: list[Relay], passwords: Mapping[str, str], tables: _Tables) -> dict[str, str]:
+def _sasl(relays: list[Relay], passwords: Mapping[str, str], tables: Tables) -> dict[str, str]:
     """Set credentials by next hop. Postfix's default forbids PLAIN and LOGIN; allow them, under TLS only where possible."""
     logins = [relay for relay in relays if relay.username]
     if not logins:

@@ -1,14 +1,16 @@
 """Desired state and actual state → drift: the list of differences.
 
-Pure. Values are compared as Postfix reads them, as lists of items: commas and white space separate alike.
+Pure. Values are compared as Postfix reads them: as lists of items, with `$name` expanded. Values that mean the same are
+no drift, so main.cf keeps the admin's spelling.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from postward.config.desired import DesiredState, LookupTable
+from postward.config.desired import DesiredState
 from postward.config.lint.text import without_secrets
+from postward.config.resources import LookupTable, entries_of
 from postward.parsers.postconf import split_list
 from postward.parsers.scrub import printable
 
@@ -42,6 +44,8 @@ class ActualState:
         parameters: effective values, as `postconf NAME…` prints them; parameters unknown to this Postfix are missing.
         tables: table name → its state.
         services: name → line of Postward's own services in master.cf, as `postconf -M` prints them.
+        expanded: actual values with `$name` expanded (`postconf -x`), for the parameters that differ from the desired.
+        expanded_desired: the desired values of these parameters, expanded in the same way.
         unloaded: time (hh:mm:ss) of a change of main.cf or master.cf that the running Postfix has not read; else None.
     """
 
@@ -49,6 +53,8 @@ class ActualState:
     tables: Mapping[str, TableState]
     services: Mapping[str, str] = field(default_factory=dict)
     unloaded: str | None = None
+    expanded: Mapping[str, str] = field(default_factory=dict)
+    expanded_desired: Mapping[str, str] = field(default_factory=dict)
 
 
 class Kind(Enum):
@@ -72,6 +78,7 @@ class Drift:
         desired: the desired value or condition; for a parameter, the value to set.
         table: the table to write.
         kind: the kind of the object.
+        removed: the entries that a table has and will lose.
     """
 
     name: str
@@ -79,6 +86,7 @@ class Drift:
     desired: str
     table: LookupTable | None = None
     kind: Kind = Kind.PARAMETER
+    removed: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 def drift(desired: DesiredState, actual: ActualState) -> list[Drift]:
@@ -86,7 +94,7 @@ def drift(desired: DesiredState, actual: ActualState) -> list[Drift]:
     drifts = [
         Drift(name, printable(without_secrets(name, actual.parameters[name])), value)
         for name, value in desired.parameters.items()
-        if name in actual.parameters and split_list(actual.parameters[name]) != split_list(value)
+        if name in actual.parameters and not _is_met(name, value, actual)
     ]
     for table in desired.tables:
         drifts += _table_drift(table, actual.tables.get(table.name, TableState()))
@@ -95,6 +103,38 @@ def drift(desired: DesiredState, actual: ActualState) -> list[Drift]:
         condition = f"changed at {actual.unloaded}, not read by the running Postfix"
         drifts.append(Drift("main.cf", condition, "in force", kind=Kind.UNLOADED))
     return drifts
+
+
+def differing(desired: Mapping[str, str], actual: Mapping[str, str]) -> dict[str, str]:
+    """Return the desired parameters whose actual value is not written in the same way."""
+    return {
+        name: value
+        for name, value in desired.items()
+        if name in actual and _items(name, actual[name]) != _items(name, value)
+    }
+
+
+def _is_met(name: str, value: str, actual: ActualState) -> bool:
+    if not differing({name: value}, actual.parameters):
+        return True
+    expanded, wanted = actual.expanded.get(name), actual.expanded_desired.get(name)
+    return expanded is not None and wanted is not None and _items(name, expanded) == _items(name, wanted)
+
+
+# Lists in which the order of items without "!" makes no difference.
+_UNORDERED = frozenset({"mydestination", "mynetworks", "relay_domains", "inet_interfaces", "inet_protocols"})
+_SYNONYMS = {("inet_interfaces", "localhost"): "loopback-only"}
+# Postfix compares a client's IPv4 address in its own form, so the network of mapped addresses adds nothing.
+_MAPPED_LOOPBACK = ("[::ffff:127.0.0.0]/104", "127.0.0.0/8")
+
+
+def _items(name: str, value: str) -> list[str]:
+    """Return a value's items in a form that is the same for values with the same meaning."""
+    items = [_SYNONYMS.get((name, item), item) for item in split_list(value)]
+    if name == "mynetworks" and set(_MAPPED_LOOPBACK) <= set(items):
+        items.remove(_MAPPED_LOOPBACK[0])
+    ordered = name not in _UNORDERED or any(item.startswith("!") for item in items)
+    return items if ordered else sorted(set(items))
 
 
 def unknown_parameters(desired: DesiredState, actual: ActualState) -> list[str]:
@@ -115,7 +155,8 @@ def _service_drift(desired: DesiredState, actual: ActualState) -> Iterator[Drift
 def _table_drift(table: LookupTable, state: TableState) -> Iterator[Drift]:
     access = f"{table.mode:04o} root:root"
     if faults := list(_source_faults(table, state)):
-        yield Drift(table.name, ", ".join(faults), access, table, Kind.TABLE)
+        removed = tuple(entry for entry in entries_of(state.text or "") if entry not in table.entries)
+        yield Drift(table.name, ", ".join(faults), access, table, Kind.TABLE, removed)
     if table.index_name and (faults := list(_index_faults(table, state))):
         built = f"{access}, built from {table.name}"
         usable = state.index_mode is not None and (state.text != table.text or state.index_current)

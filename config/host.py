@@ -1,10 +1,14 @@
-"""The `[host]` table: the identity of this host, in the parameters of postconf(5)."""
+"""The `[host]` table: the identity of this host, in the parameters of postconf(5).
+
+Postward leaves a parameter without a key in the table as main.cf has it, unless a profile supplies a value.
+"""
 
 import ipaddress
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from postward.config.fields import (
     MailAddress,
@@ -18,49 +22,124 @@ from postward.config.fields import (
 )
 from postward.parsers.postconf import split_list
 
+# The identity of a host that only sends: values of `profile = "send-only"` for the keys that are left out.
+SEND_ONLY: Mapping[str, str] = {
+    "myorigin": "$mydomain",
+    "inet_interfaces": "loopback-only",
+    "inet_protocols": "all",
+    "mydestination": "$myhostname, localhost.$mydomain, localhost",
+    "mynetworks": "127.0.0.0/8, [::1]/128",
+    "relay_domains": "",
+}
+
 
 def with_mydomain(host: dict[str, Any]) -> dict[str, Any]:
     """Return the `[host]` table with mydomain, which is myhostname without its first label unless it is set."""
     name = host.get("myhostname")
     if host.get("mydomain", "") != "" or not isinstance(name, str) or not _is_full(name):
         return host
-    return host | {"mydomain": name.partition(".")[2]}
+    return host | {"mydomain": _domain_of(name)}
+
+
+def with_profile(host: dict[str, Any]) -> dict[str, Any]:
+    """Return the `[host]` table with the values of its profile for the keys that it leaves out."""
+    return with_mydomain({**SEND_ONLY, **host}) if host.get("profile") == "send-only" else host
+
+
+def _origin(value: str) -> str:
+    if value.startswith("/"):
+        raise ValueError(
+            f"must not be a file: if {quoted(value)} is missing or empty, every Postfix command fails; "
+            'write the domain itself, or "$mydomain"'
+        )
+    if not is_host_name(value) and value not in {"$mydomain", "$myhostname"}:
+        raise ValueError(
+            f'must be "$mydomain", "$myhostname" or a domain such as "example.com", not {quoted(value)}'
+        )
+    return value
+
+
+def _interfaces(value: str) -> str:
+    items = split_list(value)
+    if not items:
+        raise ValueError('must not be empty; write "loopback-only", "all" or an address')
+    if names := [item for item in items if not _is_interface(item)]:
+        raise ValueError(
+            f"must not name network interfaces ({_listed(names)}): Postfix takes addresses; "
+            'write "loopback-only", "all" or an address'
+        )
+    return value
+
+
+def _protocols(value: str, info: ValidationInfo) -> str:
+    protocols = set(split_list(value))
+    if not protocols or not protocols <= {"all", "ipv4", "ipv6"}:
+        raise ValueError(
+            f'must be "all", "ipv4" or "ipv6", not {quoted(value)}: every Postfix command fails with it'
+        )
+    interfaces = [item.strip("[]") for item in split_list(info.data.get("inet_interfaces") or "")]
+    if other := [item for item in interfaces if is_address(item) and not supports(value, item)]:
+        raise ValueError(
+            f"is {quoted(value)}, but inet_interfaces has {_listed(other)}: every Postfix command fails with that; "
+            'write "all"'
+        )
+    return value
+
+
+def _networks(value: str) -> str:
+    items = [item.removeprefix("!") for item in split_list(value)]
+    if faults := [fault for item in items if (fault := _network_fault(item))]:
+        raise ValueError("; ".join(faults))
+    return value
 
 
 class Host(Section):
-    """Identity of the host, in Postfix's parameters (postconf(5)). The defaults suit a host that only sends."""
+    """Identity of the host, in Postfix's parameters (postconf(5)). A key that is left out leaves main.cf as it is."""
 
+    profile: Literal["send-only"] | None = Field(
+        default=None,
+        description="send-only: this host receives no mail from others. Then the keys below that are left out have the "
+        "values shown, and routing leftovers in main.cf (default_transport, defer_transports, …) are reset.",
+        examples=["send-only"],
+    )
     myhostname: Text = Field(
         description="The host's full name. The relay sees it in EHLO; many relays refuse a name without a dot.",
         examples=["mail.example.com"],
     )
-    mydomain: Text = Field(
-        default="",
-        description="The host's domain. Empty: myhostname without its first label.",
+    mydomain: Text | None = Field(
+        default=None,
+        description="The host's domain. send-only: myhostname without its first label.",
         examples=["example.com"],
     )
-    myorigin: Text = Field(
-        default="$mydomain",
+    myorigin: Annotated[Text, AfterValidator(_origin)] | None = Field(
+        default=None,
         description="The domain that Postfix appends to a sender without a domain, such as root.",
+        examples=[SEND_ONLY["myorigin"]],
     )
-    inet_interfaces: PostfixList = Field(
-        default="loopback-only",
+    inet_interfaces: Annotated[PostfixList, AfterValidator(_interfaces)] | None = Field(
+        default=None,
         description="The addresses on which Postfix listens. loopback-only: only this host can submit mail.",
+        examples=[SEND_ONLY["inet_interfaces"]],
     )
-    inet_protocols: PostfixList = Field(
-        default="all",
+    inet_protocols: Annotated[PostfixList, AfterValidator(_protocols)] | None = Field(
+        default=None,
         description='IP versions: "all", "ipv4" or "ipv6". Use "ipv4" on a host without an IPv6 route.',
+        examples=[SEND_ONLY["inet_protocols"]],
     )
-    mydestination: PostfixList = Field(
-        default="$myhostname, localhost.$mydomain, localhost",
+    mydestination: PostfixList | None = Field(
+        default=None,
         description="Domains that are delivered on this host. Their mail does not go to the relay.",
+        examples=[SEND_ONLY["mydestination"]],
     )
-    mynetworks: PostfixList = Field(
-        default="127.0.0.0/8, [::1]/128",
+    mynetworks: Annotated[PostfixList, AfterValidator(_networks)] | None = Field(
+        default=None,
         description="Clients that may relay through this host, in CIDR notation.",
+        examples=[SEND_ONLY["mynetworks"]],
     )
-    relay_domains: PostfixList = Field(
-        default="", description="Further domains for which this host accepts mail. Empty: none."
+    relay_domains: PostfixList | None = Field(
+        default=None,
+        description="Further domains for which this host accepts mail. Empty: none.",
+        examples=[SEND_ONLY["relay_domains"]],
     )
     rewrite_sender: MailAddress = Field(
         default="",
@@ -70,8 +149,8 @@ class Host(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_mydomain(cls, data: Any) -> Any:
-        return with_mydomain(data) if isinstance(data, dict) else data
+    def _fill_from_profile(cls, data: Any) -> Any:
+        return with_profile(data) if isinstance(data, dict) else data
 
     @field_validator("myhostname")
     @classmethod
@@ -90,68 +169,33 @@ class Host(Section):
 
     @field_validator("mydomain")
     @classmethod
-    def _is_domain(cls, value: str) -> str:
+    def _is_domain(cls, value: str | None) -> str | None:
         if value and not is_host_name(value):
             raise ValueError(
                 f"must be a domain, not {quoted(value)}; {suggest_host_name(value, 'example.com')}"
             )
-        return value
+        return value or None
 
-    @field_validator("myorigin")
-    @classmethod
-    def _is_origin(cls, value: str) -> str:
-        if value.startswith("/"):
-            raise ValueError(
-                f"must not be a file: if {quoted(value)} is missing or empty, every Postfix command fails; "
-                'write the domain itself, or "$mydomain"'
-            )
-        if not is_host_name(value) and value not in {"$mydomain", "$myhostname"}:
-            raise ValueError(
-                f'must be "$mydomain", "$myhostname" or a domain such as "example.com", not {quoted(value)}'
-            )
-        return value
+    @property
+    def domain(self) -> str:
+        """The host's domain: mydomain, or myhostname without its first label."""
+        return self.mydomain or _domain_of(self.myhostname)
 
-    @field_validator("inet_interfaces")
-    @classmethod
-    def _are_interfaces(cls, value: str) -> str:
-        items = split_list(value)
-        if not items:
-            raise ValueError('must not be empty; write "loopback-only", "all" or an address')
-        if names := [item for item in items if not _is_interface(item)]:
-            raise ValueError(
-                f"must not name network interfaces ({_listed(names)}): Postfix takes addresses; "
-                'write "loopback-only", "all" or an address'
-            )
-        return value
-
-    @field_validator("inet_protocols")
-    @classmethod
-    def _are_protocols(cls, value: str, info: ValidationInfo) -> str:
-        protocols = set(split_list(value))
-        if not protocols or not protocols <= {"all", "ipv4", "ipv6"}:
-            raise ValueError(
-                f'must be "all", "ipv4" or "ipv6", not {quoted(value)}: every Postfix command fails with it'
-            )
-        interfaces = [item.strip("[]") for item in split_list(info.data.get("inet_interfaces", ""))]
-        if other := [item for item in interfaces if is_address(item) and not supports(value, item)]:
-            raise ValueError(
-                f"is {quoted(value)}, but inet_interfaces has {_listed(other)}: every Postfix command fails with that; "
-                'write "all"'
-            )
-        return value
-
-    @field_validator("mynetworks")
-    @classmethod
-    def _are_networks(cls, value: str) -> str:
-        items = [item.removeprefix("!") for item in split_list(value)]
-        if faults := [fault for item in items if (fault := _network_fault(item))]:
-            raise ValueError("; ".join(faults))
-        return value
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of main.cf that the settings name, with their values."""
+        names = ("myhostname", "mydomain", *SEND_ONLY)
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def supports(inet_protocols: str, address: str) -> bool:
     """Return True if Postfix uses the IP version of this address."""
     return bool({"all", f"ipv{ipaddress.ip_address(address).version}"} & set(split_list(inet_protocols)))
+
+
+def _domain_of(name: str) -> str:
+    return name.partition(".")[2]
 
 
 def _is_full(name: str) -> bool:

@@ -23,7 +23,8 @@ class Answers:
         region, host, port, tls, username: as in `[[relay]]`.
         login: the relay requires a login; its password is kept in `password_file`.
         recipient, sender: as in `[probe]`.
-        ipv4_only: the host has no IPv6 route.
+        send_only: the host receives no mail from others.
+        ipv4_only: the host has no IPv6 route. It matters for a host that only sends.
     """
 
     myhostname: str
@@ -36,6 +37,7 @@ class Answers:
     login: bool = True
     recipient: str = ""
     sender: str = ""
+    send_only: bool = True
     ipv4_only: bool = False
 
     @property
@@ -52,7 +54,11 @@ class Answers:
 def initial_settings(answers: Answers) -> str:
     """Return the text of the settings file."""
     tables = {
-        "[host]": _given(myhostname=answers.myhostname, inet_protocols="ipv4" if answers.ipv4_only else ""),
+        "[host]": _given(
+            profile="send-only" if answers.send_only else "",
+            myhostname=answers.myhostname,
+            inet_protocols="ipv4" if answers.send_only and answers.ipv4_only else "",
+        ),
         "[[relay]]": _relay(answers),
         "[probe]": _given(recipient=answers.recipient, sender=answers.sender),
     }

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from postward.config.desired import LookupTable
 from postward.config.drift import Drift, Kind
+from postward.config.resources import LookupTable
 from postward.parsers.scrub import MASK, printable
 
 # Parameters that `postfix reload` does not apply (postconf(5); master(8) warns "stop and start Postfix").
@@ -74,11 +74,13 @@ _FILE = {Kind.PARAMETER: "main.cf: ", Kind.SERVICE: "master.cf: ", Kind.STALE_SE
 
 
 def diff(planned: Plan) -> Iterator[str]:
-    """Yield the plan as lines of a diff, with the values of secret tables masked."""
+    """Yield the plan as lines of a diff, also what tables lose, with the values of secret tables masked."""
     for drift in planned.drifts:
         separator = " = " if drift.kind is Kind.PARAMETER else ": "
         subject = f"{_FILE.get(drift.kind, '')}{drift.name}{separator}"
         yield from (f"- {subject}{drift.actual}", f"+ {subject}{drift.desired}")
+        if table := drift.table:
+            yield from (f"- {table.name}: {key} {masked(table, value)}" for key, value in drift.removed)
     for table in planned.tables:
         yield from (f"+ {table.name}: {key} {masked(table, value)}" for key, value in table.entries)
     if planned:
@@ -87,4 +89,6 @@ def diff(planned: Plan) -> Iterator[str]:
 
 def masked(table: LookupTable, value: str) -> str:
     """Return a table's value, printable. Of a login, only the user name is shown."""
-    return printable(f"{value.partition(':')[0]}:{MASK}" if table.secret else value)
+    user, colon, _ = value.partition(":")
+    login = f"{user}:{MASK}" if colon else MASK
+    return printable(login if table.secret else value)

@@ -87,7 +87,8 @@ class Relay(Section):
     )
     verify: bool = Field(
         default=False,
-        description="True: send mail only if the relay's certificate is valid for its host name. Requires ca_file.",
+        description="True: send mail only if the relay's certificate is valid for its host name. Requires ca_file. "
+        "False: do not check it. Left out: a level that checks it stays as main.cf has it.",
     )
     ca_file: OptionalPath = Field(
         default="",

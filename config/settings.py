@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     @property
     def probe_sender(self) -> str:
         """The envelope sender of probes."""
-        return self.probe.sender or f"postward@{self.host.mydomain}"
+        return self.probe.sender or f"postward@{self.host.domain}"
 
     @classmethod
     def settings_customise_sources(

@@ -16,6 +16,7 @@ from tests.support.waiting import wait_for_async
 
 _GOOD = """\
 [host]
+profile = "send-only"
 myhostname = "mail.example.test"
 
 [[relay]]

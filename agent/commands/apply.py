@@ -60,7 +60,7 @@ def put_into_force(settings: Settings, enforcer: Enforcer, *, verify: bool) -> P
         fail(enforcer.state.problem or "the configuration differs from the settings")
     if enforcer.pending_confirmation and result:
         fail(
-            f"the settings are applied, but not confirmed ({result.reason}); no earlier configuration was confirmed, so "
+            f"the settings are applied, but not confirmed ({result.reason}); no earlier configuration is kept, so "
             "nothing was rolled back"
         )
     return result

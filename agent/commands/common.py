@@ -16,6 +16,7 @@ from postward.agent.enforce.state import ApplyError
 from postward.agent.logs.discover import NoLogError
 from postward.agent.postfix.commands import PostfixError
 from postward.agent.systemd import JournalFields
+from postward.config.beside import SharedHopError
 from postward.config.desired import UnsupportedMapTypeError
 from postward.config.errors import SettingsError
 from postward.config.settings import DEFAULT_FILE, Settings, load_settings
@@ -48,7 +49,7 @@ def exit_on_error() -> Iterator[None]:
         for problem in error.problems:
             click.echo(problem, err=True)
         sys.exit(BAD_SETTINGS)
-    except (ApplyError, PostfixError, NoLogError, UnsupportedMapTypeError) as error:
+    except (ApplyError, PostfixError, NoLogError, SharedHopError, UnsupportedMapTypeError) as error:
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))

@@ -33,14 +33,17 @@ from postward.agent.enforce.preflight import preflight
 from postward.agent.fsutil import write_atomically
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
+from postward.agent.postfix.run import PostfixError
 from postward.agent.probe.result import ProbeResult
 from postward.config.initial import Answers, initial_settings
 from postward.config.lint import Finding, Severity, lint
 from postward.config.passwords import password_fault
 from postward.config.plan import Plan, diff
 from postward.config.providers import PROVIDERS
+from postward.config.receiving import PARAMETERS, receiving
 from postward.config.settings import Settings, parse_settings
 
+_POSTFIX_DIRECTORY = Path("/etc/postfix")
 _UNITS = ("postward-enforce.service", "postward.service")
 
 
@@ -64,6 +67,12 @@ _UNITS = ("postward-enforce.service", "postward.service")
 @click.option("--recipient", help='The recipient of probes; "" sends no probes.')
 @click.option(
     "--sender", default="", help="The sender of probes, if the relay rejects postward@ this domain."
+)
+@click.option(
+    "--send-only/--keep-receiving",
+    "send_only",
+    default=None,
+    help="Whether this host receives no mail from others. The default is what Postfix's configuration shows.",
 )
 @click.option("--yes", is_flag=True, help="Ask nothing; options without a default must be given.")
 @click.option("--force", is_flag=True, help="Replace an existing settings file.")
@@ -130,8 +139,12 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
     recipient = given["recipient"]
     if recipient is None:
         recipient = asked.text("The recipient of probes (empty: send none)", "--recipient", "")
+    send_only = given["send_only"]
+    if send_only is None:
+        send_only = _only_sends(asked)
     answers = Answers(
         myhostname=myhostname,
+        send_only=send_only,
         provider=provider,
         region=given["region"],
         host=host,
@@ -144,6 +157,21 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
         ipv4_only=not _has_ipv6(),
     )
     return answers, password
+
+
+def _only_sends(asked: "_Questions") -> bool:
+    """Return True for a host that receives nothing. If it does, only an answer ends that."""
+    try:
+        received = receiving(Postfix(_POSTFIX_DIRECTORY).meanings(PARAMETERS))
+    except PostfixError:
+        return True  # Postfix has no configuration yet
+    if not received:
+        return True
+    _say(f"this host receives mail: {'; '.join(received)}")
+    if asked.agree("End that, because this host is to send only?"):
+        return True
+    _say("this stays as it is (--send-only ends it)")
+    return False
 
 
 def _ask_relay(given: dict[str, Any], asked: "_Questions") -> tuple[str, str]:
@@ -186,6 +214,10 @@ class _Questions:
         if default is None:
             fail(_missing(option))
         return default
+
+    def agree(self, question: str) -> bool:
+        """Ask for an explicit yes; False if questions are not possible."""
+        return not self._silent and click.confirm(question, default=False, err=True)
 
     def secret(self, question: str, option: str) -> str:
         """Ask for a text that is not displayed. If silent, fail and name the option."""

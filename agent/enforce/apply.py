@@ -22,18 +22,23 @@ from postward.agent.enforce.history import (
     Generation,
     choose_generation,
     edit_back,
+    extend_tables,
     keep_generation,
+    kept_file,
+    remove_made,
     restore_tables,
 )
 from postward.agent.enforce.state import ApplyError, HalfDoneError, RefusedError, restart_announced
 from postward.agent.enforce.tables import read_table, with_former_entries, write_table
+from postward.agent.enforce.unedited import note_edit
 from postward.agent.fsutil import wait_until, write_atomically
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.config import Candidate, EditRefusedError, StagedConfig
 from postward.agent.postfix.run import PostfixError
-from postward.config.desired import OWN_SERVICE, DesiredState
-from postward.config.drift import ActualState
+from postward.config.desired import DesiredState
+from postward.config.drift import ActualState, differing
 from postward.config.plan import Activation, Plan
+from postward.config.resources import OWN_SERVICE
 from postward.parsers.postconf import split_list
 
 LOCK_TIMEOUT = 30.0  # seconds; a change takes a few
@@ -74,7 +79,19 @@ def read_actual(postfix: Postfix, desired: DesiredState) -> ActualState:
     changed = postfix.last_changed()
     own = {name: line for name, line in postfix.services().items() if name.startswith(OWN_SERVICE)}
     tables = {table.name: read_table(postfix, table) for table in desired.tables}
-    return ActualState(postfix.parameters(desired.parameters), tables, own, _unloaded(postfix, changed))
+    parameters = postfix.parameters(desired.parameters)
+    expanded, wanted = _meanings(postfix, differing(desired.parameters, parameters))
+    return ActualState(parameters, tables, own, _unloaded(postfix, changed), expanded, wanted)
+
+
+def _meanings(postfix: Postfix, values: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the actual and the desired values of parameters, expanded; empty if Postfix cannot expand them."""
+    if not values:
+        return {}, {}
+    try:
+        return postfix.meanings(values), postfix.meanings(values, values)
+    except PostfixError:  # Postfix refuses a desired value, and the check of the copy says why
+        return {}, {}
 
 
 def _unloaded(postfix: Postfix, changed: float) -> str | None:
@@ -106,7 +123,7 @@ def apply(
     with _change(postfix, directory) as change:
         candidate = Candidate(postfix, directory / "candidate", lambda copy: _edit(copy, plan))
         if keep:
-            keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
+            change.kept = keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
         change.begin(plan.activation)
         _move(plan, candidate, postfix, directory, change)
         candidate.discard()
@@ -118,6 +135,7 @@ def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> G
     """Restore a generation (the newest for None) and bring it into force. The caller holds the lock.
 
     Everything that Postward changed since is set as it was. Edits of other programs stay. The generation is still kept.
+    Until the former main.cf is in force, the tables hold the entries of both.
 
     Raises:
         HalfDoneError: an error after files had been changed.
@@ -130,20 +148,40 @@ def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> G
         )
         change.begin(generation.activation)
         change.moved = True
-        restore_tables(postfix, directory, generation)
+        extend_tables(postfix, directory, generation)
         for name in ("master.cf", "main.cf"):
-            candidate.move(name)
+            change.move(candidate, name)
         candidate.discard()
     complete(postfix, directory)
+    try:
+        restore_tables(postfix, directory, generation)
+        remove_made(postfix, generation)
+    except OSError as error:
+        raise HalfDoneError(f"{error}; the configuration is back, but not all tables are") from error
     return generation
 
 
 @dataclass(slots=True)
 class _Change:
-    """A change under way. `moved` is True as soon as a file in use may have been replaced."""
+    """A change under way.
+
+    Attributes:
+        directory: enforce.directory.
+        moved: True as soon as a file in use may have been replaced.
+        kept: the number of the generation that was kept before the change.
+    """
 
     directory: Path
     moved: bool = False
+    kept: int | None = None
+
+    def move(self, candidate: Candidate, name: str) -> None:
+        """Move an edited file into place, and record that the edit is Postward's. Raises PostfixError, OSError."""
+        candidate.move(name)
+        self.moved = True
+        before, after = candidate.original(name), candidate.content(name)
+        kept = None if self.kept is None else (self.kept, kept_file(self.directory, self.kept, name))
+        note_edit(self.directory, name, before, after, kept)
 
     def begin(self, activation: Activation) -> None:
         """Record how the files that are about to be moved come into force, for `complete`."""
@@ -183,21 +221,19 @@ def _move(plan: Plan, candidate: Candidate, postfix: Postfix, directory: Path, c
         change.moved = True
         write_table(postfix, with_former_entries(postfix, table))
     if plan.services:
-        candidate.move("master.cf")
-        change.moved = True
+        change.move(candidate, "master.cf")
     if plan.parameters:
-        candidate.move("main.cf")
-        change.moved = True
+        change.move(candidate, "main.cf")
     if plan.stale_services:
-        _remove_services(plan.stale_services, postfix, directory)
+        _remove_services(plan.stale_services, postfix, directory, change)
 
 
-def _remove_services(names: Iterable[str], postfix: Postfix, directory: Path) -> None:
+def _remove_services(names: Iterable[str], postfix: Postfix, directory: Path, change: _Change) -> None:
     try:
         candidate = Candidate(postfix, directory / "candidate", lambda copy: copy.remove_services(names))
     except EditRefusedError as error:  # not the fault of the settings, which are in place
         raise PostfixError(str(error)) from error
-    candidate.move("master.cf")
+    change.move(candidate, "master.cf")
 
 
 def _drop_former_entries(plan: Plan, postfix: Postfix) -> None:

@@ -21,15 +21,18 @@ from postward.agent.enforce.apply import LOCK_TIMEOUT, apply, complete, exclusiv
 from postward.agent.enforce.confirm import Decision
 from postward.agent.enforce.history import (
     forget_generation,
+    is_kept,
     keep_readable,
     newest_confirmed,
     restore_readable,
 )
+from postward.agent.enforce.neighbours import read_neighbours
 from postward.agent.enforce.preflight import preflight
 from postward.agent.enforce.state import ApplyError, Enforcement, RefusedError, StateStore
 from postward.agent.fsutil import wait_for_writers
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.run import PostfixError
+from postward.config.beside import SharedHopError
 from postward.config.desired import DesiredState, PostfixFacts, UnsupportedMapTypeError, desired_state
 from postward.config.drift import ActualState, drift, unknown_parameters
 from postward.config.errors import SettingsError
@@ -102,9 +105,9 @@ class Enforcer:
             SettingsError: a password cannot be read.
             PostfixError, OSError: Postfix's configuration cannot be read.
             UnsupportedMapTypeError: Postfix does not support postfix.map_type.
+        SharedHopError: the relays' wishes cannot be met without changing other hops.
         """
-        desired = self._desired()
-        actual = read_actual(self._postfix, desired)
+        desired, actual = self._states()
         return plan(drift(desired, actual)), unknown_parameters(desired, actual)
 
     def converge(self) -> bool:
@@ -166,7 +169,14 @@ class Enforcer:
             store.load()
             try:
                 yield True
-            except (ApplyError, PostfixError, SettingsError, UnsupportedMapTypeError, OSError) as error:
+            except (
+                ApplyError,
+                PostfixError,
+                SettingsError,
+                SharedHopError,
+                UnsupportedMapTypeError,
+                OSError,
+            ) as error:
                 store.fail(str(error))
             finally:
                 store.save()
@@ -174,13 +184,13 @@ class Enforcer:
     def _desired(self) -> DesiredState:
         if self._facts is None:
             self._facts = self._postfix.facts()
-        return desired_state(self._settings, self._facts, read_passwords(self._settings.relay))
+        others = read_neighbours(self._postfix, self._settings)
+        return desired_state(self._settings, self._facts, read_passwords(self._settings.relay), others)
 
     def _converge(self) -> bool:
         if not self._observes:
             complete(self._postfix, self._directory)  # a change that a killed process began
-        desired = self._desired()
-        actual = self._read_actual(desired)
+        desired, actual = self._read()
         planned = plan(drift(desired, actual))
         was_in_sync = bool(self.state.in_sync)
         # With a conflict, the files are not those with which a probe was accepted.
@@ -200,11 +210,11 @@ class Enforcer:
         keep_readable(self._postfix, self._directory)
         return False
 
-    def _read_actual(self, desired: DesiredState) -> ActualState:
-        """Read the actual state. If Postfix cannot read its files, the last readable ones are restored first."""
+    def _read(self) -> tuple[DesiredState, ActualState]:
+        """Return the desired and the actual state. If Postfix cannot read its files, the last readable ones are restored first."""
         wait_for_writers(self._postfix.main_cf)
         try:
-            return read_actual(self._postfix, desired)
+            return self._states()
         except PostfixError as error:
             if self._observes or (broken := restore_readable(self._postfix, self._directory)) is None:
                 raise
@@ -214,7 +224,11 @@ class Enforcer:
                 error,
                 broken,
             )
-            return read_actual(self._postfix, desired)
+            return self._states()
+
+    def _states(self) -> tuple[DesiredState, ActualState]:
+        desired = self._desired()
+        return desired, read_actual(self._postfix, desired)
 
     def _repair(self, planned: Plan, desired: DesiredState, confirmed: str) -> bool:
         """Apply a plan. A repair keeps no generation, because it replaces drift and not a former configuration."""
@@ -271,9 +285,16 @@ class Enforcer:
             self._store.set_applied(self._store.applied.with_confirmed(tried))
             self.state.count("confirmed")
             _log.info("confirmed by a probe: the configuration works")
-        elif decision is Decision.ROLL_BACK and (number := newest_confirmed(self._directory)) is not None:
+        elif decision is Decision.ROLL_BACK and (number := self._better()) is not None:
             self._roll_back(number, tried, reason)
         # Otherwise no better configuration is known, and a later probe may still be accepted.
+
+    def _better(self) -> int | None:
+        """Return the generation to restore after a failed probe: the newest confirmed one, else generation 0."""
+        number = newest_confirmed(self._directory)
+        if number is None and not self._store.applied.confirmed and is_kept(self._directory, 0):
+            return 0
+        return number
 
     def _roll_back(self, number: int, tried: DesiredState, reason: str) -> None:
         former = roll_back(self._postfix, self._directory, number)

@@ -1,9 +1,10 @@
 """Former configurations: generations to roll back to, and the last configuration that Postfix could read.
 
 A generation is a directory with main.cf, master.cf and the tables that a change replaced, and with the names of what it
-changed. Rolling back sets these as they were, and leaves alone what other programs have edited since. Generations are
-numbered; the highest number is the newest. Each records whether a probe was accepted with it: a failed change is rolled
-back to the newest that was confirmed.
+changed. Rolling back puts the kept files back. Where other programs have edited main.cf or master.cf since, it sets only
+what was changed as it was, and leaves their edits alone. Generations are numbered; the highest number is the newest, and
+0 is what was there before Postward. Each records whether a probe was accepted with it: a failed change is rolled back to
+the newest that was confirmed, or to generation 0 if none ever was.
 
 The last readable main.cf and master.cf are for files that cannot be edited: a line without `=`, or a bad number, stops
 every command of Postfix, including postconf(1).
@@ -13,20 +14,25 @@ Tables contain secrets, so everything here is readable only by root.
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from postward.agent.enforce.state import ApplyError
+from postward.agent.enforce.tables import read_entries, with_former_entries, write_table
+from postward.agent.enforce.unedited import is_unedited
 from postward.agent.fsutil import write_atomically, write_new
 from postward.agent.postfix.config import NAMES, PostfixConfig, StagedConfig, backdate
+from postward.agent.postfix.host_files import index_type
 from postward.agent.postfix.run import PostfixError
 from postward.config.plan import Activation, Plan
+from postward.config.resources import INDEX_SUFFIX, LookupTable
 
 _MAX_KEPT = 10
 _NOTES = "notes.json"
 _ROOT = (0, 0)
+_KIND_OF_SUFFIX = {suffix: kind for kind, suffix in reversed(list(INDEX_SUFFIX.items())) if suffix}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,8 @@ class Generation:
         activation: how a roll-back to it comes into force.
         parameters: parameters of main.cf that a roll-back sets or removes.
         services: services of master.cf, of type unix, that a roll-back sets or removes.
+        made: files that the change made, and that a roll-back removes.
+        access: name of a table's file → its mode, user and group.
     """
 
     number: int
@@ -50,6 +58,8 @@ class Generation:
     activation: Activation
     parameters: frozenset[str]
     services: frozenset[str]
+    made: frozenset[str] = frozenset()
+    access: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def merged(self, other: "Generation") -> "Generation":
         """Return this generation, extended by the names that a roll-back to the other would set."""
@@ -58,12 +68,18 @@ class Generation:
             activation=max(self.activation, other.activation, key=list(Activation).index),
             parameters=self.parameters | other.parameters,
             services=self.services | other.services,
+            made=(self.made | other.made) - set(self.files),
         )
 
 
 def folder_of(directory: Path, number: int) -> Path:
     """Return the directory of a generation's files."""
     return directory / "generations" / str(number)
+
+
+def kept_file(directory: Path, number: int, name: str) -> bytes:
+    """Return the content of a file of a generation. Raises OSError."""
+    return (folder_of(directory, number) / name).read_bytes()
 
 
 def list_generations(directory: Path) -> list[Generation]:
@@ -87,6 +103,8 @@ def _read(directory: Path, number: int) -> Generation | None:
             activation=Activation[notes["activation"]],
             parameters=frozenset(notes["parameters"]),
             services=frozenset(notes["services"]),
+            made=frozenset(notes.get("made", ())),
+            access={name: (mode, uid, gid) for name, (mode, uid, gid) in notes.get("access", {}).items()},
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -94,8 +112,8 @@ def _read(directory: Path, number: int) -> Generation | None:
 
 def keep_generation(
     plan: Plan, config: PostfixConfig, directory: Path, *, confirmed: str = "", half_done: bool = False
-) -> None:
-    """Keep the configuration in force as a generation, once, however often a change is tried.
+) -> int:
+    """Keep the configuration in force as a generation, once, however often a change is tried. Return its number.
 
     Args:
         plan: the change that will replace it.
@@ -110,32 +128,49 @@ def keep_generation(
     kept = list_generations(directory)
     contents = _contents(plan, config)
     generation = Generation(
-        kept[0].number + 1 if kept else 1,
+        kept[0].number + 1 if kept else 0,
         replaced=datetime.now(UTC),
         files=tuple(contents),
         confirmed=confirmed,
         activation=plan.activation,
         parameters=frozenset(plan.parameters),
         services=frozenset((*plan.services, *plan.stale_services)),
+        made=frozenset(_names_of_tables(plan)) - contents.keys(),
+        access={name: _access(config.config_directory / name) for name in contents if name not in NAMES},
     )
     if kept and _is_retry(contents, kept[0], directory, half_done=half_done):
         last = kept[0]
-        generation = replace(generation, number=last.number, confirmed=confirmed or last.confirmed)
+        generation = replace(
+            generation,
+            number=last.number,
+            files=tuple({*last.files, *contents}),
+            confirmed=confirmed or last.confirmed,
+            access={**generation.access, **last.access},
+        )
         generation = generation.merged(last)
         # Tables that the first try has already changed are kept as they were before it.
         folder = folder_of(directory, last.number)
         contents |= {name: (folder / name).read_bytes() for name in last.files}
     _write(generation, contents, directory)
-    protected = {newest_confirmed(directory), generation.number}
+    protected = {0, newest_confirmed(directory), generation.number}
     for old in kept[_MAX_KEPT - 1 :]:
         if old.number not in protected:
             shutil.rmtree(folder_of(directory, old.number))
+    return generation.number
+
+
+def _names_of_tables(plan: Plan) -> Iterator[str]:
+    return (name for table in plan.tables for name in (table.name, table.index_name) if name)
+
+
+def _access(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_mode & 0o7777, status.st_uid, status.st_gid
 
 
 def _contents(plan: Plan, config: PostfixConfig) -> dict[str, bytes]:
     """Return the files that a change replaces, by name, as they are now."""
-    names = [*NAMES, *(name for table in plan.tables for name in (table.name, table.index_name) if name)]
-    paths = (config.config_directory / name for name in names)
+    paths = (config.config_directory / name for name in (*NAMES, *_names_of_tables(plan)))
     return {path.name: path.read_bytes() for path in paths if path.exists()}
 
 
@@ -160,6 +195,8 @@ def _write(generation: Generation, contents: Mapping[str, bytes], directory: Pat
         "activation": generation.activation.name,
         "parameters": sorted(generation.parameters),
         "services": sorted(generation.services),
+        "made": sorted(generation.made),
+        "access": generation.access,
     }
     write_new(new / _NOTES, json.dumps(notes).encode(), mode=0o600, owner=_ROOT)
     shutil.rmtree(folder, ignore_errors=True)
@@ -171,6 +208,11 @@ def newest_confirmed(directory: Path) -> int | None:
     return next(
         (generation.number for generation in list_generations(directory) if generation.confirmed), None
     )
+
+
+def is_kept(directory: Path, number: int) -> bool:
+    """Return True if a generation is kept, complete."""
+    return any(generation.number == number for generation in list_generations(directory))
 
 
 def choose_generation(directory: Path, number: int | None) -> Generation:
@@ -194,11 +236,22 @@ def choose_generation(directory: Path, number: int | None) -> Generation:
 
 
 def edit_back(copy: StagedConfig, directory: Path, generation: Generation) -> None:
-    """Set in a copy of the present configuration what was changed since the generation. Raises PostfixError."""
+    """Undo in a copy of the present configuration what was changed since the generation. Raises PostfixError, OSError."""
     former = PostfixConfig(folder_of(directory, generation.number))
-    explicit, services = former.explicit(), former.services()
-    _set_or_remove(generation.parameters, explicit, copy.set_parameters, copy.remove_parameters)
-    _set_or_remove(generation.services, services, copy.set_services, copy.remove_services)
+    if not _put_back(copy.main_cf, former.main_cf, directory, generation):
+        explicit = former.explicit()
+        _set_or_remove(generation.parameters, explicit, copy.set_parameters, copy.remove_parameters)
+    if not _put_back(copy.master_cf, former.master_cf, directory, generation):
+        services = former.services()
+        _set_or_remove(generation.services, services, copy.set_services, copy.remove_services)
+
+
+def _put_back(copy: Path, former: Path, directory: Path, generation: Generation) -> bool:
+    """Put a kept file into the copy if only Postward has edited it since. Return True if that was done."""
+    if not is_unedited(directory, copy.name, copy.read_bytes(), generation.number):
+        return False
+    copy.write_bytes(former.read_bytes())
+    return True
 
 
 def _set_or_remove(
@@ -214,18 +267,42 @@ def _set_or_remove(
 
 
 def restore_tables(config: PostfixConfig, directory: Path, generation: Generation) -> None:
-    """Move the tables of a generation back into place. Raises OSError."""
+    """Move the tables of a generation back into place, a source before its index. Raises OSError."""
     for name in generation.files:
         if name not in NAMES:
-            target = config.config_directory / name
-            mode = target.stat().st_mode & 0o7777 if target.exists() else 0o600
             content = (folder_of(directory, generation.number) / name).read_bytes()
-            write_atomically(target, content, mode=mode, owner=_ROOT)
+            mode, *owner = generation.access.get(name, (0o600, *_ROOT))
+            write_atomically(config.config_directory / name, content, mode=mode, owner=(owner[0], owner[1]))
+
+
+def extend_tables(config: PostfixConfig, directory: Path, generation: Generation) -> None:
+    """Add a generation's entries to the tables in use, for as long as either main.cf may be in force.
+
+    Without the login of the next hop in force, the relay would answer with 530, and Postfix would bounce the mail.
+    Raises PostfixError, OSError.
+    """
+    folder = folder_of(directory, generation.number)
+    for name in generation.files:
+        if name in NAMES or Path(name).suffix in _KIND_OF_SUFFIX:
+            continue
+        suffix = next((one for one in _KIND_OF_SUFFIX if f"{name}{one}" in generation.files), "")
+        kind = (index_type(folder / f"{name}{suffix}") or _KIND_OF_SUFFIX[suffix]) if suffix else "texthash"
+        table = LookupTable(name, kind, read_entries(folder / name), secret=True)
+        if kind in INDEX_SUFFIX:
+            write_table(config, with_former_entries(config, table))
+
+
+def remove_made(config: PostfixConfig, generation: Generation) -> None:
+    """Remove the tables that Postward made since the generation. Raises OSError."""
+    for name in generation.made:
+        (config.config_directory / name).unlink(missing_ok=True)
 
 
 def forget_generation(directory: Path, number: int) -> None:
-    """Remove a generation that is in force again. Raises OSError."""
+    """Remove a generation that is in force again, and all others if no probe was ever accepted. Raises OSError."""
     shutil.rmtree(folder_of(directory, number))
+    if number == 0 and newest_confirmed(directory) is None:
+        shutil.rmtree(directory / "generations")
 
 
 # The last configuration that Postfix could read

@@ -5,12 +5,13 @@ is readable only by root from its first byte.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 from postward.agent.fsutil import sync_directory, write_new
 from postward.agent.postfix.config import PostfixConfig
 from postward.agent.postfix.run import PostfixError
-from postward.config.desired import LookupTable
 from postward.config.drift import TableState
+from postward.config.resources import LookupTable, entries_of
 
 _ROOT = (0, 0)
 
@@ -45,19 +46,23 @@ def _matches(config: PostfixConfig, table: LookupTable) -> bool:
     }
 
 
+def read_entries(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return (key, value) of each entry of a table's source; empty if it is missing. Raises OSError."""
+    try:
+        return entries_of(path.read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return ()
+
+
 def with_former_entries(config: PostfixConfig, table: LookupTable) -> LookupTable:
     """Return the table extended by the other entries of its file, for as long as the former main.cf is in force.
 
     Without the login of the former next hop, the relay would answer mail sent in between with 530, and Postfix would
     bounce it. Raises OSError.
     """
-    try:
-        text = (config.config_directory / table.name).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return table
-    rows = [line.split(None, 1) for line in text.splitlines() if line[:1] not in ("#", " ", "\t")]
     known = {key for key, _ in table.entries}
-    former = {row[0]: row[1].strip() for row in rows if len(row) == 2 and row[0] not in known}
+    entries = read_entries(config.config_directory / table.name)
+    former = {key: value for key, value in entries if key not in known}
     return replace(table, entries=(*table.entries, *former.items())) if former else table
 
 

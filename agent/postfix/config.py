@@ -25,7 +25,7 @@ from typing import BinaryIO
 from postward.agent.fsutil import wait_for_writers, wait_until, write_atomically
 from postward.agent.postfix.run import PostfixError, find_program, run, run_any_status, run_on_terminal
 from postward.config.desired import PostfixFacts
-from postward.parsers.postconf import parse_master, parse_parameters
+from postward.parsers.postconf import Master, parse_master, parse_parameters
 
 NAMES = ("main.cf", "master.cf")
 _SETTLE_TIME = 3.0  # seconds: a little more than Postfix waits
@@ -71,18 +71,26 @@ class PostfixConfig:
         """Return one effective value with its `$name` references expanded (`postconf -x`). Raises PostfixError."""
         return parse_parameters(run(self.command("postconf", "-x", name))).get(name, "")
 
+    def meanings(self, names: Iterable[str], values: Mapping[str, str] = {}) -> dict[str, str]:
+        """Return effective values with `$name` expanded (`postconf -x`), as if main.cf had `values`. Raises PostfixError."""
+        options = [part for name, value in values.items() for part in ("-o", f"{name}={value}")]
+        return parse_parameters(self._read("postconf", "-x", *options, *names))
+
     def explicit(self) -> dict[str, str]:
         """Return the parameters that main.cf sets (`postconf -n`). Raises PostfixError."""
         return parse_parameters(self._read("postconf", "-n"))
 
     def services(self) -> dict[str, str]:
         """Return master.cf's services of type unix: name → line, with single blanks (`postconf -M`). Raises PostfixError."""
-        services = parse_master(self._read("postconf", "-M")).services.values()
         return {
             service.name: " ".join(" ".join(service).split())
-            for service in services
+            for service in self.master().services.values()
             if service.type == "unix"
         }
+
+    def master(self) -> Master:
+        """Return the services of master.cf and their parameters (`postconf -M`, `-P`). Raises PostfixError."""
+        return parse_master(f"{self._read('postconf', '-M')}{self._read('postconf', '-P')}")
 
     def last_changed(self) -> float:
         """Return when main.cf or master.cf was last changed, in seconds since the epoch. Raises PostfixError.
@@ -239,6 +247,14 @@ class Candidate:
                 raise PostfixError(f"{target} was changed meanwhile, and now: {error}") from error
         raise PostfixError(f"{target} changes all the time; stop what edits it")
 
+    def original(self, name: str) -> bytes:
+        """Return the content from which a file's copy was made."""
+        return self._originals[name]
+
+    def content(self, name: str) -> bytes:
+        """Return the content of an edited copy. Raises OSError."""
+        return (self._folder / name).read_bytes()
+
     def discard(self) -> None:
         """Remove the copy. Raises OSError."""
         shutil.rmtree(self._folder)
@@ -271,8 +287,7 @@ class Candidate:
     def _replace(self, target: Path) -> None:
         status = target.stat()
         owner = (status.st_uid, status.st_gid)
-        content = (self._folder / target.name).read_bytes()
-        write_atomically(target, content, mode=stat.S_IMODE(status.st_mode), owner=owner)
+        write_atomically(target, self.content(target.name), mode=stat.S_IMODE(status.st_mode), owner=owner)
         if target == self._config.main_cf:
             backdate(target)
 

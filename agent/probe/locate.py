@@ -25,7 +25,7 @@ _MORE_EXACT = {
 
 def is_ambiguous(result: ProbeResult) -> bool:
     """Return True if a check of the relay can locate the step more exactly."""
-    return (result.outcome, result.step) in _MORE_EXACT
+    return not result.hop and (result.outcome, result.step) in _MORE_EXACT
 
 
 async def locate_step(result: ProbeResult, settings: Settings) -> ProbeResult:

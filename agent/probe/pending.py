@@ -16,10 +16,22 @@ _NEXT_STEP: Mapping[str, tuple[str, Cause | None, str]] = {
     "picked up": ("queue", Cause.LOCAL_CONFIG, "cleanup did not queue it"),
     "queued": ("active", Cause.LOCAL_CONFIG, "qmgr did not take it from the queue; does qmgr run?"),
     "active": ("delivery", Cause.TIMEOUT, "the delivery has not ended; does the relay hang?"),
+    "passed on": ("return", None, "this hop took it and has not given it back to Postfix"),
     "accepted": ("removal", Cause.LOCAL_RESOURCE, "qmgr has not removed it"),
     "removed": ("arrival", None, "the relay accepted it, and it has not arrived"),
 }
-_PLAIN_FIELDS = ("message_id", "submitted", "arrives", "queue_id", "handed", "reported", "relayed", "reply")
+_PLAIN_FIELDS = (
+    "message_id",
+    "submitted",
+    "arrives",
+    "queue_id",
+    "handed",
+    "reported",
+    "relayed",
+    "reply",
+    "hop",
+    "passed_id",
+)
 
 
 @dataclass(slots=True)
@@ -37,6 +49,7 @@ class Pending:
         reported: the verdict was given.
         relayed: the relay has accepted it, with this `reply`.
         arrival: what the receiving side reported.
+        hop: another hop that took it before the relay, such as a content filter, with the queue ID `passed_id`.
     """
 
     message_id: str
@@ -51,6 +64,8 @@ class Pending:
     relayed: bool = False
     reply: str = ""
     arrival: Arrival | None = None
+    hop: str = ""
+    passed_id: str | None = None
 
     @property
     def unconfirmed(self) -> bool:
@@ -61,6 +76,11 @@ class Pending:
         """Add a milestone, never before the last one: clocks are set back, and stamps lack fractions."""
         last = self.timeline[-1].seconds
         self.timeline.append(Milestone(step, max(last, now - self.submitted), note))
+
+    def pass_on(self, queue_id: str, hop: str, now: float, reply: str) -> None:
+        """Note that another hop took it. It comes back with the same Message-ID and another queue ID, maybe already."""
+        self.hop, self.passed_id = hop, queue_id
+        self.reach("passed on", now, f"{hop}: {reply}")
 
     def result(
         self, outcome: str, step: str = "", cause: Cause | None = None, detail: str = ""
@@ -76,6 +96,7 @@ class Pending:
             self.queue_id,
             self.route.sender,
             self.submitted,
+            hop=self.hop if step == "return" else "",
         )
 
     def unfinished(self, outcome: str) -> ProbeResult:
@@ -83,6 +104,8 @@ class Pending:
         last = self.timeline[-1].step
         if last == "submitted" and not self.handed:
             last = ""
+        if last == "passed on" and self.queue_id != self.passed_id:
+            last = "active"
         return self.result(outcome, *_NEXT_STEP.get(last, _NEXT_STEP["active"]))
 
     def finished(self, moment: float, timeout: float) -> ProbeResult:
@@ -120,7 +143,7 @@ class Pending:
         route, timeline, arrival = data.pop("route"), data.pop("timeline"), data.pop("arrival")
         return cls(
             **data,
-            route=Route(**route),
+            route=Route(**{**route, "next_hops": tuple(route.get("next_hops", ()))}),
             timeline=[Milestone(*one) for one in timeline] or [Milestone("submitted", 0.0)],
             arrival=Arrival(tuple(arrival[0]), tuple(arrival[1])) if arrival else None,
         )

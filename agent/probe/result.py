@@ -15,6 +15,7 @@ MILESTONES = (
     "encrypted",
     "authenticated",
     "greeted",
+    "passed on",
     "accepted",
     "removed",
     "arrived",
@@ -44,6 +45,7 @@ class ProbeResult:
         queue_id: the queue ID, once there is one.
         sender: the envelope sender.
         submitted: when it was submitted, in seconds since the epoch.
+        hop: the hop before the relay at which it stopped, such as a content filter; "" if the relay is to blame.
     """
 
     relay: str
@@ -55,11 +57,17 @@ class ProbeResult:
     queue_id: str | None
     sender: str = ""
     submitted: float = 0.0
+    hop: str = ""
+
+    @property
+    def blame(self) -> str:
+        """The hop before the relay at which the probe stopped, for a message; "" if it is the relay."""
+        return f" at {self.hop}, which is not relay {self.relay}" if self.hop else ""
 
     @property
     def reason(self) -> str:
         """Why the probe was not accepted, in a line."""
-        return f"probe {self.outcome} at step {self.step}: {self.detail or self.cause or 'no answer'}"
+        return f"probe {self.outcome} at step {self.step}{self.blame}: {self.detail or self.cause or 'no answer'}"
 
     @property
     def accepted(self) -> bool:
@@ -79,6 +87,8 @@ class ProbeResult:
     @property
     def login_accepted(self) -> bool | None:
         """Whether the relay accepted the login; None if it was not asked, or its answer is unknown."""
+        if self.hop:
+            return None
         if self.cause is Cause.AUTH_REJECTED and self.conclusive:
             return False
         if self.relayed or (self.outcome == "failed" and self.step in {"mail_from", "rcpt_to", "data"}):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from postward.config.settings import Settings
+from postward.parsers import relay_host_of
+from postward.parsers.events import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +15,26 @@ class Route:
         relay: the relay's name in the settings.
         sender: the envelope sender.
         login: the relay has a login.
+        next_hops: `host:port` of each relay that may take the mail: the relay itself, and fallbacks of the first one.
+            Empty: not checked, for a route of a former release.
     """
 
     relay: str
     sender: str = ""
     login: bool = True
+    next_hops: tuple[str, ...] = ()
+
+    def other_hop(self, delivery: Delivery) -> str:
+        """Return the hop that a delivery reached, or meant, if it is not the relay; "" for the relay, or if unknown."""
+        reached = relay_host_of(delivery)
+        if not self.next_hops:
+            return ""
+        if reached is None:
+            return "" if delivery.relay == "none" else delivery.relay
+        host, port = reached
+        hops = self.next_hops if port else tuple(hop.rpartition(":")[0] for hop in self.next_hops)
+        peer = f"{host}:{port}" if port else host
+        return "" if peer.lower() in hops else peer
 
 
 def routes_of(settings: Settings) -> tuple[Route, ...]:
@@ -32,9 +49,16 @@ def routes_of(settings: Settings) -> tuple[Route, ...]:
         if relay.name not in reached and relay.senders:
             entry = relay.senders[0]
             senders.append(f"postward{entry}" if entry.startswith("@") else entry)
-    logins = {relay.name: bool(relay.username) for relay in settings.relay}
-    relays = [(relay_of_sender(settings, sender), sender) for sender in senders]
-    return tuple(Route(relay, sender, logins[relay]) for relay, sender in relays)
+    return tuple(_route(settings, sender) for sender in senders)
+
+
+def _route(settings: Settings, sender: str) -> Route:
+    name = relay_of_sender(settings, sender)
+    first = settings.relay[0]
+    relay = next(relay for relay in settings.relay if relay.name == name)
+    fallbacks = [other for other in settings.relay if other.fallback and relay is first]
+    hops = tuple(f"{hop.host}:{hop.port}".lower() for hop in (relay, *fallbacks))
+    return Route(name, sender, bool(relay.username), hops)
 
 
 def relay_of_sender(settings: Settings, sender: str) -> str:

@@ -8,6 +8,9 @@ A probe gets one *verdict*, at most `Limits.timeout` seconds after submission ("
 It gets one *final outcome*, which is counted: accepted, failed at a step, late (it came after its time), lost (it never
 came), and, where arrivals are reported, duplicate or altered.
 
+Only a relay of the route can accept a probe. Another hop that takes it, such as a content filter, is a milestone; the mail
+is followed behind it by its Message-ID, which it keeps under a new queue ID.
+
 Promise: one verdict and one final outcome a probe, also across restarts (`state`, `restore`). A probe that a crash may
 have kept from being submitted has neither. All that is kept is bounded.
 """
@@ -15,7 +18,7 @@ have kept from being submitted has neither. All that is kept is bounded.
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -176,10 +179,13 @@ class ProbeTracker:
 
     def _on_message_id(self, record: Record, event: ev.MessageId) -> None:
         pending = self._by_message_id.get(event.message_id)
-        if pending is None or pending.queue_id is not None:
+        if pending is None or pending.relayed:
             return
+        came_back = pending.queue_id is not None
         pending.queue_id = event.queue_id
         self._by_queue_id[event.queue_id] = pending
+        if came_back:
+            return
         now = self._moment(record)
         pending.reach("picked up", self._picked_up.get(event.queue_id, now))
         pending.reach("queued", now, f"queue ID {event.queue_id}")
@@ -198,6 +204,10 @@ class ProbeTracker:
         if pending is None or pending.relayed:
             return
         now, reply = self._moment(record), event.reason or ""
+        hop = pending.route.other_hop(event)
+        if hop and event.status == "sent":
+            pending.pass_on(event.queue_id, hop, now, reply)
+            return
         setup, transmission = _delays(event)
         if event.relay != "none":
             pending.reach("connecting", now - transmission - setup, event.relay)
@@ -210,11 +220,12 @@ class ProbeTracker:
             pending.relayed, pending.reply = True, reply
             return
         pending.reach(event.status, now, reply)
-        self._finish(pending, pending.result("failed", step_of(event), cause_of(event), reply))
+        failed = pending.result("failed", step_of(event), cause_of(event), reply)
+        self._finish(pending, replace(failed, hop=hop))
 
     def _on_removed(self, record: Record, event: ev.Removed) -> None:
         pending = self._by_queue_id.pop(event.queue_id, None)
-        if pending is None:
+        if pending is None or (event.queue_id == pending.passed_id and not pending.relayed):
             return
         if not pending.relayed:
             self._finish(pending, pending.result("lost", "queue", None, "it was taken out of the queue"))
@@ -240,7 +251,8 @@ class ProbeTracker:
 
     def _finish(self, pending: Pending, outcome: ProbeResult) -> None:
         self._by_message_id.pop(pending.message_id, None)
-        self._by_queue_id.pop(pending.queue_id or "", None)
+        for queue_id in [key for key, owner in self._by_queue_id.items() if owner is pending]:
+            del self._by_queue_id[queue_id]
         self._report(pending, outcome)
         self._on_final(outcome)
 

@@ -53,7 +53,7 @@ def endpoint_of(relay: Relay, host: Host, password: str | None = None) -> RelayE
         relay.username or None,
         password,
         relay.allow_cleartext_password,
-        _FAMILIES.get(host.inet_protocols.strip(), _ALL_FAMILIES),
+        _FAMILIES.get((host.inet_protocols or "").strip(), _ALL_FAMILIES),
     )
 
 

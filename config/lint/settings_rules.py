@@ -33,7 +33,7 @@ def _is_below(domain: str, parent: str) -> bool:
 
 def _sender_domain(case: Case) -> Iterator[Fault]:
     domain = case.settings.probe_sender.rpartition("@")[2].lower()
-    own = case.settings.host.mydomain.lower()
+    own = case.settings.host.domain.lower()
     senders = [sender.rpartition("@")[2].lower() for relay in case.settings.relay for sender in relay.senders]
     if case.settings.probe.recipient and not (_is_below(domain, own) or domain in senders):
         yield Fault(

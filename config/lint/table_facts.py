@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from postward.config.desired import INDEX_SUFFIX
 from postward.config.lint.text import Entry
+from postward.config.resources import INDEX_SUFFIX
 
 # Table type of a file → suffix of its index; "" if Postfix reads the text itself.
 TABLE_SUFFIX: Mapping[str, str] = {**INDEX_SUFFIX, "regexp": "", "pcre": "", "cidr": ""}

@@ -127,9 +127,25 @@ def test_relays_of_one_level_need_no_policy_table() -> None:
     assert [table.name for table in state.tables] == ["sender_relay"]
 
 
-def test_the_host_has_send_only_defaults() -> None:
-    """Only the name is required. The other defaults suit a host that only sends."""
+def test_a_key_of_the_host_that_is_left_out_is_not_managed() -> None:
+    """The receiving side of main.cf stays as it is; only the name and the relay are managed."""
     parameters = desired_state(load(toml()), FACTS, {}).parameters
+    assert {name for name in parameters if not name.startswith("smtp_")} == {
+        "myhostname",
+        "relayhost",
+        "sender_dependent_relayhost_maps",
+        "sender_dependent_default_transport_maps",
+    }
+    parameters = desired_state(load(toml(host='mynetworks = "10.0.0.0/8"')), FACTS, {}).parameters
+    assert parameters["mynetworks"] == "10.0.0.0/8"
+    assert "mydestination" not in parameters
+
+
+def test_the_profile_send_only_supplies_what_is_left_out() -> None:
+    """Only the name is required beside it, and a key that is written wins."""
+    host = 'profile = "send-only"'
+    assert load(toml(host=f'{host}\nmydestination = ""')).host.parameters["mydestination"] == ""
+    parameters = desired_state(load(toml(host=host)), FACTS, {}).parameters
     assert {name: value for name, value in parameters.items() if not name.startswith("smtp_")} == {
         "myhostname": "mail.example.com",
         "mydomain": "example.com",
@@ -187,7 +203,7 @@ def test_all_mail_can_have_one_sender() -> None:
 def test_a_provider_supplies_settings_that_are_left_out(name: str) -> None:
     """It supplies host, port and the port's TLS mode. Its limits go to main.cf, and [main_cf] overrides them."""
     lines = f'name = "a"\nprovider = "{name}"\nregion = "eu-west-1"\n'
-    text = f'[host]\nmyhostname = "mail.example.com"\n[[relay]]\n{lines}'
+    text = f'[host]\nprofile = "send-only"\nmyhostname = "mail.example.com"\n[[relay]]\n{lines}'
     provider = PROVIDERS[name]
     relay = load(text + ('password = "p"\n' if provider.username else "")).relay[0]
     assert relay.host == provider.host.format(region="eu-west-1")

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from postward.config.desired import DesiredState, LookupTable, Transport
+from postward.config.desired import DesiredState
 from postward.config.drift import ActualState, Drift, Kind, TableState, drift, unknown_parameters
 from postward.config.plan import Activation, diff, plan
+from postward.config.resources import LookupTable, Transport
+from postward.parsers.scrub import MASK
 from tests.config.samples import SECRET
 
 PASSWORDS = LookupTable("sasl_passwd", "hash", (("[smtp.example.net]:587", f"u:{SECRET}"),), secret=True)
@@ -180,6 +182,7 @@ def test_a_plan_reads_like_a_diff() -> None:
         "+ sender_relay.db: 0644 root:root, built from sender_relay\n"
         "- sasl_passwd: other entries, mode 0644\n"
         "+ sasl_passwd: 0600 root:root\n"
+        "- sasl_passwd: [smtp.example.net]:587 u:********\n"
         "+ sender_relay: @example.org [smtp.example.org]:587\n"
         "+ sasl_passwd: [smtp.example.net]:587 u:********\n"
         "then: postfix reload"
@@ -238,3 +241,54 @@ def test_a_table_is_written_once() -> None:
         Drift("sasl_passwd.db", "missing", "", PASSWORDS, Kind.TABLE),
     ]
     assert plan(both).tables == (PASSWORDS,)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "desired"),
+    [
+        ("inet_interfaces", "localhost", "loopback-only"),
+        ("mynetworks", "127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128", "127.0.0.0/8, [::1]/128"),
+        ("mydestination", "localhost, $myhostname", "$myhostname, localhost"),
+    ],
+)
+def test_a_value_that_means_the_same_is_not_drift(name: str, written: str, desired: str) -> None:
+    """Names of the same addresses, a network within another, and another order of domains change nothing."""
+    assert drift(DesiredState({name: desired}, ()), ActualState({name: written}, {})) == []
+
+
+def test_a_value_that_expands_to_the_same_is_not_drift() -> None:
+    """`$fallback_relay` is empty here; with another meaning it is drift."""
+    desired = DesiredState({"smtp_fallback_relay": ""}, ())
+    parameters = {"smtp_fallback_relay": "$fallback_relay"}
+    same = ActualState(
+        parameters, {}, expanded={"smtp_fallback_relay": ""}, expanded_desired={"smtp_fallback_relay": ""}
+    )
+    assert drift(desired, same) == []
+    other = ActualState(
+        parameters,
+        {},
+        expanded={"smtp_fallback_relay": "b.test"},
+        expanded_desired={"smtp_fallback_relay": ""},
+    )
+    assert [item.name for item in drift(desired, other)] == ["smtp_fallback_relay"]
+    assert [item.name for item in drift(desired, ActualState(parameters, {}))] == ["smtp_fallback_relay"]
+
+
+def test_an_excluded_item_keeps_its_place() -> None:
+    """In `!10.0.0.1, 10.0.0.0/8` the order matters: Postfix takes the first match."""
+    desired = DesiredState({"mynetworks": "!10.0.0.1, 10.0.0.0/8"}, ())
+    assert drift(desired, ActualState({"mynetworks": "10.0.0.0/8, !10.0.0.1"}, {}))
+
+
+def test_a_plan_names_what_a_table_loses() -> None:
+    """Each entry by its key, without its password; an entry that stays is not named."""
+    table = LookupTable("sasl_passwd", "hash", (("[a.test]:587", "u:new"),), secret=True)
+    text = "# mine\n[a.test]:587 u:old\n[b.test]:587\tv:S3cret\n[c.test]:587 S3cret\n"
+    state = TableState(text, 0o600, (0, 0), 0o600, (0, 0), index_current=True)
+    lines = list(diff(plan(drift(DesiredState({}, (table,)), ActualState({}, {"sasl_passwd": state})))))
+    assert [line for line in lines if line.startswith("- sasl_passwd: [")] == [
+        f"- sasl_passwd: [a.test]:587 u:{MASK}",
+        f"- sasl_passwd: [b.test]:587 v:{MASK}",
+        f"- sasl_passwd: [c.test]:587 {MASK}",
+    ]
+    assert "S3cret" not in "".join(lines)

@@ -30,7 +30,8 @@ def value_of(settings: Settings, path: str) -> object:
     ("variable", "text", "path", "value"),
     [
         ("POSTWARD_HOST__MYHOSTNAME", "app.example.org", "host.myhostname", "app.example.org"),
-        ("POSTWARD_HOST__MYHOSTNAME", "app.example.org", "host.mydomain", "example.org"),
+        ("POSTWARD_HOST__MYHOSTNAME", "app.example.org", "host.domain", "example.org"),
+        ("POSTWARD_HOST__PROFILE", "send-only", "host.mydomain", "example.com"),
         ("postward_host__myhostname", "app.example.org", "host.myhostname", "app.example.org"),
         ("POSTWARD_HOST__MYDESTINATION", "", "host.mydestination", ""),
         (

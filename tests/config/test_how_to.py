@@ -13,6 +13,7 @@ FACTS = PostfixFacts("/etc/postfix", "hash", frozenset({"hash", "btree", "textha
 # relayhost = [smtp587.sendcloud.net]:587 with SASL, on a host that only sends.
 HOW_TO = """
 [host]
+profile = "send-only"
 myhostname = "mail.example.com"
 mydomain = "example.com"
 myorigin = "$mydomain"

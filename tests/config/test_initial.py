@@ -33,6 +33,7 @@ def test_settings_without_an_answer_are_left_out() -> None:
     assert initial_settings(answers) == (
         "# Settings of Postward. To see every setting, run: postward check --example\n"
         "\n[host]\n"
+        'profile = "send-only"\n'
         'myhostname = "mail.example.com"\n'
         'inet_protocols = "ipv4"\n'
         "\n[[relay]]\n"

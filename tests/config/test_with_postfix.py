@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from postward.config.desired import LookupTable
 from postward.config.errors import SettingsError
 from postward.config.fields import is_address, is_host_name
+from postward.config.resources import LookupTable
 from tests.config.samples import SECRET, load, toml
 from tests.support import require_postfix
 

@@ -33,7 +33,7 @@ def settings(
     """Settings for one relay."""
     secret = {"password_file": password_file} if password_file else {"password": password}
     raw = {
-        "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
+        "host": {"profile": "send-only", "myhostname": "mail.example.test", "inet_protocols": "ipv4"},
         "relay": [{"name": "demo", "host": "127.0.0.1", "port": relay_port, "username": "user", **secret}],
         "main_cf": main_cf,
         "postfix": {"config_directory": str(instance.config_directory)},

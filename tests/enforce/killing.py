@@ -37,7 +37,7 @@ KILLED = 137
 def desired_for(postfix: Postfix, port: int, password: str) -> DesiredState:
     """The desired state for a relay on this port."""
     raw = {
-        "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
+        "host": {"profile": "send-only", "myhostname": "mail.example.test", "inet_protocols": "ipv4"},
         "relay": [
             {"name": "demo", "host": "127.0.0.1", "port": port, "username": "user", "password": password}
         ],
@@ -73,7 +73,7 @@ def die_at(number: int) -> None:
     subprocess.Popen.__init__ = counted(subprocess.Popen.__init__)  # type: ignore[method-assign]
 
 
-def killed_at(number: int, job: Callable[[], None]) -> bool:
+def killed_at(number: int, job: Callable[[], object]) -> bool:
     """Run a job in a child that exits at its Nth call. Return True if it did not get to its end."""
     child = os.fork()
     if child == 0:

@@ -61,14 +61,60 @@ def apply_confirmed(instance: PostfixInstance, tmp_path: Path) -> None:
     one.confirm(Decision.KEEP)
 
 
-def test_a_failed_probe_rolls_back_only_to_a_confirmed_configuration(
+def test_a_first_apply_that_fails_leaves_the_host_as_before(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:
-    """Without one a failed probe changes nothing; with one, that is restored and the settings are refused."""
+    """main.cf, master.cf and a table of that name are back byte for byte, and nothing of Postward's is left."""
+    logins = instance.config_directory / "sasl_passwd"
+    logins.write_text("[old.test]:587 a:b\n")
+    logins.chmod(0o640)
+    instance.build_table(logins)
+
+    def files() -> dict[str, tuple[bytes, int]]:
+        found = [path for path in instance.config_directory.iterdir() if path.is_file()]
+        return {path.name: (path.read_bytes(), path.stat().st_mode) for path in found}
+
+    before = files()
+    wrong = enforcer(instance, settings(instance, tmp_path))
+    for _ in range(2):
+        assert wrong.converge()
+        assert files() != before
+        wrong.confirm(Decision.ROLL_BACK, "auth")
+        assert files() == before
+        assert wrong.state.applies["rolled_back"] > 0
+        assert not wrong.converge()
+        assert files() == before
+        wrong.forget_failures()
+
+
+def test_a_failed_first_apply_keeps_what_others_edited_meanwhile(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """An edit after apply stays; an edit between two tries is part of the state before the second."""
+    main_cf = instance.config_directory / "main.cf"
+    before = main_cf.read_text()
+    wrong = enforcer(instance, settings(instance, tmp_path))
+    wrong.converge()
+    main_cf.write_text(main_cf.read_text() + "# a note\nbiff = no\n")
+    instance.settle()
+    wrong.converge()
+    wrong.confirm(Decision.ROLL_BACK, "auth")
+    after = main_cf.read_text()
+    assert after.endswith("# a note\nbiff = no\n")
+    assert set(before.splitlines()) < set(after.splitlines())
+
+    again = enforcer(instance, settings(instance, tmp_path, password="another"))
+    again.converge()
+    again.confirm(Decision.ROLL_BACK, "auth")
+    assert main_cf.read_text() == after
+
+
+def test_a_failed_probe_rolls_back_to_the_confirmed_configuration(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """That is restored, not generation 0, and the settings are refused."""
     first = enforcer(instance, settings(instance, tmp_path))
     first.converge()
-    first.confirm(Decision.ROLL_BACK, "auth")
-    assert (first.state.in_sync, first.state.applies["rolled_back"]) == (True, 0)
     first.confirm(Decision.KEEP)
 
     second = enforcer(instance, settings(instance, tmp_path, password="another"))

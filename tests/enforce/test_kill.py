@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from postward.agent.enforce.apply import read_actual
+from postward.agent.enforce.apply import read_actual, roll_back
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.config import StagedConfig
 from postward.config.desired import DesiredState
@@ -73,6 +73,41 @@ def test_apply_can_be_killed_at_every_call(
     assert number > 40
     assert in_force["old"] > 0
     assert in_force["new"] > 0
+
+
+def test_a_roll_back_can_be_killed_at_every_call(
+    host: tuple[Postfix, Path, DesiredState, DesiredState], tmp_path: Path
+) -> None:
+    """Postfix can read the files, and finds the login of the next hop in force. Another roll-back completes the first."""
+    postfix, state, old, new = host
+    former = {path.name: path.read_bytes() for path in postfix.config_directory.iterdir() if path.is_file()}
+    converge(postfix, state, new)
+    backup = tmp_path / "backup"
+    shutil.copytree(postfix.config_directory, backup / "etc")
+    shutil.copytree(state, backup / "state")
+    hop = {old.parameters["relayhost"]: "old-password", new.parameters["relayhost"]: "new-password"}
+    in_force = Counter[str]()
+    number = 0
+    while True:
+        number += 1
+        if not killed_at(number, lambda: roll_back(postfix, state)):
+            break
+        relayhost = postfix.parameters(["relayhost"])["relayhost"]
+        in_force[relayhost] += 1
+        login = postfix.look_up("hash", postfix.config_directory / "sasl_passwd", [relayhost])
+        assert login == {relayhost: f"user:{hop[relayhost]}"}, f"killed at call {number}"
+
+        roll_back(postfix, state)
+        restored = {
+            path.name: path.read_bytes() for path in postfix.config_directory.iterdir() if path.is_file()
+        }
+        assert restored == former, f"killed at call {number}"
+        for folder, kept in ((postfix.config_directory, backup / "etc"), (state, backup / "state")):
+            shutil.rmtree(folder)
+            shutil.copytree(kept, folder)
+
+    assert number > 30
+    assert in_force.keys() == hop.keys()
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def applied(tmp_path: Path, postfix: PostfixInstance, *tables: str, host: str = 
     """Apply settings with these relays. A second apply must change nothing."""
     path = tmp_path / "postward.toml"
     path.write_text(
-        f'[host]\nmyhostname = "mail.example.test"\ninet_protocols = "ipv4"\n{host}\n{"".join(tables)}'
+        f'[host]\nprofile = "send-only"\nmyhostname = "mail.example.test"\ninet_protocols = "ipv4"\n{host}\n{"".join(tables)}'
         f'[postfix]\nconfig_directory = "{postfix.config_directory}"\n[enforce]\ndirectory = "{tmp_path}/enforce"\n'
         f'[state]\ndirectory = "{tmp_path}/state"\n'
     )

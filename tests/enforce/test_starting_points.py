@@ -12,7 +12,6 @@ from postward.config.desired import DesiredState, desired_state
 from postward.config.drift import drift
 from postward.config.plan import plan
 from postward.config.settings import parse_settings
-from postward.parsers.postconf import split_list
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 
 PASSWORD = "s3cret-Gr33n-Fern"
@@ -99,7 +98,7 @@ def desired(postfix: Postfix, relay: Relay) -> DesiredState:
         "allow_unusual_port": True,
     }
     raw = {
-        "host": {"myhostname": "mail.example.test", "inet_protocols": "ipv4"},
+        "host": {"profile": "send-only", "myhostname": "mail.example.test", "inet_protocols": "ipv4"},
         "relay": [table | {"username": "user", "password": PASSWORD}],
     }
     return desired_state(parse_settings(raw, "test"), postfix.facts(), {"demo": PASSWORD})
@@ -130,9 +129,9 @@ def test_apply_works_from_every_starting_point(name: str, tmp_path: Path, relays
     with exclusively(tmp_path / "state"):
         apply(plan(drift(wanted, read_actual(postfix, wanted))), postfix, tmp_path / "state", keep=True)
 
-    read = postfix.parameters(wanted.parameters)
-    assert {key: split_list(value) for key, value in wanted.parameters.items()} == {
-        key: split_list(value) for key, value in read.items()
+    meant = postfix.meanings(wanted.parameters, wanted.parameters)
+    assert postfix.meanings(wanted.parameters) == {
+        name: " ".join(value.split()) for name, value in meant.items()
     }
     assert not plan(drift(wanted, read_actual(postfix, wanted)))
     assert unmanaged(before, wanted) == unmanaged(main_cf.read_text(), wanted)

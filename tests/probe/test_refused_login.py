@@ -109,7 +109,8 @@ def test_a_day_with_five_restarts_keeps_to_the_limit(tmp_path: Path) -> None:
         password.write_text(PASSWORD)
         path = tmp_path / "postward.toml"
         path.write_text(
-            f'[host]\nmyhostname = "mx.example.test"\n[[relay]]\nname = "demo"\nhost = "127.0.0.1"\nport = {relay.port}\n'
+            '[host]\nprofile = "send-only"\nmyhostname = "mx.example.test"\n'
+            f'[[relay]]\nname = "demo"\nhost = "127.0.0.1"\nport = {relay.port}\n'
             f'tls = "starttls"\nallow_unusual_port = true\nusername = "{USER}"\npassword_file = "{password}"\n'
             f'[postfix]\nconfig_directory = "{postfix.config_directory}"\n'
             f'[probe]\nrecipient = "probe@relay.test"\ntimeout_seconds = 20\n[state]\ndirectory = "{tmp_path}"\n'

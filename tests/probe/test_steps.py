@@ -21,6 +21,7 @@ USER, PASSWORD = "API_USER", "s3cret-Gr33n-Fern"
 _SETTINGS = """\
 
 [host]
+profile = "send-only"
 myhostname = "mail.example.test"
 
 [[relay]]
@@ -243,3 +244,15 @@ def test_a_probe_is_submitted_to_a_listener(bed: Bed) -> None:
     result = bed.probe(f'submit = "smtp"\nlistener = "127.0.0.1:{bed.postfix.smtpd_port}"')
 
     assert result.accepted, result
+
+
+def test_a_filter_that_swallows_everything_is_blamed(bed: Bed) -> None:
+    """It takes the probe with 250, the relay gets none, and the probe is not accepted."""
+    with Relay(bed.ca, tls="none", auth_required=False) as sink:
+        hop = f"[127.0.0.1]:{sink.port}"
+        with bed.configured(content_filter=f"smtp:{hop}", smtp_tls_policy_maps=f"inline:{{{hop}=none}}"):
+            result = bed.probe()
+        assert len(sink.messages) == 1
+    assert (result.outcome, result.step, result.relayed) == ("late", "return", False)
+    assert result.hop == f"127.0.0.1:{sink.port}"
+    assert "which is not relay demo" in result.reason

@@ -44,11 +44,11 @@ def run(job: Coroutine[Any, Any, ProbeResult]) -> ProbeResult:
     return asyncio.run(job)
 
 
-async def probed(*lines: str, lost: bool = False) -> ProbeResult:
+async def probed(*lines: str, lost: bool = False, hops: tuple[str, ...] = ("r.test:587",)) -> ProbeResult:
     """Return the verdict on a probe whose log is these lines; `lost`: an hour later."""
     clock = Clock()
     tracker = ProbeTracker(clock)
-    result = tracker.expect(PROBE, Route("demo"))
+    result = tracker.expect(PROBE, Route("demo", next_hops=hops))
     tracker.submitted(PROBE)
     for line in lines:
         record, event = parse(f"Nov 24 09:00:00 mx {line}")
@@ -216,3 +216,72 @@ def test_a_probe_that_was_never_submitted_is_not_lost() -> None:
     asyncio.run(scenario())
 
     assert [(result.outcome, result.step) for result in outcomes] == [("lost", "active")]
+
+
+AT_FILTER = PICKED_UP, QUEUED, ACTIVE
+FILTER = "127.0.0.1[127.0.0.1]:10024"
+BACK = QUEUED.replace("4F2A91C0B3", "5A5A5A5A5A")
+
+
+def at_filter(status: str, reason: str) -> str:
+    """Return the probe's delivery record at the content filter."""
+    return delivery(status, reason).replace("r.test[192.0.2.1]:587", FILTER)
+
+
+def behind(line: str) -> str:
+    """Return a line of the mail that the filter gave back."""
+    return line.replace("4F2A91C0B3", "5A5A5A5A5A")
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_a_filter_is_a_hop_and_the_relay_accepts_behind_it(early: bool) -> None:
+    """The mail comes back before or after the filter's 250. Its new queue ID is followed to the relay."""
+    back = [BACK, behind(ACTIVE)]
+    passed = [at_filter("sent", "250 2.0.0 from MTA: Ok"), REMOVED]
+    sent = [behind(delivery("sent", "250 2.0.0 relayed")), behind(REMOVED)]
+    lines = [*back, *passed] if early else [*passed, *back]
+    result = run(probed(*AT_FILTER, *lines, *sent))
+    assert (result.outcome, result.detail, result.hop) == ("accepted", "250 2.0.0 relayed", "")
+    steps = [milestone.step for milestone in result.timeline]
+    assert steps[4:] == ["passed on", "connecting", "authenticated", "accepted", "removed"]
+    assert result.timeline[4].note == "127.0.0.1:10024: 250 2.0.0 from MTA: Ok"
+
+
+def test_a_filter_that_swallows_a_probe_is_blamed() -> None:
+    """Its 250 does not count. The result names the filter, and leaves the login open."""
+    result = run(probed(*AT_FILTER, at_filter("sent", "250 Ok"), REMOVED, lost=True))
+    assert (result.outcome, result.step, result.relayed) == ("lost", "return", False)
+    assert result.reason == (
+        "probe lost at step return at 127.0.0.1:10024, which is not relay demo: "
+        "this hop took it and has not given it back to Postfix"
+    )
+    assert result.login_accepted is None
+
+
+def test_a_filter_that_refuses_a_probe_is_blamed() -> None:
+    """Also if it does not answer, when only the reason of the delivery names it."""
+    refused = run(
+        probed(
+            *AT_FILTER, at_filter("deferred", f"host {FILTER} said: 451 4.5.0 no (in reply to end of DATA)")
+        )
+    )
+    silent = delivery("deferred", f"connect to {FILTER}: Connection refused").replace(
+        "relay=r.test[192.0.2.1]:587", "relay=none"
+    )
+    for result in (refused, run(probed(*AT_FILTER, silent))):
+        assert (result.outcome, result.hop) == ("failed", "127.0.0.1:10024")
+        assert "at 127.0.0.1:10024, which is not relay demo: " in result.reason
+
+
+def test_mail_that_is_delivered_on_this_host_is_not_accepted() -> None:
+    """local(8) and another port of the relay's host are not the relay."""
+    for relay in ("local", "r.test[192.0.2.1]:25"):
+        sent = delivery("sent", "ok").replace("r.test[192.0.2.1]:587", relay)
+        result = run(probed(*AT_FILTER, sent, REMOVED, lost=True))
+        assert (result.outcome, result.relayed) == ("lost", False)
+
+
+def test_a_probe_of_a_former_release_is_followed_without_the_check() -> None:
+    """Its saved route has no next hops."""
+    result = run(probed(*AT_FILTER, at_filter("sent", "250 Ok"), REMOVED, hops=()))
+    assert result.outcome == "accepted"

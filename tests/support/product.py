@@ -24,6 +24,7 @@ POSTWARD = str(Path(sys.executable).with_name("postward"))
 
 _SETTINGS = """\
 [host]
+profile = "send-only"
 myhostname = "mail.example.test"
 inet_protocols = "ipv4"
 
@@ -101,6 +102,7 @@ def write_settings(
 
 _READING = """\
 [host]
+profile = "send-only"
 myhostname = "mail.example.test"
 
 [[relay]]

@@ -24,6 +24,7 @@ _TIMEOUT = 10
 
 _HEAD = """\
 [host]
+profile = "send-only"
 myhostname = "mail.example.test"
 inet_protocols = "ipv4"
 

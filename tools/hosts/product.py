@@ -85,6 +85,7 @@ class Installed:
         command = [
             "postward",
             "init",
+            "--send-only",
             "--yes",
             "--host",
             "127.0.0.1",

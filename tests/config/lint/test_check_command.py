@@ -17,7 +17,7 @@ from tests.config.samples import load
 from tests.support.product import run_postward
 
 _SETTINGS = (
-    '[host]\nmyhostname = "client.example.test"\n[[relay]]\nname = "a"\nhost = "smtp.relay.test"\n'
+    '[host]\nprofile = "send-only"\nmyhostname = "client.example.test"\n[[relay]]\nname = "a"\nhost = "smtp.relay.test"\n'
     'username = "relay-user"\npassword = "Gr33n-Fern-s3cret"\n[postfix]\nconfig_directory = "{etc}"\n'
 )
 
@@ -119,7 +119,15 @@ def test_without_postfix_the_settings_are_checked(tmp_path: Path) -> None:
     assert facts.defaults == {}
     assert len(facts.unread) == 1
     assert "is postfix.config_directory right" in facts.unread[0]
-    assert lint(load('[host]\nmyhostname = "a.test"\n[[relay]]\nname = "a"\nhost = "b.test"\n'), facts) == []
+    assert (
+        lint(
+            load(
+                '[host]\nprofile = "send-only"\nmyhostname = "a.test"\n[[relay]]\nname = "a"\nhost = "b.test"\n'
+            ),
+            facts,
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(

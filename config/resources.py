@@ -1,0 +1,114 @@
+"""The lookup tables and services of master.cf to which a desired state refers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# Table type → suffix of the index that postmap(1) builds; "" if Postfix reads the text itself.
+INDEX_SUFFIX: Mapping[str, str] = {
+    "hash": ".db",
+    "btree": ".db",
+    "lmdb": ".lmdb",
+    "cdb": ".cdb",
+    "dbm": ".pag",
+    "sdbm": ".pag",
+    "texthash": "",
+}
+# The first line of every table that Postward writes. Tables without it are the admin's.
+HEADER = "# Written by Postward from its settings. Changes made here are overwritten.\n"
+# Names of Postward's tables; OWN_PREFIX comes first where the admin has a table of that name that stays in use.
+TABLE_NAMES = ("sasl_passwd", "sender_relay", "sender_transport", "tls_policy")
+OWN_PREFIX = "postward_"
+
+
+@dataclass(frozen=True, slots=True)
+class LookupTable:
+    """A lookup table that Postward owns: source text and index.
+
+    Attributes:
+        name: file name in config_directory.
+        type: Postfix's table type, as in "hash".
+        entries: (key, value), in order.
+        secret: only root may read the files (0600), and printed values are masked.
+    """
+
+    name: str
+    type: str
+    entries: tuple[tuple[str, str], ...] = field(repr=False)
+    secret: bool
+
+    @property
+    def text(self) -> str:
+        """The content of the source file, in the format of postmap(1)."""
+        return HEADER + "".join(f"{key} {value}\n" for key, value in self.entries)
+
+    @property
+    def mode(self) -> int:
+        """The permission bits of the source file and of the index."""
+        return 0o600 if self.secret else 0o644
+
+    @property
+    def index_name(self) -> str | None:
+        """File name of the index (postmap(1)); None for types that Postfix reads as text."""
+        suffix = INDEX_SUFFIX[self.type]
+        return f"{self.name}{suffix}" if suffix else None
+
+
+def entries_of(text: str) -> tuple[tuple[str, str], ...]:
+    """Return (key, value) of each entry in a table's source. Continued lines are left out."""
+    rows = [line.split(None, 1) for line in text.split("\n") if line[:1] not in ("#", " ", "\t")]
+    return tuple((row[0], row[1].strip()) for row in rows if len(row) == 2)
+
+
+# Prefix of Postward's own services in master.cf. Other services are not touched.
+OWN_SERVICE = "postward-"
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """A service of master.cf: smtp(8) with its own parameters.
+
+    Attributes:
+        relay: the name of the relay that it serves.
+        overrides: (parameter, value); the values contain no white space.
+    """
+
+    relay: str
+    overrides: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        return f"{OWN_SERVICE}{self.relay}"
+
+    @property
+    def definition(self) -> str:
+        """The line of master.cf (master(5)), its fields separated by one space. Not chrooted."""
+        options = " ".join(f"-o {name}={value}" for name, value in self.overrides)
+        return f"{self.name} unix - - n - - smtp {options}"
+
+
+class Tables:
+    """Collect the tables to which derived parameters refer.
+
+    Args:
+        directory: where they are written.
+        table_type: their type.
+        taken: names of files there that must stay as they are.
+
+    Attributes:
+        collected: the tables, in the order of their references.
+    """
+
+    def __init__(self, directory: str, table_type: str, taken: frozenset[str] = frozenset()) -> None:
+        self._directory = directory
+        self._type = table_type
+        self._taken = taken
+        self.collected: list[LookupTable] = []
+
+    def refer(self, name: str, entries: list[tuple[str, str]], *, secret: bool = False) -> str:
+        """Add a table with these entries, and return its reference, `type:path`; "" without entries."""
+        if not entries:
+            return ""
+        name = f"{OWN_PREFIX}{name}" if name in self._taken else name
+        self.collected.append(LookupTable(name, self._type, tuple(entries), secret))
+        return f"{self._type}:{self._directory}/{name}"

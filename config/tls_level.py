@@ -1,0 +1,29 @@
+"""The TLS level of a relay: its settings, and the verification that the host has already.
+
+Pure. Levels and their order are those of TLS_README.
+"""
+
+from collections.abc import Mapping
+
+from postward.config.relay import Relay
+
+# relay.tls → smtp_tls_security_level (postconf(5)); with relay.verify, "encrypt" becomes "secure".
+_TLS_LEVEL = {"starttls": "encrypt", "implicit": "encrypt", "opportunistic": "may", "none": "none"}
+# Levels that check the relay's certificate, and so are stronger than "encrypt".
+_VERIFYING = frozenset({"dane", "dane-only", "fingerprint", "secure", "verify"})
+
+
+def tls_level(relay: Relay, present: Mapping[str, str]) -> str:
+    """Return the relay's smtp_tls_security_level.
+
+    A level that checks certificates is lowered only by `verify = false` in the settings, not by its absence.
+
+    Args:
+        relay: the relay.
+        present: smtp_tls_security_level as main.cf has it; empty if it is unknown.
+    """
+    if relay.verify:
+        return "secure"
+    level = present.get("smtp_tls_security_level", "")
+    checks = level in _VERIFYING and "verify" not in relay.model_fields_set
+    return level if checks and relay.tls in {"starttls", "implicit"} else _TLS_LEVEL[relay.tls]
