@@ -57,6 +57,10 @@ _DAEMON: Final = re.compile(rf"/(?:{'|'.join(sorted(DAEMONS))})(?:[\[\]:]|\Z)")
 _COMMAND: Final = re.compile(r"postfix(?:\[[0-9]+\]|:)")
 
 
+# sysklogd, the BSDs and macOS fold repetitions of the line before into one without a tag.
+_REPEATED: Final = re.compile(r"last message repeated ([0-9]{1,9}) times?(?: ---)?\s*\Z")
+
+
 class Peeled(NamedTuple):
     """A line without what tools put around it.
 
@@ -82,6 +86,12 @@ class _Stamp(NamedTuple):
     text: str
     start: int
     end: int
+
+
+def repeats_of(line: str) -> int:
+    """Return N of "last message repeated N times", which stands for the line before; 0 for any other line."""
+    match = _REPEATED.search(line) if "last message repeated " in line else None
+    return int(match[1]) if match is not None and _TAG.search(line, 0, match.start()) is None else 0
 
 
 def peel(line: str) -> Peeled | None:

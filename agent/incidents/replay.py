@@ -13,6 +13,7 @@ from postward.agent.logs.coverage import Coverage
 from postward.agent.logs.lines import lines_of
 from postward.agent.metrics.labels import RelayNames
 from postward.parsers import Event, Record, parse, parse_stamp
+from postward.parsers.dialects import repeats_of
 
 _MAX_CLOSED: Final = 1000
 _MAX_COMPLAINTS: Final = 20
@@ -46,8 +47,7 @@ def read_logs(
     complaints: deque[tuple[Record, Event]] = deque(maxlen=_MAX_COMPLAINTS)
     for path in paths:
         reference = now if path == STANDARD_INPUT else last_written(path)
-        for line in _lines(path, progress(path), since):
-            record, event = parse(line)
+        for line, record, event in _parsed(_lines(path, progress(path), since)):
             coverage.add(line, record, event)
             if record is None:
                 tracker.observe_foreign(line)
@@ -65,6 +65,18 @@ def _lines(path: Path, progress: Callable[[int], object], since: datetime | None
     for block in blocks(path, progress, since):
         for line in lines_of(block):
             yield line.removesuffix("\r")
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[tuple[str, Record | None, Event | None]]:
+    """Yield each line with its record and event; "last message repeated N times" has those of the line before."""
+    record, event = None, None
+    for line in lines:
+        times = repeats_of(line)
+        if record is not None and times:
+            record = record._replace(repeat=times)
+        else:
+            record, event = parse(line)
+        yield line, record, event
 
 
 def _is_since(record: Record, since: datetime, reference: datetime) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from postward.agent.incidents import Incident, IncidentTracker
 from postward.agent.incidents.history import DeliveryHistory
 from postward.agent.incidents.model import Effect, Server
+from postward.agent.incidents.replay import read_logs
 from postward.agent.metrics.labels import RelayNames
 from postward.parsers import parse
 from postward.parsers.scrub import mask_addresses
@@ -422,3 +423,16 @@ def test_control_characters_are_escaped() -> None:
 
     assert all(line.isprintable() for row in incidents.open for line in row.evidence)
     assert all(row.place.isprintable() for row in incidents.open)
+
+
+def test_repetitions_of_the_line_before_count(tmp_path: Path) -> None:
+    """Sysklogd prints "last message repeated N times" without a tag."""
+    log = tmp_path / "log"
+    log.write_text(
+        "Nov  4 06:05:01 mx1 postfix/smtp[1]: 4C0FFEE001: to=<u@example.com>, relay=none, delay=1, delays=0/0/1/0, "
+        "dsn=4.4.1, status=deferred (connect to r[192.0.2.1]:587: Connection refused)\n"
+        "Nov  4 06:06:01 mx1 last message repeated 3 times\n"
+        "Nov  4 06:07:01 mx1 sshd[1]: last message repeated 5 times\n"
+    )
+    (incident,) = read_logs([log], RelayNames(), datetime(2026, 11, 24, tzinfo=UTC)).open
+    assert incident.attempts == 4
