@@ -617,14 +617,14 @@ SYMPTOMS: tuple[Symptom, ...] = (
     # The password table cannot be read: the delivery says "local data error"
     Symptom(
         id="password-table-missing",
-        title="the password table was never built",
+        title="the index of the password table does not exist",
         cause=Cause.LOCAL_CONFIG,
         text=pattern("local data error"),
         context=pattern(r"sasl\S* is unavailable\. .*No such file|open database \S*sasl\S*: No such file"),
         candidates=(
             Candidate(
                 id="index-missing",
-                what="the index of the password table does not exist: it was never built, or main.cf names another file",
+                what="the index was never built, or main.cf names another file",
                 setting="relay.password_file",
                 parameter=LOGIN_TABLE,
                 certain_by=pattern(r"(?:is unavailable\. .*|open database \S+: )No such file"),
