@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 from typing import Final
 
+from postward.agent.incidents.catalog.table import of_context
 from postward.agent.incidents.diagnosis import diagnose, to_dict
 from postward.agent.incidents.model import Certainty, Incident, IncidentRow
 from postward.agent.incidents.tracker import IncidentTracker
@@ -25,7 +26,6 @@ _DAEMONS: Final = (
     "postfix-script",
 )
 _REPLY: Final = re.compile(r"[45][0-9]{2}(?:[ -]|\Z)")
-_LABEL: Final = re.compile(r"(?:^|\]: )(?:warning|error|fatal|panic): |status=")
 _CODE: Final = re.compile(r"(?<![\d.])[45][0-9]{2}(?![\d.])")
 _ENHANCED: Final = re.compile(r"(?<![\d.])[45]\.[0-9]{1,3}\.[0-9]{1,3}(?![\d.])")
 # RFC 4954: replies to AUTH.
@@ -44,11 +44,11 @@ def explain_pasted(text: str, now: datetime) -> list[IncidentRow]:
     text = " ".join(text.split())
     if text.startswith("(") and text.endswith(")"):
         text = text[1:-1]
-    if not (_CODE.search(text) or _LABEL.search(text)):
-        return []
     readings = [[text], *([_HEADER.format(daemon=daemon) + text] for daemon in _DAEMONS), _deliveries(text)]
     for lines in readings:
         incidents = {incident.symptom: incident for line in lines for incident in _incidents_of(line, now)}
+        if not _CODE.search(text):  # a text without a reply's code can be anything
+            incidents.pop("other", None)
         if incidents:
             return [_row(incident, text, is_only=len(incidents) == 1) for incident in incidents.values()]
     return []
@@ -59,6 +59,8 @@ def _incidents_of(line: str, now: datetime) -> list[Incident]:
     tracker = IncidentTracker(RelayNames(), lambda: now)
     if record is not None and event is not None:
         tracker.observe(record, event)
+        if not tracker.open and of_context(record.text) is not None:
+            tracker.observe_excerpt([(record, event)])
     return tracker.open
 
 

@@ -42,6 +42,7 @@ _CONSEQUENCES: Final[Mapping[str, str]] = {
     "daemon-throttled": "",
     "transport-failed": "",
     "daemon-fatal": "",
+    "daemon-file": "",
     "resolver-failed": "trivial-rewrite",
     "lookup-failed": "proxymap",
     "startup-failed": "master",
@@ -69,7 +70,7 @@ _OWN_NETWORKS: Final = tuple(
         "fc00::/7", "fe80::/10", "::1/128",
     )
 )  # fmt: skip
-_NO_ORIGINS: Final = frozenset(_CONSEQUENCES) - {"daemon-crashed", "daemon-fatal"}
+_NO_ORIGINS: Final = frozenset(_CONSEQUENCES) - {"daemon-crashed", "daemon-fatal", "daemon-file"}
 _SUPERVISORS: Final = frozenset({"qmgr", "master"})
 _CONSEQUENCE_SECONDS: Final = 120.0  # master(8) throttles the restart of a daemon for one minute
 

@@ -5,7 +5,7 @@ A command that looks back says this with its result. "No incident" means somethi
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +37,6 @@ class Coverage:
 
     def __init__(self) -> None:
         self._lines: Counter[str] = Counter()
-        self._forms: Counter[str] = Counter()
         self._in_time = 0
         self._sample: list[str] = []
 
@@ -59,7 +58,22 @@ class Coverage:
     @property
     def summary(self) -> str:
         """The counts as a sentence, and what to do if nothing was read."""
-        return summary_of(self._lines, forms_of(self._sample), self._sample, in_time=self._in_time)
+        number, unknown = self._lines.total(), self._lines["unrecognised"]
+        of_postfix = number - self._lines["foreign"]
+        if not of_postfix:
+            return f"0 of {counted(number)} lines read: {looks_of(self._sample)}"
+        parts = [f"{counted(of_postfix)} of {counted(number)} lines are Postfix's"]
+        if forms := forms_of(self._sample):
+            parts[0] += f" ({'; '.join(forms)})"
+        if generic := self._lines["generic"]:
+            parts.append(f"{counted(generic)} of them known by their severity only")
+        if unknown:
+            parts.append(
+                f"{counted(unknown)} not understood" if unknown < of_postfix else "none of them understood"
+            )
+        if self.is_blind and unknown < of_postfix:
+            parts.append("none in the time asked for")
+        return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts by outcome, the forms of the lines and the summary, as JSON values."""
@@ -69,36 +83,6 @@ class Coverage:
             "forms": forms_of(self._sample),
             "summary": self.summary,
         }
-
-
-def summary_of(
-    lines: Mapping[str, int], forms: Sequence[str], sample: Sequence[str], in_time: int | None = None
-) -> str:
-    """Return how many lines were read, as a sentence.
-
-    Args:
-        lines: their number by outcome.
-        forms: of the sample, see `forms_of`.
-        sample: the first lines.
-        in_time: the number of recognised lines in the time that is wanted; None: all.
-    """
-    number = sum(lines.values())
-    of_postfix = number - lines.get("foreign", 0)
-    if not of_postfix:
-        return f"0 of {counted(number)} lines read: {looks_of(sample)}"
-    parts = [f"{counted(of_postfix)} of {counted(number)} lines are Postfix's"]
-    if form := "; ".join(forms):
-        parts[0] += f" ({form})"
-    if generic := lines.get("generic", 0):
-        parts.append(f"{counted(generic)} of them known by their severity only")
-    unknown = lines.get("unrecognised", 0)
-    if unknown:
-        parts.append(
-            f"{counted(unknown)} not understood" if unknown < of_postfix else "none of them understood"
-        )
-    if in_time == 0 and unknown < of_postfix:
-        parts.append("none in the time asked for")
-    return ", ".join(parts)
 
 
 def forms_of(sample: Sequence[str]) -> list[str]:

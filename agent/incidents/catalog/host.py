@@ -387,9 +387,11 @@ SYMPTOMS: tuple[Symptom, ...] = (
         ),
     ),
     Symptom(
-        id="daemon-fatal",
-        title="a Postfix daemon exits with an error",
-        text=pattern(r"\A(?:fatal|panic): "),
+        id="daemon-file",
+        title="a Postfix daemon exits: it cannot use a file",
+        text=pattern(
+            r"\A(?:fatal|panic): .*: (?:Permission denied|Operation not permitted|No such file or directory)\Z"
+        ),
         names=(
             pattern(
                 r"(?P<FILE>/[\w./-]+)[^/]*: (?:Permission denied|Operation not permitted|No such file|Read-only)"
@@ -416,6 +418,13 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 changes=Changes.WRITES,
                 check="postconf -n: which parameter names it?",
             ),
+        ),
+    ),
+    Symptom(
+        id="daemon-fatal",
+        title="a Postfix daemon exits with an error",
+        text=pattern(r"\A(?:fatal|panic): "),
+        candidates=(
             Candidate(
                 id="fatal",
                 what="only the text of the line is known",
