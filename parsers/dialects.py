@@ -88,6 +88,11 @@ class _Stamp(NamedTuple):
     end: int
 
 
+def has_header(line: str) -> bool:
+    """Whether a line begins a log line, of whatever program, and does not continue the one before."""
+    return _STAMP.match(line.lstrip()) is not None or line.startswith("{") or peel(line) is not None
+
+
 def repeats_of(line: str) -> int:
     """Return N of "last message repeated N times", which stands for the line before; 0 for any other line."""
     match = _REPEATED.search(line) if "last message repeated " in line else None

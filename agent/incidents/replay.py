@@ -1,5 +1,6 @@
 """The incidents of finished logs, for commands that look back."""
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -13,10 +14,12 @@ from postward.agent.logs.coverage import Coverage
 from postward.agent.logs.lines import lines_of
 from postward.agent.metrics.labels import RelayNames
 from postward.parsers import Event, Record, parse, parse_stamp
-from postward.parsers.dialects import repeats_of
+from postward.parsers.dialects import has_header, repeats_of
 
 _MAX_CLOSED: Final = 1000
 _MAX_COMPLAINTS: Final = 20
+_MAX_JOINED: Final = 3000  # characters; Postfix cuts its text at 2000 bytes
+_UNFINISHED: Final = re.compile(r"\]: \w+: to=<.*(?<!\))\Z", re.DOTALL)
 
 
 def read_logs(
@@ -70,13 +73,34 @@ def _lines(path: Path, progress: Callable[[int], object], since: datetime | None
 def _parsed(lines: Iterable[str]) -> Iterator[tuple[str, Record | None, Event | None]]:
     """Yield each line with its record and event; "last message repeated N times" has those of the line before."""
     record, event = None, None
-    for line in lines:
+    for line in _unwrapped(lines):
         times = repeats_of(line)
         if record is not None and times:
             record = record._replace(repeat=times)
         else:
             record, event = parse(line)
         yield line, record, event
+
+
+def _unwrapped(lines: Iterable[str]) -> Iterator[str]:
+    """Join deliveries that a mail client or a forum wrapped: global/log_adhoc.c ends each with a parenthesis."""
+    held = ""
+    for line in lines:
+        if held and line.strip() and not has_header(line) and len(held) < _MAX_JOINED:
+            held = f"{held.rstrip()} {line.strip()}"
+            if held.endswith(")"):
+                yield held
+                held = ""
+            continue
+        if held:
+            yield held
+            held = ""
+        if _UNFINISHED.search(line):
+            held = line
+        else:
+            yield line
+    if held:
+        yield held
 
 
 def _is_since(record: Record, since: datetime, reference: datetime) -> bool:

@@ -56,6 +56,7 @@ SOLE_PRINTERS = {
     "indented-line": "util/name_mask.c",
     "inet-protocols": "util/name_mask.c",
     "mailbox-limit": "local/local.c",
+    "relay-restrictions-missing": "smtpd/smtpd_check.c",
     "restart-needed": "master/master_ent.c",
     "master-duplicate": "master/master_conf.c",
     "compatibility": "postfix/postfix.c",

@@ -436,3 +436,22 @@ def test_repetitions_of_the_line_before_count(tmp_path: Path) -> None:
     )
     (incident,) = read_logs([log], RelayNames(), datetime(2026, 11, 24, tzinfo=UTC)).open
     assert incident.attempts == 4
+
+
+def test_wrapped_deliveries_are_joined(tmp_path: Path) -> None:
+    """Mail clients and forums wrap lines; another program's line does not continue one that Postfix has cut."""
+    log = tmp_path / "log"
+    log.write_text(
+        "Nov  4 06:05:01 mx1 postfix/smtp[1]: 4C0FFEE001: to=<u@example.com>,\n"
+        "    relay=r.example.net[192.0.2.1]:587, delay=1, delays=0/0/1/0,\n"
+        "    dsn=4.7.8, status=deferred (SASL authentication failed; server\n"
+        "    r.example.net[192.0.2.1] said: 535 5.7.8 no)\n"
+        "Nov  4 06:05:02 mx1 postfix/smtp[1]: 4C0FFEE002: to=<u@example.com>, relay=none, delay=1, delays=0/0/1/0, "
+        "dsn=4.7.8, status=deferred (SASL authentication failed; server r.example.net[192.0.2.1] said: 535 5.7.8 cut\n"
+        "Nov  4 06:05:03 mx1 dovecot: imap-login: Login)\n"
+    )
+    incidents = read_logs([log], RelayNames(), datetime(2026, 11, 24, tzinfo=UTC)).open
+    evidence = [line for incident in incidents for line in incident.evidence]
+    assert sum(incident.attempts for incident in incidents) == 2
+    assert any(line.endswith("server r.example.net[192.0.2.1] said: 535 5.7.8 no)") for line in evidence)
+    assert not any("dovecot" in line for line in evidence)

@@ -387,6 +387,23 @@ SYMPTOMS: tuple[Symptom, ...] = (
         ),
     ),
     Symptom(
+        id="relay-restrictions-missing",
+        title="smtpd(8) exits: no restriction keeps strangers from relaying",
+        daemon="smtpd",
+        text=pattern("specify at least one working instance of"),
+        candidates=(
+            Candidate(
+                id="unauth-destination-missing",
+                what="neither smtpd_relay_restrictions nor smtpd_recipient_restrictions has reject_unauth_destination",
+                setting="main_cf.smtpd_relay_restrictions",
+                parameter="smtpd_relay_restrictions, smtpd_recipient_restrictions",
+                certain_by=pattern("specify at least one working instance of"),
+                remedy="{set smtpd_relay_restrictions=permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination}",
+                changes=Changes.WRITES,
+            ),
+        ),
+    ),
+    Symptom(
         id="daemon-file",
         title="a Postfix daemon exits: it cannot use a file",
         text=pattern(
@@ -480,6 +497,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate(
                 id="local-config",
                 what="the text of the line says which part",
+                is_unknown=True,
                 setting="main_cf",
                 parameter="main.cf",
                 remedy="correct what the line names, then {reload}",

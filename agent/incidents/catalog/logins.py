@@ -571,6 +571,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="the chosen mechanism finds no login or ticket: no password is set, or GSSAPI was chosen without Kerberos",
                 setting="relay.username, relay.password_file",
                 parameter="smtp_sasl_auth_enable, smtp_sasl_mechanism_filter",
+                certain_by=pattern("GSSAPI Error|Kerberos|[Cc]redentials cache"),
                 refuted_by=pattern("bad protocol|client step after"),
                 remedy="{set_login}; for a relay that admits this host by address, postconf -e 'smtp_sasl_auth_enable = no' && {reload}",
                 changes=Changes.WRITES,

@@ -294,12 +294,28 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="Postfix cannot use its queue directory",
         text=pattern(r"chdir\(|chdir |queue_directory|scan_dir_push: open directory"),
         resolution=Resolution.LEFT,
+        names=(pattern(r"(?:chdir\(?|open directory) ?(?P<DIRECTORY>/[\w./-]+)"),),
         candidates=(
             Candidate(
+                id="queue-permissions",
+                what=(
+                    "Postfix may not enter {line DIRECTORY|the queue directory}: its owner or mode was changed, or SELinux, "
+                    "AppArmor or a container forbids it"
+                ),
+                setting="the host's files",
+                parameter="{line DIRECTORY|queue_directory}",
+                certain_by=pattern("Permission denied"),
+                remedy="{permissions}",
+                changes=Changes.WRITES,
+                check="namei -l {line DIRECTORY|/var/spool/postfix}",
+            ),
+            Candidate(
                 id="queue-directory",
-                what="queue_directory was changed and does not exist, or is not accessible",
+                what="queue_directory was changed, and the new directory does not exist",
                 setting="main_cf.queue_directory",
                 parameter="queue_directory",
+                certain_by=pattern("No such file or directory"),
+                refuted_by=pattern("Permission denied"),
                 remedy="{remove queue_directory}",
                 changes=Changes.STRANDS,
                 check=(

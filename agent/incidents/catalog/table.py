@@ -20,7 +20,7 @@ from postward.agent.incidents.catalog import (
     tables,
     tls,
 )
-from postward.agent.incidents.catalog.symptom import Symptom
+from postward.agent.incidents.catalog.symptom import Symptom, proves_cause
 from postward.parsers import Cause
 
 ROWS: Final[tuple[Symptom, ...]] = (
@@ -67,8 +67,9 @@ def of_delivery(daemon: str, cause: Cause, reason: str, context: Sequence[str] =
 
 def of_context(text: str) -> Symptom | None:
     """Return the symptom of the delivery that a line of this kind precedes, or None."""
-    rows = (row for row in ROWS if row.cause is not None and row.context is not None)
-    return next((row for row in rows if row.context is not None and row.context.search(text)), None)
+    rows = [row for row in ROWS if row.cause is not None]
+    shown = next((row for row in rows if row.context is not None and row.context.search(text)), None)
+    return shown or next((row for row in rows if proves_cause(row, text)), None)
 
 
 def of_line(daemon: str, severity: str, text: str) -> Symptom | None:

@@ -253,6 +253,33 @@ _NO_POLICY = (
 
 
 SYMPTOMS: tuple[Symptom, ...] = (
+    # smtp/smtp_tls_policy.c, at the levels dane-only and half-dane
+    Symptom(
+        id="tls-dane",
+        title="a TLS policy demands DANE, and the destination has no usable TLSA records",
+        cause=Cause.LOCAL_CONFIG,
+        text=pattern(r"non DNSSEC destination|TLSA (?:lookup error|records)|DANE"),
+        candidates=(
+            Candidate(
+                id="dane-only-unsigned",
+                what="the level dane-only is set for a destination whose zone is not signed with DNSSEC, or has no TLSA records",
+                setting="main_cf.smtp_tls_policy_maps",
+                parameter="smtp_tls_policy_maps, its policy server, or smtp_tls_security_level",
+                remedy="set the level dane for this destination, then {reload}",
+                changes=Changes.LOWERS,
+                check="dig +dnssec on the destination's MX: does the answer have the flag ad?",
+            ),
+            Candidate(
+                id="resolver-not-validating",
+                what="the resolver does not validate DNSSEC, so that no destination seems to be signed",
+                setting="the host's resolver",
+                parameter="smtp_dns_support_level, /etc/resolv.conf",
+                remedy="use a validating resolver on this host, then {restart}",
+                changes=Changes.WRITES,
+                check="dig +dnssec postfix.org MX: does the answer have the flag ad?",
+            ),
+        ),
+    ),
     # Handshake
     Symptom(
         id="tls-no-tls-there",
