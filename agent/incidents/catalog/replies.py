@@ -450,6 +450,26 @@ SYMPTOMS: tuple[Symptom, ...] = (
         ),
     ),
     Symptom(
+        id="reverse-dns",
+        title="the relay rejects this host's address for its reverse DNS",
+        cause=Cause.POLICY,
+        text=pattern(
+            r"\bPTR\b|reverse[ -](?:DNS|lookup|hostname|name|record)|\brDNS\b|cannot find your (?:reverse )?hostname"
+        ),
+        effect=Effect.LOST,
+        candidates=(
+            Candidate(
+                id="ptr-missing",
+                what="the address from which this host sends has no PTR record, or its name does not lead back to the address",
+                setting="nothing in the settings: DNS of this host's address",
+                parameter="smtp_bind_address, smtp_bind_address6",
+                remedy="let the owner of the address (the provider) set its PTR record to this host's name",
+                changes=Changes.READS,
+                check="dig -x on the address in the reply; is it an IPv6 address that should not be used (inet_protocols)?",
+            ),
+        ),
+    ),
+    Symptom(
         id="policy",
         title="the relay rejects mail by its own policy",
         cause=Cause.POLICY,
@@ -458,6 +478,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate(
                 id="policy",
                 what="the relay's reply says which rule",
+                is_unknown=True,
                 setting="nothing in the settings: the relay",
                 parameter="-",
                 remedy="read the relay's reply",
