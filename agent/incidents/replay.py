@@ -19,7 +19,7 @@ from postward.parsers.dialects import has_header, repeats_of
 _MAX_CLOSED: Final = 1000
 _MAX_COMPLAINTS: Final = 20
 _MAX_JOINED: Final = 3000  # characters; Postfix cuts its text at 2000 bytes
-_UNFINISHED: Final = re.compile(r"\]: \w+: to=<.*(?<!\))\Z", re.DOTALL)
+_UNFINISHED: Final = re.compile(r"\]: \w+: to=<")
 
 
 def read_logs(
@@ -95,7 +95,7 @@ def _unwrapped(lines: Iterable[str]) -> Iterator[str]:
         if held:
             yield held
             held = ""
-        if _UNFINISHED.search(line):
+        if not line.endswith(")") and _UNFINISHED.search(line):
             held = line
         else:
             yield line
