@@ -60,6 +60,8 @@ class Pipeline:
 
     def _take(self, line: str) -> None:
         record, event = parse(line.removesuffix("\r"))
+        if record is not None and not record.stamp:  # an excerpt; a log that is written has stamps
+            record, event = None, None
         self._counting.count(record, event)
         if record is None:
             self._observe_foreign(line)

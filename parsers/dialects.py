@@ -5,7 +5,8 @@ have stamps of their own; drivers of containers wrap one syslog line in another.
 reads the header before it.
 
 Promises: linear time; nothing raises. Another program's text is not taken for a line of Postfix: before the tag stand a
-stamp and a few words without a tag, and behind another program's tag stands a whole line with a header of its own.
+stamp and a few words without a tag, and behind another program's tag stands a whole line with a header of its own. Only
+an excerpt may have no stamp; then nothing but a tool's prefix, quoting or a level stands before the tag.
 """
 
 import re
@@ -37,9 +38,13 @@ _STAMP: Final = re.compile(
     rf")|(?:(?P<year1>[0-9]{{4}}) )?(?P<month1>{_MONTH}) {{1,2}}(?P<day1>[0-9]{{1,2}})日? "
     rf"(?:(?P<year2>[0-9]{{4}}) )?(?P<clock1>{_CLOCK})(?: (?P<year3>[0-9]{{4}})(?= ))?)"
 )
+# syslog(3)'s levels, and those of other loggers.
+LEVELS: Final = (
+    *("emerg", "alert", "crit", "critical", "err", "error", "fatal", "warn", "warning", "notice"),
+    *("info", "informational", "debug"),
+)
 _LEVEL: Final = re.compile(
-    r"[\[<({]?(?:[0-9]{1,3}|(?:(?:mail|daemon|user|local[0-7])[.:])?(?:emerg|alert|crit(?:ical)?|err(?:or)?|fatal"
-    r"|warn(?:ing)?|notice|info(?:rmational)?|debug))[\])>}]?:?",
+    rf"[\[<({{]?(?:[0-9]{{1,3}}|(?:(?:mail|daemon|user|local[0-7])[.:])?(?:{'|'.join(LEVELS)}))[\])>}}]?:?",
     re.IGNORECASE,
 )
 _HOST: Final = re.compile(r"[\w.:@/-]+")
@@ -88,9 +93,14 @@ class _Stamp(NamedTuple):
     end: int
 
 
+def begins_with_stamp(text: str) -> bool:
+    """Whether a text begins as a log line of any program does."""
+    return _STAMP.match(text) is not None
+
+
 def has_header(line: str) -> bool:
     """Whether a line begins a log line, of whatever program, and does not continue the one before."""
-    return _STAMP.match(line.lstrip()) is not None or line.startswith("{") or peel(line) is not None
+    return begins_with_stamp(line.lstrip()) or line.startswith("{") or peel(line) is not None
 
 
 def repeats_of(line: str) -> int:
@@ -118,7 +128,7 @@ def _peel(line: str, depth: int) -> Peeled | None:
         inner = _header(found.body)
         return found if inner is None else inner._replace(stamp=found.stamp, host=found.host, pid=found.pid)
     # The text of another program's line, or of the command "postfix", may be a whole line.
-    inner = _peel(found.body, depth - 1) if _STAMP.match(found.body) else None
+    inner = _peel(found.body, depth - 1) if begins_with_stamp(found.body) else None
     return found if inner is None else _within(found, inner)
 
 

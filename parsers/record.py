@@ -10,7 +10,7 @@ slashes. So the daemon is the last part of the tag, and the instance is everythi
 import re
 from typing import Final, NamedTuple
 
-from postward.parsers.dialects import peel
+from postward.parsers.dialects import LEVELS, begins_with_stamp, peel
 from postward.parsers.grammar import DAEMONS
 
 
@@ -48,12 +48,8 @@ _LABEL: Final = re.compile(_BODY, re.DOTALL)
 
 # After these tags the text may be a complete log line: a tag of another program ("") and the postfix command.
 _WRAPPERS: Final = frozenset({"", "postfix"})
-_STAMP_FIRST: Final = re.compile(
-    r"[0-9]{4}[-: ]|[^\W\d_]{3,6}\.? {1,2}[0-9]{1,2} [0-9]{2}:|[0-9]{1,2}[月월. ]|1[0-9]{9}"
-)
 # Severities that the rsyslog templates of some container images print in place of the host name.
-_LEVELS: Final = frozenset({"EMERG", "ALERT", "CRIT", "ERR", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG"})
-
+_LEVELS: Final = frozenset(level.upper() for level in LEVELS)
 _JSON: Final = frozenset({"{", "\x1e"})  # RFC 7464: journalctl -o json-seq
 
 # A host has few tags, and remote clients cannot choose one. But another program may put a counter into its tag.
@@ -94,7 +90,7 @@ def parse_record(line: str) -> Record | None:
     stamp, host, tag, pid, severity, text = match.groups()
     instance, daemon = _tags.get(tag) or known_tag(tag)
     if daemon in _WRAPPERS:
-        return _other_dialect(line) if daemon or _STAMP_FIRST.match(text) else None
+        return _other_dialect(line) if daemon or begins_with_stamp(text) else None
     if host in _LEVELS:
         host = "-"
     return _new(Record, (stamp, host, instance, daemon, int(pid), severity or "info", text, 1))

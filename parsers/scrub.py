@@ -76,8 +76,8 @@ def scrub(text: str) -> str:
 
 _ADDRESS_IN_BRACKETS: Final = re.compile(r"<[^<>]*@(?=[^<>@\s]*>)")
 _BARE_ADDRESS: Final = re.compile(r"(?<![\w.%+*/=…-])[\w.%+*/=-]+@(?=[\w-]+\.|\w+\b)")
-# The reply of a server: smtp/smtp_trouble.c, smtp/smtp_proto.c, smtp/smtp_sasl_glue.c.
-_REPLY: Final = re.compile(r" (?:said|refused to talk to me|refused to start TLS): ")
+# What comes before the reply of a server, which chooses the text: smtp/smtp_trouble.c, smtp/smtp_proto.c, smtp/smtp_sasl_glue.c.
+SERVER_REPLY: Final = re.compile(r" (?:said|refused to talk to me|refused to start TLS): ")
 _ADDRESS: Final = re.compile(r"(?<![\w.%+*/=-])[\w.%+*/=-]+@(?P<domain>[\w-]+(?:\.[\w-]+)+)")
 _ROLE: Final = re.compile(
     r"(?:postmaster|hostmaster|abuse|noc|security|support|help(?:desk)?|delist|unblock|mailadmin)@",
@@ -106,7 +106,7 @@ def mask_addresses(text: str) -> str:
     """
     if "@" not in text:
         return text
-    reply = _REPLY.search(text)
+    reply = SERVER_REPLY.search(text)
     kept = _addresses_of_server(text, reply) if reply else []
     start, parts = 0, []
     for begin, end in kept:

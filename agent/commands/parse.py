@@ -20,7 +20,6 @@ from postward.agent.export.rows import Row, outcome_of, rows
 from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks
 from postward.agent.text import STATUS_STYLE, readable
 from postward.parsers import OUTCOMES, Cause
-from postward.parsers.events import Problem
 from postward.parsers.scrub import printable
 
 _MAX_KINDS: Final = 15  # rows of the summary: it fits on a screen
@@ -99,6 +98,7 @@ class Summary:
     """How many lines of which kind were seen, and how many of them were shown."""
 
     kinds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
     shown: int = 0
     filtered: bool = False
 
@@ -107,18 +107,16 @@ class Summary:
         self.filtered = wanted is not None
         for row in rows:
             self.kinds[row.get("daemon", ""), row["event"] or row["outcome"]] += 1
+            self.outcomes[outcome_of(row)] += 1
             if wanted is None or wanted(row):
                 self.shown += 1
                 yield row
 
     def text(self) -> str:
         """The outcomes, and the most frequent kinds."""
-        outcomes: Counter[str] = Counter()
-        for (_, kind), number in self.kinds.items():
-            outcomes[_outcome_of_kind(kind)] += number
-        total = outcomes.total()
+        total = self.outcomes.total()
         head = f"{total} line{'' if total == 1 else 's'}: " + ", ".join(
-            f"{outcomes[outcome]} {outcome}" for outcome in OUTCOMES
+            f"{self.outcomes[outcome]} {outcome}" for outcome in OUTCOMES
         )
         if self.filtered:
             head += f"; {self.shown} shown"
@@ -127,12 +125,6 @@ class Summary:
         if more := len(self.kinds) - len(most):
             lines.append(f"{'':>10}  and {more} more kinds")
         return "\n".join([head, *lines])
-
-
-def _outcome_of_kind(kind: str) -> str:
-    if kind in OUTCOMES:
-        return kind
-    return "generic" if kind == Problem.__name__ else "event"
 
 
 # --- output

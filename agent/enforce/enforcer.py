@@ -105,7 +105,7 @@ class Enforcer:
             SettingsError: a password cannot be read.
             PostfixError, OSError: Postfix's configuration cannot be read.
             UnsupportedMapTypeError: Postfix does not support postfix.map_type.
-        SharedHopError: the relays' wishes cannot be met without changing other hops.
+            SharedHopError: the relays' wishes cannot be met without changing other hops.
         """
         desired, actual = self._states()
         return plan(drift(desired, actual)), unknown_parameters(desired, actual)

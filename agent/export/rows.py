@@ -5,7 +5,7 @@ from typing import Any
 
 from postward.agent.logs.lines import lines_of
 from postward.parsers import Event, Record, as_fields, cause_of, parse_event, parse_record
-from postward.parsers.events import Problem
+from postward.parsers import outcome_of as line_outcome
 from postward.parsers.scrub import scrub
 
 Row = dict[str, Any]
@@ -44,6 +44,8 @@ def of_record(record: Record, event: Event | None) -> Row:
     fields = as_fields(event)
     if "queue_id" in fields:
         row["queue_id"] = fields["queue_id"]
+    if (outcome := line_outcome(record, event)) != "event":
+        row["outcome"] = outcome
     row["event"] = type(event).__name__
     row.update(fields)
     if cause := cause_of(event):
@@ -53,5 +55,5 @@ def of_record(record: Record, event: Event | None) -> Row:
 
 def outcome_of(row: Row) -> str:
     """Return the outcome of a row, one of `parsers.OUTCOMES`."""
-    outcome: str = row.get("outcome") or ("generic" if row["event"] == Problem.__name__ else "event")
+    outcome: str = row.get("outcome", "event")
     return outcome

@@ -17,10 +17,8 @@ from postward.parsers.scrub import printable, scrub
 _MAX_PROCESSES: Final = 256
 _MAX_LINES: Final = 8  # of one process
 _TLS_PROXY: Final = "tlsproxy"  # its lines concern every smtp(8) that talks to the server they name
-_TABLE_PROXIES: Final = (
-    "proxymap",
-    "proxywrite",
-)  # theirs concern every process that looks up a proxy: table
+# Their lines concern every process that looks up a proxy: table.
+_TABLE_PROXIES: Final = ("proxymap", "proxywrite")
 # Logged once in the life of a process, when it starts.
 _ONCE_PER_PROCESS: Final = re.compile(r"disabling TLS|chain file|entry_point\(\)")
 # Lines without the severity of a complaint that say why a delivery fails.
@@ -160,8 +158,8 @@ class ProcessContext:
 
 
 def _key(record: Record) -> tuple[str, str, int | None]:
-    is_proxy = record.daemon == _TLS_PROXY or record.daemon in _TABLE_PROXIES
-    return record.instance, record.daemon, None if is_proxy else record.pid
+    is_shared = record.daemon == _TLS_PROXY or record.daemon in _TABLE_PROXIES
+    return record.instance, record.daemon, None if is_shared else record.pid
 
 
 def _is_about(peer: str | None, relay: str) -> bool:

@@ -20,15 +20,13 @@ from postward.config.lint import lint
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.finding import Finding
 from postward.config.settings import Settings
-from postward.parsers.scrub import mask_addresses
+from postward.parsers.scrub import SERVER_REPLY, mask_addresses
 
 # Tables that route mail.
 _BY_SENDER: Final = ("sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")
 _ROUTES: Final = (*_BY_SENDER, "transport_maps")
 _STAMP_RESOLUTION: Final = 1.0  # seconds
 _SAFE_VALUE: Final = re.compile(r"[A-Za-z0-9_.:/@+,\- ]{1,200}")
-# The reply of a server in a line: smtp/smtp_trouble.c, smtp/smtp_sasl_glue.c. The server chooses the text after it.
-_REPLY: Final = re.compile(r" (?:said|refused to talk to me): .*", re.DOTALL)
 # The harm that a remedy of this kind can do.
 _HARM: Final[Mapping[Changes, str]] = {
     Changes.OPENS: "lets more clients use this host",
@@ -245,7 +243,7 @@ class HostEvidence:
         self._by_rule: dict[str, list[Finding]] = {}
         for finding in findings:
             self._by_rule.setdefault(finding.id, []).append(finding)
-        self._own_lines = [_REPLY.sub("", line) for line in incident.evidence]
+        self._own_lines = [SERVER_REPLY.split(line, maxsplit=1)[0] for line in incident.evidence]
         self._server = incident.server.host.lower() if incident.server else ""
         self._open_symptoms = open_symptoms
         self._offer = offer or Offer()

@@ -51,11 +51,11 @@ def read_logs(
     for path in paths:
         reference = now if path == STANDARD_INPUT else last_written(path)
         for line, record, event in _parsed(_lines(path, progress(path), since)):
-            coverage.add(line, record, event)
+            in_time = record is not None and (since is None or _is_since(record, since, reference))
+            coverage.add(line, record, event, in_time=in_time)
             if record is None:
                 tracker.observe_foreign(line)
-            elif event is not None and (since is None or _is_since(record, since, reference)):
-                coverage.add_in_time()
+            elif event is not None and in_time:
                 tracker.observe(record, event)
                 if is_complaint(record, event):
                     complaints.append((record, event))

@@ -28,7 +28,6 @@ _JOURNAL_BLOCKS: Final = re.compile(
 _WITHOUT_HEADER: Final = re.compile(
     r"(?:warning: |[0-9A-Z]{6,}: (?:to|from|client|message-id|uid)=|connect (?:from|to) )"
 )
-
 _PROGRAM: Final = re.compile(r"(?:\S+ +){1,5}?([A-Za-z][\w./@-]*)(?:\[\d+\])?: ")
 
 
@@ -40,15 +39,12 @@ class Coverage:
         self._in_time = 0
         self._sample: list[str] = []
 
-    def add(self, line: str, record: Record | None, event: Event | None) -> None:
-        """Count a line, with what `parse` returned for it."""
+    def add(self, line: str, record: Record | None, event: Event | None, *, in_time: bool = True) -> None:
+        """Count a line, with what `parse` returned for it; `in_time`: it is not older than the command wants."""
         self._lines[outcome_of(record, event)] += 1
+        self._in_time += in_time and event is not None
         if len(self._sample) < _SAMPLE:
             self._sample.append(line)
-
-    def add_in_time(self) -> None:
-        """Count a recognised line that is not older than the command wants."""
-        self._in_time += 1
 
     @property
     def is_blind(self) -> bool:

@@ -21,6 +21,7 @@ from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.labels import RelayNames
 from postward.config.lint.finding import Finding, Severity
 from postward.parsers import parse
+from postward.parsers.scrub import SERVER_REPLY
 from tools.incidents.traps import NOW, path_of, truths
 
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -66,7 +67,6 @@ SOLE_PRINTERS = {
     "maildrop-group": "conf/postfix-script",
     "postfix-twice": "conf/postfix-script",
 }
-REPLY = re.compile(r" (?:said|refused to talk to me): .*")
 
 
 class Rival(NamedTuple):
@@ -136,7 +136,7 @@ def name_of(candidate: Candidate) -> str:
 
 def own_lines(incident: Incident) -> list[str]:
     """Return the words of Postfix: the lines of an incident without the replies in them."""
-    return [REPLY.sub("", line) for line in incident.evidence]
+    return [SERVER_REPLY.split(line, maxsplit=1)[0] for line in incident.evidence]
 
 
 def shows(incident: Incident, candidate: Candidate) -> bool:

@@ -19,10 +19,7 @@ _FOREIGN = "Nov  4 06:05:01 mx1 dovecot: imap-login: Login"
 def _coverage(*lines: str) -> Coverage:
     coverage = Coverage()
     for line in lines:
-        record, event = parse(line)
-        coverage.add(line, record, event)
-        if event is not None:
-            coverage.add_in_time()
+        coverage.add(line, *parse(line))
     return coverage
 
 
@@ -98,7 +95,7 @@ def test_a_log_without_an_understood_line_is_blind() -> None:
 def test_a_log_without_lines_in_time_is_blind() -> None:
     """Nothing can be said of a time without lines."""
     coverage = Coverage()
-    coverage.add(_DELIVERY, *parse(_DELIVERY))
+    coverage.add(_DELIVERY, *parse(_DELIVERY), in_time=False)
     assert coverage.is_blind
     assert coverage.summary == "1 of 1 lines are Postfix's, none in the time asked for"
 

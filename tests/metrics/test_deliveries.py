@@ -182,3 +182,14 @@ def test_invalid_delays_do_not_stop_the_count(delay: str) -> None:
     )
 
     assert tally.counters["postfix_deliveries_total"][("postfix", "main", "sent")] >= 1
+
+
+def test_a_line_without_a_stamp_is_not_postfixs() -> None:
+    """Excerpts have such lines; in a log that is followed, another program's output may begin like one."""
+    tally = Tally()
+    text = delivery("sent", "250")
+    Pipeline(Counting(tally, NAMES, lambda: datetime(2026, 11, 24, 10, tzinfo=UTC))).feed(
+        f"{text}\n".encode()
+    )
+    assert tally.counters["postward_log_lines_total"][("foreign",)] == 1
+    assert tally.counters["postfix_deliveries_total"][("postfix", "main", "sent")] == 0

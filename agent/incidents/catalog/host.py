@@ -1,5 +1,7 @@
 """Symptoms of this host: processes, files, disk, and conditions that no log line shows."""
 
+from typing import Final
+
 from postward.agent.incidents.catalog.symptom import NEVER, Candidate, Changes, Resolution, Symptom, pattern
 from postward.agent.incidents.model import Effect
 from postward.parsers import Cause
@@ -13,6 +15,18 @@ _OWNERS = Candidate(
     changes=Changes.WRITES,
 )
 
+
+_DAEMON_DIES: Final = Candidate(
+    id="daemon-dies",
+    what="the daemon's fatal line, which says why, is missing from the log",
+    setting="main_cf",
+    parameter="main.cf, master.cf",
+    remedy="correct what the fatal line names, then {reload}",
+    changes=Changes.WRITES,
+    check="journalctl -t postfix -p err; postfix check",
+)
+_FORBIDDEN: Final = "(?:Permission denied|Operation not permitted)"
+_MISSING: Final = "No such file or directory"
 
 SYMPTOMS: tuple[Symptom, ...] = (
     # Disk, memory, files
@@ -406,21 +420,15 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         id="daemon-file",
         title="a Postfix daemon exits: it cannot use a file",
-        text=pattern(
-            r"\A(?:fatal|panic): .*: (?:Permission denied|Operation not permitted|No such file or directory)\Z"
-        ),
-        names=(
-            pattern(
-                r"(?P<FILE>/[\w./-]+)[^/]*: (?:Permission denied|Operation not permitted|No such file|Read-only)"
-            ),
-        ),
+        text=pattern(rf"\A(?:fatal|panic): .*: (?:{_FORBIDDEN}|{_MISSING})\Z"),
+        names=(pattern(rf"(?P<FILE>/[\w./-]+)[^/]*: (?:{_FORBIDDEN}|{_MISSING})\Z"),),
         candidates=(
             Candidate(
                 id="file-forbidden",
                 what="Postfix may not use {line FILE|the file in the line}: wrong owner or mode, or a policy forbids it",
                 setting="the host's files",
                 parameter="{line FILE|the file or directory in the line}",
-                certain_by=pattern(r"(?:Permission denied|Operation not permitted)\Z"),
+                certain_by=pattern(rf"{_FORBIDDEN}\Z"),
                 remedy="{permissions} sets the owners and modes of Postfix's own files and directories",
                 changes=Changes.WRITES,
                 check="namei -l {line FILE|the path in the line}; does SELinux or AppArmor log a denial?",
@@ -430,7 +438,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 what="{line FILE|the file in the line} does not exist",
                 setting="the host's files",
                 parameter="{line FILE|the file or directory in the line}",
-                certain_by=pattern(r"No such file or directory\Z"),
+                certain_by=pattern(rf"{_MISSING}\Z"),
                 remedy="create it, or correct the parameter that names it, then {reload}",
                 changes=Changes.WRITES,
                 check="postconf -n: which parameter names it?",
@@ -459,34 +467,14 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="a Postfix daemon exits at startup, repeatedly",
         daemon="master",
         text=pattern("bad command startup"),
-        candidates=(
-            Candidate(
-                id="daemon-dies",
-                what="the daemon's fatal line, which says why, is missing from the log",
-                setting="main_cf",
-                parameter="main.cf, master.cf",
-                remedy="correct what the fatal line names, then {reload}",
-                changes=Changes.WRITES,
-                check="journalctl -t postfix -p err; postfix check",
-            ),
-        ),
+        candidates=(_DAEMON_DIES,),
     ),
     Symptom(
         id="transport-failed",
         title="a delivery agent exits during a delivery",
         daemon="qmgr",
         text=pattern("socket: malformed response"),
-        candidates=(
-            Candidate(
-                id="daemon-dies",
-                what="the daemon's fatal line, which says why, is missing from the log",
-                setting="main_cf",
-                parameter="main.cf, master.cf",
-                remedy="correct what the fatal line names, then {reload}",
-                changes=Changes.WRITES,
-                check="journalctl -t postfix -p err; postfix check",
-            ),
-        ),
+        candidates=(_DAEMON_DIES,),
     ),
     # Fallbacks of deliveries on this host
     Symptom(

@@ -45,6 +45,10 @@ ODD_NAME: Final = r"open (?:database )?[^\s:]*[\\\"'“”‘’][^\s:]*: No suc
 _QUERY: Final = (
     r"query failed: .*(?:syntax|[Uu]nknown column|doesn't exist|does not exist|[Nn]o such (?:table|column))"
 )
+# util/dict_open.c: the word is a parameter of Postfix, and no table.
+_PARAMETER_AS_TABLE: Final = (
+    r'instead of "(?:smtpd?|lmtp|milter|tls|virtual|local|relay|sender|recipient|my|inet)_\w+"'
+)
 _NO_CONNECTION: Final = "|".join(
     (
         "Connection refused",
@@ -305,10 +309,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 ),
                 setting="main_cf",
                 parameter="{line VALUE|the parameter in the line}",
-                # The word is a parameter of Postfix.
-                certain_by=pattern(
-                    r'instead of "(?:smtpd?|lmtp|milter|tls|virtual|local|relay|sender|recipient|my|inet)_\w+"'
-                ),
+                certain_by=pattern(_PARAMETER_AS_TABLE),
                 remedy="remove the white space at the start of the line that sets it, in main.cf; then {reload}",
                 changes=Changes.WRITES,
             ),
@@ -318,9 +319,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="relay.password_file",
                 parameter="the parameter that names the table",
                 certain_by=pattern('expecting "type:name" form'),
-                refuted_by=pattern(
-                    r'instead of "(?:smtpd?|lmtp|milter|tls|virtual|local|relay|sender|recipient|my|inet)_\w+"'
-                ),
+                refuted_by=pattern(_PARAMETER_AS_TABLE),
                 remedy="write the type before the name, then {reload}",
                 changes=Changes.WRITES,
                 lint_decides=("map-without-type",),
