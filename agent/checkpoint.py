@@ -76,6 +76,7 @@ class CheckpointWriter(Part):
         self._requested = asyncio.Event()
         self._next = asyncio.Event()  # set when the save that begins next has ended
         self._saved_at: float | None = None
+        self._on_disk = b""
         self._problem = Problem(_log, str(path), f"{path}: can be written again")
         tally.add("postward_checkpoint_errors_total", (), 0)
 
@@ -92,7 +93,10 @@ class CheckpointWriter(Part):
             done, self._next = self._next, asyncio.Event()
             # Content and position belong to this moment; only the slow work runs in a thread.
             content, sync = self._snapshot().to_json(), self._sync()
-            self._note(await asyncio.to_thread(self._write, content, sync))
+            if content == self._on_disk:  # a host at rest: no write and no fsync
+                self._saved_at = time.time()
+            else:
+                self._note(await asyncio.to_thread(self._write, content, sync))
             done.set()
             await wake_up(self._requested, INTERVAL)
 
@@ -111,7 +115,7 @@ class CheckpointWriter(Part):
         self._note(self._write(self._snapshot().to_json(), self._sync()))
 
     def gauges(self) -> Gauges:
-        """Return when the checkpoint was last saved."""
+        """Return when the checkpoint was last known to hold what is true."""
         if self._saved_at is None:
             return {}
         return {"postward_checkpoint_timestamp_seconds": {(): self._saved_at}}
@@ -122,6 +126,7 @@ class CheckpointWriter(Part):
             write_checkpoint(self._path, content)
         except OSError as error:
             return error
+        self._on_disk = content
         return None
 
     def _note(self, error: OSError | None) -> None:

@@ -99,10 +99,12 @@ class Agent:
         self._enforcer = Enforcer(settings, postfix) if options.enforce else None
 
         # log → counts
-        reader = self._reader = LogReader(sources, self._feed, self._tally, writer.request, self._watcher)
+        reader = self._reader = LogReader(
+            sources, self._feed, self._tally, writer.request, self._is_line_awaited
+        )
         self._counter = ProbeFilter(self._tally, names, local_now)
         daemons = DaemonMetrics(self._tally, names, exemplars)
-        canary = LogCanary(
+        canary = self._canary = LogCanary(
             postfix, self._tally, settings.log.test_interval_seconds, self._has_backlog, writer.flush
         )
         # host, relays and mail as they are
@@ -183,6 +185,7 @@ class Agent:
     def _make_endpoint(self, listeners: Listeners, exemplars: Exemplars) -> Endpoint:
         hooks = Hooks(
             not_ready=self._not_ready,
+            read_log=self._reader.catch_up,
             refresh=self._refresh,
             status=self._status,
             incidents=self._incidents.public_state,
@@ -204,6 +207,9 @@ class Agent:
 
     def _feed(self, data: bytes) -> None:
         self._pipeline.feed(data)
+
+    def _is_line_awaited(self) -> bool:
+        return self._probes.is_waiting or self._canary.is_waiting
 
     def _has_backlog(self) -> bool:
         return self._reader.has_backlog

@@ -50,7 +50,7 @@ def parse_stamp(stamp: str, reference: datetime) -> datetime | None:
     known = _recent.get(stamp)
     if known is not None:
         seen, moment = known
-        if seen.tzinfo is zone and seen.fold == reference.fold and abs(reference - seen) < _NEAR:
+        if seen.tzinfo == zone and seen.fold == reference.fold and abs(reference - seen) < _NEAR:
             return moment
     moment = _parse(stamp, reference.astimezone(UTC), zone)
     if len(_recent) >= _MAX_RECENT:

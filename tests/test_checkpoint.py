@@ -256,6 +256,34 @@ def test_flush_waits_for_a_save_that_began_after_the_call(tmp_path: Path) -> Non
     assert saves == 2
 
 
+def test_unchanged_content_is_not_written_again(tmp_path: Path) -> None:
+    """A host at rest costs no write and no fsync; the metric still tells that the file is current."""
+    path, tally, syncs = tmp_path / "checkpoint.json", Tally(), 0
+
+    def sync() -> None:
+        nonlocal syncs
+        syncs += 1
+
+    async def scenario() -> None:
+        writer, ready = CheckpointWriter(path, tally), asyncio.Event()
+        ready.set()
+        writer.start(lambda: Checkpoint({}, tally), lambda: sync, ready)
+        running = asyncio.create_task(writer.run())
+        await writer.flush()
+        [first] = writer.gauges()["postward_checkpoint_timestamp_seconds"].values()
+        written = path.stat()
+        await writer.flush()
+        [second] = writer.gauges()["postward_checkpoint_timestamp_seconds"].values()
+        assert second > first
+        assert (path.stat().st_ino, syncs) == (written.st_ino, 1)
+        tally.add("postward_probes_total", ("demo", "accepted", ""))
+        await writer.flush()
+        assert syncs == 2
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_a_probe_that_was_sent_just_before_a_crash_is_counted(tmp_path: Path) -> None:
     """Both runs count their probe, although the first was killed as soon as the relay had received it."""
     require_postfix()

@@ -4,7 +4,7 @@ The state of the host is at /status (a page), /api/status and /api/incidents (JS
 they allow it. Any other path is 404. Access is checked first (`auth.py`).
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from postward.agent.http.auth import AccessMiddleware, WebAccess
 from postward.agent.http.scrape_cache import ScrapeCache
-from postward.agent.status.routes import status_routes
+from postward.agent.status.routes import Action, status_routes
 
 _LANDING = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Postward</title></head>
 <body><h1>Postward</h1><p>Keeps the outbound mail of this host alive. Version {version}.</p>
@@ -29,8 +29,8 @@ _LANDING = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>
 """
 
 
-async def _no_refresh() -> None:
-    """List nothing."""
+async def _nothing() -> None:
+    """Do nothing."""
 
 
 async def _no_reload() -> str | None:
@@ -43,14 +43,16 @@ class Hooks:
 
     Attributes:
         not_ready: returns why the agent is not ready; None once it is.
-        refresh: awaited before metrics are written.
+        read_log: reads the log up to now; awaited before counts are shown.
+        refresh: lists the queue; awaited before metrics are written.
         status: returns the state of the host (`status_of`); None while it is unknown.
         incidents: returns the incidents as JSON values; None while they are unknown.
         reload: re-reads the settings. Returns None when done, else the error text.
     """
 
     not_ready: Callable[[], str | None]
-    refresh: Callable[[], Coroutine[Any, Any, None]] = _no_refresh
+    read_log: Action = _nothing
+    refresh: Action = _nothing
     status: Callable[[], Mapping[str, Any] | None] = lambda: None
     incidents: Callable[[], Mapping[str, Any] | None] = lambda: None
     reload: Callable[[], Awaitable[str | None]] = _no_reload
@@ -79,6 +81,7 @@ def application(
         if reason := hooks.not_ready():
             # Counts of a log that is not caught up with would look like counters that went back.
             return PlainTextResponse(f"not ready: {reason}\n", 503)
+        await hooks.read_log()
         await hooks.refresh()
         compressed = _accepts_gzip(request.headers.get("accept-encoding", ""))
         body, content_type = cache.page(request.headers.get("accept", ""), compressed=compressed)
@@ -105,7 +108,7 @@ def application(
     routes = [
         Route("/", landing),
         Route("/metrics", metrics),
-        *status_routes(hooks.refresh, hooks.status, hooks.incidents),
+        *status_routes(hooks.read_log, hooks.refresh, hooks.status, hooks.incidents),
         Route("/-/healthy", healthy),
         Route("/-/ready", ready),
         Route("/-/reload", reload, methods=["POST"]),

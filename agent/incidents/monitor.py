@@ -1,11 +1,12 @@
 """The incidents of a running agent: checks conditions that no log line shows, and reports what opens or closes.
 
-Diagnoses need facts about the host. They are read in a thread when an incident opens, and once a minute while one is
-open. Nothing here delays the reading of the log.
+Diagnoses need facts about the host. They are read in a thread when a new incident opens, at most every ten seconds when
+known ones come and go, and once a minute while one is open. Nothing here delays the reading of the log.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from postward.parsers.scrub import mask_addresses
 
 _POLL_INTERVAL: Final = 1.0  # seconds
 _FACTS_INTERVAL: Final = 60.0  # seconds
+_FACTS_PAUSE: Final = 10.0  # seconds: reading them costs several child processes
 _QUEUE_INTERVAL: Final = 30.0  # seconds between two listings of the queue
 _MAX_PICKUP_SECONDS: Final = 120.0  # that a mail may wait in maildrop
 _log = logging.getLogger("postward.incidents")
@@ -44,7 +46,7 @@ class _HostState:
 
     facts: HostFacts = field(default_factory=HostFacts)
     findings: list[Finding] = field(default_factory=list)
-    read_at: float = 0.0
+    read_at: float = -math.inf
 
 
 class IncidentMonitor(Part):
@@ -86,6 +88,7 @@ class IncidentMonitor(Part):
         self._notifier = Notifier(settings.notify)
         self._host = _HostState()
         self._queue_read_at = 0.0
+        self._has_changed = False  # since the facts were read
 
     def observe(self, record: Record, event: Event) -> None:
         """Take a recognised log line."""
@@ -154,8 +157,14 @@ class IncidentMonitor(Part):
             self.tracker.set_condition(*condition, now)
         changes = self.tracker.take_changes()
         if changes:
+            self._has_changed = True
             await self._save()
-        if changes or (self.tracker.open and time.monotonic() - self._host.read_at > _FACTS_INTERVAL):
+        age = time.monotonic() - self._host.read_at
+        if (
+            any(change.kind == "opened" and change.incident.opened == 1 for change in changes)
+            or (self._has_changed and age > _FACTS_PAUSE)
+            or (self.tracker.open and age > _FACTS_INTERVAL)
+        ):
             await self._read_facts()
         for change in changes:
             self._report(change)
@@ -163,6 +172,7 @@ class IncidentMonitor(Part):
             await asyncio.sleep(0)
 
     async def _read_facts(self) -> None:
+        self._has_changed = False
         try:
             facts = await asyncio.to_thread(read_host_facts, self._postfix, self._settings, None)
             self._host = _HostState(facts, proofs_of(self._settings, facts), time.monotonic())

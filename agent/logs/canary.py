@@ -36,6 +36,9 @@ class LogCanary(Part):
         has_backlog: returns True while a backlog is read; a line in it is late, not lost.
         flush: awaited after each result, so that a crash does not lose the count.
         clock: monotonic seconds.
+
+    Attributes:
+        is_waiting: a line was sent and has not arrived yet.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class LogCanary(Part):
         self._clock = clock
         self._token = ""
         self._arrived = asyncio.Event()
+        self.is_waiting = False
         self._success: bool | None = None
         self._latency: float | None = None
         self._problem = Problem(_log, "log: cannot send a test line", level=logging.WARNING)
@@ -83,7 +87,9 @@ class LogCanary(Part):
             self._count_unsent(str(error))
             return
         self._problem.note(None)
+        self.is_waiting = True
         arrived = await self._wait()
+        self.is_waiting = False
         latency = self._clock() - started
         self._tally.add("postward_log_test_lines_total", ("arrived" if arrived else "lost",), 1)
         if arrived:

@@ -78,14 +78,6 @@ class JournalSource:
             )
         return self._behind
 
-    def descriptors(self) -> Sequence[int]:
-        """Return the pipe from journalctl; it changes with each start of journalctl."""
-        return (self._child.pipe.descriptor,) if self._child else ()
-
-    def concerns(self, _name: str) -> bool:
-        """Return False: no file is watched."""
-        return False
-
     def unread(self) -> int:
         """Return the number of bytes in the pipe; the rest of the journal is not known."""
         return self._child.pipe.unread() if self._child else 0

@@ -1,4 +1,7 @@
-"""Read all sources in turn, in slices of about 5 ms, so that scrapes and probes are not delayed.
+"""Poll all sources once a second and read them in turn, in slices of about 5 ms, so that scrapes and probes are not delayed.
+
+A wake-up for each line costs far more than the line, so nothing watches the log. `catch_up` reads at once, for a request
+that shows counts.
 
 Promise: `positions` matches the lines that have been fed. `behind` is true while counts may be lower than those shown
 before a crash; `/metrics` answers 503 meanwhile. Gaps, suppressed lines and unreadable sources are counted.
@@ -14,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from postward.agent.logs.source import Source
-from postward.agent.logs.watcher import Watcher, wake_up
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part, Problem
 from postward.agent.systemd import Watchdog
 
-_POLL_INTERVAL = 1.0  # seconds between two polls without a wake-up
-_SLICE = 0.005  # seconds of reading and counting at a time; the rest of the agent waits meanwhile
+_POLL_INTERVAL = 1.0  # seconds between two polls
+_SHORT_INTERVAL = 0.02  # seconds, after a poll that read much, and while someone waits for a line
+_MUCH = 1 << 15  # bytes: half a pipe, whose writer waits once it is full
+_CATCH_UP = 0.1  # seconds of reading before a request is answered; more is a backlog
+_SLICE = 0.005  # CPU seconds of reading and counting at a time; the rest of the agent waits meanwhile
 _MIN_SIZE, _MAX_SIZE = 1 << 12, 1 << 17  # bytes of a slice
 # Iterations of the event loop after each slice: an HTTP request needs several.
 _TURNS = 8
@@ -38,6 +43,10 @@ def _nothing_to_save() -> None:
     """Do nothing, where counts are not saved, as in `postward probe`."""
 
 
+def _nobody_waits() -> bool:
+    return False
+
+
 class LogReader(Part):
     """Reads sources and feeds their lines to a function.
 
@@ -46,7 +55,7 @@ class LogReader(Part):
         feed: takes whole lines.
         tally: counts losses and read errors.
         save: called after each loss and read error, which reading the lines again after a crash would not restore.
-        watcher: wakes the reader when a log file changes.
+        awaited: returns True while a new line is awaited, for example a probe's; the sources are polled often then.
         clock: monotonic seconds.
 
     Attributes:
@@ -59,14 +68,14 @@ class LogReader(Part):
         feed: Callable[[bytes], None],
         tally: Tally,
         save: Callable[[], None] = _nothing_to_save,
-        watcher: Watcher | None = None,
+        awaited: Callable[[], bool] = _nobody_waits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sources = sources
         self._feed = feed
         self._tally = tally
         self._save = save
-        self._watcher = watcher
+        self._awaited = awaited
         self._watchdog = Watchdog()
         self._limit = _MAX_SIZE
         self._worked = 0.0  # seconds of reading and counting since the start
@@ -134,36 +143,40 @@ class LogReader(Part):
 
     async def run(self) -> None:
         """Read until cancelled."""
-        wake = asyncio.Event()
-        if self._watcher is not None:
-            for folder in {source.folder for source in self.sources if source.folder is not None}:
-                self._watcher.watch(folder, self._concerning(folder), wake)
+        size = 0
         while True:
-            more = self.read_slice()
+            read = self.read_slice()
             self.looked.set()
             self._watchdog.alive()
-            if more:
+            if read:
+                size += read
                 for _ in range(_TURNS):
                     await asyncio.sleep(0)
                 continue
-            descriptors = [descriptor for source in self.sources for descriptor in source.descriptors()]
-            await wake_up(wake, _POLL_INTERVAL, descriptors)
+            await asyncio.sleep(_SHORT_INTERVAL if size > _MUCH or self._awaited() else _POLL_INTERVAL)
+            size = 0
 
-    def read_slice(self) -> bool:
-        """Read from the next source with unread lines. Return False if none of them has any."""
+    async def catch_up(self) -> None:
+        """Read what has been written until now, unless it is a backlog."""
+        end = self._clock() + _CATCH_UP
+        while self.read_slice() and self._clock() < end:  # noqa: ASYNC110 - gives way, and waits for nothing
+            await asyncio.sleep(0)
+
+    def read_slice(self) -> int:
+        """Read from the next source with unread lines. Return the number of bytes; 0 if none of them has any."""
         for _ in self.sources:
             source = self.sources[self._turn % len(self.sources)]
             self._turn += 1
-            started = time.perf_counter()
+            started = time.thread_time()
             lines = source.read(self._limit)
             self._count_faults(source)
             if lines:
                 self._count_dropped(lines)
                 self._feed(lines)
-                self._measure(time.perf_counter() - started, len(lines))
-                return True
+                self._measure(time.thread_time() - started, len(lines))
+                return len(lines)
         self._saw_end = self._clock()
-        return False
+        return 0
 
     def _measure(self, seconds: float, size: int) -> None:
         """Set the size of the next slice by the speed of this one."""
@@ -186,10 +199,6 @@ class LogReader(Part):
         if b" messages lost due to rate-limiting" in lines:
             lost = sum(int(number) for number in _DROPPED.findall(lines))
             self._tally.add("postward_log_losses_total", (), lost)
-
-    def _concerning(self, folder: Path) -> Callable[[str], bool]:
-        sources = [source for source in self.sources if source.folder == folder]
-        return lambda name: any(source.concerns(name) for source in sources)
 
     def gauges(self) -> Gauges:
         """Return the bytes that are unread, whether all sources can be read, and the free space of their disks."""

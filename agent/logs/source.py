@@ -4,7 +4,7 @@ Promise: the position matches the lines returned so far. A source that is opened
 next line. If that line no longer exists, the gap is counted in `losses`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ class Source(Protocol):
 
     Attributes:
         name: as in log.source; the key of the position in the checkpoint.
-        folder: the folder whose changes are a hint that there is more to read; None if `descriptors` give the hint.
+        folder: the folder of the log's files; None for other sources.
         problem: the reason why the source cannot be read now; None if it can.
         losses: number of gaps and suppressed lines since the source was opened.
     """
@@ -50,12 +50,6 @@ class Source(Protocol):
 
         Call it, in any thread, before saving the position.
         """
-
-    def descriptors(self) -> Sequence[int]:
-        """Return the file descriptors that become readable when there is more; they can change with each read."""
-
-    def concerns(self, name: str) -> bool:
-        """Return True if a change of this file in `folder` may mean that there is more to read."""
 
     def close(self) -> None:
         """Close all files and processes."""

@@ -11,7 +11,7 @@ import select
 import struct
 import sys
 import termios
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from os import read
 from pathlib import Path
 
@@ -97,14 +97,6 @@ class StandardInput:
     def sync(self) -> Callable[[], None]:
         """Return a function that does nothing."""
         return nothing_to_sync
-
-    def descriptors(self) -> Sequence[int]:
-        """Return the descriptor of the input until it has ended."""
-        return () if self._pipe.has_ended else (self._pipe.descriptor,)
-
-    def concerns(self, _name: str) -> bool:
-        """Return False: no file is watched."""
-        return False
 
     def close(self) -> None:
         """Do nothing: the caller owns the descriptor."""

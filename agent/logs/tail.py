@@ -80,14 +80,6 @@ class FileSource:
         marks = self.marks()
         return None if marks is None else [mark.as_json() for mark in marks]
 
-    def concerns(self, name: str) -> bool:
-        """Return True for the log and its rotated files."""
-        return name.startswith(self.path.name)
-
-    def descriptors(self) -> Sequence[int]:
-        """Return none: a file is always readable; changes of the folder are the hint."""
-        return ()
-
     def marks(self) -> list[FilePosition] | None:
         """Return the positions in all known files, after the lines returned so far; None before the first successful poll."""
         if self._marks is None:

@@ -4,7 +4,8 @@ A wake-up is only a hint. Watchdog can lose events, and a directory can be missi
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -66,24 +67,9 @@ class _Handler(FileSystemEventHandler):
             self._loop.call_soon_threadsafe(self._wake.set)
 
 
-async def wake_up(wake: asyncio.Event, timeout_seconds: float, descriptors: Iterable[int] = ()) -> None:
-    """Wait for `wake` or for one of the descriptors to become readable, for at most `timeout_seconds`; clear `wake`."""
-    loop = asyncio.get_running_loop()
-    watched = [descriptor for descriptor in descriptors if _add_reader(loop, descriptor, wake)]
-    try:
+async def wake_up(wake: asyncio.Event, timeout_seconds: float) -> None:
+    """Wait for `wake` for at most `timeout_seconds`, and clear it."""
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_seconds):
             await wake.wait()
-    except TimeoutError:
-        pass
-    finally:
-        for descriptor in watched:
-            loop.remove_reader(descriptor)
     wake.clear()
-
-
-def _add_reader(loop: asyncio.AbstractEventLoop, descriptor: int, wake: asyncio.Event) -> bool:
-    try:
-        loop.add_reader(descriptor, wake.set)
-    except OSError:  # a regular file, which epoll refuses: the timeout remains
-        return False
-    return True

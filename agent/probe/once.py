@@ -13,7 +13,6 @@ from postward.agent.logs import stdin
 from postward.agent.logs.discover import NoLogError, find_log, open_sources
 from postward.agent.logs.lines import lines_of
 from postward.agent.logs.reader import LogReader
-from postward.agent.logs.watcher import Watcher
 from postward.agent.metrics.tally import Tally
 from postward.agent.postfix.commands import Postfix
 from postward.agent.probe.arrivals import SinkClient
@@ -67,26 +66,24 @@ async def _prober(settings: Settings) -> AsyncIterator[Prober]:
         )
     tracker = ProbeTracker(limits=Limits.of_settings(settings))
     prober = Prober(settings, postfix, tracker)
-    watcher = Watcher()
     reader = LogReader(
-        open_sources(names, {}), lambda lines: _observe(tracker, lines), Tally(), watcher=watcher
+        open_sources(names, {}), lambda lines: _observe(tracker, lines), Tally(), awaited=lambda: True
     )
     sink = SinkClient(settings.probe.sink_url)
     reader.read_slice()  # skip the lines before now
-    with watcher:
-        jobs = [asyncio.create_task(reader.run())]
-        if settings.probe.sink_url:
-            jobs.append(asyncio.create_task(_ask(sink, tracker)))
-        try:
-            yield prober
-        finally:
-            for job in jobs:
-                job.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(*jobs)
-            reader.close()
-            sink.close()
-            prober.close()
+    jobs = [asyncio.create_task(reader.run())]
+    if settings.probe.sink_url:
+        jobs.append(asyncio.create_task(_ask(sink, tracker)))
+    try:
+        yield prober
+    finally:
+        for job in jobs:
+            job.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*jobs)
+        reader.close()
+        sink.close()
+        prober.close()
 
 
 def _observe(tracker: ProbeTracker, lines: bytes) -> None:

@@ -114,6 +114,11 @@ class ProbeScheduler(Part):
         """The routes that are probed."""
         return self._prober.routes
 
+    @property
+    def is_waiting(self) -> bool:
+        """True while a verdict is awaited."""
+        return self._prober.waiting > 0
+
     # --- from the log
 
     def observe(self, record: Record, event: Event) -> None:

@@ -48,6 +48,7 @@ class Prober:
 
     Attributes:
         routes: the routes that are probed.
+        waiting: the number of probes whose verdict is awaited.
 
     Raises:
         KeyFileError: probe.key_file cannot be used.
@@ -67,9 +68,17 @@ class Prober:
         self._key = read_key(Path(settings.probe.key_file)) if settings.probe.key_file else None
         self._threads = ThreadPoolExecutor(_MAX_SUBMISSIONS, "probe")
         self.routes = routes_of(settings)
+        self.waiting = 0
 
     async def probe(self, route: Route) -> ProbeResult:
         """Submit one probe and wait for its verdict."""
+        self.waiting += 1
+        try:
+            return await self._probe(route)
+        finally:
+            self.waiting -= 1
+
+    async def _probe(self, route: Route) -> ProbeResult:
         identifier = new_identifier(time.time(), secrets.token_bytes(8), self._key)
         message = probe_message(self._settings, route.sender, identifier, self._key)
         message_id = str(message["Message-ID"])

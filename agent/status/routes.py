@@ -11,22 +11,23 @@ from starlette.routing import Route
 from postward.agent.status.html import POLICY, page
 
 Source = Callable[[], Mapping[str, Any] | None]
+Action = Callable[[], Coroutine[Any, Any, None]]
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def status_routes(
-    refresh: Callable[[], Coroutine[Any, Any, None]], status: Source, incidents: Source
-) -> list[Route]:
+def status_routes(read_log: Action, refresh: Action, status: Source, incidents: Source) -> list[Route]:
     """Return the routes.
 
     Args:
-        refresh: awaited before /api/status is answered.
+        read_log: awaited before each answer.
+        refresh: lists the queue; awaited before /api/status is answered.
         status: returns the state of the host (`status_of`); None while it is unknown.
         incidents: returns the incidents as JSON values; None while they are unknown.
     """
     listing: set[asyncio.Task[None]] = set()
 
     async def as_page(_request: Request) -> Response:
+        await read_log()
         # The page does not wait for the listing of the queue: the next page shows it.
         if not listing:
             task = asyncio.ensure_future(refresh())
@@ -38,10 +39,12 @@ def status_routes(
         return HTMLResponse(page(dict(known)), headers={**_HEADERS, "Content-Security-Policy": POLICY})
 
     async def as_json(_request: Request) -> Response:
+        await read_log()
         await refresh()
         return JSONResponse(status(), headers=_HEADERS)
 
     async def incidents_as_json(_request: Request) -> Response:
+        await read_log()
         return JSONResponse(incidents(), headers=_HEADERS)
 
     return [

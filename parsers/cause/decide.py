@@ -1,6 +1,7 @@
 """The cause, step and next hop of an event."""
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 from postward.parsers import events
@@ -11,6 +12,7 @@ from postward.parsers.fields import split_peer
 
 __all__ = ["DELIVERED", "Cause", "bare_reason", "cause_of", "classify", "relay_host_of", "step_of"]
 
+_RECENT: Final = 64  # reasons: counts, incidents, history and probes ask for the same one in turn
 SUSPENDED: Final = "delivery temporarily suspended: "  # qmgr/qmgr_deliver.c
 
 # Values of status= for success: global/sent.c, global/verify.c, global/trace.c.
@@ -63,6 +65,7 @@ _TALKED_TO: Final = re.compile(
 )
 
 
+@lru_cache(maxsize=_RECENT)
 def classify(reason: str, dsn: str | None = None) -> Cause:
     """Return the cause of a reason. The record's DSN replaces a missing enhanced code of a reply."""
     matched = _find(bare_reason(reason))
@@ -120,6 +123,7 @@ def bare_reason(reason: str) -> str:
     return reason
 
 
+@lru_cache(maxsize=_RECENT)
 def _find(reason: str) -> tuple[Phrase, re.Match[str]] | None:
     for phrase in PHRASES:
         match = phrase.pattern.match(reason)

@@ -9,7 +9,6 @@ from postward.agent.logs.canary import LogCanary
 from postward.agent.logs.discover import open_sources
 from postward.agent.logs.lines import lines_of
 from postward.agent.logs.reader import LogReader
-from postward.agent.logs.watcher import Watcher
 from postward.agent.metrics.tally import Tally
 from postward.agent.postfix.commands import Postfix
 from postward.parsers import parse
@@ -33,13 +32,11 @@ async def _send(postfix: PostfixInstance, tally: Tally) -> dict[str, float]:
             if record is not None and event is not None:
                 line.observe(record, event)
 
-    watcher = Watcher()
-    reader = LogReader(open_sources([str(postfix.maillog)], {}), feed, tally, watcher=watcher)
-    with watcher:
-        reading = asyncio.create_task(reader.run())
-        await reader.looked.wait()
-        await line.send()
-        reading.cancel()
+    reader = LogReader(open_sources([str(postfix.maillog)], {}), feed, tally)
+    reading = asyncio.create_task(reader.run())
+    await reader.looked.wait()
+    await line.send()
+    reading.cancel()
     reader.close()
     return {name: value for name, values in line.gauges().items() for value in values.values()}
 

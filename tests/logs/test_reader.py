@@ -65,7 +65,6 @@ def test_standard_input(tmp_path: Path) -> None:
     os.close(writing)
     assert source.read() == b"three\n"
     assert source.problem == "standard input has ended: its writer is gone"
-    assert source.descriptors() == ()
     os.close(reading)
 
 

@@ -74,10 +74,11 @@ class Reader:
 
 @contextlib.contextmanager
 def _agent(folder: Path) -> Iterator[Reader]:
+    (settings := folder / "etc").mkdir()  # another folder than the log's, as on hosts: it is watched
     postfix = PostfixInstance(folder / "postfix")
     log = folder / "ours.log"
     log.touch()
-    agent = AgentProcess(write_reading_settings(folder, postfix, source=str(log)))
+    agent = AgentProcess(write_reading_settings(settings, postfix, source=str(log)))
     agent.ready_timeout = 120.0  # a busy machine may be slow
     with postfix, agent:
         host, port = agent.address
