@@ -164,7 +164,7 @@ class AgentProcess:
         launcher: a command to prepend to the agent's, for example to drop privileges.
     """
 
-    ready_timeout = 10.0
+    ready_timeout = 30.0  # a loaded machine starts slowly
     launcher: Sequence[str] = ()
 
     def __init__(self, settings_file: Path, *options: str) -> None:
