@@ -13,8 +13,8 @@ from tools.soak.log_soak import LogSoak
 from tools.soak.relay_soak import RelaySoak
 
 _SOAKS: dict[str, tuple[int, Callable[[Path, int], LogSoak | EditSoak | RelaySoak]]] = {
-    "every line is counted once": (12, lambda folder, seed: LogSoak(folder, seed, burst=5000)),
-    "drift is repaired and other edits are kept": (8, EditSoak),
+    "every line is counted once": (6, lambda folder, seed: LogSoak(folder, seed, burst=5000)),
+    "drift is repaired and other edits are kept": (4, EditSoak),
     "incidents close and every delivery is counted once": (2, RelaySoak),
 }
 
