@@ -24,13 +24,11 @@ from postward.agent.enforce.history import (
     edit_back,
     extend_tables,
     keep_generation,
-    kept_file,
     remove_made,
     restore_tables,
 )
 from postward.agent.enforce.state import ApplyError, HalfDoneError, RefusedError, restart_announced
 from postward.agent.enforce.tables import read_table, with_former_entries, write_table
-from postward.agent.enforce.unedited import note_edit
 from postward.agent.fsutil import wait_until, write_atomically
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.config import Candidate, EditRefusedError, StagedConfig
@@ -123,7 +121,7 @@ def apply(
     with _change(postfix, directory) as change:
         candidate = Candidate(postfix, directory / "candidate", lambda copy: _edit(copy, plan))
         if keep:
-            change.kept = keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
+            keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
         change.begin(plan.activation)
         _move(plan, candidate, postfix, directory, change)
         candidate.discard()
@@ -168,20 +166,15 @@ class _Change:
     Attributes:
         directory: enforce.directory.
         moved: True as soon as a file in use may have been replaced.
-        kept: the number of the generation that was kept before the change.
     """
 
     directory: Path
     moved: bool = False
-    kept: int | None = None
 
     def move(self, candidate: Candidate, name: str) -> None:
-        """Move an edited file into place, and record that the edit is Postward's. Raises PostfixError, OSError."""
+        """Move an edited file into place. Raises PostfixError, OSError."""
         candidate.move(name)
         self.moved = True
-        before, after = candidate.original(name), candidate.content(name)
-        kept = None if self.kept is None else (self.kept, kept_file(self.directory, self.kept, name))
-        note_edit(self.directory, name, before, after, kept)
 
     def begin(self, activation: Activation) -> None:
         """Record how the files that are about to be moved come into force, for `complete`."""
