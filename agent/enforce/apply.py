@@ -35,7 +35,7 @@ from postward.agent.postfix.config import Candidate, EditRefusedError, StagedCon
 from postward.agent.postfix.run import PostfixError
 from postward.config.desired import DesiredState
 from postward.config.drift import ActualState, differing
-from postward.config.plan import Activation, Plan
+from postward.config.plan import RESTART_PARAMETERS, Activation, Plan
 from postward.config.resources import OWN_SERVICE
 from postward.parsers.postconf import split_list
 
@@ -119,6 +119,7 @@ def apply(
         ApplyError: another error, before any file was changed.
     """
     with _change(postfix, directory) as change:
+        _require_restartable(plan, postfix)
         candidate = Candidate(postfix, directory / "candidate", lambda copy: _edit(copy, plan))
         if keep:
             keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
@@ -127,6 +128,17 @@ def apply(
         candidate.discard()
     complete(postfix, directory)
     _drop_former_entries(plan, postfix)
+
+
+def _require_restartable(plan: Plan, postfix: Postfix) -> None:
+    """Refuse a restart of a Postfix in the foreground: its container would end. Raises PostfixError."""
+    if plan.activation is Activation.RESTART and not postfix.can_restart():
+        names = ", ".join(name for name in plan.parameters if name in RESTART_PARAMETERS)
+        raise PostfixError(
+            f"{names}: takes effect only when Postfix starts, and this Postfix runs in the foreground (postfix start-fg), "
+            "where a restart would end it and its container; run `postward apply --no-verify` before `postfix start-fg`, "
+            "or leave the key out of the settings"
+        )
 
 
 def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> Generation:
@@ -278,9 +290,9 @@ def complete(postfix: Postfix, directory: Path) -> None:
 
 
 def _activate(activation: Activation, postfix: Postfix, directory: Path) -> None:
-    if activation is Activation.RESTART:
+    if activation is Activation.RESTART and postfix.can_restart():
         with restart_announced(directory):
             postfix.restart()
-    elif activation is Activation.RELOAD:
+    elif activation is not Activation.NONE:
         postfix.reload()
     postfix.flush()
