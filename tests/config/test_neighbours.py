@@ -122,3 +122,12 @@ def test_verification_is_lowered_only_on_request(level: str) -> None:
     for relay, expected in (("", level), ("verify = false", "encrypt"), ('tls = "opportunistic"', "may")):
         state = desired_state(load(toml(relay=relay)), FACTS, {}, present)
         assert state.parameters["smtp_tls_security_level"] == expected
+
+
+@pytest.mark.parametrize(("level", "expected"), [("dane", "encrypt"), ("dane-only", "dane-only")])
+def test_wrapper_mode_gets_a_level_that_requires_tls(level: str, expected: str) -> None:
+    """The level `dane` falls back to `may` without TLSA records, and smtp(8) then refuses wrapper mode."""
+    state = desired_state(
+        load(toml(relay="port = 465")), FACTS, {}, others({"smtp_tls_security_level": level})
+    )
+    assert state.parameters["smtp_tls_security_level"] == expected
