@@ -128,7 +128,11 @@ class Host:
         if hop.kind == "filter":
             server: Relay = Filter(self._ports["back"])
         else:
-            server = Relay(self._ca, users=dict(hop.users), tls=hop.tls, auth_required=bool(hop.users))
+            # Mail exchangers share one port, as in the rest of the world.
+            port = self._ports.get("world", 0) if hop.host != Relay.host else 0
+            server = Relay(
+                self._ca, users=dict(hop.users), tls=hop.tls, auth_required=bool(hop.users), port=port
+            )
         server.host = hop.host
         self.hops[name] = stack.enter_context(server)
         self._ports[name] = server.port

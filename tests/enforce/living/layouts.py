@@ -23,7 +23,7 @@ class Hop:
         kind: smtp takes mail by SMTP and LMTP; filter takes it and gives it back; the others are asked by Postfix.
         tls: starttls, implicit or none.
         users: the logins, of which one is required; empty: no login.
-        host: its address. Mail to user@[127.0.0.2] goes to a hop there by itself, as to a mail exchanger.
+        host: its address. Mail to user@[127.0.0.2] goes to the hop `world` there by itself, as to a mail exchanger.
     """
 
     kind: Literal["smtp", "filter", "milter", "ldap"] = "smtp"
