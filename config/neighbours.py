@@ -19,9 +19,13 @@ LISTS = (
     "smtp_tls_policy_maps",
     "transport_maps",
 )
+# Parameters that lead to an SMTP hop if the transport that they name is one of smtp(8).
+_HOPS = ("content_filter", "fallback_transport", "local_transport", "mailbox_transport", "virtual_transport")
 SCALARS = (
-    "content_filter",
+    *_HOPS,
     "default_transport",
+    "fallback_transport_maps",
+    "mailbox_transport_maps",
     "relay_transport",
     "smtp_fallback_relay",
     "smtp_sender_dependent_authentication",
@@ -85,8 +89,8 @@ def _hops(values: Mapping[str, str], master: Master) -> Iterator[str]:
         for service in master.services.values()
         if service.type == "unix" and service.command.split()[0] == "smtp"
     }
-    filters = {name: value for name, value in master.overrides.items() if name.endswith("/content_filter")}
-    for name, value in {"content_filter": values.get("content_filter", ""), **filters}.items():
+    services = {name: value for name, value in master.overrides.items() if name.rpartition("/")[2] in _HOPS}
+    for name, value in {**{name: values.get(name, "") for name in _HOPS}, **services}.items():
         if value.partition(":")[0] in clients:
             yield f"{name} = {value}"
     usual = {
@@ -97,7 +101,7 @@ def _hops(values: Mapping[str, str], master: Master) -> Iterator[str]:
     for name, value in usual.items():
         if values.get(name, value) != value:
             yield f"{name} = {values[name]}"
-    for name in ("smtp_fallback_relay", *LISTS):
+    for name in ("fallback_transport_maps", "mailbox_transport_maps", "smtp_fallback_relay", *LISTS):
         if values.get(name) and name != "smtp_sasl_password_maps":
             yield f"{name} = {values[name]}"
     for name in sorted(clients - _STANDARD_CLIENTS):

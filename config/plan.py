@@ -13,7 +13,7 @@ from postward.config.resources import LookupTable
 from postward.parsers.scrub import MASK, printable
 
 # Parameters that `postfix reload` does not apply (postconf(5); master(8) warns "stop and start Postfix").
-_RESTART_PARAMETERS = frozenset(
+RESTART_PARAMETERS = frozenset(
     {"inet_interfaces", "inet_protocols", "maillog_file", "queue_directory", "data_directory", "mail_owner"}
 )
 
@@ -60,7 +60,7 @@ def plan(drifts: list[Drift]) -> Plan:
 
 
 def _activation(drifts: list[Drift]) -> Activation:
-    if any(drift.kind is Kind.PARAMETER and drift.name in _RESTART_PARAMETERS for drift in drifts):
+    if any(drift.kind is Kind.PARAMETER and drift.name in RESTART_PARAMETERS for drift in drifts):
         return Activation.RESTART
     # A daemon that could not open an index does not try again (util/dict_surrogate.c), so Kind.INDEX needs a reload.
     only_indexed_tables = all(

@@ -25,5 +25,7 @@ def tls_level(relay: Relay, present: Mapping[str, str]) -> str:
     if relay.verify:
         return "secure"
     level = present.get("smtp_tls_security_level", "")
+    if relay.tls == "implicit" and level == "dane":
+        level = "encrypt"  # "dane" can fall back to "may", with which smtp(8) refuses wrapper mode
     checks = level in _VERIFYING and "verify" not in relay.model_fields_set
     return level if checks and relay.tls in {"starttls", "implicit"} else _TLS_LEVEL[relay.tls]

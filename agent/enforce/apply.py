@@ -24,20 +24,18 @@ from postward.agent.enforce.history import (
     edit_back,
     extend_tables,
     keep_generation,
-    kept_file,
     remove_made,
     restore_tables,
 )
 from postward.agent.enforce.state import ApplyError, HalfDoneError, RefusedError, restart_announced
 from postward.agent.enforce.tables import read_table, with_former_entries, write_table
-from postward.agent.enforce.unedited import note_edit
 from postward.agent.fsutil import wait_until, write_atomically
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.config import Candidate, EditRefusedError, StagedConfig
 from postward.agent.postfix.run import PostfixError
 from postward.config.desired import DesiredState
 from postward.config.drift import ActualState, differing
-from postward.config.plan import Activation, Plan
+from postward.config.plan import RESTART_PARAMETERS, Activation, Plan
 from postward.config.resources import OWN_SERVICE
 from postward.parsers.postconf import split_list
 
@@ -121,14 +119,26 @@ def apply(
         ApplyError: another error, before any file was changed.
     """
     with _change(postfix, directory) as change:
+        _require_restartable(plan, postfix)
         candidate = Candidate(postfix, directory / "candidate", lambda copy: _edit(copy, plan))
         if keep:
-            change.kept = keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
+            keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
         change.begin(plan.activation)
         _move(plan, candidate, postfix, directory, change)
         candidate.discard()
     complete(postfix, directory)
     _drop_former_entries(plan, postfix)
+
+
+def _require_restartable(plan: Plan, postfix: Postfix) -> None:
+    """Refuse a restart of a Postfix in the foreground: its container would end. Raises PostfixError."""
+    if plan.activation is Activation.RESTART and not postfix.can_restart():
+        names = ", ".join(name for name in plan.parameters if name in RESTART_PARAMETERS)
+        raise PostfixError(
+            f"{names}: takes effect only when Postfix starts, and this Postfix runs in the foreground (postfix start-fg), "
+            "where a restart would end it and its container; run `postward apply --no-verify` before `postfix start-fg`, "
+            "or leave the key out of the settings"
+        )
 
 
 def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> Generation:
@@ -168,20 +178,15 @@ class _Change:
     Attributes:
         directory: enforce.directory.
         moved: True as soon as a file in use may have been replaced.
-        kept: the number of the generation that was kept before the change.
     """
 
     directory: Path
     moved: bool = False
-    kept: int | None = None
 
     def move(self, candidate: Candidate, name: str) -> None:
-        """Move an edited file into place, and record that the edit is Postward's. Raises PostfixError, OSError."""
+        """Move an edited file into place. Raises PostfixError, OSError."""
         candidate.move(name)
         self.moved = True
-        before, after = candidate.original(name), candidate.content(name)
-        kept = None if self.kept is None else (self.kept, kept_file(self.directory, self.kept, name))
-        note_edit(self.directory, name, before, after, kept)
 
     def begin(self, activation: Activation) -> None:
         """Record how the files that are about to be moved come into force, for `complete`."""
@@ -285,9 +290,9 @@ def complete(postfix: Postfix, directory: Path) -> None:
 
 
 def _activate(activation: Activation, postfix: Postfix, directory: Path) -> None:
-    if activation is Activation.RESTART:
+    if activation is Activation.RESTART and postfix.can_restart():
         with restart_announced(directory):
             postfix.restart()
-    elif activation is Activation.RELOAD:
+    elif activation is not Activation.NONE:
         postfix.reload()
     postfix.flush()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from postward.agent.enforce.state import ApplyError
 from postward.agent.enforce.tables import read_entries, with_former_entries, write_table
-from postward.agent.enforce.unedited import is_unedited
+from postward.agent.enforce.unmanaged import unmanaged
 from postward.agent.fsutil import write_atomically, write_new
 from postward.agent.postfix.config import NAMES, PostfixConfig, StagedConfig, backdate
 from postward.agent.postfix.host_files import index_type
@@ -75,11 +75,6 @@ class Generation:
 def folder_of(directory: Path, number: int) -> Path:
     """Return the directory of a generation's files."""
     return directory / "generations" / str(number)
-
-
-def kept_file(directory: Path, number: int, name: str) -> bytes:
-    """Return the content of a file of a generation. Raises OSError."""
-    return (folder_of(directory, number) / name).read_bytes()
 
 
 def list_generations(directory: Path) -> list[Generation]:
@@ -238,19 +233,20 @@ def choose_generation(directory: Path, number: int | None) -> Generation:
 def edit_back(copy: StagedConfig, directory: Path, generation: Generation) -> None:
     """Undo in a copy of the present configuration what was changed since the generation. Raises PostfixError, OSError."""
     former = PostfixConfig(folder_of(directory, generation.number))
-    if not _put_back(copy.main_cf, former.main_cf, directory, generation):
+    if not _put_back(copy.main_cf, former.main_cf, generation.parameters):
         explicit = former.explicit()
         _set_or_remove(generation.parameters, explicit, copy.set_parameters, copy.remove_parameters)
-    if not _put_back(copy.master_cf, former.master_cf, directory, generation):
+    if not _put_back(copy.master_cf, former.master_cf, generation.services):
         services = former.services()
         _set_or_remove(generation.services, services, copy.set_services, copy.remove_services)
 
 
-def _put_back(copy: Path, former: Path, directory: Path, generation: Generation) -> bool:
-    """Put a kept file into the copy if only Postward has edited it since. Return True if that was done."""
-    if not is_unedited(directory, copy.name, copy.read_bytes(), generation.number):
+def _put_back(copy: Path, former: Path, managed: frozenset[str]) -> bool:
+    """Put a kept file into the copy if they differ in managed entries alone. Return True if that was done."""
+    content = former.read_bytes()
+    if unmanaged(copy.read_bytes(), managed) != unmanaged(content, managed):
         return False
-    copy.write_bytes(former.read_bytes())
+    copy.write_bytes(content)
     return True
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from postward.agent.fsutil import wait_until
 from postward.agent.postfix.config import PostfixConfig
-from postward.agent.postfix.process import queue_manager_start
+from postward.agent.postfix.process import is_master_in_foreground, queue_manager_start
 from postward.agent.postfix.run import PostfixError, check_on_terminal, find_program, run, stream
 
 _RELOAD_TIMEOUT = 5.0  # seconds until master(8) has started another queue manager
@@ -44,12 +44,20 @@ class Postfix(PostfixConfig):
             newest = before + _SAME_START
             wait_until(lambda: (queue_manager_start(queue_directory) or 0.0) > newest, _RELOAD_TIMEOUT)
 
+    @property
+    def _is_systemds(self) -> bool:
+        return str(self.config_directory) == "/etc/postfix" and Path("/run/systemd/system").is_dir()
+
+    def can_restart(self) -> bool:
+        """Return False if Postfix runs as in a container (`postfix start-fg`), which ends with it. Raises PostfixError."""
+        return self._is_systemds or not is_master_in_foreground(self._queue_directory())
+
     def restart(self) -> None:
         """Stop and start, for parameters that a reload does not bring into force. Raises PostfixError.
 
         systemd restarts the distribution's own instance, because it supervises it.
         """
-        if str(self.config_directory) == "/etc/postfix" and Path("/run/systemd/system").is_dir():
+        if self._is_systemds:
             run(["systemctl", "restart", "postfix.service"], timeout=_SYSTEMD_TIMEOUT)
             return
         check_on_terminal(self.command("postfix", "stop"))

@@ -247,14 +247,6 @@ class Candidate:
                 raise PostfixError(f"{target} was changed meanwhile, and now: {error}") from error
         raise PostfixError(f"{target} changes all the time; stop what edits it")
 
-    def original(self, name: str) -> bytes:
-        """Return the content from which a file's copy was made."""
-        return self._originals[name]
-
-    def content(self, name: str) -> bytes:
-        """Return the content of an edited copy. Raises OSError."""
-        return (self._folder / name).read_bytes()
-
     def discard(self) -> None:
         """Remove the copy. Raises OSError."""
         shutil.rmtree(self._folder)
@@ -287,7 +279,9 @@ class Candidate:
     def _replace(self, target: Path) -> None:
         status = target.stat()
         owner = (status.st_uid, status.st_gid)
-        write_atomically(target, self.content(target.name), mode=stat.S_IMODE(status.st_mode), owner=owner)
+        write_atomically(
+            target, (self._folder / target.name).read_bytes(), mode=stat.S_IMODE(status.st_mode), owner=owner
+        )
         if target == self._config.main_cf:
             backdate(target)
 

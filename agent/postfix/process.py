@@ -31,6 +31,12 @@ def queue_manager_start(queue_directory: str, proc: Path = _PROC) -> float | Non
     return max((start for start in starts if start is not None), default=None)
 
 
+def is_master_in_foreground(queue_directory: str, proc: Path = _PROC) -> bool:
+    """Return True if `postfix start-fg` started the master process of this queue: with -i or -s, see master(8)."""
+    masters = (entry for entry in _processes(proc) if _is_master(entry, queue_directory))
+    return any({b"-i", b"-s"} & set((master / "cmdline").read_bytes().split(b"\0")) for master in masters)
+
+
 def _processes(proc: Path) -> Iterator[Path]:
     return (entry for entry in proc.iterdir() if entry.name.isdecimal())
 

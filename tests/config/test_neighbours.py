@@ -32,6 +32,9 @@ def others(values: Mapping[str, str], master: Master = MASTER, ignored: str = ""
     ("name", "value"),
     [
         ("content_filter", "smtp:[127.0.0.1]:10025"),
+        ("virtual_transport", "smtp:[10.1.0.20]:25"),
+        ("fallback_transport", "relay:[10.1.0.21]"),
+        ("mailbox_transport_maps", "hash:/etc/postfix/moved"),
         ("relay_transport", "smtp:[10.1.0.20]:25"),
         ("transport_maps", "hash:/etc/postfix/transport"),
         ("smtp_fallback_relay", "[b.test]"),
@@ -53,6 +56,7 @@ def test_other_filters_and_own_tables_are_not_named() -> None:
     for name, value in (
         ("content_filter", "scan:dummy"),
         ("content_filter", "lmtp:unix:/run/filter"),
+        ("virtual_transport", "lmtp:unix:private/dovecot-lmtp"),
         ("default_transport", "postward-a:[smtp.example.net]:465"),
         ("smtp_fallback_relay", "[smtp.example.net]:587"),
     ):
@@ -122,3 +126,12 @@ def test_verification_is_lowered_only_on_request(level: str) -> None:
     for relay, expected in (("", level), ("verify = false", "encrypt"), ('tls = "opportunistic"', "may")):
         state = desired_state(load(toml(relay=relay)), FACTS, {}, present)
         assert state.parameters["smtp_tls_security_level"] == expected
+
+
+@pytest.mark.parametrize(("level", "expected"), [("dane", "encrypt"), ("dane-only", "dane-only")])
+def test_wrapper_mode_gets_a_level_that_requires_tls(level: str, expected: str) -> None:
+    """The level `dane` falls back to `may` without TLSA records, and smtp(8) then refuses wrapper mode."""
+    state = desired_state(
+        load(toml(relay="port = 465")), FACTS, {}, others({"smtp_tls_security_level": level})
+    )
+    assert state.parameters["smtp_tls_security_level"] == expected

@@ -223,3 +223,21 @@ def test_the_state_survives_a_restart(instance: PostfixInstance, tmp_path: Path)
     for name in ("generations", "last-readable"):
         assert (tmp_path / "enforce" / name).stat().st_mode & 0o077 == 0
     assert (tmp_path / "enforce" / "applied.json").stat().st_mode & 0o077 == 0
+
+
+def test_the_plan_of_a_settled_host_is_empty(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Values with the same meaning stay as the admin wrote them, after apply too."""
+    written = {
+        "myhostname": "mail.example.test",
+        "inet_interfaces": "localhost",
+        "mydestination": "localhost, localhost.example.test, mail.example.test",
+        "mynetworks": "127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128",
+        "myorigin": "example.test",
+        "inet_protocols": "ipv4",
+    }
+    instance.set(**written)
+    one = enforcer(instance, settings(instance, tmp_path))
+    planned, _ = one.look()
+    assert not written.keys() & {drift.name for drift in planned.drifts}
+    one.converge()
+    assert not one.look()[0]

@@ -47,7 +47,7 @@ class RelayHooks(Protocol):
     def note_line(self, number: int, text: str) -> None: ...
     def note_auth(self, mechanism: str, username: str, accepted: bool) -> None: ...
     def note_message(
-        self, sender: str, recipients: list[str], data: bytes, user: str | None, tls: bool
+        self, sender: str, recipients: list[str], data: bytes, user: str | None, tls: bool, helo: str
     ) -> None: ...
     def note_tls_failure(self, text: str) -> None: ...
     def note_problem(self, error: BaseException) -> None: ...
@@ -223,6 +223,10 @@ class Conversation(SMTP):
             lines.append("AUTH " + " ".join(self._relay.mechanisms))
         return [f"250{' ' if line is lines[-1] else '-'}{line}" for line in lines]
 
+    async def smtp_LHLO(self, name: str) -> None:  # noqa: N802 - aiosmtpd finds commands by these names
+        """Serve LMTP too, for mails with one recipient (RFC 2033)."""
+        await super().smtp_EHLO(name)
+
     # TLS
 
     async def _start_tls(self, method: Callable[[str | None], Awaitable[None]], argument: str | None) -> None:
@@ -333,7 +337,12 @@ class Conversation(SMTP):
         user = session.auth_data if session.authenticated else None
         sender = "" if envelope.mail_from == "<>" else envelope.mail_from
         self._relay.note_message(
-            sender, list(envelope.rcpt_tos), bytes(envelope.content), user, self.encrypted
+            sender,
+            list(envelope.rcpt_tos),
+            bytes(envelope.content),
+            user,
+            self.encrypted,
+            self.session.host_name,
         )
         return f"250 2.0.0 Ok: queued as {secrets.token_hex(5).upper()}"
 

@@ -37,6 +37,7 @@ class ReceivedMessage:
     message_id: str | None
     username: str | None
     tls: bool
+    helo: str
     at: float
 
 
@@ -322,7 +323,7 @@ class Relay:
         self.auth_attempts.append(AuthAttempt(mechanism, username, accepted))
 
     def note_message(
-        self, sender: str, recipients: list[str], data: bytes, user: str | None, tls: bool
+        self, sender: str, recipients: list[str], data: bytes, user: str | None, tls: bool, helo: str
     ) -> None:
         match = _MESSAGE_ID.search(data.partition(b"\r\n\r\n")[0])
         self.messages.append(
@@ -333,6 +334,7 @@ class Relay:
                 message_id=match[1].decode(errors="replace") if match else None,
                 username=user,
                 tls=tls,
+                helo=helo,
                 at=time.time(),
             )
         )
