@@ -48,6 +48,7 @@ from postward.agent.reload import SettingsReloader, race
 from postward.agent.status.model import Observed, Status, status_of
 from postward.agent.systemd import notify
 from postward.agent.text import local_now
+from postward.config.relay import hide_passwords
 from postward.config.settings import Settings
 
 _log = logging.getLogger("postward")
@@ -82,6 +83,7 @@ class Agent:
     def __init__(
         self, settings: Settings, options: Options, reloader: SettingsReloader, listeners: Listeners
     ) -> None:
+        hide_passwords(settings.relay)
         self._settings = settings
         self._reloader = reloader
         self._deliveries = options.deliveries

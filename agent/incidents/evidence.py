@@ -14,5 +14,7 @@ def line_of(record: Record) -> str:
     tag = f"{record.instance}/{record.daemon}" if record.daemon else record.instance
     pid = f"[{record.pid}]" if record.pid is not None else ""
     severity = "" if record.severity == "info" else f"{record.severity}: "
-    line = f"{readable(record.stamp)} {record.host} {tag}{pid}: {severity}{scrub(record.text)}"
+    line = (
+        f"{readable(record.stamp)} {record.host} {tag}{pid}: {severity}{scrub(record.text, record.severity)}"
+    )
     return printable(line if len(line) <= MAX_CHARACTERS else f"{line[:MAX_CHARACTERS]}…")
