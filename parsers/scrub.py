@@ -85,7 +85,7 @@ _KNOWN_DEBUG: Final[tuple[re.Pattern[str], ...]] = (
 )
 # A command that a client sent too early, quoted in a warning.
 _AUTH_COMMAND: Final = re.compile(rf"(\bAUTH {_MECHANISM} )[\w+/=-]+(?=(?:\\r|\\n|[\s)])*\Z)", re.IGNORECASE)
-# What may stand before a debug message in a whole line.
+# The header of a whole line.
 _HEADER: Final = re.compile(r"[^\[\]]{0,200}\[\d{1,10}\]: ")
 _DEBUG: Final = re.compile(DEBUG_LABEL)
 # Of these even a complaint has a value only at the end.

@@ -57,7 +57,7 @@ def test_any_bytes_are_a_value_or_a_value_error(content: bytes) -> None:
             parse(content)
 
 
-def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_other_kinds_of_files_are_not_waited_for(tmp_path: Path) -> None:
     """A FIFO without a writer, a device, a folder."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

@@ -120,6 +120,11 @@ def bare_reason(reason: str) -> str:
     return reason
 
 
+def without_output(reason: str) -> str:
+    """Return a reason of pipe(8) or local(8) without the output of the command, which a mail may shape."""
+    return reason.partition(" Command output: ")[0]
+
+
 def _find(reason: str) -> tuple[Phrase, re.Match[str]] | None:
     for phrase in PHRASES:
         match = phrase.pattern.match(reason)

@@ -128,7 +128,7 @@ def test_processes_with_and_without_the_password_share_the_limit(tmp_path: Path)
 
 
 def test_another_password_in_the_file_is_attempted_at_once(tmp_path: Path) -> None:
-    """Its inode or time tells, so the record holds nothing that a password could be tried against."""
+    """Its inode or time differs, so the record holds nothing that a password could be tried against."""
     clock = Clock()
     path = tmp_path / "password"
     path.write_text("s3cret-Green")
