@@ -161,6 +161,7 @@ class LogReader(Part):
                 self._count_dropped(lines)
                 self._feed(lines)
                 self._measure(time.perf_counter() - started, len(lines))
+            if lines or source.skipping:
                 return True
         self._saw_end = self._clock()
         return False

@@ -22,6 +22,7 @@ from postward.agent.logs import codecs
 from postward.agent.logs.lines import MAX_LINE
 
 HEAD = 1024  # bytes that identify a file: the first line, with its timestamp and process ID, is rarely longer
+_MAX_SKIPPED = 1 << 23  # bytes of NULs skipped by one read, which other tasks wait for
 _WINDOW = 1 << 16  # bytes of one read when searching backwards for a line end
 
 
@@ -91,6 +92,7 @@ class Segment:
         self._file = _open(path)
         self._stream: Any = None
         self._broken = ""
+        self.skipping = False  # the last read skipped NULs, and there may be more
         self._head = b""
         status = os.fstat(self._file.fileno())
         self.device, self.inode = status.st_dev, status.st_ino
@@ -246,11 +248,17 @@ class Segment:
 
         NULs appear if the writer of a truncated file goes on at its old offset, or after a power cut.
         """
+        self.skipping = False
+        skipped = 0
         while (data := self.read_at(self.offset, limit)).startswith(b"\0"):
             rest = data.lstrip(b"\0")
             if self.was_rewritten():
                 return b""
             self._advance(data[: len(data) - len(rest)])
+            skipped += len(data) - len(rest)
+            if skipped >= _MAX_SKIPPED:
+                self.skipping = True
+                return b""
         return data
 
     def _advance(self, data: bytes) -> None:

@@ -13,7 +13,6 @@ Needs aiosmtpd (the extra `sink`).
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Iterable
 from email import message_from_bytes
@@ -31,6 +30,7 @@ from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.tally import Tally
 from postward.agent.probe.arrivals import MAX_ASKED
 from postward.agent.probe.message import PROBE_HEADER, altered_parts, identifier_in, signed_at
+from postward.agent.stored import parse_json
 
 _MAX_AGE = 86400.0  # seconds
 _MAX_CLOCK_SKEW = 600.0  # seconds that a host's clock may be ahead
@@ -216,8 +216,8 @@ def create_app(arrivals: Arrivals, tally: Tally) -> Starlette:
             if len(body) > _MAX_QUESTION:
                 return PlainTextResponse("the question is too large\n", 413)
         try:
-            asked = json.loads(body)
-        except (ValueError, RecursionError):
+            asked = parse_json(body)
+        except ValueError:
             asked = None
         if not isinstance(asked, list) or len(asked) > MAX_ASKED:
             return PlainTextResponse(f"send a JSON list of at most {MAX_ASKED} Message-IDs\n", 400)

@@ -3,7 +3,6 @@
 The source is the agent's endpoint or, if that requires a login or does not answer, the agent's checkpoint.
 """
 
-import json
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
+from postward.agent.stored import parse_json
 from postward.config.fields import split_address
 from postward.config.lint import Finding, HostFacts
 from postward.config.settings import Settings
@@ -102,12 +102,10 @@ def ask(settings: Settings, path: str) -> Mapping[str, Any] | None:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - an address to listen on, replaced by the local one
     url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
     try:
-        data: Mapping[str, Any] = json.loads(
-            request(url, deadline=_TIMEOUT, max_bytes=_MAX_ANSWER, proxies=False).body
-        )
+        data = parse_json(request(url, deadline=_TIMEOUT, max_bytes=_MAX_ANSWER, proxies=False).body)
     except (OSError, ValueError):
         return None
-    return data
+    return data if isinstance(data, dict) else None
 
 
 def _read_checkpoint(settings: Settings) -> tuple[str, Mapping[str, Any]]:
