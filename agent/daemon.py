@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -209,7 +210,8 @@ class Agent:
         legacy = self._queue_counts if self._settings.web.legacy_metrics else None
         registry = registry_of(self._tally, self._gauges, exemplars, legacy=legacy)
         try:
-            return Endpoint(self._settings.web, listeners, registry, hooks)
+            names = (self._settings.host.myhostname, socket.gethostname())
+            return Endpoint(self._settings.web, names, listeners, registry, hooks)
         except EndpointError as error:
             raise StartError(str(error)) from None
 

@@ -225,6 +225,12 @@ class Web(Section):
         "exporters. Reloaded on change. Empty: plain HTTP without authentication.",
         examples=["/etc/postward/web.yml"],
     )
+    hosts: list[Text] = Field(
+        default=[],
+        description="Further names under which the status is read. Requests for other names than these, this host's and "
+        "its addresses are refused (421), except those for /metrics: a web page could make a browser send them.",
+        examples=["postward.example.com"],
+    )
     reload: bool = Field(
         default=False,
         description="True: enable POST /-/reload, which re-reads the settings as SIGHUP does. The endpoint's own access "

@@ -4,7 +4,7 @@ How it fails: an address that cannot be bound and a web.config file that cannot 
 Once it runs, a bad web.config file is logged and the former one stays in force.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from postward.agent.metrics.legacy import LegacyCollector
 from postward.agent.metrics.queue import QueueCounts
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part
+from postward.config.fields import split_address
 from postward.config.sections import Web
 
 
@@ -32,6 +33,7 @@ class Endpoint(Part):
 
     Args:
         settings: where to listen, and who may send requests.
+        names: names of this host beside those of the settings.
         listeners: listening sockets, kept from one agent to the next.
         registry: the metrics.
         hooks: functions of the agent; `reload` re-reads the settings.
@@ -41,15 +43,26 @@ class Endpoint(Part):
     """
 
     def __init__(
-        self, settings: Web, listeners: Listeners, registry: CollectorRegistry, hooks: Hooks
+        self,
+        settings: Web,
+        names: Iterable[str],
+        listeners: Listeners,
+        registry: CollectorRegistry,
+        hooks: Hooks,
     ) -> None:
         try:
             self._access = WebAccess(Path(settings.config_file) if settings.config_file else None)
         except WebConfigError as error:
             raise EndpointError(f"web.config_file: {error}") from None
         self._addresses = (settings.listen, *settings.also_listen)
+        hosts = {split_address(address)[0] for address in self._addresses} | {*names, *settings.hosts}
         app = application(
-            registry, hooks, self._access, version=version("postward"), may_reload=settings.reload
+            registry,
+            hooks,
+            self._access,
+            version=version("postward"),
+            may_reload=settings.reload,
+            hosts={form for name in hosts if name for form in (name.lower(), name.lower().partition(".")[0])},
         )
         try:
             sockets = listeners.take(self._addresses)

@@ -22,10 +22,12 @@ from aiosmtpd.smtp import SMTP
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from postward.agent.http.headers import HeadersMiddleware
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.tally import Tally
 from postward.agent.probe.arrivals import MAX_ASKED
@@ -236,5 +238,6 @@ def create_app(arrivals: Arrivals, tally: Tally) -> Starlette:
             Route("/metrics", metrics),
             Route("/-/healthy", healthy),
             Route("/-/ready", healthy),
-        ]
+        ],
+        middleware=[Middleware(HeadersMiddleware)],
     )
