@@ -49,6 +49,7 @@ from postward.agent.probe.scheduler import ProbeScheduler
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.monitor import RelayMonitor
 from postward.agent.reload import SettingsReloader, race
+from postward.agent.status.client import local_socket
 from postward.agent.status.model import Observed, Status, status_of
 from postward.agent.systemd import notify
 from postward.agent.text import local_now
@@ -211,7 +212,9 @@ class Agent:
         registry = registry_of(self._tally, self._gauges, exemplars, legacy=legacy)
         try:
             names = (self._settings.host.myhostname, socket.gethostname())
-            return Endpoint(self._settings.web, names, listeners, registry, hooks)
+            return Endpoint(
+                self._settings.web, names, local_socket(self._settings), listeners, registry, hooks
+            )
         except EndpointError as error:
             raise StartError(str(error)) from None
 

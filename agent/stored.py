@@ -15,9 +15,13 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from postward.parsers.scrub import printable
+
 T = TypeVar("T")
 
 MAX_BYTES = 1 << 28  # of a file; the checkpoint of a busy host has some megabytes
+MAX_TEXT = 2000  # characters, as Postfix cuts its own
+MAX_MOMENT = 4e9  # seconds since 1970: of the year 2096
 _MAX_DIGITS = 18
 
 
@@ -49,6 +53,24 @@ def parse_json(content: bytes) -> Any:
         return json.loads(content, parse_float=_finite, parse_int=_integer, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def printable_values(value: Any) -> Any:
+    """Return a JSON value with all of its texts printable and of bounded length. Raises ValueError if it is too deep."""
+    try:
+        return _printable(value)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value[:MAX_TEXT])
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    if isinstance(value, dict):
+        return {printable(key[:MAX_TEXT]): _printable(item) for key, item in value.items()}
+    return value
 
 
 def _finite(text: str) -> float:

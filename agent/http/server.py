@@ -42,7 +42,9 @@ _log = logging.getLogger("postward")
 
 
 def listen(address: str) -> socket.socket:
-    """Return a socket that listens on `host:port` or `[v6]:port`. Raises OSError."""
+    """Return a socket that listens on `host:port`, `[v6]:port` or the path of a Unix socket. Raises OSError."""
+    if address.startswith("/"):
+        return _listen_locally(Path(address))
     host, port = split_address(address)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -59,8 +61,8 @@ def listen(address: str) -> socket.socket:
     return listener
 
 
-def listen_locally(path: Path) -> socket.socket:
-    """Return a socket that listens at a path, for root and the owner of its folder alone. Raises OSError."""
+def _listen_locally(path: Path) -> socket.socket:
+    """Return a socket for root, and for the user and the group of this process."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

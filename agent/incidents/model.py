@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
-from postward.agent.stored import Form
+from postward.agent.stored import MAX_MOMENT, MAX_TEXT, Form
 from postward.parsers import Cause
 from postward.parsers.scrub import printable
 
 MAX_MAILS: Final = 512  # queue IDs
 MAX_SENDERS: Final = 64  # also the limit for domains
 MAX_EVIDENCE: Final = 5  # lines
-MAX_TEXT: Final = 2000  # characters
 
 # Host names that are safe in a shell command: remote parties choose some of them.
 _NAME: Final = r"(?P<host>[A-Za-z0-9_][A-Za-z0-9_.-]{0,254})"
@@ -183,6 +182,8 @@ class Incident:
     def from_dict(cls, data: dict[str, Any]) -> "Incident":
         """Return the incident that `to_dict` described, printable and within its limits. Raises ValueError for other data."""
         read = _FORM.check(data)
+        if not all(0 <= moment <= MAX_MOMENT for moment in (read.first, read.last, read.closed or 0)):
+            raise ValueError("times must be seconds since 1970")
         for name in ("symptom", "instance", "place", "relay", "daemon", "closed_by"):
             setattr(read, name, printable(getattr(read, name))[:MAX_TEXT])
         read.evidence = [printable(line)[:MAX_TEXT] for line in read.evidence[:MAX_EVIDENCE]]

@@ -13,7 +13,9 @@ Needs aiosmtpd (the extra `sink`).
 """
 
 import asyncio
+import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from email import message_from_bytes
 from typing import Any
@@ -28,6 +30,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from postward.agent.http.headers import HeadersMiddleware
+from postward.agent.http.server import group_of
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.tally import Tally
 from postward.agent.probe.arrivals import MAX_ASKED
@@ -41,6 +44,7 @@ _MAX_COPIES = 10
 _MAX_MAIL = 65536  # bytes; a probe has about 1000, and relays add headers
 MAX_CONNECTIONS = 200
 _COMMAND_TIMEOUT = 30.0  # seconds between two commands
+_MAX_SESSION = 120.0  # seconds; a probe takes one
 _MAX_QUESTION = MAX_ASKED * 200  # bytes
 _OUTCOMES = ("arrived", "duplicate", "altered", "refused")
 
@@ -141,24 +145,35 @@ class _Handler:
 
 
 class _Connection(SMTP):
-    """An SMTP connection. If there are too many, it is cut."""
+    """An SMTP connection. Where there is no room, the oldest of the address that has most gives way to a new one."""
 
     def __init__(
-        self, handler: _Handler, connections: set["_Connection"], max_connections: int, **options: Any
+        self, handler: _Handler, connections: dict["_Connection", str], max_connections: int, **options: Any
     ) -> None:
         super().__init__(handler, **options)
         self._connections = connections
         self._max_connections = max_connections
+        self._end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._connections.add(self)
+        self._connections[self] = group_of(transport.get_extra_info("peername"))
         super().connection_made(transport)
-        if len(self._connections) > self._max_connections and isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
+        self._end = asyncio.get_running_loop().call_later(_MAX_SESSION, self.give_way)
+        if len(self._connections) > self._max_connections:
+            numbers = Counter(self._connections.values())
+            others = [other for other in self._connections if other is not self]
+            max(others, key=lambda other: numbers[self._connections[other]], default=self).give_way()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._connections.discard(self)
+        self._connections.pop(self, None)
+        if self._end is not None:
+            self._end.cancel()
         super().connection_lost(error)
+
+    def give_way(self) -> None:
+        self._connections.pop(self, None)
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.abort()
 
 
 async def create_smtp_server(
@@ -184,7 +199,8 @@ async def create_smtp_server(
         OSError: the address cannot be listened on.
     """
     loop = asyncio.get_running_loop()
-    connections: set[_Connection] = set()
+    connections: dict[_Connection, str] = {}  # the oldest first
+    max_connections = min(max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 
     def connect() -> _Connection:
         return _Connection(
