@@ -38,6 +38,13 @@ class Postfix(Section):
         description="Type of the lookup tables that Postward writes, see postconf -m. auto: default_database_type.",
     )
 
+    allow_code: list[Text] = Field(
+        default=[],
+        description="Parameters of [main_cf] that may decide which programs Postfix runs, or as which user. "
+        "They are refused otherwise.",
+        examples=[["mailbox_command"]],
+    )
+
     @field_validator("config_directory")
     @classmethod
     def _fits_a_list(cls, value: str) -> str:

@@ -151,7 +151,7 @@ class WebAccess:
 
 
 def _login_in(authorization: str) -> tuple[str, bytes] | None:
-    """Return name and password of an Authorization header; None if it has none that can be right."""
+    """Return name and password of an Authorization header; None if it cannot be right."""
     scheme, _, encoded = authorization.partition(" ")
     try:
         name, _, password = base64.b64decode(encoded, validate=True).partition(b":")

@@ -1,7 +1,7 @@
 """Accept connections to the endpoint, encrypted as the web configuration says at that moment.
 
 Promise: slow and hostile clients do not delay the reading of the log, and do not keep others out. At most 64 connections are
-open, 16 from one address other than this host's, so that file descriptors remain for logs. Where there is no room, the
+open, 16 from one address other than this host's, so that file descriptors remain for logs. When all places are taken, the
 connection gives way that has waited longest for a request, of the address that has most; then the one that has taken
 longest to read its answer. A connection that brings no whole request within `_TIMEOUT` seconds, or does not take its answer
 in that time, is aborted; so is a TLS handshake. At the end, accepted connections get `_DRAIN_TIMEOUT` seconds to be answered,

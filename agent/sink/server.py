@@ -145,7 +145,7 @@ class _Handler:
 
 
 class _Connection(SMTP):
-    """An SMTP connection. Where there is no room, the oldest of the address that has most gives way to a new one."""
+    """An SMTP connection. When all places are taken, the oldest of the address that has most gives way to a new one."""
 
     def __init__(
         self, handler: _Handler, connections: dict["_Connection", str], max_connections: int, **options: Any

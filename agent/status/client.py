@@ -1,7 +1,7 @@
 """Incidents of this host from the running agent, joined with facts about the host.
 
 The source is the agent's Unix socket in its state directory, which its user alone can make. A user who may not connect
-asks its endpoint, on whose port any user could listen while the agent is stopped; root does not. If there is no answer,
+asks its endpoint, on whose port any user could listen while the agent is stopped; root does not. Without an answer,
 the agent's checkpoint is read.
 
 Promise: an answer is bounded and printable, and has the form that is expected. Remedies come from this program alone.

@@ -51,7 +51,7 @@ class _LogForm(TypedDict):
 
 
 class _StatusForm(TypedDict):
-    """What commands use of the state of a host that they were answered."""
+    """The part of an answer that commands use."""
 
     host: str
     now: _Moment

@@ -1,4 +1,4 @@
-"""The endpoint under load: whoever holds connections keeps nobody out."""
+"""The endpoint under load: held connections and guessed passwords keep others working."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ from tests.http.serving import Endpoint, serving
 @pytest.mark.parametrize(
     "sent", [b"", b"GET /metrics HTTP/1.1\r\nX: ", b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n"]
 )
-def test_held_connections_keep_nobody_out(sent: bytes) -> None:
+def test_held_connections_do_not_keep_scrapes_out(sent: bytes) -> None:
     """Twice as many as fit are held: silent, with half a head, or resting after an answer. Each scrape is answered."""
     with serving() as endpoint, contextlib.ExitStack() as held:
         for _ in range(128):

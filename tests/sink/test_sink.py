@@ -115,7 +115,7 @@ def test_the_memory_is_bounded(settings: Settings) -> None:
 
 
 def test_connections_are_limited() -> None:
-    """One more than the limit is greeted, and the oldest gives way: nobody keeps others out by holding connections."""
+    """One more than the limit is greeted, and the oldest gives way."""
 
     async def greetings() -> list[bytes]:
         server = await create_smtp_server(

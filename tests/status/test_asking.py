@@ -1,4 +1,4 @@
-"""What commands take from the agent, or from whoever answers in its place."""
+"""Commands ask the agent, and trust no answer: another program may answer in its place."""
 
 import contextlib
 import json
@@ -98,7 +98,7 @@ def test_a_socket_of_another_user_is_not_heard(tmp_path: Path) -> None:
     ],
 )
 def test_answers_of_another_form_end_no_command(settings: Settings, tmp_path: Path, body: bytes) -> None:
-    """They are no answer, or one without incidents."""
+    """They count as missing, or have no incidents."""
     with answering(local(local_socket(settings)), body):
         assert ask_status(settings, tmp_path / "postward.toml") is None
         with contextlib.suppress(LiveError):
