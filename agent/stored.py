@@ -19,7 +19,7 @@ from postward.parsers.scrub import printable
 
 T = TypeVar("T")
 
-MAX_BYTES = 1 << 28  # of a file; the checkpoint of a busy host has some megabytes
+MAX_BYTES = 1 << 26  # of a file; the checkpoint of a busy host has some megabytes
 MAX_TEXT = 2000  # characters, as Postfix cuts its own
 MAX_MOMENT = 4e9  # seconds since 1970: of the year 2096
 _MAX_DIGITS = 18

@@ -5,6 +5,7 @@ import hashlib
 import json
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ SECRET = "s3cret-Gr33n-Fern"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Path:
+def settings(tmp_path: Path) -> Iterator[Path]:
     """Settings of an agent that reads a file."""
     require_postfix()
     with PostfixInstance(tmp_path / "postfix") as postfix:
@@ -41,10 +42,8 @@ def test_an_agent_with_hardly_any_descriptors_lives(settings: Path) -> None:
         wait_for(lambda: agent.get("/metrics")[0] == 200, what="the metrics")
 
 
-def test_odd_state_starts_the_parts_anew_and_a_second_agent_is_refused(
-    settings: Path, tmp_path: Path
-) -> None:
-    """Each part's state has another form, with a right checksum. The lock is the first agent's."""
+def test_odd_state_is_left_out_and_a_second_agent_is_refused(settings: Path, tmp_path: Path) -> None:
+    """Each part has state of another form, with a right checksum. The lock is the first agent's."""
     body = {
         "positions": {},
         "tally": {"counters": {}, "times": {}, "histograms": {}},

@@ -12,6 +12,7 @@ How it fails: if the file cannot be written, the error is logged once and the re
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -27,7 +28,7 @@ from typing import Annotated, Any, cast
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from postward.agent.fsutil import stat_identity, write_new
+from postward.agent.fsutil import stat_identity, wait_until, write_new
 from postward.agent.parts import Problem
 from postward.agent.stored import Form, read_stored
 from postward.config.errors import SettingsError
@@ -35,6 +36,7 @@ from postward.config.relay import Relay
 from postward.config.settings import Settings
 
 _HOUR = 3600.0
+_MAX_WAIT = 3.0  # seconds for the lock, which is held for milliseconds
 _COST = 1 << 14  # of scrypt: 50 ms and 16 MB for each guess
 _log = logging.getLogger("postward.relay")
 
@@ -229,7 +231,7 @@ class _Record:
         descriptor = None
         try:
             descriptor = _open_lock(self._path.with_suffix(".lock"))
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor)
             self._locked = True
             if (identity := stat_identity(self._path)) != self._identity or identity is None:
                 self._data, self._identity = _read(self._path), identity
@@ -273,6 +275,20 @@ def _open_lock(path: Path) -> int:
     if owner := _owner(path.parent):
         os.fchown(descriptor, *owner)
     return descriptor
+
+
+def _lock(descriptor: int) -> None:
+    """Lock the file. Raises OSError after a few seconds: the agent's user must not hold up root by keeping the lock."""
+
+    def is_locked() -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    if not wait_until(is_locked, _MAX_WAIT):
+        raise OSError(errno.EWOULDBLOCK, "the lock file is held by another process")
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """The login throttle: how often a rejected login is attempted, across processes and restarts."""
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -229,3 +230,30 @@ def test_without_a_file_the_record_lasts_as_long_as_the_process(tmp_path: Path) 
         current.release("demo", accepted=False)
 
     assert not current.acquire("demo")
+
+
+def test_a_lock_that_is_kept_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent's user owns the lock file; root goes on with a record of its own."""
+    monkeypatch.setattr("postward.agent.relay.login_throttle._MAX_WAIT", 0.1)
+    with (tmp_path / "logins.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        current = throttle(tmp_path, Clock())
+        for _ in range(2):
+            assert current.acquire("demo")
+            current.release("demo", accepted=False)
+
+        assert not current.acquire("demo")
+
+
+def test_links_in_the_place_of_the_files_are_not_followed(tmp_path: Path) -> None:
+    """Root writes into a folder of the agent's user, who could lead it to another file."""
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    folder = tmp_path / "state"
+    folder.mkdir()
+    for name in ("logins.json", "logins.lock", ".logins.json.new"):
+        (folder / name).symlink_to(victim)
+    current = throttle(folder, Clock())
+
+    assert current.acquire("demo")
+    assert victim.read_text() == "untouched"
