@@ -24,7 +24,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from postward.parsers.scrub import printable
+
 MAX_ANSWER = 1 << 20  # bytes
+_MAX_REASON = 200  # characters; a server can choose some of them
 _MAX_CONTEXT_AGE = 3600.0  # seconds
 
 
@@ -110,7 +113,7 @@ def request(
     except urllib.error.HTTPError as error:
         error.close()
         raise HttpError(f"answered {error.code}", error.code) from None
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise HttpError(_reason(error, limit)) from None
     if limit.expired:
         raise HttpError(_reason(TimeoutError(), limit))
@@ -123,7 +126,8 @@ def _reason(error: Exception, limit: "_Deadline") -> str:
     cause = getattr(error, "reason", error)
     if limit.expired or isinstance(cause, TimeoutError):
         return f"no answer within {limit.seconds:g} s"
-    return str(getattr(cause, "strerror", None) or cause or type(error).__name__)
+    text = str(getattr(cause, "strerror", None) or cause).strip() or type(error).__name__
+    return printable(text[:_MAX_REASON])
 
 
 class _Deadline:
@@ -203,5 +207,7 @@ def _context(_age: float) -> ssl.SSLContext:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Follow no redirect."""
+    def http_error_302(self, *_: Any, **__: Any) -> None:
+        """Follow no redirect, and do not parse where it leads."""
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302

@@ -7,10 +7,13 @@ missing or older than the file, as after a kill, the roll-back edits.
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from postward.agent.fsutil import write_atomically
+from postward.agent.stored import Form, read_stored
 
 _FILE = "unedited.json"
+_FORM: Form[dict[str, dict[str, object]]] = Form(dict[str, dict[str, Any]])
 
 
 def note_edit(
@@ -49,10 +52,9 @@ def _since(record: dict[str, dict[str, object]], name: str, content: bytes) -> i
 
 def _read(directory: Path) -> dict[str, dict[str, object]]:
     try:
-        record: dict[str, dict[str, object]] = json.loads((directory / _FILE).read_bytes())
+        return read_stored(directory / _FILE, _FORM)
     except (OSError, ValueError):
         return {}
-    return record
 
 
 def _digest(content: bytes) -> str:

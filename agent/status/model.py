@@ -44,10 +44,17 @@ class _ConfigForm(TypedDict):
     drift: list[str]
 
 
+class _LinesForm(TypedDict):
+    event: int
+    generic: int
+    unrecognised: int
+    foreign: int
+
+
 class _LogForm(TypedDict):
     readable: bool | None
     last_line: _Moment | None
-    lines: dict[Literal["event", "generic", "unrecognised", "foreign"], int]
+    lines: _LinesForm
 
 
 class _StatusForm(TypedDict):
