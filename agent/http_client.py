@@ -110,6 +110,7 @@ def request(
     try:
         with limit, urllib.request.build_opener(*handlers).open(question, timeout=deadline) as answer:
             content: bytes = answer.read(max_bytes + 1)
+            missing = answer.length or 0
     except urllib.error.HTTPError as error:
         error.close()
         raise HttpError(f"answered {error.code}", error.code) from None
@@ -119,6 +120,8 @@ def request(
         raise HttpError(_reason(TimeoutError(), limit))
     if len(content) > max_bytes:
         raise HttpError(f"the answer has more than {max_bytes} bytes")
+    if missing:
+        raise HttpError(f"the answer ends {missing} bytes early")
     return Answer(answer.status, content)
 
 

@@ -17,7 +17,7 @@ import bcrypt
 from tests.http.serving import Endpoint, serving
 
 _GUESSERS = 60
-# What is sent on a connection that is held → its name.
+# Kind of connection that is held → the bytes sent on it.
 _HELD = {
     "silent": b"",
     "half a head": b"GET /metrics HTTP/1.1\r\nX: ",
