@@ -23,6 +23,7 @@ from postward.agent.fsutil import write_atomically
 from postward.agent.logs.watcher import wake_up
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part, Problem
+from postward.agent.stored import parse_json, read_regular
 
 VERSION = 3  # no earlier one was released
 INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log
@@ -154,8 +155,11 @@ def read_checkpoint(path: Path) -> Checkpoint | None:
         CheckpointError: it has another version or cannot be read; starting at zero would overwrite it.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
+        return None
+    except ValueError as error:
+        _move_aside(path, error)
         return None
     except OSError as error:
         raise CheckpointError(
@@ -178,7 +182,7 @@ def parse_checkpoint(content: bytes) -> Checkpoint:
         ValueError: it is damaged.
     """
     try:
-        data = json.loads(content)
+        data = parse_json(content)
         version = data.pop("version")
         if not isinstance(version, int):
             raise TypeError(f"version {version!r}")  # noqa: TRY301 - handled as any other malformed file

@@ -5,10 +5,14 @@ to stop: a signal sets an event, the tasks are cancelled, and position and count
 """
 
 import asyncio
+import fcntl
 import logging
+import os
 import signal
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +38,7 @@ from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.queue import QueueMonitor
 from postward.agent.metrics.tally import Tally
-from postward.agent.parts import Gauges, Labels, Part
+from postward.agent.parts import Failures, Gauges, Labels, Part
 from postward.agent.pipeline import Pipeline
 from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.agent.postfix.process import is_master_running
@@ -45,9 +49,11 @@ from postward.agent.probe.scheduler import ProbeScheduler
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.monitor import RelayMonitor
 from postward.agent.reload import SettingsReloader, race
+from postward.agent.status.client import local_socket
 from postward.agent.status.model import Observed, Status, status_of
 from postward.agent.systemd import notify
 from postward.agent.text import local_now
+from postward.config.relay import hide_passwords
 from postward.config.settings import Settings
 
 _log = logging.getLogger("postward")
@@ -82,9 +88,11 @@ class Agent:
     def __init__(
         self, settings: Settings, options: Options, reloader: SettingsReloader, listeners: Listeners
     ) -> None:
+        hide_passwords(settings.relay)
         self._settings = settings
         self._reloader = reloader
         self._deliveries = options.deliveries
+        self._failures = Failures()
         self._console = terminal()
         self._watcher = Watcher()
         self._version = version("postward")  # read from files: not at every scrape
@@ -130,7 +138,17 @@ class Agent:
         loop = self._enforce_loop()
 
         parts = (
-            *(host, enforcement, reloader, reader, writer, canary, self._counter, self._queue),
+            *(
+                self._failures,
+                host,
+                enforcement,
+                reloader,
+                reader,
+                writer,
+                canary,
+                self._counter,
+                self._queue,
+            ),
             *(self._probes, relays, daemons, self._events, self._incidents, rows, self._endpoint, loop),
         )
         self._parts: tuple[Part, ...] = tuple(part for part in parts if part is not None)
@@ -138,7 +156,7 @@ class Agent:
         self._pipeline = Pipeline(self._counter, observers, self._incidents.tracker.observe_foreign)
         for part in self._parts:
             if part.name:
-                part.restore(states.get(part.name, {}))
+                self._failures.restore_part(part, states.get(part.name, {}))
         writer.start(self._snapshot, reader.sync, reader.looked)
 
     async def run(self, stop: asyncio.Event) -> Settings | None:
@@ -150,7 +168,9 @@ class Agent:
         with self._watcher:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(part.run()) for part in self._parts if type(part).run is not Part.run
+                    group.create_task(self._failures.keep_running(part))
+                    for part in self._parts
+                    if type(part).run is not Part.run
                 ]
                 _log.info("metrics: %s", self._endpoint.url)
                 self._reloader.listen(self._reopen)
@@ -194,7 +214,10 @@ class Agent:
         legacy = self._queue_counts if self._settings.web.legacy_metrics else None
         registry = registry_of(self._tally, self._gauges, exemplars, legacy=legacy)
         try:
-            return Endpoint(self._settings.web, listeners, registry, hooks)
+            names = (self._settings.host.myhostname, socket.gethostname())
+            return Endpoint(
+                self._settings.web, names, local_socket(self._settings), listeners, registry, hooks
+            )
         except EndpointError as error:
             raise StartError(str(error)) from None
 
@@ -265,7 +288,7 @@ class Agent:
     def _gauges(self) -> Gauges:
         gauges: dict[str, Mapping[Labels, float]] = {}
         for part in self._parts:
-            gauges.update(part.gauges())
+            gauges.update(self._failures.gauges_of(part))
         return gauges
 
     def _status(self) -> Status:
@@ -317,7 +340,13 @@ def _resume(settings: Settings, postfix: Postfix) -> tuple[list[Source], Tally, 
         raise StartError(str(error)) from error
     _log.info("log: %s (%s)", ", ".join(names), reason)
     checkpoint = checkpoint or Checkpoint({}, Tally())
-    return open_sources(names, checkpoint.positions), checkpoint.tally, checkpoint.parts
+    try:
+        sources = open_sources(names, checkpoint.positions)
+    except ValueError as error:
+        raise StartError(
+            f"{_checkpoint_file(settings)}: positions: {error}; move it away to start counting at zero"
+        ) from None
+    return sources, checkpoint.tally, checkpoint.parts
 
 
 def _event_stream(settings: Settings, names: RelayNames) -> EventStream | None:
@@ -342,7 +371,31 @@ def serve(settings: Settings, options: Options) -> None:
             f"state.directory: {settings.state.directory}: {error.strerror}; name a writable directory"
         ) from error
 
-    asyncio.run(_serve(settings, options))
+    with _alone(Path(settings.state.directory)):
+        asyncio.run(_serve(settings, options))
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Hold the lock on the state. Raises StartError if another agent has it; each would undo the other's counts."""
+    try:
+        descriptor = os.open(
+            directory / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+    except OSError as error:  # the state cannot be written either, which the checkpoint reports
+        _log.warning("state.directory: %s: cannot be locked: %s", directory, error.strerror)
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise StartError(
+            f"state.directory: {directory} is in use by another agent; stop it, or name another directory"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 async def _serve(settings: Settings, options: Options) -> None:

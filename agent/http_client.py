@@ -8,9 +8,12 @@ How it fails: HttpError, an OSError, says why in one line.
 """
 
 import contextlib
+import errno
 import http.client
+import os
 import socket
 import ssl
+import struct
 import threading
 import time
 import urllib.error
@@ -18,9 +21,13 @@ import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from postward.parsers.scrub import printable
+
 MAX_ANSWER = 1 << 20  # bytes
+_MAX_REASON = 200  # characters; a server can choose some of them
 _MAX_CONTEXT_AGE = 3600.0  # seconds
 
 
@@ -44,6 +51,32 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A Unix socket, and the users whose process may listen on it."""
+
+    path: Path
+    owners: frozenset[int]
+
+    def connect(self, timeout: float) -> socket.socket:
+        """Return a connection. Raises OSError, also if another user listens."""
+        folder = os.open(self.path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout)
+            # An address has at most 107 bytes; a path through the descriptor is shorter.
+            connection.connect(f"/proc/self/fd/{folder}/{self.path.name}")
+            _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            if user not in self.owners:
+                raise PermissionError(errno.EPERM, "another user listens there", str(self.path))
+        except OSError:
+            connection.close()
+            raise
+        finally:
+            os.close(folder)
+        return connection
+
+
 def request(
     url: str,
     body: bytes | None = None,
@@ -52,6 +85,7 @@ def request(
     deadline: float,
     max_bytes: int = MAX_ANSWER,
     proxies: bool = True,
+    local: Local | None = None,
 ) -> Answer:
     """GET a URL, or POST a body to it. Blocks; call it in a thread from asyncio.
 
@@ -62,28 +96,32 @@ def request(
         deadline: seconds for the whole exchange.
         max_bytes: the largest answer that is accepted.
         proxies: use the environment's proxies (`http_proxy`, `https_proxy`, `no_proxy`).
+        local: a Unix socket to connect to, in the place of the URL's host.
 
     Raises:
         HttpError: no answer in time, an answer that is too large, or a status other than 2xx.
         ValueError: the URL cannot be parsed.
     """
     limit = _Deadline(deadline)
-    handlers: list[urllib.request.BaseHandler] = [_NoRedirect(), _Handler(limit)]
-    if not proxies:
+    handlers: list[urllib.request.BaseHandler] = [_NoRedirect(), _Handler(limit, local)]
+    if not proxies or local is not None:
         handlers.append(urllib.request.ProxyHandler({}))
     question = urllib.request.Request(url, body, dict(headers))  # noqa: S310 -- the settings allow http and https only
     try:
         with limit, urllib.request.build_opener(*handlers).open(question, timeout=deadline) as answer:
             content: bytes = answer.read(max_bytes + 1)
+            missing = answer.length or 0
     except urllib.error.HTTPError as error:
         error.close()
         raise HttpError(f"answered {error.code}", error.code) from None
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise HttpError(_reason(error, limit)) from None
     if limit.expired:
         raise HttpError(_reason(TimeoutError(), limit))
     if len(content) > max_bytes:
         raise HttpError(f"the answer has more than {max_bytes} bytes")
+    if missing:
+        raise HttpError(f"the answer ends {missing} bytes early")
     return Answer(answer.status, content)
 
 
@@ -91,7 +129,8 @@ def _reason(error: Exception, limit: "_Deadline") -> str:
     cause = getattr(error, "reason", error)
     if limit.expired or isinstance(cause, TimeoutError):
         return f"no answer within {limit.seconds:g} s"
-    return str(getattr(cause, "strerror", None) or cause or type(error).__name__)
+    text = str(getattr(cause, "strerror", None) or cause).strip() or type(error).__name__
+    return printable(text[:_MAX_REASON])
 
 
 class _Deadline:
@@ -127,9 +166,13 @@ class _Deadline:
 
 class _Connection(http.client.HTTPConnection):
     deadline: _Deadline
+    local: Local | None = None
 
     def connect(self) -> None:
-        super().connect()
+        if self.local is None:
+            super().connect()
+        else:
+            self.sock = self.local.connect(self.deadline.seconds)
         self.deadline.watch(self.sock)
 
 
@@ -138,10 +181,11 @@ class _TlsConnection(http.client.HTTPSConnection, _Connection):
 
 
 class _Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
-    def __init__(self, deadline: _Deadline) -> None:
+    def __init__(self, deadline: _Deadline, local: Local | None) -> None:
         # HTTPSHandler.__init__ loads the authorities at each call, since Python 3.12.
         urllib.request.AbstractHTTPHandler.__init__(self)
         self._deadline = deadline
+        self._local = local
 
     def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(self._connection(_Connection), req)
@@ -153,7 +197,7 @@ class _Handler(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
     def _connection(self, kind: type[_Connection]) -> Any:
         def make(host: str, **arguments: Any) -> _Connection:
             connection = kind(host, **arguments)
-            connection.deadline = self._deadline
+            connection.deadline, connection.local = self._deadline, self._local
             return connection
 
         return make
@@ -166,5 +210,7 @@ def _context(_age: float) -> ssl.SSLContext:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Follow no redirect."""
+    def http_error_302(self, *_: Any, **__: Any) -> None:
+        """Follow no redirect, and do not parse where it leads."""
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302

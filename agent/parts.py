@@ -4,11 +4,18 @@ A part is anything that sees log events, has gauges, keeps state across restarts
 parts once (`daemon.py`) and asks each for all four; a part overrides what it has.
 """
 
+import asyncio
 import logging
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from postward.parsers import Event, Record
+
+_FIRST_PAUSE: Final = 1.0  # seconds until the task of a part that failed is started again; doubled each time
+_LONGEST_PAUSE: Final = 60.0  # seconds; a task that ran longer has recovered
+
+_log = logging.getLogger("postward")
 
 Labels = tuple[str, ...]
 # Values true at one moment: metric name → labels → value.
@@ -74,3 +81,59 @@ class Part:
 
     async def run(self) -> None:
         """Run until cancelled. A part without a task returns at once."""
+
+
+class Failures(Part):
+    """Keeps a failure in one part from ending the others: it is logged once, counted, and tried again.
+
+    Too many open files, an answer that no test foresaw: the log is still read and the endpoint still answers.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[Labels, float] = {}
+        self._problems: dict[str, Problem] = {}
+
+    def restore_part(self, part: Part, state: Any) -> None:
+        """Give a part its saved state. State of another form is left out."""
+        try:
+            part.restore(state if isinstance(state, dict) else {})
+        except Exception as error:
+            self._note(part, f"its saved state is not used: {_text(error)}")
+
+    def gauges_of(self, part: Part) -> Gauges:
+        """Return the gauges of a part; none if it cannot look now."""
+        try:
+            return part.gauges()
+        except Exception as error:
+            self._note(part, _text(error))
+            return {}
+
+    async def keep_running(self, part: Part) -> None:
+        """Run the task of a part, again after each failure."""
+        pause = _FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            try:
+                await part.run()
+            except Exception as error:
+                self._note(part, _text(error))
+            else:
+                return
+            pause = _FIRST_PAUSE if time.monotonic() - began > _LONGEST_PAUSE else pause
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def gauges(self) -> Gauges:
+        """Return the number of failures of each part."""
+        return {"postward_part_failures_total": self._counts}
+
+    def _note(self, part: Part, text: str) -> None:
+        name = type(part).__name__
+        self._counts[(name,)] = self._counts.get((name,), 0.0) + 1.0
+        self._problems.setdefault(name, Problem(_log, f"{name} failed and is tried again")).note(text)
+
+
+def _text(error: Exception) -> str:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"

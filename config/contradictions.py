@@ -12,7 +12,7 @@ from typing import Any
 from postward.config.errors import Loc
 from postward.config.fields import is_address, joined, quoted
 from postward.config.host import supports, with_mydomain, with_profile
-from postward.config.parameters import LOGIN_IN_MAIN_CF, references
+from postward.config.parameters import LOGIN_IN_MAIN_CF, references, runs_code
 from postward.config.providers import with_provider
 from postward.config.relay import with_port_and_tls
 from postward.parsers.postconf import split_list
@@ -41,6 +41,7 @@ def contradictions(settings: Table) -> Iterator[Problem]:
     yield from _local_probe(host, _table(settings, "probe"))
     yield from _circular_references({"host": host, "main_cf": main_cf})
     yield from _logins(main_cf)
+    yield from _code(main_cf, _table(settings, "postfix").get("allow_code"))
 
 
 def _table(settings: Table, name: str) -> dict[str, Any]:
@@ -264,3 +265,14 @@ def _logins(main_cf: Table) -> Iterator[Problem]:
             and re.search(r"\b(static|inline):", value)
         ):
             yield ("main_cf", name), LOGIN_IN_MAIN_CF
+
+
+def _code(main_cf: Table, allowed: Any) -> Iterator[Problem]:
+    """Parameters that run programs, which a mistake or another's line in the settings must not do as root."""
+    named = allowed if isinstance(allowed, list) else []
+    for name, value in main_cf.items():
+        text = joined(value)
+        if runs_code(name, text if isinstance(text, str) else "") and name not in named:
+            advice = f'write allow_code = ["{name}"] under [postfix], else set it in main.cf'
+            text = f"decides which programs Postfix runs, or as which user; if that is meant, {advice}"
+            yield ("main_cf", name), text

@@ -33,6 +33,40 @@ DERIVED_PARAMETERS = {
     "smtp_enforce_tls": "relay.tls",
     "smtp_tls_CAfile": "relay.ca_file",
 }
+# The main.cf parameters by which Postfix runs other programs, loads other code, or runs them as another user: postconf(5).
+CODE_PARAMETERS = frozenset(
+    {
+        # programs, libraries and configuration
+        *("command_directory", "daemon_directory", "data_directory", "queue_directory", "meta_directory"),
+        *("shlib_directory", "config_directory", "alternate_config_directories", "process_id_directory"),
+        *("multi_instance_directories", "multi_instance_wrapper", "postmulti_control_commands"),
+        *(
+            "postmulti_start_commands",
+            "postmulti_stop_commands",
+            "sendmail_path",
+            "mailq_path",
+            "newaliases_path",
+        ),
+        *(
+            "openssl_path",
+            "tls_config_file",
+            "tls_config_name",
+            "cyrus_sasl_config_path",
+            "import_environment",
+        ),
+        *("export_environment", "debugger_command", "maillog_file", "maillog_file_prefixes"),
+        *("maillog_file_compressor", "maillog_file_rotate_suffix"),
+        # commands that deliver mail
+        *("mailbox_command", "mailbox_command_maps", "allow_mail_to_commands", "allow_mail_to_files"),
+        *("local_command_shell", "command_expansion_filter", "execution_directory_expansion_filter"),
+        *("alias_maps", "alias_database", "forward_path", "forward_expansion_filter"),
+        # users
+        *("mail_owner", "setgid_group", "default_privs", "virtual_uid_maps", "virtual_gid_maps"),
+        *("virtual_minimum_uid", "virtual_mailbox_base"),
+    }
+)
+# Values of these parameters that every distribution has.
+_USUAL_ALIASES = re.compile(r"(?:(?:\$default_database_type|\w+):)?/etc/(?:postfix/|mail/)?aliases|")
 LOGIN_IN_MAIN_CF = (
     "must not hold a login: every user of the host can read main.cf; "
     "write it into a file that only root can read, and name that file"
@@ -61,6 +95,13 @@ def _main_cf_text(value: object) -> object:
 def _stripped(value: str) -> str:
     """Return the value without the spaces around it, which postconf(1) drops too."""
     return value.strip(" ")
+
+
+def runs_code(name: str, value: str) -> bool:
+    """Return whether a parameter decides which programs Postfix runs, or as whom."""
+    return name in CODE_PARAMETERS and not (
+        name.startswith("alias_") and _USUAL_ALIASES.fullmatch(value.strip())
+    )
 
 
 ParameterName = Annotated[str, AfterValidator(_parameter_name)]

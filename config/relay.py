@@ -4,8 +4,10 @@ Postfix accepts some contradictions and then sends no mail. They are refused her
 `Relay.read_password()` reads the password when it is needed.
 """
 
+import contextlib
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +26,7 @@ from postward.config.fields import (
 )
 from postward.config.passwords import password_fault, password_from_credential, password_from_file
 from postward.config.providers import PROVIDERS, with_provider
+from postward.parsers.scrub import hide
 
 TlsMode = Literal["starttls", "implicit", "opportunistic", "none"]
 IMPLICIT_TLS_PORTS = frozenset({443, 465, 2465, 8465})
@@ -276,11 +279,16 @@ class Relay(Section):
         return f"[{self.host}]:{self.port}"
 
     def read_password(self) -> str:
-        """Return the password from its source.
+        """Return the password from its source. Log lines that this process shows have it masked from then on.
 
         Raises:
             SettingsError: the file or credential cannot be read, or sasl_passwd cannot carry its content.
         """
+        password = self._password_of_source()
+        hide([(self.username, password)])
+        return password
+
+    def _password_of_source(self) -> str:
         key = f"relay.{self.name}"
         if self.password is not None:
             password = self.password.get_secret_value()
@@ -290,6 +298,14 @@ class Relay(Section):
         if self.password_file:
             return password_from_file(Path(self.password_file), f"{key}.password_file")
         return password_from_credential(self.password_credential, f"{key}.password_credential")
+
+
+def hide_passwords(relays: Iterable[Relay]) -> None:
+    """Mask the passwords that this process may read in all log lines that it shows."""
+    for relay in relays:
+        with contextlib.suppress(SettingsError):
+            if relay.username:
+                relay.read_password()
 
 
 def _split_notation(value: str) -> tuple[str, str]:

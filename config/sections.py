@@ -38,6 +38,13 @@ class Postfix(Section):
         description="Type of the lookup tables that Postward writes, see postconf -m. auto: default_database_type.",
     )
 
+    allow_code: list[Text] = Field(
+        default=[],
+        description="Parameters of [main_cf] that may decide which programs Postfix runs, or as which user. "
+        "They are refused otherwise.",
+        examples=[["mailbox_command"]],
+    )
+
     @field_validator("config_directory")
     @classmethod
     def _fits_a_list(cls, value: str) -> str:
@@ -224,6 +231,12 @@ class Web(Section):
         description="File with TLS, client certificates and basic auth, in the web.config format of Prometheus's "
         "exporters. Reloaded on change. Empty: plain HTTP without authentication.",
         examples=["/etc/postward/web.yml"],
+    )
+    hosts: list[Text] = Field(
+        default=[],
+        description="Further names under which the status is read. Requests for other names than these, this host's and "
+        "its addresses are refused (421), except those for /metrics: a web page could make a browser send them.",
+        examples=["postward.example.com"],
     )
     reload: bool = Field(
         default=False,

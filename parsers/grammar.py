@@ -107,3 +107,9 @@ SASL_FIELDS: Final = (
     r"(?: sasl_username=<?(?P<sasl_username>[^ <>]*+(?: (?!sasl_sender=)[^ <>]*+)*+)>?)?"
     r"(?: sasl_sender=(?P<sasl_sender>[^<>]*+))?"
 )
+
+# Table types that Postfix can be built with (util/dict_open.c). Without the list, "HOST: text" would match as a table.
+TABLE_TYPE: Final = (
+    r"(?:btree|cdb|cidr|dbm|debug|environ|fail|hash|inline|internal|ldap|lmdb|memcache|mongodb|mysql|netinfo|nis|nisplus"
+    r"|pcre|pgsql|pipemap|proxy|randmap|regexp|sdbm|socketmap|sqlite|static|tcp|texthash|unionmap|unix)"
+)

@@ -2,16 +2,23 @@
 
 - ``scrub`` removes secrets. With ``smtp -v`` or ``debug_peer_list`` Postfix logs the relay's password in clear
   text, the AUTH dialogue, and the entries of the password table. Every output of log lines uses this filter.
+- ``hide`` masks secrets that this process knows, the relays' passwords, wherever they occur.
 - ``printable`` escapes control characters. Remote servers and clients can send them, and a terminal would
   interpret them.
 - ``mask_addresses`` removes the local parts of mail addresses from output that must not hold personal data.
 
-Promises: linear time, and text with nothing to remove is returned unchanged. In the messages that are known to print
-a secret, all text after the label is removed, because a password may contain any character.
+Promises: linear time, and text with nothing to remove is returned unchanged. Of a debug message and of a table with its
+values in its name, only what is known to be harmless is shown. All text after it is removed, because a password may
+contain any character.
 """
 
+import base64
 import re
+from collections.abc import Iterable, Iterator
 from typing import Final
+
+from postward.parsers.grammar import TABLE_TYPE
+from postward.parsers.verbose import DEBUG_LABEL
 
 SCRUBBED: Final = "[scrubbed]"
 MASK: Final = "********"  # replaces a secret whose position is known
@@ -19,59 +26,144 @@ MASK: Final = "********"  # replaces a secret whose position is known
 _MECHANISM: Final = (
     r"(?:PLAIN|LOGIN|CRAM-MD5|DIGEST-MD5|NTLM|GSSAPI|EXTERNAL|XOAUTH2|OAUTHBEARER|SCRAM-[\w-]+)"
 )
-_VERB: Final = r"(?:AUTH|BDAT|DATA|EHLO|ETRN|EXPN|HELO|HELP|LHLO|MAIL|NOOP|QUIT|RCPT|RSET|STARTTLS|VRFY)"
+_VERB: Final = r"(?:BDAT|DATA|EHLO|ETRN|EXPN|HELO|HELP|LHLO|MAIL|NOOP|QUIT|RCPT|RSET|STARTTLS|VRFY)"
 
-# (text that every match contains, pattern). The first group is kept, and the rest of the match is replaced.
-_PLACES: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
-    # smtp/smtp_sasl_glue.c: smtp_sasl_passwd_lookup: host `H' user `U' pass `P'
-    ("pass `", re.compile(r"(\bpass `).+", re.DOTALL)),
-    # xsasl/xsasl_cyrus_client.c, xsasl_cyrus_server.c, xsasl_dovecot_server.c: all messages of these functions,
-    # except those that are known to hold no secret.
-    (
-        "xsasl_",
-        re.compile(
-            r"(\bxsasl_\w+: (?!SASL service=|SASL config file|keep mechanism: |skip mechanism: |Connecting\Z"
-            r"|no applicable SASL mechanisms)(?:uncoded initial reply: |decoded challenge: |uncoded client response "
-            r"|uncoded server challenge: |decoded initial response |decoded response: |auth reply: "
-            r"|sasl_method [^\s,]++(?:\Z|, init_response ))?).+",
-            re.DOTALL,
-        ),
+# After these words comes a secret, wherever they stand. The first group is kept, and the rest of the text is removed.
+_SECRETS: Final[tuple[re.Pattern[str], ...]] = (
+    # util/dict_static.c, dict_inline.c, dict_pipe.c, dict_union.c, dict_random.c, dict_debug.c: the table's name is its content.
+    re.compile(
+        rf"(\b(?:(?:static|inline|pipemap|unionmap|randmap):(?=\S)|{TABLE_TYPE}:(?= ?\{{)))"
+        r"(?:.+(?= is unavailable\. | lookup error for \"|: lookup of )|.+)",
+        re.DOTALL,
     ),
-    # xsasl/xsasl_cyrus_log.c: SASL_LOG_TRACE and SASL_LOG_PASS.
-    ("SASL authentication ", re.compile(r"(\bSASL authentication (?:trace|pass): ).+", re.DOTALL)),
-    # global/maps.c: maps_find: smtp_sasl_password_maps: hash:/etc/postfix/sasl_passwd(0,lock): KEY = USER:PASSWORD
-    ("sasl_passw", re.compile(r"(\bmaps_\w+: .*?sasl_passw.*? = ).+", re.DOTALL)),
-    # util/attr_print0.c, attr_scan0.c and similar: the same value, transferred from proxymap.
-    (
-        "attr",
-        re.compile(
-            r"(\bsend attr (?:name \S+ )?value(?: =)? |\binput attribute value: (?!\(end\)\Z)).+", re.DOTALL
-        ),
+    # util/dict_debug.c, global/maps.c: a table, a key and its value.
+    re.compile(rf"(\b{TABLE_TYPE}:\S.*? (?:=|->) ).+", re.DOTALL),
+    # Names of parameters and fields: bind_pw = P, client_secret=S, "access_token": "T".
+    re.compile(
+        r"((?:passw(?:or)?d|passphrase|_pw|secret|token|api_?key)(?:\\?\"? ?= ?|\\?\" ?: ?)).+",
+        re.DOTALL | re.IGNORECASE,
     ),
-    # smtp/smtp_chat.c, smtpd/smtpd_chat.c, postscreen: AUTH PLAIN BASE64, also in a quoted command of a client.
-    ("", re.compile(rf"(\bAUTH {_MECHANISM} )[\w+/=-]+(?=(?:\\r|\\n|[\s)])*\Z)", re.IGNORECASE)),
-    # AUTH LOGIN and responses to challenges: lines of base64 only.
-    ("", re.compile(rf"((?:\A|: )[<>] \S+: )(?!{_VERB}\Z)[A-Za-z0-9+/]+={{0,2}}\Z", re.IGNORECASE)),
+    re.compile(r"(\b(?:Authorization: ?\w+|Bearer) )[^\s].+", re.DOTALL | re.IGNORECASE),
 )
 
+# Debug messages of which more than the label is harmless. The first group is kept, and the rest is removed.
+_KNOWN_DEBUG: Final[tuple[re.Pattern[str], ...]] = (
+    # Messages without a value, and those of other rules that begin alike.
+    re.compile(
+        r"(SSL_(?:accept|connect)[ :].*|daemon started -- .*|open \w+ TLS .*|tlsmgr_cache_run_event: start TLS .*"
+        r"|\w+: (?:queue \S+: limit .*|feedback .*|\S+ feedback type .*)|name_mask: [\w-]+\Z|disposing SASL state information\Z"
+        r"|sasl_client_add_plugin\(\): entry_point\(\): failed for plugname [\w-]+\Z|vstream_\w+: fd \d+ got \d+\Z)",
+        re.DOTALL,
+    ),
+    # smtp/smtp_sasl_glue.c: smtp_sasl_passwd_lookup: host `H' user `U' pass `P'
+    re.compile(r"(.*?\bpass `).+", re.DOTALL),
+    # xsasl/xsasl_cyrus_client.c, xsasl_cyrus_server.c, xsasl_dovecot_server.c
+    re.compile(
+        r"(xsasl_\w+: (?:SASL service=.*|SASL config file.*|(?:keep|skip) mechanism: .*|Connecting\Z"
+        r"|no applicable SASL mechanisms|uncoded (?:initial reply: |client response |server challenge: )"
+        r"|decoded (?:challenge: |initial response |response: )|auth reply: |sasl_method [^\s,]++(?:\Z|, init_response ))).*",
+        re.DOTALL,
+    ),
+    # xsasl/xsasl_cyrus_log.c: SASL_LOG_TRACE and SASL_LOG_PASS.
+    re.compile(r"(SASL authentication (?:trace|pass|debug|info): ).*", re.DOTALL),
+    # global/maps.c: maps_find: smtp_sasl_password_maps: hash:/etc/postfix/sasl_passwd(0,lock): KEY = USER:PASSWORD
+    re.compile(rf"(maps_\w+: \w+: {TABLE_TYPE}:/\S+ [^\s=]+ = ).+", re.DOTALL),
+    # util/attr_print0.c, attr_scan0.c and similar: values, also those transferred from proxymap.
+    re.compile(
+        r"(send attr (?:\w+ = (?:lookup|open|update|delete)\Z|(?:name \S+ )?value(?: =)? )).*", re.DOTALL
+    ),
+    re.compile(
+        r"([^:]+: (?:wanted attribute: .*|input attribute (?:name: \w+\Z|value: (?:\(end\)\Z)?))).*",
+        re.DOTALL,
+    ),
+    # smtp/smtp_chat.c, smtpd/smtpd_chat.c, postscreen: commands and replies, but for those of a login.
+    re.compile(
+        rf"([<>] \S+: (?:{_VERB}\b.*|AUTH [\w-]+(?: |\Z)|334 (?:UGFzc3dvcmQ6|VXNlcm5hbWU6)\Z"
+        r"|235[ -][\w. ]*\Z|(?!334|235)\d{3}[ -].*|)).*",
+        re.DOTALL | re.IGNORECASE,
+    ),
+)
+# A command that a client sent too early, quoted in a warning.
+_AUTH_COMMAND: Final = re.compile(rf"(\bAUTH {_MECHANISM} )[\w+/=-]+(?=(?:\\r|\\n|[\s)])*\Z)", re.IGNORECASE)
+# The header of a whole line.
+_HEADER: Final = re.compile(r"[^\[\]]{0,200}\[\d{1,10}\]: ")
+_DEBUG: Final = re.compile(DEBUG_LABEL)
+# Of these even a complaint has a value only at the end.
+_LOGIN_FUNCTION: Final = re.compile(
+    r"xsasl_|maps_|smtp_sasl_passwd|send attr |input attribute |SASL authentication (?:trace|pass)"
+)
+_MARKS: Final = re.compile(
+    r"auth|bearer|passw|passphrase|_pw|secret|token|api_?key|static:|inline:|map:|:\{| = | -> ", re.IGNORECASE
+)
 
-def scrub(text: str) -> str:
-    """Return a line, or the text of one, without secrets."""
-    # Nearly every text contains none of these, and this test takes a quarter of a microsecond.
-    if not (
-        "> " in text
-        or "< " in text
-        or "AUTH" in text
-        or "auth" in text
-        or "pass `" in text
-        or "sasl_" in text
-        or "attr" in text
-    ):
-        return text
-    for marker, pattern in _PLACES:
-        if marker in text:
+_MIN_HIDDEN: Final = (
+    6  # characters; a shorter secret is masked as a word of its own, or it would mask parts of others
+)
+_logins: dict[tuple[str, str], None] = {}  # in the order of their arrival
+_MAX_LOGINS: Final = 100
+_hidden: re.Pattern[str] | None = None
+
+
+def hide(logins: Iterable[tuple[str, str]]) -> None:
+    """Let this process mask these logins (user name, password) from now on, in each form that Postfix logs.
+
+    Former passwords stay masked, because the log still has them; the last hundred are known.
+    """
+    global _hidden
+    new = [login for login in logins if login[1] and login not in _logins]
+    if not new:
+        return
+    _logins.update(dict.fromkeys(new))
+    for oldest in [*_logins][:-_MAX_LOGINS]:
+        del _logins[oldest]
+    words = {form for login in _logins for form in _forms(*login)}
+    _hidden = re.compile("|".join(map(_word, sorted(words, key=len, reverse=True))))
+
+
+def _forms(user: str, password: str) -> Iterator[str]:
+    """Yield a password as AUTH LOGIN, AUTH PLAIN and tables have it."""
+    yield password
+    for text in (password, f"\0{user}\0{password}", f"{user}\0{user}\0{password}"):
+        yield base64.b64encode(text.encode()).decode().rstrip("=")
+
+
+def _word(secret: str) -> str:
+    pattern = re.escape(secret)
+    return pattern if len(secret) >= _MIN_HIDDEN else rf"(?<!\w){pattern}(?!\w)"
+
+
+def hidden(text: str) -> str:
+    """Return the text without the secrets that `hide` was given."""
+    return text if _hidden is None else _hidden.sub(MASK, text)
+
+
+def scrub(text: str, severity: str = "info") -> str:
+    """Return a line, or the text of one with its severity, without secrets."""
+    is_debugging = severity == "info" or _LOGIN_FUNCTION.match(text)
+    if is_debugging and (shown := _shown_of_debugging(text)) is not None:
+        return hidden(shown)
+    if _MARKS.search(text):
+        text = _AUTH_COMMAND.sub(rf"\1{SCRUBBED}", text)
+        for pattern in _SECRETS:
             text = pattern.sub(rf"\1{SCRUBBED}", text)
-    return text
+    return hidden(text)
+
+
+def _shown_of_debugging(text: str) -> str | None:
+    """Return what may be shown of a debug message; None for any other text."""
+    header = _HEADER.match(text)
+    start = header.end() if header and "postfix" in header[0] else 0
+    label = _DEBUG.match(text, start)
+    if label is None:
+        return None
+    known = next(filter(None, (pattern.match(text, start) for pattern in _KNOWN_DEBUG)), label)
+    end = max(label.end(), known.end(1) if known.re is not _DEBUG else 0)
+    shown = text[:end]
+    for pattern in _SECRETS:
+        shown = pattern.sub(rf"\1{SCRUBBED}", shown)
+    if end == len(text) or shown.endswith(SCRUBBED):
+        return text if shown == text else shown
+    return f"{shown}{'' if shown.endswith((' ', '`')) else ': '}{SCRUBBED}"
 
 
 _ADDRESS_IN_BRACKETS: Final = re.compile(r"<[^<>]*@(?=[^<>@\s]*>)")

@@ -46,14 +46,18 @@ _ATTRIBUTE: Final = (
 )
 # util/attr_scan0.c and other readers of streams: the name of a socket or file, then the operation.
 _STREAM: Final = (
-    r"(?:(?:private|public)/\S+(?: socket)?|[\w-]+ socket):? (?:wanted attribute|got|read|write|stream disconnect)"
+    r"(?:(?:private|public)/\S+(?: socket)?|[\w-]+ socket):? (?:(?:wanted|input) attribute|got|read|write|stream disconnect)"
     r"|unknown_stream:? "
+)
+
+# The part of a debug message that holds no value of a table, a dialogue or a mail.
+DEBUG_LABEL: Final = (
+    rf"(?:[<>] |>>> |--- |{_FUNCTION}|{'|'.join(_FIRST_WORDS)}|{_STREAM}|{_FILE}|{_ATTRIBUTE})"
 )
 
 VERBOSE: Final[tuple[Rule, ...]] = (
     rule(
-        rf"(?P<text>(?:[<>] |>>> |--- |{_FUNCTION}|{'|'.join(_FIRST_WORDS)}|{_STREAM}|{_FILE}|{_ATTRIBUTE}).*"
-        r"|\S+ TLS level: .*|\S+ asciified to .*)",
+        rf"(?P<text>{DEBUG_LABEL}.*|\S+ TLS level: .*|\S+ asciified to .*)",
         Verbose,
         "util/msg.c",
         "util/attr_print0.c",

@@ -80,9 +80,9 @@ def test_parsers_do_no_io() -> None:
 
 # The parts of `agent`; each imports only parts before it.
 ORDER = (
-    *("fsutil", "text", "systemd", "parts", "http_client", "pages"),
+    *("fsutil", "stored", "text", "systemd", "parts", "http_client", "pages"),
     *("postfix", "metrics", "logs", "pipeline", "reload", "checkpoint"),
-    *("relay", "enforce", "probe", "sink", "export", "incidents", "status", "http", "report", "doctor"),
+    *("relay", "enforce", "probe", "export", "incidents", "status", "http", "sink", "report", "doctor"),
     *("console", "daemon", "cli", "commands"),
 )
 

@@ -1,7 +1,9 @@
 """The checkpoint: it reads back as written; any other content neither crashes the agent nor is lost."""
 
 import asyncio
+import contextlib
 import errno
+import hashlib
 import json
 import os
 import resource
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
 
 from postward.agent.checkpoint import (
     VERSION,
@@ -23,7 +26,10 @@ from postward.agent.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from postward.agent.logs.discover import open_source
 from postward.agent.logs.segment import FilePosition
+from postward.agent.metrics.collector import PostwardCollector
+from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.tally import Tally
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 from tests.support.product import AgentProcess, write_settings
@@ -304,3 +310,54 @@ def test_a_probe_that_was_sent_just_before_a_crash_is_counted(tmp_path: Path) ->
             wait_for(
                 lambda: agent.value("postward_probes_total", outcome="accepted") == 2, what="two outcomes"
             )
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def _places(value: object, path: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, child in inner for place in _places(child, (*path, key)))]
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), other=_VALUES)
+def test_values_of_another_form_are_damage_not_a_fault(data: st.DataObject, other: object) -> None:
+    """Any value in any place, with the right checksum: the checkpoint reads, or is damaged; what reads can be shown."""
+    body = json.loads(a_checkpoint().to_json())
+    del body["version"], body["sha256"]
+    place = data.draw(st.sampled_from([path for path in _places(body) if path]))
+    parent = body
+    for key in place[:-1]:
+        parent = parent[key]
+    parent[place[-1]] = other
+    content = json.dumps(
+        {
+            "version": VERSION,
+            "sha256": hashlib.sha256(json.dumps(body, separators=(",", ":")).encode()).hexdigest(),
+            **body,
+        }
+    ).encode()
+    try:
+        found = parse_checkpoint(content)
+    except ValueError:
+        return
+
+    registry = CollectorRegistry()
+    registry.register(PostwardCollector(found.tally, dict, Exemplars()))
+    assert generate_latest(registry)
+    for name in ("/var/log/mail.log", "journal"):
+        with contextlib.suppress(ValueError):
+            open_source(name, found.positions.get(name))
+
+
+def test_a_fifo_in_the_place_of_the_checkpoint_is_moved_aside(tmp_path: Path) -> None:
+    """Opening it does not wait for a writer."""
+    os.mkfifo(tmp_path / "checkpoint.json")
+
+    assert read_checkpoint(tmp_path / "checkpoint.json") is None
+    assert (tmp_path / "checkpoint.damaged").is_fifo()

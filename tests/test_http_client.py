@@ -111,3 +111,30 @@ def test_an_untrusted_certificate_is_an_error() -> None:
 
     with server(answer, first=0) as url, pytest.raises(HttpError, match="certificate verify failed"):
         request(url.replace("http:", "https:"), deadline=5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[x\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 " + b"9" * 5000 + b" OK\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 100,
+    ],
+)
+def test_broken_answers_fail_as_themselves(answer: bytes) -> None:
+    """Each of them raises what callers expect, and nothing else."""
+
+    def send(connection: socket.socket) -> None:
+        connection.sendall(answer)
+
+    with server(send) as url, pytest.raises(HttpError) as error:
+        request(url, deadline=5)
+
+    assert str(error.value)

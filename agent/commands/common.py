@@ -19,7 +19,9 @@ from postward.agent.systemd import JournalFields
 from postward.config.beside import SharedHopError
 from postward.config.desired import UnsupportedMapTypeError
 from postward.config.errors import SettingsError
+from postward.config.relay import hide_passwords
 from postward.config.settings import DEFAULT_FILE, Settings, load_settings
+from postward.parsers.scrub import hidden
 
 
 def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,8 +64,10 @@ def fail(message: str) -> NoReturn:
 
 
 def load(settings_file: Path) -> Settings:
-    """Load the settings. Call it inside `exit_on_error`."""
-    return load_settings(settings_file)
+    """Load the settings, and mask their passwords in all output of log lines. Call it inside `exit_on_error`."""
+    settings = load_settings(settings_file)
+    hide_passwords(settings.relay)
+    return settings
 
 
 def require_root() -> None:
@@ -81,9 +85,16 @@ def echo_json(value: Any) -> None:
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
+class _Formatter(logging.Formatter):
+    """Formats without the passwords that this process knows."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hidden(super().format(record))
+
+
 class _JournalFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return f"<{_PRIORITIES.get(record.levelno, 6)}>{record.getMessage()}"
+        return f"<{_PRIORITIES.get(record.levelno, 6)}>{hidden(record.getMessage())}"
 
 
 def log_to_stderr() -> None:
@@ -93,5 +104,5 @@ def log_to_stderr() -> None:
         handler.setFormatter(_JournalFormatter())
         handler = JournalFields(handler, _PRIORITIES)
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -20,7 +20,7 @@ from postward.agent.incidents.render import (
     moment,
     worst_effect,
 )
-from postward.agent.status.client import LiveError, ask, read_live
+from postward.agent.status.client import LiveError, ask_status, read_live
 from postward.agent.text import counted
 from postward.config.settings import Settings
 
@@ -53,9 +53,9 @@ def command(settings_file: Path, as_json: bool, watch: bool) -> None:
 
 
 def _read(settings: Settings, settings_file: Path) -> dict[str, Any]:
-    status = ask(settings, "/api/status")
+    status = ask_status(settings, settings_file)
     if status is not None:
-        return dict(status)
+        return status
     try:
         live = read_live(settings, settings_file)
     except LiveError as error:

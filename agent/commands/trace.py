@@ -102,7 +102,7 @@ def _rows(paths: list[Path], wanted: set[Mail]) -> Iterator[TraceRow]:
         if record is None or record.text.partition(": ")[0] not in queue_ids:
             continue
         _, event = parse(line)
-        row = trace_row(record, event, scrub(record.text))
+        row = trace_row(record, event, scrub(record.text, record.severity))
         if row is not None and (record.host, row["queue_id"]) in wanted:
             yield row
 

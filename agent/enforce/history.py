@@ -101,7 +101,7 @@ def _read(directory: Path, number: int) -> Generation | None:
             made=frozenset(notes.get("made", ())),
             access={name: (mode, uid, gid) for name, (mode, uid, gid) in notes.get("access", {}).items()},
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

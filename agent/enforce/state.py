@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from postward.agent.fsutil import write_atomically
 from postward.agent.parts import Gauges, Part
+from postward.agent.stored import Form, parse_json, read_regular
 from postward.config.desired import DesiredState
 
 VERSION = 1
@@ -106,6 +106,9 @@ class Enforcement:
         self.conflicts = [name for name in names if len(self.repaired_at.get(name, [])) >= max_repairs]
 
 
+_FORM: Form[Enforcement] = Form(Enforcement)
+
+
 def enforcement_file(directory: Path) -> Path:
     """Return the path of `enforcement.json` in enforce.directory."""
     return directory / "enforcement.json"
@@ -119,10 +122,10 @@ def write_enforcement(path: Path, state: Enforcement) -> None:
 def read_enforcement(path: Path) -> Enforcement | None:
     """Read the file; None if it is missing, or not of this version."""
     try:
-        data: dict[str, Any] = json.loads(path.read_bytes())
+        data = parse_json(read_regular(path))
         if data.pop("version") != VERSION:
             return None
-        return Enforcement(**data)
+        return _FORM.check(data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

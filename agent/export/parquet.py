@@ -125,7 +125,7 @@ class EventFile:
         record = parse_record(line)
         if record is None:
             return None
-        record = record._replace(text=scrub(record.text))
+        record = record._replace(text=scrub(record.text, record.severity))
         event = parse_event(record)
         row = of_record(record, event)
         if self._mask:

@@ -22,7 +22,7 @@ def as_object(line: str) -> Row:
     record = parse_record(line)
     if record is None:
         return {"event": None, "outcome": "foreign", "text": scrub(line)}
-    if (text := scrub(record.text)) is not record.text:
+    if (text := scrub(record.text, record.severity)) is not record.text:
         record = record._replace(text=text)
     return of_record(record, parse_event(record))
 

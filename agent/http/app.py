@@ -4,7 +4,9 @@ The state of the host is at /status (a page), /api/status and /api/incidents (JS
 they allow it. Any other path is 404. Access is checked first (`auth.py`).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+import ipaddress
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from postward.agent.http.auth import AccessMiddleware, WebAccess
+from postward.agent.http.headers import HeadersMiddleware
 from postward.agent.http.scrape_cache import ScrapeCache
 from postward.agent.status.routes import Action, status_routes
 
@@ -65,6 +68,7 @@ def application(
     *,
     version: str = "",
     may_reload: bool = False,
+    hosts: Collection[str] = (),
 ) -> Starlette:
     """Return the ASGI application.
 
@@ -74,6 +78,7 @@ def application(
         access: who may send requests.
         version: shown on the landing page.
         may_reload: whether POST /-/reload is allowed.
+        hosts: names of this host, in lower case; its addresses and "localhost" are known.
     """
     cache = ScrapeCache(registry)
 
@@ -81,8 +86,8 @@ def application(
         if reason := hooks.not_ready():
             # Counts of a log that is not caught up with would look like counters that went back.
             return PlainTextResponse(f"not ready: {reason}\n", 503)
-        await hooks.read_log()
         await hooks.refresh()
+        await hooks.read_log()  # last: the log must not lag behind the queue
         compressed = _accepts_gzip(request.headers.get("accept-encoding", ""))
         body, content_type = cache.page(request.headers.get("accept", ""), compressed=compressed)
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
@@ -113,9 +118,25 @@ def application(
         Route("/-/ready", ready),
         Route("/-/reload", reload, methods=["POST"]),
     ]
-    app = Starlette(routes=routes, middleware=[Middleware(AccessMiddleware, access=access)])
+    middleware = [
+        Middleware(HeadersMiddleware, configured=lambda: access.config.headers),
+        Middleware(AccessMiddleware, access=access, is_own_name=lambda name: is_own_name(name, hosts)),
+    ]
+    app = Starlette(routes=routes, middleware=middleware)
     app.router.redirect_slashes = False
     return app
+
+
+def is_own_name(host: str, names: Collection[str]) -> bool:
+    """Return whether a Host header is an address, "localhost", one of these names, or missing: browsers send it always."""
+    name = re.sub(r":\d*\Z", "", host).rstrip(".").lower()
+    if not name or name == "localhost" or name in names:
+        return True
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _accepts_gzip(header: str) -> bool:

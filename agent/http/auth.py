@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import bcrypt
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from postward.agent.fsutil import stat_identity
 from postward.agent.http.web_config import TlsServer, WebConfig, WebConfigError, parse_web_config
@@ -32,6 +32,12 @@ from postward.agent.parts import Problem
 _POLL_INTERVAL: Final = 1.0  # seconds
 _MAX_LOGINS: Final = 64
 _MAX_PASSWORD: Final = 72  # bytes; bcrypt(3) looks at no more
+_MAX_GUESSES: Final = 4  # logins that wait for their turn
+_FREE: Final = 3  # wrong logins of an address before it has to wait; one second, then twice as long each time
+_LONGEST_PAUSE: Final = (
+    8.0  # seconds: a right login from the same address gets its turn within one scrape interval
+)
+_MAX_ADDRESSES: Final = 1000
 _OPEN_PATHS: Final = frozenset({"/-/healthy", "/-/ready"})
 
 _log = logging.getLogger("postward")
@@ -108,19 +114,19 @@ class WebAccess:
         self.loaded_at = time.time()
         _log.info("web.config_file: %s was read again", self._path)
 
+    def knows_login(self, authorization: str) -> bool:
+        """Return whether a login with this Authorization header was accepted before, or none is required. Quick."""
+        loaded = self._loaded
+        login = _login_in(authorization)
+        return not loaded.config.users or (login is not None and _key(loaded, *login) in loaded.logins)
+
     def accepts_login(self, authorization: str) -> bool:
         """Return whether a request with this Authorization header may be answered. Slow: it may compute bcrypt."""
         loaded = self._loaded
-        if not loaded.config.users:
+        if self.knows_login(authorization):
             return True
-        scheme, _, encoded = authorization.partition(" ")
-        try:
-            name, _, password = base64.b64decode(encoded, validate=True).partition(b":")
-        except (binascii.Error, ValueError):
-            return False
-        if scheme.lower() != "basic" or len(password) > _MAX_PASSWORD:
-            return False
-        return _is_password_of(loaded, name.decode(errors="replace"), password)
+        login = _login_in(authorization)
+        return login is not None and _is_password_of(loaded, *login)
 
     def within_rate(self) -> bool:
         """Return whether one more request keeps to `rate_limit` (a token bucket), and count it."""
@@ -144,19 +150,74 @@ class WebAccess:
         return bool(names & set(tls.allowed_sans))
 
 
-def _is_password_of(loaded: _Loaded, name: str, password: bytes) -> bool:
+def _login_in(authorization: str) -> tuple[str, bytes] | None:
+    """Return name and password of an Authorization header; None if it cannot be right."""
+    scheme, _, encoded = authorization.partition(" ")
+    try:
+        name, _, password = base64.b64decode(encoded, validate=True).partition(b":")
+    except (binascii.Error, ValueError):
+        return None
+    if scheme.lower() != "basic" or len(password) > _MAX_PASSWORD:
+        return None
+    return name.decode(errors="replace"), password
+
+
+def _key(loaded: _Loaded, name: str, password: bytes) -> bytes:
+    hashed = _hash_of(loaded, name)
+    return hmac.digest(hashed.encode(), name.encode() + b"\0" + password, "sha256")
+
+
+def _hash_of(loaded: _Loaded, name: str) -> str:
+    """Return the hash of a user; of another one if the name does not exist, so that it takes as long."""
     users = loaded.config.users
-    # A name that does not exist takes as long as one that does.
-    hashed = users.get(name, next(iter(users.values())))
-    key = hmac.digest(hashed.encode(), name.encode() + b"\0" + password, "sha256")
-    if key in loaded.logins:
-        return True
-    accepted = bcrypt.checkpw(password, hashed.encode()) and name in users
+    return users.get(name, next(iter(users.values())))
+
+
+def _is_password_of(loaded: _Loaded, name: str, password: bytes) -> bool:
+    accepted = bcrypt.checkpw(password, _hash_of(loaded, name).encode()) and name in loaded.config.users
     if accepted:
-        loaded.logins[key] = None
+        loaded.logins[_key(loaded, name, password)] = None
         if len(loaded.logins) > _MAX_LOGINS:
             loaded.logins.popitem(last=False)
     return accepted
+
+
+class Guesses:
+    """The turns of logins that are not known yet: bcrypt is slow on purpose, and guessing must not take more than its share.
+
+    One login is computed at a time, at most `_MAX_GUESSES` wait for it, and one of each address. After a few wrong ones an
+    address waits, longer each time.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._one = asyncio.Lock()
+        self._waiting: set[str] = set()
+        self._refused: OrderedDict[str, tuple[float, int]] = (
+            OrderedDict()
+        )  # address → when it may try, wrong logins
+
+    async def check(self, address: str, accepts: Callable[[], bool]) -> bool | None:
+        """Return whether a login is accepted; None if its address has no turn now."""
+        until, number = self._refused.get(address, (0.0, 0))
+        if self._clock() < until or address in self._waiting or len(self._waiting) >= _MAX_GUESSES:
+            return None
+        self._waiting.add(address)
+        try:
+            async with self._one:
+                accepted = await asyncio.to_thread(accepts)
+        finally:
+            self._waiting.discard(address)
+        self._refused.pop(address, None)
+        if not accepted:
+            pause = min(2.0 ** (number - _FREE), _LONGEST_PAUSE) if number >= _FREE else 0.0
+            self._refused[address] = self._clock() + pause, min(number + 1, 100)
+            if len(self._refused) > _MAX_ADDRESSES:
+                self._refused.popitem(last=False)
+        return accepted
 
 
 def _load(path: Path) -> _Loaded:
@@ -192,38 +253,50 @@ def _identity(path: Path, tls: TlsServer | None) -> object:
 
 
 class AccessMiddleware:
-    """Refuses requests that `WebAccess` does not allow, and adds its headers to the others."""
+    """Refuses requests that `WebAccess` does not allow, and names that are not this host's.
 
-    def __init__(self, app: ASGIApp, access: WebAccess) -> None:
+    A page of another site can have its name lead to this host (DNS rebinding), so that a browser here reads the answer for
+    it. Its requests still have that name. Requests through the Unix socket have been allowed by its mode.
+
+    Args:
+        app: the application.
+        access: who may send requests.
+        is_own_name: returns whether a name in a Host header is this host's.
+    """
+
+    def __init__(self, app: ASGIApp, access: WebAccess, is_own_name: Callable[[str], bool]) -> None:
         self._app = app
         self._access = access
-        # bcrypt is slow on purpose: it runs in a thread, one at a time, so that guessing takes one core at most.
-        self._one_login = asyncio.Lock()
+        self._is_own_name = is_own_name
+        self._guesses = Guesses()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or let the application answer it."""
-        headers = [
-            (name.lower().encode(), text.encode()) for name, text in self._access.config.headers.items()
-        ]
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *headers]
-            await send(message)
-
-        refusal = None if scope["path"] in _OPEN_PATHS else await self._refusal(scope)
-        await (refusal or self._app)(scope, receive, send_with_headers)
+        is_open = scope["path"] in _OPEN_PATHS or scope["state"].get("is_local", False)
+        refusal = None if is_open else await self._refusal(scope)
+        await (refusal or self._app)(scope, receive, send)
 
     async def _refusal(self, scope: Scope) -> Response | None:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         if not self._access.within_rate():
             return PlainTextResponse("too many requests\n", 429)
         if not self._access.accepts_certificate(scope["state"].get("certificate")):
             return PlainTextResponse("the client certificate's name is not allowed here\n", 403)
-        if not self._access.config.users:
+        if scope["path"] != "/metrics" and not self._is_own_name(headers.get(b"host", "")):
+            return PlainTextResponse("this is not a name of this host; add it to web.hosts\n", 421)
+        authorization = headers.get(b"authorization", "")
+        if self._access.knows_login(authorization):
             return None
-        authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-        async with self._one_login:
-            accepted = await asyncio.to_thread(self._access.accepts_login, authorization)
+        if _login_in(authorization) is None:
+            return _login_required()
+        address = (scope["client"] or ("",))[0]
+        accepted = await self._guesses.check(address, lambda: self._access.accepts_login(authorization))
         if accepted:
             return None
-        return PlainTextResponse("a login is required\n", 401, {"WWW-Authenticate": "Basic"})
+        if accepted is None:
+            return PlainTextResponse("too many logins; try again later\n", 429, {"Retry-After": "5"})
+        return _login_required()
+
+
+def _login_required() -> Response:
+    return PlainTextResponse("a login is required\n", 401, {"WWW-Authenticate": "Basic"})

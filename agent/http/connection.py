@@ -1,7 +1,8 @@
 """One HTTP/1.1 connection: bytes ↔ requests of an ASGI application, through h11 (RFC 9112).
 
-Promise: a request takes at most `timeout` seconds, from its first byte until the client has taken the answer. The time of the
-first request begins with the connection. Between two requests a connection may rest for `_KEEP_ALIVE` seconds.
+Promise: a request takes at most `timeout` seconds, from its first byte until the client has taken the answer, and its
+head at most `_HEAD_TIMEOUT`. The time of the first request begins with the connection. Between two requests a connection
+may rest for `_KEEP_ALIVE` seconds, as long as the server has room.
 
 How it fails: bytes that are not HTTP are answered by the status that h11 names, and the connection is closed. An exception
 of the application is logged and answered by 500. A client that is too slow raises TimeoutError in `serve`.
@@ -9,6 +10,7 @@ of the application is logged and answered by 500. A client that is too slow rais
 
 import asyncio
 import logging
+import socket
 from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
@@ -19,6 +21,9 @@ import h11
 from starlette.types import ASGIApp, Message, Scope
 
 _KEEP_ALIVE: Final = 75.0  # seconds; longer than a scrape interval
+_HEAD_TIMEOUT: Final = (
+    3.0  # seconds; well below a scrape interval, so that slow heads give their place up before the next one
+)
 _MAX_HEAD: Final = 65536  # bytes of a request line and its headers
 _READ: Final = 65536  # bytes
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -46,7 +51,11 @@ class Connection:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD)
         self._resting = False
         self._retiring = False
+        self.waiting = True  # for a request, or for the rest of its head
+        self.since = 0.0  # when this last changed, in seconds of the loop's clock
         self._has_body = True  # the answer
+        # Through the Unix socket, whose mode says who may connect.
+        self._is_local = writer.get_extra_info("socket").family == socket.AF_UNIX
         # drain() waits until the client has taken everything. With high=0, a TLS transport would pause an empty buffer.
         writer.transport.set_write_buffer_limits(high=1, low=0)
 
@@ -83,6 +92,7 @@ class Connection:
         if self._http.trailing_data[0]:
             return True
         self._resting = True
+        self._note_waiting(True)
         try:
             async with asyncio.timeout(_KEEP_ALIVE):
                 data = await self._reader.read(_READ)
@@ -93,9 +103,14 @@ class Connection:
         self._http.receive_data(data)
         return bool(data)
 
+    def _note_waiting(self, waiting: bool) -> None:
+        self.waiting, self.since = waiting, asyncio.get_running_loop().time()
+
     async def _exchange(self) -> None:
         """Read a request and have it answered."""
-        request = await self._next_event()
+        async with asyncio.timeout(min(_HEAD_TIMEOUT, self._timeout)):
+            request = await self._next_event()
+        self._note_waiting(False)
         if not isinstance(request, h11.Request):
             return  # the client left
         self._has_body = request.method != b"HEAD"
@@ -129,9 +144,12 @@ class Connection:
             "query_string": query,
             "root_path": "",
             "headers": list(request.headers),
-            "client": self._writer.get_extra_info("peername")[:2],
-            "server": self._writer.get_extra_info("sockname")[:2],
-            "state": {"certificate": self._writer.get_extra_info("peercert")},
+            "client": None if self._is_local else self._writer.get_extra_info("peername")[:2],
+            "server": None if self._is_local else self._writer.get_extra_info("sockname")[:2],
+            "state": {
+                "certificate": self._writer.get_extra_info("peercert"),
+                "is_local": self._is_local,
+            },
         }
 
     async def _receive(self) -> Message:

@@ -4,7 +4,9 @@ How it fails: an address that cannot be bound and a web.config file that cannot 
 Once it runs, a bad web.config file is logged and the former one stays in force.
 """
 
-from collections.abc import Callable
+import logging
+import socket
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +22,10 @@ from postward.agent.metrics.legacy import LegacyCollector
 from postward.agent.metrics.queue import QueueCounts
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part
+from postward.config.fields import split_address
 from postward.config.sections import Web
+
+_log = logging.getLogger("postward")
 
 
 class EndpointError(Exception):
@@ -32,6 +37,8 @@ class Endpoint(Part):
 
     Args:
         settings: where to listen, and who may send requests.
+        names: names of this host beside those of the settings.
+        local: where commands on this host ask, without a login; left out with a warning if it cannot be made.
         listeners: listening sockets, kept from one agent to the next.
         registry: the metrics.
         hooks: functions of the agent; `reload` re-reads the settings.
@@ -41,18 +48,30 @@ class Endpoint(Part):
     """
 
     def __init__(
-        self, settings: Web, listeners: Listeners, registry: CollectorRegistry, hooks: Hooks
+        self,
+        settings: Web,
+        names: Iterable[str],
+        local: Path,
+        listeners: Listeners,
+        registry: CollectorRegistry,
+        hooks: Hooks,
     ) -> None:
         try:
             self._access = WebAccess(Path(settings.config_file) if settings.config_file else None)
         except WebConfigError as error:
             raise EndpointError(f"web.config_file: {error}") from None
         self._addresses = (settings.listen, *settings.also_listen)
+        hosts = {split_address(address)[0] for address in self._addresses} | {*names, *settings.hosts}
         app = application(
-            registry, hooks, self._access, version=version("postward"), may_reload=settings.reload
+            registry,
+            hooks,
+            self._access,
+            version=version("postward"),
+            may_reload=settings.reload,
+            hosts={form for name in hosts if name for form in (name.lower(), name.lower().partition(".")[0])},
         )
         try:
-            sockets = listeners.take(self._addresses)
+            sockets = _take(listeners, self._addresses, local)
         except OSError as error:
             raise EndpointError(
                 f"web.listen: {error.filename}: {error.strerror}; write an address of this host and a free port"
@@ -81,6 +100,16 @@ class Endpoint(Part):
             "postward_web_config_last_reload_success_timestamp_seconds": {(): self._access.loaded_at},
             "postward_web_connections_refused_total": {(): float(self._server.refused)},
         }
+
+
+def _take(listeners: Listeners, addresses: Sequence[str], local: Path) -> list[socket.socket]:
+    try:
+        return listeners.take([*addresses, str(local)])
+    except OSError as error:
+        if error.filename != str(local):
+            raise
+        _log.warning("%s: %s; commands on this host read the checkpoint instead", local, error.strerror)
+        return listeners.take(addresses)
 
 
 def registry_of(

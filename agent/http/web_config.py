@@ -30,6 +30,7 @@ _HEADERS: Final = frozenset(
         "Content-Security-Policy",
     }
 )
+_MAX_COST: Final = 14  # of bcrypt: about one second
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -161,6 +162,11 @@ def _users(value: Any) -> dict[str, str]:
             # Never the value: it may be a password.
             raise WebConfigError(
                 f'basic_auth_users.{name}: must be a bcrypt hash; make one with: htpasswd -nBC 10 ""'
+            )
+        if not hashed[4:6].isdecimal() or int(hashed[4:6]) > _MAX_COST:
+            raise WebConfigError(
+                f"basic_auth_users.{name}: must have a cost of at most {_MAX_COST}, or a login takes seconds; "
+                'make one with: htpasswd -nBC 10 ""'
             )
     return {str(name): hashed for name, hashed in value.items()}
 

@@ -13,6 +13,7 @@ from postward.agent.incidents.model import Server
 from postward.parsers import Event, Record
 from postward.parsers import events as ev
 from postward.parsers.scrub import printable, scrub
+from postward.parsers.strangers import own_words
 
 _MAX_PROCESSES: Final = 256
 _MAX_LINES: Final = 8  # of one process
@@ -23,6 +24,7 @@ _TABLE_PROXIES: Final = ("proxymap", "proxywrite")
 _ONCE_PER_PROCESS: Final = re.compile(r"disabling TLS|chain file|entry_point\(\)")
 # Lines without the severity of a complaint that say why a delivery fails.
 _TELLING: Final = re.compile(r"Host offered STARTTLS|entry_point\(\): failed|SSL3 alert")
+_TELLING_EVENTS: Final = (ev.StartTlsOffered, ev.TlsNote, ev.Verbose)
 # Lines of SASL plug-ins, which log under a name of their own.
 PLUGIN_LINE: Final = re.compile(
     r"\b(?:sasl-xoauth2|pluginviewer|sasl2?|saslauthd|libsasl2?)\[\d+\]: .*(?:fail|error|exception|unable|cannot)",
@@ -55,7 +57,9 @@ CONTEXT_EVENTS: Final = (
 
 def is_context(record: Record, event: Event) -> bool:
     """Whether a line can say why a later delivery of the same process fails."""
-    return isinstance(event, CONTEXT_EVENTS) or _TELLING.search(record.text) is not None
+    return isinstance(event, CONTEXT_EVENTS) or (
+        isinstance(event, _TELLING_EVENTS) and _TELLING.search(own_words(record.text, event)) is not None
+    )
 
 
 def is_complaint(record: Record, event: Event) -> bool:
@@ -70,7 +74,7 @@ class ContextLine(NamedTuple):
 
     Attributes:
         daemon: the daemon that logged it.
-        text: its text.
+        text: its text, without the words of strangers.
         peer: `host[address]:port` of the server that it is about; None if it is about none.
         line: the whole line, as evidence.
     """
@@ -125,7 +129,9 @@ class ProcessContext:
             process.lines = deque(kept, maxlen=_MAX_LINES)
             process.delivered = False
         process.lines.append(
-            ContextLine(record.daemon, record.text, getattr(event, "peer", None), line_of(record))
+            ContextLine(
+                record.daemon, own_words(record.text, event), getattr(event, "peer", None), line_of(record)
+            )
         )
         self._processes[key] = process
         if len(self._processes) > _MAX_PROCESSES:

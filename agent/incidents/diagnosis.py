@@ -14,6 +14,7 @@ from typing import Final
 
 from postward.agent.incidents.catalog.symptom import LOGIN_TABLE, Candidate, Changes, Offer, Symptom
 from postward.agent.incidents.catalog.table import SYMPTOMS
+from postward.agent.incidents.evidence import own_line
 from postward.agent.incidents.model import CauseRow, Certainty, Incident, IncidentRow, is_safe_name
 from postward.agent.incidents.remedies import fill_in, fill_in_names, fill_in_server
 from postward.config.lint import lint
@@ -160,7 +161,7 @@ class _Texts:
         self._is_certain = is_certain
         self._relay = _relay_as_text(incident, facts)
         self._server = _placeholders(incident)
-        self._names = names_in(symptom, incident.evidence)
+        self._names = names_in(symptom, [own_line(line) for line in incident.evidence])
 
     @property
     def title(self) -> str:
@@ -243,7 +244,8 @@ class HostEvidence:
         self._by_rule: dict[str, list[Finding]] = {}
         for finding in findings:
             self._by_rule.setdefault(finding.id, []).append(finding)
-        self._own_lines = [SERVER_REPLY.split(line, maxsplit=1)[0] for line in incident.evidence]
+        self._lines = [own_line(line) for line in incident.evidence]
+        self._own_lines = [SERVER_REPLY.split(line, maxsplit=1)[0] for line in self._lines]
         self._server = incident.server.host.lower() if incident.server else ""
         self._open_symptoms = open_symptoms
         self._offer = offer or Offer()
@@ -278,7 +280,7 @@ class HostEvidence:
 
     def suggests(self, candidate: Candidate) -> bool:
         """Whether the words of a server name a candidate. They prove nothing: a stranger writes them."""
-        return self._names(candidate, self._incident.evidence)
+        return self._names(candidate, self._lines)
 
     def without_ruled_out(self, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Return the candidates that no fact rules out; all of them if every one is ruled out."""
@@ -286,7 +288,7 @@ class HostEvidence:
             candidate
             for candidate in candidates
             if not (
-                self._says(candidate.refuted_by, self._incident.evidence)
+                self._says(candidate.refuted_by, self._lines)
                 or self._lint_rules_out(candidate)
                 or self._facts_rule_out(candidate)
             )

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from postward.agent.metrics.labels import STATUSES
+from postward.agent.stored import Form
 from postward.parsers import Cause, Event, Record, cause_of, parse_stamp
 from postward.parsers.cause import DELIVERED
 from postward.parsers.events import Delivery
@@ -16,6 +17,11 @@ from postward.parsers.events import Delivery
 BUCKET = 600  # seconds
 BUCKETS = 144
 DELAYS = (1.0, 5.0, 30.0, 300.0, 3600.0)  # upper bounds of delays, in seconds
+
+
+_FORM: Form[tuple[dict[str, int], list[int], dict[Cause, int]]] = Form(
+    tuple[dict[str, int], list[int], dict[Cause, int]]
+)
 
 
 class Bucket:
@@ -35,11 +41,13 @@ class Bucket:
     @classmethod
     def from_list(cls, data: Any) -> "Bucket":
         """Return the bucket that `to_list` described. Raises ValueError, TypeError, KeyError for other data."""
-        status, delays, causes = data
+        status, delays, causes = _FORM.check(data)
+        if len(delays) != len(DELAYS) + 1:
+            raise ValueError("delays: must have one count for each bucket")
         bucket = cls()
-        bucket.status = {name: int(status[name]) for name in STATUSES}
-        bucket.delays = [int(count) for count in delays][: len(DELAYS) + 1]
-        bucket.causes = {Cause(cause).value: int(count) for cause, count in causes.items()}
+        bucket.status = {name: status[name] for name in STATUSES}
+        bucket.delays = delays
+        bucket.causes = {cause.value: count for cause, count in causes.items()}
         return bucket
 
 
@@ -82,7 +90,7 @@ class DeliveryHistory:
         for number, row in state.items():
             try:
                 self._buckets[int(number)] = Bucket.from_list(row)
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except (ValueError, KeyError):
                 continue
         self._forget()
 

@@ -9,6 +9,10 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
+from postward.agent.stored import MAX_MOMENT, MAX_TEXT, Form
+from postward.parsers import Cause
+from postward.parsers.scrub import printable
+
 MAX_MAILS: Final = 512  # queue IDs
 MAX_SENDERS: Final = 64  # also the limit for domains
 MAX_EVIDENCE: Final = 5  # lines
@@ -17,6 +21,7 @@ MAX_EVIDENCE: Final = 5  # lines
 _NAME: Final = r"(?P<host>[A-Za-z0-9_][A-Za-z0-9_.-]{0,254})"
 _SAFE_NAME: Final = re.compile(_NAME)
 _PEER: Final = re.compile(rf"{_NAME}\[(?P<address>[0-9a-fA-F.:]+)\]:(?P<port>\d+)")
+_SAFE_SERVER: Final = re.compile(rf"{_NAME}\[[0-9a-fA-F.:]*\]:\d*")
 _CONNECTS_TO: Final = re.compile(rf"\bto {_PEER.pattern}")
 # smtp/smtp_addr.c
 _LOOKS_UP: Final = re.compile(rf"(?:Name service error for name=|unable to look up host ){_NAME}(?![^\s:])")
@@ -49,6 +54,11 @@ class Server:
     host: str
     address: str = ""
     port: str = ""
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether all parts may be put into a shell command."""
+        return _SAFE_SERVER.fullmatch(f"{self.host}[{self.address}]:{self.port}") is not None
 
     @classmethod
     def of_peer(cls, peer: str | None) -> "Server | None":
@@ -170,16 +180,21 @@ class Incident:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Incident":
-        """Return the incident that `to_dict` described. Raises TypeError, ValueError, KeyError for other data."""
-        server = data["server"]
-        return cls(
-            **data
-            | {
-                "effect": Effect(data["effect"]),
-                "server": Server(**server) if server is not None else None,
-                "daemons": set(data["daemons"]),
-            }
-        )
+        """Return the incident that `to_dict` described, printable and within its limits. Raises ValueError for other data."""
+        read = _FORM.check(data)
+        if not all(0 <= moment <= MAX_MOMENT for moment in (read.first, read.last, read.closed or 0)):
+            raise ValueError("times must be seconds since 1970")
+        for name in ("symptom", "instance", "place", "relay", "daemon", "closed_by"):
+            setattr(read, name, printable(getattr(read, name))[:MAX_TEXT])
+        read.evidence = [printable(line)[:MAX_TEXT] for line in read.evidence[:MAX_EVIDENCE]]
+        read.cause = None if read.cause is None else Cause(read.cause).value
+        if read.server is not None and not read.server.is_safe:
+            read.server = None
+        del read.mails[MAX_MAILS:], read.senders[MAX_SENDERS:], read.domains[MAX_SENDERS:]
+        return read
+
+
+_FORM: Final[Form[Incident]] = Form(Incident)
 
 
 def is_safe_name(name: str) -> bool:

@@ -98,11 +98,11 @@ class IncidentStore:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` returned. Rows that this release cannot read are left out."""
-        for incident in _restored(state.get("open", ())):
+        for incident in _restored(state.get("open"), _MAX_OPEN):
             self._open[incident.key] = incident
-        self._closed.extend(_restored(state.get("closed", ())))
-        self.opened_total = int(state.get("opened_total", 0))
-        self.dropped_total = int(state.get("dropped_total", 0))
+        self._closed.extend(_restored(state.get("closed"), MAX_CLOSED))
+        self.opened_total = _count(state.get("opened_total"))
+        self.dropped_total = _count(state.get("dropped_total"))
 
     def _make_room(self, effect: Effect) -> bool:
         """Forget the least severe incident for one with this effect; False if all are more severe."""
@@ -124,11 +124,15 @@ class IncidentStore:
         return None
 
 
-def _restored(rows: Any) -> Iterator[Incident]:
-    for row in rows:
+def _restored(rows: Any, limit: int) -> Iterator[Incident]:
+    for row in rows[:limit] if isinstance(rows, list) else ():
         try:
-            incident = Incident.from_dict(dict(row))
-        except (TypeError, ValueError, KeyError):
+            incident = Incident.from_dict(row)
+        except ValueError:
             continue
         if incident.symptom in SYMPTOMS:
             yield incident
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0

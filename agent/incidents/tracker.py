@@ -24,9 +24,10 @@ from postward.agent.incidents.store import MAX_CLOSED, IncidentStore
 from postward.agent.metrics.labels import RelayNames
 from postward.parsers import Cause, Event, Record, cause_of, classify, parse_stamp, relay_host_of
 from postward.parsers import events as ev
-from postward.parsers.cause import DELIVERED, SUSPENDED, bare_reason
+from postward.parsers.cause import DELIVERED, SUSPENDED, bare_reason, without_output
 from postward.parsers.fields import split_peer
 from postward.parsers.scrub import printable
+from postward.parsers.strangers import own_words
 
 _HERE: Final = "this host"
 _MAX_PLACE: Final = 255  # characters, as in a host name
@@ -155,7 +156,7 @@ class IncidentTracker:
             if reason is not None:
                 symptom = of_delivery(record.daemon, classify(reason, ""), f"status=deferred {reason}")
             else:
-                symptom = of_context(record.text) or SYMPTOMS[UNEXPLAINED]
+                symptom = of_context(own_words(record.text, event)) or SYMPTOMS[UNEXPLAINED]
             place = Server.in_text(record.text)
             name = _host_and_port(place.host, int(place.port or 0)) if place else record.daemon
             incident = self._store.open(symptom, record.instance, name, self._time(record))
@@ -226,7 +227,7 @@ class IncidentTracker:
 
     def _failed(self, record: Record, event: ev.Delivery, context: list[ContextLine]) -> None:
         cause, relay = cause_of(event) or Cause.OTHER, self._names.of_delivery(event)
-        reason = bare_reason(event.reason or "")
+        reason = without_output(bare_reason(event.reason or ""))
         if f" name={_domain(event.to)} type=" in reason:
             reason = f"recipient-domain {reason}"
         text = f"status={event.status} relay={relay} {reason}"
@@ -318,7 +319,8 @@ class IncidentTracker:
             self._context.add(record, event)
         if record.severity == "info" and not isinstance(event, _INFO_COMPLAINTS):
             return
-        symptom = of_line(record.daemon or record.instance, record.severity, record.text)
+        words = own_words(record.text, event)
+        symptom = of_line(record.daemon or record.instance, record.severity, words)
         if symptom is None or _is_of_stranger(symptom, event):
             return
         incident = self._origin(symptom, record) or self._store.open(
@@ -330,9 +332,9 @@ class IncidentTracker:
         for line in self._context.all_before(record):
             if proves_cause(symptom, line.text):
                 incident.add_evidence(line.line, line.daemon)
-        incident.add_evidence(line_of(record), record.daemon, Server.in_text(record.text))
+        incident.add_evidence(line_of(record), record.daemon, Server.in_text(words))
         if symptom.id == "daemon-crashed" or record.severity in {"fatal", "panic"}:
-            exited = _EXITED_DAEMON.search(record.text)
+            exited = _EXITED_DAEMON.search(words)
             incident.daemons.add(exited[1] if exited else record.daemon)
             self._absorb_exits(incident, exited[1] if exited else record.daemon, record)
 

@@ -18,8 +18,11 @@ from postward.agent.logs.source import Source
 from postward.agent.logs.stdin import StandardInput
 from postward.agent.logs.tail import FileSource
 from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.agent.stored import Form
 
 AUTO = "auto"
+_POSITIONS: Form[list[FilePosition]] = Form(list[FilePosition])
+_CURSOR: Form[str | None] = Form(str | None)
 _USUAL = (Path("/var/log/maillog"), Path("/var/log/mail.log"))
 _JOURNALD = Path("/run/systemd/journal/socket")
 # Seconds. A file that is so much older than the journal's newest mail entry is not the log.
@@ -70,12 +73,15 @@ def find_log(
 
 
 def open_source(name: str, position: Any = None) -> Source:
-    """Open a source by its name, at a saved position; None starts at the end of the log."""
+    """Open a source by its name, at a saved position; None starts at the end of the log.
+
+    Raises ValueError for a position of another form.
+    """
     if name == journal.NAME:
-        return JournalSource(position)
+        return JournalSource(_CURSOR.check(position))
     if name == stdin.NAME:
         return StandardInput()
-    return FileSource(Path(name), None if position is None else [FilePosition(**mark) for mark in position])
+    return FileSource(Path(name), None if position is None else _POSITIONS.check(position))
 
 
 def open_sources(names: Sequence[str], positions: Mapping[str, Any]) -> list[Source]:

@@ -54,6 +54,7 @@ class JournalSource:
 
     name = NAME
     folder: Path | None = None
+    skipping = False
 
     def __init__(self, position: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.position = position
@@ -217,7 +218,7 @@ def _entry(line: bytes) -> dict[str, Any]:
     """Return the entry in a line of journalctl; empty if the line is not a JSON object."""
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return entry if isinstance(entry, dict) else {}
 

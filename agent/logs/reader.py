@@ -174,7 +174,8 @@ class LogReader(Part):
                 self._count_dropped(lines)
                 self._feed(lines)
                 self._measure(time.thread_time() - started, len(lines))
-                return len(lines)
+            if lines or source.skipping:
+                return max(len(lines), 1)
         self._saw_end = self._clock()
         return 0
 

@@ -22,6 +22,8 @@ from postward.agent.logs import codecs
 from postward.agent.logs.lines import MAX_LINE
 
 HEAD = 1024  # bytes that identify a file: the first line, with its timestamp and process ID, is rarely longer
+_MAX_SKIPPED = 1 << 21  # bytes of NULs skipped by one read, which other tasks wait for
+_NULS = bytes(MAX_LINE)
 _WINDOW = 1 << 16  # bytes of one read when searching backwards for a line end
 
 
@@ -91,6 +93,7 @@ class Segment:
         self._file = _open(path)
         self._stream: Any = None
         self._broken = ""
+        self.skipping = False  # the last read skipped NULs, and there may be more
         self._head = b""
         status = os.fstat(self._file.fileno())
         self.device, self.inode = status.st_dev, status.st_ino
@@ -246,12 +249,33 @@ class Segment:
 
         NULs appear if the writer of a truncated file goes on at its old offset, or after a power cut.
         """
+        self.skipping = False
+        skipped = 0
         while (data := self.read_at(self.offset, limit)).startswith(b"\0"):
-            rest = data.lstrip(b"\0")
             if self.was_rewritten():
                 return b""
-            self._advance(data[: len(data) - len(rest)])
+            self._jump_over_hole()
+            # Comparing is much faster than stripping, and there can be gigabytes.
+            hole = self.read_at(self.offset, MAX_LINE)
+            size = len(hole) if hole == _NULS[: len(hole)] else len(hole) - len(hole.lstrip(b"\0"))
+            self._advance(hole[:size])
+            skipped += size
+            if skipped >= _MAX_SKIPPED:
+                self.skipping = True
+                return b""
         return data
+
+    def _jump_over_hole(self) -> None:
+        """Go on at the next bytes that the file system has stored; the others read as NULs (lseek(2), SEEK_DATA)."""
+        if self.compressed:
+            return
+        try:
+            data = os.lseek(self._file.fileno(), self.offset, os.SEEK_DATA)
+        except OSError:  # nothing is stored up to the end of the file
+            data = self.size()
+        if (gap := data - self.offset) > 0:
+            self._advance(bytes(min(gap, HEAD)))
+            self.offset = data
 
     def _advance(self, data: bytes) -> None:
         # From the bytes returned: the file can have been rewritten since.

@@ -23,6 +23,10 @@ class Source(Protocol):
     losses: int
 
     @property
+    def skipping(self) -> bool:
+        """True if the last read skipped bytes that are not lines, and there may be more to read at once."""
+
+    @property
     def name(self) -> str: ...
 
     @property

@@ -69,6 +69,7 @@ class StandardInput:
 
     name = NAME
     folder: Path | None = None
+    skipping = False
     behind = False  # no line is read again after a restart
     position = None
 

@@ -58,6 +58,11 @@ class FileSource:
         # Files that may not be read, each counted once as a loss.
         self._skipped: frozenset[tuple[int, int]] = frozenset()
 
+    @property
+    def skipping(self) -> bool:
+        """True if the last read skipped bytes that are not lines, and there may be more to read."""
+        return any(segment.skipping for segment in self._segments)
+
     def close(self) -> None:
         """Close all files."""
         for segment in self._segments:
@@ -123,7 +128,7 @@ class FileSource:
                 self._marks = first_look(self.path)
             lines = self._read_segments(self._marks, limit)
             for _ in range(_MAX_POLLS):
-                if lines:
+                if lines or self.skipping:
                     break
                 more = self._poll(self._marks)
                 # Late lines of a renamed file do not clear the problem: the log itself may still be unreadable.
@@ -134,7 +139,7 @@ class FileSource:
         except OSError as error:
             self.problem = f"{self.path}: {error.strerror or error}"
             return b""
-        self._behind &= bool(lines)
+        self._behind &= bool(lines) or self.skipping
         return lines
 
     # Reading open files
@@ -144,9 +149,12 @@ class FileSource:
         for segment in list(self._segments):
             if self._is_unread_log(segment) and not (polled and segment.has_known_beginning()):
                 break
-            if lines := self._lines_of(segment, limit):
+            lines = self._lines_of(segment, limit)
+            if lines or segment.skipping:
                 if segment in self._since:
                     self._since[segment] = self._clock()
+                if segment.skipping:
+                    return b""
                 return b"".join(self._finish(copy, marks) for copy in copies) + lines
             if segment.was_rewritten():
                 break  # older lines first: the next poll goes back to the beginning of this file

@@ -289,6 +289,12 @@ METRICS: tuple[Metric, ...] = (
         "gauge",
         "When log position and counts were last saved; after a crash the agent resumes from there.",
     ),
+    Metric(
+        "postward_part_failures_total",
+        "counter",
+        "Failures of a part of the agent, such as a look for which no file descriptor was left; each is tried again.",
+        ("part",),
+    ),
     Metric("postward_checkpoint_errors_total", "counter", "Failed attempts to save log position and counts."),
     # --- settings
     Metric(

@@ -6,14 +6,19 @@ defines the names; the caller defines the label values. No function here reads a
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from postward.agent.metrics.catalog import BY_NAME, METRICS
+from postward.agent.metrics.catalog import BY_NAME, METRICS, Metric
 from postward.agent.parts import Labels
+from postward.agent.stored import Form
 
 Counts = dict[Labels, float]
 # One row for each series: a count for each bucket, the count above the last bound, and the sum.
 Histogram = dict[Labels, list[float]]
+
+_Saved = dict[str, dict[str, list[tuple[Labels, int | float | list[int | float]]]]]
+_FORM: Form[_Saved] = Form(_Saved)
+_KINDS: Final = {"counter": "counters", "gauge": "times", "histogram": "histograms"}
 
 
 class Tally:
@@ -70,17 +75,30 @@ class Tally:
         """Return a tally from the data of `as_json`. Metrics that the table no longer has are dropped.
 
         Raises:
-            KeyError, TypeError, ValueError: the data has another form.
+            KeyError, ValueError: the data has another form.
         """
-        tally = cls()
+        saved, tally = _FORM.check(data), cls()
         for kind, group in tally._groups().items():
-            for metric, pairs in data[kind].items():
-                if metric in BY_NAME:
-                    group[metric] = {tuple(labels): value for labels, value in pairs}
+            for name, pairs in saved[kind].items():
+                if (metric := BY_NAME.get(name)) is not None and _KINDS[metric.kind] == kind:
+                    width = len(metric.buckets) + 2 if metric.buckets else None
+                    group[name] = {_checked(labels, metric): _row(value, width) for labels, value in pairs}
         return tally
 
     def _groups(self) -> dict[str, dict[str, Any]]:
         return {"counters": self.counters, "times": self.times, "histograms": self.histograms}
+
+
+def _checked(labels: Labels, metric: Metric) -> Labels:
+    if len(labels) != len(metric.labels):
+        raise ValueError(f"{metric.name}: must have {len(metric.labels)} labels")
+    return labels
+
+
+def _row(value: float | list[int | float], width: int | None) -> Any:
+    if (len(value) if isinstance(value, list) else None) != width:
+        raise ValueError("a histogram must have one count for each bucket, and a counter one number")
+    return value
 
 
 def _pairs(series: Mapping[Labels, Any]) -> list[list[Any]]:

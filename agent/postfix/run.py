@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from postward.parsers.scrub import scrub
+
 _DEADLINE = 30.0  # seconds: `postqueue` and `sendmail` can hang without limit on a full disk
 _CHUNK = 65536  # bytes read from a stream at a time
 _POLL_INTERVAL = 0.01  # seconds
@@ -155,8 +157,8 @@ def _read_until_exit(process: subprocess.Popen[bytes], terminal: int) -> bytes:
 
 
 def _reason(printed: bytes, status: int) -> str:
-    """Return why a command failed: its own message, or its exit status."""
-    return printed.decode(errors="replace").strip() or f"exit status {status}"
+    """Return why a command failed: its own message without secrets, or its exit status."""
+    return scrub(printed.decode(errors="replace").strip(), "error") or f"exit status {status}"
 
 
 def _shown(command: list[str]) -> str:

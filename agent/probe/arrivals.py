@@ -10,12 +10,14 @@ import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from postward.agent.http_client import request
 from postward.agent.probe.result import Arrival
 from postward.agent.probe.tracker import ProbeTracker
+from postward.agent.stored import Form
+from postward.parsers.scrub import printable
 
+_FORM: Form[dict[str, Arrival]] = Form(dict[str, Arrival])
 MAX_ASKED = 500  # probes in a question
 _DEADLINE = 5.0  # seconds
 _THREADS = 2  # a name look-up that hangs holds one
@@ -66,13 +68,5 @@ def _post(url: str, message_ids: list[str]) -> bytes:
 
 def parse_answer(answer: bytes) -> Iterator[tuple[str, Arrival]]:
     """Yield Message-ID and arrival of each probe in an answer. Raises ValueError."""
-    data: Any = json.loads(answer)
-    if not isinstance(data, dict):
-        raise ValueError("the answer is not a JSON object")  # noqa: TRY004 -- one error for all bad answers
-    for message_id, entry in data.items():
-        try:
-            at = tuple(float(moment) for moment in entry["at"])
-            altered = tuple(str(part) for part in entry["altered"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"the answer has an entry of another form: {error}") from error
-        yield message_id, Arrival(at, altered)
+    for message_id, arrival in _FORM.parse(answer).items():
+        yield message_id, Arrival(arrival.at, tuple(printable(part)[:100] for part in arrival.altered[:100]))

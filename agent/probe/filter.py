@@ -11,12 +11,22 @@ counts. At most 4096 arrivals and 4096 probes are held; beyond that, the oldest 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from typing_extensions import TypedDict
+
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.parts import Part
 from postward.agent.probe.message import is_probe
+from postward.agent.stored import Form
 from postward.parsers import Event, Record
 from postward.parsers import events as ev
 
+
+class _Saved(TypedDict, total=False):
+    held: dict[str, tuple[str, str]]
+    probes: list[str]
+
+
+_FORM: Form[_Saved] = Form(_Saved)
 _MAX_HELD = 4096  # arrivals; cleanup logs each Message-ID within the same second
 _MAX_PROBES = 4096
 
@@ -95,9 +105,7 @@ class ProbeFilter(Counting, Part):
         return {"held": self._held, "probes": list(self._probes)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned. Values of another form are ignored."""
-        held, probes = state.get("held"), state.get("probes")
-        if isinstance(held, dict):
-            self._held = {str(key): (str(value[0]), str(value[1])) for key, value in held.items()}
-        if isinstance(probes, list):
-            self._probes = dict.fromkeys(map(str, probes))
+        """Restore what `state` returned. Raises ValueError for other data."""
+        saved = _FORM.check(dict(state))
+        self._held = dict(saved.get("held", {}))
+        self._probes = dict.fromkeys(saved.get("probes", ()))

@@ -9,14 +9,17 @@ counted so by the next run. All that is kept is bounded.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges
 from postward.agent.probe.locate import is_ambiguous, locate_step
 from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.route import Route
+from postward.agent.stored import Form
 from postward.config.settings import Settings
 
+_FORM: Form[list[tuple[str, str, str]]] = Form(list[tuple[str, str, str]])
 _MAX_CHECKS = 512  # whose results are remembered
 
 Locate = Callable[[ProbeResult, Settings], Awaitable[ProbeResult]]
@@ -117,7 +120,7 @@ class ProbeOutcomes:
         """Return the labels of the outcomes that are not counted yet."""
         return [[outcome.relay, outcome.outcome, outcome.step] for outcome in self._uncounted]
 
-    def restore(self, state: Iterable[Iterable[str]]) -> None:
-        """Count the outcomes that a former run did not count."""
-        for labels in state:
-            self._tally.add("postward_probes_total", tuple(labels))
+    def restore(self, state: Any) -> None:
+        """Count the outcomes that a former run did not count. Raises ValueError for other data."""
+        for labels in _FORM.check(state):
+            self._tally.add("postward_probes_total", labels)

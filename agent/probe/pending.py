@@ -3,10 +3,14 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
-from postward.agent.probe.result import Arrival, Milestone, ProbeResult
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from postward.agent.probe.result import MILESTONES, Arrival, Milestone, ProbeResult
 from postward.agent.probe.route import Route
+from postward.agent.stored import Form
 from postward.parsers import Cause
 
 # Last milestone → the step that a late probe waits for, and why it may hang there.
@@ -32,6 +36,25 @@ _PLAIN_FIELDS = (
     "hop",
     "passed_id",
 )
+
+
+class _Saved(TypedDict, total=False):
+    message_id: str
+    submitted: float
+    arrives: bool
+    queue_id: str | None
+    handed: bool
+    reported: bool
+    relayed: bool
+    reply: str
+    hop: str
+    passed_id: str | None
+    route: Route
+    timeline: list[tuple[str, float, str]]
+    arrival: tuple[Annotated[tuple[float, ...], Field(min_length=1)], tuple[str, ...]] | None
+
+
+_FORM: Form[_Saved] = Form(_Saved)
 
 
 @dataclass(slots=True)
@@ -138,12 +161,13 @@ class Pending:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Pending":
-        """Read what `to_dict` returned. Raises TypeError, ValueError, KeyError or IndexError for anything else."""
-        data = dict(data)
-        route, timeline, arrival = data.pop("route"), data.pop("timeline"), data.pop("arrival")
+        """Read what `to_dict` returned. Raises TypeError, ValueError or KeyError for anything else."""
+        saved: dict[str, Any] = {**_FORM.check(data)}
+        timeline, arrival = saved.pop("timeline"), saved.pop("arrival")
+        if any(step not in MILESTONES for step, _, _ in timeline):
+            raise ValueError("timeline: has an unknown milestone")
         return cls(
-            **data,
-            route=Route(**{**route, "next_hops": tuple(route.get("next_hops", ()))}),
+            **saved,
             timeline=[Milestone(*one) for one in timeline] or [Milestone("submitted", 0.0)],
-            arrival=Arrival(tuple(arrival[0]), tuple(arrival[1])) if arrival else None,
+            arrival=Arrival(*arrival) if arrival else None,
         )

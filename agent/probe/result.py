@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
+
+from pydantic import Field
 
 from postward.parsers import Cause
 
@@ -108,5 +111,5 @@ class ProbeResult:
 class Arrival:
     """What the receiving side knows of a probe: when each copy came (seconds since the epoch), and its changed parts."""
 
-    at: tuple[float, ...]
+    at: Annotated[tuple[float, ...], Field(min_length=1)]
     altered: tuple[str, ...] = ()

@@ -265,5 +265,5 @@ class ProbeScheduler(Part):
         """Take up the probes of a former run."""
         pending, confirmed = state.get("pending"), state.get("confirmed")
         self._tracker.restore(pending if isinstance(pending, list) else ())
-        self._outcomes.restore(state.get("uncounted", ()))
+        self._outcomes.restore(state.get("uncounted", []))
         self._confirmed = dict(confirmed) if isinstance(confirmed, dict) else {}

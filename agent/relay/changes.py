@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from postward.agent.metrics.labels import TLS_PROTOCOLS
 from postward.agent.relay.check import RelayCheck
+from postward.agent.stored import Form
 
 _DAY = 86400.0
 _WARN_DAYS = (30, 14, 7, 3, 1)  # before a certificate expires
@@ -91,8 +92,11 @@ class RelaySnapshot:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "RelaySnapshot":
-        """Read what `to_dict` returned. Raises TypeError for anything else."""
-        return cls(**data)
+        """Read what `to_dict` returned. Raises ValueError for anything else."""
+        return _FORM.check(data)
+
+
+_FORM: Form[RelaySnapshot] = Form(RelaySnapshot)
 
 
 def update(snapshot: RelaySnapshot, check: RelayCheck, now: float) -> list[Change]:

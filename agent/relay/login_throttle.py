@@ -1,18 +1,20 @@
 """Limits login attempts at a relay after a rejection, so that Postward never locks an account.
 
-Attempts are recorded before they are made (unless this process just saw one accepted), so a crash cannot hide one. A
-success clears the record, and so does a change of host, port, username or password of the relay. Those are stored as a
-keyed hash, from which no password can be guessed.
+Attempts are recorded before they are made (unless this process just saw one accepted), so a crash cannot hide one. They
+count for the account, a user name at a host, whichever process, relay of the settings or port makes them. Only an accepted
+login or another password clears the record. A process that may not read the password clears nothing.
 
-Promise: at most `max_per_hour` attempts in any hour after a rejection, across processes and restarts. The file holds
-times and hashes only, and only its owner can read it.
+Promise: at most `max_per_hour` attempts in any hour after a rejection, across processes and restarts. No password can be
+guessed from the file, which the agent's user owns: a password file counts by its inode and time, a password that this
+user has anyway by a slow hash.
 
 How it fails: if the file cannot be written, the error is logged once and the record lasts as long as the process.
 """
 
+import contextlib
+import errno
 import fcntl
 import hashlib
-import hmac
 import json
 import logging
 import os
@@ -21,16 +23,48 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, cast
 
-from postward.agent.fsutil import stat_identity, write_new
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from postward.agent.fsutil import stat_identity, wait_until, write_new
 from postward.agent.parts import Problem
+from postward.agent.stored import Form, read_stored
 from postward.config.errors import SettingsError
 from postward.config.relay import Relay
 from postward.config.settings import Settings
 
 _HOUR = 3600.0
+_MAX_WAIT = 3.0  # seconds for the lock, which is held for milliseconds
+_COST = 1 << 14  # of scrypt: 50 ms and 16 MB for each guess
 _log = logging.getLogger("postward.relay")
+
+
+class _Account(TypedDict):
+    """The record of an account.
+
+    Keys:
+        attempts: their times, in seconds since the epoch.
+        rejected: whether the last known outcome is a rejection.
+        open: attempts without an outcome.
+        process: the process of the last attempt.
+        marks: where a password comes from → a text that changes with it.
+    """
+
+    attempts: list[float]
+    rejected: bool
+    open: Annotated[int, Field(ge=0)]
+    process: int | None
+    marks: dict[str, str]
+
+
+class _Content(TypedDict, total=False):
+    salt: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    accounts: dict[str, _Account]
+
+
+_FORM: Form[_Content] = Form(_Content)
 
 
 class LoginThrottle:
@@ -51,8 +85,11 @@ class LoginThrottle:
         self._max_per_hour = max_per_hour
         self._clock = clock
         self._record = _Record(path)
-        self._accepted: dict[str, str] = {}  # relay → hash of the login that this process saw accepted
+        self._accepted: dict[
+            str, str | None
+        ] = {}  # relay → mark of the password that this process saw accepted
         self._unrecorded: dict[str, int] = {}  # relay → attempts under way with such a login
+        self._marks: dict[tuple[str, str], str] = {}  # (salt, password) → slow hash
 
     @classmethod
     def of_settings(cls, settings: Settings) -> "LoginThrottle":
@@ -76,7 +113,7 @@ class LoginThrottle:
         """
         with self._record.locked() as data:
             entry = self._entry(data, relay)
-            if self._accepted.get(relay) == entry["login"] and not entry["rejected"]:
+            if self._accepted.get(relay, "") == self._mark(data, relay) and not entry["rejected"]:
                 self._unrecorded[relay] = self._unrecorded.get(relay, 0) + 1
                 return True
             # An attempt without an outcome is from a process that crashed: it may have been rejected.
@@ -103,7 +140,7 @@ class LoginThrottle:
                 entry["open"] = max(0, entry["open"] - 1)
             if accepted:
                 entry["attempts"], entry["rejected"] = [], False
-                self._accepted[relay] = entry["login"]
+                self._accepted[relay] = self._mark(data, relay)
             elif accepted is False:
                 entry["rejected"] = True
                 self._accepted.pop(relay, None)
@@ -133,13 +170,11 @@ class LoginThrottle:
             self._record.write()
 
     def digests(self) -> dict[str, str]:
-        """Return a hash of all settings of each relay, which changes when they do."""
+        """Return a hash of all settings of each relay and the mark of its password, which changes when they do."""
         with self._record.locked() as data:
-            is_new = "key" not in data
-            key = _key(data)
-            if is_new:
-                self._record.write()
-        return {name: _digest(key, relay, whole=True) for name, relay in self._relays.items()}
+            marks = {name: self._mark(data, name) for name in self._relays}
+            self._record.write()
+        return {name: _digest(relay, marks[name]) for name, relay in self._relays.items()}
 
     def _recent(self, entry: Mapping[str, Any]) -> list[float]:
         """Return the attempts of the last hour. Those of the future, after a clock was set back, are kept."""
@@ -147,13 +182,37 @@ class LoginThrottle:
         return [moment for moment in entry["attempts"] if now - moment < _HOUR]
 
     def _entry(self, data: dict[str, Any], relay: str) -> dict[str, Any]:
-        """Return the record of a relay, a new one if its login changed."""
-        relays = data.setdefault("relays", {})
-        digest = _digest(_key(data), self._relays[relay])
-        if relays.get(relay, {}).get("login") != digest:
-            relays[relay] = {"login": digest, "attempts": [], "rejected": False, "open": 0}
-        entry: dict[str, Any] = relays[relay]
+        """Return the record of a relay's account, without attempts if the password is another one."""
+        given = self._relays[relay]
+        accounts: dict[str, Any] = data.setdefault("accounts", {})
+        name = f"{given.username}@{given.host.lower()}"
+        entry: dict[str, Any] = accounts.setdefault(
+            name, {"attempts": [], "rejected": False, "open": 0, "process": None, "marks": {}}
+        )
+        mark, source = self._mark(data, relay), given.password_file or given.password_credential
+        if mark is not None and entry["marks"].get(source) != mark:
+            if entry["marks"]:
+                entry["attempts"], entry["rejected"], entry["open"] = [], False, 0
+            entry["marks"][source] = mark
         return entry
+
+    def _mark(self, data: dict[str, Any], relay: str) -> str | None:
+        """Return a text that changes with the relay's password; None if this process may not read it."""
+        given = self._relays[relay]
+        try:
+            password = given.read_password() if given.username else ""
+        except SettingsError:
+            return None
+        if given.password_file:
+            with contextlib.suppress(OSError):
+                status = Path(given.password_file).stat()
+                return f"{status.st_ino} {status.st_mtime_ns}"
+        key = data.setdefault("salt", secrets.token_hex(16)), password
+        if key not in self._marks:
+            self._marks[key] = hashlib.scrypt(
+                password.encode(), salt=bytes.fromhex(key[0]), n=_COST, r=8, p=1, dklen=16
+            ).hex()
+        return self._marks[key]
 
 
 class _Record:
@@ -172,7 +231,7 @@ class _Record:
         descriptor = None
         try:
             descriptor = _open_lock(self._path.with_suffix(".lock"))
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor)
             self._locked = True
             if (identity := stat_identity(self._path)) != self._identity or identity is None:
                 self._data, self._identity = _read(self._path), identity
@@ -218,6 +277,20 @@ def _open_lock(path: Path) -> int:
     return descriptor
 
 
+def _lock(descriptor: int) -> None:
+    """Lock the file. Raises OSError after a few seconds: the agent's user must not hold up root by keeping the lock."""
+
+    def is_locked() -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    if not wait_until(is_locked, _MAX_WAIT):
+        raise OSError(errno.EWOULDBLOCK, "the lock file is held by another process")
+
+
 def _replace(path: Path, data: bytes) -> None:
     """Replace the file. Unlike `write_atomically` it replaces a link instead of following it."""
     beside = path.with_name(f".{path.name}.new")
@@ -228,28 +301,14 @@ def _replace(path: Path, data: bytes) -> None:
 def _read(path: Path) -> dict[str, Any]:
     """Return the content of the file; an empty one if it is missing or damaged."""
     try:
-        data = json.loads(path.read_bytes())
-        bytes.fromhex(data["key"])
-        for entry in data["relays"].values():
-            _ = float(sum(entry["attempts"])) + entry["open"] + entry["rejected"], entry["login"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return cast("dict[str, Any]", read_stored(path, _FORM))
+    except (FileNotFoundError, ValueError):
         return {}
-    return dict(data)
 
 
-def _key(data: dict[str, Any]) -> bytes:
-    return bytes.fromhex(data.setdefault("key", secrets.token_hex(32)))
-
-
-def _digest(key: bytes, relay: Relay, *, whole: bool = False) -> str:
-    """Hash a relay's login (or all its settings). An unreadable password file counts by its identity."""
-    try:
-        password = relay.read_password() if relay.username else ""
-    except SettingsError:
-        password = " ".join(map(str, stat_identity(Path(relay.password_file)) or ()))
-    others = relay.model_dump(mode="json", exclude={"password"}) if whole else None
-    content = json.dumps([relay.host, relay.port, relay.username, password, others])
-    return hmac.new(key, content.encode(), hashlib.sha256).hexdigest()
+def _digest(relay: Relay, mark: str | None) -> str:
+    content = json.dumps([relay.model_dump(mode="json", exclude={"password"}), mark])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _lives(process: object) -> bool:

@@ -13,8 +13,9 @@ Needs aiosmtpd (the extra `sink`).
 """
 
 import asyncio
-import json
+import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from email import message_from_bytes
 from typing import Any
@@ -23,14 +24,18 @@ from aiosmtpd.smtp import SMTP
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from postward.agent.http.headers import HeadersMiddleware
+from postward.agent.http.server import group_of
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.tally import Tally
 from postward.agent.probe.arrivals import MAX_ASKED
 from postward.agent.probe.message import PROBE_HEADER, altered_parts, identifier_in, signed_at
+from postward.agent.stored import parse_json
 
 _MAX_AGE = 86400.0  # seconds
 _MAX_CLOCK_SKEW = 600.0  # seconds that a host's clock may be ahead
@@ -39,6 +44,7 @@ _MAX_COPIES = 10
 _MAX_MAIL = 65536  # bytes; a probe has about 1000, and relays add headers
 MAX_CONNECTIONS = 200
 _COMMAND_TIMEOUT = 30.0  # seconds between two commands
+_MAX_SESSION = 120.0  # seconds; a probe takes one
 _MAX_QUESTION = MAX_ASKED * 200  # bytes
 _OUTCOMES = ("arrived", "duplicate", "altered", "refused")
 
@@ -139,24 +145,35 @@ class _Handler:
 
 
 class _Connection(SMTP):
-    """An SMTP connection. If there are too many, it is cut."""
+    """An SMTP connection. When all places are taken, the oldest of the address that has most gives way to a new one."""
 
     def __init__(
-        self, handler: _Handler, connections: set["_Connection"], max_connections: int, **options: Any
+        self, handler: _Handler, connections: dict["_Connection", str], max_connections: int, **options: Any
     ) -> None:
         super().__init__(handler, **options)
         self._connections = connections
         self._max_connections = max_connections
+        self._end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._connections.add(self)
+        self._connections[self] = group_of(transport.get_extra_info("peername"))
         super().connection_made(transport)
-        if len(self._connections) > self._max_connections and isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
+        self._end = asyncio.get_running_loop().call_later(_MAX_SESSION, self.give_way)
+        if len(self._connections) > self._max_connections:
+            numbers = Counter(self._connections.values())
+            others = [other for other in self._connections if other is not self]
+            max(others, key=lambda other: numbers[self._connections[other]], default=self).give_way()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._connections.discard(self)
+        self._connections.pop(self, None)
+        if self._end is not None:
+            self._end.cancel()
         super().connection_lost(error)
+
+    def give_way(self) -> None:
+        self._connections.pop(self, None)
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.abort()
 
 
 async def create_smtp_server(
@@ -182,7 +199,8 @@ async def create_smtp_server(
         OSError: the address cannot be listened on.
     """
     loop = asyncio.get_running_loop()
-    connections: set[_Connection] = set()
+    connections: dict[_Connection, str] = {}  # the oldest first
+    max_connections = min(max_connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 
     def connect() -> _Connection:
         return _Connection(
@@ -216,8 +234,8 @@ def create_app(arrivals: Arrivals, tally: Tally) -> Starlette:
             if len(body) > _MAX_QUESTION:
                 return PlainTextResponse("the question is too large\n", 413)
         try:
-            asked = json.loads(body)
-        except (ValueError, RecursionError):
+            asked = parse_json(body)
+        except ValueError:
             asked = None
         if not isinstance(asked, list) or len(asked) > MAX_ASKED:
             return PlainTextResponse(f"send a JSON list of at most {MAX_ASKED} Message-IDs\n", 400)
@@ -236,5 +254,6 @@ def create_app(arrivals: Arrivals, tally: Tally) -> Starlette:
             Route("/metrics", metrics),
             Route("/-/healthy", healthy),
             Route("/-/ready", healthy),
-        ]
+        ],
+        middleware=[Middleware(HeadersMiddleware)],
     )

@@ -1,9 +1,13 @@
 """Incidents of this host from the running agent, joined with facts about the host.
 
-The source is the agent's endpoint or, if that requires a login or does not answer, the agent's checkpoint.
+The source is the agent's Unix socket in its state directory, which its user alone can make. A user who may not connect
+asks its endpoint, on whose port any user could listen while the agent is stopped; root does not. Without an answer,
+the agent's checkpoint is read.
+
+Promise: an answer is bounded and printable, and has the form that is expected. Remedies come from this program alone.
 """
 
-import json
+import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -12,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from postward.agent.checkpoint import CheckpointError, read_checkpoint
-from postward.agent.http_client import request
+from postward.agent.http_client import Local, request
 from postward.agent.incidents.catalog.symptom import Offer
 from postward.agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of, to_dict
 from postward.agent.incidents.model import Incident, IncidentRow
@@ -20,6 +24,8 @@ from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
+from postward.agent.status.model import STATUS
+from postward.agent.stored import parse_json, printable_values
 from postward.config.fields import split_address
 from postward.config.lint import Finding, HostFacts
 from postward.config.settings import Settings
@@ -92,21 +98,55 @@ def read_live(settings: Settings, settings_file: Path, *, addresses: bool = Fals
         Postfix(Path(settings.postfix.config_directory)), settings, settings_file.resolve()
     )
     findings = proofs_of(settings, facts, str(settings_file.resolve()))
-    relays = data.get("relays", {})
-    return HostIncidents(incidents.open, incidents.closed, facts, findings, relays, behind)
+    relays = data.get("relays")
+    return HostIncidents(
+        incidents.open, incidents.closed, facts, findings, relays if isinstance(relays, dict) else {}, behind
+    )
 
 
 def ask(settings: Settings, path: str) -> Mapping[str, Any] | None:
-    """Return the JSON that the endpoint answers; None without an answer, or if a login is required."""
+    """Return the JSON object that the agent answers; None without an answer, or if a login is required."""
+    socket_path = local_socket(settings)
+    try:
+        owners = frozenset({0, socket_path.parent.stat().st_uid})
+        local = Local(socket_path, owners)
+        return _answer(
+            request(f"http://localhost{path}", deadline=_TIMEOUT, max_bytes=_MAX_ANSWER, local=local).body
+        )
+    except (OSError, ValueError):
+        if os.geteuid() == 0:
+            return None
     host, port = split_address(settings.web.listen)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - an address to listen on, replaced by the local one
     url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
     try:
-        data: Mapping[str, Any] = json.loads(
-            request(url, deadline=_TIMEOUT, max_bytes=_MAX_ANSWER, proxies=False).body
-        )
+        return _answer(request(url, deadline=_TIMEOUT, max_bytes=_MAX_ANSWER, proxies=False).body)
     except (OSError, ValueError):
         return None
+
+
+def ask_status(settings: Settings, settings_file: Path) -> dict[str, Any] | None:
+    """Return the state of the host from the agent, with incidents diagnosed here; None without a usable answer."""
+    answer = ask(settings, "/api/status")
+    if answer is None:
+        return None
+    try:
+        STATUS.check(answer)
+        rows = read_live(settings, settings_file).shown(lambda _: True, addresses=False)
+    except (ValueError, LiveError):
+        return None
+    return {**answer, "incidents": rows}
+
+
+def local_socket(settings: Settings) -> Path:
+    """Return the path of the agent's Unix socket."""
+    return Path(settings.state.directory) / "agent.sock"
+
+
+def _answer(body: bytes) -> Mapping[str, Any]:
+    data = printable_values(parse_json(body))
+    if not isinstance(data, dict):
+        raise ValueError("the answer is not an object")  # noqa: TRY004 -- one error for all bad answers
     return data
 
 

@@ -5,18 +5,74 @@ It contains no secret, and mail addresses are masked.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from postward.agent.incidents.history import BUCKET, DELAYS, Bucket
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import EFFECT_TEXTS, worst_effect
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.parts import Gauges
+from postward.agent.stored import MAX_MOMENT, Form
 from postward.config.relay import Relay
 from postward.config.settings import Settings
 from postward.parsers import OUTCOMES
 
 Status = dict[str, Any]
+_Moment = Annotated[float, Field(ge=0, le=MAX_MOMENT)]
+
+
+class _RelayForm(TypedDict):
+    name: str
+    host: str
+    port: int
+    state: Literal["failing", "quiet", "going out"]
+    since: _Moment | None
+    last_success: _Moment | None
+    probe_accepted: bool | None
+
+
+class _QueueForm(TypedDict):
+    mails: dict[str, int]
+    causes: dict[str, int]
+
+
+class _ConfigForm(TypedDict):
+    in_sync: bool | None
+    drift: list[str]
+
+
+class _LinesForm(TypedDict):
+    event: int
+    generic: int
+    unrecognised: int
+    foreign: int
+
+
+class _LogForm(TypedDict):
+    readable: bool | None
+    last_line: _Moment | None
+    lines: _LinesForm
+
+
+class _StatusForm(TypedDict):
+    """The part of an answer that commands use."""
+
+    host: str
+    now: _Moment
+    not_ready: str | None
+    effect: Literal["lost", "delayed", "rejected", "note"]
+    verdict: str
+    postfix_up: bool | None
+    relays: list[_RelayForm]
+    queue: _QueueForm
+    config: _ConfigForm
+    log: _LogForm
+
+
+STATUS: Form[_StatusForm] = Form(_StatusForm)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ def status_routes(read_log: Action, refresh: Action, status: Source, incidents: 
         return HTMLResponse(page(dict(known)), headers={**_HEADERS, "Content-Security-Policy": POLICY})
 
     async def as_json(_request: Request) -> Response:
-        await read_log()
         await refresh()
+        await read_log()
         return JSONResponse(status(), headers=_HEADERS)
 
     async def incidents_as_json(_request: Request) -> Response:

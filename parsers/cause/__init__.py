@@ -14,6 +14,7 @@ from postward.parsers.cause.decide import (
     classify,
     relay_host_of,
     step_of,
+    without_output,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "classify",
     "relay_host_of",
     "step_of",
+    "without_output",
 ]

@@ -123,6 +123,11 @@ def bare_reason(reason: str) -> str:
     return reason
 
 
+def without_output(reason: str) -> str:
+    """Return a reason of pipe(8) or local(8) without the output of the command, which a mail may shape."""
+    return reason.partition(" Command output: ")[0]
+
+
 @lru_cache(maxsize=_RECENT)
 def _find(reason: str) -> tuple[Phrase, re.Match[str]] | None:
     for phrase in PHRASES:

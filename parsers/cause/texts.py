@@ -135,7 +135,7 @@ TEXTS: Final[tuple[Text, ...]] = (
         Cause.RATE_LIMIT,
         (
             r"rate.?limit",
-            r"throttl",
+            r"(?<!-- )throttl",
             r"too (?:much mail|fast|frequent|quickly)",
             r"too many (?:[\w-]+ ){0,3}(?:connections?|sessions?|messages?|e?-?mails?|recipients?|requests?|errors?|attempts?)",
             r"(?:concurrent|simultaneous) (?:\w+ ){0,2}(?:connections?|sessions?)",
@@ -146,7 +146,7 @@ TEXTS: Final[tuple[Text, ...]] = (
             r"(?:unexpected|excessive) volume",
             r"(?:thread|connection|message|recipient|sending) limit",
             r"limit (?:of \d+ )?\S+ per ",
-            r"slow down",
+            r"slow down(?! other)",
             r"receiving mail at a rate",
             r"hourly (?:\w+ ){0,2}limit",
             r"per (?:hour|minute|second)",
@@ -186,7 +186,7 @@ TEXTS: Final[tuple[Text, ...]] = (
             r"sendasdenied",
             r"not (?:allowed|authorized) to send (?:as|from|on behalf)",
             r"domain \S+ is not allowed to send",
-            r"not owned by",
+            r"not owned by (?!root|postfix|group)",
             r"from address does not match",
             r"verified sender",
             r"email address is not verified",
@@ -213,7 +213,7 @@ TEXTS: Final[tuple[Text, ...]] = (
         (
             r"recipient address rejected",
             r"(?:no such|unknown|invalid) (?:\w+ )?(?:user|recipient|mailbox|rcptto)",
-            r"(?:user|recipient|mailbox|account|address)s? (?:\S+ ){0,4}?(?:is |was )?(?:unknown|not (?:found|known|exist))",
+            r"(?:user|recipient|mailbox|account|address)s? (?:\S+ ){0,4}?(?:is |was )?(?:unknown|(?<!service )not (?:found|known|exist))",
             r"(?:user|recipient|mailbox|account|address) (?:\S+ ){0,4}?(?:does not|doesn't) (?:exist|have)",
             r"doesn't have an? .{1,80}account",
             r"no longer valid",
@@ -237,7 +237,7 @@ TEXTS: Final[tuple[Text, ...]] = (
         Cause.CONTENT,
         (r"(?:flagged|detected|classified|identified|rejected) as spam", r"spam (?:message|content)"),
     ),
-    Text(Cause.POLICY, (r"client host rejected", r"policy\b")),
+    Text(Cause.POLICY, (r"client host rejected", r"(?<!_)policy\b(?! (?:table|lookup)|:)")),
     Text(
         Cause.CONTENT,
         (
@@ -251,7 +251,7 @@ TEXTS: Final[tuple[Text, ...]] = (
             r"rfc ?(?:2822|5322)",
             r"bare (?:<lf>|lf)",
             r"rejected by (?:\w+ )?filter",
-            r"template",
+            r"(?<!delay )template(?! conversion)",
             r"from: header",
         ),
         command="data",

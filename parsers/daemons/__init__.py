@@ -47,7 +47,7 @@ _OWN: Final[dict[str, tuple[Rule, ...]]] = {
     "qmqpd": _SERVER,
     "relay": _CLIENT,
     "retry": (*DELIVERY, *COMMON),
-    "sendmail": _SUBMISSION,
+    "sendmail": (commands.SUBMISSION[0], *_SUBMISSION),
     "smtp": _CLIENT,
     "smtpd": _SERVER,
     "tlsmgr": (*TLS, *COMMON),

@@ -68,7 +68,8 @@ POSTSUPER: Final[tuple[Rule, ...]] = (
 )
 
 SUBMISSION: Final[tuple[Rule, ...]] = (
-    problem(r"(?P<user>\S+)\((?P<uid>\d+)\): (?P<text>.*)", SubmissionFailed, "sendmail/sendmail.c"),
+    # The user chooses the sender.
+    problem(r"(?P<user>.+)\((?P<uid>\d+)\): (?P<text>.*)", SubmissionFailed, "sendmail/sendmail.c"),
     problem(
         r"User (?P<user>\S+)\((?P<uid>\d+)\) (?P<text>is not allowed to submit mail)",
         SubmissionFailed,

@@ -18,40 +18,10 @@ from postward.parsers.events import (
     TableProblem,
     TableUnavailable,
 )
+from postward.parsers.grammar import TABLE_TYPE
 from postward.parsers.rules import Rule, problem, rule
 
-# Table types that Postfix can be built with (util/dict_open.c). Without the list, "HOST: text" would match as a table.
-_TABLE_TYPES: Final = (
-    *(
-        "btree",
-        "cdb",
-        "cidr",
-        "dbm",
-        "debug",
-        "environ",
-        "fail",
-        "hash",
-        "inline",
-        "internal",
-        "ldap",
-        "lmdb",
-    ),
-    *(
-        "memcache",
-        "mongodb",
-        "mysql",
-        "netinfo",
-        "nis",
-        "nisplus",
-        "pcre",
-        "pgsql",
-        "pipemap",
-        "proxy",
-        "randmap",
-    ),
-    *("regexp", "sdbm", "socketmap", "sqlite", "static", "tcp", "texthash", "unionmap", "unix"),
-)
-_TABLE: Final = rf"(?:{'|'.join(_TABLE_TYPES)}):(?:(?! (?:is unavailable\. |lookup error)|: lookup of ).)+"
+_TABLE: Final = rf"{TABLE_TYPE}:(?:(?! (?:is unavailable\. |lookup error)|: lookup of ).)+"
 
 # strerror(3) for exhausted resources and files that cannot be written.
 _EXHAUSTED: Final = (

@@ -84,7 +84,7 @@ def serving(
         hooks = Hooks(not_ready=lambda: endpoint[0].reason, reload=on_reload)
         addresses = [f"127.0.0.1:{port}", f"127.0.0.2:{port}"]
         server = HttpServer(
-            application(registry, hooks, access, version="1.2.3", may_reload=reload),
+            application(registry, hooks, access, version="1.2.3", may_reload=reload, hosts={"test"}),
             [listen(address) for address in addresses],
             access.context,
             timeout=timeout,

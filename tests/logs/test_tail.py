@@ -935,3 +935,23 @@ def test_a_mark_matches_a_compressed_file(tmp_path: Path) -> None:
     assert other.read_lines(1 << 20) == data[5000:]
     one.close()
     other.close()
+
+
+def test_a_long_hole_gives_way_to_other_tasks(tmp_path: Path) -> None:
+    """A read skips a bounded number of NULs, and says that there is more; the line behind them is read once."""
+    log = tmp_path / "mail.log"
+    log.write_bytes(b"first\n")
+    source = FileSource(log, [])
+    assert source.read() == b"first\n"
+    with log.open("ab") as file:
+        file.write(bytes(1 << 24) + b"second\n")
+        file.truncate(1 << 40)
+        file.seek(0, 2)
+        file.write(b"third\n")
+
+    reads = [(source.read(4096), source.skipping) for _ in range(10)]
+
+    assert reads[:8] == [(b"", True)] * 8
+    assert reads[8:] == [(b"second\n", False), (b"third\n", False)]
+    assert source.read() == b""
+    source.close()

@@ -1,10 +1,13 @@
 """No secret that Postfix's debugging writes into the log is shown."""
 
+import base64
 from pathlib import Path
 
 import pytest
 
-from postward.parsers.scrub import SCRUBBED, scrub
+from postward.parsers import parse
+from postward.parsers.events import Verbose
+from postward.parsers.scrub import MASK, SCRUBBED, hidden, hide, scrub
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 SECRET = "tr0ub4dor&3 ' = `x"
@@ -79,12 +82,105 @@ def test_what_holds_no_secret_stays(text: str) -> None:
 
 
 def test_ordinary_lines_stay_as_they_are() -> None:
-    """Every line of the corpus comes back unchanged."""
+    """Every line of the corpus that is not a debug message comes back unchanged."""
     changed = [
         line
         for file in sorted(CORPUS.rglob("*.log"))
         for line in file.read_text(errors="replace").split("\n")
-        if scrub(line) != line
+        if scrub(line) != line and not isinstance(parse(line)[1], Verbose)
     ]
 
     assert changed == []
+
+
+LOGIN = f"me:{SECRET}"
+# The severity and the text of lines by which Postfix, its tables and SASL libraries print a login.
+LEAKS = [
+    ("info", f"maps_find: smtp_sasl_password_maps: static:{LOGIN}(0,lock|fold_fix): [h]:587 = {LOGIN}"),
+    ("info", f"maps_find: smtp_sasl_password_maps: proxy:hash:/etc/postfix/p(0,lock): [h]:587 = {LOGIN}"),
+    (
+        "info",
+        f"maps_find: smtp_sasl_password_maps: inline:{{ {{ [h]:587 = {LOGIN} }} }}(0): [h]:587 = {LOGIN}",
+    ),
+    ("info", f"hash:/etc/postfix/passwd: [h]:587 = {LOGIN}"),
+    ("info", f'hash:/etc/postfix/passwd lookup: "[h]:587" = "{LOGIN}"'),
+    ("info", f"debug:lmdb:/etc/postfix/passwd: lookup [h]:587 -> {LOGIN}"),
+    ("info", f"dict_open: static:{LOGIN}"),
+    ("info", f"dict_register: static:{LOGIN} 1"),
+    ("info", f"dict_proxy_lookup: table=static:{LOGIN} flags=lock key=[h]:587 -> status=0 result={LOGIN}"),
+    ("info", f"mail_addr_find: [h]:587 -> {LOGIN}"),
+    ("info", f"mail_addr_crunch: {LOGIN}"),
+    ("info", f"auth_request: SCRAM-SHA-256 c=biws,r=nonce,p={SECRET}"),
+    ("info", f"http_header: Authorization: Bearer {SECRET}"),
+    ("info", f"vstream_popen: mysql -p{SECRET}"),
+    ("info", f"dict_ldap_connect: Binding to server h with dn cn=me, bind_pw={SECRET}"),
+    ("info", f"cfg_get_str: /etc/postfix/mysql.cf: password = {SECRET}"),
+    ("info", f"> {PEER}: AUTH X-NEW {SECRET}"),
+    ("info", f"< {PEER}: 334 {SECRET}"),
+    ("info", f"< {PEER}: 235 2.0.0 v={SECRET}"),
+    ("info", f"> {PEER}: {SECRET}"),
+    ("info", f"send attr sasl_password = {SECRET}"),
+    ("info", f"input attribute value: {LOGIN}"),
+    ("info", f"loaded {SECRET}"),
+    ("info", f"request: {SECRET}"),
+    ("fatal", f"unsupported dictionary type: static:{LOGIN}"),
+    ("fatal", f'open dictionary: expecting "type:name" form instead of "inline:{{{LOGIN}}}"'),
+    ("warning", f'open "static:{LOGIN}": Invalid argument'),
+    ("warning", f'static:{LOGIN} lookup error for "[h]:587"'),
+    ("warning", f"static:{LOGIN} is unavailable. unsupported dictionary type: static"),
+    ("error", f'pipemap:{{static:{LOGIN}}} lookup error for "x"'),
+    ("warning", f"4C0FFEE001: smtp_sasl_password_maps: static:{LOGIN} map lookup problem for [h]:587"),
+    ("warning", f"ldap: bind_pw={SECRET}"),
+    ("warning", f"mysql query failed: Access denied (password = {SECRET})"),
+    ("warning", f"request for token failed: client_secret={SECRET}&grant_type=refresh_token"),
+    ("warning", f'answer: {{"access_token": "{SECRET}"}}'),
+    ("warning", f"header: Authorization: Bearer {SECRET}"),
+]
+
+
+@pytest.mark.parametrize(("severity", "text"), LEAKS)
+def test_debugging_and_tables_show_no_login(severity: str, text: str) -> None:
+    """Of these lines only the known-harmless is shown, also without knowing the password."""
+    assert "tr0ub4dor" not in scrub(text, severity)
+
+
+def test_a_table_keeps_why_it_cannot_be_used() -> None:
+    """The content goes; the known words of Postfix after it stay."""
+    text = f"static:{LOGIN} is unavailable. unsupported dictionary type: static"
+
+    assert scrub(text, "warning") == f"static:{SCRUBBED} is unavailable. unsupported dictionary type: static"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hash:/etc/postfix/sasl_passwd is unavailable. open database /etc/postfix/sasl_passwd.db: No such file",
+        "mail_queue_enter: create file maildrop/1.2: No space left on device",
+        "bad numerical configuration: smtp_sasl_password_maps = hash:/etc/postfix/sasl_passwd",
+        "SASL authentication failure: Password verification failed",
+    ],
+)
+def test_complaints_without_a_secret_stay(text: str) -> None:
+    """A warning that begins like a debug message is none."""
+    assert scrub(text, "warning") == text
+
+
+@pytest.fixture
+def forget_logins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process know no logins, before and after the test."""
+    monkeypatch.setattr("postward.parsers.scrub._logins", {})
+    monkeypatch.setattr("postward.parsers.scrub._hidden", None)
+
+
+@pytest.mark.usefixtures("forget_logins")
+def test_known_logins_are_masked_in_every_form() -> None:
+    """Wherever they stand, also as AUTH PLAIN and AUTH LOGIN print them."""
+    hide([("me", "s3cret/pass"), ("me", "sent")])
+
+    assert (
+        scrub("host said: 550 what does s3cret/pass mean", "info") == f"host said: 550 what does {MASK} mean"
+    )
+    for text in ("s3cret/pass", "\0me\0s3cret/pass", "me\0me\0s3cret/pass"):
+        encoded = base64.b64encode(text.encode()).decode()
+        assert encoded.rstrip("=") not in hidden(f"odd line {encoded}")
+    assert hidden("status=sent, resent") == f"status={MASK}, resent"

@@ -1,7 +1,11 @@
 """The login throttle: how often a rejected login is attempted, across processes and restarts."""
 
+import fcntl
 import json
+import os
 from pathlib import Path
+
+import pytest
 
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.config.relay import Relay
@@ -19,7 +23,7 @@ class Clock:
         return self.now
 
 
-def relay(password: str = "s3cret-Green", **changes: object) -> Relay:  # noqa: S107 -- not a secret
+def relay(password: str | None = "s3cret-Green", **changes: object) -> Relay:  # noqa: S107 -- not a secret
     """Return a relay with a login."""
     fields = {"name": "demo", "host": "r.test", "port": 587, "username": "u", "password": password} | changes
     return Relay.model_validate(fields, strict=False)
@@ -34,7 +38,7 @@ def end_process(folder: Path) -> None:
     """Make the file say that the process of the last attempt has ended."""
     path = folder / "logins.json"
     data = json.loads(path.read_text())
-    for entry in data["relays"].values():
+    for entry in data["accounts"].values():
         entry["process"] = NO_PROCESS
     path.write_text(json.dumps(data))
 
@@ -92,15 +96,108 @@ def test_a_rejection_after_an_accepted_login_is_recorded(tmp_path: Path) -> None
 
 
 def test_a_changed_login_is_attempted_at_once(tmp_path: Path) -> None:
-    """A change of password, username, host or port clears the record."""
+    """Another password clears the record, and another user or host has its own; another port or name changes nothing."""
     clock = Clock()
     spent = throttle(tmp_path, clock, max_per_hour=1)
     assert spent.acquire("demo")
     spent.release("demo", accepted=False)
     assert throttle(tmp_path, clock, max_per_hour=1).next_attempt_at("demo") == clock.now + HOUR
 
-    for changed in (relay("0ther-Green"), relay(username="v"), relay(host="s.test"), relay(port=2525)):
+    for same in (relay(port=2525), relay(host="R.test"), relay(tls="opportunistic")):
+        assert throttle(tmp_path, clock, same, max_per_hour=1).next_attempt_at("demo") is not None
+    for changed in (relay(username="v"), relay(host="s.test"), relay("0ther-Green")):
         assert throttle(tmp_path, clock, changed, max_per_hour=1).next_attempt_at("demo") is None
+
+
+def with_file(path: Path) -> Relay:
+    """Return a relay whose password stands in a file."""
+    return relay(password=None, password_file=str(path))
+
+
+def test_processes_with_and_without_the_password_share_the_limit(tmp_path: Path) -> None:
+    """The agent and a command take turns; only the command may read the password file."""
+    clock, attempts = Clock(), 0
+    path = tmp_path / "password"
+    path.write_text("s3cret-Green")
+    for turn in range(20):
+        current = throttle(tmp_path, clock, with_file(path if turn % 2 else tmp_path / "unreadable"))
+        if current.acquire("demo"):
+            attempts += 1
+            current.release("demo", accepted=False)
+
+    assert attempts == 2
+
+
+def test_another_password_in_the_file_is_attempted_at_once(tmp_path: Path) -> None:
+    """Its inode or time differs, so the record holds nothing that a password could be tried against."""
+    clock = Clock()
+    path = tmp_path / "password"
+    path.write_text("s3cret-Green")
+    for _ in range(2):
+        current = throttle(tmp_path, clock, with_file(path))
+        assert current.acquire("demo")
+        current.release("demo", accepted=False)
+    assert not throttle(tmp_path, clock, with_file(path)).acquire("demo")
+
+    other = path.with_name("new")
+    other.write_text("0ther-Green")
+    other.replace(path)
+
+    assert throttle(tmp_path, clock, with_file(path)).acquire("demo")
+
+
+def test_two_relays_with_one_account_share_the_limit(tmp_path: Path) -> None:
+    """The provider locks the account, however many relays of the settings use it."""
+    both = [relay(name=name, port=port) for name, port in (("a", 587), ("b", 2525))]
+    current = LoginThrottle(tmp_path / "logins.json", both, 2, Clock())
+    for name in ("a", "b"):
+        assert current.acquire(name)
+        current.release(name, accepted=False)
+
+    assert not current.acquire("a")
+    assert not current.acquire("b")
+
+
+def test_no_password_can_be_tried_against_the_record(tmp_path: Path) -> None:
+    """With a password file the record is the same for any password in it."""
+    path = tmp_path / "password"
+    records = []
+    for password in ("s3cret-Green", "0ther--Green"):
+        path.write_text(password)
+        os.utime(path, (1, 1))
+        current = throttle(tmp_path, Clock(), with_file(path))
+        current.acquire("demo")
+        current.release("demo", accepted=False)
+        records.append(((tmp_path / "logins.json").read_text(), current.digests()))
+        (tmp_path / "logins.json").unlink()
+
+    assert records[0] == records[1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 200_000,
+        '{"accounts": []}',
+        '{"accounts": {"u@r.test": {"attempts": [1e400]}}}',
+        "null",
+        "\x00",
+        '{"salt": "x"}',
+    ],
+)
+def test_a_record_of_another_form_is_replaced(tmp_path: Path, content: str) -> None:
+    """Root reads what the agent's user wrote; nothing in it ends a command."""
+    (tmp_path / "logins.json").write_text(content)
+
+    assert throttle(tmp_path, Clock()).acquire("demo")
+
+
+def test_a_fifo_in_the_place_of_the_record_holds_nothing_up(tmp_path: Path) -> None:
+    """It is replaced like a damaged file."""
+    os.mkfifo(tmp_path / "logins.json")
+
+    assert throttle(tmp_path, Clock()).acquire("demo")
+    assert (tmp_path / "logins.json").is_file()
 
 
 def test_an_attempt_without_an_answer_does_not_count(tmp_path: Path) -> None:
@@ -133,3 +230,30 @@ def test_without_a_file_the_record_lasts_as_long_as_the_process(tmp_path: Path) 
         current.release("demo", accepted=False)
 
     assert not current.acquire("demo")
+
+
+def test_a_lock_that_is_kept_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent's user owns the lock file; root goes on with a record of its own."""
+    monkeypatch.setattr("postward.agent.relay.login_throttle._MAX_WAIT", 0.1)
+    with (tmp_path / "logins.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        current = throttle(tmp_path, Clock())
+        for _ in range(2):
+            assert current.acquire("demo")
+            current.release("demo", accepted=False)
+
+        assert not current.acquire("demo")
+
+
+def test_links_in_the_place_of_the_files_are_not_followed(tmp_path: Path) -> None:
+    """Root writes into a folder of the agent's user, who could lead it to another file."""
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    folder = tmp_path / "state"
+    folder.mkdir()
+    for name in ("logins.json", "logins.lock", ".logins.json.new"):
+        (folder / name).symlink_to(victim)
+    current = throttle(folder, Clock())
+
+    assert current.acquire("demo")
+    assert victim.read_text() == "untouched"

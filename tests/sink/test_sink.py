@@ -115,29 +115,24 @@ def test_the_memory_is_bounded(settings: Settings) -> None:
 
 
 def test_connections_are_limited() -> None:
-    """One more than the limit is cut; a later one is accepted when another has ended."""
+    """One more than the limit is greeted, and the oldest gives way."""
 
     async def greetings() -> list[bytes]:
         server = await create_smtp_server(
             Arrivals(KEY, Tally()), "127.0.0.1", 0, domain="", hostname="mx", max_connections=1
         )
         port = server.sockets[0].getsockname()[1]
-        first, writer = await asyncio.open_connection("127.0.0.1", port)
-        lines = [await first.readline()]
-        writers = [writer]
-        for _ in range(2):
-            reader, later = await asyncio.open_connection("127.0.0.1", port)
-            writers.append(later)
-            lines.append(await reader.readline())
-            writer.write(b"QUIT\r\n")
-            await first.read()
-        for each in writers:
-            each.close()
-            await each.wait_closed()
+        lines, pairs = [], []
+        for _ in range(3):
+            pairs.append(await asyncio.open_connection("127.0.0.1", port))
+            lines.append(await pairs[-1][0].readline())
+        lines += [await reader.read() for reader, _ in pairs[:2]]
+        for _, writer in pairs:
+            writer.close()
         server.close()
         return lines
 
-    assert asyncio.run(greetings()) == [b"220 mx Postward sink\r\n", b"", b"220 mx Postward sink\r\n"]
+    assert asyncio.run(greetings()) == [*[b"220 mx Postward sink\r\n"] * 3, b"", b""]
 
 
 @dataclass
