@@ -10,7 +10,7 @@ from shutil import copytree
 import click
 
 from postward.agent.commands.common import fail
-from postward.agent.commands.manual import manual
+from postward.agent.commands.manual import manual, today
 
 
 @click.command("files")
@@ -26,7 +26,7 @@ def command(directory: Path) -> None:
                 copytree(part, directory / part.name, dirs_exist_ok=True)
         page = directory / "man" / "postward.1"
         page.parent.mkdir(exist_ok=True)
-        page.write_text(manual(), encoding="utf-8")
+        page.write_text(manual(today()), encoding="utf-8")
     except OSError as error:
         fail(f"{error.filename or directory}: {error.strerror or error}")
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from postward.agent.commands import completion
 from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, load, settings_option
+from postward.agent.commands.completion import completing
 from postward.agent.commands.exit_status import FAILED
 from postward.agent.console import probe_text, terminal
 from postward.agent.probe.message import KeyFileError
@@ -25,11 +27,18 @@ _PLUGIN_STATUS_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 @settings_option
 @json_option
 @click.option("--all", "every", is_flag=True, help="Probe every route at once: each sender and each relay.")
-@click.option("--relay", "relays", multiple=True, help="Probe the routes of this relay. Can be repeated.")
+@click.option(
+    "--relay",
+    "relays",
+    multiple=True,
+    shell_complete=completing(completion.relays),
+    help="Probe the routes of this relay. Can be repeated.",
+)
 @click.option(
     "--sender",
     "senders",
     multiple=True,
+    shell_complete=completing(completion.senders),
     help="Probe the route of this sender of the settings. Can be repeated.",
 )
 @click.option(
