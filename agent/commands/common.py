@@ -27,7 +27,7 @@ def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--config",
         "settings_file",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=click.Path(dir_okay=False, readable=False, path_type=Path),
         default=DEFAULT_FILE,
         show_default=True,
         envvar="POSTWARD_CONFIG",
@@ -51,8 +51,6 @@ def exit_on_error() -> Iterator[None]:
         sys.exit(BAD_SETTINGS)
     except (ApplyError, PostfixError, NoLogError, SharedHopError, UnsupportedMapTypeError) as error:
         fail(str(error))
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
 def fail(message: str) -> NoReturn:
@@ -61,15 +59,22 @@ def fail(message: str) -> NoReturn:
     sys.exit(FAILED)
 
 
+def fail_without(packages: str, error: ImportError) -> NoReturn:
+    """Exit because optional Python packages are missing, and name the command that installs them here."""
+    fail(
+        f"{error}; install it for Postward's Python: python3 -m pip --python {sys.executable} install {packages}"
+    )
+
+
 def load(settings_file: Path) -> Settings:
     """Load the settings. Call it inside `exit_on_error`."""
     return load_settings(settings_file)
 
 
 def require_root() -> None:
-    """Exit unless the user is root, who alone can change Postfix's configuration."""
+    """Exit unless the user is root, who alone can read and change Postfix's configuration with its secrets."""
     if os.geteuid() != 0:
-        fail("this changes Postfix's configuration and needs root; run it with sudo")
+        fail("this needs root; run it with sudo")
 
 
 def echo_json(value: Any) -> None:

@@ -5,6 +5,7 @@ The source is the agent's endpoint or, if that requires a login or does not answ
 
 import json
 import time
+import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,7 @@ from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
 from postward.config.fields import split_address
 from postward.config.lint import Finding, HostFacts
+from postward.config.sections import Web
 from postward.config.settings import Settings
 
 _TIMEOUT = 3.0  # seconds
@@ -83,9 +85,14 @@ def read_live(settings: Settings, settings_file: Path, *, addresses: bool = Fals
     Raises:
         LiveError: neither endpoint nor checkpoint can be read.
     """
-    behind, data = "", None if addresses else ask(settings, "/api/incidents")
+    behind, data = "", None if addresses else ask(settings.web.listen, "/api/incidents")
     if data is None:
-        behind, data = _read_checkpoint(settings)
+        age, data = _read_checkpoint(settings)
+        if age > _MAX_AGE or not (addresses or settings.web.config_file):
+            behind = (
+                f"the agent does not answer at {settings.web.listen}: this is its state of {age:.0f} seconds ago; "
+                "`postward doctor` finds the cause"
+            )
     incidents = IncidentTracker(RelayNames.of_settings(settings), lambda: datetime.now().astimezone())
     incidents.restore(data)
     facts = read_host_facts(
@@ -96,9 +103,17 @@ def read_live(settings: Settings, settings_file: Path, *, addresses: bool = Fals
     return HostIncidents(incidents.open, incidents.closed, facts, findings, relays, behind)
 
 
-def ask(settings: Settings, path: str) -> Mapping[str, Any] | None:
-    """Return the JSON that the endpoint answers; None without an answer, or if a login is required."""
-    host, port = split_address(settings.web.listen)
+def listen_of(settings_file: Path) -> str:
+    """Return where an agent may listen whose settings are bad now: web.listen if that is valid, else the default."""
+    try:
+        return Web.model_validate(tomllib.loads(settings_file.read_text(encoding="utf-8-sig"))["web"]).listen
+    except (OSError, ValueError, KeyError):
+        return Web().listen
+
+
+def ask(listen: str, path: str) -> Mapping[str, Any] | None:
+    """Return the JSON that the endpoint at `listen` answers; None without an answer, or if a login is required."""
+    host, port = split_address(listen)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - an address to listen on, replaced by the local one
     url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
     try:
@@ -110,7 +125,8 @@ def ask(settings: Settings, path: str) -> Mapping[str, Any] | None:
     return data
 
 
-def _read_checkpoint(settings: Settings) -> tuple[str, Mapping[str, Any]]:
+def _read_checkpoint(settings: Settings) -> tuple[float, Mapping[str, Any]]:
+    """Return the age of the checkpoint in seconds, and the states of incidents and relays in it."""
     path = Path(settings.state.directory) / "checkpoint.json"
     try:
         age = time.time() - path.stat().st_mtime
@@ -127,5 +143,4 @@ def _read_checkpoint(settings: Settings) -> tuple[str, Mapping[str, Any]]:
     except CheckpointError as error:
         raise LiveError(str(error)) from None
     parts = checkpoint.parts if checkpoint else {}
-    behind = f"the agent does not run; this is its state of {age:.0f} seconds ago" if age > _MAX_AGE else ""
-    return behind, {**parts.get("incidents", {}), "relays": parts.get("relays", {})}
+    return age, {**parts.get("incidents", {}), "relays": parts.get("relays", {})}

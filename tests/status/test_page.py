@@ -126,6 +126,19 @@ def test_the_page_requires_the_login_of_the_endpoint(tmp_path: Path) -> None:
     assert let_in == 200
 
 
+def test_bad_settings_show_the_state_of_the_agent(made: Bed, tmp_path: Path) -> None:
+    """The agent has its former settings and answers; the errors are shown too, and the status is 78."""
+    bad = tmp_path / "postward.toml"
+    bad.write_text("wrong = 1\n" + made.agent.settings_file.read_text())
+    for command, text in (("status", "mail goes out"), ("why", "")):
+        done = run_postward(command, "--config", str(bad))
+
+        assert done.returncode == 78, done
+        assert f"{bad}: wrong: is not a setting" in done.stderr
+        assert "runs with its former settings" in done.stderr
+        assert text in done.stdout
+
+
 def test_why_reads_the_checkpoint_if_the_endpoint_does_not_answer(made: Bed, tmp_path: Path) -> None:
     """Commands of the host still work with a login on the endpoint or with TLS."""
     settings = tmp_path / "postward.toml"
@@ -138,6 +151,10 @@ def test_why_reads_the_checkpoint_if_the_endpoint_does_not_answer(made: Bed, tmp
             timeout=30,
             what="the incident in what the agent saved",
         )
+    for command in ("why", "status"):
+        done = run_postward(command, "--config", str(settings))
+        assert done.returncode in {3, 4}  # 3 while the incident is open
+        assert "the agent does not answer at 127.0.0.1:1" in done.stdout + done.stderr
     made.postfix.flush()
     wait_for(lambda: not made.open(), what="the end of the incident")
 
