@@ -47,8 +47,10 @@ from postward.config.providers import PROVIDERS
 from postward.config.receiving import PARAMETERS, receiving
 from postward.config.relay import TlsMode
 from postward.config.settings import Settings, parse_settings
+from postward.parsers import Cause
 
 _POSTFIX_DIRECTORY = Path("/etc/postfix")
+_BLOCKED = {Cause.REFUSED, Cause.TIMEOUT, Cause.UNREACHABLE}
 _UNITS = ("postward-enforce.service", "postward.service")
 
 
@@ -169,7 +171,9 @@ def _check_relay(settings: Settings, answers: Answers, password: str | None) -> 
     passwords = {} if password is None else {answers.relay_name: password}
     checks = check_relays(settings, passwords)
     if refused := fault_of(checks):
-        fail(f"nothing was written: {refused.text}")
+        blocked = any(check.cause in _BLOCKED for check in checks)
+        hint = "; where this port is blocked, --port 2525 or --port 465 may work" if blocked else ""
+        fail(f"nothing was written: {refused.text}{hint}")
     _say("the check of the relay succeeded: connection, TLS, login")
     return list(relay_findings(checks))
 

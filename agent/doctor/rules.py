@@ -37,6 +37,13 @@ def _postfix_stopped(facts: SystemFacts) -> Iterator[Fault]:
         yield Fault("Postfix", "is not running", start)
 
 
+def _postfix_unconfigured(facts: SystemFacts) -> Iterator[Fault]:
+    if facts.main_cf and facts.main_cf not in facts.files:
+        copy = f"cp /usr/share/postfix/main.cf.debian {facts.main_cf} && systemctl restart postfix"
+        remedy = copy if facts.distribution == "debian" else "install the package postfix again"
+        yield Fault(facts.main_cf, "does not exist", remedy)
+
+
 def _unit_missing(facts: SystemFacts) -> Iterator[Fault]:
     for name, unit in (facts.units or {}).items():
         if not unit.loaded:
@@ -155,6 +162,7 @@ _NO_LOG = "Without the log, the agent cannot see the results of deliveries."
 
 RULES: tuple[Rule[SystemFacts], ...] = (
     Rule("postfix-stopped", _E, _postfix_stopped, "This host neither accepts nor delivers mail."),
+    Rule("postfix-unconfigured", _E, _postfix_unconfigured, "Without main.cf, Postfix does not start."),
     Rule("service-missing", _E, _unit_missing, _NO_SERVICE),
     Rule("service-failed", _E, _unit_failed, _NO_SERVICE),
     Rule("service-stopped", _W, _unit_stopped, _NO_SERVICE),

@@ -92,6 +92,7 @@ class SystemFacts:
         gids: all groups of the agent's user; empty if it does not exist.
         missing_groups: the members of GROUPS that do not exist.
         files: path → mode and owner of existing settings, passwords, folders and logs.
+        main_cf: the path of Postfix's main.cf.
         state: the agent's state directory and the files in it.
         passwords: the relays' password files.
         logs: the log sources to read.
@@ -109,6 +110,7 @@ class SystemFacts:
     gids: frozenset[int] = frozenset()
     missing_groups: tuple[str, ...] = ()
     files: Mapping[str, Owned] = field(default_factory=dict)
+    main_cf: str = ""
     state: tuple[str, ...] = ()
     passwords: tuple[str, ...] = ()
     logs: tuple[str, ...] = ()
@@ -127,7 +129,8 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
     relays = settings.relay if settings else []
     passwords = tuple(relay.password_file for relay in relays if relay.password_file)
     state = _tree(settings.state.directory) if settings else []
-    paths = [settings_file, *map(Path, passwords), *state, *map(Path, logs)]
+    main_cf = Path(settings.postfix.config_directory if settings else "/etc/postfix", "main.cf")
+    paths = [settings_file, main_cf, *map(Path, passwords), *state, *map(Path, logs)]
     queue = host.expanded.get("queue_directory")
     agent_runs = units is not None and units[AGENT].active == "active"
     return SystemFacts(
@@ -138,6 +141,7 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
         gids=gids,
         missing_groups=tuple(name for name in GROUPS if gid(name) is None),
         files={str(path): owned for path in paths if (owned := _owned(path)) is not None},
+        main_cf=str(main_cf),
         state=tuple(map(str, state)),
         passwords=passwords,
         logs=logs,

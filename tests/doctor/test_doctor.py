@@ -42,6 +42,10 @@ def _agent(unit: Unit) -> SystemFacts:
 # rule → a host that breaks it, and the remedy.
 _BROKEN = {
     "postfix-stopped": (replace(_HEALTHY, postfix_runs=False), "systemctl start postfix"),
+    "postfix-unconfigured": (
+        replace(_HEALTHY, main_cf="/etc/postfix/main.cf"),
+        "cp /usr/share/postfix/main.cf.debian /etc/postfix/main.cf && systemctl restart postfix",
+    ),
     "service-missing": (
         _agent(Unit()),
         "install the package postward, or copy systemd/*.service from the source tree",

@@ -1,4 +1,4 @@
-"""Every command of the README from the installed package: as root and as nobody, without settings and with them.
+"""Every command of the README from the installed package: as root and as an ordinary user, without settings and with them.
 
 The table of statuses and messages is printed. Then the commands in the documents' shell blocks run as they stand.
 """
@@ -19,15 +19,15 @@ from tools.hosts.product import ROOT, Installed
 
 _BIG = 50_000_000  # bytes; a report of them needs several processes
 _TIMEOUT = 50  # seconds for one command
-_USERS = {"root": "", "nobody": "setpriv --reuid nobody --regid nogroup --clear-groups "}
+_USERS = {"root": "", "www-data": "setpriv --reuid www-data --regid www-data --clear-groups "}
 _FOLDER = "/var/tmp/commands"  # noqa: S108 - on the host
 # A recipient in the generated logs.
 _ADDRESS = next(line for line in log_lines(1000) if " to=<" in line).partition(" to=<")[2].partition(">")[0]
 
-# Call → status without settings for root and nobody, and status with settings for root and nobody.
+# Call → statuses: without settings for root and for an ordinary user, then with settings for both.
 _CALLS = {
     "init --yes": (2, 1, 1, 1),
-    "doctor --no-relay": (78, 78, 3, 3),  # the clock of a container is not synchronised
+    "doctor --no-relay": (78, 78, 3, 3),  # 0 where the clock is synchronised
     "check": (78, 78, 0, 0),
     "plan": (78, 78, 0, 1),
     "apply": (78, 1, 0, 1),
@@ -130,7 +130,7 @@ def _check_all(host: Installed, *, settings: bool) -> None:
             result = results[user][call]
             said = result.err.splitlines()[-1:] if result.status else []
             shown = next((line for line in said + result.out.splitlines() if line), "")
-            print(f"{call:42} {user:6} {result.status:3}  {shown[:150]}")  # noqa: T201
+            print(f"{call:42} {user:8} {result.status:3}  {shown[:150]}")  # noqa: T201
             fault = _fault(call, result, expected, is_missing=not settings)
             faults += (
                 [f"{call} as {user}: {fault}\n{result.out[-500:]}\n{result.err[-1500:]}"] if fault else []
@@ -140,7 +140,7 @@ def _check_all(host: Installed, *, settings: bool) -> None:
 
 def _fault(call: str, result: _Result, expected: int, *, is_missing: bool) -> str:
     """Return what is wrong with a result; "" if nothing is."""
-    if result.status != expected:
+    if result.status != expected and not (call.startswith("doctor") and {result.status, expected} == {0, 3}):
         return f"status {result.status}, not {expected}"
     said = result.out + result.err if call.startswith("doctor") else result.err
     if "Traceback" in said or "Error:" in said.replace("\nError: ", "\n"):
