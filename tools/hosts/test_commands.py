@@ -187,7 +187,7 @@ def test_the_sink_of_the_package_receives(installed: Installed) -> None:
     port = free_port()
     call = call.replace("0.0.0.0:25", f"127.0.0.1:{free_port()}").replace("0.0.0.0:9788", f"127.0.0.1:{port}")
     key = next(line for line in _lines_of("docs/probes.md") if line.startswith("openssl"))
-    installed.host.shell(f"{key}; systemd-run --quiet --unit=sink {call}")
+    installed.host.shell(f"{key}\nsystemd-run --quiet --unit=sink {call}")
 
     def answers() -> bool:
         try:
@@ -239,6 +239,6 @@ def test_the_commands_of_the_documents_work(installed: Installed) -> None:
 
 
 def _lines_of(document: str) -> list[str]:
-    """Return the lines of a document's shell blocks, and of its blocks without a language."""
+    """Return the lines of a document's shell blocks and of its blocks without a language, without comments."""
     blocks = re.findall(r"(?ms)^```(?:sh)?\n(.*?)^```$", (ROOT / document).read_text())
-    return [line for block in blocks for line in block.splitlines()]
+    return [line.partition("  #")[0] for block in blocks for line in block.splitlines()]

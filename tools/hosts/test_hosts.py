@@ -242,8 +242,8 @@ def test_a_run_by_root_leaves_the_state_to_the_service(installed: Installed) -> 
     assert host.shell("find /var/lib/postward ! -user postward") == ""
     host.run("systemctl", "start", "postward.service")
     installed.await_metric(before + 1, "postward_probes_total", "outcome=accepted")
-    host.run("chown", "root:", "/var/lib/postward/checkpoint.json")
-    host.run("systemctl", "restart", "--no-block", "postward.service")
+    host.shell("systemctl stop postward; chown root: /var/lib/postward/checkpoint.json")
+    host.run("systemctl", "start", "--no-block", "postward.service")
     wait_for(lambda: {"service-failed", "state-not-ours"} <= set(installed.doctor()), 40, "both findings")
     host.shell(installed.doctor()["state-not-ours"])
     wait_for(lambda: installed.show("postward.service", "ActiveState") == ["active"], 40, "the agent")
@@ -253,7 +253,7 @@ def test_init_says_that_postfix_is_stopped(installed: Installed) -> None:
     """The settings are written and the services run, but the status is 1."""
     host = installed.host
     host.shell(f"systemctl stop postfix; cp {SETTINGS} /root/kept.toml")
-    printed = installed.init(PASSWORD, "--force", status=1)
+    printed = installed.init(installed.relay.users[USER], "--force", status=1)
     assert "Postfix does not run, and no probe was sent; next: systemctl start postfix" in printed
     assert "queue_events" not in printed
     host.shell(f"systemctl start postfix; cat /root/kept.toml > {SETTINGS}; systemctl restart postward")
@@ -268,7 +268,7 @@ def test_a_removal_and_an_installation_bring_the_services_back(installed: Instal
     assert host.run("systemctl", "is-active", "postward.service", status=None) == "inactive\n"
     host.put(deb, "/root")
     (call,) = re.findall(r"(?m)^(apt-get install \S+deb)", (ROOT / "README.md").read_text())
-    printed = host.shell(f"cd /root; {call.replace('amd64', deb.stem.rpartition('_')[2])}; rm *.deb")
+    printed = host.shell(f"cd /root; {call.replace('amd64', deb.stem.rpartition('_')[2])} && rm *.deb")
     assert "systemctl enable --now postward-enforce.service" in printed
     assert host.shell("systemctl is-enabled postward postward-enforce", status=1) == "enabled\ndisabled\n"
     wait_for(installed.metrics, 40, "the agent")
@@ -309,7 +309,7 @@ def test_the_installation_elsewhere(installed: Installed) -> None:
     assert block.endswith("\npostward init\n")
     commands = block.removesuffix("postward init\n")
     host.shell(f"set -e; export {environment}; cd /root/source; {commands}")
-    installed.init(PASSWORD, "--no-start")
+    installed.init(installed.relay.users[USER], "--no-start")
     installed.edit(
         "[probe]", f'[web]\nlisten = "127.0.0.1:{installed.port}"\n\n[probe]\ninterval_seconds = 5'
     )
