@@ -84,4 +84,4 @@ lock:
 	.venv/lock/bin/pip-compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --allow-unsafe --strip-extras --no-header --extra dev -o requirements/dev.lock pyproject.toml
 	.venv/lock/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-		--allow-unsafe --strip-extras --no-header -c requirements/dev.lock -o requirements/run.lock pyproject.toml
+		--allow-unsafe --strip-extras --no-header --extra dask --extra sink -c requirements/dev.lock -o requirements/run.lock pyproject.toml

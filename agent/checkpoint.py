@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from postward.agent.fsutil import write_atomically
+from postward.agent.fsutil import owner_in, write_atomically
 from postward.agent.logs.watcher import wake_up
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part, Problem
@@ -144,8 +145,9 @@ class CheckpointWriter(Part):
 
 def write_checkpoint(path: Path, content: bytes) -> None:
     """Replace the checkpoint. Raises OSError; the former file stays then."""
+    folder = Path(os.path.realpath(path)).parent
     with _one_writer:
-        write_atomically(path, content, mode=0o640)
+        write_atomically(path, content, mode=0o640, owner=owner_in(folder))
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:

@@ -2,13 +2,19 @@
 
 Promise: `postward --help` imports no command, so that it answers at once.
 
-Exit status: 0 done or in sync, 1 failed, 2 usage, 3 drift or findings, 78 bad settings (EX_CONFIG of sysexits.h).
+Exit status: 0 done or in sync, 1 failed, 2 usage, 3 drift or findings, 4 nothing to read, 78 bad settings (EX_CONFIG of
+sysexits.h).
 """
 
 import importlib
+import sys
 from typing import Any
 
 import click
+
+from postward.agent.commands.exit_status import FAILED
+from postward.agent.commands.output import guard_standard_output
+from postward.agent.fsutil import reason_of
 
 # Command, also the name of its module → summary, in the order of --help.
 COMMANDS = {
@@ -36,7 +42,20 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Imports a command's module when the command is called."""
+    """Imports a command's module when the command is called, and ends each command alike."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command. A file, or standard output, that cannot be read or written ends it with status 1."""
+        guard_standard_output()
+        try:
+            try:
+                return super().main(*args, **extra)
+            finally:
+                sys.stdout.flush()
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"postward: {where}{reason_of(error)}", err=True)
+            sys.exit(FAILED)
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """Return the commands in the order of the table."""

@@ -45,6 +45,19 @@ def write_atomically(
     sync_directory(path.parent)
 
 
+def owner_in(directory: Path) -> tuple[int, int] | None:
+    """Return who must own new files: root leaves them to the owner of the directory, whose user reads them later."""
+    status = directory.stat()
+    return (status.st_uid, status.st_gid) if os.geteuid() == 0 else None
+
+
+def reason_of(error: OSError) -> str:
+    """Return what is wrong, and the remedy if the user lacks a right."""
+    reason = error.strerror or str(error)
+    is_denied = isinstance(error, PermissionError) and os.geteuid() != 0
+    return f"{reason}; run this with sudo" if is_denied else reason
+
+
 def stat_identity(path: Path) -> tuple[int, ...] | None:
     """Return values that change whenever the file does; None if it is missing or cannot be examined."""
     try:

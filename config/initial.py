@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from postward.config.providers import PROVIDERS
+from postward.config.relay import IMPLICIT_TLS_PORTS, STARTTLS_PORTS
 from postward.config.toml import assignment
 
 PASSWORDS = Path("/etc/postward/passwords")
 _Value = str | int
+_USUAL_PORTS = {None, *STARTTLS_PORTS, *IMPLICIT_TLS_PORTS}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,8 +79,8 @@ def _relay(answers: Answers) -> dict[str, _Value]:
         host=answers.host,
         port=answers.port,
         tls=answers.tls,
-        # A port and TLS mode that were both given are deliberate.
-        allow_unusual_port=True if answers.port and answers.tls else None,
+        # A TLS mode that was given for a port without a usual one is deliberate.
+        allow_unusual_port=True if answers.tls and answers.port not in _USUAL_PORTS else None,
         username=answers.username,
         password_file=str(answers.password_file or ""),
     )

@@ -91,7 +91,7 @@ def load_settings(path: Path) -> Settings:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise SettingsError([f"{path}: {error.strerror}; name the settings file with --config"]) from None
+        raise SettingsError([f"{path}: {error.strerror}; {_remedy(path, error)}"]) from None
     except UnicodeDecodeError:
         raise SettingsError([f"{path}: must be text in UTF-8; save it as UTF-8"]) from None
     except (ValueError, RecursionError) as error:
@@ -100,6 +100,13 @@ def load_settings(path: Path) -> Settings:
             [f"{path}: is not valid TOML: {reason}; write settings as key = value, strings in quotes"]
         ) from None
     return parse_settings(raw, str(path))
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "run this with sudo"
+    name = "name the settings file with --config"
+    return f"run `postward init` to set this host up, or {name}" if path == DEFAULT_FILE else name
 
 
 def parse_settings(raw: Mapping[str, Any], source: str) -> Settings:

@@ -69,6 +69,15 @@ def test_a_checkpoint_reads_back_as_written(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.json"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for another user")
+def test_root_leaves_the_file_to_the_owner_of_its_folder(tmp_path: Path) -> None:
+    """`postward run` by hand must not lock the service out."""
+    os.chown(tmp_path, 65534, 65534)
+    path = tmp_path / "checkpoint.json"
+    write_checkpoint(path, a_checkpoint().to_json())
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
+
+
 def test_an_unknown_position_is_not_the_beginning() -> None:
     """None (the source could not be read) and empty (read from the beginning) stay distinct."""
     positions: dict[str, list[Any] | None] = {"log": None, "other": []}

@@ -57,7 +57,8 @@ def put_into_force(settings: Settings, enforcer: Enforcer, *, verify: bool) -> P
     if enforcer.pending_confirmation and verify and settings.probe.recipient:
         result = asyncio.run(_confirm(settings, enforcer))
     if not enforcer.state.in_sync:
-        fail(enforcer.state.problem or "the configuration differs from the settings")
+        problem = enforcer.state.problem or "the configuration differs from the settings"
+        fail(f"{problem}; `postward doctor` looks for the cause")
     if enforcer.pending_confirmation and result:
         fail(
             f"the settings are applied, but not confirmed ({result.reason}); no earlier configuration is kept, so "

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from postward.agent.commands.common import echo_json, exit_on_error, json_option, load, settings_option
 from postward.agent.commands.exit_status import DRIFT
+from postward.agent.console import terminal
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts, unread_of
 from postward.config.example import example
@@ -59,8 +61,7 @@ def _show(settings_file: Path, settings: Settings, findings: list[Finding], unre
         click.echo(line)
     for finding in findings:
         click.echo()
-        for line in show_finding(finding):
-            click.echo(line)
+        terminal().print(finding_text(finding))
     for text in unread:
         click.echo(f"not checked: {text}", err=True)
     click.echo(f"{settings_file}: {_summary(findings)}", err=True)
@@ -75,13 +76,13 @@ def _effective(settings: dict[str, Any]) -> Iterator[str]:
                 yield ""
 
 
-def show_finding(finding: Finding) -> Iterator[str]:
-    """A finding as lines for a terminal."""
-    severity = click.style(f"{finding.severity:7}", fg=_STYLE[finding.severity], bold=True)
-    yield f"{severity} {finding.id}"
-    yield f"  {finding.where} {finding.what}"
-    yield f"  why:  {finding.why}"
-    yield f"  remedy: {click.style(finding.remedy, bold=True)}"
+def finding_text(finding: Finding) -> Text:
+    """Return a finding as lines for a terminal."""
+    return Text.assemble(
+        (f"{finding.severity:7}", f"bold {_STYLE[finding.severity]}"),
+        f" {finding.id}\n  {finding.where} {finding.what}\n  why:  {finding.why}\n  remedy: ",
+        (finding.remedy, "bold"),
+    )
 
 
 def _summary(findings: list[Finding]) -> str:

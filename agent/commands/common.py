@@ -29,7 +29,7 @@ def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--config",
         "settings_file",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=click.Path(dir_okay=False, readable=False, path_type=Path),
         default=DEFAULT_FILE,
         show_default=True,
         envvar="POSTWARD_CONFIG",
@@ -53,14 +53,19 @@ def exit_on_error() -> Iterator[None]:
         sys.exit(BAD_SETTINGS)
     except (ApplyError, PostfixError, NoLogError, SharedHopError, UnsupportedMapTypeError) as error:
         fail(str(error))
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
 def fail(message: str) -> NoReturn:
     """Print an error and exit with status 1."""
     click.echo(f"postward: {message}", err=True)
     sys.exit(FAILED)
+
+
+def fail_without(packages: str, error: ImportError) -> NoReturn:
+    """Exit because optional Python packages are missing, and name the command that installs them here."""
+    fail(
+        f"{error}; install it for Postward's Python: python3 -m pip --python {sys.executable} install {packages}"
+    )
 
 
 def load(settings_file: Path) -> Settings:
@@ -71,9 +76,9 @@ def load(settings_file: Path) -> Settings:
 
 
 def require_root() -> None:
-    """Exit unless the user is root, who alone can change Postfix's configuration."""
+    """Exit unless the user is root, who alone can read and change Postfix's configuration with its secrets."""
     if os.geteuid() != 0:
-        fail("this changes Postfix's configuration and needs root; run it with sudo")
+        fail("this needs root; run it with sudo")
 
 
 def echo_json(value: Any) -> None:

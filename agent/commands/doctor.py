@@ -2,16 +2,18 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from postward.agent.commands.check import show_finding
+from postward.agent.commands.check import finding_text
 from postward.agent.commands.common import echo_json, exit_on_error, json_option, settings_option
 from postward.agent.commands.exit_status import BAD_SETTINGS, DRIFT
 from postward.agent.commands.relay import login_throttle
+from postward.agent.console import terminal
 from postward.agent.doctor.rules import doctor_findings
 from postward.agent.doctor.system import SystemFacts, read_system, relay_findings
 from postward.agent.postfix.commands import Postfix
@@ -94,14 +96,21 @@ async def _checks(settings: Settings, throttle: LoginThrottle | None) -> list[Re
     )
 
 
+def _as_findings(report: _Report) -> Iterator[Finding]:
+    """Yield the errors in the settings as findings, for the eye; in JSON they are apart."""
+    file = report.system.settings_file
+    remedy = f"edit {file}, then postward check" if file in report.system.files else "postward init"
+    why = "Services with former settings keep them, and others do not start."
+    for problem in report.problems:
+        where, _, what = problem.partition(": ")
+        yield Finding("settings", Severity.ERROR, f"{where}:", what, why, remedy)
+
+
 def _show(report: _Report) -> None:
     click.echo(", ".join(f"{name} {number}" for name, number in report.system.versions.items()))
-    for problem in report.problems:
-        click.echo(f"{click.style('error', fg='red', bold=True)}   settings\n  {problem}")
-    for finding in report.findings:
+    for finding in (*_as_findings(report), *report.findings):
         click.echo()
-        for line in show_finding(finding):
-            click.echo(line)
+        terminal().print(finding_text(finding))
     if not report.findings and not report.problems:
         click.echo("no problem found")
     for text in report.unread:

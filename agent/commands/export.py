@@ -9,14 +9,15 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import fail
+from postward.agent.commands.common import fail_without
 from postward.agent.commands.exit_status import FAILED
-from postward.agent.commands.reading import progress_bar, relays_of, relays_option
+from postward.agent.commands.output import output_file
+from postward.agent.commands.reading import LOG_FILE, progress_bar, relays_of, relays_option
 from postward.agent.logs.archive import LogFileError, blocks, last_written
 
 
 @click.command("export")
-@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", type=LOG_FILE, nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "--parquet",
     "target",
@@ -31,17 +32,13 @@ def command(files: tuple[Path, ...], target: Path, mask: bool, settings_file: Pa
     try:
         from postward.agent.export.parquet import EventFile
     except ImportError as error:
-        fail(f"export needs the extra: pip install 'postward[parquet]': {error}")
+        fail_without("pyarrow", error)
     from postward.agent.report.counter import HostNames
 
     failed = False
-    # Both are at their places when everything went well, or not at all.
-    part = target.with_name(f".{target.name}.part")
-    try:
-        with (
-            EventFile(part, HostNames(relays_of(settings_file)), mask=mask) as events,
-            progress_bar(files) as progress,
-        ):
+    names = HostNames(relays_of(settings_file))
+    with output_file(target) as part:
+        with EventFile(part, names, mask=mask) as events, progress_bar(files) as progress:
             for path in dict.fromkeys(files):
                 written = last_written(path)
                 try:
@@ -50,9 +47,7 @@ def command(files: tuple[Path, ...], target: Path, mask: bool, settings_file: Pa
                 except LogFileError as error:
                     click.echo(f"postward: {error}", err=True)
                     failed = True
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        fail(f"{target}: {error.strerror or error}")
+        if failed and not events.rows:
+            sys.exit(FAILED)
     click.echo(f"{target}: {events.rows:,} rows", err=True)
     sys.exit(FAILED if failed else 0)

@@ -9,8 +9,7 @@ from shutil import copytree
 
 import click
 
-from postward.agent.commands.common import fail
-from postward.agent.commands.manual import manual
+from postward.agent.commands.manual import manual, today
 
 
 @click.command("files")
@@ -20,14 +19,11 @@ def command(directory: Path) -> None:
 
     Existing files of the same name are replaced. Nothing is installed or started.
     """
-    try:
-        with as_file(files("postward").joinpath("files")) as source:
-            for part in sorted(path for path in source.iterdir() if path.is_dir()):
-                copytree(part, directory / part.name, dirs_exist_ok=True)
-        page = directory / "man" / "postward.1"
-        page.parent.mkdir(exist_ok=True)
-        page.write_text(manual(), encoding="utf-8")
-    except OSError as error:
-        fail(f"{error.filename or directory}: {error.strerror or error}")
+    with as_file(files("postward").joinpath("files")) as source:
+        for part in sorted(path for path in source.iterdir() if path.is_dir()):
+            copytree(part, directory / part.name, dirs_exist_ok=True)
+    page = directory / "man" / "postward.1"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(manual(today()), encoding="utf-8")
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         click.echo(path)

@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from postward.agent.commands.apply import put_into_force
-from postward.agent.commands.check import show_finding
+from postward.agent.commands.check import finding_text
 from postward.agent.commands.common import (
     echo_json,
     exit_on_error,
@@ -27,12 +28,15 @@ from postward.agent.commands.common import (
     require_root,
     settings_option,
 )
+from postward.agent.commands.exit_status import FAILED
 from postward.agent.console import diff_text, terminal
+from postward.agent.doctor.system import relay_findings
 from postward.agent.enforce.enforcer import Enforcer
-from postward.agent.enforce.preflight import preflight
+from postward.agent.enforce.preflight import check_relays, fault_of
 from postward.agent.fsutil import write_atomically
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
+from postward.agent.postfix.process import is_master_running
 from postward.agent.postfix.run import PostfixError
 from postward.agent.probe.result import ProbeResult
 from postward.config.initial import Answers, initial_settings
@@ -41,21 +45,26 @@ from postward.config.passwords import password_fault
 from postward.config.plan import Plan, diff
 from postward.config.providers import PROVIDERS
 from postward.config.receiving import PARAMETERS, receiving
+from postward.config.relay import TlsMode
 from postward.config.settings import Settings, parse_settings
+from postward.parsers import Cause
 
 _POSTFIX_DIRECTORY = Path("/etc/postfix")
+_BLOCKED = {Cause.REFUSED, Cause.TIMEOUT, Cause.UNREACHABLE}
 _UNITS = ("postward-enforce.service", "postward.service")
 
 
 @click.command("init")
 @settings_option
 @json_option
-@click.option("--provider", help=f"A known provider: {', '.join(PROVIDERS)}.")
+@click.option("--provider", type=click.Choice([*PROVIDERS]), help="A known provider.")
 @click.option("--region", default="", help="The provider's region, for ses.")
 @click.option("--host", help="The relay's host name, instead of a provider.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The relay's port, if it is not the default.")
 @click.option(
-    "--tls", default="", help="starttls, implicit, opportunistic or none; the default depends on the port."
+    "--tls",
+    type=click.Choice(get_args(TlsMode)),
+    help="How TLS begins at the relay; the default depends on the port.",
 )
 @click.option("--username", help='The login; "" for a relay that requires none.')
 @click.option(
@@ -86,14 +95,18 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
     begun = time.monotonic()
     if settings_file.exists() and not force:
         fail(f"{settings_file}: exists already; edit it, or replace it with --force")
+    if yes and (missing := _missing(given)):
+        raise click.UsageError(f"with --yes, these options are required: {', '.join(missing)}")
     answers, password = _ask(given, silent=yes)
     text = initial_settings(answers)
     with exit_on_error():
-        settings = parse_settings(tomllib.loads(text), str(settings_file))
-        _check_relay(settings, answers, password)
+        settings = parse_settings(tomllib.loads(text), "postward init")
+        _require_main_cf(settings)
+        certificates = _check_relay(settings, answers, password)
         _write(answers, password, settings_file, text)
-        findings = _findings(settings, settings_file)
-        enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
+        findings = [*certificates, *_findings(settings, settings_file)]
+        postfix = Postfix(Path(settings.postfix.config_directory))
+        enforcer = Enforcer(settings, postfix)
         planned, _ = enforcer.look()
         _show(findings, planned)
         if not yes and not click.confirm("Apply these changes?", default=True, err=True):
@@ -104,6 +117,8 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
     if result is not None and result.accepted:
         _say(f"{seconds:.1f} s from the start of postward init to the first delivered probe")
     started = _start_services() if start else False
+    if stopped := not is_master_running(postfix.expanded("queue_directory")):
+        _say("Postfix does not run, and no probe was sent; next: systemctl start postfix && postward probe")
     if as_json:
         echo_json(
             {
@@ -114,20 +129,53 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
                 "started": started,
             }
         )
+    if stopped and start:
+        sys.exit(FAILED)
 
 
 def _probe_as_json(result: ProbeResult | None, seconds: float) -> dict[str, Any] | None:
     return None if result is None else {"outcome": result.outcome, "seconds": round(seconds, 3)}
 
 
-def _check_relay(settings: Settings, answers: Answers, password: str | None) -> None:
-    """Check the password's form, then connection, TLS and login; end the command if one of them fails."""
+def _missing(given: dict[str, Any]) -> list[str]:
+    """Return the options that were not given, and have no default."""
+    username = given["username"]
+    if username is None and given["provider"]:
+        username = PROVIDERS[given["provider"]].username
+    missing = {
+        "--provider or --host": not (given["provider"] or given["host"]),
+        "--password-file": username and not given["password_file"],
+        "--myhostname": not (given["myhostname"] or _full_name()),
+    }
+    return [option for option, is_missing in missing.items() if is_missing]
+
+
+def _require_main_cf(settings: Settings) -> None:
+    """End the command if Postfix was installed without a configuration."""
+    file = Path(settings.postfix.config_directory, "main.cf")
+    if not file.exists():
+        fail(
+            f"nothing was written: {file} does not exist; configure Postfix first "
+            f"(Debian: cp /usr/share/postfix/main.cf.debian {file})"
+        )
+
+
+def _check_relay(settings: Settings, answers: Answers, password: str | None) -> list[Finding]:
+    """Check the password's form, then connection, TLS and login; end the command if one of them fails.
+
+    Returns:
+        a warning if the certificate is not valid.
+    """
     if password is not None and (fault := password_fault(password)):
         fail(f"the password {fault}")
     passwords = {} if password is None else {answers.relay_name: password}
-    if fault_of_relay := preflight(settings, passwords):
-        fail(f"nothing was written: {fault_of_relay.text}")
+    checks = check_relays(settings, passwords)
+    if refused := fault_of(checks):
+        blocked = any(check.cause in _BLOCKED for check in checks)
+        hint = "; where this port is blocked, --port 2525 or --port 465 may work" if blocked else ""
+        fail(f"nothing was written: {refused.text}{hint}")
     _say("the check of the relay succeeded: connection, TLS, login")
+    return list(relay_findings(checks))
 
 
 def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
@@ -135,10 +183,10 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
     asked = _Questions(silent)
     provider, host = _ask_relay(given, asked)
     username, password = _ask_login(given, asked, provider)
-    myhostname = given["myhostname"] or asked.text("This host's full name", "--myhostname", _full_name())
+    myhostname = given["myhostname"] or asked.text("This host's full name", _full_name())
     recipient = given["recipient"]
     if recipient is None:
-        recipient = asked.text("The recipient of probes (empty: send none)", "--recipient", "")
+        recipient = asked.text("The recipient of probes (empty: send none)", "")
     send_only = given["send_only"]
     if send_only is None:
         send_only = _only_sends(asked)
@@ -149,7 +197,7 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
         region=given["region"],
         host=host,
         port=given["port"],
-        tls=given["tls"],
+        tls=given["tls"] or "",
         username=username,
         login=password is not None,
         recipient=recipient,
@@ -178,11 +226,11 @@ def _ask_relay(given: dict[str, Any], asked: "_Questions") -> tuple[str, str]:
     """Return provider and host name of the relay; the provider is "" if it is none of the presets."""
     provider = given["provider"]
     if provider is None and given["host"] is None:
-        provider = asked.text('The provider, or "other"', "--provider or --host")
+        provider = asked.text("The provider", choices=(*PROVIDERS, "other"))
     provider = "" if provider in {None, "other"} else provider
     host = given["host"] or ""
     if not provider and not host:
-        host = asked.text("The relay's host name", "--host")
+        host = asked.text("The relay's host name")
     return provider, host
 
 
@@ -194,40 +242,35 @@ def _ask_login(given: dict[str, Any], asked: "_Questions", provider: str) -> tup
     usual = PROVIDERS[provider].username if provider in PROVIDERS else ""
     username = given["username"]
     if username is None:
-        username = usual or asked.text("The login at the relay (empty: none)", "--username", "")
+        username = usual or asked.text("The login at the relay (empty: none)", "")
     if not username:
         return "", None
     file = given["password_file"]
-    return username, file.read().rstrip("\r\n") if file else asked.secret("Its password", "--password-file")
+    return username, file.read().rstrip("\r\n") if file else asked.secret("Its password")
 
 
 class _Questions:
-    """Questions on the terminal. If `silent`, the answers are the defaults."""
+    """Questions on the terminal. If `silent`, the answers are the defaults; `_missing` found that they suffice."""
 
     def __init__(self, silent: bool) -> None:
         self._silent = silent
 
-    def text(self, question: str, option: str, default: str | None = None) -> str:
-        """Ask for a line of text. If silent and without a default, fail and name the option."""
-        if not self._silent:
-            return str(click.prompt(question, default=default, show_default=bool(default), err=True)).strip()
-        if default is None:
-            fail(_missing(option))
-        return default
+    def text(self, question: str, default: str | None = None, choices: Sequence[str] = ()) -> str:
+        """Ask for a line of text, which is one of the `choices` if there are any."""
+        if self._silent:
+            return default or ""
+        kind = click.Choice(choices) if choices else None
+        return str(
+            click.prompt(question, default=default, type=kind, show_default=bool(default), err=True)
+        ).strip()
 
     def agree(self, question: str) -> bool:
         """Ask for an explicit yes; False if questions are not possible."""
         return not self._silent and click.confirm(question, default=False, err=True)
 
-    def secret(self, question: str, option: str) -> str:
-        """Ask for a text that is not displayed. If silent, fail and name the option."""
-        if self._silent:
-            fail(_missing(option))
+    def secret(self, question: str) -> str:
+        """Ask for a text that is not displayed."""
         return str(click.prompt(question, hide_input=True, err=True))
-
-
-def _missing(option: str) -> str:
-    return f"{option} is missing, and init asks no questions because of --yes"
 
 
 def _full_name() -> str | None:
@@ -275,8 +318,7 @@ def _findings(settings: Settings, settings_file: Path) -> list[Finding]:
 
 def _show(findings: list[Finding], planned: Plan) -> None:
     for finding in findings:
-        for line in show_finding(finding):
-            _say(line)
+        terminal(error=True).print(finding_text(finding))
     terminal(error=True).print(diff_text(diff(planned)), end="")
 
 

@@ -3,14 +3,66 @@
 Promise: it has each command and option of `--help`, with the same text.
 """
 
+import os
 import re
+import time
+from datetime import UTC, datetime
 from importlib.metadata import version
 
 import click
 
 from postward.agent.cli import COMMANDS, main
 
+_DESCRIPTION = """\
+Hosts that send through a relay fail silently: a password changes at the provider, TLS starts in the wrong mode, someone
+forgets postmap. Postward keeps Postfix's relay configuration equal to one settings file, and rolls a change back if no
+probe comes through. It reads the mail log, gives each failed delivery one cause, sends probes, explains outages, and
+exports metrics to Prometheus.
+
+Two services run it. postward.service reads, counts, probes and serves without privileges. postward-enforce.service is
+root, and alone changes Postfix's configuration. Each command below works beside them or without them.
+"""
+
 _END = r"""
+.SH EXAMPLES
+.TP
+Set this host up, and look for problems:
+.B postward init && postward doctor
+.TP
+Why does no mail go out?
+.B postward why
+.TP
+What happened in the last week?
+.B postward report /var/log/mail.log*
+.TP
+Where is this mail?
+.B postward trace bob@example.com
+.TP
+What would a change of the settings do? Do it, or take it back:
+.B postward plan; postward apply; postward rollback
+.TP
+Follow the log as events:
+.B tail \-f /var/log/mail.log | postward parse
+.SH ENVIRONMENT
+.TP
+.B POSTWARD_CONFIG
+The settings file, in place of \fB\-\-config\fR.
+.TP
+.B POSTWARD_\fISECTION\fB__\fIKEY\fR, \fBPOSTWARD_RELAY__\fINAME\fB__\fIKEY
+A setting that overrides the settings file, such as POSTWARD_WEB__LISTEN=127.0.0.1:9999.
+.TP
+.B NO_COLOR\fR, \fBTERM\fR=dumb
+Print without colours, as into a file or a pipe.
+.TP
+.B CREDENTIALS_DIRECTORY
+Set by systemd: copies of the relays' passwords for the unprivileged agent.
+.SH SIGNALS
+.TP
+.B SIGHUP
+\fBrun\fR and \fBenforce\fR read the settings again; bad settings leave the former ones in force.
+.TP
+.BR SIGTERM ", " SIGINT
+Ends \fBrun\fR, \fBenforce\fR and \fBsink\fR; the agent saves its counts and its position in the log first.
 .SH FILES
 .TP
 /etc/postward/postward.toml
@@ -22,20 +74,23 @@ A file with the password of each relay, readable by root only.
 /var/lib/postward/, /var/lib/postward\-enforce/
 The agent's counts and log position; the enforcer's former configurations.
 .SH EXIT STATUS
-0 done or in sync, 1 failed, 2 usage, 3 drift or findings, 78 bad settings.
+0 done or in sync, 1 failed, 2 usage, 3 drift, findings or mail that waits, 4 nothing to read, 78 bad settings.
+.PP
+Nothing to read is a log without a line of Postfix, or an agent that does not answer.
+\fBprobe \-\-format check\fR exits as a monitoring plug\-in does.
 .SH SEE ALSO
 postconf(5), postfix(1), systemctl(1)
 """
 
 
-def manual() -> str:
-    """Return the manual page."""
+def manual(day: str) -> str:
+    """Return the manual page, with the day of its version."""
     context = click.Context(main, info_name="postward")
     parts = [
-        f'.TH POSTWARD 1 "" "Postward {version("postward")}"',
+        f'.TH POSTWARD 1 "{day}" "Postward {version("postward")}"',
         f".SH NAME\npostward \\- {_roff('keeps the outbound mail of a Postfix relay host alive')}",
         r".SH SYNOPSIS" + "\n" + r"\fBpostward\fR \fICOMMAND\fR [\fIOPTION\fR...]",
-        f".SH DESCRIPTION\n{_roff(main.help or '')}",
+        f".SH DESCRIPTION\n{_roff(_DESCRIPTION)}",
         ".SH COMMANDS",
     ]
     for name in COMMANDS:
@@ -65,5 +120,11 @@ def _roff(text: str) -> str:
     return "\n.PP\n".join(lines)
 
 
+def today() -> str:
+    """Return the day of the build, as reproducible builds name it (SOURCE_DATE_EPOCH), or else the present one."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    return datetime.fromtimestamp(int(epoch) if epoch else time.time(), UTC).strftime("%Y-%m-%d")
+
+
 if __name__ == "__main__":
-    print(manual(), end="")  # noqa: T201 -- its output
+    print(manual(today()), end="")  # noqa: T201 -- its output

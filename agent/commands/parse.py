@@ -15,9 +15,12 @@ from typing import Final
 
 import click
 
-from postward.agent.commands.reading import ignore_broken_pipe, progress_bar
+from postward.agent.commands.completion import completing
+from postward.agent.commands.output import has_reader
+from postward.agent.commands.reading import LOG_FILE, progress_bar
 from postward.agent.export.rows import Row, outcome_of, rows
 from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks
+from postward.agent.metrics.labels import STATUSES
 from postward.agent.text import STATUS_STYLE, readable
 from postward.parsers import OUTCOMES, Cause
 from postward.parsers.scrub import printable
@@ -26,7 +29,7 @@ _MAX_KINDS: Final = 15  # rows of the summary: it fits on a screen
 
 
 @click.command("parse")
-@click.argument("files", type=click.Path(path_type=Path), nargs=-1, metavar="[FILE|-]...")
+@click.argument("files", type=LOG_FILE, nargs=-1, metavar="[FILE|-]...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @click.option("--only", type=click.Choice(OUTCOMES), multiple=True, help="Only lines of this outcome.")
 @click.option(
@@ -37,7 +40,13 @@ _MAX_KINDS: Final = 15  # rows of the summary: it fits on a screen
     metavar="CAUSE",
     help="Only failures of this cause, such as auth_rejected.",
 )
-@click.option("--status", "statuses", multiple=True, help="Only deliveries of this status, such as deferred.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    shell_complete=completing(lambda _: STATUSES),
+    help="Only deliveries of this status, such as deferred.",
+)
 @click.option("--daemon", "daemons", multiple=True, help="Only lines of this daemon, such as smtp.")
 @click.option("--queue-id", "queue_ids", multiple=True, help="Only lines of this mail.")
 @click.option("--quiet", "-q", is_flag=True, help="No summary at the end.")
@@ -63,17 +72,19 @@ def command(
     failed = False
     show = _writer(as_json=as_json)
     # Rows on the same terminal would run through the bar.
-    with ignore_broken_pipe(), progress_bar(paths, wanted=not sys.stdout.isatty()) as progress:
+    with progress_bar(paths, wanted=not sys.stdout.isatty()) as progress:
         for path in paths:
             try:
                 for block in blocks(path, progress(path)):
                     show(summary.seen(rows(block), wanted))
+                    if not has_reader():
+                        sys.exit(0)
             except LogFileError as error:
                 click.echo(f"postward: {error}", err=True)
                 failed = True
             except KeyboardInterrupt:  # the way to end `tail -f`
                 break
-    if not quiet:
+    if not quiet and (summary.outcomes or not failed):
         click.echo(summary.text(), err=True)
     sys.exit(1 if failed else 0)
 

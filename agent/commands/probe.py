@@ -2,12 +2,16 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from postward.agent.commands import completion
 from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, load, settings_option
+from postward.agent.commands.completion import completing
 from postward.agent.commands.exit_status import FAILED
 from postward.agent.console import probe_text, terminal
 from postward.agent.probe.message import KeyFileError
@@ -17,7 +21,7 @@ from postward.config.settings import Settings
 
 # Outcome → exit status of a monitoring plug-in; all others are CRITICAL.
 _PLUGIN_STATUS = {"accepted": 0, "late": 1, "duplicate": 1, "altered": 1}
-_CRITICAL = 2
+_CRITICAL, _UNKNOWN = 2, 3
 _PLUGIN_STATUS_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 
@@ -25,11 +29,18 @@ _PLUGIN_STATUS_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 @settings_option
 @json_option
 @click.option("--all", "every", is_flag=True, help="Probe every route at once: each sender and each relay.")
-@click.option("--relay", "relays", multiple=True, help="Probe the routes of this relay. Can be repeated.")
+@click.option(
+    "--relay",
+    "relays",
+    multiple=True,
+    shell_complete=completing(completion.relays),
+    help="Probe the routes of this relay. Can be repeated.",
+)
 @click.option(
     "--sender",
     "senders",
     multiple=True,
+    shell_complete=completing(completion.senders),
     help="Probe the route of this sender of the settings. Can be repeated.",
 )
 @click.option(
@@ -52,7 +63,7 @@ def command(
 
     Exit status 0 if every probe was accepted, else 1.
     """
-    with exit_on_error():
+    with _unknown_on_failure(form), exit_on_error():
         settings = load(settings_file)
         if not settings.probe.recipient:
             fail("probe.recipient is not set; set it to the address that receives probes")
@@ -71,6 +82,18 @@ def command(
         for result in results:
             terminal().print(probe_text(result))
     sys.exit(0 if all(result.accepted for result in results) else FAILED)
+
+
+@contextmanager
+def _unknown_on_failure(form: str) -> Iterator[None]:
+    """Exit with the plug-in's status UNKNOWN if no probe can be sent or followed; standard error has the reason."""
+    try:
+        yield
+    except SystemExit:
+        if form == "check":
+            click.echo("PROBE UNKNOWN - no probe was sent; see standard error")
+            sys.exit(_UNKNOWN)
+        raise
 
 
 async def _probe(

@@ -1,9 +1,8 @@
-"""What commands that read logs share: the relays' names, progress bars, and the end of a pipe.
+"""What commands that read logs share: their FILE argument, the relays' names, and progress bars.
 
 Importing this module loads neither the settings nor rich, so that short logs are read at once.
 """
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +13,8 @@ from typing import Any, Final
 
 import click
 
+# Reading reports a file that is missing or not readable, with the remedy.
+LOG_FILE: Final = click.Path(readable=False, path_type=Path)
 _MIN_BAR: Final = 8 << 20  # bytes on disk; shorter logs are read before a bar helps
 
 
@@ -22,7 +23,7 @@ def relays_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--config",
         "settings_file",
-        type=click.Path(path_type=Path),
+        type=LOG_FILE,
         help="Settings file with the names of the relays.",
     )(function)
 
@@ -36,18 +37,6 @@ def relays_of(settings_file: Path | None) -> tuple[tuple[str, int, str], ...]:
     with exit_on_error():
         return tuple((relay.host, relay.port, relay.name) for relay in load(settings_file).relay)
     raise AssertionError("exit_on_error() ends the command")
-
-
-@contextmanager
-def ignore_broken_pipe() -> Iterator[None]:
-    """Exit silently, with status 0, if the reader of standard output closes it, as `| head` does."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes standard output once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import click
 from rich.text import Text
 
 from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, load, settings_option
+from postward.agent.commands.completion import completing, relays
 from postward.agent.commands.exit_status import FAILED
 from postward.agent.console import terminal
 from postward.agent.relay.advice import describe_cause
@@ -21,7 +22,7 @@ from postward.config.settings import Settings
 
 
 @click.command("relay")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completing(relays))
 @settings_option
 @json_option
 @click.option("--all-ports", is_flag=True, help="Also check ports 587, 465, 2525 and 25, without a login.")

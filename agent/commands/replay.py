@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.reading import ignore_broken_pipe, progress_bar, relays_of, relays_option
+from postward.agent.commands.reading import LOG_FILE, progress_bar, relays_of, relays_option
 from postward.agent.logs.archive import (
     STANDARD_INPUT,
     LogFileError,
@@ -34,7 +34,7 @@ _PLAIN = re.compile(rb"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:|[0-9]{4}-[0-9]{2}-[0-
 
 
 @click.command("replay")
-@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", type=LOG_FILE, nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "--metrics", "output", flag_value="metrics", default=True, help="Print Prometheus text (default)."
 )
@@ -73,17 +73,18 @@ def command(
     if output == "openmetrics":
         with closing(History(replay.tally, interval)) as history:
             failed = replay.read(files, history)
-            with ignore_broken_pipe():
+            if not failed or replay.has_lines:
                 history.write(sys.stdout.write)
     else:
         failed = replay.read(files)
-        with ignore_broken_pipe():
-            if output == "json":
-                import json
+        if failed and not replay.has_lines:
+            sys.exit(1)
+        if output == "json":
+            import json
 
-                click.echo(json.dumps(replay.tally.as_json()))
-            else:
-                write_text(replay.tally, sys.stdout.write)
+            click.echo(json.dumps(replay.tally.as_json()))
+        else:
+            write_text(replay.tally, sys.stdout.write)
     sys.exit(1 if failed else 0)
 
 
@@ -115,6 +116,11 @@ class Replay:
         counting = kind(self.tally, names, lambda: self._written)
         skimming = not observers and kind is Counting
         self._pipeline = Pipeline(counting, observers, skimming=skimming)
+
+    @property
+    def has_lines(self) -> bool:
+        """Return whether a line was read."""
+        return any(self.tally.counters["postward_log_lines_total"].values())
 
     def read(self, files: tuple[Path, ...], history: History | None = None) -> bool:
         """Count files in the order of their first stamps. Return True if one could not be read to its end."""

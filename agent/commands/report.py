@@ -7,27 +7,31 @@ be read to its end is named, the others are counted, and the exit status is 1. I
 import json
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from postward.agent.commands.exit_status import FAILED, UNREAD
-from postward.agent.commands.reading import ignore_broken_pipe, relays_of, relays_option, size_bar
+from postward.agent.commands.output import output_file
+from postward.agent.commands.reading import relays_of, relays_option, size_bar
 from postward.agent.logs.archive import LogFileError
 from postward.agent.logs.coverage import head_of, looks_of
 from postward.agent.report.chunks import CHUNK, chunks_of
 from postward.agent.report.workers import Counted, Job, count_on_all_cores
 
+_STANDARD_OUTPUT: Final = Path("-")
+
 
 @click.command("report")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", type=click.Path(readable=False), nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
     "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the report as one HTML file with charts.",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write the report as one HTML file with charts; - is standard output.",
 )
 @click.option(
     "--top", type=click.IntRange(min=0), default=20, show_default=True, help="Number of domains of each kind."
@@ -68,30 +72,43 @@ class _Options:
 
 
 def _report(options: _Options) -> None:
+    file = options.html if options.html != _STANDARD_OUTPUT else None
+    with output_file(file) if file else nullcontext() as page:
+        status = _count_and_write(options, page)
+    sys.exit(status)
+
+
+def _count_and_write(options: _Options, page: Path | None) -> int:
+    """Count, write what was asked for, an HTML page to `page` or else to standard output, and return the status."""
     job = Job(relays_of(options.settings_file))
     counted = _on_dask(options.dask, job, options) if options.dask else _here(job, options)
     for message in counted.errors:
         click.echo(f"postward: {message}", err=True)
+    if counted.errors and not counted.tally.lines:
+        sys.exit(FAILED)
     from postward.agent.report.summary import summarise
 
     report = summarise(counted.tally, top=options.top, mask=options.mask)
-    with ignore_broken_pipe():
-        if options.html is not None:
-            from postward.agent.report.html import as_page
+    if options.html is not None:
+        from postward.agent.report.html import as_page
 
-            options.html.write_text(as_page(report), encoding="utf-8")
-        if options.as_json:
-            click.echo(json.dumps(report, ensure_ascii=False))
-        elif options.html is None:
-            from postward.agent.report.text import as_text
+        if page is not None:
+            page.write_text(as_page(report), encoding="utf-8")
+        else:
+            click.echo(as_page(report))
+    if options.as_json:
+        click.echo(json.dumps(report, ensure_ascii=False))
+    elif options.html is None:
+        from postward.agent.report.text import as_text
 
-            click.echo(as_text(report), nl=False)
+        click.echo(as_text(report), nl=False)
     if counted.errors:
-        sys.exit(FAILED)
+        return FAILED
     if not sum(counted.tally.lines.values()) - counted.tally.lines["foreign"]:
         for file in options.files:
             click.echo(f"postward: {file}: 0 lines of Postfix: {_looks_of(file)}", err=True)
-        sys.exit(UNREAD)
+        return UNREAD
+    return 0
 
 
 def _looks_of(file: str) -> str:
@@ -121,11 +138,9 @@ def _on_dask(address: str, job: Job, options: _Options) -> Counted:
     try:
         from postward.agent.report.dask import ClusterError, count_on_dask
     except ImportError as error:
-        click.echo(
-            f"postward: --dask needs the extra: pip install 'postward[dask]' (here and on the workers): {error}",
-            err=True,
-        )
-        sys.exit(1)
+        from postward.agent.commands.common import fail_without
+
+        fail_without("distributed fsspec", error)
     try:
         with size_bar(None) as progress:
             return count_on_dask(address, job, list(dict.fromkeys(options.files)), options.chunk, progress)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from postward.agent.commands.common import exit_on_error, load, require_root, settings_option
+from postward.agent.commands.completion import completing, generations
 from postward.agent.enforce.apply import exclusively, roll_back
 from postward.agent.enforce.history import forget_generation
 from postward.agent.enforce.state import read_applied, write_applied
@@ -12,7 +13,7 @@ from postward.agent.postfix.commands import Postfix
 
 
 @click.command("rollback")
-@click.argument("number", type=int, required=False)
+@click.argument("number", type=int, required=False, shell_complete=completing(generations))
 @settings_option
 def command(settings_file: Path, number: int | None) -> None:
     """Roll back to generation NUMBER, or to the previous configuration.

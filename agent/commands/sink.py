@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import exit_on_error, fail, log_to_stderr
+from postward.agent.commands.common import exit_on_error, fail, fail_without, log_to_stderr
 from postward.agent.http.server import HttpServer
 from postward.agent.metrics.tally import Tally
 from postward.agent.probe.message import KeyFileError, read_key
@@ -17,12 +17,12 @@ from postward.config.fields import split_address
 
 try:
     from postward.agent.sink.server import MAX_CONNECTIONS, Arrivals, create_app, create_smtp_server
-except ModuleNotFoundError as _missing:  # the extra is not installed
-    if _missing.name != "aiosmtpd":
+except ModuleNotFoundError as error:  # the extra is not installed
+    if error.name != "aiosmtpd":
         raise
-    MISSING: str | None = "this needs aiosmtpd; install it with: pip install 'postward[sink]'"
+    _missing: ModuleNotFoundError | None = error
 else:
-    MISSING = None
+    _missing = None
 
 _log = logging.getLogger("postward.sink")
 
@@ -30,7 +30,7 @@ _log = logging.getLogger("postward.sink")
 @click.command("sink")
 @click.option(
     "--key-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
     required=True,
     help="File with the fleet's key, the same as probe.key_file on its hosts.",
 )
@@ -50,8 +50,8 @@ _log = logging.getLogger("postward.sink")
 @click.option("--domain", default="", help="Accept recipients of this domain only. Default: any domain.")
 def command(key_file: Path, smtp: str, web: str, domain: str) -> None:
     """Receive a fleet's probes and report their arrivals to its agents. All other mail is refused; no mail is kept."""
-    if MISSING:
-        fail(MISSING)
+    if _missing:
+        fail_without("aiosmtpd", _missing)
     log_to_stderr()
     with exit_on_error():
         try:

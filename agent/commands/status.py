@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, load, settings_option
-from postward.agent.commands.exit_status import DRIFT
+from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, settings_option
+from postward.agent.commands.exit_status import BAD_SETTINGS, DRIFT, UNREAD
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import (
     EFFECT_TEXTS,
@@ -20,9 +20,10 @@ from postward.agent.incidents.render import (
     moment,
     worst_effect,
 )
-from postward.agent.status.client import LiveError, ask_status, read_live
+from postward.agent.status.client import LiveError, ask_former, ask_status, read_live
 from postward.agent.text import counted
-from postward.config.settings import Settings
+from postward.config.errors import SettingsError
+from postward.config.settings import Settings, load_settings
 
 _INTERVAL = 2.0  # seconds
 _MANY = 0.05  # as in the alert PostwardLogNotUnderstood
@@ -36,20 +37,43 @@ _STATES = {"going out": "green", "failing": "bold red", "quiet": "dim"}
 def command(settings_file: Path, as_json: bool, watch: bool) -> None:
     """Show whether mail goes out, by which relay and since when, and what is wrong.
 
-    Exit status 3 if an open incident keeps mail back.
+    Exit status 3 if an open incident keeps mail back, 4 if the agent does not answer.
     """
+    bad = False
     with exit_on_error():
-        settings = load(settings_file)
-        if watch:
-            _watch(settings, settings_file)
-            return
-        status = _read(settings, settings_file)
+        try:
+            settings = load_settings(settings_file)
+        except SettingsError as error:
+            status, bad = ask_despite(error, settings_file), True
+        else:
+            if watch:
+                _watch(settings, settings_file)
+                return
+            status = _read(settings, settings_file)
     if as_json:
         echo_json(status)
     else:
         _show(status)
     if status["effect"] in {"lost", "delayed"}:
         sys.exit(DRIFT)
+    if status.get("behind"):
+        sys.exit(UNREAD)
+    if bad:
+        sys.exit(BAD_SETTINGS)
+
+
+def ask_despite(error: SettingsError, settings_file: Path) -> dict[str, Any]:
+    """Print the errors of bad settings, and return the status of the agent, which has former ones.
+
+    Without its answer, the errors end the command.
+    """
+    status = ask_former(settings_file)
+    if status is None:
+        raise error
+    for problem in error.problems:
+        click.echo(problem, err=True)
+    click.echo("postward: this is the state of the agent, which runs with its former settings", err=True)
+    return status
 
 
 def _read(settings: Settings, settings_file: Path) -> dict[str, Any]:
@@ -68,6 +92,7 @@ def _read(settings: Settings, settings_file: Path) -> dict[str, Any]:
         "verdict": live.behind
         or "the endpoint does not answer without login; these are the incidents of the checkpoint",
         "incidents": rows,
+        "behind": live.behind,
     }
 
 
@@ -103,7 +128,10 @@ def screen(status: dict[str, Any]) -> list[Parts]:
     lines: list[Parts] = [
         [
             (f"{status['host']}  ", "bold"),
-            (f" {status['verdict']} ", EFFECT_TEXTS[status["effect"]].verdict_style),
+            (
+                f" {status['verdict']} ",
+                "bold red" if status.get("behind") else EFFECT_TEXTS[status["effect"]].verdict_style,
+            ),
         ],
     ]
     if "relays" in status:

@@ -14,7 +14,8 @@ import click
 
 from postward.agent.commands.common import exit_on_error, fail, json_option, load, settings_option
 from postward.agent.commands.exit_status import UNREAD
-from postward.agent.commands.reading import ignore_broken_pipe, progress_bar
+from postward.agent.commands.output import has_reader
+from postward.agent.commands.reading import LOG_FILE, progress_bar
 from postward.agent.logs.archive import (
     JOURNAL,
     STANDARD_INPUT,
@@ -34,7 +35,7 @@ _MAX_QUEUE_IDS_IN_BLOCK: Final = 64  # above, searching a block for each costs m
 
 @click.command("trace")
 @click.argument("name", metavar="QUEUE-ID|MESSAGE-ID|ADDRESS")
-@click.argument("files", type=click.Path(path_type=Path), nargs=-1, metavar="[FILE]...")
+@click.argument("files", type=LOG_FILE, nargs=-1, metavar="[FILE]...")
 @settings_option
 @json_option
 def command(name: str, files: tuple[Path, ...], settings_file: Path, as_json: bool) -> None:
@@ -79,10 +80,11 @@ def _find_mails(name: str, paths: list[Path]) -> set[Mail]:
 def _print_rows(rows: Iterator[TraceRow], *, as_json: bool) -> bool:
     """Print the timeline; False if it is empty."""
     found = False
-    with ignore_broken_pipe():
-        for row in rows:
-            found = True
-            click.echo(json.dumps(row, ensure_ascii=False) if as_json else _text(row))
+    for row in rows:
+        found = True
+        click.echo(json.dumps(row, ensure_ascii=False) if as_json else _text(row))
+        if not has_reader():
+            break
     return found
 
 

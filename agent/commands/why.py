@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import click
 
-from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, load, settings_option
-from postward.agent.commands.exit_status import DRIFT, UNREAD
-from postward.agent.commands.reading import ignore_broken_pipe, progress_bar
+from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, settings_option
+from postward.agent.commands.exit_status import BAD_SETTINGS, DRIFT, UNREAD
+from postward.agent.commands.reading import LOG_FILE, progress_bar
+from postward.agent.commands.status import ask_despite
 from postward.agent.console import terminal
 from postward.agent.incidents import Incident
 from postward.agent.incidents.diagnosis import diagnose, proofs_of, to_dict
@@ -29,11 +30,13 @@ from postward.agent.logs.archive import LogFileError
 from postward.agent.logs.coverage import Coverage
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.postfix.facts import read_posted_facts
-from postward.agent.status.client import LiveError, read_live
+from postward.agent.status.client import HostIncidents, LiveError, read_live
 from postward.agent.text import local_now
+from postward.config.errors import SettingsError
 from postward.config.lint import Finding, HostFacts
+from postward.config.settings import load_settings
 
-_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FILE: Final = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -49,7 +52,7 @@ def _since(_context: click.Context, _option: click.Parameter, value: str | None)
 
 
 @click.command("why")
-@click.argument("files", type=click.Path(path_type=Path), nargs=-1, metavar="[FILE|-]...")
+@click.argument("files", type=LOG_FILE, nargs=-1, metavar="[FILE|-]...")
 @settings_option
 @json_option
 @click.option(
@@ -64,7 +67,7 @@ def command(**options: Any) -> None:
 
     FILE: logs of any host, also .gz, .xz, .bz2 and .zst; `journal` is the systemd journal of this host.
     Without FILE: the incidents of this host.
-    Exit status 3 if an open incident keeps mail back, 4 if no line of Postfix was read.
+    Exit status 3 if an open incident keeps mail back, 4 if no line of Postfix was read or the agent does not answer.
     """
     _why(_Options(**options))
 
@@ -88,14 +91,14 @@ def _why(options: _Options) -> None:
         raise click.UsageError("--text explains an error alone: leave out FILE and --main-cf")
     if (options.main_cf or options.master_cf) and not (options.files and options.main_cf):
         raise click.UsageError("--main-cf and --master-cf belong to a FILE; --master-cf needs --main-cf")
-    with exit_on_error(), ignore_broken_pipe():
+    with exit_on_error():
         if options.text is not None:
             _explain(options.text, as_json=options.as_json)
         elif options.files:
             coverage = Coverage()
             _report(_of_files(options, coverage), options, coverage)
         else:
-            _report(_live(options), options, None)
+            _report_live(options)
 
 
 def _explain(text: str, *, as_json: bool) -> None:
@@ -147,14 +150,25 @@ def _of_files(options: _Options, coverage: Coverage) -> list[IncidentRow]:
     ]
 
 
-def _live(options: _Options) -> list[IncidentRow]:
-    settings, since = load(options.settings_file), options.since
+def _report_live(options: _Options) -> None:
+    try:
+        settings = load_settings(options.settings_file)
+    except SettingsError as error:
+        _report(ask_despite(error, options.settings_file)["incidents"], options, None)
+        sys.exit(BAD_SETTINGS)
     try:
         live = read_live(settings, options.settings_file, addresses=options.addresses)
     except LiveError as error:
         fail(str(error))
     if live.behind:
         click.echo(f"postward: {live.behind}", err=True)
+    _report(_rows_of(live, options), options, None)
+    if live.behind:
+        sys.exit(UNREAD)
+
+
+def _rows_of(live: HostIncidents, options: _Options) -> list[IncidentRow]:
+    since = options.since
 
     def is_since(incident: Incident) -> bool:
         return since is None or max(incident.last, incident.closed or 0.0) >= since.timestamp()

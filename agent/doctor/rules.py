@@ -37,6 +37,13 @@ def _postfix_stopped(facts: SystemFacts) -> Iterator[Fault]:
         yield Fault("Postfix", "is not running", start)
 
 
+def _postfix_unconfigured(facts: SystemFacts) -> Iterator[Fault]:
+    if facts.main_cf and facts.main_cf not in facts.files:
+        copy = f"cp /usr/share/postfix/main.cf.debian {facts.main_cf} && systemctl restart postfix"
+        remedy = copy if facts.distribution == "debian" else "install the package postfix again"
+        yield Fault(facts.main_cf, "does not exist", remedy)
+
+
 def _unit_missing(facts: SystemFacts) -> Iterator[Fault]:
     for name, unit in (facts.units or {}).items():
         if not unit.loaded:
@@ -49,15 +56,20 @@ def _unit_missing(facts: SystemFacts) -> Iterator[Fault]:
 
 def _unit_failed(facts: SystemFacts) -> Iterator[Fault]:
     for name, unit in (facts.units or {}).items():
-        if unit.loaded and (unit.active == "failed" or unit.result not in {"success", ""}):
+        if unit.loaded and unit.is_down:
             remedy = f"journalctl -u {name} -n 20, then systemctl restart {name}"
-            yield Fault(name, f"has failed ({unit.result})", remedy)
+            loop = f"does not stay up (restarts by systemd: {unit.restarts})"
+            what = f"has failed ({unit.result})" if unit.active == "failed" else loop
+            yield Fault(name, f"{what}; its last line: {unit.last_line}" if unit.last_line else what, remedy)
 
 
 def _unit_stopped(facts: SystemFacts) -> Iterator[Fault]:
     for name, unit in (facts.units or {}).items():
-        if unit.loaded and unit.active == "inactive" and unit.result in {"success", ""}:
-            yield Fault(name, "is not running", f"systemctl enable --now {name}")
+        if unit.loaded and unit.active == "inactive" and not unit.is_down:
+            start = f"systemctl enable --now {name}"
+            yield Fault(
+                name, "is not running", start if facts.settings_file in facts.files else "postward init"
+            )
 
 
 def _unit_disabled(facts: SystemFacts) -> Iterator[Fault]:
@@ -74,7 +86,11 @@ def _settings_not_in_force(facts: SystemFacts) -> Iterator[Fault]:
 
 def _no_user(facts: SystemFacts) -> Iterator[Fault]:
     if facts.units is not None and facts.uid is None:
-        yield Fault(f"user {USER}", "does not exist", "systemd-sysusers postward.conf")
+        yield Fault(
+            f"user {USER}",
+            "does not exist",
+            f"systemd-sysusers --inline 'u {USER} - \"Postward mail monitoring\" /var/lib/postward'",
+        )
 
 
 def _no_group(facts: SystemFacts) -> Iterator[Fault]:
@@ -110,9 +126,13 @@ def _log_unreadable(facts: SystemFacts) -> Iterator[Fault]:
 
 
 def _state_not_ours(facts: SystemFacts) -> Iterator[Fault]:
-    for path, owned in facts.files.items():
-        if path.rstrip("/").endswith("/postward") and facts.uid is not None and owned.uid != facts.uid:
-            yield Fault(path, f"belongs to uid {owned.uid}", f"chown -R {USER}:{USER} {path}")
+    if facts.uid is None or facts.units is None:
+        return
+    for path in facts.state:
+        owned = facts.files.get(path)
+        if owned and owned.uid != facts.uid:
+            yield Fault(path, f"belongs to uid {owned.uid}", f"chown -R {USER}:{USER} {facts.state[0]}")
+            return
 
 
 def _endpoint_silent(facts: SystemFacts) -> Iterator[Fault]:
@@ -142,6 +162,7 @@ _NO_LOG = "Without the log, the agent cannot see the results of deliveries."
 
 RULES: tuple[Rule[SystemFacts], ...] = (
     Rule("postfix-stopped", _E, _postfix_stopped, "This host neither accepts nor delivers mail."),
+    Rule("postfix-unconfigured", _E, _postfix_unconfigured, "Without main.cf, Postfix does not start."),
     Rule("service-missing", _E, _unit_missing, _NO_SERVICE),
     Rule("service-failed", _E, _unit_failed, _NO_SERVICE),
     Rule("service-stopped", _W, _unit_stopped, _NO_SERVICE),
@@ -154,7 +175,7 @@ RULES: tuple[Rule[SystemFacts], ...] = (
     Rule("settings-unreadable", _E, _settings_unreadable, "The agent cannot start."),
     Rule("log-missing", _E, _log_missing, _NO_LOG),
     Rule("log-unreadable", _E, _log_unreadable, _NO_LOG),
-    Rule("state-not-ours", _E, _state_not_ours, "The counts cannot be saved; they are lost at each restart."),
+    Rule("state-not-ours", _E, _state_not_ours, "The agent cannot read or save its counts, or cannot start."),
     Rule("endpoint-silent", _W, _endpoint_silent, "Prometheus gets no metrics of this host."),
     Rule(
         "clock",

@@ -12,7 +12,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,7 +46,7 @@ _RELAY_REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """The state of a unit, from `systemctl show`."""
+    """The state of a unit, from `systemctl show`, and the last line that it wrote to the journal while it is down."""
 
     loaded: bool = False
     active: str = "inactive"
@@ -54,6 +54,13 @@ class Unit:
     result: str = "success"
     restarts: int = 0
     status: str = ""
+    last_line: str = ""
+
+    @property
+    def is_down(self) -> bool:
+        """Return whether it has failed, or systemd starts it again and again."""
+        is_looping = self.active == "activating" and self.restarts > 0
+        return self.active == "failed" or is_looping or self.result not in {"success", ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,8 @@ class SystemFacts:
         gids: all groups of the agent's user; empty if it does not exist.
         missing_groups: the members of GROUPS that do not exist.
         files: path → mode and owner of existing settings, passwords, folders and logs.
+        main_cf: the path of Postfix's main.cf.
+        state: the agent's state directory and the files in it.
         passwords: the relays' password files.
         logs: the log sources to read.
         log_problem: why no log can be read; None if one can be read.
@@ -101,6 +110,8 @@ class SystemFacts:
     gids: frozenset[int] = frozenset()
     missing_groups: tuple[str, ...] = ()
     files: Mapping[str, Owned] = field(default_factory=dict)
+    main_cf: str = ""
+    state: tuple[str, ...] = ()
     passwords: tuple[str, ...] = ()
     logs: tuple[str, ...] = ()
     log_problem: str | None = None
@@ -117,8 +128,9 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
     logs, log_problem = _logs(settings)
     relays = settings.relay if settings else []
     passwords = tuple(relay.password_file for relay in relays if relay.password_file)
-    folders = [settings.state.directory, settings.enforce.directory] if settings else []
-    paths = [settings_file, *map(Path, passwords), *map(Path, folders), *map(Path, logs)]
+    state = _tree(settings.state.directory) if settings else []
+    main_cf = Path(settings.postfix.config_directory if settings else "/etc/postfix", "main.cf")
+    paths = [settings_file, main_cf, *map(Path, passwords), *state, *map(Path, logs)]
     queue = host.expanded.get("queue_directory")
     agent_runs = units is not None and units[AGENT].active == "active"
     return SystemFacts(
@@ -129,6 +141,8 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
         gids=gids,
         missing_groups=tuple(name for name in GROUPS if gid(name) is None),
         files={str(path): owned for path in paths if (owned := _owned(path)) is not None},
+        main_cf=str(main_cf),
+        state=tuple(map(str, state)),
         passwords=passwords,
         logs=logs,
         log_problem=log_problem,
@@ -146,7 +160,15 @@ def _read_units() -> dict[str, Unit] | None:
     if not Path("/run/systemd/system").is_dir():
         return None
     options = [f"--property={name}" for name in _PROPERTIES]
-    return {unit: parse_unit(_run("systemctl", "show", unit, *options)) for unit in (AGENT, ENFORCER)}
+    units = {unit: parse_unit(_run("systemctl", "show", unit, *options)) for unit in (AGENT, ENFORCER)}
+    return {
+        name: replace(unit, last_line=_last_line(name)) if unit.is_down else unit
+        for name, unit in units.items()
+    }
+
+
+def _last_line(unit: str) -> str:
+    return _run("journalctl", "--quiet", "--lines=1", "--output=cat", f"_SYSTEMD_UNIT={unit}").strip()
 
 
 def parse_unit(text: str) -> Unit:
@@ -184,6 +206,13 @@ def _user() -> tuple[int | None, frozenset[int]]:
         return None, frozenset()
     extra = {number for name in GROUPS if (number := gid(name)) is not None}
     return entry.pw_uid, frozenset({entry.pw_gid, *os.getgrouplist(USER, entry.pw_gid), *extra})
+
+
+def _tree(folder: str) -> list[Path]:
+    try:
+        return [Path(folder), *Path(folder).iterdir()]
+    except OSError:
+        return []
 
 
 def _owned(path: Path) -> Owned | None:

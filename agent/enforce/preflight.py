@@ -5,7 +5,7 @@ answer, no address) is reported as such and tried again. Neither changes anythin
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from postward.agent.relay.check import RelayCheck, check_relay
@@ -46,12 +46,21 @@ class Fault:
 
 def preflight(settings: Settings, passwords: Mapping[str, str]) -> Fault | None:
     """Check every relay of the settings with its new login. None if all accept it."""
-    checks = asyncio.run(_check_all(settings, passwords))
+    return fault_of(check_relays(settings, passwords))
+
+
+def fault_of(checks: Iterable[RelayCheck]) -> Fault | None:
+    """Return why the settings must not be applied after these checks; None if every step succeeded."""
     failed = [check for check in checks if not check.ok]
     if not failed:
         return None
     text = "; ".join(_describe(check) for check in failed)
     return Fault(text, all(check.cause in _TRANSIENT for check in failed))
+
+
+def check_relays(settings: Settings, passwords: Mapping[str, str]) -> list[RelayCheck]:
+    """Check all relays at once, each with its password."""
+    return asyncio.run(_check_all(settings, passwords))
 
 
 async def _check_all(settings: Settings, passwords: Mapping[str, str]) -> list[RelayCheck]:

@@ -14,6 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Final, cast
 
+from postward.agent.fsutil import reason_of
 from postward.agent.logs import codecs
 from postward.agent.logs.lines import MAX_LINE, lines_of
 from postward.agent.text import local_now
@@ -85,8 +86,8 @@ def readable(path: Path | str) -> Iterator[None]:
             f"{path}: its compressed data stop too early; the file was truncated, or is still being written"
         ) from error
     except OSError as error:
-        reason = error.strerror or f"its compressed data are damaged ({error}); fetch the file again"
-        raise LogFileError(f"{path}: {reason}") from error
+        damaged = f"its compressed data are damaged ({error}); fetch the file again"
+        raise LogFileError(f"{path}: {reason_of(error) if error.strerror else damaged}") from error
     except Exception as error:
         if not codecs.is_damage(error):
             raise

@@ -40,7 +40,7 @@ _TIMEOUT = 10.0  # seconds of a problem at the start after which `behind` become
 _BLOCK = 1 << 20  # bytes
 # No --quiet: missing permissions appear in the message only, not in the exit status.
 _HISTORY_COMMAND = ("journalctl", "--output=json", "--all", "--no-pager")
-_NOT_ALLOWED = "not seeing messages from other users"
+_NOT_ALLOWED = ("not seeing messages from other users", "due to insufficient permissions")
 
 
 class JournalSource:
@@ -262,9 +262,9 @@ def read_journal(since: datetime | None = None) -> Iterator[bytes]:
             status = running.wait()
         finally:
             running.kill()
-    if status:
-        raise JournalError(f"journalctl ended with status {status}: {message}")
-    if _NOT_ALLOWED in message:
+    if any(text in message for text in _NOT_ALLOWED):
         raise JournalError(
             "this user sees only a part of it; run the command with sudo, or as a member of the group systemd-journal"
         )
+    if status:
+        raise JournalError(f"journalctl ended with status {status}: {message}")

@@ -5,6 +5,7 @@ A wake-up is only a hint. Watchdog can lose events, and a directory can be missi
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -15,6 +16,9 @@ from watchdog.observers.api import BaseObserver
 
 # Reads are ignored: a reader that they wake would wake itself.
 _NO_CHANGE = frozenset({"opened", "closed_no_write"})
+
+# It reports as an error that it was stopped between two events.
+logging.getLogger("watchdog").setLevel(logging.CRITICAL)
 
 
 class Watcher:

@@ -97,7 +97,10 @@ def _without_postfix(
     """Return the facts that need no Postfix configuration."""
     files = reader.files(named_files)
     return HostFacts(
-        config_directory=str(postfix.config_directory), files=files, unread=(*unread, *reader.unread)
+        config_directory=str(postfix.config_directory),
+        distribution=reader.distribution(),
+        files=files,
+        unread=(*unread, *reader.unread),
     )
 
 

@@ -5,11 +5,13 @@ The log is followed only for these probes, from now on, and nothing is counted.
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from postward.agent.logs import stdin
+from postward.agent.logs.archive import LogFileError, blocks
 from postward.agent.logs.discover import NoLogError, find_log, open_sources
 from postward.agent.logs.lines import lines_of
 from postward.agent.logs.reader import LogReader
@@ -21,6 +23,7 @@ from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.route import Route
 from postward.agent.probe.submit import Prober
 from postward.agent.probe.tracker import Limits, ProbeTracker
+from postward.agent.text import local_now
 from postward.config.settings import Settings
 from postward.parsers import parse
 
@@ -64,6 +67,7 @@ async def _prober(settings: Settings) -> AsyncIterator[Prober]:
         raise NoLogError(
             "log.source: only the agent can read its standard input; look at its metrics, or probe where the log is a file"
         )
+    _require_readable(names)
     tracker = ProbeTracker(limits=Limits.of_settings(settings))
     prober = Prober(settings, postfix, tracker)
     reader = LogReader(
@@ -84,6 +88,15 @@ async def _prober(settings: Settings) -> AsyncIterator[Prober]:
         reader.close()
         sink.close()
         prober.close()
+
+
+def _require_readable(names: Iterable[str]) -> None:
+    """Raise NoLogError if this user may not read the log: all probes would seem late."""
+    for name in names if os.geteuid() != 0 else ():
+        try:
+            next(blocks(Path(name), since=local_now()), None)
+        except LogFileError as error:
+            raise NoLogError(f"a probe is followed through the log: {error}") from None
 
 
 def _observe(tracker: ProbeTracker, lines: bytes) -> None:

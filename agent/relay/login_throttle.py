@@ -28,7 +28,7 @@ from typing import Annotated, Any, cast
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from postward.agent.fsutil import stat_identity, wait_until, write_new
+from postward.agent.fsutil import owner_in, stat_identity, wait_until, write_new
 from postward.agent.parts import Problem
 from postward.agent.stored import Form, read_stored
 from postward.config.errors import SettingsError
@@ -259,12 +259,6 @@ class _Record:
         self._problem.note(f"{error.strerror}; rejected logins are remembered only until this process ends")
 
 
-def _owner(directory: Path) -> tuple[int, int] | None:
-    """Return who must own the files: root leaves them to the owner of the directory, which is the agent's user."""
-    status = directory.stat()
-    return (status.st_uid, status.st_gid) if os.geteuid() == 0 else None
-
-
 def _open_lock(path: Path) -> int:
     """Open or create the lock file. No link is followed: the agent's user could have put it there for root."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -272,7 +266,7 @@ def _open_lock(path: Path) -> int:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return os.open(path, flags)
-    if owner := _owner(path.parent):
+    if owner := owner_in(path.parent):
         os.fchown(descriptor, *owner)
     return descriptor
 
@@ -294,7 +288,7 @@ def _lock(descriptor: int) -> None:
 def _replace(path: Path, data: bytes) -> None:
     """Replace the file. Unlike `write_atomically` it replaces a link instead of following it."""
     beside = path.with_name(f".{path.name}.new")
-    write_new(beside, data, mode=0o600, owner=_owner(path.parent))
+    write_new(beside, data, mode=0o600, owner=owner_in(path.parent))
     beside.replace(path)
 
 

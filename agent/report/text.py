@@ -33,7 +33,11 @@ def as_text(report: dict[str, Any]) -> str:
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
     span, lines = report["span"], report["lines"]
-    yield f"Mail from {span['first'] or '?'} to {span['last'] or '?'}, by the log's own clock"
+    yield (
+        f"Mail from {span['first']} to {span['last']}, by the log's own clock"
+        if span["first"]
+        else "No mail with a time"
+    )
     yield ", ".join(f"{counted(number)} lines {outcome}" for outcome, number in lines.items())
     yield from _accuracy(report["accuracy"])
     sign = "" if report["accuracy"]["mails_exact"] else "~"

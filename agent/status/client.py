@@ -7,13 +7,15 @@ the agent's checkpoint is read.
 Promise: an answer is bounded and printable, and has the form that is expected. Remedies come from this program alone.
 """
 
+import contextlib
 import os
 import time
+import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from postward.agent.checkpoint import CheckpointError, read_checkpoint
 from postward.agent.http_client import Local, request
@@ -28,6 +30,7 @@ from postward.agent.status.model import STATUS
 from postward.agent.stored import parse_json, printable_values
 from postward.config.fields import split_address
 from postward.config.lint import Finding, HostFacts
+from postward.config.sections import State, Web
 from postward.config.settings import Settings
 
 _TIMEOUT = 3.0  # seconds
@@ -37,6 +40,36 @@ _MAX_AGE = 30.0  # seconds; the agent saves every five
 
 class LiveError(Exception):
     """Neither the endpoint nor the checkpoint can be read; the text says why and how to fix it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an agent answers.
+
+    Attributes:
+        socket: the path of its Unix socket.
+        listen: host and port of its endpoint, as `web.listen`.
+    """
+
+    socket: Path
+    listen: str
+
+    @classmethod
+    def of_settings(cls, settings: Settings) -> Self:
+        """Return the address of the agent with these settings."""
+        return cls(local_socket(settings), settings.web.listen)
+
+    @classmethod
+    def of_bad_file(cls, settings_file: Path) -> Self:
+        """Return where an agent may answer whose settings are bad now: valid tables of the file, else the defaults."""
+        state, web = State(), Web()
+        with contextlib.suppress(OSError, ValueError):
+            raw = tomllib.loads(settings_file.read_text(encoding="utf-8-sig"))
+            with contextlib.suppress(ValueError):
+                state = State.model_validate(raw.get("state", {}))
+            with contextlib.suppress(ValueError):
+                web = Web.model_validate(raw.get("web", {}))
+        return cls(_socket_in(state), web.listen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +122,15 @@ def read_live(settings: Settings, settings_file: Path, *, addresses: bool = Fals
     Raises:
         LiveError: neither endpoint nor checkpoint can be read.
     """
-    behind, data = "", None if addresses else ask(settings, "/api/incidents")
+    behind, data = "", None if addresses else ask(Address.of_settings(settings), "/api/incidents")
     if data is None:
-        behind, data = _read_checkpoint(settings)
-    incidents = IncidentTracker(RelayNames.of_settings(settings), lambda: datetime.now().astimezone())
-    incidents.restore(data)
+        age, data = _read_checkpoint(settings)
+        if age > _MAX_AGE or not (addresses or settings.web.config_file):
+            behind = (
+                f"the agent does not answer at {settings.web.listen}: this is its state of {age:.0f} seconds ago; "
+                "`postward doctor` finds the cause"
+            )
+    incidents = _incidents(RelayNames.of_settings(settings), data)
     facts = read_host_facts(
         Postfix(Path(settings.postfix.config_directory)), settings, settings_file.resolve()
     )
@@ -104,19 +141,18 @@ def read_live(settings: Settings, settings_file: Path, *, addresses: bool = Fals
     )
 
 
-def ask(settings: Settings, path: str) -> Mapping[str, Any] | None:
+def ask(address: Address, path: str) -> Mapping[str, Any] | None:
     """Return the JSON object that the agent answers; None without an answer, or if a login is required."""
-    socket_path = local_socket(settings)
     try:
-        owners = frozenset({0, socket_path.parent.stat().st_uid})
-        local = Local(socket_path, owners)
+        owners = frozenset({0, address.socket.parent.stat().st_uid})
+        local = Local(address.socket, owners)
         return _answer(
             request(f"http://localhost{path}", deadline=_TIMEOUT, max_bytes=_MAX_ANSWER, local=local).body
         )
     except (OSError, ValueError):
         if os.geteuid() == 0:
             return None
-    host, port = split_address(settings.web.listen)
+    host, port = split_address(address.listen)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - an address to listen on, replaced by the local one
     url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
     try:
@@ -127,7 +163,7 @@ def ask(settings: Settings, path: str) -> Mapping[str, Any] | None:
 
 def ask_status(settings: Settings, settings_file: Path) -> dict[str, Any] | None:
     """Return the state of the host from the agent, with incidents diagnosed here; None without a usable answer."""
-    answer = ask(settings, "/api/status")
+    answer = ask(Address.of_settings(settings), "/api/status")
     if answer is None:
         return None
     try:
@@ -138,9 +174,37 @@ def ask_status(settings: Settings, settings_file: Path) -> dict[str, Any] | None
     return {**answer, "incidents": rows}
 
 
+def ask_former(settings_file: Path) -> dict[str, Any] | None:
+    """Return the state of the host from an agent whose settings file is bad by now; None without a usable answer.
+
+    Without settings, no facts about the host are read, so they weigh on no diagnosis.
+    """
+    address = Address.of_bad_file(settings_file)
+    answer, data = ask(address, "/api/status"), ask(address, "/api/incidents")
+    if answer is None or data is None:
+        return None
+    try:
+        STATUS.check(answer)
+        incidents = _incidents(RelayNames(), data)
+    except ValueError:
+        return None
+    rows = [to_dict(incident, diagnose(incident)) for incident in (*incidents.open, *incidents.closed)]
+    return {**answer, "incidents": rows}
+
+
+def _incidents(names: RelayNames, data: Mapping[str, Any]) -> IncidentTracker:
+    tracker = IncidentTracker(names, lambda: datetime.now().astimezone())
+    tracker.restore(data)
+    return tracker
+
+
 def local_socket(settings: Settings) -> Path:
     """Return the path of the agent's Unix socket."""
-    return Path(settings.state.directory) / "agent.sock"
+    return _socket_in(settings.state)
+
+
+def _socket_in(state: State) -> Path:
+    return Path(state.directory) / "agent.sock"
 
 
 def _answer(body: bytes) -> Mapping[str, Any]:
@@ -150,7 +214,8 @@ def _answer(body: bytes) -> Mapping[str, Any]:
     return data
 
 
-def _read_checkpoint(settings: Settings) -> tuple[str, Mapping[str, Any]]:
+def _read_checkpoint(settings: Settings) -> tuple[float, Mapping[str, Any]]:
+    """Return the age of the checkpoint in seconds, and the states of incidents and relays in it."""
     path = Path(settings.state.directory) / "checkpoint.json"
     try:
         age = time.time() - path.stat().st_mtime
@@ -167,5 +232,4 @@ def _read_checkpoint(settings: Settings) -> tuple[str, Mapping[str, Any]]:
     except CheckpointError as error:
         raise LiveError(str(error)) from None
     parts = checkpoint.parts if checkpoint else {}
-    behind = f"the agent does not run; this is its state of {age:.0f} seconds ago" if age > _MAX_AGE else ""
-    return behind, {**parts.get("incidents", {}), "relays": parts.get("relays", {})}
+    return age, {**parts.get("incidents", {}), "relays": parts.get("relays", {})}

@@ -83,6 +83,14 @@ def test_a_missing_settings_file_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_monitoring_plugin_that_cannot_probe_is_unknown(tmp_path: Path) -> None:
+    """Not a warning (1), and not a status that monitoring does not know (78)."""
+    done = run_postward("probe", "--format", "check", "--config", str(tmp_path / "no.toml"))
+
+    assert (done.returncode, done.stdout) == (3, "PROBE UNKNOWN - no probe was sent; see standard error\n")
+    assert "No such file or directory" in done.stderr
+
+
 def test_a_configuration_directory_without_postfix_is_an_error(tmp_path: Path) -> None:
     """Commands that need Postfix name the missing file, and exit with 1."""
     path = tmp_path / "postward.toml"

@@ -50,3 +50,50 @@ def test_without_a_terminal_yes_is_required(tmp_path: Path) -> None:
         done.stderr == "postward: standard input is not a terminal, so init cannot ask questions; add --yes\n"
     )
     assert not settings.exists()
+
+
+def _init(*options: str, folder: Path) -> tuple[int, str]:
+    done = run_postward("init", "--config", str(folder / "postward.toml"), "--yes", *options)
+    assert not (folder / "postward.toml").exists()
+    return done.returncode, done.stderr
+
+
+def test_all_missing_options_are_named_at_once(tmp_path: Path) -> None:
+    """As a usage error, before the relay is tried."""
+    status, error = _init("--username", "user", "--myhostname", "mail.example.test", folder=tmp_path)
+
+    assert status == 2
+    assert "these options are required: --provider or --host, --password-file" in error
+
+
+def test_an_unknown_provider_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    """As a usage error."""
+    status, error = _init("--provider", "sendcluod", folder=tmp_path)
+
+    assert status == 2
+    assert "sendcloud" in error
+
+
+def test_errors_in_the_answers_name_no_file(tmp_path: Path) -> None:
+    """TLS that does not fit the port is refused by the check of the settings, which are not written yet."""
+    status, error = _init(
+        *("--host", "r.test", "--port", "587", "--tls", "implicit", "--username", ""),
+        *("--myhostname", "mail.example.test", "--recipient", "p@r.test"),
+        folder=tmp_path,
+    )
+
+    assert status == 78
+    assert error.startswith('postward init: relay.relay.tls: is "implicit"')
+
+
+def test_postfix_without_a_configuration_is_named_first(tmp_path: Path) -> None:
+    """Nothing is written."""
+    done = run_postward(
+        *("init", "--config", str(tmp_path / "postward.toml"), "--yes", "--host", "r.test", "--username", ""),
+        *("--myhostname", "mail.example.test", "--recipient", "p@r.test"),
+        env={"POSTWARD_POSTFIX__CONFIG_DIRECTORY": str(tmp_path)},
+    )
+
+    assert done.returncode == 1
+    assert f"nothing was written: {tmp_path}/main.cf does not exist" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,7 @@ _HEALTHY = SystemFacts(
         "/var/lib/postward": Owned(0o755, 997, 997),
         "/var/log/mail.log": Owned(0o640, 0, 4),
     },
+    state=("/var/lib/postward", "/var/lib/postward/checkpoint.json"),
     passwords=("/etc/postward/passwords/demo",),
     logs=("/var/log/mail.log",),
     postfix_runs=True,
@@ -41,6 +42,10 @@ def _agent(unit: Unit) -> SystemFacts:
 # rule → a host that breaks it, and the remedy.
 _BROKEN = {
     "postfix-stopped": (replace(_HEALTHY, postfix_runs=False), "systemctl start postfix"),
+    "postfix-unconfigured": (
+        replace(_HEALTHY, main_cf="/etc/postfix/main.cf"),
+        "cp /usr/share/postfix/main.cf.debian /etc/postfix/main.cf && systemctl restart postfix",
+    ),
     "service-missing": (
         _agent(Unit()),
         "install the package postward, or copy systemd/*.service from the source tree",
@@ -58,7 +63,10 @@ _BROKEN = {
         _agent(replace(_RUNS, status=f"/etc/postward/postward.toml is {SETTINGS_REFUSED}, but …")),
         "postward check",
     ),
-    "user-missing": (replace(_HEALTHY, uid=None), "systemd-sysusers postward.conf"),
+    "user-missing": (
+        replace(_HEALTHY, uid=None),
+        "systemd-sysusers --inline 'u postward - \"Postward mail monitoring\" /var/lib/postward'",
+    ),
     "group-missing": (
         replace(_HEALTHY, missing_groups=("postdrop",)),
         "printf '[Service]\\nSupplementaryGroups=\\nSupplementaryGroups=adm systemd-journal\\n'",
@@ -73,7 +81,7 @@ _BROKEN = {
         "setfacl -m u:postward:r /var/log/mail.log",
     ),
     "state-not-ours": (
-        _file("/var/lib/postward", Owned(0o755, 0, 0)),
+        _file("/var/lib/postward/checkpoint.json", Owned(0o640, 0, 0)),
         "chown -R postward:postward /var/lib/postward",
     ),
     "endpoint-silent": (
@@ -106,6 +114,25 @@ def test_a_fault_is_found_with_its_remedy(rule: str) -> None:
     (finding,) = doctor_findings(facts)
     assert finding.id == rule
     assert finding.remedy.startswith(remedy)
+
+
+def test_a_loop_of_restarts_is_a_failure() -> None:
+    """Between two starts the unit is `activating`. Its last line gives the reason."""
+    looping = replace(_RUNS, active="activating", restarts=12, last_line="state: Permission denied")
+    (finding,) = doctor_findings(_agent(looping))
+    assert finding.id == "service-failed"
+    assert (
+        finding.what == "does not stay up (restarts by systemd: 12); its last line: state: Permission denied"
+    )
+    assert doctor_findings(_agent(replace(_RUNS, active="activating"))) == []  # the first start
+
+
+def test_without_settings_init_is_the_remedy() -> None:
+    """A service without settings cannot be started."""
+    stopped = replace(_RUNS, active="inactive")
+    files = {path: owned for path, owned in _HEALTHY.files.items() if path != _HEALTHY.settings_file}
+    (finding,) = doctor_findings(replace(_agent(stopped), files=files))
+    assert (finding.id, finding.remedy) == ("service-stopped", "postward init")
 
 
 def test_the_output_of_systemctl_is_parsed() -> None:

@@ -83,13 +83,3 @@ def test_the_schema_is_documented() -> None:
     page = (ROOT / "docs" / "report.md").read_text()
 
     assert [name for name in SCHEMA.names if f"`{name}`" not in page] == []
-
-
-def test_an_unwritable_file_is_reported(made_log: Path, tmp_path: Path) -> None:
-    """The error names the file and the reason."""
-    result = CliRunner().invoke(
-        command, [str(made_log), "--parquet", str(tmp_path / "absent" / "events.parquet")]
-    )
-
-    assert result.exit_code == 1
-    assert "absent/events.parquet: No such file or directory" in result.stderr

@@ -12,7 +12,7 @@ import pytest
 from postward.agent.http_client import HttpError, Local, request
 from postward.agent.incidents.model import Incident
 from postward.agent.incidents.store import IncidentStore
-from postward.agent.status.client import LiveError, ask, ask_status, local_socket, read_live
+from postward.agent.status.client import Address, LiveError, ask, ask_status, local_socket, read_live
 from postward.config.settings import Settings, load_settings
 from tests.status.sample import sample
 from tests.support.postfix import free_port
@@ -73,7 +73,7 @@ def test_root_does_not_ask_a_port_that_anybody_can_take(settings: Settings) -> N
     host, _, port = settings.web.listen.rpartition(":")
     listener = socket.create_server((host, int(port)))
     with answering(listener, b'{"open": []}'):
-        assert ask(settings, "/api/incidents") is None
+        assert ask(Address.of_settings(settings), "/api/incidents") is None
 
 
 def test_a_socket_of_another_user_is_not_heard(tmp_path: Path) -> None:

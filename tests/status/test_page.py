@@ -126,18 +126,38 @@ def test_the_page_requires_the_login_of_the_endpoint(tmp_path: Path) -> None:
     assert let_in == 200
 
 
-def test_why_reads_the_checkpoint_if_the_endpoint_does_not_answer(made: Bed, tmp_path: Path) -> None:
-    """Commands of the host still work with a login on the endpoint or with TLS."""
-    settings = tmp_path / "postward.toml"
+def test_bad_settings_show_the_state_of_the_agent(made: Bed, tmp_path: Path) -> None:
+    """The agent has its former settings and answers; the errors are shown too, and the status is 78."""
+    bad = tmp_path / "postward.toml"
+    bad.write_text("wrong = 1\n" + made.agent.settings_file.read_text())
+    for command, text in (("status", "mail goes out"), ("why", "")):
+        done = run_postward(command, "--config", str(bad))
+
+        assert done.returncode == 78, done
+        assert f"{bad}: wrong: is not a setting" in done.stderr
+        assert "runs with its former settings" in done.stderr
+        assert text in done.stdout
+
+
+def test_the_checkpoint_is_read_if_the_agent_does_not_answer(made: Bed, tmp_path: Path) -> None:
+    """Its incidents are shown, with the fact that nothing is watched now."""
+    settings, saved = tmp_path / "postward.toml", tmp_path / "checkpoint.json"
     text = made.agent.settings_file.read_text()
-    settings.write_text(re.sub(r'listen = ".*"', 'listen = "127.0.0.1:1"', text))
+    state = Path(re.findall(r'\[state\]\ndirectory = "(.*)"', text)[0])
+    elsewhere = text.replace(f'"{state}"', f'"{tmp_path}"')
+    settings.write_text(re.sub(r'listen = ".*"', 'listen = "127.0.0.1:1"', elsewhere))
     with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 no")):
         made.mail(0)
         wait_for(
-            lambda: "the relay refuses this login" in run_postward("why", "--config", str(settings)).stdout,
-            timeout=30,
-            what="the incident in what the agent saved",
+            lambda: "login-refused" in (state / saved.name).read_text(), what="the incident in the checkpoint"
         )
+        saved.write_bytes((state / saved.name).read_bytes())
+    for command in ("why", "status"):
+        done = run_postward(command, "--config", str(settings))
+
+        assert done.returncode == 3
+        assert "the relay refuses this login" in done.stdout
+        assert "the agent does not answer at 127.0.0.1:1" in done.stdout + done.stderr
     made.postfix.flush()
     wait_for(lambda: not made.open(), what="the end of the incident")
 

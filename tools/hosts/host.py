@@ -138,6 +138,12 @@ class Host:
         shutil.copy(path, self.root / folder.lstrip("/"))
         return f"{folder}/{path.name}"
 
+    def put_text(self, text: str, path: str) -> None:
+        """Write a file of the host, which everybody may read."""
+        file = self.root / path.lstrip("/")
+        file.write_text(text)
+        file.chmod(0o644)
+
     def _find_leader(self) -> int | None:
         assert self._nspawn is not None
         if self._nspawn.poll() is not None:

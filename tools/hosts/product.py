@@ -61,6 +61,12 @@ class Installed:
         self.port = port
         self.files_before: set[str] = set()
 
+    def files(self) -> set[str]:
+        """Return the paths of all files, except where other programs write all the time."""
+        skip = "-path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/log"
+        skip += " -o -path /var/spool/postfix -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /var/lib/postfix"
+        return set(self.host.shell(f"find / \\( {skip} \\) -prune -o -print").splitlines())
+
     def install(self, deb: Path) -> None:
         """Install or upgrade the package with dpkg, which cannot download dependencies: the package must suffice."""
         there = self.host.put(deb, "/root")

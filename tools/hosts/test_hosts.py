@@ -4,51 +4,20 @@ The tests of a release share one host and run in this order: each begins in the 
 """
 
 import os
+import re
 import shutil
-from collections.abc import Iterator
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from postward.agent.systemd import SETTINGS_REFUSED
-from tests.support.ca import CA
-from tests.support.postfix import free_port
-from tests.support.relay import Relay
 from tests.support.waiting import wait_for
-from tools.hosts.host import Host
-from tools.hosts.image import RELEASES
-from tools.hosts.product import PASSWORD, SETTINGS, USER, Installed, build, next_release
+from tools.hosts.product import PASSWORD, ROOT, SETTINGS, USER, Installed, next_release
 
 # Highest accepted exposure level of `systemd-analyze security`, measured on both releases.
 # A higher one means that the unit lost a restriction.
 MOST_EXPOSED = {"postward.service": 1.5, "postward-enforce.service": 4.0}
-
-
-@pytest.fixture(scope="session")
-def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package of this checkout, or the one that POSTWARD_DEB names; its package revision must be 1."""
-    if made := os.environ.get("POSTWARD_DEB"):
-        return Path(shutil.copy(made, tmp_path_factory.mktemp("package")))
-    return build(tmp_path_factory.mktemp("package"))
-
-
-@pytest.fixture(scope="module", params=RELEASES)
-def installed(request: pytest.FixtureRequest, deb: Path) -> Iterator[Installed]:
-    """Postward, installed and set up on a host of each release."""
-    with Host(request.param) as host, Relay(CA(), users={USER: PASSWORD}) as relay:
-        postward = Installed(host, relay, free_port())
-        postward.files_before = _files(host)
-        postward.install(deb)
-        seconds = postward.set_up()
-        print(f"\n{request.param}: {seconds:.1f} s from postward init to the first delivered probe")  # noqa: T201
-        yield postward
-
-
-def _files(host: Host) -> set[str]:
-    """Return the paths of all files, except where other programs write all the time."""
-    skip = "-path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/log"
-    skip += " -o -path /var/spool/postfix -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /var/lib/postfix"
-    return set(host.shell(f"find / \\( {skip} \\) -prune -o -print").splitlines())
 
 
 def _main_pid(installed: Installed) -> str:
@@ -234,10 +203,83 @@ def test_an_upgrade_keeps_settings_and_counts(installed: Installed, deb: Path) -
     assert installed.sent() == before
 
 
+def test_an_older_package_keeps_settings_and_counts(installed: Installed, deb: Path) -> None:
+    """A downgrade is an upgrade backwards, as long as the state has the same version."""
+    before, probes = installed.sent(), installed.probed()
+    installed.install(deb)
+    assert installed.host.run("dpkg-query", "-W", "-f", "${Version}", "postward").endswith("-1")
+    installed.await_metric(probes + 1, "postward_probes_total", "outcome=accepted")
+    assert installed.sent() == before
+
+
+def test_state_of_a_newer_version_is_refused_and_kept(installed: Installed) -> None:
+    """The service does not stay up, doctor quotes the reason, commands do not say that all is well."""
+    host, file = installed.host, installed.host.root / "var/lib/postward/checkpoint.json"
+    host.run("systemctl", "stop", "postward.service")
+    for command in ("status", "why"):
+        assert "the agent does not answer" in host.shell(f"postward {command} 2>&1", status=4)
+    kept = file.read_bytes()
+    newer = kept.replace(b'"version":3', b'"version":4')
+    with file.open("wb") as stream:  # keeps the owner
+        stream.write(newer)
+    host.run("systemctl", "start", "--no-block", "postward.service")
+    wait_for(lambda: "service-failed" in installed.doctor(), 40, "doctor to see the loop")
+    assert "has version 4, and this Postward uses version 3" in host.shell(
+        "postward doctor --no-relay", status=3
+    )
+    assert file.read_bytes() == newer
+    with file.open("wb") as stream:
+        stream.write(kept)
+    wait_for(lambda: installed.show("postward.service", "ActiveState") == ["active"], 40, "the agent")
+
+
+def test_a_run_by_root_leaves_the_state_to_the_service(installed: Installed) -> None:
+    """The service continues with the counts of `postward run` by hand."""
+    host = installed.host
+    before = installed.probed()
+    host.run("systemctl", "stop", "postward.service")
+    host.shell("timeout --preserve-status -s INT 12 postward run")
+    assert host.shell("find /var/lib/postward ! -user postward") == ""
+    host.run("systemctl", "start", "postward.service")
+    installed.await_metric(before + 1, "postward_probes_total", "outcome=accepted")
+    host.shell("systemctl stop postward; chown root: /var/lib/postward/checkpoint.json")
+    host.run("systemctl", "start", "--no-block", "postward.service")
+    wait_for(lambda: {"service-failed", "state-not-ours"} <= set(installed.doctor()), 40, "both findings")
+    host.shell(installed.doctor()["state-not-ours"])
+    wait_for(lambda: installed.show("postward.service", "ActiveState") == ["active"], 40, "the agent")
+
+
+def test_init_says_that_postfix_is_stopped(installed: Installed) -> None:
+    """The settings are written and the services run, but the status is 1."""
+    host = installed.host
+    host.shell(f"systemctl stop postfix; cp {SETTINGS} /root/kept.toml")
+    printed = installed.init(installed.relay.users[USER], "--force", status=1)
+    assert "Postfix does not run, and no probe was sent; next: systemctl start postfix" in printed
+    assert "queue_events" not in printed
+    host.shell(f"systemctl start postfix; cat /root/kept.toml > {SETTINGS}; systemctl restart postward")
+
+
+def test_a_removal_and_an_installation_bring_the_services_back(installed: Installed, deb: Path) -> None:
+    """As they were: the enabled one runs again, and the disabled one is named. It is the call of the README."""
+    host = installed.host
+    before = installed.sent()
+    host.run("systemctl", "disable", "--quiet", "--now", "postward-enforce.service")
+    host.run("dpkg", "--remove", "postward")
+    assert host.run("systemctl", "is-active", "postward.service", status=None) == "inactive\n"
+    host.put(deb, "/root")
+    (call,) = re.findall(r"(?m)^(apt-get install \S+deb)", (ROOT / "README.md").read_text())
+    printed = host.shell(f"cd /root; {call.replace('amd64', deb.stem.rpartition('_')[2])} && rm *.deb")
+    assert "systemctl enable --now postward-enforce.service" in printed
+    assert host.shell("systemctl is-enabled postward postward-enforce", status=1) == "enabled\ndisabled\n"
+    wait_for(installed.metrics, 40, "the agent")
+    assert installed.sent() == before
+    host.run("systemctl", "enable", "--quiet", "--now", "postward-enforce.service")
+
+
 def test_a_purge_leaves_nothing(installed: Installed) -> None:
     """No file, user or unit of Postward is left. Postfix keeps its configuration and sends mail."""
     installed.host.run("dpkg", "--purge", "postward")
-    left = _files(installed.host) - installed.files_before
+    left = installed.files() - installed.files_before
     ours = {path for path in left if "postward" in path}
     assert ours == set()
     assert {path for path in left if not path.startswith(("/etc/postfix", "/var/cache", "/root"))} == set()
@@ -248,3 +290,29 @@ def test_a_purge_leaves_nothing(installed: Installed) -> None:
     received = installed.received()
     installed.send(1)
     wait_for(lambda: installed.received() == received + 1, 40, "a mail at the relay")
+
+
+def test_the_installation_elsewhere(installed: Installed) -> None:
+    """From a checkout by pipx, with the commands of docs/install.md, on the host that the purge left."""
+    host = installed.host
+    source = host.root / "root/source"
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    for name in files.decode().split("\0")[:-1]:
+        if not (ROOT / name).is_symlink():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    environment = "DEBIAN_FRONTEND=noninteractive"
+    if authorities := os.environ.get("PIP_CERT"):  # of a network that inspects TLS
+        environment += f" PIP_CERT={host.put(Path(authorities), '/root')}"
+    host.shell("apt-get -qq update; apt-get -qq install --no-install-recommends pipx >/dev/null 2>&1")
+    block = re.findall(r"(?ms)^```sh\n(.*?)^```$", (ROOT / "docs/install.md").read_text())[2]
+    assert block.endswith("\npostward init\n")
+    commands = block.removesuffix("postward init\n")
+    host.shell(f"set -e; export {environment}; cd /root/source; {commands}")
+    installed.init(installed.relay.users[USER], "--no-start")
+    installed.edit(
+        "[probe]", f'[web]\nlisten = "127.0.0.1:{installed.port}"\n\n[probe]\ninterval_seconds = 5'
+    )
+    host.run("systemctl", "enable", "--quiet", "--now", "postward.service", "postward-enforce.service")
+    installed.await_metric(1, "postward_probes_total", "outcome=accepted")
+    assert set(installed.doctor()) <= {"clock"}
