@@ -36,8 +36,7 @@ from postward.config.lint.table_facts import (
     wants_values,
 )
 from postward.config.lint.text import parse_main_cf, parse_master_cf, parse_table, without_secrets
-from postward.config.lint.values import expand
-from postward.config.parameters import DERIVED_PARAMETERS
+from postward.config.parameters import DERIVED_PARAMETERS, expand
 from postward.config.settings import Settings
 from postward.parsers.postconf import Master, parse_master, parse_parameters, split_list
 
