@@ -41,6 +41,7 @@ from postward.config.passwords import password_fault
 from postward.config.plan import Plan, diff
 from postward.config.providers import PROVIDERS
 from postward.config.receiving import PARAMETERS, receiving
+from postward.config.routing.changes import RouteChange, route_lines
 from postward.config.settings import Settings, parse_settings
 
 _POSTFIX_DIRECTORY = Path("/etc/postfix")
@@ -95,7 +96,7 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
         findings = _findings(settings, settings_file)
         enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
         planned, _ = enforcer.look()
-        _show(findings, planned)
+        _show(findings, planned, enforcer.route_changes())
         if not yes and not click.confirm("Apply these changes?", default=True, err=True):
             _say("Postfix's configuration was not changed; to apply the settings later: postward apply")
             return
@@ -273,11 +274,11 @@ def _findings(settings: Settings, settings_file: Path) -> list[Finding]:
     ]
 
 
-def _show(findings: list[Finding], planned: Plan) -> None:
+def _show(findings: list[Finding], planned: Plan, changed: list[RouteChange]) -> None:
     for finding in findings:
         for line in show_finding(finding):
             _say(line)
-    terminal(error=True).print(diff_text(diff(planned)), end="")
+    terminal(error=True).print(diff_text([*diff(planned), *route_lines(changed)]), end="")
 
 
 def _start_services() -> bool:

@@ -335,6 +335,13 @@ class Tables:
             contents.get(parent, substitute=True) for parent in parent_domains(text, dotted=not parents)
         )
 
+    def contents_of(self, name: str) -> Contents | None:
+        """Return the contents of a table; None if they are unknown, or Postfix cannot open it."""
+        try:
+            return self._open(name)
+        except (UnknownTableError, BrokenTableError):
+            return None
+
     def _open(self, name: str) -> Contents:
         if name in self.contents:
             contents = self.contents[name]

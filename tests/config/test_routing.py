@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from postward.config.routing import INTERNAL, PICKUP, Configuration, Hop, Login, Route, Tables, routes
+from postward.config.routing.changes import route_changes
 from postward.config.routing.hops import INVALID
 from postward.config.routing.tables import Contents, Keyed, parse_contents
 from postward.parsers.postconf import Master, Service
@@ -42,7 +43,7 @@ _VALUES = {
 }
 
 
-def _config(tables: Mapping[str, Contents | None] | None = None, **values: str) -> Configuration:
+def _config(tables: Mapping[str, Contents | None] | None = None, /, **values: str) -> Configuration:
     return Configuration({**_VALUES, **values}, _MASTER, Tables(tables or {}))
 
 
@@ -215,3 +216,33 @@ def test_recipients_are_rewritten_before_they_are_routed() -> None:
         ("app@example.test", "a@else.test"),
         ("app@example.test", "b@inner.test"),
     ]
+
+
+def test_changes_of_routes_are_a_few_words() -> None:
+    """A change names mails, and both routes with relay, login and TLS. Mails that share a change are one line."""
+    logins = {"hash:/l": Keyed({"[r.test]:587": "user:x"})}
+    before = _config(smtp_tls_security_level="may")
+    after = _config(
+        logins,
+        relayhost="[r.test]:587",
+        smtp_sasl_auth_enable="yes",
+        smtp_sasl_password_maps="hash:/l",
+        smtp_tls_security_level="encrypt",
+    )
+
+    (change,) = route_changes(before, after, ["app@example.test"])
+
+    assert change.text == (
+        "mail from root@example.test, <> (bounces) and app@example.test to other domains: "
+        "sent to the MX hosts of the recipient's domain, TLS may → "
+        "relayed by [r.test]:587 with login user, TLS encrypt"
+    )
+
+
+def test_routes_that_stay_are_not_listed() -> None:
+    """A parameter that no mail notices changes no route. A table that Python cannot search is named."""
+    values = {"transport_maps": "ldap:/etc/l.cf", "relay_domains": "inner.test"}
+
+    assert route_changes(_config(**values), _config(**values, smtp_helo_name="other.test")) == []
+    (change, *_) = route_changes(_config(), _config(**values))
+    assert change.after == "unknown because of ldap:/etc/l.cf"
