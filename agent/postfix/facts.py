@@ -24,6 +24,7 @@ from postward.agent.postfix.host_files import (
     uid,
 )
 from postward.agent.postfix.run import PostfixError
+from postward.agent.postfix.tables import configuration
 from postward.config.fields import is_address
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.file_facts import FileFacts
@@ -166,6 +167,10 @@ def _with_postfix(
     main_text, master_text = reader.text(postfix.main_cf) or "", reader.text(postfix.master_cf) or ""
     facts = _configuration(str(postfix.config_directory), printed, compiled_in, main_text, master_text)
     expanded = facts.expanded
+    values, master = (
+        parse_parameters(printed["-x"][0]) or expanded,
+        parse_master(printed["-M"][0] + printed["-P"][0]),
+    )
     overrides = {key.rpartition("/")[2]: value for key, value in facts.master.overrides.items()}
     tables = tuple(_tables(reader, {**expanded, **overrides}, facts.explicit, facts.master))
     queue = Path(expanded.get("queue_directory", "/var/spool/postfix"))
@@ -177,6 +182,7 @@ def _with_postfix(
         selinux=reader.selinux(),
         sasl_plugins=reader.sasl_plugins(),
         tables=tables,
+        contents=configuration(values, master).tables,
         files=_files(reader, postfix, expanded, tables, queue) | reader.files(named_files),
         chrooted={name: reader.compared(name, queue) for name in _CHROOTED},
         nameservers=nameservers(reader.system / "etc/resolv.conf"),
