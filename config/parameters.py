@@ -1,6 +1,7 @@
 """The `[main_cf]` table: parameters that go to main.cf unchanged, and those that it must not hold."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
@@ -113,3 +114,22 @@ MainCfValue = Annotated[
 def references(value: str) -> list[str]:
     """Return the parameters to which a value refers: `$name`, `${name}`, `$(name)`, also with `?` and `:`."""
     return re.findall(r"\$[({]?([A-Za-z0-9_]+)", value.replace("$$", ""))
+
+
+def expanded(value: str, values: Mapping[str, str]) -> str:
+    """Return a value with `$name` replaced, as `postconf -x` does. Loops end after eight rounds."""
+    for _ in range(8):
+        text = re.sub(
+            r"\$(?:([A-Za-z0-9_]+)|[({]([A-Za-z0-9_]+)[)}])",
+            lambda match: values.get(match[1] or match[2], ""),
+            value,
+        )
+        if text == value or len(text) > 20000:
+            break
+        value = text
+    return value
+
+
+def expand(values: Mapping[str, str]) -> dict[str, str]:
+    """Return all values with `$name` replaced, for a configuration that postconf cannot read."""
+    return {name: expanded(value, values) for name, value in values.items()}

@@ -21,6 +21,7 @@ from postward.agent.postfix.commands import Postfix
 from postward.agent.probe.once import probe_once
 from postward.agent.probe.result import ProbeResult
 from postward.config.plan import diff
+from postward.config.routing.changes import route_lines
 from postward.config.settings import Settings
 
 
@@ -40,7 +41,8 @@ def command(settings_file: Path, verify: bool) -> None:
         settings = load(settings_file)
         enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
         planned, _ = enforcer.look()
-        terminal().print(diff_text(diff(planned)), end="")
+        changed = enforcer.route_changes() if planned else []
+        terminal().print(diff_text([*diff(planned), *route_lines(changed)]), end="")
         put_into_force(settings, enforcer, verify=verify)
     click.echo("in sync: Postfix's configuration matches the settings")
 

@@ -46,6 +46,7 @@ from postward.config.plan import Plan, diff
 from postward.config.providers import PROVIDERS
 from postward.config.receiving import PARAMETERS, receiving
 from postward.config.relay import TlsMode
+from postward.config.routing.changes import RouteChange, route_lines
 from postward.config.settings import Settings, parse_settings
 from postward.parsers import Cause
 
@@ -108,7 +109,7 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
         postfix = Postfix(Path(settings.postfix.config_directory))
         enforcer = Enforcer(settings, postfix)
         planned, _ = enforcer.look()
-        _show(findings, planned)
+        _show(findings, planned, enforcer.route_changes())
         if not yes and not click.confirm("Apply these changes?", default=True, err=True):
             _say("Postfix's configuration was not changed; to apply the settings later: postward apply")
             return
@@ -316,10 +317,10 @@ def _findings(settings: Settings, settings_file: Path) -> list[Finding]:
     ]
 
 
-def _show(findings: list[Finding], planned: Plan) -> None:
+def _show(findings: list[Finding], planned: Plan, changed: list[RouteChange]) -> None:
     for finding in findings:
         terminal(error=True).print(finding_text(finding))
-    terminal(error=True).print(diff_text(diff(planned)), end="")
+    terminal(error=True).print(diff_text([*diff(planned), *route_lines(changed)]), end="")
 
 
 def _start_services() -> bool:

@@ -11,6 +11,7 @@ from postward.agent.console import diff_text, terminal
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.postfix.commands import Postfix
 from postward.config.plan import diff
+from postward.config.routing.changes import route_lines
 
 
 @click.command("plan")
@@ -20,7 +21,9 @@ def command(settings_file: Path, as_json: bool) -> None:
     """Show the changes that apply would make, as a diff without secrets. Exit status 3 if there are any."""
     with exit_on_error():
         settings = load(settings_file)
-        planned, unknown = Enforcer(settings, Postfix(Path(settings.postfix.config_directory))).look()
+        enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
+        planned, unknown = enforcer.look()
+        changed = enforcer.route_changes() if planned else []
     if as_json:
         changes = [
             {"name": drift.name, "actual": drift.actual, "desired": drift.desired} for drift in planned.drifts
@@ -29,12 +32,16 @@ def command(settings_file: Path, as_json: bool) -> None:
             {
                 "in_sync": not planned,
                 "changes": changes,
+                "routes": [
+                    {"mails": change.mails, "before": change.before, "after": change.after}
+                    for change in changed
+                ],
                 "then": planned.activation.value if planned else None,
                 "unknown": unknown,
             }
         )
     elif planned:
-        terminal().print(diff_text(diff(planned)), end="")
+        terminal().print(diff_text([*diff(planned), *route_lines(changed)]), end="")
     else:
         click.echo("in sync: Postfix's configuration matches the settings")
     for name in unknown if not as_json else ():

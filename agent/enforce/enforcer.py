@@ -28,6 +28,7 @@ from postward.agent.enforce.history import (
 )
 from postward.agent.enforce.neighbours import read_neighbours
 from postward.agent.enforce.preflight import preflight
+from postward.agent.enforce.routes import read_route_changes
 from postward.agent.enforce.state import ApplyError, Enforcement, RefusedError, StateStore
 from postward.agent.fsutil import wait_for_writers
 from postward.agent.postfix.commands import Postfix
@@ -38,6 +39,7 @@ from postward.config.drift import ActualState, drift, unknown_parameters
 from postward.config.errors import SettingsError
 from postward.config.plan import Plan, plan
 from postward.config.relay import read_passwords
+from postward.config.routing.changes import RouteChange
 from postward.config.settings import Settings
 
 _SETTLE_TIME = 0.2  # seconds: editors write a file in several steps
@@ -109,6 +111,13 @@ class Enforcer:
         """
         desired, actual = self._states()
         return plan(drift(desired, actual)), unknown_parameters(desired, actual)
+
+    def route_changes(self) -> list[RouteChange]:
+        """Return the routes of mail that the plan changes. Raises as `look`."""
+        senders = {sender for relay in self._settings.relay for sender in relay.senders if sender[0] != "@"}
+        return read_route_changes(
+            self._postfix, self._desired(), sorted({self._settings.probe_sender, *senders})
+        )
 
     def converge(self) -> bool:
         """Repair drift. Return True if the result needs confirming by a probe.

@@ -24,6 +24,7 @@ from postward.agent.postfix.host_files import (
     uid,
 )
 from postward.agent.postfix.run import PostfixError
+from postward.agent.postfix.tables import configuration
 from postward.config.fields import is_address
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.file_facts import FileFacts
@@ -36,8 +37,7 @@ from postward.config.lint.table_facts import (
     wants_values,
 )
 from postward.config.lint.text import parse_main_cf, parse_master_cf, parse_table, without_secrets
-from postward.config.lint.values import expand
-from postward.config.parameters import DERIVED_PARAMETERS
+from postward.config.parameters import DERIVED_PARAMETERS, expand
 from postward.config.settings import Settings
 from postward.parsers.postconf import Master, parse_master, parse_parameters, split_list
 
@@ -170,6 +170,10 @@ def _with_postfix(
     main_text, master_text = reader.text(postfix.main_cf) or "", reader.text(postfix.master_cf) or ""
     facts = _configuration(str(postfix.config_directory), printed, compiled_in, main_text, master_text)
     expanded = facts.expanded
+    values, master = (
+        parse_parameters(printed["-x"][0]) or expanded,
+        parse_master(printed["-M"][0] + printed["-P"][0]),
+    )
     overrides = {key.rpartition("/")[2]: value for key, value in facts.master.overrides.items()}
     tables = tuple(_tables(reader, {**expanded, **overrides}, facts.explicit, facts.master))
     queue = Path(expanded.get("queue_directory", "/var/spool/postfix"))
@@ -181,6 +185,7 @@ def _with_postfix(
         selinux=reader.selinux(),
         sasl_plugins=reader.sasl_plugins(),
         tables=tables,
+        contents=configuration(values, master).tables,
         files=_files(reader, postfix, expanded, tables, queue) | reader.files(named_files),
         chrooted={name: reader.compared(name, queue) for name in _CHROOTED},
         nameservers=nameservers(reader.system / "etc/resolv.conf"),

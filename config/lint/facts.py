@@ -7,12 +7,28 @@ not in their mapping). A rule is silent about absent facts.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from postward.config.lint.file_facts import Disk, FileFacts
 from postward.config.lint.table_facts import Table
 from postward.config.lint.text import Line, ServiceLine
 from postward.config.lint.values import intended
+from postward.config.routing import INTERNAL, PICKUP, Configuration, Hop, Origin, Tables, routes
+from postward.config.routing.parameters import LISTS, MAPS, holds_logins
+from postward.config.routing.samples import ELSEWHERE, samples
+from postward.config.routing.tables import Contents, Keyed
 from postward.parsers.postconf import Master, split_list
+
+# The parameters that name relays. Hops of other parameters are filters and servers of single destinations.
+_OF_RELAYS = frozenset(
+    {
+        "relayhost",
+        "smtp_fallback_relay",
+        "default_transport",
+        "sender_dependent_relayhost_maps",
+        "sender_dependent_default_transport_maps",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +37,30 @@ class Route:
 
     Attributes:
         where: the place in the configuration that sets it.
-        next_hop: `[host]:port`, as it is configured.
+        parameter: the parameter that sets it.
         service: name of the service of master.cf that delivers.
-        login: it leads to a relay, which is expected to require a login.
+        hop: the next hop, with the TLS level and the login that Postfix uses.
+        sender: the sender of the mail that takes it; "" for bounces.
     """
 
     where: str
-    next_hop: str
+    parameter: str
     service: str
-    login: bool = True
+    hop: Hop
+    sender: str
+
+    @property
+    def next_hop(self) -> str:
+        """`[host]:port`, as it is configured."""
+        return self.hop.destination
+
+    @property
+    def login(self) -> bool:
+        """It leads to a relay, which is expected to require a login."""
+        return self.parameter in _OF_RELAYS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HostFacts:
     """The facts of a host. The empty value stands for an unknown host.
 
@@ -52,6 +80,7 @@ class HostFacts:
         selinux: SELinux enforces its policy; None if unknown.
         sasl_plugins: names of the installed SASL plug-ins, as in "plain"; None if unknown.
         tables: the lookup tables that are files.
+        contents: the contents of the tables and lists that decide about routes.
         files: path → facts of the file.
         chrooted: name under etc/ of the host → "same", "differs" or "missing" in the queue directory.
         nameservers: the name servers in the host's resolv.conf; () without any, None if it could not be read.
@@ -83,6 +112,7 @@ class HostFacts:
     selinux: bool | None = None
     sasl_plugins: frozenset[str] | None = None
     tables: tuple[Table, ...] = ()
+    contents: Tables = field(default_factory=Tables)
     files: Mapping[str, FileFacts] = field(default_factory=dict)
     chrooted: Mapping[str, str] = field(default_factory=dict)
     nameservers: tuple[str, ...] | None = None
@@ -159,40 +189,54 @@ class HostFacts:
     @property
     def relay_routes(self) -> tuple[Route, ...]:
         """The routes of mail for other hosts that goes through a relay."""
-        service = self.default_service
-        hops = [
-            Route(self.where(name), hop, service)
-            for name in ("relayhost", "smtp_fallback_relay")
-            for hop in self.words(name)
-        ]
-        transport, _, hop = self.value("default_transport").partition(":")
-        if hop:
-            hops.append(Route(self.where("default_transport"), hop, transport))
-        hops += [
-            Route(where, hop, service)
-            for where, value in self._values("sender_dependent_relayhost_maps")
-            for hop in split_list(value)
-            if hop.upper() != "DUNNO"
-        ]
-        return (*hops, *self._transported("sender_dependent_default_transport_maps", login=True))
+        return tuple(route for route in self.routes if route.login)
+
+    @cached_property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes to hosts that the configuration names, for mails that together take all of them.
+
+        Routes are the same for two senders if service, hop, policy and login are. A routing table that cannot be read
+        counts as empty here, and a table of logins as unknown.
+        """
+        config = self._routing
+        filters = {
+            config.value("content_filter", entry): entry
+            for entry in (PICKUP, *self.commands("smtpd"))
+            if entry in self.master.services
+        }
+        mails = [(*mail, INTERNAL) for mail in samples(config)]
+        mails += [("root", ELSEWHERE, entry) for value, entry in filters.items() if value]
+        found: dict[tuple[str, str, Hop], Route] = {}
+        for sender, recipient, entry in mails:
+            for route in routes(sender, recipient, config, entry):
+                for hop in route.hops:
+                    fallback = Origin("smtp_fallback_relay")
+                    if origin := fallback if hop.fallback else route.next_hop_origin:
+                        where = self._place(origin)
+                        listed = Route(where, origin.parameter, route.transport, hop, route.sender)
+                        found.setdefault((where, route.transport, hop), listed)
+        return tuple(found.values())
 
     @property
-    def routes(self) -> tuple[Route, ...]:
-        """`relay_routes`, and the routes of single destinations."""
-        return (*self.relay_routes, *self._transported("transport_maps", login=False))
+    def _routing(self) -> Configuration:
+        values = {name: intended(value) for name, value in self.expanded.items()}
+        overrides = {name: intended(value) for name, value in self.master.overrides.items()}
+        contents: dict[str, Contents | None] = dict(self.contents.contents)
+        for name in {*MAPS, *LISTS}:
+            for item in split_list(values.get(name, "")) if not holds_logins(name) else ():
+                if ":" in item and self.contents.contents_of(item) is None:
+                    contents[item] = Keyed({})
+        lists = {path: text or "" for path, text in self.contents.lists.items()}
+        return Configuration(values, Master(self.master.services, overrides), Tables(contents, lists))
 
-    def _transported(self, name: str, *, login: bool) -> Iterator[Route]:
-        for where, value in self._values(name):
-            transport, _, hop = value.partition(":")
-            yield from (
-                Route(where, item, transport or self.default_service, login) for item in split_list(hop)
-            )
-
-    def _values(self, name: str) -> Iterator[tuple[str, str]]:
-        """Yield (place, value) of the entries of a parameter's tables."""
-        for table in self.table_of(name):
+    def _place(self, origin: Origin) -> str:
+        path = origin.table.removeprefix("proxy:").partition(":")[2]
+        for table in self.tables:
             for entry in table.entries or ():
-                yield f"{table.reference.path}:{entry.number}: {entry.key}", entry.value or ""
+                if table.reference.path == path and (entry.key or "").lower() == origin.key:
+                    return f"{path}:{entry.number}: {entry.key}"
+        service, slash, name = origin.parameter.rpartition("/")
+        return f"{self.master_where(service)} -o {name}" if slash else self.where(origin.parameter)
 
     def commands(self, command: str) -> list[str]:
         """Return `name/type` of the services that run a daemon."""

@@ -158,7 +158,8 @@ def _provider_port(facts: Facts) -> Iterator[Fault]:
 
 def _no_relay(facts: Facts) -> Iterator[Fault]:
     lost = any(name == "relayhost" for _, _, name in swallowed(facts))
-    if facts.login_tables and facts.sends_by_login and not facts.routes and not lost:
+    empty = not facts.value("relayhost") and not facts.routes
+    if facts.login_tables and facts.sends_by_login and empty and not lost:
         yield Fault(
             facts.where("relayhost"),
             "is empty, although smtp_sasl_password_maps is set",

@@ -87,7 +87,7 @@ def _no_plaintext(facts: Facts) -> Iterator[Fault]:
     if not _PLAINTEXT & set(_mechanisms(facts)):
         return
     for route in login_routes(facts):
-        encrypted = level_for(facts, route) not in {"", "none"}
+        encrypted = level_for(route) != "none"
         name = "smtp_sasl_tls_security_options" if encrypted else "smtp_sasl_security_options"
         if "noplaintext" in facts.words(name, route.service) and name not in seen:
             seen.add(name)
@@ -136,12 +136,14 @@ def _hard_bounce(facts: Facts) -> Iterator[Fault]:
 
 def _without_tls(facts: Facts) -> Iterator[Fault]:
     for route in login_routes(facts):
-        word = level_for(facts, route)
-        wrapped = facts.yes("smtp_tls_wrappermode", route.service)
-        if word in {"", "none"} and not wrapped and route.next_hop not in facts.clear_on_purpose:
+        if (
+            level_for(route) == "none"
+            and not route.hop.wrapper
+            and route.next_hop not in facts.clear_on_purpose
+        ):
             yield Fault(
                 facts.where("smtp_tls_security_level"),
-                f"is {word or 'empty'}, and {route.next_hop} requires a login",
+                f"is {facts.value('smtp_tls_security_level') or 'empty'}, and {route.next_hop} requires a login",
                 remedies.assign(facts, ("smtp_tls_security_level", "encrypt")),
                 named_servers(route.next_hop),
             )
@@ -150,18 +152,17 @@ def _without_tls(facts: Facts) -> Iterator[Fault]:
 def _in_clear(facts: Facts) -> Iterator[Fault]:
     for route in login_routes(facts):
         plain = "noplaintext" not in facts.words("smtp_sasl_security_options", route.service)
-        wrapped = facts.yes("smtp_tls_wrappermode", route.service)
-        if level_for(facts, route) in {"may", "dane"} and plain and not wrapped:
+        if level_for(route) in {"may", "dane"} and plain and not route.hop.wrapper:
             yield Fault(
                 facts.where("smtp_tls_security_level"),
-                f"is {level_for(facts, route)}, and Postfix logs in to {route.next_hop}",
+                f"is {level_for(route)}, and Postfix logs in to {route.next_hop}",
                 remedies.assign(facts, ("smtp_tls_security_level", "encrypt")),
                 named_servers(route.next_hop),
             )
 
 
 def _unlogged(facts: Facts) -> Iterator[Fault]:
-    levels = {level_for(facts, route) for route in login_routes(facts)}
+    levels = {level_for(route) for route in login_routes(facts)}
     if "may" in levels and facts.value("smtp_tls_loglevel") in {"0", "none"}:
         yield Fault(
             facts.where("smtp_tls_loglevel"), "is 0", remedies.assign(facts, ("smtp_tls_loglevel", "1"))

@@ -4,13 +4,12 @@ Pure. Promise: the results of these functions hold no login, whatever form it ha
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from postward.config.lint.sasl_passwd import is_key, login_faults
+from postward.parsers.logical_lines import BLANK, logical_lines
 from postward.parsers.scrub import MASK
 
-_BLANK = " \t\r\f\v"  # as for Postfix: without the no-break space
 # Logins in the configuration itself: in the reference of a table with its entries, in addresses,
 _LOGIN_IN_TABLE = re.compile(r"\b(static(?=:[^,\s]*:)|static(?=:\{)|inline):.*", re.DOTALL)
 _LOGIN_IN_ADDRESS = re.compile(r"(://|^|[\s,\[:@])(?!static:)[^\s/@,\[\]:]+:(?!//)\S+@")
@@ -78,24 +77,6 @@ class ServiceLine:
         return "/".join(self.fields[:2])
 
 
-def logical_lines(text: str) -> Iterator[list[tuple[int, str]]]:
-    """Join lines as Postfix does: white space at the start continues the line before, also over comments (postconf(5))."""
-    line: list[tuple[int, str]] = []
-    for number, part in enumerate(text.split("\n"), 1):
-        bare = part.strip(_BLANK)
-        if not bare or bare.startswith("#"):
-            continue
-        if part[0] in " \t" and line:
-            line.append((number, bare))
-            continue
-        if line:
-            yield line
-        # White space in front of the very first line stays: postmap(1) skips such a line.
-        line = [(number, part.rstrip(_BLANK))]
-    if line:
-        yield line
-
-
 def parse_main_cf(text: str) -> tuple[Line, ...]:
     """Parse the assignments of main.cf, and the lines without '='."""
     return tuple(_main_line(line) for line in logical_lines(text))
@@ -103,11 +84,11 @@ def parse_main_cf(text: str) -> tuple[Line, ...]:
 
 def _main_line(parts: list[tuple[int, str]]) -> Line:
     number, first = parts[0]
-    whole = " ".join(text.strip(_BLANK) for _, text in parts)
+    whole = " ".join(text.strip(BLANK) for _, text in parts)
     name, equals, value = whole.partition("=")
     if not equals:
         return Line(number, "", "", text=first.split()[0])
-    name, value = name.strip(_BLANK), value.strip(_BLANK)
+    name, value = name.strip(BLANK), value.strip(BLANK)
     shown = without_secrets(name, value)
     # The further lines of a masked value could hold its secret.
     rest = tuple(parts[1:]) if shown == value else ()

@@ -9,12 +9,13 @@ from postward.config.lint.facts import HostFacts, Route
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.next_hop import NextHop, named_servers
 from postward.config.lint.relayhost import parsed
+from postward.config.routing.hops import INVALID
 
 Facts = HostFacts
 
 # smtp_tls_security_level (postconf(5)). From "encrypt" on they demand TLS, the last two also a valid certificate.
 LEVELS = ("none", "may", "dane", "encrypt", "dane-only", "fingerprint", "verify", "secure")
-_WEAK = {"", "none", "may", "dane"}
+_WEAK = {"none", "may", "dane"}
 _VERIFIED = {"verify", "secure"}
 _PROTOCOL = r"(SSLv2|SSLv3|TLSv1(\.[0-3])?|0[xX]?[0-9A-Fa-f]{3,4})"
 _GRADES = {"", "null", "export", "low", "medium", "high"}
@@ -38,16 +39,15 @@ def policies(facts: Facts) -> Iterator[tuple[str, str, str]]:
             yield f"{table.reference.path}:{entry.number}: {entry.key}", entry.key or "", word.lower()
 
 
-def level_for(facts: Facts, route: Route) -> str:
-    """Return the security level for a next hop, from its policy if it has one."""
-    policy = [named for _, key, named in policies(facts) if key.lower() == route.next_hop.lower()]
-    return policy[0] if policy else level(facts, route.service)
+def level_for(route: Route) -> str:
+    """Return the security level for a next hop; "" if it is unknown or invalid, which rules of their own report."""
+    return "" if route.hop.level == INVALID else route.hop.level
 
 
 def _wrapped(facts: Facts) -> Iterator[tuple[Route, NextHop, bool]]:
     for route, hop in parsed(facts.routes):
-        if not hop.on_this_host:
-            yield route, hop, facts.yes("smtp_tls_wrappermode", route.service)
+        if not hop.on_this_host or not route.login:
+            yield route, hop, route.hop.wrapper
 
 
 def _setting(facts: Facts, route: Route, name: str) -> str:
@@ -61,7 +61,9 @@ def _unwrap(facts: Facts, route: Route, hop: NextHop) -> str:
     if hop.starttls and f"{route.service}/unix/smtp_tls_wrappermode" in facts.master.overrides:
         return remedies.remove_override(facts, route.service, "smtp_tls_wrappermode")
     more = (
-        [] if level(facts, route.service) not in _WEAK - {"may"} else [("smtp_tls_security_level", "encrypt")]
+        []
+        if level(facts, route.service) not in {"", "none", "dane"}
+        else [("smtp_tls_security_level", "encrypt")]
     )
     return remedies.assign(facts, ("smtp_tls_wrappermode", "no"), *more)
 
@@ -94,9 +96,9 @@ def _wrapper_on_other_route(facts: Facts) -> Iterator[Fault]:
 def _wrapper_without_level(facts: Facts) -> Iterator[Fault]:
     seen = set()
     for route, hop, wrapped in _wrapped(facts):
-        if wrapped and not hop.starttls and level_for(facts, route) in _WEAK and route.service not in seen:
+        if wrapped and not hop.starttls and level_for(route) in _WEAK and route.service not in seen:
             seen.add(route.service)
-            shown = level_for(facts, route) or "not set"
+            shown = level_for(route) or "not set"
             yield Fault(
                 _setting(facts, route, "smtp_tls_wrappermode"),
                 f"is yes, and the security level is {shown}",
