@@ -1,7 +1,7 @@
 """The desired state beside other SMTP hops: the relay's wishes hold for the relay's next hop only.
 
 Pure. Encryption by STARTTLS and logins are entries of Postward's own tables, by next hop, before the admin's tables.
-A relay that needs more (TLS from the first byte, authorities of its own, a fallback) gets a service of its own in
+A relay that needs more (TLS from the first byte, authorities of its own, a fallback, tokens) gets a service of its own in
 master.cf. Parameters that other hops share keep their values.
 """
 
@@ -38,6 +38,7 @@ def _needs_service(relay: Relay, others: Neighbours) -> bool:
         relay.tls == "implicit"
         or others.values.get("smtp_tls_wrappermode") == "yes"
         or relay.ca_file
+        or any(relay.own_parameters.values())
         or relay.fallback
         or password_in_clear
     )
@@ -49,16 +50,15 @@ def _by_next_hop(
     """Return the parameters for relays that the shared services can serve, by entries for their next hops."""
     routes = [(sender, relay.next_hop) for relay in relays for sender in relay.senders]
     levels = [(relay.next_hop, tls_level(relay, others.values)) for relay in relays]
-    logins = _logins(relays, passwords)
     lists = {
         "sender_dependent_relayhost_maps": tables.refer("sender_relay", routes),
         "sender_dependent_default_transport_maps": "",
         "smtp_tls_policy_maps": tables.refer("tls_policy", levels),
-        "smtp_sasl_password_maps": tables.refer("sasl_passwd", logins, secret=True),
+        "smtp_sasl_password_maps": tables.refer_logins(relays, passwords),
     }
     parameters = {name: _before_admins(reference, name, others) for name, reference in lists.items()}
     parameters |= {"relayhost": relays[0].next_hop, "default_transport": others.values["default_transport"]}
-    if logins:
+    if lists["smtp_sasl_password_maps"]:
         parameters |= {"smtp_sasl_auth_enable": "yes", "smtp_sasl_tls_security_options": "noanonymous"}
     return parameters
 
@@ -76,7 +76,7 @@ def _by_service(
                 f"{name} = {others.values[name]} in main.cf routes mail that a service for relay {relays[0].name} would "
                 'take over; use tls = "starttls" without ca_file and fallback, or list these routes in [[relay]] tables'
             )
-    passwords_by_hop = tables.refer("sasl_passwd", _logins(relays, passwords), secret=True)
+    passwords_by_hop = tables.refer_logins(relays, passwords)
     services = tuple(_service(relay, relays, passwords_by_hop, others) for relay in relays)
     targets = {relay.name: f"{OWN_SERVICE}{relay.name}:{relay.next_hop}" for relay in relays}
     routes = [(sender, targets[relay.name]) for relay in relays for sender in relay.senders]
@@ -99,6 +99,7 @@ def _service(relay: Relay, relays: Sequence[Relay], passwords: str, others: Neig
     ]
     if relay.ca_file:
         overrides.append(("smtp_tls_CAfile", relay.ca_file))
+    overrides += [(name, value) for name, value in relay.own_parameters.items() if value]
     if not passwords:
         return Transport(relay.name, (*overrides, ("smtp_sasl_auth_enable", "no")))
     always_encrypted = relay.tls in {"starttls", "implicit"}
@@ -114,12 +115,6 @@ def _service(relay: Relay, relays: Sequence[Relay], passwords: str, others: Neig
         ("smtp_sasl_tls_security_options", "noanonymous"),
     ]
     return Transport(relay.name, tuple(overrides))
-
-
-def _logins(relays: Sequence[Relay], passwords: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [
-        (relay.next_hop, f"{relay.username}:{passwords[relay.name]}") for relay in relays if relay.username
-    ]
 
 
 def _before_admins(reference: str, name: str, others: Neighbours) -> str:

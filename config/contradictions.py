@@ -12,6 +12,7 @@ from typing import Any
 from postward.config.errors import Loc
 from postward.config.fields import is_address, joined, quoted
 from postward.config.host import supports, with_mydomain, with_profile
+from postward.config.login_contradictions import login_problems
 from postward.config.parameters import LOGIN_IN_MAIN_CF, references, runs_code
 from postward.config.providers import with_provider
 from postward.config.relay import with_port_and_tls
@@ -34,6 +35,7 @@ def contradictions(settings: Table) -> Iterator[Problem]:
     ):
         for index, relay in enumerate(relays[1:], 1):
             yield from check(index, relay, relays)
+    yield from login_problems(settings.get("relay"), main_cf, _table(settings, "postfix"))
     yield from _fallback_first(relays)
     yield from _repeated_senders(relays)
     yield from _rewritten_senders(host, relays, main_cf)

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from postward.config.beside import beside
 from postward.config.host import Host
 from postward.config.neighbours import NO_NEIGHBOURS, Neighbours
+from postward.config.oauth2 import MECHANISMS
 from postward.config.providers import PROVIDERS
 from postward.config.relay import Relay
 from postward.config.resources import INDEX_SUFFIX, OWN_SERVICE, LookupTable, Tables, Transport
 from postward.config.settings import Settings
 from postward.config.tls_level import tls_level
+from postward.parsers.postconf import split_list
 
 # Values on a host that only sends; [main_cf] can override them. Most are Postfix's defaults. With another value in one
 # of them, left over from an old how-to, mail can stay or get lost whatever the relay's settings are.
@@ -103,6 +105,7 @@ def _alone(
         **_routing(relays, tables),
         **_tls(relays, tables, others),
         **_sasl(relays, passwords, tables),
+        **_first_relays_own(relays, others),
     }
 
 
@@ -118,7 +121,7 @@ def _map_type(setting: str, facts: PostfixFacts) -> str:
 
 
 def _routing(relays: list[Relay], tables: Tables) -> dict[str, str]:
-    """Route mail by sender. A relay whose wrapper mode differs from the first relay's gets its own transport."""
+    """Route mail by sender. A relay that the first relay's service cannot serve gets its own transport."""
     routes = [(sender, relay) for relay in relays for sender in relay.senders]
     next_hops = [(sender, relay.next_hop) for sender, relay in routes if not _needs_transport(relay, relays)]
     transports = [
@@ -135,8 +138,12 @@ def _routing(relays: list[Relay], tables: Tables) -> dict[str, str]:
 
 
 def _needs_transport(relay: Relay, relays: list[Relay]) -> bool:
-    """Return True if the first relay's service cannot serve this relay: a service has one smtp_tls_wrappermode."""
-    return bool(relay.senders) and (relay.tls == "implicit") != (relays[0].tls == "implicit")
+    """Return True if the first relay's service cannot serve this relay.
+
+    A service has one smtp_tls_wrappermode, one filter of SASL mechanisms and one client certificate.
+    """
+    other_mode = (relay.tls == "implicit") != (relays[0].tls == "implicit")
+    return bool(relay.senders) and (other_mode or relay.own_parameters != relays[0].own_parameters)
 
 
 def _transports(relays: list[Relay], others: Neighbours) -> tuple[Transport, ...]:
@@ -148,11 +155,31 @@ def _transports(relays: list[Relay], others: Neighbours) -> tuple[Transport, ...
                 ("smtp_tls_security_level", tls_level(relay, others.values)),
                 # The fallback is for the first relay's wrapper mode.
                 ("smtp_fallback_relay", ""),
+                *_differing(relay.own_parameters, relays[0].own_parameters),
             ),
         )
         for relay in relays
         if _needs_transport(relay, relays)
     )
+
+
+def _differing(own: Mapping[str, str], firsts: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in own.items() if value != firsts[name]]
+
+
+def _first_relays_own(relays: list[Relay], others: Neighbours) -> dict[str, str]:
+    """Return the first relay's own parameters.
+
+    An empty one leaves main.cf as it is, unless it is the filter for tokens, which a former first relay required.
+    """
+    own = relays[0].own_parameters
+    present = split_list(others.values.get("smtp_sasl_mechanism_filter", ""))
+    left_over = present == list(MECHANISMS)
+    return {
+        name: value
+        for name, value in own.items()
+        if value or (left_over and name == "smtp_sasl_mechanism_filter")
+    }
 
 
 def _rewriting(host: Host) -> dict[str, str]:
@@ -194,14 +221,14 @@ def _tls(relays: list[Relay], tables: Tables, others: Neighbours) -> dict[str, s
 def _sasl(relays: list[Relay], passwords: Mapping[str, str], tables: Tables) -> dict[str, str]:
     """Set credentials by next hop. Postfix's default forbids PLAIN and LOGIN; allow them, under TLS only where possible."""
     logins = [relay for relay in relays if relay.username]
-    if not logins:
+    reference = tables.refer_logins(relays, passwords)
+    if not reference:
         return {"smtp_sasl_auth_enable": "no", "smtp_sasl_password_maps": ""}
     in_clear = any(relay.tls == "none" for relay in logins)
     always_encrypted = all(relay.tls in {"starttls", "implicit"} for relay in logins)
-    entries = [(relay.next_hop, f"{relay.username}:{passwords[relay.name]}") for relay in logins]
     return {
         "smtp_sasl_auth_enable": "yes",
-        "smtp_sasl_password_maps": tables.refer("sasl_passwd", entries, secret=True),
+        "smtp_sasl_password_maps": reference,
         "smtp_sasl_security_options": "noanonymous"
         if in_clear or always_encrypted
         else "noplaintext, noanonymous",

@@ -1,4 +1,5 @@
-"""Overrides from the environment: `POSTWARD_SECTION__KEY`, and `POSTWARD_RELAY__NAME__KEY` for one relay.
+"""Overrides from the environment: `POSTWARD_SECTION__KEY`, `POSTWARD_RELAY__NAME__KEY` for one relay, and
+`POSTWARD_RELAY__NAME__OAUTH2__KEY` for its tokens.
 
 A variable with two consecutive underscores is an override, and must name a setting. Other variables are ignored:
 `POSTWARD_CONFIG`, which names the settings file, and those of other programs (Kubernetes: `POSTWARD_PORT`). A variable
@@ -50,7 +51,8 @@ class Overrides:
             self._refuse(variable, "must be text in UTF-8")
         elif section == "relay":
             *name, key = (part.lower() for part in rest)
-            self._set_in_relay("__".join(name), key, variable, text)
+            table = name.pop() if len(name) > 1 and name[-1] == "oauth2" else ""
+            self._set_in_relay("__".join(name), key, variable, text, table)
         else:
             self._set(section, "__".join(rest), variable, text)
 
@@ -62,7 +64,7 @@ class Overrides:
             self.values[section] = table | {key: _value(text, model, key)}
             self.variables[section, key] = variable
 
-    def _set_in_relay(self, name: str, key: str, variable: str, text: str) -> None:
+    def _set_in_relay(self, name: str, key: str, variable: str, text: str, table: str) -> None:
         relays = self.values.get("relay", self.file.get("relay", []))
         names = [_name_in_variable(relay) for relay in relays] if isinstance(relays, list) else None
         if not name:
@@ -75,9 +77,12 @@ class Overrides:
             self._refuse(variable, f"{number} this name; the relays are: {listed}")
         else:
             index = names.index(name)
-            relay = relays[index] | {key: _value(text, self.models["relay"], key)}
-            self.values["relay"] = [*relays[:index], relay, *relays[index + 1 :]]
-            self.variables["relay", index, key] = variable
+            change = {key: _value(text, None if table else self.models["relay"], key)}
+            former = relays[index].get(table, {}) if table else {}
+            if isinstance(former, dict):  # otherwise validation of the file reports it
+                change = {table: former | change} if table else change
+                self.values["relay"] = [*relays[:index], relays[index] | change, *relays[index + 1 :]]
+                self.variables[("relay", index, *filter(None, [table]), key)] = variable
 
     def _refuse(self, variable: str, message: str) -> None:
         self.problems.append(f"environment: {variable}: {message}")

@@ -117,6 +117,8 @@ def _message(detail: ErrorDetails, known: Mapping[str, list[str]]) -> str:
         return unknown(loc, known)
     message = (_SECTION_MESSAGES.get(kind) if len(loc) == 1 else None) or _MESSAGES.get(kind)
     title = "[[relay]]" if loc[:1] == ("relay",) else f"[{loc[0] if loc else ''}]"
+    if len(loc) > 2 and loc[0] == "relay" and kind == "model_type":
+        title = f"[relay.{loc[2]}]"
     if message is None:
         return detail["msg"]
     context = dict(detail.get("ctx", {}))
@@ -130,7 +132,7 @@ def unknown(loc: Loc, known: Mapping[str, list[str]]) -> str:
     key = str(loc[-1])
     if source := DERIVED_PARAMETERS.get(key):
         return f"is not a setting; Postward derives it from {source}"
-    candidates = known.get(str(loc[0]) if len(loc) > 1 else "", [])
+    candidates = known.get(".".join(str(part) for part in loc[:-1] if isinstance(part, str)), [])
     close = difflib.get_close_matches(key, candidates, 1, 0.8) or difflib.get_close_matches(key, candidates)
     hint = f"did you mean {' or '.join(close)}?" if close else f"must be one of: {', '.join(candidates)}"
     if re.match(r"(smtpd?|lmtp|tls|virtual|sender|recipient|transport|message|queue)_", key):

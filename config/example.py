@@ -6,6 +6,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from postward.config.environment import models_of
+from postward.config.fields import Section
+from postward.config.oauth2 import OAuth2
 from postward.config.settings import Settings
 from postward.config.toml import assignment
 
@@ -37,8 +39,19 @@ def example() -> str:
             lines += [f"#{assignment(key, value)}" for key, value in (field.examples or [{}])[0].items()]
             continue
         for key, setting in model.model_fields.items():
-            lines += [*_comment(setting.description or ""), _setting(name, key, setting)]
+            if key != "oauth2":
+                lines += [*_comment(setting.description or ""), _setting(name, key, setting)]
+        if name == "relay":
+            lines += _subtable("relay.oauth2", OAuth2)
     return "\n".join(lines) + "\n"
+
+
+def _subtable(name: str, model: type[Section]) -> list[str]:
+    """Return a table that no first settings need, as comments."""
+    lines = [*_comment((model.__doc__ or "").partition("\n")[0]), f"#[{name}]"]
+    for key, setting in model.model_fields.items():
+        lines += [*_comment(setting.description or ""), _setting(name, key, setting)]
+    return lines
 
 
 def _setting(section: str, key: str, field: FieldInfo) -> str:

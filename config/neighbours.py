@@ -28,6 +28,7 @@ SCALARS = (
     "mailbox_transport_maps",
     "relay_transport",
     "smtp_fallback_relay",
+    "smtp_sasl_mechanism_filter",
     "smtp_sender_dependent_authentication",
     "smtp_tls_security_level",
     "smtp_tls_wrappermode",

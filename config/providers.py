@@ -1,4 +1,4 @@
-"""Known relay providers: `provider = "gmail"` supplies host, port, TLS mode and limits. A relay's own settings win.
+"""Known relay providers: `provider = "gmail"` supplies host, port, TLS mode, limits and endpoints. A relay's own settings win.
 
 Sources: the providers' own documentation and the server tables of Thunderbird and nodemailer, as of November 2026.
 Undocumented values are left out. Limits shape what Postfix sends; Postward refuses nothing because of them.
@@ -7,6 +7,8 @@ Undocumented values are left out. Limits shape what Postfix sends; Postward refu
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from postward.config.oauth2 import GOOGLE, MICROSOFT, OUTLOOK, Identity, with_identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Provider:
         implicit: the port for implicit TLS; None if none is documented.
         username: the login name, if all customers have the same one.
         parameters: main.cf parameters that respect the provider's limits.
+        identity: its authorization server for OAuth2, if it takes tokens.
     """
 
     host: str
@@ -26,6 +29,7 @@ class Provider:
     implicit: int | None = 465
     username: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
+    identity: Identity | None = None
 
 
 PROVIDERS: Mapping[str, Provider] = {
@@ -33,15 +37,19 @@ PROVIDERS: Mapping[str, Provider] = {
     "brevo": Provider("smtp-relay.brevo.com", implicit=None),
     "exmail": Provider("smtp.exmail.qq.com", starttls=None),
     "fastmail": Provider("smtp.fastmail.com", starttls=None),
-    "gmail": Provider("smtp.gmail.com", parameters={"message_size_limit": "35882577"}),
-    "gmail-relay": Provider("smtp-relay.gmail.com"),
+    "gmail": Provider("smtp.gmail.com", parameters={"message_size_limit": "35882577"}, identity=GOOGLE),
+    "gmail-relay": Provider("smtp-relay.gmail.com", identity=GOOGLE),
     "mailgun": Provider("smtp.mailgun.org"),
     "mailgun-eu": Provider("smtp.eu.mailgun.org"),
     "mailjet": Provider("in-v3.mailjet.com"),
     # From the fourth connection on: "Concurrent connections limit exceeded".
     "office365": Provider(
-        "smtp.office365.com", implicit=None, parameters={"smtp_destination_concurrency_limit": "2"}
+        "smtp.office365.com",
+        implicit=None,
+        parameters={"smtp_destination_concurrency_limit": "2"},
+        identity=MICROSOFT,
     ),
+    "outlook": Provider("smtp-mail.outlook.com", implicit=None, identity=OUTLOOK),
     "postmark": Provider("smtp.postmarkapp.com", implicit=None),
     "qq": Provider("smtp.qq.com", starttls=None),
     "163": Provider("smtp.163.com", starttls=None),
@@ -69,4 +77,7 @@ def with_provider(relay: dict[str, Any]) -> dict[str, Any]:
     implicit = relay.get("tls") == "implicit" or ("tls" not in relay and provider.starttls is None)
     if port := provider.implicit if implicit else provider.starttls:
         preset["port"] = port
+    if provider.identity and isinstance(oauth2 := relay.get("oauth2"), dict):
+        preset["oauth2"] = with_identity(oauth2, provider.identity)
+        relay = {key: value for key, value in relay.items() if key != "oauth2"}
     return preset | relay

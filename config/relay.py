@@ -24,6 +24,7 @@ from postward.config.fields import (
     quoted,
     suggest_host_name,
 )
+from postward.config.oauth2 import MECHANISMS, OAuth2
 from postward.config.passwords import password_fault, password_from_credential, password_from_file
 from postward.config.providers import PROVIDERS, with_provider
 from postward.parsers.scrub import hide
@@ -31,7 +32,9 @@ from postward.parsers.scrub import hide
 TlsMode = Literal["starttls", "implicit", "opportunistic", "none"]
 IMPLICIT_TLS_PORTS = frozenset({443, 465, 2465, 8465})
 STARTTLS_PORTS = frozenset({25, 80, 587, 2525, 2587, 8025})
-_PASSWORD_SOURCES = ("password_file", "password_credential", "password")
+PASSWORD_SOURCES = ("password_file", "password_credential", "password")
+# Mechanisms of SASL without a password. Postfix gets their tickets from elsewhere.
+PASSWORDLESS = frozenset({"gssapi", "gs2-krb5", "gss-spnego", "external"})
 
 
 def _sender(value: str) -> str:
@@ -97,8 +100,22 @@ class Relay(Section):
         default="",
         description="File with the certificate authorities to trust, for all relays. Empty: smtp_tls_CAfile of Postfix.",
     )
+    client_certificate: OptionalPath = Field(
+        default="",
+        description="File with the certificate that this host presents, and its chain, in PEM. Postfix reads it as root.",
+        examples=["/etc/postward/client.pem"],
+    )
+    client_key: OptionalPath = Field(
+        default="", description="Its key, in PEM.", examples=["/etc/postward/client.key"]
+    )
     username: Text = Field(
         default="", description="Login name. Empty: no authentication.", examples=["API_USER"]
+    )
+    auth: Text = Field(
+        default="",
+        description="The only SASL mechanism that Postfix may use, as in plain, scram-sha-256 or gssapi. Postfix itself "
+        "gets the tickets of gssapi. Left out: xoauth2 and oauthbearer with [relay.oauth2], else any that takes a password.",
+        examples=["gssapi"],
     )
     password_file: OptionalPath = Field(
         default="",
@@ -126,6 +143,7 @@ class Relay(Section):
         description="True: use this relay when delivery to the regular relay fails (smtp_fallback_relay). "
         "Not allowed for the first relay.",
     )
+    oauth2: OAuth2 | None = Field(default=None, description="Tokens in place of the password.")
 
     @model_validator(mode="before")
     @classmethod
@@ -236,6 +254,13 @@ class Relay(Section):
             )
         return value
 
+    @field_validator("auth")
+    @classmethod
+    def _is_mechanism(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", value):  # RFC 4422, 3.1
+            raise ValueError(f'must be the name of one mechanism, as in "gssapi", not {quoted(value)}')
+        return value.lower()
+
     @field_validator("password_credential")
     @classmethod
     def _is_credential_name(cls, value: str) -> str:
@@ -245,20 +270,7 @@ class Relay(Section):
 
     @field_validator("password")
     @classmethod
-    def _is_the_only_source(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if not {"username", "password_file", "password_credential"} <= info.data.keys():
-            return value  # one of them is wrong, which has its own error
-        given = [key for key in _PASSWORD_SOURCES if (value if key == "password" else info.data[key])]
-        if info.data["username"] and not given:
-            raise ValueError(
-                "is required, because username is set; add password_file, password_credential or password"
-            )
-        if given and not info.data["username"]:
-            raise ValueError(
-                f"is given by {given[0]}, but username is missing; add username, or remove {given[0]}"
-            )
-        if len(given) > 1:
-            raise ValueError(f"is given by {' and '.join(given)}; keep one of them")
+    def _is_one_line(cls, value: SecretStr | None) -> SecretStr | None:
         if value and (fault := password_fault(value.get_secret_value())):
             raise ValueError(fault)
         return value
@@ -266,7 +278,8 @@ class Relay(Section):
     @field_validator("allow_cleartext_password")
     @classmethod
     def _is_given_without_tls(cls, value: bool, info: ValidationInfo) -> bool:
-        if info.data.get("tls") == "none" and info.data.get("username") and not value:
+        has_password = info.data.get("username") and info.data.get("auth") not in PASSWORDLESS
+        if info.data.get("tls") == "none" and has_password and not value:
             raise ValueError(
                 'is required: with tls = "none" anyone on the network can read the password. Write tls = "starttls"; '
                 "on a network that you trust, write allow_cleartext_password = true"
@@ -278,8 +291,33 @@ class Relay(Section):
         """The relay in Postfix's notation, `[host]:port`: the value of relayhost and the key in sasl_passwd."""
         return f"[{self.host}]:{self.port}"
 
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """The SASL mechanisms that Postfix may use; empty for all that take a password."""
+        if self.auth:
+            return (self.auth,)
+        return MECHANISMS if self.oauth2 else ()
+
+    @property
+    def own_parameters(self) -> dict[str, str]:
+        """The parameters of smtp(8) that a service has for one relay only; "" for Postfix's defaults.
+
+        The values contain no white space, as master.cf requires.
+        """
+        chain = f"{self.client_key},{self.client_certificate}" if self.client_certificate else ""
+        return {"smtp_tls_chain_files": chain, "smtp_sasl_mechanism_filter": ",".join(self.mechanisms)}
+
+    @property
+    def login_file(self) -> Path | None:
+        """The file that holds the password or the token, if there is one."""
+        if self.oauth2:
+            return self.oauth2.token_file(self.name)
+        return Path(self.password_file) if self.password_file else None
+
     def read_password(self) -> str:
-        """Return the password from its source. Log lines that this process shows have it masked from then on.
+        """Return the password or the token from its source; "" for a mechanism without one.
+
+        Log lines that this process shows have it masked from then on.
 
         Raises:
             SettingsError: the file or credential cannot be read, or sasl_passwd cannot carry its content.
@@ -290,6 +328,10 @@ class Relay(Section):
 
     def _password_of_source(self) -> str:
         key = f"relay.{self.name}"
+        if self.oauth2:
+            return self.oauth2.token(self.name)
+        if self.auth in PASSWORDLESS:
+            return ""
         if self.password is not None:
             password = self.password.get_secret_value()
             if fault := password_fault(password):

@@ -1,7 +1,9 @@
 """The lookup tables and services of master.cf to which a desired state refers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from postward.config.relay import Relay
 
 # Table type → suffix of the index that postmap(1) builds; "" if Postfix reads the text itself.
 INDEX_SUFFIX: Mapping[str, str] = {
@@ -29,12 +31,38 @@ class LookupTable:
         type: Postfix's table type, as in "hash".
         entries: (key, value), in order.
         secret: only root may read the files (0600), and printed values are masked.
+        renewed: the keys of logins with a token, which is renewed every hour. Their values are the only ones that may
+            change without a change of the settings.
     """
 
     name: str
     type: str
     entries: tuple[tuple[str, str], ...] = field(repr=False)
     secret: bool
+    renewed: frozenset[str] = frozenset()
+
+    @property
+    def lasting(self) -> tuple[tuple[str, str], ...]:
+        """The entries without tokens."""
+        return tuple((key, self._lasting(key, value)) for key, value in self.entries)
+
+    def _lasting(self, key: str, value: str) -> str:
+        return value.partition(":")[0] if key in self.renewed else value
+
+    def renewal_of(self, text: str) -> "LookupTable | None":
+        """Return a table like the one on disk, with this table's tokens; None if its tokens are these already.
+
+        Its other entries stay: they may be those of former settings, which are in force again.
+        """
+        own = dict(self.entries)
+        former = entries_of(text)
+        same = {
+            key
+            for key, value in former
+            if key in self.renewed and value.startswith(self._lasting(key, own[key]) + ":")
+        }
+        entries = tuple((key, own[key] if key in same else value) for key, value in former)
+        return replace(self, entries=entries) if entries != former and text.startswith(HEADER) else None
 
     @property
     def text(self) -> str:
@@ -105,10 +133,34 @@ class Tables:
         self._taken = taken
         self.collected: list[LookupTable] = []
 
-    def refer(self, name: str, entries: list[tuple[str, str]], *, secret: bool = False) -> str:
+    def refer(self, name: str, entries: list[tuple[str, str]]) -> str:
         """Add a table with these entries, and return its reference, `type:path`; "" without entries."""
         if not entries:
             return ""
+        return self._add(name, tuple(entries))
+
+    def refer_logins(self, relays: Iterable[Relay], passwords: Mapping[str, str]) -> str:
+        """Add the table of the relays' logins, and return its reference; "" without a login.
+
+        Args:
+            relays: all relays.
+            passwords: relay name → password or token, for each relay with a username.
+        """
+        logins = [relay for relay in relays if relay.username]
+        if not logins:
+            return ""
+        entries = tuple((relay.next_hop, f"{relay.username}:{passwords[relay.name]}") for relay in logins)
+        renewed = frozenset(relay.next_hop for relay in logins if relay.oauth2)
+        return self._add("sasl_passwd", entries, secret=True, renewed=renewed)
+
+    def _add(
+        self,
+        name: str,
+        entries: tuple[tuple[str, str], ...],
+        *,
+        secret: bool = False,
+        renewed: frozenset[str] = frozenset(),
+    ) -> str:
         name = f"{OWN_PREFIX}{name}" if name in self._taken else name
-        self.collected.append(LookupTable(name, self._type, tuple(entries), secret))
+        self.collected.append(LookupTable(name, self._type, entries, secret, renewed))
         return f"{self._type}:{self._directory}/{name}"

@@ -23,6 +23,7 @@ from postward.config.contradictions import contradictions
 from postward.config.environment import Environment, models_of, read_overrides
 from postward.config.errors import Origin, SettingsError, describe, unknown
 from postward.config.host import Host
+from postward.config.oauth2 import OAuth2
 from postward.config.parameters import MainCfValue, ParameterName
 from postward.config.relay import Relay
 from postward.config.sections import Enforce, Events, Log, Notify, Postfix, Probe, Queue, State, Web
@@ -77,9 +78,10 @@ class Settings(BaseSettings):
 
 
 def known_keys() -> dict[str, list[str]]:
-    """Return section → its keys; "" → the sections."""
+    """Return section → its keys; "" → the sections. `relay.oauth2` is a section too."""
     models = models_of(Settings)
-    return {"": list(models)} | {name: list(model.model_fields) for name, model in models.items() if model}
+    tables = {name: model for name, model in models.items() if model} | {"relay.oauth2": OAuth2}
+    return {"": list(models)} | {name: list(model.model_fields) for name, model in tables.items()}
 
 
 def load_settings(path: Path) -> Settings:

@@ -71,7 +71,7 @@ def _effective(settings: dict[str, Any]) -> Iterator[str]:
     for section, values in settings.items():
         for number, table in enumerate(values if isinstance(values, list) else [values]):
             name = f"{section}.{table['name']}" if section == "relay" else section
-            yield from (f"{name}.{key} = {value}" for key, value in table.items())
+            yield from _assignments(name, table)
             if isinstance(values, list) and number < len(values) - 1:
                 yield ""
 
@@ -83,6 +83,14 @@ def finding_text(finding: Finding) -> Text:
         f" {finding.id}\n  {finding.where} {finding.what}\n  why:  {finding.why}\n  remedy: ",
         (finding.remedy, "bold"),
     )
+
+
+def _assignments(name: str, table: dict[str, Any]) -> Iterator[str]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _assignments(f"{name}.{key}", value)
+        else:
+            yield f"{name}.{key} = {value}"
 
 
 def _summary(findings: list[Finding]) -> str:

@@ -15,7 +15,7 @@ from tests.config.samples import load
 def uncommented(text: str, but: frozenset[str] = frozenset()) -> str:
     """Return the example with its commented settings active, except for these lines."""
     return "\n".join(
-        line.removeprefix("#") if re.match(r"#\w+ = ", line) and line not in but else line
+        line.removeprefix("#") if re.match(r"#(\w+ = |\[)", line) and line not in but else line
         for line in text.split("\n")
     )
 
@@ -40,15 +40,18 @@ def test_the_example_has_every_setting() -> None:
     """Each section and key appears once, in the order of the models."""
     tables = tomllib.loads(uncommented(example()))
     found = {name: table[0] if isinstance(table, list) else table for name, table in tables.items()}
+    found["relay.oauth2"] = found["relay"]["oauth2"]
     expected = known_keys()
-    assert list(found) == expected.pop("")
+    assert list(found) == [*expected.pop(""), "relay.oauth2"]
     for section, keys in expected.items():
         assert list(found[section]) == keys
 
 
 def test_commented_settings_are_the_defaults() -> None:
     """Without the #, they change nothing, except for those that show an example."""
-    assert load(uncommented(example(), shown_only())) == load(example())
+    before, _, token = example().partition("#[relay.oauth2]")
+    without_token = before + token[token.index("\n\n") :]
+    assert load(uncommented(without_token, shown_only())) == load(example())
 
 
 def test_every_setting_is_explained() -> None:
