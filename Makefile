@@ -15,7 +15,7 @@
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
-TEST_PACKAGES := postfix postfix-lmdb postfix-ldap slapd libsasl2-modules python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm
+TEST_PACKAGES := postfix postfix-lmdb postfix-ldap slapd libsasl2-modules libsasl2-dev gcc libc6-dev python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm
 
 .PHONY: deps run test test-fast coverage docs lint bench soak lock drill package host-test
 
@@ -69,12 +69,12 @@ soak:
 	$(BIN)/python -m tools.soak relay --rounds 300
 
 package:
-	@.ci/packages rpm
+	@.ci/packages rpm gcc libc6-dev libsasl2-dev
 	@.ci/setup
 	systemd/package/build dist 1 deb rpm
 
 host-test:
-	@.ci/packages debootstrap systemd-container
+	@.ci/packages debootstrap systemd-container gcc libc6-dev libsasl2-dev
 	@.ci/setup
 	$(BIN)/python -m pytest -s tools/hosts $(if $(HOSTS),-k "$(HOSTS)")
 

@@ -38,7 +38,8 @@ def _needs_service(relay: Relay, others: Neighbours) -> bool:
         relay.tls == "implicit"
         or others.values.get("smtp_tls_wrappermode") == "yes"
         or relay.ca_file
-        or any(relay.own_parameters.values())
+        or relay.client_certificate
+        or relay.mechanisms
         or relay.fallback
         or password_in_clear
     )
@@ -99,7 +100,9 @@ def _service(relay: Relay, relays: Sequence[Relay], passwords: str, others: Neig
     ]
     if relay.ca_file:
         overrides.append(("smtp_tls_CAfile", relay.ca_file))
-    overrides += [(name, value) for name, value in relay.own_parameters.items() if value]
+    own = relay.own_parameters
+    options = own.pop("smtp_sasl_tls_security_options")
+    overrides += [(name, value) for name, value in own.items() if value]
     if not passwords:
         return Transport(relay.name, (*overrides, ("smtp_sasl_auth_enable", "no")))
     always_encrypted = relay.tls in {"starttls", "implicit"}
@@ -112,7 +115,7 @@ def _service(relay: Relay, relays: Sequence[Relay], passwords: str, others: Neig
         ("smtp_sasl_auth_enable", "yes"),
         ("smtp_sasl_password_maps", ",".join(references)),
         ("smtp_sasl_security_options", "noanonymous" if plain else "noplaintext,noanonymous"),
-        ("smtp_sasl_tls_security_options", "noanonymous"),
+        ("smtp_sasl_tls_security_options", options),
     ]
     return Transport(relay.name, tuple(overrides))
 

@@ -173,6 +173,7 @@ def _first_relays_own(relays: list[Relay], others: Neighbours) -> dict[str, str]
     An empty one leaves main.cf as it is, unless it is the filter for tokens, which a former first relay required.
     """
     own = relays[0].own_parameters
+    del own["smtp_sasl_tls_security_options"]  # beside the other parameters of logins
     present = split_list(others.values.get("smtp_sasl_mechanism_filter", ""))
     left_over = present == list(MECHANISMS)
     return {
@@ -232,5 +233,5 @@ def _sasl(relays: list[Relay], passwords: Mapping[str, str], tables: Tables) -> 
         "smtp_sasl_security_options": "noanonymous"
         if in_clear or always_encrypted
         else "noplaintext, noanonymous",
-        "smtp_sasl_tls_security_options": "noanonymous",
+        "smtp_sasl_tls_security_options": relays[0].own_parameters["smtp_sasl_tls_security_options"],
     }

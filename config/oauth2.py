@@ -183,14 +183,14 @@ class OAuth2(Section):
         returned.
 
         Raises:
-            SettingsError: there is no token yet, or it cannot be read.
+            SettingsError: the relay has no token yet, or it cannot be read.
         """
         path, key = self.token_file(relay), f"relay.{relay}.oauth2"
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             how = f"run: postward login {relay}" if self.grant in STORED_GRANTS else "see: postward doctor"
-            raise SettingsError([f"{path}: {key}: there is no token yet; {how}"]) from None
+            raise SettingsError([f"{path}: {key}: the relay has no token yet; {how}"]) from None
         except OSError as error:
             raise SettingsError(
                 [f"{path}: {key}: {error.strerror}; it must be a file that only postward-token writes"]
@@ -288,4 +288,4 @@ def _client(oauth2: Mapping[str, Any], grant: object) -> Iterator[tuple[str, str
             "is required by grant client_credentials; write it, or certificate_file and key_file",
         )
     if "secret_expires" in oauth2 and not secrets:
-        yield "secret_expires", "must be left out: there is no secret (a certificate has its own end)"
+        yield "secret_expires", "must be left out without a client secret: a certificate has its own end"

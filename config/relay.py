@@ -300,12 +300,13 @@ class Relay(Section):
 
     @property
     def own_parameters(self) -> dict[str, str]:
-        """The parameters of smtp(8) that a service has for one relay only; "" for Postfix's defaults.
-
-        The values contain no white space, as master.cf requires.
-        """
-        chain = f"{self.client_key},{self.client_certificate}" if self.client_certificate else ""
-        return {"smtp_tls_chain_files": chain, "smtp_sasl_mechanism_filter": ",".join(self.mechanisms)}
+        """The parameters of smtp(8) that a service has for one relay only, without white space in their values."""
+        return {
+            "smtp_tls_chain_files": f"{self.client_key},{self.client_certificate}" if self.client_key else "",
+            "smtp_sasl_mechanism_filter": ",".join(self.mechanisms),
+            # Postward's plug-in is not used where "noanonymous" is demanded, so that it takes no password for a token.
+            "smtp_sasl_tls_security_options": "" if self.oauth2 else "noanonymous",
+        }
 
     @property
     def login_file(self) -> Path | None:

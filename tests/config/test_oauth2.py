@@ -59,7 +59,7 @@ def desired(loaded: Settings, **present: str) -> DesiredState:
         ),
     ],
 )
-def test_a_preset_fills_in_what_is_known(provider: str, lines: str, endpoint: str, scope: str) -> None:
+def test_a_preset_fills_in_endpoint_and_scope(provider: str, lines: str, endpoint: str, scope: str) -> None:
     """Endpoint and scope follow from provider, tenant and grant; the settings' own values win."""
     oauth2 = settings(provider, lines).relay[0].oauth2
     assert oauth2 is not None
@@ -151,7 +151,7 @@ def relay_with_tokens(directory: Path) -> Relay:
 def test_only_a_token_is_read(tmp_path: Path) -> None:
     """Root reads a file that an unprivileged user writes: links and other content are refused."""
     relay, path = relay_with_tokens(tmp_path), tmp_path / "a.token"
-    with pytest.raises(SettingsError, match=r"there is no token yet; run: postward login a"):
+    with pytest.raises(SettingsError, match=r"the relay has no token yet; run: postward login a"):
         relay.read_password()
     path.write_text("ya29.a0-_~+/x==")
     assert relay.read_password() == "ya29.a0-_~+/x=="

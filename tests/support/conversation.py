@@ -10,6 +10,7 @@ import binascii
 import functools
 import hmac
 import logging
+import re
 import secrets
 import ssl
 from asyncio import sslproto
@@ -23,7 +24,11 @@ from tests.support.fault import Fault
 # aiosmtpd logs every line and its own deprecations; the relay keeps a masked transcript instead.
 logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 
-MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2")
+MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER")
+_XOAUTH2 = re.compile(rb"user=([^\x01]+)\x01auth=Bearer ([^\x01]+)\x01\x01")
+_OAUTHBEARER = re.compile(  # RFC 7628, 3.1
+    rb"n,a=([^,\x01]+),\x01(?:host=[^\x01]+\x01)?(?:port=\d+\x01)?auth=Bearer ([^\x01]+)\x01\x01"
+)
 _NEEDS_TLS = ("AUTH", "MAIL", "RCPT", "DATA")
 _NEEDS_AUTH = ("MAIL", "RCPT", "DATA")
 
@@ -43,6 +48,7 @@ class RelayHooks(Protocol):
 
     def tls_context(self) -> ssl.SSLContext: ...
     def take_fault(self, step: str, argument: str) -> Fault | None: ...
+    def takes_token(self, username: str, token: str) -> bool: ...
     async def wait_out(self, fault: Fault) -> None: ...
     def note_line(self, number: int, text: str) -> None: ...
     def note_auth(self, mechanism: str, username: str, accepted: bool) -> None: ...
@@ -293,6 +299,13 @@ class Conversation(SMTP):
         return AuthResult(success=good, handled=False, auth_data=username)
 
     async def auth_XOAUTH2(self, _server: Any, args: list[str]) -> Any:  # noqa: N802 - named for aiosmtpd
+        return await self._bearer_login(args, _XOAUTH2, b"")
+
+    async def auth_OAUTHBEARER(self, _server: Any, args: list[str]) -> Any:  # noqa: N802
+        return await self._bearer_login(args, _OAUTHBEARER, b"\x01")
+
+    async def _bearer_login(self, args: list[str], form: re.Pattern[bytes], last: bytes) -> Any:
+        """Take a token; answer a refused one with an error message, which the client must answer with `last`."""
         if len(args) > 1:
             try:
                 answer: Any = base64.b64decode(args[1], validate=True)
@@ -301,16 +314,18 @@ class Conversation(SMTP):
                 return None
         else:
             answer = await self.challenge_auth(b"")
-        if not isinstance(answer, bytes):
+        match = form.fullmatch(answer) if isinstance(answer, bytes) else None
+        if match is None:
+            await self.push("501 5.5.124 Invalid XOAUTH2 auth data")
             return None
-        fields = dict(
-            part.partition("=")[::2] for part in answer.decode(errors="replace").split("\x01") if part
-        )
-        token = fields.get("auth", "").removeprefix("Bearer ")
-        result = self._compare(fields.get("user", ""), token.encode())
-        if not result.success:
-            await self.challenge_auth(b'{"status":"400","schemes":"bearer"}')
-        return result
+        username = match[1].decode().replace("=2C", ",").replace("=3D", "=")
+        good = self._relay.takes_token(username, match[2].decode())
+        if not good:
+            reply = await self.challenge_auth(b'{"status":"400","schemes":"bearer","scope":"mail"}')
+            if reply != last:
+                await self.push("501 5.5.2 Not the answer to an error message")
+                return None
+        return AuthResult(success=good, handled=False, auth_data=username)
 
     # Mail
 

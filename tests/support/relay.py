@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -88,6 +88,7 @@ class Relay:
         self.extensions = tuple(extensions)
         self.port = port
         self.auth_without_tls = False
+        self.tokens: Callable[[str, str], bool] | None = None
         self.no_starttls = False
         self.size_limit = 2**25
         self.certificate = ca.server_context(hostname)
@@ -307,6 +308,10 @@ class Relay:
                     active.left -= 1
                 return fault
         return None
+
+    def takes_token(self, username: str, token: str) -> bool:
+        """Return whether a token is good: by `tokens` if it is set, else by `users`."""
+        return self.tokens(username, token) if self.tokens else self.users.get(username) == token
 
     async def wait_out(self, fault: Fault) -> None:
         """Wait until the fault's time has passed or it is switched off."""

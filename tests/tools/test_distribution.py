@@ -14,6 +14,7 @@ DATA = (
     "postward/files/dashboards/postward-host.json",
     "postward/files/runbooks/PostfixDown.md",
     "postward/files/runbooks/causes/timeout.md",
+    "postward/files/sasl/oauth2.c",
     "postward/files/systemd/postward.service",
     "postward/files/systemd/postward.sysusers",
 )
