@@ -21,6 +21,8 @@ COMMANDS = {
     "init": "Set up this host: settings, relay, first probe, services.",
     "run": "Run the agent: read the mail log, count, probe, serve metrics.",
     "enforce": "Run the enforcer (root): keep Postfix's configuration as the settings say.",
+    "token": "Run the token service: fetch and renew the tokens that take a password's place.",
+    "login": "Sign in for a relay that takes tokens.",
     "check": "Check the settings and this host; print the settings in effect.",
     "plan": "Show what apply would change, as a diff.",
     "apply": "Apply the settings to Postfix; confirm by a probe, or roll back.",

@@ -38,6 +38,7 @@ from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.queue import QueueMonitor
 from postward.agent.metrics.tally import Tally
+from postward.agent.oauth2.keeper import TokenKeeper, TokenMetrics
 from postward.agent.parts import Failures, Gauges, Labels, Part
 from postward.agent.pipeline import Pipeline
 from postward.agent.postfix.commands import Postfix, PostfixError
@@ -136,12 +137,14 @@ class Agent:
         self._endpoint = self._make_endpoint(listeners, exemplars)
         enforcement = EnforcementState(Path(settings.enforce.directory))
         loop = self._enforce_loop()
+        tokens = TokenMetrics(settings), (TokenKeeper(settings, self._watcher) if options.enforce else None)
 
         parts = (
             *(
                 self._failures,
                 host,
                 enforcement,
+                *tokens,
                 reloader,
                 reader,
                 writer,

@@ -80,6 +80,30 @@ def write_new(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | No
         os.fsync(descriptor)
 
 
+def replace_owned(path: Path, data: bytes, *, mode: int) -> None:
+    """Replace a file in a directory of another user, who owns it then. A link is replaced, and not followed.
+
+    Raises:
+        OSError: the file cannot be written; the former file is unchanged.
+    """
+    beside = path.with_name(f".{path.name}.new")
+    write_new(beside, data, mode=mode, owner=owner_in(path.parent))
+    beside.replace(path)
+    sync_directory(path.parent)
+
+
+def open_lock(path: Path) -> int:
+    """Open or create a lock file in a directory of another user. No link is followed: that user could have put it there."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags)
+    if owner := owner_in(path.parent):
+        os.fchown(descriptor, *owner)
+    return descriptor
+
+
 def wait_for_writers(path: Path) -> None:
     """Wait until no process has the file open for writing, for at most 3 seconds."""
     wait_until(lambda: not _is_being_written(path), _MAX_WRITE_TIME)

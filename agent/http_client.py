@@ -36,11 +36,13 @@ class HttpError(OSError):
 
     Attributes:
         status: the status code, if the server answered with one.
+        body: the beginning of the answer, if there is one.
     """
 
-    def __init__(self, reason: str, status: int | None = None) -> None:
+    def __init__(self, reason: str, status: int | None = None, body: bytes = b"") -> None:
         super().__init__(reason)
         self.status = status
+        self.body = body
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +110,30 @@ def request(
         handlers.append(urllib.request.ProxyHandler({}))
     question = urllib.request.Request(url, body, dict(headers))  # noqa: S310 -- the settings allow http and https only
     try:
-        with limit, urllib.request.build_opener(*handlers).open(question, timeout=deadline) as answer:
+        with limit, _open(handlers, question, deadline) as answer:
             content: bytes = answer.read(max_bytes + 1)
-            missing = answer.length or 0
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise HttpError(f"answered {error.code}", error.code) from None
+            missing = getattr(answer, "length", 0) or 0
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise HttpError(_reason(error, limit)) from None
     if limit.expired:
         raise HttpError(_reason(TimeoutError(), limit))
+    if not 200 <= answer.status < 300:
+        raise HttpError(f"answered {answer.status}", answer.status, content[:max_bytes])
     if len(content) > max_bytes:
         raise HttpError(f"the answer has more than {max_bytes} bytes")
     if missing:
         raise HttpError(f"the answer ends {missing} bytes early")
     return Answer(answer.status, content)
+
+
+def _open(
+    handlers: list[urllib.request.BaseHandler], question: urllib.request.Request, deadline: float
+) -> Any:
+    """Return the server's answer, whatever its status."""
+    try:
+        return urllib.request.build_opener(*handlers).open(question, timeout=deadline)
+    except urllib.error.HTTPError as error:
+        return error
 
 
 def _reason(error: Exception, limit: "_Deadline") -> str:

@@ -172,6 +172,12 @@ class OAuth2(Section):
         description="Directory of the tokens. The token service writes to it.",
     )
 
+    @property
+    def secret_files(self) -> tuple[str, ...]:
+        """The files with the application's secrets."""
+        files = (self.client_secret_file, self.certificate_file, self.key_file, self.service_account_file)
+        return tuple(path for path in files if path)
+
     def token_file(self, relay: str) -> Path:
         """Return the file of a relay's access token."""
         return Path(self.directory) / f"{relay}.token"

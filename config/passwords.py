@@ -36,19 +36,32 @@ def password_from_file(path: Path, key: str) -> str:
     Raises:
         SettingsError: the file cannot be read, or sasl_passwd cannot carry its content.
     """
-    try:
-        password = (_credential_of(path) or path).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, ValueError) as error:
-        raise SettingsError([f"{path}: {key}: {_unreadable(error)}"]) from None
+    password = secret_text(path, key).rstrip("\r\n")
     if fault := password_fault(password):
         raise SettingsError([f"{path}: {key}: {fault}"])
     return password
 
 
-def _credential_of(path: Path) -> Path | None:
+def secret_text(path: Path, key: str) -> str:
+    """Return the content of a file with secrets, or of systemd's copy of it.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    try:
+        return (credential_of(path) or path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise SettingsError([f"{path}: {key}: {_unreadable(error)}"]) from None
+
+
+def credential_of(path: Path, *, outdated: bool = False) -> Path | None:
     """Return systemd's copy of an unreadable file; None if the file is readable, or the copy is missing or older.
 
     `LoadCredential=passwords:FOLDER` names copies passwords_FILE (systemd.exec(5)).
+
+    Args:
+        path: the file.
+        outdated: return a copy that is older than the file, and no other.
     """
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory or os.access(path, os.R_OK):
@@ -56,7 +69,7 @@ def _credential_of(path: Path) -> Path | None:
     for name in (f"{path.parent.name}_{path.name}", path.name):
         copy = Path(directory) / name
         try:
-            if copy.stat().st_mtime >= path.stat().st_mtime:
+            if (copy.stat().st_mtime < path.stat().st_mtime) == outdated:
                 return copy
         except OSError:
             continue

@@ -52,7 +52,7 @@ from postward.parsers import Cause
 
 _POSTFIX_DIRECTORY = Path("/etc/postfix")
 _BLOCKED = {Cause.REFUSED, Cause.TIMEOUT, Cause.UNREACHABLE}
-_UNITS = ("postward-enforce.service", "postward.service")
+_UNITS = ("postward-token.path", "postward-token.service", "postward-enforce.service", "postward.service")
 
 
 @click.command("init")
@@ -324,7 +324,7 @@ def _show(findings: list[Finding], planned: Plan, changed: list[RouteChange]) ->
 
 
 def _start_services() -> bool:
-    """Enable and start both services; a failure ends the command. Return False if systemd does not run."""
+    """Enable and start the services; a failure ends the command. Return False if systemd does not run."""
     if not Path("/run/systemd/system").is_dir():
         _say("systemd does not run on this host; start the agent with: postward run --enforce")
         return False

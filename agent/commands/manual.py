@@ -71,6 +71,9 @@ The settings. \fBpostward check \-\-example\fR prints them all, with description
 /etc/postward/passwords/
 A file with the password of each relay, readable by root only.
 .TP
+/etc/postward/oauth2/
+The secrets of applications that get tokens, readable by root only.
+.TP
 /var/lib/postward/, /var/lib/postward\-enforce/
 The agent's counts and log position; the enforcer's former configurations.
 .SH EXIT STATUS

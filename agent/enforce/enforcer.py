@@ -30,6 +30,7 @@ from postward.agent.enforce.neighbours import read_neighbours
 from postward.agent.enforce.preflight import preflight
 from postward.agent.enforce.routes import read_route_changes
 from postward.agent.enforce.state import ApplyError, Enforcement, RefusedError, StateStore
+from postward.agent.enforce.tables import renew_logins
 from postward.agent.fsutil import wait_for_writers
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.run import PostfixError
@@ -200,6 +201,8 @@ class Enforcer:
         if not self._observes:
             complete(self._postfix, self._directory)  # a change that a killed process began
         desired, actual = self._read()
+        if not self._observes and renew_logins(self._postfix, desired, actual):
+            actual = read_actual(self._postfix, desired)
         planned = plan(drift(desired, actual))
         was_in_sync = bool(self.state.in_sync)
         # With a conflict, the files are not those with which a probe was accepted.

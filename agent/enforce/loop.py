@@ -46,7 +46,7 @@ class EnforceLoop(Part):
 
     def _watch(self) -> asyncio.Event:
         wake = self._watcher.watch(Path(self._settings.postfix.config_directory), is_config_file)
-        passwords = [Path(relay.password_file) for relay in self._settings.relay if relay.password_file]
+        passwords = [path for relay in self._settings.relay if (path := relay.login_file)]
         for folder in {path.parent for path in passwords}:
             # Each directory once: every access to a watched directory calls all its watches.
             names = frozenset(path.name for path in passwords if path.parent == folder)

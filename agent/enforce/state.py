@@ -229,7 +229,7 @@ class AppliedState:
         return replace(self, applied=confirmed, confirmed=confirmed or self.confirmed)
 
     def _digest(self, desired: DesiredState) -> str:
-        tables = [(table.name, table.type, table.entries) for table in desired.tables]
+        tables = [(table.name, table.type, table.lasting) for table in desired.tables]
         services = [transport.definition for transport in desired.transports]
         content = json.dumps([sorted(desired.parameters.items()), tables, services]).encode()
         return hmac.new(bytes.fromhex(self.key), content, hashlib.sha256).hexdigest()

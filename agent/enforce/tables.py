@@ -10,7 +10,8 @@ from pathlib import Path
 from postward.agent.fsutil import sync_directory, write_new
 from postward.agent.postfix.config import PostfixConfig
 from postward.agent.postfix.run import PostfixError
-from postward.config.drift import TableState
+from postward.config.desired import DesiredState
+from postward.config.drift import ActualState, TableState
 from postward.config.resources import LookupTable, entries_of
 
 _ROOT = (0, 0)
@@ -64,6 +65,21 @@ def with_former_entries(config: PostfixConfig, table: LookupTable) -> LookupTabl
     entries = read_entries(config.config_directory / table.name)
     former = {key: value for key, value in entries if key not in known}
     return replace(table, entries=(*table.entries, *former.items())) if former else table
+
+
+def renew_logins(config: PostfixConfig, desired: DesiredState, actual: ActualState) -> bool:
+    """Write the tokens into the tables in use, whatever else differs. Return True if a table was written.
+
+    A token is renewed every hour. That is neither drift nor another configuration. Raises PostfixError, OSError.
+    """
+    renewals = [
+        renewal
+        for table in desired.tables
+        if (text := actual.tables[table.name].text) and (renewal := table.renewal_of(text))
+    ]
+    for table in renewals:
+        write_table(config, table)
+    return bool(renewals)
 
 
 def write_table(config: PostfixConfig, table: LookupTable) -> None:

@@ -368,6 +368,30 @@ METRICS: tuple[Metric, ...] = (
         "1 if the relay accepted the last login.",
         ("relay",),
     ),
+    Metric(
+        "postward_token_expiry_timestamp_seconds",
+        "gauge",
+        "When the access token with which Postfix logs in expires or expired.",
+        ("relay",),
+    ),
+    Metric(
+        "postward_token_renewals_total",
+        "counter",
+        "Requests for an access token by outcome: renewed, refused (by the server, lasting) or failed (tried again).",
+        ("relay", "outcome"),
+    ),
+    Metric(
+        "postward_token_grant_timestamp_seconds",
+        "gauge",
+        "When `postward login` stored the refresh token, or the first one of its line.",
+        ("relay",),
+    ),
+    Metric(
+        "postward_token_credential_expiry_timestamp_seconds",
+        "gauge",
+        "When the first of client secret, certificate and refresh token expires, as far as known.",
+        ("relay",),
+    ),
     Metric("postward_relay_check_timestamp_seconds", "gauge", "When the relay was last checked.", ("relay",)),
     Metric(
         "postward_relay_step_duration_seconds",

@@ -28,7 +28,7 @@ from typing import Annotated, Any, cast
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from postward.agent.fsutil import owner_in, stat_identity, wait_until, write_new
+from postward.agent.fsutil import open_lock, replace_owned, stat_identity, wait_until
 from postward.agent.parts import Problem
 from postward.agent.stored import Form, read_stored
 from postward.config.errors import SettingsError
@@ -189,7 +189,7 @@ class LoginThrottle:
         entry: dict[str, Any] = accounts.setdefault(
             name, {"attempts": [], "rejected": False, "open": 0, "process": None, "marks": {}}
         )
-        mark, source = self._mark(data, relay), given.password_file or given.password_credential
+        mark, source = self._mark(data, relay), str(given.login_file or given.password_credential)
         if mark is not None and entry["marks"].get(source) != mark:
             if entry["marks"]:
                 entry["attempts"], entry["rejected"], entry["open"] = [], False, 0
@@ -203,9 +203,9 @@ class LoginThrottle:
             password = given.read_password() if given.username else ""
         except SettingsError:
             return None
-        if given.password_file:
+        if given.login_file:
             with contextlib.suppress(OSError):
-                status = Path(given.password_file).stat()
+                status = given.login_file.stat()
                 return f"{status.st_ino} {status.st_mtime_ns}"
         key = data.setdefault("salt", secrets.token_hex(16)), password
         if key not in self._marks:
@@ -230,7 +230,7 @@ class _Record:
         """Give the file's content, under an exclusive lock. Without a file, give this process's own."""
         descriptor = None
         try:
-            descriptor = _open_lock(self._path.with_suffix(".lock"))
+            descriptor = open_lock(self._path.with_suffix(".lock"))
             _lock(descriptor)
             self._locked = True
             if (identity := stat_identity(self._path)) != self._identity or identity is None:
@@ -249,7 +249,7 @@ class _Record:
         if not self._locked:
             return
         try:
-            _replace(self._path, json.dumps(self._data).encode())
+            replace_owned(self._path, json.dumps(self._data).encode(), mode=0o600)
             self._identity = stat_identity(self._path)
             self._problem.note(None)
         except OSError as error:
@@ -257,18 +257,6 @@ class _Record:
 
     def _log_once(self, error: OSError) -> None:
         self._problem.note(f"{error.strerror}; rejected logins are remembered only until this process ends")
-
-
-def _open_lock(path: Path) -> int:
-    """Open or create the lock file. No link is followed: the agent's user could have put it there for root."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return os.open(path, flags)
-    if owner := owner_in(path.parent):
-        os.fchown(descriptor, *owner)
-    return descriptor
 
 
 def _lock(descriptor: int) -> None:
@@ -283,13 +271,6 @@ def _lock(descriptor: int) -> None:
 
     if not wait_until(is_locked, _MAX_WAIT):
         raise OSError(errno.EWOULDBLOCK, "the lock file is held by another process")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Replace the file. Unlike `write_atomically` it replaces a link instead of following it."""
-    beside = path.with_name(f".{path.name}.new")
-    write_new(beside, data, mode=0o600, owner=owner_in(path.parent))
-    beside.replace(path)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -39,6 +39,11 @@ class CA:
             raise RuntimeError("the authority has not been written to a file: call write(folder) first")
         return self._path
 
+    def client_certificate(self, name: str) -> tuple[bytes, bytes]:
+        """Return key and certificate of a client, in PEM."""
+        issued = self._authority.issue_cert(common_name=name, key_type=trustme.KeyType.RSA)
+        return issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes()
+
     def server_context(
         self,
         *names: str,

@@ -16,6 +16,7 @@ DATA = (
     "postward/files/runbooks/causes/timeout.md",
     "postward/files/sasl/oauth2.c",
     "postward/files/systemd/postward.service",
+    "postward/files/systemd/postward-token.service",
     "postward/files/systemd/postward.sysusers",
 )
 

@@ -1,0 +1,1 @@
+"""Tokens for relays: fetched, renewed and stored for Postfix."""
