@@ -14,8 +14,8 @@ from postward.agent.console import terminal
 from postward.agent.oauth2.keeper import renew
 from postward.agent.oauth2.request import DeviceCode, TokenError, fetch_by_device_code, fetch_device_code
 from postward.agent.oauth2.store import Grant, TokenStore
-from postward.agent.relay.check import check_relay
-from postward.agent.relay.endpoint import endpoint_of
+from postward.agent.relay.check import RelayCheck, check_relay
+from postward.agent.relay.endpoint import login_endpoint, read_plugins
 from postward.config.oauth2 import STORED_GRANTS
 from postward.config.relay import Relay
 from postward.config.settings import Settings
@@ -46,9 +46,13 @@ def command(name: str, settings_file: Path, source: click.File | None) -> None:
             fail(str(error))
         _store(relay, token)
         click.echo(f"the refresh token of relay {name} is stored, and gives access tokens")
-        check = asyncio.run(check_relay(endpoint_of(relay, settings.host, relay.read_password())))
+        check = asyncio.run(_try(relay, settings))
     terminal().print(check_text(check))
     sys.exit(0 if check.ok else FAILED)
+
+
+async def _try(relay: Relay, settings: Settings) -> RelayCheck:
+    return await check_relay(login_endpoint(relay, settings, relay.read_password(), read_plugins()))
 
 
 def _relay(settings: Settings, name: str) -> Relay:

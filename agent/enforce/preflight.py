@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from postward.agent.relay.check import RelayCheck, check_relay
-from postward.agent.relay.endpoint import endpoint_of
+from postward.agent.relay.endpoint import login_endpoint, read_plugins
 from postward.config.settings import Settings
 from postward.parsers import Cause
 
@@ -64,7 +64,10 @@ def check_relays(settings: Settings, passwords: Mapping[str, str]) -> list[Relay
 
 
 async def _check_all(settings: Settings, passwords: Mapping[str, str]) -> list[RelayCheck]:
-    endpoints = [endpoint_of(relay, settings.host, passwords.get(relay.name)) for relay in settings.relay]
+    plugins = read_plugins()
+    endpoints = [
+        login_endpoint(relay, settings, passwords.get(relay.name), plugins) for relay in settings.relay
+    ]
     return await asyncio.gather(*map(check_relay, endpoints))
 
 

@@ -99,12 +99,14 @@ class HostFiles:
         return enforce.exists() and (self.text(enforce) or "1").strip() == "1"
 
     def sasl_plugins(self) -> frozenset[str]:
-        """Return the SASL mechanisms for which a plug-in is installed, as its file name spells them."""
+        """Return the names of the installed SASL plug-ins, without "lib". Like libsasl2, look in $SASL_PATH too."""
+        further = [Path(folder) for folder in os.environ.get("SASL_PATH", "").split(":") if folder]
+        folders = [path for pattern in _SASL_FOLDERS for path in self.system.glob(pattern)] + further
         return frozenset(
             match[1]
-            for folder in _SASL_FOLDERS
-            for path in self.system.glob(f"{folder}/lib*.so*")
-            if (match := re.match(r"lib(\w+)\.so", path.name))
+            for folder in folders
+            for path in folder.glob("lib*.so*")
+            if (match := re.match(r"lib([\w-]+)\.so", path.name))
         )
 
     def compared(self, name: str, queue: Path) -> str:

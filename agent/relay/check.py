@@ -31,8 +31,9 @@ from postward.agent.relay.x509 import Certificate, parse_certificate
 from postward.parsers import Cause, classify
 from postward.parsers.scrub import MASK
 
-# In the order of preference; XOAUTH2 needs tokens, which Postfix gets from elsewhere.
-_MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
+# The mechanisms that this check can take. A login by another one is left to Postfix.
+_MECHANISMS = frozenset({"PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER"})
+_TOKENS = frozenset({"XOAUTH2", "OAUTHBEARER"})
 _MAX_ADDRESSES = 64
 
 
@@ -113,6 +114,7 @@ class _Check:
         self._masked = self._session.transcript.masked
         if endpoint.password:
             self._session.transcript.hide(endpoint.password, f"\0{endpoint.username}\0{endpoint.password}")
+        self._presented = True
         self._result = RelayCheck(endpoint.relay, endpoint.host, endpoint.port, endpoint.tls)
         self._verify = True
         self._current = "dns"
@@ -254,11 +256,23 @@ class _Check:
 
     async def _start_tls(self, repeated: bool) -> None:
         with self._step("tls", repeated=repeated):
-            try:
-                context = client_context(self._endpoint.ca_file, verify=self._verify)
-            except OSError as error:
-                raise SessionError(Cause.LOCAL_CONFIG, f"relay.ca_file: {error}") from error
+            context = self._context()
             self._record_tls(await self._session.start_tls(context, self._endpoint.host))
+
+    def _context(self) -> ssl.SSLContext:
+        """Return the TLS context. A client certificate that this user may not read is not presented."""
+        endpoint = self._endpoint
+        certificate = (endpoint.client_certificate, endpoint.client_key) if self._presented else ("", "")
+        try:
+            return client_context(endpoint.ca_file, verify=self._verify, certificate=certificate)
+        except PermissionError:
+            if not certificate[0]:
+                raise SessionError(Cause.LOCAL_CONFIG, "relay.ca_file: Permission denied") from None
+        except OSError as error:
+            raise SessionError(Cause.LOCAL_CONFIG, f"relay.ca_file or client_certificate: {error}") from error
+        self._presented = False
+        self._session.note("this user may not read the client certificate: it is not presented")
+        return self._context()
 
     def _record_tls(self, tls: ssl.SSLObject) -> None:
         result = self._result
@@ -298,10 +312,16 @@ class _Check:
         if not result.tls_version and not endpoint.cleartext_password:
             result.auth_detail = "the session is not encrypted"
             return
-        mechanism = next((name for name in _MECHANISMS if name in result.mechanisms), None)
+        if not self._presented:
+            result.auth_detail = "this user may not read the client certificate"
+            return
+        mechanism = endpoint.sasl.choose(result.mechanisms)
         if mechanism is None:
             offered = ", ".join(result.mechanisms) or "none"
             raise SessionError(Cause.AUTH_MECHANISM, f"no common mechanism; offered: {offered}")
+        if mechanism not in _MECHANISMS or (mechanism in _TOKENS and "noanonymous" in endpoint.sasl.options):
+            result.auth_detail = f"the login by {mechanism} is left to Postfix"
+            return
         with self._step("auth"):
             code, reply = await self._authenticate(mechanism, endpoint.username, endpoint.password)
         result.auth_detail = self._masked(reply)
@@ -314,6 +334,8 @@ class _Check:
         raise SessionError(cause, reply)
 
     async def _authenticate(self, mechanism: str, username: str, password: str) -> tuple[int, str]:
+        if mechanism in _TOKENS:
+            return await self._send_token(mechanism, username, password)
         if mechanism == "PLAIN":
             return await self._session.command(
                 f"AUTH PLAIN {_base64(f'{chr(0)}{username}{chr(0)}{password}')}", f"AUTH PLAIN {MASK}"
@@ -330,6 +352,20 @@ class _Check:
             except ValueError:
                 return 0, "334 with a challenge that is not base64"
             code, reply = await self._session.command(_base64(answer(challenge)), MASK)
+        return code, reply
+
+    async def _send_token(self, mechanism: str, username: str, token: str) -> tuple[int, str]:
+        """Log in by XOAUTH2 or OAUTHBEARER (RFC 7628), and answer an error message as the mechanism requires."""
+        message, last = f"user={username}\1auth=Bearer {token}\1\1", ""
+        if mechanism == "OAUTHBEARER":
+            name = username.replace("=", "=3D").replace(",", "=2C")
+            message, last = f"n,a={name},\1host={self._endpoint.host}\1auth=Bearer {token}\1\1", "\1"
+        self._session.transcript.hide(message)
+        code, reply = await self._session.command(f"AUTH {mechanism}")
+        if code == 334:
+            code, reply = await self._session.command(_base64(message), MASK)
+        if code == 334:
+            code, reply = await self._session.command(_base64(last))
         return code, reply
 
     async def _quit(self) -> None:

@@ -1,15 +1,21 @@
 """A relay as the other end of an SMTP session: address, TLS, login."""
 
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from postward.agent.postfix.host_files import HostFiles
 from postward.config.host import Host
 from postward.config.relay import IMPLICIT_TLS_PORTS, Relay, TlsMode
+from postward.config.sasl import SaslClient
+from postward.config.settings import Settings
+from postward.parsers.postconf import split_list
 
 ALTERNATIVE_PORTS = (587, 465, 2525, 25)
 _TIMEOUT = 15.0  # seconds a step; RFC 5321 allows minutes, which is too long for a check
 _FAMILIES = {"ipv4": (socket.AF_INET,), "ipv6": (socket.AF_INET6,)}
 _ALL_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_USUAL_CLIENT = SaslClient()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,8 @@ class RelayEndpoint:
         cleartext_password: the password may be sent over an unencrypted connection.
         families: address families to use.
         timeout: seconds a step.
+        client_certificate, client_key: what this host presents; "" for nothing.
+        sasl: Postfix's SASL client for this relay.
     """
 
     relay: str
@@ -38,6 +46,25 @@ class RelayEndpoint:
     cleartext_password: bool = False
     families: tuple[socket.AddressFamily, ...] = _ALL_FAMILIES
     timeout: float = _TIMEOUT
+    client_certificate: str = ""
+    client_key: str = ""
+    sasl: SaslClient = _USUAL_CLIENT
+
+
+def read_plugins(system: Path = Path("/")) -> frozenset[str] | None:
+    """Return the names of the installed SASL plug-ins; None without any, as on a host without Postfix."""
+    return HostFiles(system).sasl_plugins() or None
+
+
+def login_endpoint(
+    relay: Relay, settings: Settings, password: str | None, plugins: frozenset[str] | None
+) -> RelayEndpoint:
+    """Return the endpoint of a relay with the login that Postfix would make with these settings and plug-ins."""
+    own = relay.own_parameters
+    words = own["smtp_sasl_mechanism_filter"] or settings.main_cf.get("smtp_sasl_mechanism_filter", "")
+    options = frozenset(split_list(own["smtp_sasl_tls_security_options"]))
+    client = SaslClient(plugins, tuple(word.lower() for word in split_list(words)), options)
+    return replace(endpoint_of(relay, settings.host, password), sasl=client)
 
 
 def endpoint_of(relay: Relay, host: Host, password: str | None = None) -> RelayEndpoint:
@@ -54,6 +81,8 @@ def endpoint_of(relay: Relay, host: Host, password: str | None = None) -> RelayE
         password,
         relay.allow_cleartext_password,
         _FAMILIES.get((host.inet_protocols or "").strip(), _ALL_FAMILIES),
+        client_certificate=relay.client_certificate,
+        client_key=relay.client_key,
     )
 
 

@@ -15,7 +15,7 @@ from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part
 from postward.agent.relay.changes import KINDS, RelaySnapshot, update
 from postward.agent.relay.check import RelayCheck, check_relay
-from postward.agent.relay.endpoint import endpoint_of
+from postward.agent.relay.endpoint import login_endpoint, read_plugins
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.config.errors import SettingsError
 from postward.config.relay import Relay
@@ -143,7 +143,8 @@ async def throttled_check(relay: Relay, settings: Settings, throttle: LoginThrot
     held_back = password is not None and throttle is not None and not throttle.acquire(relay.name)
     accepted: bool | None = None
     try:
-        check = await check_relay(endpoint_of(relay, settings.host, None if held_back else password))
+        endpoint = login_endpoint(relay, settings, None if held_back else password, read_plugins())
+        check = await check_relay(endpoint)
         accepted = {"accepted": True, "rejected": False}.get(check.auth)
     finally:
         if password is not None and throttle is not None and not held_back:

@@ -11,16 +11,27 @@ _MAX_CONTEXT_AGE = 3600.0  # seconds
 _MAX_CHAIN = 10
 
 
-def client_context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
-    """Return a client's context with OpenSSL's default strictness, which is also Postfix's. Raises OSError."""
-    modified = Path(ca_file).stat().st_mtime_ns if ca_file and verify else 0
-    return _cached_context(ca_file, modified, verify, time.time() // _MAX_CONTEXT_AGE)
+def client_context(ca_file: str, *, verify: bool, certificate: tuple[str, str] = ("", "")) -> ssl.SSLContext:
+    """Return a client's context with OpenSSL's default strictness, which is also Postfix's. Raises OSError.
+
+    Args:
+        ca_file: the authorities; "" for those of the host.
+        verify: require a certificate that is valid.
+        certificate: the files of the client's own certificate and key; "" for none.
+    """
+    files = [name for name in (ca_file if verify else "", *certificate) if name]
+    modified = tuple(Path(name).stat().st_mtime_ns for name in files)
+    return _cached_context(ca_file, modified, verify, certificate, time.time() // _MAX_CONTEXT_AGE)
 
 
 @lru_cache(maxsize=8)
-def _cached_context(ca_file: str, _modified: int, verify: bool, _age: float) -> ssl.SSLContext:
+def _cached_context(
+    ca_file: str, _modified: tuple[int, ...], verify: bool, certificate: tuple[str, str], _age: float
+) -> ssl.SSLContext:
     """Load the authorities, which takes 100 times as long as a handshake: hourly, or when the file changes."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if certificate[0]:
+        context.load_cert_chain(*certificate)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

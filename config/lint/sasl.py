@@ -8,27 +8,11 @@ from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.next_hop import named_servers
 from postward.config.lint.relayhost import parsed
 from postward.config.lint.tls import level_for
+from postward.config.sasl import MECHANISMS
 
 Facts = HostFacts
 
 _OPTIONS = {"noplaintext", "noactive", "nodictionary", "noanonymous", "mutual_auth"}
-# Mechanism → the name of its plug-in (sasl-xoauth2 is a package of its own; EXTERNAL needs none).
-_PLUGIN = {
-    "plain": "plain",
-    "login": "login",
-    "cram-md5": "crammd5",
-    "digest-md5": "digestmd5",
-    "ntlm": "ntlm",
-    "gssapi": "gssapiv2",
-    "gs2-krb5": "gs2",
-    "scram-sha-1": "scram",
-    "scram-sha-256": "scram",
-    "scram-sha-512": "scram",
-    "xoauth2": "xoauth2",
-    "oauthbearer": "oauthbearer",
-    "anonymous": "anonymous",
-    "external": "",
-}
 _PLAINTEXT = {"plain", "login", "xoauth2", "oauthbearer"}
 
 
@@ -73,13 +57,18 @@ def _switched_off(facts: Facts) -> Iterator[Fault]:
 def _no_plugin(facts: Facts) -> Iterator[Fault]:
     if not facts.sends_by_login or facts.sasl_plugins is None or facts.value("smtp_sasl_type") != "cyrus":
         return
-    known = [word for word in _mechanisms(facts) if word in _PLUGIN]
-    if known and not any(_PLUGIN[word] in {"", *facts.sasl_plugins} for word in known):
+    known = [word for word in _mechanisms(facts) if word in MECHANISMS]
+    if known and not any(_is_installed(word, facts.sasl_plugins) for word in known):
         yield Fault(
             facts.where("smtp_sasl_auth_enable"),
             f"is yes, and no SASL plug-in for {' or '.join(word.upper() for word in known)} is installed",
             remedies.install(facts, "sasl"),
         )
+
+
+def _is_installed(mechanism: str, plugins: frozenset[str]) -> bool:
+    names = MECHANISMS[mechanism].plugins
+    return not names or bool(plugins & set(names))
 
 
 def _no_plaintext(facts: Facts) -> Iterator[Fault]:
@@ -106,7 +95,7 @@ def _unknown_option(facts: Facts) -> Iterator[Fault]:
 
 
 def _unknown_mechanism(facts: Facts) -> Iterator[Fault]:
-    wrong = [word for word in _mechanisms(facts) if word not in _PLUGIN]
+    wrong = [word for word in _mechanisms(facts) if word not in MECHANISMS]
     if wrong and facts.sends_by_login:
         yield Fault(
             facts.where("smtp_sasl_mechanism_filter"),

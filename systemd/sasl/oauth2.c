@@ -5,7 +5,7 @@
  * needs no library, so that it fits every release of libsasl2 with the same plug-in interface.
  *
  * Promise: a user name or a token that could forge a field of the message is refused. Neither is ever logged. To be
- * installed changes no login: libsasl2 takes the first suitable mechanism that the server lists, and would send a password
+ * installed changes no login: libsasl2 takes one of several mechanisms that are equal to it, and would send a password
  * as a token. So these mechanisms lack SASL_SEC_NOANONYMOUS. They are suitable only where an application does not demand
  * it, as Postfix does by default: Postward empties smtp_sasl_tls_security_options for relays that take tokens, beside a
  * filter of mechanisms.

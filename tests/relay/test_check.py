@@ -1,12 +1,14 @@
 """The check of a relay: each fault at its step with its cause, on a real relay, and no secret shown."""
 
 import json
+import ssl
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from postward.agent.relay.endpoint import RelayEndpoint, on_port
+from postward.config.sasl import SaslClient
 from postward.parsers.scrub import MASK
 from tests.relay import PASSWORD, USER, checked
 from tests.support import CA, Fault, Relay
@@ -132,3 +134,61 @@ def test_implicit_tls_and_a_port_of_the_other_kind(
     elsewhere = on_port(endpoint, running.port)
     assert (elsewhere.password, elsewhere.tls) == (None, "opportunistic")
     assert checked(elsewhere).ok
+
+
+# --- the login that Postfix would make
+
+TOKENS = SaslClient(None, ("xoauth2", "oauthbearer"), frozenset())
+
+
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+def test_a_token_is_sent_as_postfix_sends_it(relay: tuple[Relay, RelayEndpoint], mechanism: str) -> None:
+    """A good token is accepted, a refused one is rejected by the relay's last reply, and neither is shown."""
+    running, endpoint = relay
+    running.mechanisms = ("LOGIN", mechanism)
+    running.users = {"a=b,c@example.com": "tok.en" * 500}
+    endpoint = replace(
+        endpoint, username="a=b,c@example.com", password=running.users["a=b,c@example.com"], sasl=TOKENS
+    )
+    check = checked(endpoint)
+    assert check.ok, check.detail
+    assert running.auth_attempts[-1] == (mechanism, "a=b,c@example.com", True)
+    running.users = {}
+    check = checked(endpoint)
+    assert (check.step, check.cause, check.auth) == ("auth", "auth_rejected", "rejected")
+    assert check.detail.startswith("535 5.7.8")
+    assert "tok.en" not in json.dumps(asdict(check), default=str) + repr(endpoint)
+
+
+def test_a_secret_goes_by_no_other_mechanism(relay: tuple[Relay, RelayEndpoint]) -> None:
+    """A token not by LOGIN, a password not by XOAUTH2, and nothing where Postfix takes GSSAPI or DIGEST-MD5."""
+    running, endpoint = relay
+    running.mechanisms = ("LOGIN",)
+    assert checked(replace(endpoint, sasl=TOKENS)).cause == "auth_mechanism"
+    running.mechanisms = ("XOAUTH2",)
+    assert checked(endpoint).cause == "auth_mechanism"
+    third_party = SaslClient(frozenset({"sasl-xoauth2"}), ("xoauth2",))
+    check = checked(replace(endpoint, sasl=third_party))
+    assert (check.ok, check.auth, check.auth_detail) == (
+        True,
+        "untried",
+        "the login by XOAUTH2 is left to Postfix",
+    )
+    assert running.auth_attempts == []
+
+
+def test_a_client_certificate_is_presented(tmp_path: Path) -> None:
+    """A relay that demands one sees it; without it, the handshake fails."""
+    ca = CA()
+    key, certificate = (tmp_path / name for name in ("client.key", "client.pem"))
+    for path, content in zip((key, certificate), ca.client_certificate("client"), strict=True):
+        path.write_bytes(content)
+    with Relay(ca, users={USER: PASSWORD}) as running:
+        running.certificate.load_verify_locations(cadata=ca.pem.decode())
+        running.certificate.verify_mode = ssl.CERT_REQUIRED
+        endpoint = RelayEndpoint(
+            "demo", "localhost", running.port, "starttls", username=USER, password=PASSWORD, timeout=5.0
+        )
+        assert not checked(endpoint).ok
+        check = checked(replace(endpoint, client_certificate=str(certificate), client_key=str(key)))
+        assert check.auth == "accepted", check.detail

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from postward.agent.relay.endpoint import read_plugins
+from postward.config.sasl import OWN_PLUGIN, SaslClient
+from postward.parsers.postconf import split_list
 from tests.support import CA, PostfixInstance, Relay, require_postfix
 from tests.support.sasl import require_compiler, with_plugin
 from tests.support.waiting import wait_for
@@ -149,6 +152,33 @@ def mechanism_of(
     return relay.auth_attempts[0].mechanism
 
 
+def plugins() -> frozenset[str]:
+    """Return the plug-ins that the Postfix of these tests loads."""
+    return (read_plugins() or frozenset()) | {OWN_PLUGIN}
+
+
+@pytest.mark.parametrize(
+    ("offered", "words"),
+    [
+        (("CRAM-MD5", "PLAIN"), ""),
+        (("PLAIN", "CRAM-MD5"), ""),
+        (("XOAUTH2", "CRAM-MD5", "LOGIN"), ""),
+        (("CRAM-MD5", "PLAIN", "LOGIN"), "!cram-md5, static:all"),
+        (("PLAIN", "LOGIN", "XOAUTH2"), "login"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else value or "any",
+)
+def test_the_choice_of_a_mechanism_is_foreseen(
+    sender: tuple[Relay, PostfixInstance], offered: tuple[str, ...], words: str
+) -> None:
+    """The check of a relay sends a password only by the mechanism that Postfix takes."""
+    main_cf = {**_PASSWORDS, "smtp_sasl_mechanism_filter": words}
+    name = "-".join([*offered, words[1:4]]).lower()
+    chosen = mechanism_of(sender, offered, name, **main_cf)
+    client = SaslClient(plugins(), tuple(split_list(words)))
+    assert client.choose(offered) == chosen
+
+
 @pytest.mark.parametrize(
     "offered", [("LOGIN", "XOAUTH2"), ("OAUTHBEARER", "PLAIN")], ids=lambda names: names[0]
 )
@@ -156,13 +186,16 @@ def test_postfix_sends_a_long_token(sender: tuple[Relay, PostfixInstance], offer
     """From inside its chroot, and by no mechanism for passwords."""
     chosen = mechanism_of(sender, offered, f"token-{offered[0]}", **_TOKENS)
     assert chosen in {"XOAUTH2", "OAUTHBEARER"}
+    assert SaslClient(plugins(), ("xoauth2", "oauthbearer"), frozenset()).choose(offered) == chosen
 
 
 def test_the_plugin_takes_no_password(sender: tuple[Relay, PostfixInstance]) -> None:
     """With Postfix's usual security options the mechanisms for passwords are chosen, in whatever order they are offered."""
     for offered in permutations(("XOAUTH2", "LOGIN", "PLAIN")):
         name = "-".join(offered).lower()
-        assert mechanism_of(sender, offered, name, **_PASSWORDS) in {"LOGIN", "PLAIN"}
+        chosen = mechanism_of(sender, offered, name, **_PASSWORDS)
+        assert chosen in {"LOGIN", "PLAIN"}
+        assert SaslClient(plugins()).choose(offered) in {"LOGIN", "PLAIN"}
 
 
 def test_a_refused_token_is_logged_without_it(sender: tuple[Relay, PostfixInstance]) -> None:
