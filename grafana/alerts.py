@@ -250,6 +250,20 @@ ALERTS: Final = (
           "The relay no longer offers STARTTLS.",
           "Relay {{ $labels.relay }}, seen from {{ $labels.instance }}, offered STARTTLS within the last day and does not now: "
           "mail waits, or goes out unencrypted if the settings allow it."),
+    Alert("PostwardTokenNotRenewed", "cause", "critical",
+          "postward_token_expiry_timestamp_seconds - time() < 600", "1m",
+          "Postfix has no fresh token for the relay.",
+          "The token for relay {{ $labels.relay }} on {{ $labels.instance }} ends within 10 minutes or has ended, and no new "
+          "one was received: mail waits then."),
+    Alert("PostwardTokenRefused", "cause", "warning",
+          'increase(postward_token_renewals_total{outcome="refused"}[2h]) > 0', "5m",
+          "The authorization server refuses tokens for the relay.",
+          "A new token for relay {{ $labels.relay }} on {{ $labels.instance }} was refused: a secret, a grant or a right is missing."),
+    Alert("PostwardTokenCredentialEnds", "cause", "warning",
+          "postward_token_credential_expiry_timestamp_seconds - time() < 30 * 86400", "1h",
+          "A secret that gets tokens for the relay ends soon.",
+          "The client secret, certificate or refresh token for relay {{ $labels.relay }} on {{ $labels.instance }} ends in "
+          "{{ $value | humanizeDuration }}."),
     # --- the configuration
     Alert("PostwardConfigDrift", "cause", "warning", "postward_config_in_sync == 0", "5m",
           "Postfix's configuration differs from the settings.",

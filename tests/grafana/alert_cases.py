@@ -83,6 +83,9 @@ IDLE: Final[Series] = {
     deliveries("deferred"): steady("0"),
     deliveries("bounced"): steady("0"),
     f"postward_relay_certificate_expiry_timestamp_seconds{{{_RELAY}}}": steady("9000000"),
+    f"postward_token_expiry_timestamp_seconds{{{_RELAY}}}": steady("9000000"),
+    f"postward_token_credential_expiry_timestamp_seconds{{{_RELAY}}}": steady("9000000"),
+    f'postward_token_renewals_total{{{_RELAY},outcome="refused"}}': steady("1"),
     f"postward_relay_starttls_offered{{{_RELAY}}}": steady("1"),
     f"postward_relay_is_fallback{{{_RELAY}}}": steady("0"),
     "postward_config_in_sync": steady("1"),
@@ -208,6 +211,18 @@ FAULTS: Final[dict[str, Case]] = {
     "certificate-ended": case(
         "PostfixRelayCertificateEnded",
         {f"postward_relay_certificate_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "100")},
+    ),
+    "token-not-renewed": case(
+        "PostwardTokenNotRenewed",
+        {f"postward_token_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "100")},
+    ),
+    "token-refused": case(
+        "PostwardTokenRefused",
+        {f'postward_token_renewals_total{{{_RELAY},outcome="refused"}}': since("1", "+1")},
+    ),
+    "token-credential-ends": case(
+        "PostwardTokenCredentialEnds",
+        {f"postward_token_credential_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "500000")},
     ),
     "starttls-gone": case(
         "PostfixRelayStarttlsGone", {f"postward_relay_starttls_offered{{{_RELAY}}}": becomes("1", "0")}

@@ -19,14 +19,16 @@ def require_compiler() -> None:
 
 
 @functools.cache
-def with_plugin() -> dict[str, str]:
-    """Build the plug-in once, and return the parameters of a Postfix that loads it beside the machine's."""
+def plugin_path() -> str:
+    """Build the plug-in once, and return a SASL_PATH with it and the machine's plug-ins."""
     require_compiler()
     folder = Path(tempfile.mkdtemp(prefix="sasl-"))
     folder.chmod(0o755)
     subprocess.run([_ROOT / "systemd/sasl/build", folder / "libpostward-oauth2.so"], check=True)
-    usual = [
-        str(path) for form in ("lib/sasl2", "lib/*/sasl2", "lib64/sasl2") for path in Path("/usr").glob(form)
-    ]
-    environment = f"MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LANG=C SASL_PATH={':'.join([str(folder), *usual])}"
-    return {"import_environment": environment}
+    forms = ("lib/sasl2", "lib/*/sasl2", "lib64/sasl2")
+    return ":".join([str(folder), *(str(path) for form in forms for path in Path("/usr").glob(form))])
+
+
+def with_plugin() -> dict[str, str]:
+    """Return the parameters of a Postfix that loads the plug-in."""
+    return {"import_environment": f"MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LANG=C SASL_PATH={plugin_path()}"}
