@@ -24,10 +24,11 @@ from postward.agent.relay.advice import describe_cause
 from postward.agent.relay.check import RelayCheck
 from postward.config.lint import HostFacts
 from postward.config.lint.finding import Finding, Severity
+from postward.config.sasl import MECHANISMS
 from postward.config.settings import Settings
 from postward.parsers import Cause
 
-AGENT, ENFORCER = "postward.service", "postward-enforce.service"
+AGENT, ENFORCER, TOKEN = "postward.service", "postward-enforce.service", "postward-token.service"
 USER = "postward"
 # The groups in SupplementaryGroups= of the agent's unit. If one is missing, the unit cannot start.
 GROUPS = ("adm", "systemd-journal", "postdrop")
@@ -123,7 +124,9 @@ class SystemFacts:
 
 def read_system(settings: Settings | None, settings_file: Path, host: HostFacts) -> SystemFacts:
     """Read the facts of this host; `settings` is None if they have errors."""
-    units = _read_units()
+    units = _read_units(
+        AGENT, ENFORCER, *([TOKEN] if settings and any(relay.oauth2 for relay in settings.relay) else [])
+    )
     uid, gids = _user()
     logs, log_problem = _logs(settings)
     relays = settings.relay if settings else []
@@ -156,11 +159,11 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
 # Services
 
 
-def _read_units() -> dict[str, Unit] | None:
+def _read_units(*names: str) -> dict[str, Unit] | None:
     if not Path("/run/systemd/system").is_dir():
         return None
     options = [f"--property={name}" for name in _PROPERTIES]
-    units = {unit: parse_unit(_run("systemctl", "show", unit, *options)) for unit in (AGENT, ENFORCER)}
+    units = {unit: parse_unit(_run("systemctl", "show", unit, *options)) for unit in names}
     return {
         name: replace(unit, last_line=_last_line(name)) if unit.is_down else unit
         for name, unit in units.items()
@@ -258,12 +261,14 @@ def _clock_synchronised() -> bool | None:
 
 
 def _versions(host: HostFacts) -> dict[str, str]:
+    plugins = host.sasl_plugins or frozenset()
     systemd = re.match(r"systemd (\S+)", _run("systemctl", "--version"))
     found = {
         "postward": version("postward"),
         "postfix": host.defaults.get("mail_version", ""),
         "python": platform.python_version(),
         "systemd": systemd[1] if systemd else "",
+        "SASL plug-in for tokens": ", ".join(sorted(set(MECHANISMS["xoauth2"].plugins) & plugins)),
     }
     return {name: value for name, value in found.items() if value}
 

@@ -8,11 +8,13 @@ from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.next_hop import named_servers
 from postward.config.lint.relayhost import parsed
 from postward.config.lint.tls import level_for
-from postward.config.sasl import MECHANISMS
+from postward.config.sasl import MECHANISMS, OWN_PLUGIN
 
 Facts = HostFacts
 
 _OPTIONS = {"noplaintext", "noactive", "nodictionary", "noanonymous", "mutual_auth"}
+_TOKENS = {"xoauth2", "oauthbearer"}
+_BUILD = "take the plug-in from the package postward, or build it (systemd/sasl/build), then {}"
 _PLAINTEXT = {"plain", "login", "xoauth2", "oauthbearer"}
 
 
@@ -62,7 +64,22 @@ def _no_plugin(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             facts.where("smtp_sasl_auth_enable"),
             f"is yes, and no SASL plug-in for {' or '.join(word.upper() for word in known)} is installed",
-            remedies.install(facts, "sasl"),
+            _BUILD.format(remedies.restart(facts))
+            if set(known) <= _TOKENS
+            else remedies.install(facts, "sasl"),
+        )
+
+
+def _plugin_clash(facts: Facts) -> Iterator[Fault]:
+    """Both plug-ins fit, and libsasl2 prefers the other one, which takes the token for the name of a file."""
+    plugins = facts.sasl_plugins or frozenset()
+    others = sorted(plugins & set(MECHANISMS["xoauth2"].plugins) - {OWN_PLUGIN})
+    own = OWN_PLUGIN in plugins and "noanonymous" not in facts.words("smtp_sasl_tls_security_options")
+    if others and own and set(_mechanisms(facts)) & _TOKENS:
+        yield Fault(
+            facts.where("smtp_sasl_mechanism_filter"),
+            f"allows XOAUTH2, for which two SASL plug-ins are installed: {OWN_PLUGIN} and {others[0]}",
+            f"remove the package of lib{others[0]}.so, then {remedies.restart(facts)}",
         )
 
 
@@ -174,6 +191,12 @@ RULES: tuple[Rule[HostFacts], ...] = (
         severity=E,
         check=_no_plugin,
         why="Every login fails (no mechanism available), and all mail is deferred.",
+    ),
+    Rule(
+        id="sasl-plugin-clash",
+        severity=E,
+        check=_plugin_clash,
+        why="The other plug-in takes the token for the name of a file: every login fails, and all mail is deferred.",
     ),
     Rule(
         id="sasl-forbids-plain",

@@ -75,6 +75,17 @@ def _login_of_provider(case: Case) -> Iterator[Fault]:
             )
 
 
+def _password_at_microsoft(case: Case) -> Iterator[Fault]:
+    for relay in case.settings.relay:
+        name, _ = provider_of(relay.host) or ("", None)
+        if name in {"office365", "outlook"} and relay.username and not relay.oauth2 and not relay.auth:
+            yield Fault(
+                f"relay.{relay.name}.username",
+                "logs in with a password, which Microsoft switches off by default at the end of December 2026",
+                f"write [relay.oauth2] in place of the password (docs/oauth2-microsoft.md), then: postward login {relay.name}",
+            )
+
+
 def _sender_of_provider(case: Case) -> Iterator[Fault]:
     relay = case.settings.relay[0]
     name, _ = provider_of(relay.host) or ("", None)
@@ -212,6 +223,12 @@ RULES: tuple[Rule[Case], ...] = (
         severity=W,
         check=_login_of_provider,
         why="The relay refuses the login (535), and all mail is deferred.",
+    ),
+    Rule(
+        id="settings-password-at-microsoft",
+        severity=W,
+        check=_password_at_microsoft,
+        why="From then on the relay refuses every login (550 5.7.30, 535 5.7.139), and all mail is deferred.",
     ),
     Rule(
         id="settings-ses-login",

@@ -195,6 +195,20 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"sasl-plugin-missing"},
     ),
     (
+        "no plug-in for tokens",
+        lambda h: h.set("smtp_sasl_mechanism_filter = xoauth2, oauthbearer"),
+        {"sasl-plugin-missing"},
+    ),
+    (
+        "two plug-ins for tokens",
+        lambda h: (
+            h.set("smtp_sasl_mechanism_filter = xoauth2", "smtp_sasl_tls_security_options ="),
+            h.write("usr/lib/sasl2/libpostward-oauth2.so", ""),
+            h.write("usr/lib/sasl2/libsasl-xoauth2.so", ""),
+        ),
+        {"sasl-plugin-clash"},
+    ),
+    (
         "PLAIN forbidden",
         lambda h: h.set("smtp_sasl_tls_security_options = noplaintext"),
         {"sasl-forbids-plain"},

@@ -40,7 +40,13 @@ SETTINGS_MISTAKES: tuple[tuple[str, str, Callable[[Host], object], set[str]], ..
         "port 465 of a provider that does not offer it",
         _relay("smtp.office365.com", "app@example.test", "port = 465"),
         _nothing,
-        {"settings-provider-port"},
+        {"settings-provider-port", "settings-password-at-microsoft"},
+    ),
+    (
+        "a password at Outlook.com",
+        _relay("smtp-mail.outlook.com", "app@example.test"),
+        _nothing,
+        {"settings-password-at-microsoft"},
     ),
     (
         "SendGrid with a user name other than apikey",
