@@ -101,29 +101,35 @@ _MIN_HIDDEN: Final = (
 )
 _logins: dict[tuple[str, str], None] = {}  # in the order of their arrival
 _MAX_LOGINS: Final = 100
+_MAX_SIZE: Final = 20_000  # characters of all; a token has some 3000, and is worthless after an hour
 _hidden: re.Pattern[str] | None = None
 
 
 def hide(logins: Iterable[tuple[str, str]]) -> None:
     """Let this process mask these logins (user name, password) from now on, in each form that Postfix logs.
 
-    Former passwords stay masked, because the log still has them; the last hundred are known.
+    Former passwords stay masked, because the log still has them; the last hundred are known, or fewer of long tokens.
     """
     global _hidden
     new = [login for login in logins if login[1] and login not in _logins]
     if not new:
         return
     _logins.update(dict.fromkeys(new))
-    for oldest in [*_logins][:-_MAX_LOGINS]:
-        del _logins[oldest]
+    while len(_logins) > _MAX_LOGINS or (sum(map(_size, _logins)) > _MAX_SIZE and len(_logins) > len(new)):
+        del _logins[next(iter(_logins))]
     words = {form for login in _logins for form in _forms(*login)}
     _hidden = re.compile("|".join(map(_word, sorted(words, key=len, reverse=True))))
 
 
+def _size(login: tuple[str, str]) -> int:
+    return len(login[1])
+
+
 def _forms(user: str, password: str) -> Iterator[str]:
-    """Yield a password as AUTH LOGIN, AUTH PLAIN and tables have it."""
+    """Yield a password as AUTH LOGIN, AUTH PLAIN, XOAUTH2 and tables have it."""
     yield password
-    for text in (password, f"\0{user}\0{password}", f"{user}\0{user}\0{password}"):
+    token = f"user={user}\1auth=Bearer {password}\1\1"
+    for text in (password, f"\0{user}\0{password}", f"{user}\0{user}\0{password}", token):
         yield base64.b64encode(text.encode()).decode().rstrip("=")
 
 

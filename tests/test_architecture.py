@@ -82,19 +82,8 @@ def test_parsers_do_no_io() -> None:
 ORDER = (
     *("fsutil", "stored", "text", "systemd", "parts", "http_client", "pages"),
     *("postfix", "metrics", "logs", "pipeline", "reload", "checkpoint"),
-    *(
-        "relay",
-        "oauth2",
-        "enforce",
-        "probe",
-        "export",
-        "incidents",
-        "status",
-        "http",
-        "sink",
-        "report",
-        "doctor",
-    ),
+    *("relay", "oauth2", "enforce", "probe", "export", "incidents", "status", "http", "sink", "report"),
+    "doctor",
     *("console", "daemon", "cli", "commands"),
 )
 

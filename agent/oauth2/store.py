@@ -4,6 +4,7 @@ Promise: a file is replaced atomically and is on disk before the function return
 only, NAME.token by its group too, which is the agent's. Root leaves the files to the owner of the directory.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -13,9 +14,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from postward.agent.fsutil import open_lock, replace_owned, stat_identity
+from postward.agent.fsutil import open_lock, replace_owned, stat_identity, wait_until
 from postward.config.relay import Relay
 
+_MAX_WAIT = 60.0  # seconds for the lock; a request to the server takes up to 30
 OUTCOMES = ("renewed", "refused", "failed")
 
 
@@ -59,6 +61,14 @@ class TokenState:
     credential_expires: float | None = None
 
 
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 class TokenStore:
     """The files of one relay with `[relay.oauth2]`."""
 
@@ -76,7 +86,9 @@ class TokenStore:
         self.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         descriptor = open_lock(self._lock_file)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # The service's user must not hold up root by keeping the lock.
+            if not wait_until(lambda: _is_locked(descriptor), _MAX_WAIT):
+                raise OSError(errno.EWOULDBLOCK, f"{self._lock_file} is held by another process")
             yield
         finally:
             os.close(descriptor)

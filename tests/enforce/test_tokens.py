@@ -74,22 +74,22 @@ def test_tokens_are_renewed_while_settings_are_refused(instance: PostfixInstance
     """The configuration in force keeps working, whatever else is not applied."""
     wanted = settings(instance, tmp_path)
     postfix = Postfix(instance.config_directory)
-    publish(wanted, "old")
+    publish(wanted, "former.token")
     Enforcer(wanted, postfix, Clock()).converge()
-    publish(wanted, "new")
+    publish(wanted, "renewed.token")
     changed = wanted.model_copy(update={"main_cf": {"inet_interfaces": "no-such-host.invalid"}})
     tried = Enforcer(changed, postfix, Clock())
     tried.converge()
     assert not tried.state.in_sync
-    assert login(postfix) == "app@example.com:new"
+    assert login(postfix) == "app@example.com:renewed.token"
 
 
 def test_observing_changes_no_table(instance: PostfixInstance, tmp_path: Path) -> None:
     """In mode observe, Postward writes nothing, tokens included."""
     wanted = settings(instance, tmp_path)
-    publish(wanted, "old")
+    publish(wanted, "former.token")
     Enforcer(wanted, Postfix(instance.config_directory), Clock()).converge()
-    publish(wanted, "new")
+    publish(wanted, "renewed.token")
     observing = settings(instance, tmp_path, "observe")
     Enforcer(observing, Postfix(instance.config_directory), Clock()).converge()
-    assert login(Postfix(instance.config_directory)) == "app@example.com:old"
+    assert login(Postfix(instance.config_directory)) == "app@example.com:former.token"
