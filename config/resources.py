@@ -69,11 +69,13 @@ class Transport:
 
     Attributes:
         relay: the name of the relay that it serves.
-        overrides: (parameter, value); the values contain no white space.
+        overrides: (parameter, value).
+        max_processes: the maximum number of its processes, which is that of its connections; "-" for Postfix's.
     """
 
     relay: str
     overrides: tuple[tuple[str, str], ...]
+    max_processes: str = "-"
 
     @property
     def name(self) -> str:
@@ -83,8 +85,9 @@ class Transport:
     @property
     def definition(self) -> str:
         """The line of master.cf (master(5)), its fields separated by one space. Not chrooted."""
-        options = " ".join(f"-o {name}={value}" for name, value in self.overrides)
-        return f"{self.name} unix - - n - - smtp {options}"
+        options = [f"{name}={value}" for name, value in self.overrides]
+        written = " ".join(f"-o {{{one}}}" if " " in one else f"-o {one}" for one in options)
+        return f"{self.name} unix - - n - {self.max_processes} smtp {written}"
 
 
 class Tables:

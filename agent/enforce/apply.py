@@ -28,16 +28,23 @@ from postward.agent.enforce.history import (
     restore_tables,
 )
 from postward.agent.enforce.state import ApplyError, HalfDoneError, RefusedError, restart_announced
-from postward.agent.enforce.tables import read_table, with_former_entries, write_table
+from postward.agent.enforce.tables import (
+    exposed_logins,
+    read_table,
+    stale_tables,
+    with_former_entries,
+    write_table,
+)
 from postward.agent.fsutil import wait_until, write_atomically
 from postward.agent.postfix.commands import Postfix
-from postward.agent.postfix.config import Candidate, EditRefusedError, StagedConfig
+from postward.agent.postfix.config import Candidate, EditRefusedError, StagedConfig, unix_services
 from postward.agent.postfix.run import PostfixError
+from postward.config.consequences import PARAMETERS as CONSEQUENTIAL
 from postward.config.desired import DesiredState
 from postward.config.drift import ActualState, differing
 from postward.config.plan import RESTART_PARAMETERS, Activation, Plan
 from postward.config.resources import OWN_SERVICE
-from postward.parsers.postconf import split_list
+from postward.parsers.postconf import Service, split_list
 
 LOCK_TIMEOUT = 30.0  # seconds; a change takes a few
 _CLOCK_TICK = 0.02  # seconds: the resolution of a process's start
@@ -75,21 +82,51 @@ def read_actual(postfix: Postfix, desired: DesiredState) -> ActualState:
     and would be brought into force. The next call sees it.
     """
     changed = postfix.last_changed()
-    own = {name: line for name, line in postfix.services().items() if name.startswith(OWN_SERVICE)}
+    master = postfix.master()
+    own = {name: line for name, line in unix_services(master).items() if name.startswith(OWN_SERVICE)}
     tables = {table.name: read_table(postfix, table) for table in desired.tables}
     parameters = postfix.parameters(desired.parameters)
     expanded, wanted = _meanings(postfix, differing(desired.parameters, parameters))
-    return ActualState(parameters, tables, own, _unloaded(postfix, changed), expanded, wanted)
+    return ActualState(
+        parameters,
+        tables,
+        own,
+        _unloaded(postfix, changed),
+        expanded,
+        wanted,
+        stale_tables=tuple(stale_tables(postfix, desired, master)),
+        listeners=tuple(name for name in map(_listener, master.services.values()) if name),
+        exposed=tuple(exposed_logins(postfix, parameters, desired)),
+    )
+
+
+def _listener(service: Service) -> str:
+    """Return the name of a service that listens at inet_interfaces; "" for others and those with their own address."""
+    return service.name if service.type == "inet" and ":" not in service.name else ""
 
 
 def _meanings(postfix: Postfix, values: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the actual and the desired values of parameters, expanded; empty if Postfix cannot expand them."""
     if not values:
         return {}, {}
+    names = dict.fromkeys([*values, *CONSEQUENTIAL])
     try:
-        return postfix.meanings(values), postfix.meanings(values, values)
+        before, after = postfix.meanings(names), postfix.meanings(names, values)
     except PostfixError:  # Postfix refuses a desired value, and the check of the copy says why
         return {}, {}
+    for expanded in (before, after):
+        expanded["myorigin"] = _content(expanded["myorigin"])
+    return before, after
+
+
+def _content(value: str) -> str:
+    """Return a value, or the first word of the file that it names, as in Debian's `myorigin = /etc/mailname`."""
+    if not value.startswith("/"):
+        return value
+    try:
+        return next(iter(Path(value).read_text(errors="replace").split()), value)
+    except OSError:
+        return value
 
 
 def _unloaded(postfix: Postfix, changed: float) -> str | None:
@@ -128,6 +165,8 @@ def apply(
         candidate.discard()
     complete(postfix, directory)
     _drop_former_entries(plan, postfix)
+    for name in plan.stale_tables:
+        (postfix.config_directory / name).unlink(missing_ok=True)
 
 
 def _require_restartable(plan: Plan, postfix: Postfix) -> None:

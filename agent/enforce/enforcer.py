@@ -34,6 +34,7 @@ from postward.agent.fsutil import wait_for_writers
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.run import PostfixError
 from postward.config.beside import SharedHopError
+from postward.config.consequences import Effect, consequences
 from postward.config.desired import DesiredState, PostfixFacts, UnsupportedMapTypeError, desired_state
 from postward.config.drift import ActualState, drift, unknown_parameters
 from postward.config.errors import SettingsError
@@ -82,6 +83,7 @@ class Enforcer:
         self._in_force: DesiredState | None = None  # as this enforcer last saw it
         self._busy = threading.Lock()
         self._retired = False
+        self._allowed: frozenset[Effect] = frozenset()
         self.applied_at = 0.0
 
     @property
@@ -110,7 +112,11 @@ class Enforcer:
             SharedHopError: the relays' wishes cannot be met without changing other hops.
         """
         desired, actual = self._states()
-        return plan(drift(desired, actual)), unknown_parameters(desired, actual)
+        return _planned(desired, actual), unknown_parameters(desired, actual)
+
+    def allow(self, effects: frozenset[Effect]) -> None:
+        """Agree to effects of other settings. Without that, settings with such an effect are not applied."""
+        self._allowed = effects
 
     def route_changes(self) -> list[RouteChange]:
         """Return the routes of mail that the plan changes. Raises as `look`."""
@@ -200,14 +206,17 @@ class Enforcer:
         if not self._observes:
             complete(self._postfix, self._directory)  # a change that a killed process began
         desired, actual = self._read()
-        planned = plan(drift(desired, actual))
+        planned = _planned(desired, actual)
         was_in_sync = bool(self.state.in_sync)
         # With a conflict, the files are not those with which a probe was accepted.
         confirmed = "" if self.state.conflicts else self._store.applied.confirmed_in_force
         self._store.note_unknown(unknown_parameters(desired, actual))
         names = [drift.name for drift in planned.drifts]
         self.state.note_drift(names, self._clock(), self._settings.enforce.max_repairs_per_hour)
-        if planned and (reason := _blocked_reason(self._settings, self._store, desired)):
+        if planned and (
+            reason := _blocked_reason(self._settings, self._store, desired)
+            or (not self._store.applied.is_applied(desired) and _disagreement(planned, self._allowed))
+        ):
             self._store.report(reason)
             return False
         if planned:
@@ -338,6 +347,22 @@ def _blocked_reason(settings: Settings, store: StateStore, desired: DesiredState
     )
 
 
+def _planned(desired: DesiredState, actual: ActualState) -> Plan:
+    drifts = drift(desired, actual)
+    return plan(drifts, consequences(drifts, actual))
+
+
+def _disagreement(planned: Plan, allowed: frozenset[Effect]) -> str:
+    """Return why a plan with effects that were not agreed to is not carried out; "" for another."""
+    missing = [effect for effect in planned.effects if effect not in allowed]
+    if not missing:
+        return ""
+    what = " and ".join(effect.description for effect in missing)
+    texts = "; ".join(one.text for one in planned.consequences if one.effect in missing)
+    options = " ".join(f"--allow {effect}" for effect in missing)
+    return f"these settings are not applied, because they {what}: {texts}. To agree: postward apply {options}"
+
+
 def _has_drifted(postfix: Postfix, tried: DesiredState, conflicts: list[str]) -> bool:
     """Return True if anything differs from the state that a probe was to test, apart from conflicts."""
     drifts = drift(tried, read_actual(postfix, tried))
@@ -362,6 +387,6 @@ def _log_changes(planned: Plan, *, new: bool) -> None:
             "set" if new else "repaired",
             change.name,
             change.actual or "empty",
-            change.desired or "empty",
+            change.shown or "empty",
         )
     _log.info("in sync with the settings (%s)", planned.activation.value)

@@ -14,7 +14,7 @@ Tables contain secrets, so everything here is readable only by root.
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,8 +154,9 @@ def keep_generation(
     return generation.number
 
 
-def _names_of_tables(plan: Plan) -> Iterator[str]:
-    return (name for table in plan.tables for name in (table.name, table.index_name) if name)
+def _names_of_tables(plan: Plan) -> tuple[str, ...]:
+    names = (name for table in plan.tables for name in (table.name, table.index_name) if name)
+    return (*names, *plan.stale_tables)
 
 
 def _access(path: Path) -> tuple[int, int, int]:

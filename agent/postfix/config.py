@@ -82,11 +82,7 @@ class PostfixConfig:
 
     def services(self) -> dict[str, str]:
         """Return master.cf's services of type unix: name → line, with single blanks (`postconf -M`). Raises PostfixError."""
-        return {
-            service.name: " ".join(" ".join(service).split())
-            for service in self.master().services.values()
-            if service.type == "unix"
-        }
+        return unix_services(self.master())
 
     def master(self) -> Master:
         """Return the services of master.cf and their parameters (`postconf -M`, `-P`). Raises PostfixError."""
@@ -125,7 +121,7 @@ class PostfixConfig:
         """Compile a lookup table's source (postmap(1)). The index inherits its mode. Raises PostfixError."""
         self._read("postmap", f"{table_type}:{path}")
 
-    def look_up(self, table_type: str, path: Path, keys: Iterable[str]) -> dict[str, str]:
+    def look_up(self, table_type: str, path: Path | str, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of a compiled table for the keys that it holds, through pipes. Raises PostfixError."""
         # Exit status 1 means that a key was not found.
         output = self._read(
@@ -160,6 +156,15 @@ class PostfixConfig:
             settled = PostfixConfig(Path(folder))
             backdate(settled.main_cf)
             yield settled
+
+
+def unix_services(master: Master) -> dict[str, str]:
+    """Return the services of type unix: name → line, with single blanks."""
+    return {
+        service.name: " ".join(" ".join(service).split())
+        for service in master.services.values()
+        if service.type == "unix"
+    }
 
 
 def backdate(path: Path) -> None:

@@ -12,6 +12,7 @@ from postward.agent.enforce.confirm import Decision
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.state import read_enforcement
 from postward.agent.postfix.commands import Postfix
+from postward.config.plan import diff
 from tests.enforce.enforcing import PASSWORD, Clock, enforcer, settings
 from tests.support import CA, PostfixInstance, Relay, wait_for
 
@@ -199,6 +200,28 @@ def test_a_rebuilt_index_is_used_by_all_clients(instance: PostfixInstance, tmp_p
         wait_for(lambda: relay.messages, what="mail to go out")
 
         assert len(instance.log_lines("maps lookup error")) == failures
+
+
+def test_a_table_that_is_no_longer_required_is_removed(instance: PostfixInstance, tmp_path: Path) -> None:
+    """No former password stays in the directory; a roll-back brings the files back. The admin's table is not touched."""
+    former = settings(instance, tmp_path)
+    one = enforcer(instance, former)
+    one.converge()
+    one.confirm(Decision.KEEP)
+    directory = instance.config_directory
+    before = {name: (directory / name).read_bytes() for name in ("sasl_passwd", "sasl_passwd.db")}
+    (directory / "tls_policy").write_text("[b.test]:25 none\n")
+    relay = former.relay[0].model_copy(update={"username": "", "password": None})
+    two = enforcer(instance, former.model_copy(update={"relay": [relay]}))
+    planned, _ = two.look()
+    assert "* files are removed: sasl_passwd, sasl_passwd.db" in list(diff(planned))
+    two.converge()
+    assert [name for name in before if (directory / name).exists()] == []
+    assert (directory / "tls_policy").exists()
+    assert not two.look()[0]
+
+    two.confirm(Decision.ROLL_BACK, "auth")
+    assert {name: (directory / name).read_bytes() for name in before} == before
 
 
 def test_a_failure_that_repeats_is_counted_once(instance: PostfixInstance, tmp_path: Path) -> None:
