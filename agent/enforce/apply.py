@@ -12,10 +12,11 @@ point, `complete` and the next convergence finish the change.
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from postward.agent.enforce.history import (
@@ -23,6 +24,7 @@ from postward.agent.enforce.history import (
     choose_generation,
     edit_back,
     extend_tables,
+    former_services,
     keep_generation,
     remove_made,
     restore_tables,
@@ -37,8 +39,16 @@ from postward.agent.enforce.tables import (
 )
 from postward.agent.fsutil import wait_until, write_atomically
 from postward.agent.postfix.commands import Postfix
-from postward.agent.postfix.config import Candidate, EditRefusedError, StagedConfig, unix_services
+from postward.agent.postfix.config import (
+    Candidate,
+    EditRefusedError,
+    PostfixConfig,
+    StagedConfig,
+    unix_services,
+)
 from postward.agent.postfix.run import PostfixError
+from postward.config.bridge import PARAMETERS as BRIDGED
+from postward.config.bridge import bridge
 from postward.config.consequences import PARAMETERS as CONSEQUENTIAL
 from postward.config.desired import DesiredState
 from postward.config.drift import ActualState, differing
@@ -157,11 +167,13 @@ def apply(
     """
     with _change(postfix, directory) as change:
         _require_restartable(plan, postfix)
-        candidate = Candidate(postfix, directory / "candidate", lambda copy: _edit(copy, plan))
+        edit = partial(_edit, plan=plan)
+        candidate = Candidate(postfix, directory / "candidate", edit)
+        bridging = _bridge(postfix, directory, edit) if plan.parameters else None
         if keep:
             keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
         change.begin(plan.activation)
-        _move(plan, candidate, postfix, directory, change)
+        _move(plan, candidate, bridging, postfix, directory, change)
         candidate.discard()
     complete(postfix, directory)
     _drop_former_entries(plan, postfix)
@@ -192,14 +204,16 @@ def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> G
     """
     with _change(postfix, directory) as change:
         generation = choose_generation(directory, number)
-        candidate = Candidate(
-            postfix, directory / "candidate", lambda copy: edit_back(copy, directory, generation)
-        )
+        edit = partial(edit_back, directory=directory, generation=generation)
+        candidate = Candidate(postfix, directory / "candidate", edit)
+        bridging = _bridge(postfix, directory, edit)
         change.begin(generation.activation)
         change.moved = True
         extend_tables(postfix, directory, generation)
-        for name in ("master.cf", "main.cf"):
-            change.move(candidate, name)
+        if services := former_services(postfix, directory, generation):
+            _move_services(lambda copy: copy.set_services(services), postfix, directory, change)
+        _move_main_cf(candidate, bridging, postfix, change)
+        change.move(candidate, "master.cf")
         candidate.discard()
     complete(postfix, directory)
     try:
@@ -259,7 +273,14 @@ def _is_loaded(postfix: Postfix) -> bool:
         return False
 
 
-def _move(plan: Plan, candidate: Candidate, postfix: Postfix, directory: Path, change: _Change) -> None:
+def _move(
+    plan: Plan,
+    candidate: Candidate,
+    bridging: Candidate | None,
+    postfix: Postfix,
+    directory: Path,
+    change: _Change,
+) -> None:
     """Move all files into place. A service exists before main.cf names it, and until main.cf no longer names it."""
     for table in plan.tables:
         change.moved = True
@@ -267,17 +288,52 @@ def _move(plan: Plan, candidate: Candidate, postfix: Postfix, directory: Path, c
     if plan.services:
         change.move(candidate, "master.cf")
     if plan.parameters:
-        change.move(candidate, "main.cf")
-    if plan.stale_services:
-        _remove_services(plan.stale_services, postfix, directory, change)
+        _move_main_cf(candidate, bridging, postfix, change)
+    if stale := plan.stale_services:
+        _move_services(lambda copy: copy.remove_services(stale), postfix, directory, change)
 
 
-def _remove_services(names: Iterable[str], postfix: Postfix, directory: Path, change: _Change) -> None:
+def _move_services(
+    edit: Callable[[StagedConfig], None], postfix: Postfix, directory: Path, change: _Change
+) -> None:
+    """Edit the services of master.cf alone."""
     try:
-        candidate = Candidate(postfix, directory / "candidate", lambda copy: copy.remove_services(names))
+        candidate = Candidate(postfix, directory / "services", edit)
     except EditRefusedError as error:  # not the fault of the settings, which are in place
         raise PostfixError(str(error)) from error
     change.move(candidate, "master.cf")
+    candidate.discard()
+
+
+def _bridge(postfix: Postfix, directory: Path, edit: Callable[[StagedConfig], None]) -> Candidate | None:
+    """Return the new main.cf with the logins of the former one (`bridge`); None if it needs no bridge."""
+    former, new = (_login_values(config) for config in (postfix, PostfixConfig(directory / "candidate")))
+    parameters = bridge(former, new)
+    if not parameters or not postfix.is_running():
+        return None
+
+    def edited(copy: StagedConfig) -> None:
+        edit(copy)
+        copy.set_parameters(parameters)
+
+    return Candidate(postfix, directory / "bridge", edited)
+
+
+def _login_values(config: PostfixConfig) -> dict[str, str]:
+    written = config.parameters(BRIDGED)
+    expanded = config.meanings(BRIDGED)
+    return {name: value if name.endswith("_maps") else expanded[name] for name, value in written.items()}
+
+
+def _move_main_cf(
+    candidate: Candidate, bridging: Candidate | None, postfix: Postfix, change: _Change
+) -> None:
+    """Move main.cf into place, by way of a bridge that is in force before the logins of the former one are lost."""
+    if bridging is not None:
+        change.move(bridging, "main.cf")
+        postfix.reload()
+        bridging.discard()
+    change.move(candidate, "main.cf")
 
 
 def _drop_former_entries(plan: Plan, postfix: Postfix) -> None:

@@ -171,10 +171,18 @@ def _contents(plan: Plan, config: PostfixConfig) -> dict[str, bytes]:
 
 
 def _is_retry(contents: Mapping[str, bytes], last: Generation, directory: Path, *, half_done: bool) -> bool:
-    """Return True if the files in force are those of the last generation, except tables that a first try has changed."""
-    names = NAMES if half_done else contents.keys()
-    folder = folder_of(directory, last.number)
-    return all(name in last.files and (folder / name).read_bytes() == contents[name] for name in names)
+    """Return True if the files in force are those of the last generation, or those that a first try left half done."""
+    managed = {"main.cf": last.parameters, "master.cf": last.services} if half_done else {}
+
+    def is_kept(name: str) -> bool:
+        if name not in last.files:
+            return False
+        kept, ours = (folder_of(directory, last.number) / name).read_bytes(), managed.get(name, frozenset())
+        return kept == contents[name] or (
+            half_done and unmanaged(kept, ours) == unmanaged(contents[name], ours)
+        )
+
+    return all(map(is_kept, NAMES if half_done else contents))
 
 
 def _write(generation: Generation, contents: Mapping[str, bytes], directory: Path) -> None:
@@ -240,6 +248,21 @@ def edit_back(copy: StagedConfig, directory: Path, generation: Generation) -> No
     if not _put_back(copy.master_cf, former.master_cf, generation.services):
         services = former.services()
         _set_or_remove(generation.services, services, copy.set_services, copy.remove_services)
+
+
+def former_services(config: PostfixConfig, directory: Path, generation: Generation) -> dict[str, str]:
+    """Return the services of a generation that a roll-back sets, and that are missing or different now.
+
+    main.cf must not name them before. Raises PostfixError.
+    """
+    if not generation.services:
+        return {}
+    former, present = PostfixConfig(folder_of(directory, generation.number)).services(), config.services()
+    return {
+        name: former[name]
+        for name in generation.services
+        if name in former and former[name] != present.get(name)
+    }
 
 
 def _put_back(copy: Path, former: Path, managed: frozenset[str]) -> bool:
