@@ -12,7 +12,7 @@ point, `complete` and the next convergence finish the change.
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -169,7 +169,7 @@ def apply(
         _require_restartable(plan, postfix)
         edit = partial(_edit, plan=plan)
         candidate = Candidate(postfix, directory / "candidate", edit)
-        bridging = _bridge(postfix, directory, edit) if plan.parameters else None
+        bridging = _bridge(postfix, directory, edit, plan.parameters)
         if keep:
             keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
         change.begin(plan.activation)
@@ -206,7 +206,7 @@ def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> G
         generation = choose_generation(directory, number)
         edit = partial(edit_back, directory=directory, generation=generation)
         candidate = Candidate(postfix, directory / "candidate", edit)
-        bridging = _bridge(postfix, directory, edit)
+        bridging = _bridge(postfix, directory, edit, generation.parameters)
         change.begin(generation.activation)
         change.moved = True
         extend_tables(postfix, directory, generation)
@@ -305,8 +305,12 @@ def _move_services(
     candidate.discard()
 
 
-def _bridge(postfix: Postfix, directory: Path, edit: Callable[[StagedConfig], None]) -> Candidate | None:
+def _bridge(
+    postfix: Postfix, directory: Path, edit: Callable[[StagedConfig], None], changed: Iterable[str]
+) -> Candidate | None:
     """Return the new main.cf with the logins of the former one (`bridge`); None if it needs no bridge."""
+    if not set(changed) & set(BRIDGED):
+        return None
     former, new = (_login_values(config) for config in (postfix, PostfixConfig(directory / "candidate")))
     parameters = bridge(former, new)
     if not parameters or not postfix.is_running():
