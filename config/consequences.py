@@ -46,12 +46,6 @@ class Consequence:
 
 
 Network = IPv4Network | IPv6Network
-_ROUTES = ("relayhost", "default_transport", "relay_transport", "content_filter", "smtp_fallback_relay")
-_ROUTE_TABLES = (
-    "transport_maps",
-    "sender_dependent_relayhost_maps",
-    "sender_dependent_default_transport_maps",
-)
 _SENDERS = ("canonical_maps", "masquerade_domains", "sender_canonical_maps", "smtp_generic_maps")
 # Tables without which recipients are unknown.
 _RECIPIENTS = (
@@ -77,8 +71,6 @@ PARAMETERS = (
     "myorigin",
     "smtp_sasl_auth_enable",
     "smtp_sasl_password_maps",
-    *_ROUTES,
-    *_ROUTE_TABLES,
     *_SENDERS,
     *_RECIPIENTS,
     *_RULES,
@@ -99,7 +91,6 @@ def consequences(drifts: Iterable[Drift], actual: ActualState) -> tuple[Conseque
         *_protocols(before, after, received(before)),
         *_rules(before, after),
         *_recipients(before, after),
-        *_routes(drifts, before, after),
         *_logins(drifts, before, after),
         *_senders(before, after),
         *_files(drifts, actual),
@@ -221,25 +212,7 @@ def _recipients(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator
             yield Consequence(f"recipients in {table} are no longer known ({name})", Effect.END_INBOUND)
 
 
-# Outbound mail
-
-
-def _routes(
-    drifts: list[Drift], before: Mapping[str, str], after: Mapping[str, str]
-) -> Iterator[Consequence]:
-    for name in _ROUTES:
-        former, wanted = before.get(name, ""), after.get(name, "")
-        if former != wanted:
-            what = "mail takes" if name == "relayhost" else f"{name} is"
-            none = "each recipient's own server" if name == "relayhost" else "empty"
-            yield Consequence(f"{what} {wanted or none} instead of {former or none}")
-    for name in _ROUTE_TABLES:
-        for table in _lost(_items(before, name), _items(after, name)):
-            yield Consequence(f"routes in {table} end ({name})")
-    for drift, key, ended, begun in _entries(drifts, secret=False):
-        instead = f" instead of {ended}" if ended and begun else ""
-        takes = f"takes {begun}{instead}" if begun else f"no longer takes {ended}"
-        yield Consequence(f"{key} {takes} ({drift.name})")
+# Outbound mail; its routes are `postward.config.routing.changes`
 
 
 def _logins(
@@ -248,7 +221,7 @@ def _logins(
     name = "smtp_sasl_password_maps"
     for table in _lost(_items(before, name), _items(after, name)):
         yield Consequence(f"logins in {table} are no longer used ({name})")
-    for _, key, former, wanted in _entries(drifts, secret=True):
+    for key, former, wanted in _entries(drifts):
         if wanted is None:
             yield Consequence(f"the login{_user(former)} at {key} ends")
         elif former is None:
@@ -267,14 +240,12 @@ def _user(login: str | None) -> str:
     return f" {user}" if colon else ""
 
 
-def _entries(drifts: list[Drift], *, secret: bool) -> Iterator[tuple[Drift, str, str | None, str | None]]:
-    """Yield drift, key, former and new value of each entry that changes in the tables of logins, or in the others."""
+def _entries(drifts: list[Drift]) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield key, former and new value of each entry that changes in the tables of logins."""
     for drift in drifts:
-        if drift.table is None or drift.table.secret is not secret:
-            continue
         former, wanted = dict(drift.removed), dict(drift.added)
-        for key in dict.fromkeys([*former, *wanted]):
-            yield drift, key, former.get(key), wanted.get(key)
+        for key in dict.fromkeys([*former, *wanted]) if drift.table and drift.table.secret else ():
+            yield key, former.get(key), wanted.get(key)
 
 
 def _senders(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Consequence]:
