@@ -24,6 +24,7 @@ from postward.agent.enforce.history import (
     edit_back,
     extend_tables,
     keep_generation,
+    note_repair,
     remove_made,
     restore_tables,
 )
@@ -109,7 +110,7 @@ def apply(
         plan: the changes.
         postfix: the instance to change.
         directory: enforce.directory, where the copy is edited and generations are kept.
-        keep: keep the configuration in force as a generation.
+        keep: keep the configuration in force as a generation; False for a repair.
         confirmed: the hash of the state in force, if a probe was accepted with it.
         half_done: an earlier change was begun and not completed.
 
@@ -123,6 +124,8 @@ def apply(
         candidate = Candidate(postfix, directory / "candidate", lambda copy: _edit(copy, plan))
         if keep:
             keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
+        else:
+            note_repair(plan, directory)
         change.begin(plan.activation)
         _move(plan, candidate, postfix, directory, change)
         candidate.discard()
