@@ -26,6 +26,7 @@ from postward.agent.enforce.history import (
     extend_tables,
     former_services,
     keep_generation,
+    note_repair,
     remove_made,
     restore_tables,
 )
@@ -156,7 +157,7 @@ def apply(
         plan: the changes.
         postfix: the instance to change.
         directory: enforce.directory, where the copy is edited and generations are kept.
-        keep: keep the configuration in force as a generation.
+        keep: keep the configuration in force as a generation; False for a repair.
         confirmed: the hash of the state in force, if a probe was accepted with it.
         half_done: an earlier change was begun and not completed.
 
@@ -172,6 +173,8 @@ def apply(
         bridging = _bridge(postfix, directory, edit, plan.parameters)
         if keep:
             keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
+        else:
+            note_repair(plan, directory)
         change.begin(plan.activation)
         _move(plan, candidate, bridging, postfix, directory, change)
         candidate.discard()

@@ -13,6 +13,7 @@ Tables contain secrets, so everything here is readable only by root.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -61,15 +62,41 @@ class Generation:
     made: frozenset[str] = frozenset()
     access: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
+    @property
+    def notes(self) -> bytes:
+        """The contents of `notes.json`."""
+        notes = {
+            "confirmed": self.confirmed,
+            "activation": self.activation.name,
+            "parameters": sorted(self.parameters),
+            "services": sorted(self.services),
+            "made": sorted(self.made),
+            "access": self.access,
+        }
+        return json.dumps(notes).encode()
+
+    def extended(self, plan: Plan) -> "Generation":
+        """Return this generation, extended by the names that a plan sets."""
+        return replace(
+            self,
+            activation=_stronger(self.activation, plan.activation),
+            parameters=self.parameters | plan.parameters.keys(),
+            services=self.services | {*plan.services, *plan.stale_services},
+        )
+
     def merged(self, other: "Generation") -> "Generation":
         """Return this generation, extended by the names that a roll-back to the other would set."""
         return replace(
             self,
-            activation=max(self.activation, other.activation, key=list(Activation).index),
+            activation=_stronger(self.activation, other.activation),
             parameters=self.parameters | other.parameters,
             services=self.services | other.services,
             made=(self.made | other.made) - set(self.files),
         )
+
+
+def _stronger(*activations: Activation) -> Activation:
+    return max(activations, key=list(Activation).index)
 
 
 def folder_of(directory: Path, number: int) -> Path:
@@ -194,17 +221,18 @@ def _write(generation: Generation, contents: Mapping[str, bytes], directory: Pat
     new.mkdir(mode=0o700)
     for name, content in contents.items():
         write_new(new / name, content, mode=0o600, owner=_ROOT)
-    notes = {
-        "confirmed": generation.confirmed,
-        "activation": generation.activation.name,
-        "parameters": sorted(generation.parameters),
-        "services": sorted(generation.services),
-        "made": sorted(generation.made),
-        "access": generation.access,
-    }
-    write_new(new / _NOTES, json.dumps(notes).encode(), mode=0o600, owner=_ROOT)
+    write_new(new / _NOTES, generation.notes, mode=0o600, owner=_ROOT)
     shutil.rmtree(folder, ignore_errors=True)
     new.rename(folder)
+
+
+def note_repair(plan: Plan, directory: Path) -> None:
+    """Add what a repair sets to the newest generation, so that a roll-back undoes it too. Raises OSError."""
+    if newest := next(iter(list_generations(directory)), None):
+        folder = folder_of(directory, newest.number)
+        times = folder.stat()
+        write_atomically(folder / _NOTES, newest.extended(plan).notes, mode=0o600)
+        os.utime(folder, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def newest_confirmed(directory: Path) -> int | None:
