@@ -30,7 +30,7 @@ class Provider:
 
 PROVIDERS: Mapping[str, Provider] = {
     "aliyun-directmail": Provider("smtpdm.aliyun.com", starttls=None),
-    "brevo": Provider("smtp-relay.brevo.com", implicit=None),
+    "brevo": Provider("smtp-relay.brevo.com"),
     "exmail": Provider("smtp.exmail.qq.com", starttls=None),
     "fastmail": Provider("smtp.fastmail.com", starttls=None),
     "gmail": Provider("smtp.gmail.com", parameters={"message_size_limit": "35882577"}),
@@ -54,6 +54,12 @@ PROVIDERS: Mapping[str, Provider] = {
     "smtp2go": Provider("mail.smtp2go.com"),
     "yandex": Provider("smtp.yandex.com", starttls=None),
     "zoho": Provider("smtp.zoho.com"),
+}
+
+
+# Ports that providers are known not to serve. A port that is not documented may be served all the same.
+CLOSED_PORTS: Mapping[str, frozenset[int]] = {
+    name: frozenset({465}) for name in ("office365", "postmark", "sendcloud")
 }
 
 

@@ -35,7 +35,7 @@ _PASSWORD_SOURCES = ("password_file", "password_credential", "password")
 
 
 def _sender(value: str) -> str:
-    if not re.fullmatch(r'[^\s@#"]*@[^\s@]+', value):
+    if not re.fullmatch(r'[^\s@#"*]*@[^\s@*]+', value):
         raise ValueError(
             f'must be an address such as "app@example.com" or a domain such as "@example.com", not {quoted(value)}'
         )

@@ -104,7 +104,7 @@ class HostFiles:
             match[1]
             for folder in _SASL_FOLDERS
             for path in self.system.glob(f"{folder}/lib*.so*")
-            if (match := re.match(r"lib(\w+)\.so", path.name))
+            if (match := re.match(r"lib([\w-]+)\.so", path.name))
         )
 
     def compared(self, name: str, queue: Path) -> str:

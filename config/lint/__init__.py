@@ -5,6 +5,7 @@ the tests have a mistake for each. A rule is silent about absent facts.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from postward.config.lint import (
     identity,
@@ -80,6 +81,23 @@ _EXPLAINS_REFUSAL = {
 def _about_host(facts: HostFacts) -> list[Finding]:
     if not facts.defaults:
         return []
-    findings = [finding for _, rules in HOST_RULES for rule in rules for finding in rule.findings(facts)]
+    findings = _found(facts)
+    if repaired := main_cf.with_lost_parameters(facts):
+        findings = _without_consequences(findings, _found(repaired))
     explained = any(finding.id in _EXPLAINS_REFUSAL for finding in findings)
     return [finding for finding in findings if not (explained and finding.id == "refused-by-postfix")]
+
+
+def _found(facts: HostFacts) -> list[Finding]:
+    return [finding for _, rules in HOST_RULES for rule in rules for finding in rule.findings(facts)]
+
+
+def _without_consequences(findings: list[Finding], remaining: list[Finding]) -> list[Finding]:
+    """Return the findings about indented parameters, and those that remain once they are repaired."""
+    kinds = {finding.id for finding in remaining}
+    kept = [finding for finding in findings if finding.id in kinds | {"indented-parameter"}]
+    if folded := len(set(findings)) - len(set(kept)):
+        first = next(place for place, finding in enumerate(kept) if finding.id == "indented-parameter")
+        others = f"; {folded} other finding{'s follow' if folded > 1 else ' follows'} from it"
+        kept[first] = replace(kept[first], what=f"{kept[first].what}{others}")
+    return kept

@@ -40,14 +40,14 @@ class Route:
         parameter: the parameter that sets it.
         service: name of the service of master.cf that delivers.
         hop: the next hop, with the TLS level and the login that Postfix uses.
-        sender: the sender of the mail that takes it; "" for bounces.
+        senders: the senders of the mail that takes it; "" for bounces.
     """
 
     where: str
     parameter: str
     service: str
     hop: Hop
-    sender: str
+    senders: frozenset[str]
 
     @property
     def next_hop(self) -> str:
@@ -206,16 +206,15 @@ class HostFacts:
         }
         mails = [(*mail, INTERNAL) for mail in samples(config)]
         mails += [("root", ELSEWHERE, entry) for value, entry in filters.items() if value]
-        found: dict[tuple[str, str, Hop], Route] = {}
+        found: dict[tuple[str, str, str, Hop], list[str]] = {}
         for sender, recipient, entry in mails:
             for route in routes(sender, recipient, config, entry):
                 for hop in route.hops:
                     fallback = Origin("smtp_fallback_relay")
                     if origin := fallback if hop.fallback else route.next_hop_origin:
-                        where = self._place(origin)
-                        listed = Route(where, origin.parameter, route.transport, hop, route.sender)
-                        found.setdefault((where, route.transport, hop), listed)
-        return tuple(found.values())
+                        key = (self._place(origin), origin.parameter, route.transport, hop)
+                        found.setdefault(key, []).append(route.sender)
+        return tuple(Route(*key, frozenset(senders)) for key, senders in found.items())
 
     @property
     def _routing(self) -> Configuration:

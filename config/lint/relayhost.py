@@ -10,7 +10,7 @@ from postward.config.lint.facts import HostFacts, Route
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.main_cf import swallowed
 from postward.config.lint.next_hop import NextHop, corrected, parse_next_hop, slip
-from postward.config.providers import PROVIDERS, Provider
+from postward.config.providers import CLOSED_PORTS, PROVIDERS, Provider
 
 Facts = HostFacts
 
@@ -132,16 +132,11 @@ def provider_of(host: str) -> tuple[str, Provider] | None:
 
 
 def wrong_provider_port(host: str, port: int | None) -> tuple[str, int] | None:
-    """Return (reason, documented port) if the provider does not document this port."""
-    found = provider_of(host)
-    if found is None:
+    """Return (reason, port to use) if the provider is known not to serve this port."""
+    name, provider = provider_of(host) or ("", None)
+    if provider is None or not provider.starttls or port not in CLOSED_PORTS.get(name, ()):
         return None
-    name, provider = found
-    if port == 465 and provider.implicit is None and provider.starttls:
-        return f"{name} documents no port 465", provider.starttls
-    if port == 587 and provider.starttls is None and provider.implicit:
-        return f"{name} documents no port 587", provider.implicit
-    return None
+    return f"{name} does not serve port {port}", provider.starttls
 
 
 def _provider_port(facts: Facts) -> Iterator[Fault]:

@@ -12,7 +12,7 @@ from postward.config.lint.tls import level_for
 Facts = HostFacts
 
 _OPTIONS = {"noplaintext", "noactive", "nodictionary", "noanonymous", "mutual_auth"}
-# Mechanism → the name of its plug-in (sasl-xoauth2 is a package of its own; EXTERNAL needs none).
+# Mechanism → the name of its plug-in; EXTERNAL needs none.
 _PLUGIN = {
     "plain": "plain",
     "login": "login",
@@ -29,6 +29,8 @@ _PLUGIN = {
     "anonymous": "anonymous",
     "external": "",
 }
+# The packages of plug-ins that Debian does not ship together with PLAIN.
+_PACKAGES = {"xoauth2": " (Debian 13: sasl-xoauth2)", "gssapi": " (Debian: libsasl2-modules-gssapi-mit)"}
 _PLAINTEXT = {"plain", "login", "xoauth2", "oauthbearer"}
 
 
@@ -74,11 +76,17 @@ def _no_plugin(facts: Facts) -> Iterator[Fault]:
     if not facts.sends_by_login or facts.sasl_plugins is None or facts.value("smtp_sasl_type") != "cyrus":
         return
     known = [word for word in _mechanisms(facts) if word in _PLUGIN]
-    if known and not any(_PLUGIN[word] in {"", *facts.sasl_plugins} for word in known):
+    # https://github.com/tarickb/sasl-xoauth2 names its plug-in libsasl-xoauth2.so.
+    installed = {"", *(name.removeprefix("sasl-") for name in facts.sasl_plugins)}
+    if known and not any(_PLUGIN[word] in installed for word in known):
+        shown = " or ".join(word.upper() for word in known)
         yield Fault(
             facts.where("smtp_sasl_auth_enable"),
-            f"is yes, and no SASL plug-in for {' or '.join(word.upper() for word in known)} is installed",
-            remedies.install(facts, "sasl"),
+            f"is yes, and no SASL plug-in for {shown} is installed",
+            remedies.install(facts, "sasl")
+            if {"plain", "login"} & set(known)
+            else f"install the package with the SASL plug-in for {shown}{_PACKAGES.get(known[0], '')}, "
+            f"then {remedies.restart(facts)}",
         )
 
 

@@ -1,6 +1,5 @@
 """Rules about Postward's settings that are well-formed, but will not work or are probably a mistake."""
 
-import difflib
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from postward.config.lint import remedies
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.file_facts import FileFacts
 from postward.config.lint.finding import Fault, Rule, Severity
-from postward.config.lint.main_cf import FREE_VALUES
+from postward.config.lint.main_cf import FREE_VALUES, close_parameter
 from postward.config.lint.relayhost import provider_of, wrong_provider_port
 from postward.config.settings import Settings
 
@@ -173,11 +172,11 @@ def _main_cf_name(case: Case) -> Iterator[Fault]:
         own = any(name.startswith(f"{service}_") for service in services)
         if name in case.facts.defaults or own or f"${name}" in used.replace("{", ""):
             continue
-        close = difflib.get_close_matches(name, case.facts.defaults, 1, 0.8)
+        close = close_parameter(name, case.facts)
         yield Fault(
             f"main_cf.{name}",
             "is not a parameter of this Postfix",
-            f"write {close[0]}" if close else "remove it, or correct its name",
+            f"write {close} if that is meant, or remove it" if close else "remove it, or correct its name",
         )
 
 

@@ -111,6 +111,40 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"wrappermode-on-other-route"},
     ),
     (
+        "wrapper mode that reaches an inner server",
+        lambda h: (
+            h.set("relayhost = [smtp.relay.test]:465", "smtp_tls_wrappermode = yes"),
+            h.passwords(f"[smtp.relay.test]:465 {LOGIN}\n"),
+            h.set("relay_domains = lan.test", "relay_transport = smtp:[10.1.0.20]:25"),
+        ),
+        {"wrappermode-on-other-route"},
+    ),
+    (
+        "wrapper mode that reaches a content filter",
+        lambda h: (
+            h.set("relayhost = [smtp.relay.test]:465", "smtp_tls_wrappermode = yes"),
+            h.passwords(f"[smtp.relay.test]:465 {LOGIN}\n"),
+            h.set("content_filter = smtp:[127.0.0.1]:10024"),
+        ),
+        {"wrappermode-on-other-route"},
+    ),
+    (
+        "protocols of a policy divided by blanks",
+        lambda h: (
+            h.set("smtp_tls_policy_maps = hash:$config_directory/tls_policy"),
+            h.table("tls_policy", f"{RELAY} encrypt protocols=!SSLv2 !SSLv3\n"),
+        ),
+        {"tls-policy-malformed"},
+    ),
+    (
+        "the server's wrapper mode instead of the client's",
+        lambda h: (
+            h.set("relayhost = [smtp.relay.test]:465", "smtpd_tls_wrappermode = yes"),
+            h.passwords(f"[smtp.relay.test]:465 {LOGIN}\n"),
+        ),
+        {"smtpd-wrappermode-in-main-cf", "implicit-tls-port-without-wrappermode"},
+    ),
+    (
         "wrapper mode without a mandatory level",
         lambda h: (
             h.set("relayhost = [smtp.relay.test]:465", "smtp_tls_wrappermode = yes"),
@@ -304,6 +338,19 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"password-missing-for-bounces"},
     ),
     (
+        "a login for any sender",
+        lambda h: (
+            h.set("smtp_sender_dependent_authentication = yes"),
+            h.passwords(f"{RELAY} {LOGIN}\n@* {LOGIN}\n"),
+        ),
+        {"table-key-wildcard"},
+    ),
+    (
+        "a relay without brackets whose key has them",
+        lambda h: h.set("relayhost = smtp.relay.test:587"),
+        {"relayhost-without-brackets"},
+    ),
+    (
         "logins for each sender without the parameter that enables them",
         lambda h: h.passwords(f"{RELAY} {LOGIN}\napp@client.example.test {LOGIN}\n"),
         {"password-of-sender-unused"},
@@ -388,7 +435,7 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
             h.set("transport_maps = hash:$config_directory/transport"),
             h.table("transport", "b.test smtps:[mx.b.test]:465\n"),
         ),
-        {"transport-unknown", "implicit-tls-port-without-wrappermode"},
+        {"transport-unknown"},
     ),
     (
         "a cloud image's default_transport",
@@ -490,6 +537,14 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
     (
         "an indented relayhost",
         lambda h: h.set("relayhost =", f"smtp_tls_loglevel = 1\n  relayhost = {RELAY}"),
+        {"indented-parameter"},
+    ),
+    (
+        "an indented block",
+        lambda h: h.unset("smtp_sasl_password_maps", "smtp_tls_security_level").append(
+            "smtp_tls_session_cache_timeout = 1h\n  smtp_tls_security_level = encrypt\n"
+            "  smtp_sasl_password_maps = hash:$config_directory/sasl_passwd"
+        ),
         {"indented-parameter"},
     ),
     (
