@@ -209,7 +209,7 @@ class HostFacts:
         found: dict[tuple[str, str, str, Hop], list[str]] = {}
         for sender, recipient, entry in mails:
             for route in routes(sender, recipient, config, entry):
-                for hop in route.hops:
+                for hop in route.hops if route.command == "smtp" else ():
                     fallback = Origin("smtp_fallback_relay")
                     if origin := fallback if hop.fallback else route.next_hop_origin:
                         key = (self._place(origin), origin.parameter, route.transport, hop)

@@ -144,7 +144,10 @@ def close_parameter(name: str, facts: Facts) -> str:
     A name is not a misspelling if its parts are words of Postfix, as in parameters of other releases. A parameter that
     main.cf sets beside it is not the one that is meant.
     """
-    close = difflib.get_close_matches(name, facts.defaults, 2, 0.85)
+    joined = {known.replace("_", ""): known for known in facts.defaults}
+    if same := joined.get(name.replace("_", "").replace("-", "").lower()):
+        return same
+    close = difflib.get_close_matches(name, facts.defaults, 1, 0.85)
     words = {word for known in facts.defaults for word in known.split("_")}
     if not close or close[0] in facts.explicit or set(name.split("_")) <= words:
         return ""
@@ -343,7 +346,7 @@ def _obsolete_tls(facts: Facts) -> Iterator[Fault]:
     for name in ("smtp_use_tls", "smtp_enforce_tls", "smtp_tls_per_site"):
         if name not in facts.explicit or facts.value(name).lower() in {"no", ""}:
             continue
-        if "smtp_tls_security_level" in facts.explicit:
+        if facts.value("smtp_tls_security_level"):
             yield Fault(facts.where(name), "is obsolete and ignored", remedies.remove(facts, name))
             continue
         level = "may" if name == "smtp_use_tls" and not facts.sends_by_login else "encrypt"

@@ -103,7 +103,7 @@ def _no_key_for_bounces(facts: Facts) -> Iterator[Fault]:
     """A relay is known to require a login if Postfix has one there for another sender."""
     with_login = {route.next_hop for route in login_routes(facts) if route.hop.login}
     for route in _without_login(facts):
-        if "" in route.senders and route.next_hop in with_login:
+        if "" in route.senders and route.next_hop in with_login and not route.hop.fallback:
             yield Fault(
                 facts.login_tables[0].reference.path,
                 f"has keys for senders, and none for {route.next_hop}",

@@ -22,7 +22,7 @@ from postward.config.routing import Hop, Route, routes
 from postward.config.routing.hops import INVALID
 from tests.support import CA, PostfixInstance, Relay, wait_for
 from tools.incidents.stage import prepared, put_over
-from tools.oracle.generate import HOST, RELAY_HOSTS, Case, Generator, parameters
+from tools.oracle.generate import HOST, ODD, RELAY_HOSTS, Case, Generator, parameters
 from tools.oracle.real import with_overrides, write_tables
 
 _PORTS = {25: "starttls", 587: "starttls", 2525: "starttls", 10024: "none", 465: "implicit"}
@@ -109,8 +109,15 @@ def _differences(case: Case, instance: PostfixInstance, counts: Counter[str]) ->
     config = read_configuration(PostfixConfig(instance.config_directory))
     for sender, recipient in case.mails:
         answers = routes(sender, recipient, config)
-        (route,) = answers if len(answers) == 1 else (answers[0],)
-        if len(answers) > 1 or route.unknown or not route.hops or any(hop.unknown for hop in route.hops):
+        route = answers[0]
+        odd = {sender, recipient} & set(ODD)  # a mail's header cannot have them as they are
+        if (
+            odd
+            or len(answers) > 1
+            or route.unknown
+            or not route.hops
+            or any(hop.unknown for hop in route.hops)
+        ):
             counts["mails: left out"] += 1
             continue
         begin = len(instance.log())

@@ -241,6 +241,12 @@ HEALTHY: tuple[tuple[str, Callable[[Host], Host]], ...] = (
     ("a login that bounces do not need", _null_sender_elsewhere),
     ("XOAUTH2", _xoauth2),
     (
+        "mailboxes behind a socket",
+        lambda h: h.set(
+            "virtual_mailbox_domains = box.test", "virtual_transport = lmtp:unix:private/dovecot"
+        ),
+    ),
+    (
         "a provider's port for STARTTLS",
         lambda h: h.set("relayhost = [smtp.qq.com]:587").passwords(f"[smtp.qq.com]:587 {LOGIN}\n"),
     ),
