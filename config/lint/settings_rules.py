@@ -10,6 +10,7 @@ from postward.config.lint.file_facts import FileFacts
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.main_cf import FREE_VALUES, close_parameter
 from postward.config.lint.relayhost import provider_of, wrong_provider_port
+from postward.config.providers import PROVIDERS
 from postward.config.settings import Settings
 
 
@@ -22,7 +23,7 @@ class Case(NamedTuple):
 
 
 # Providers that accept only mail from the login's own address, and providers whose login is an address.
-_SENDER_IS_LOGIN = {"qq", "exmail", "163", "126", "aliyun-directmail"}
+_SENDER_IS_LOGIN = {name for name, provider in PROVIDERS.items() if provider.one_sender}
 _LOGIN_IS_ADDRESS = _SENDER_IS_LOGIN | {"gmail", "office365", "fastmail", "yandex", "mailgun", "mailgun-eu"}
 
 
