@@ -88,6 +88,19 @@ def _sender_of_provider(case: Case) -> Iterator[Fault]:
         )
 
 
+def _senders_of_first(case: Case) -> Iterator[Fault]:
+    """The first relay's senders matter only as exceptions from a domain of another relay."""
+    first, *others = case.settings.relay
+    domains = {sender.lower() for relay in others for sender in relay.senders if sender[0] == "@"}
+    senders = [sender for sender in first.senders if f"@{sender.lower().rpartition('@')[2]}" not in domains]
+    if senders:
+        yield Fault(
+            f"relay.{first.name}.senders",
+            f"has no effect for {', '.join(senders)}: the first relay takes all mail that no other relay takes",
+            "remove them; to send other mail elsewhere, put its relay first",
+        )
+
+
 def _probe_stays_here(case: Case) -> Iterator[Fault]:
     domain = case.settings.probe.recipient.rpartition("@")[2].lower()
     local = {
@@ -224,6 +237,12 @@ RULES: tuple[Rule[Case], ...] = (
         severity=W,
         check=_sender_of_provider,
         why="The relay refuses every other sender (501 or 553), and Postfix bounces the mail.",
+    ),
+    Rule(
+        id="settings-first-senders",
+        severity=W,
+        check=_senders_of_first,
+        why="Mail of all other senders takes this relay too.",
     ),
     Rule(
         id="settings-probe-stays-here",
