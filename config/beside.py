@@ -87,8 +87,6 @@ def _login_needs(relay: Relay, others: Neighbours) -> Iterator[tuple[Relay, str,
     keys = {relay.host.lower(), relay.next_hop.lower()} & others.login_keys
     disabled = values.get("smtp_sasl_auth_enable") == "no"
     forbidden = "noplaintext" in split_list(values.get("smtp_sasl_tls_security_options", ""))
-    if relay.username and disabled:
-        yield relay, "a login beside smtp_sasl_auth_enable = no", "remove smtp_sasl_auth_enable from main.cf"
     if relay.username and forbidden:
         name = "smtp_sasl_tls_security_options"
         yield relay, f"a login beside noplaintext in {name}", f"remove noplaintext from {name}"

@@ -230,6 +230,9 @@ def _logins(
             yield Consequence(f"the login at {key} is{_user(wanted)} instead of{_user(former)}")
         else:
             yield Consequence(f"the password of{_user(wanted)} at {key} changes")
+    enabled = "smtp_sasl_auth_enable"
+    if (before.get(enabled), after.get(enabled)) == ("no", "yes") and (tables := _items(before, name)):
+        yield Consequence(f"logins in {', '.join(tables)} are used ({enabled})")
     if before.get("smtp_sasl_auth_enable") == "yes" and after.get("smtp_sasl_auth_enable") == "no":
         yield Consequence("Postfix logs in at no relay (smtp_sasl_auth_enable)")
 

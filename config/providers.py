@@ -19,6 +19,7 @@ class Provider:
         implicit: the port for implicit TLS; None if none is documented.
         username: the login name, if all customers have the same one.
         parameters: main.cf parameters that respect the provider's limits.
+        one_sender: it accepts only mail from the login's own address.
     """
 
     host: str
@@ -26,12 +27,13 @@ class Provider:
     implicit: int | None = 465
     username: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
+    one_sender: bool = False
 
 
 PROVIDERS: Mapping[str, Provider] = {
-    "aliyun-directmail": Provider("smtpdm.aliyun.com", starttls=None),
+    "aliyun-directmail": Provider("smtpdm.aliyun.com", starttls=None, one_sender=True),
     "brevo": Provider("smtp-relay.brevo.com"),
-    "exmail": Provider("smtp.exmail.qq.com", starttls=None),
+    "exmail": Provider("smtp.exmail.qq.com", starttls=None, one_sender=True),
     "fastmail": Provider("smtp.fastmail.com", starttls=None),
     "gmail": Provider("smtp.gmail.com", parameters={"message_size_limit": "35882577"}),
     "gmail-relay": Provider("smtp-relay.gmail.com"),
@@ -43,9 +45,9 @@ PROVIDERS: Mapping[str, Provider] = {
         "smtp.office365.com", implicit=None, parameters={"smtp_destination_concurrency_limit": "2"}
     ),
     "postmark": Provider("smtp.postmarkapp.com", implicit=None),
-    "qq": Provider("smtp.qq.com", starttls=None),
-    "163": Provider("smtp.163.com", starttls=None),
-    "126": Provider("smtp.126.com", starttls=None),
+    "qq": Provider("smtp.qq.com", starttls=None, one_sender=True),
+    "163": Provider("smtp.163.com", starttls=None, one_sender=True),
+    "126": Provider("smtp.126.com", starttls=None, one_sender=True),
     "sendcloud": Provider(
         "smtp587.sendcloud.net", implicit=None, parameters={"message_size_limit": "16000000"}
     ),

@@ -81,6 +81,10 @@ _UNITS = ("postward-enforce.service", "postward.service")
     "--sender", default="", help="The sender of probes, if the relay rejects postward@ this domain."
 )
 @click.option(
+    "--rewrite-sender",
+    help='The sender of all mail, for a provider that accepts one only; "" changes no sender.',
+)
+@click.option(
     "--send-only/--keep-receiving",
     "send_only",
     default=None,
@@ -198,6 +202,9 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
     asked = _Questions(silent)
     provider, host = _ask_relay(given, asked)
     username, password = _ask_login(given, asked, provider)
+    rewrite_sender = given["rewrite_sender"]
+    if rewrite_sender is None:
+        rewrite_sender = _ask_sender(asked, provider, username)
     myhostname = given["myhostname"] or asked.text("This host's full name", _full_name())
     recipient = given["recipient"]
     if recipient is None:
@@ -217,6 +224,7 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
         login=password is not None,
         recipient=recipient,
         sender=given["sender"],
+        rewrite_sender=rewrite_sender,
         ipv4_only=not _has_ipv6(),
     )
     return answers, password
@@ -262,6 +270,14 @@ def _ask_login(given: dict[str, Any], asked: "_Questions", provider: str) -> tup
         return "", None
     file = given["password_file"]
     return username, file.read().rstrip("\r\n") if file else asked.secret("Its password")
+
+
+def _ask_sender(asked: "_Questions", provider: str, username: str) -> str:
+    """Return the sender of all mail for a provider that accepts no other than its login; "" for other providers."""
+    if provider not in PROVIDERS or not PROVIDERS[provider].one_sender or "@" not in username:
+        return ""
+    question = f"{provider} bounces mail from any sender but its login. The sender of all mail"
+    return asked.text(question, username)
 
 
 class _Questions:

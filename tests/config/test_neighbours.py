@@ -124,7 +124,6 @@ def test_implicit_tls_beside_other_hops_gets_a_service() -> None:
             LOGIN,
             "noplaintext in smtp_sasl_tls",
         ),
-        ({"smtp_sasl_auth_enable": "no"}, LOGIN, "smtp_sasl_auth_enable = no"),
         ({}, LOGIN, "beside that for smtp.example.net in hash:/logins"),
         ({"smtp_sasl_auth_enable": "yes"}, "", "mail without the login in hash:/logins"),
         ({"smtp_tls_wrappermode": "yes"}, LOGIN, "STARTTLS beside smtp_tls_wrappermode"),

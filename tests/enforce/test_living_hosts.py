@@ -11,6 +11,7 @@ from postward.agent.commands.apply import put_into_force
 from postward.agent.commands.rollback import command as rollback
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.postfix.commands import Postfix
+from postward.config.consequences import Effect
 from postward.config.plan import Plan
 from tests.enforce.living.hops import Filter
 from tests.enforce.living.host import File, Host
@@ -20,20 +21,7 @@ from tests.support import Fault
 _PHASES = ("before", "applied", "repaired", "rolled back")
 
 
-_FAULTS = {
-    "backup-mx": "relayhost takes the mail for relay_domains over",
-    "lmdb": "the admin's sasl_passwd is replaced",
-    "nas": "the admin's sasl_passwd is replaced",
-}
-_CASES = [
-    pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=_FAULTS[name]))
-    if name in _FAULTS
-    else name
-    for name in HOSTS
-]
-
-
-@pytest.mark.parametrize("name", _CASES)
+@pytest.mark.parametrize("name", HOSTS)
 def test_apply_repair_and_rollback_harm_nothing(name: str, tmp_path: Path) -> None:
     """Mail takes each route before, after apply, after the repair of a hand-edit, and after a rollback."""
     with Host(name, tmp_path) as host:
@@ -103,7 +91,7 @@ def test_a_container_is_not_ended(tmp_path: Path, capsys: pytest.CaptureFixture[
         before, master = host.files(), host.postfix.master_pid()
         enforcer = Enforcer(host.settings, Postfix(host.postfix.config_directory))
         with pytest.raises(SystemExit):
-            put_into_force(host.settings, enforcer, verify=True)
+            put_into_force(host.settings, enforcer, verify=True, agreed=frozenset(Effect))
         assert (host.files(), host.postfix.master_pid()) == (before, master)
     said = capsys.readouterr().err
     assert "inet_protocols: takes effect only when Postfix starts" in said
