@@ -20,20 +20,7 @@ from tests.support import Fault
 _PHASES = ("before", "applied", "repaired", "rolled back")
 
 
-_FAULTS = {
-    "backup-mx": "relayhost takes the mail for relay_domains over",
-    "lmdb": "the admin's sasl_passwd is replaced",
-    "nas": "the admin's sasl_passwd is replaced",
-}
-_CASES = [
-    pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=_FAULTS[name]))
-    if name in _FAULTS
-    else name
-    for name in HOSTS
-]
-
-
-@pytest.mark.parametrize("name", _CASES)
+@pytest.mark.parametrize("name", HOSTS)
 def test_apply_repair_and_rollback_harm_nothing(name: str, tmp_path: Path) -> None:
     """Mail takes each route before, after apply, after the repair of a hand-edit, and after a rollback."""
     with Host(name, tmp_path) as host:
