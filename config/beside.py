@@ -7,7 +7,7 @@ master.cf. Parameters that other hops share keep their values.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from postward.config.neighbours import CONCURRENCY, Neighbours
+from postward.config.neighbours import CONCURRENCY, LOGINS_BY_NEXT_HOP, Neighbours
 from postward.config.providers import PROVIDERS
 from postward.config.relay import Relay
 from postward.config.resources import OWN_SERVICE, Tables, Transport
@@ -127,7 +127,7 @@ def _by_next_hop(
     parameters = {name: before_admins(reference, name, others) for name, reference in lists.items()}
     parameters |= {"relayhost": relays[0].next_hop, "default_transport": others.values["default_transport"]}
     if logins:
-        parameters |= {"smtp_sasl_auth_enable": "yes", "smtp_sasl_tls_security_options": "noanonymous"}
+        parameters |= LOGINS_BY_NEXT_HOP
     return parameters
 
 

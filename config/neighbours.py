@@ -43,6 +43,8 @@ SCALARS = (
     "smtp_tls_security_level",
     "smtp_tls_wrappermode",
 )
+# The parameters of logins by next hop, which Postward sets beside other hops.
+LOGINS_BY_NEXT_HOP = {"smtp_sasl_auth_enable": "yes", "smtp_sasl_tls_security_options": "noanonymous"}
 CONCURRENCY = "smtp_destination_concurrency_limit"
 # Parameters of qmgr(8) and scache(8) that begin with the name of a transport: a service has no option for them.
 _NOT_THE_CLIENTS = re.compile(

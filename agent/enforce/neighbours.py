@@ -7,7 +7,7 @@ from pathlib import Path
 from postward.agent.enforce.tables import is_own, read_entries
 from postward.agent.postfix.config import PostfixConfig
 from postward.agent.postfix.run import PostfixError
-from postward.config.neighbours import LISTS, SCALARS, Neighbours, clients, neighbours
+from postward.config.neighbours import LISTS, LOGINS_BY_NEXT_HOP, SCALARS, Neighbours, clients, neighbours
 from postward.config.resources import INDEX_SUFFIX, OWN_PREFIX, TABLE_NAMES
 from postward.config.settings import Settings
 from postward.parsers.postconf import split_list
@@ -29,9 +29,12 @@ def read_neighbours(postfix: PostfixConfig, settings: Settings) -> Neighbours:
     }
     readable = {table: keys for table, keys in tables.items() if keys is not None}
     policies = [item for item in split_list(lists["smtp_tls_policy_maps"]) if item not in ignored]
+    values = postfix.meanings([*SCALARS, *clients(settings.main_cf)])
+    if {"sasl_passwd", "tls_policy"} <= {path.name.removeprefix(OWN_PREFIX) for path in own if is_own(path)}:
+        values |= LOGINS_BY_NEXT_HOP  # Postward has set them with these tables: any other value is drift
     return neighbours(
         settings,
-        {**postfix.meanings([*SCALARS, *clients(settings.main_cf)]), **lists},
+        {**values, **lists},
         postfix.master(),
         files,
         ignored,

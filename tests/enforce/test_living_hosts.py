@@ -33,8 +33,8 @@ def test_apply_repair_and_rollback_harm_nothing(name: str, tmp_path: Path) -> No
         put_into_force(host.settings, enforcer, verify=True)
         applied = host.files()
         assert not enforcer.pending_confirmation
-        assert no_ops(planned, meant, host.meanings()) == []
-        assert unasked(planned, before, applied) == []
+        idle, more = no_ops(planned, meant, host.meanings()), unasked(planned, before, applied)
+        assert (idle, more) == ([], [])
         assert not enforcer.look()[0]
         sent.append(host.send_all(managed=True))
 
@@ -49,7 +49,7 @@ def test_apply_repair_and_rollback_harm_nothing(name: str, tmp_path: Path) -> No
         assert host.files() == before
         assert host.postfix.master_pid() == master
         sent.append(host.send_all(managed=False))
-    print(row(name, sent, planned))  # noqa: T201
+    print(f"{row(name, sent, planned)}   no-ops {len(idle)}  unasked {len(more)}")  # noqa: T201
 
 
 def row(name: str, sent: list[int], planned: Plan) -> str:
@@ -57,7 +57,7 @@ def row(name: str, sent: list[int], planned: Plan) -> str:
     routes = " ".join(f"{phase} {number}" for phase, number in zip(_PHASES, sent, strict=True))
     services = len(planned.services) + len(planned.stale_services)
     files = f"main.cf {len(planned.parameters)}  master.cf {services}  tables {len(planned.tables)}"
-    return f"\n{name:<22} {routes}   {files}   no-ops 0  unasked 0"
+    return f"\n{name:<22} {routes}   {files}"
 
 
 @pytest.mark.parametrize("swallows", [True, False], ids=["the filter keeps mail", "the relay refuses mail"])
