@@ -215,4 +215,4 @@ def test_the_commands_of_the_documents_work(installed: Installed) -> None:
 def _lines_of(document: str) -> list[str]:
     """Return the lines of a document's shell blocks and of its blocks without a language, without comments."""
     blocks = re.findall(r"(?ms)^```(?:sh)?\n(.*?)^```$", (ROOT / document).read_text())
-    return [line.partition("  #")[0] for block in blocks for line in block.splitlines()]
+    return [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
