@@ -168,7 +168,10 @@ class Agent:
         with self._watcher:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._failures.keep_running(part))
+                    # The endpoint closes its sockets at its end: only a new agent can serve again.
+                    group.create_task(
+                        part.run() if part is self._endpoint else self._failures.keep_running(part)
+                    )
                     for part in self._parts
                     if type(part).run is not Part.run
                 ]
