@@ -125,7 +125,7 @@ def read_enforcement(path: Path) -> Enforcement | None:
         data = parse_json(read_regular(path))
         if data.pop("version") != VERSION:
             return None
-        return _FORM.check(data)
+        return _FORM.check(asdict(Enforcement(**data)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
