@@ -47,6 +47,7 @@ class ActualState:
         expanded: actual values with `$name` expanded (`postconf -x`), for the parameters that differ from the desired
             and those that matter for the consequences. A file in myorigin is replaced by its content.
         expanded_desired: the values of these parameters with the desired ones in force, expanded in the same way.
+        main_cf_mode: permission bits of main.cf.
         unloaded: time (hh:mm:ss) of a change of main.cf or master.cf that the running Postfix has not read; else None.
         stale_tables: files of tables that Postward wrote and nothing desired refers to.
         listeners: the services of master.cf that listen at inet_interfaces.
@@ -56,6 +57,7 @@ class ActualState:
     parameters: Mapping[str, str]
     tables: Mapping[str, TableState]
     services: Mapping[str, str] = field(default_factory=dict)
+    main_cf_mode: int = 0o644
     unloaded: str | None = None
     expanded: Mapping[str, str] = field(default_factory=dict)
     expanded_desired: Mapping[str, str] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class Kind(Enum):
     SERVICE = "a service of master.cf"
     STALE_SERVICE = "a service of Postward that the settings no longer require"
     STALE_TABLE = "a file of a table of Postward that the settings no longer require"
+    MODE = "permissions of main.cf, which every program of Postfix reads as the user who calls it"
     UNLOADED = "files that the running Postfix has not read"
 
 
@@ -108,6 +111,9 @@ def _shown(parameter: str, value: str) -> str:
     return printable(without_secrets(parameter, value))
 
 
+READABLE = 0o444  # permission bits of main.cf
+
+
 def drift(desired: DesiredState, actual: ActualState) -> list[Drift]:
     """Return every difference of the actual from the desired state."""
     drifts = [
@@ -121,6 +127,9 @@ def drift(desired: DesiredState, actual: ActualState) -> list[Drift]:
     drifts += [
         Drift(name, "no longer used", "removed", kind=Kind.STALE_TABLE) for name in actual.stale_tables
     ]
+    if actual.main_cf_mode & READABLE != READABLE:
+        mode = actual.main_cf_mode
+        drifts.append(Drift("main.cf", f"mode {mode:04o}", f"mode {mode | READABLE:04o}", kind=Kind.MODE))
     if actual.unloaded and not drifts:
         condition = f"changed at {actual.unloaded}, not read by the running Postfix"
         drifts.append(Drift("main.cf", condition, "in force", kind=Kind.UNLOADED))

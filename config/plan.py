@@ -37,6 +37,7 @@ class Plan:
         parameters: the main.cf parameters to set.
         services: name → line of the services in master.cf to set.
         stale_services: the services to remove from master.cf, once main.cf no longer names them.
+        main_cf_readable: main.cf must become readable for every user.
         activation: the action by which they take effect.
         stale_tables: the files of tables to remove, once no running process refers to them.
         consequences: what they end or begin.
@@ -47,6 +48,7 @@ class Plan:
     parameters: dict[str, str]
     services: dict[str, str]
     stale_services: tuple[str, ...]
+    main_cf_readable: bool
     activation: Activation
     stale_tables: tuple[str, ...] = ()
     consequences: tuple[Consequence, ...] = ()
@@ -67,20 +69,30 @@ def plan(drifts: list[Drift], consequences: Iterable[Consequence] = ()) -> Plan:
     services = {drift.name: drift.desired for drift in drifts if drift.kind is Kind.SERVICE}
     stale = tuple(drift.name for drift in drifts if drift.kind is Kind.STALE_SERVICE)
     files = tuple(drift.name for drift in drifts if drift.kind is Kind.STALE_TABLE)
-    activation = _activation(drifts)
-    return Plan(tuple(drifts), tables, parameters, services, stale, activation, files, tuple(consequences))
+    readable = any(drift.kind is Kind.MODE for drift in drifts)
+    return Plan(
+        tuple(drifts),
+        tables,
+        parameters,
+        services,
+        stale,
+        readable,
+        _activation(drifts),
+        files,
+        tuple(consequences),
+    )
 
 
 def _activation(drifts: list[Drift]) -> Activation:
     if any(drift.kind is Kind.PARAMETER and drift.name in RESTART_PARAMETERS for drift in drifts):
         return Activation.RESTART
     # A daemon that could not open an index does not try again (util/dict_surrogate.c), so Kind.INDEX needs a reload.
-    only_indexed_tables = all(
-        drift.kind is Kind.STALE_TABLE
+    needs_nothing = all(
+        drift.kind in {Kind.STALE_TABLE, Kind.MODE}
         or (drift.kind is Kind.TABLE and drift.table is not None and drift.table.index_name is not None)
         for drift in drifts
     )
-    return Activation.NONE if only_indexed_tables else Activation.RELOAD
+    return Activation.NONE if needs_nothing else Activation.RELOAD
 
 
 _FILE = {Kind.PARAMETER: "main.cf: ", Kind.SERVICE: "master.cf: ", Kind.STALE_SERVICE: "master.cf: "}

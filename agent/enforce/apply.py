@@ -12,6 +12,7 @@ point, `complete` and the next convergence finish the change.
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ from postward.config.bridge import PARAMETERS as BRIDGED
 from postward.config.bridge import bridge
 from postward.config.consequences import PARAMETERS as CONSEQUENTIAL
 from postward.config.desired import DesiredState
-from postward.config.drift import ActualState, differing
+from postward.config.drift import READABLE, ActualState, Kind, differing
 from postward.config.plan import RESTART_PARAMETERS, Activation, Plan
 from postward.config.resources import OWN_SERVICE
 from postward.parsers.postconf import Service, split_list
@@ -102,6 +103,7 @@ def read_actual(postfix: Postfix, desired: DesiredState) -> ActualState:
         parameters,
         tables,
         own,
+        stat.S_IMODE(postfix.main_cf.stat().st_mode),
         _unloaded(postfix, changed),
         expanded,
         wanted,
@@ -167,6 +169,10 @@ def apply(
         ApplyError: another error, before any file was changed.
     """
     with _change(postfix, directory) as change:
+        if plan.main_cf_readable:
+            postfix.main_cf.chmod(stat.S_IMODE(postfix.main_cf.stat().st_mode) | READABLE)
+        if all(drift.kind is Kind.MODE for drift in plan.drifts):
+            return
         _require_restartable(plan, postfix)
         edit = partial(_edit, plan=plan)
         candidate = Candidate(postfix, directory / "candidate", edit)

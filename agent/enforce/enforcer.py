@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from postward.agent.enforce.routes import read_route_changes
 from postward.agent.enforce.state import ApplyError, Enforcement, RefusedError, StateStore
 from postward.agent.fsutil import wait_for_writers
 from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.permissions import Permissions
 from postward.agent.postfix.run import PostfixError
 from postward.config.beside import SharedHopError
 from postward.config.consequences import Effect, consequences
@@ -45,6 +46,8 @@ from postward.config.settings import Settings
 
 _SETTLE_TIME = 0.2  # seconds: editors write a file in several steps
 _RETRY_TIME = 5.0  # seconds: a failed attempt may have changed files itself, and must not trigger the next
+# Errors of a comparison of Postfix's configuration with the settings.
+LOOK_ERRORS = (PostfixError, SettingsError, SharedHopError, UnsupportedMapTypeError, OSError)
 
 _log = logging.getLogger("postward.enforce")
 
@@ -63,6 +66,7 @@ class Enforcer:
     Attributes:
         applied_at: when the configuration in force came into force, or was repaired before it was confirmed; 0 if it
             was in force when this enforcer started.
+        interval: seconds between two calls of `converge`; None if it is called once.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Enforcer:
         self._retired = False
         self._allowed: frozenset[Effect] = frozenset()
         self.applied_at = 0.0
+        self.interval: float | None = None
 
     @property
     def state(self) -> Enforcement:
@@ -132,7 +137,11 @@ class Enforcer:
         """
         with self._exclusively() as active:
             if active:
-                return self._converge()
+                self.state.note_look(self._clock(), self.interval)
+                try:
+                    return self._converge()
+                finally:
+                    self.state.permissions = self._permissions()
         return False
 
     def confirm(self, decision: Decision, reason: str = "", applied_at: float | None = None) -> None:
@@ -184,17 +193,16 @@ class Enforcer:
             store.load()
             try:
                 yield True
-            except (
-                ApplyError,
-                PostfixError,
-                SettingsError,
-                SharedHopError,
-                UnsupportedMapTypeError,
-                OSError,
-            ) as error:
+            except (ApplyError, *LOOK_ERRORS) as error:
                 store.fail(str(error))
             finally:
                 store.save()
+
+    def _permissions(self) -> list[str]:
+        """Return wrong owners and modes of Postfix's own files; nothing if its main.cf cannot be read."""
+        with suppress(PostfixError):
+            return Permissions(self._postfix).faults()
+        return []
 
     def _desired(self) -> DesiredState:
         if self._facts is None:

@@ -12,10 +12,12 @@ an older time (`_settled`), and files that are moved into place whole are given 
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -191,7 +193,14 @@ class StagedConfig(PostfixConfig):
     __slots__ = ()
 
     def set_parameters(self, parameters: Mapping[str, str]) -> None:
-        """Set parameters of main.cf, all in one rewrite. Raises PostfixError."""
+        """Set parameters of main.cf. Raises PostfixError.
+
+        One that is set several times is set once after that: every Postfix command warns of earlier entries.
+        """
+        text = self.main_cf.read_text(errors="replace")
+        lines = Counter(re.findall(r"^(\w+)[ \t]*=", text, re.MULTILINE))
+        if repeated := [name for name in parameters if lines[name] > 1]:
+            self.remove_parameters(repeated)
         run(self.command("postconf", "-e", *(f"{name}={value}" for name, value in parameters.items())))
         backdate(self.main_cf)
 

@@ -41,8 +41,12 @@ HOST_RULES: tuple[tuple[str, tuple[Rule[HostFacts], ...]], ...] = (
     ("Chroot, files and disk", system.RULES),
 )
 SETTINGS_RULES = settings_rules.RULES
+# Identifiers of the rules about the way of mail to its relays: next hops, TLS, logins, tables and routes.
+OF_RELAYS = frozenset(
+    rule.id for module in (relayhost, tls, sasl, passwords, maps, routing) for rule in module.RULES
+)
 
-__all__ = ["HOST_RULES", "SETTINGS_RULES", "Finding", "HostFacts", "Severity", "lint"]
+__all__ = ["HOST_RULES", "OF_RELAYS", "SETTINGS_RULES", "Finding", "HostFacts", "Severity", "lint"]
 
 _ORDER = list(Severity)
 

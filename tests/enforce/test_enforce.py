@@ -44,6 +44,41 @@ def test_observing_reports_drift_and_changes_nothing(instance: PostfixInstance, 
     assert "mode = observe, so nothing is changed" in (one.state.problem or "")
 
 
+def test_a_main_cf_that_users_cannot_read_is_repaired(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Only the missing permissions are added, without a reload; owners that only root sees are in the state."""
+    one = enforcer(instance, settings(instance, tmp_path))
+    one.converge()
+    main_cf, content = (
+        instance.config_directory / "main.cf",
+        (instance.config_directory / "main.cf").read_bytes(),
+    )
+    queue_manager = one._postfix.last_read()
+    main_cf.chmod(0o620)
+    (instance.queue_directory / "incoming").chmod(0)
+    one.converge()
+
+    assert main_cf.stat().st_mode & 0o777 == 0o664
+    assert main_cf.read_bytes() == content
+    assert one.state.repairs["main.cf"] == 1
+    assert one._postfix.last_read() == queue_manager
+    assert one.state.permissions == [f"{instance.queue_directory}/incoming has mode 0000"]
+    (instance.queue_directory / "incoming").chmod(0o700)
+
+
+def test_a_parameter_that_is_set_twice_is_set_once_after_the_repair(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """Every Postfix command would warn of the earlier entry."""
+    one = enforcer(instance, settings(instance, tmp_path))
+    one.converge()
+    main_cf = instance.config_directory / "main.cf"
+    main_cf.write_text(f"{main_cf.read_text()}relayhost = [a.test]\nrelayhost = [b.test]\n")
+    one.converge()
+
+    lines = [line for line in main_cf.read_text().splitlines() if line.startswith("relayhost")]
+    assert lines == ["relayhost = [127.0.0.1]:2525"]
+
+
 def test_drift_that_returns_is_a_conflict(instance: PostfixInstance, tmp_path: Path) -> None:
     """After three repairs within an hour a parameter is left alone and reported; an hour later it is repaired again."""
     clock = Clock()
@@ -60,7 +95,7 @@ def test_drift_that_returns_is_a_conflict(instance: PostfixInstance, tmp_path: P
     assert instance.postconf("relayhost")["relayhost"] == "[other.test]:25"
     assert one.state.conflicts == ["relayhost"]
     assert "another tool keeps changing relayhost" in (one.state.problem or "")
-    assert one.state.gauges()["postward_config_conflict"] == {("relayhost",): 1.0}
+    assert one.state.gauges(clock.now)["postward_config_conflict"] == {("relayhost",): 1.0}
 
     clock.now += 3600
     one.converge()

@@ -1,6 +1,7 @@
 """Mistakes that admins make, each with exactly the findings that lint reports for it."""
 
 import os
+import shutil
 from collections.abc import Callable
 
 from tests.config.lint.host import LOGIN, RELAY, Host
@@ -633,6 +634,12 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
     ),
     ("a world-writable main.cf", lambda h: (h.etc / "main.cf").chmod(0o666), {"config-writable"}),
     ("a main.cf owned by a deploy user", lambda h: os.chown(h.etc / "main.cf", 1000, 0), {"config-writable"}),
+    ("a main.cf for some users only", lambda h: (h.etc / "main.cf").chmod(0o640), {"config-unreadable"}),
+    (
+        "a maildrop without its group",
+        lambda h: _maildrop(h, 0o700),
+        {"queue-owner"},
+    ),
     (
         "a queue directory that does not exist",
         lambda h: h.set("queue_directory = /nowhere/queue"),
@@ -674,3 +681,10 @@ def _without(host: Host, name: str) -> Host:
     lines = [line for line in host.main_cf.splitlines(keepends=True) if not line.startswith(f"{name} ")]
     host._write("main.cf", "".join(lines))
     return host
+
+
+def _maildrop(host: Host, mode: int) -> None:
+    folder = host.instance.queue_directory / "maildrop"
+    folder.mkdir()
+    shutil.chown(folder, "postfix")
+    folder.chmod(mode)
