@@ -122,6 +122,10 @@ class CheckpointWriter(Part):
             return {}
         return {"postward_checkpoint_timestamp_seconds": {(): self._saved_at}}
 
+    def conditions(self) -> Mapping[str, str | None]:
+        """Return why the checkpoint cannot be saved."""
+        return {"state-unwritable": self._problem.text and f"{self._path}: {self._problem.text}"}
+
     def _write(self, content: bytes, sync: Callable[[], None]) -> OSError | None:
         sync()
         try:

@@ -12,9 +12,8 @@ from typing import Any
 
 import click
 
-from postward.agent.commands.exit_status import FAILED
-from postward.agent.commands.output import guard_standard_output
 from postward.agent.fsutil import reason_of
+from postward.agent.output import guard_standard_output
 
 # Command, also the name of its module → summary, in the order of --help.
 COMMANDS = {
@@ -57,7 +56,7 @@ class Commands(click.Group):
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             click.echo(f"postward: {where}{reason_of(error)}", err=True)
-            sys.exit(FAILED)
+            sys.exit(1)
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """Return the commands in the order of the table."""

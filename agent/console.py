@@ -82,5 +82,5 @@ def diff_text(lines: Iterable[str]) -> Text:
     """Return a plan's diff in colours."""
     text = Text()
     for line in lines:
-        text.append(f"{line}\n", {"-": "red", "+": "green"}.get(line[:1], ""))
+        text.append(f"{line}\n", {"-": "red", "+": "green", "!": "bold yellow"}.get(line[:1], ""))
     return text

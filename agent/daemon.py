@@ -42,6 +42,7 @@ from postward.agent.oauth2.keeper import TokenKeeper, TokenMetrics
 from postward.agent.parts import Failures, Gauges, Labels, Part
 from postward.agent.pipeline import Pipeline
 from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.agent.postfix.permissions import Permissions
 from postward.agent.postfix.process import is_master_running
 from postward.agent.probe.filter import ProbeFilter
 from postward.agent.probe.message import KeyFileError
@@ -114,11 +115,19 @@ class Agent:
         self._counter = ProbeFilter(self._tally, names, local_now)
         daemons = DaemonMetrics(self._tally, names, exemplars)
         canary = self._canary = LogCanary(
-            postfix, self._tally, settings.log.test_interval_seconds, self._has_backlog, writer.flush
+            postfix,
+            self._tally,
+            settings.log.test_interval_seconds,
+            self._has_backlog,
+            writer.flush,
+            [source.name for source in sources],
         )
         # host, relays and mail as they are
-        host = _Host(settings, postfix, self._version)
-        self._queue = QueueMonitor(postfix.list_queue) if settings.queue.enabled else None
+        enforcement = EnforcementState(Path(settings.enforce.directory))
+        host = _Host(settings, postfix, self._version, enforcement)
+        self._queue = (
+            QueueMonitor(postfix.list_queue, unlistable=host.unlistable) if settings.queue.enabled else None
+        )
         relays = RelayMonitor(settings, self._tally, throttle, writer.flush)
         self._probes = self._probe_scheduler(postfix, throttle)
         self._incidents = IncidentMonitor(
@@ -126,16 +135,17 @@ class Agent:
             postfix,
             names,
             self._gauges,
+            self._conditions,
             self._refresh,
             writer.flush,
             relays.state,
+            self._probes.probe_now,
             lambda: not reader.behind,
         )
         # counts → the outside
         self._events = _event_stream(settings, names)
         rows = DeliveryRows(self._console, names) if options.deliveries else None
         self._endpoint = self._make_endpoint(listeners, exemplars)
-        enforcement = EnforcementState(Path(settings.enforce.directory))
         loop = self._enforce_loop()
         tokens = TokenMetrics(settings), (TokenKeeper(settings, self._watcher) if options.enforce else None)
 
@@ -171,7 +181,10 @@ class Agent:
         with self._watcher:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._failures.keep_running(part))
+                    # The endpoint closes its sockets at its end: only a new agent can serve again.
+                    group.create_task(
+                        part.run() if part is self._endpoint else self._failures.keep_running(part)
+                    )
                     for part in self._parts
                     if type(part).run is not Part.run
                 ]
@@ -210,6 +223,7 @@ class Agent:
             not_ready=self._not_ready,
             read_log=self._reader.catch_up,
             refresh=self._refresh,
+            look=self._look,
             status=self._status,
             incidents=self._incidents.public_state,
             reload=self._reload,
@@ -248,6 +262,8 @@ class Agent:
             self._probes.probe_now()
 
     async def _judge(self, result: ProbeResult) -> None:
+        if result.step == "log":
+            await self._canary.look()
         if self._enforcer and await confirm(self._enforcer, result, self._probes.verdict_since):
             self._probes.note_confirmed()
 
@@ -278,6 +294,11 @@ class Agent:
         if self._queue is not None:
             await self._queue.refresh()
 
+    async def _look(self) -> None:
+        """List the queue and test the log, before the state of the host is shown."""
+        await asyncio.gather(self._refresh(), self._canary.look())
+        self._incidents.note_conditions()
+
     def _reopen(self) -> str | None:
         """Re-read the web.config file and reopen the file of events. Return the problem, if any."""
         if self._events is not None:
@@ -294,6 +315,12 @@ class Agent:
             gauges.update(self._failures.gauges_of(part))
         return gauges
 
+    def _conditions(self) -> Mapping[str, str | None]:
+        conditions: dict[str, str | None] = {}
+        for part in self._parts:
+            conditions.update(self._failures.conditions_of(part))
+        return conditions
+
     def _status(self) -> Status:
         now = time.time()
         observed = Observed(
@@ -308,15 +335,20 @@ class Agent:
 
 
 class _Host(Part):
-    """Gauges of the host itself."""
+    """Gauges and conditions of the host itself."""
 
-    def __init__(self, settings: Settings, postfix: Postfix, release: str) -> None:
+    def __init__(
+        self, settings: Settings, postfix: Postfix, release: str, enforcement: EnforcementState
+    ) -> None:
+        self._enforcement = enforcement
         self._fallbacks: dict[Labels, float] = {
             (relay.name,): float(relay.fallback) for relay in settings.relay
         }
         self._release = release
+        self._main_cf = postfix.main_cf
         try:
             self._queue_directory = postfix.expanded("queue_directory")
+            self._permissions = Permissions(postfix)
         except PostfixError as error:
             raise StartError(f"postfix.config_directory: {error}") from error
 
@@ -328,6 +360,19 @@ class _Host(Part):
             "postward_relay_is_fallback": self._fallbacks,
             "postward_events_dropped_total": {(): 0.0},  # the event stream, if there is one, says more
         }
+
+    def conditions(self) -> Mapping[str, str | None]:
+        """Return wrong owners and modes of Postfix's own files. The enforcer sees those that need root."""
+        faults = dict.fromkeys((*self._permissions.faults(), *self._enforcement.permissions()))
+        return {"permissions": "; ".join(faults) or None}
+
+    def unlistable(self) -> str | None:
+        """Return why the queue cannot be listed. Postfix's command would log the failure, at each scrape."""
+        if not is_master_running(self._queue_directory):
+            return "Postfix is not running"
+        if not os.access(self._main_cf, os.R_OK):
+            return f"{self._main_cf}: Permission denied"
+        return None
 
 
 def _checkpoint_file(settings: Settings) -> Path:

@@ -125,6 +125,15 @@ def _is_being_written(path: Path) -> bool:
     return False
 
 
+def free_bytes(path: Path) -> float | None:
+    """Return the free bytes of a file system for users other than root; None if unknown."""
+    try:
+        status = os.statvfs(path)
+    except OSError:
+        return None
+    return float(status.f_bavail * status.f_frsize)
+
+
 def sync_directory(directory: Path) -> None:
     """Flush a directory to disk, so that renames in it survive a power cut.
 

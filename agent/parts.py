@@ -1,7 +1,7 @@
 """The interface of the agent's parts.
 
-A part is anything that sees log events, has gauges, keeps state across restarts, or runs as a task. The agent lists its
-parts once (`daemon.py`) and asks each for all four; a part overrides what it has.
+A part is anything that sees log events, has gauges, notices conditions, keeps state across restarts, or runs as a task.
+The agent lists its parts once (`daemon.py`) and asks each for all five; a part overrides what it has.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Any, Final
 from postward.parsers import Event, Record
 
 _FIRST_PAUSE: Final = 1.0  # seconds until the task of a part that failed is started again; doubled each time
+_RECENT: Final = 120.0  # seconds without a failure after which a part works again
 _LONGEST_PAUSE: Final = 60.0  # seconds; a task that ran longer has recovered
 
 _log = logging.getLogger("postward")
@@ -72,6 +73,10 @@ class Part:
         """Return values true at this moment: metric name → labels → value."""
         return {}
 
+    def conditions(self) -> Mapping[str, str | None]:
+        """Return what is wrong and no log line shows: symptom of the catalogue → the problem; None if it is over."""
+        return {}
+
     def state(self) -> Mapping[str, Any]:
         """Return what must survive a restart, as JSON values. It is saved together with the log position."""
         return {}
@@ -92,6 +97,7 @@ class Failures(Part):
     def __init__(self) -> None:
         self._counts: dict[Labels, float] = {}
         self._problems: dict[str, Problem] = {}
+        self._failed_at: dict[str, float] = {}  # monotonic
 
     def restore_part(self, part: Part, state: Any) -> None:
         """Give a part its saved state. State of another form is left out."""
@@ -104,6 +110,14 @@ class Failures(Part):
         """Return the gauges of a part; none if it cannot look now."""
         try:
             return part.gauges()
+        except Exception as error:
+            self._note(part, _text(error))
+            return {}
+
+    def conditions_of(self, part: Part) -> Mapping[str, str | None]:
+        """Return the conditions of a part; none if it cannot look now."""
+        try:
+            return part.conditions()
         except Exception as error:
             self._note(part, _text(error))
             return {}
@@ -127,8 +141,17 @@ class Failures(Part):
         """Return the number of failures of each part."""
         return {"postward_part_failures_total": self._counts}
 
+    def conditions(self) -> Mapping[str, str | None]:
+        """Return the parts that failed in the last minutes."""
+        since = time.monotonic() - _RECENT
+        failing = [
+            f"{name}: {self._problems[name].text}" for name, at in self._failed_at.items() if at > since
+        ]
+        return {"part-failing": "; ".join(failing) or None}
+
     def _note(self, part: Part, text: str) -> None:
         name = type(part).__name__
+        self._failed_at[name] = time.monotonic()
         self._counts[(name,)] = self._counts.get((name,), 0.0) + 1.0
         self._problems.setdefault(name, Problem(_log, f"{name} failed and is tried again")).note(text)
 

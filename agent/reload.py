@@ -9,7 +9,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,10 @@ class SettingsReloader(Part):
             "postward_settings_in_force": {(): float(self.problem is None)},
             "postward_settings_loaded_timestamp_seconds": {(): self.since},
         }
+
+    def conditions(self) -> Mapping[str, str | None]:
+        """Return why the settings file is not in force."""
+        return {"settings-not-in-force": self.problem}
 
     def _load(self) -> Settings | None:
         """Return the settings of the file if they are good and differ from those in force."""

@@ -25,6 +25,11 @@ def readable(stamp: str) -> str:
     return moment.astimezone().isoformat(timespec="seconds") if moment is not None else stamp
 
 
+def clock_time(seconds_since_1970: float) -> str:
+    """A moment of this host's clock, "2026-11-24 09:12:33"."""
+    return datetime.fromtimestamp(seconds_since_1970).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def moment(second: int | None) -> str | None:
     """A moment of the log's clock, "2026-11-24 09:12:33"; None where no stamp could be read."""
     return (_EPOCH + timedelta(seconds=second)).isoformat(sep=" ") if second else None

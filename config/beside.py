@@ -5,13 +5,16 @@ A relay that needs more (TLS from the first byte, authorities of its own, a fall
 master.cf. Parameters that other hops share keep their values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from postward.config.neighbours import Neighbours
+from postward.config.neighbours import CONCURRENCY, LOGINS_BY_NEXT_HOP, Neighbours
+from postward.config.providers import PROVIDERS
 from postward.config.relay import Relay
 from postward.config.resources import OWN_SERVICE, Tables, Transport
-from postward.config.tls_level import tls_level
+from postward.config.tls_level import keeps, tls_level
 from postward.parsers.postconf import split_list
+
+_PLAIN_TLS = 'use tls = "starttls" without ca_file and fallback'
 
 
 class SharedHopError(Exception):
@@ -19,66 +22,134 @@ class SharedHopError(Exception):
 
 
 def beside(
-    relays: Sequence[Relay], passwords: Mapping[str, str], tables: Tables, others: Neighbours
+    relays: Sequence[Relay],
+    passwords: Mapping[str, str],
+    tables: Tables,
+    others: Neighbours,
+    main_cf: Mapping[str, str],
 ) -> tuple[dict[str, str], tuple[Transport, ...]]:
     """Return the parameters of main.cf and the services for relays beside other hops.
+
+    Args:
+        relays: the relays of the settings.
+        passwords: relay name → password.
+        tables: where Postward's tables are collected.
+        others: the other hops.
+        main_cf: the parameters of smtp(8) that `[main_cf]` or a profile set.
 
     Raises:
         SharedHopError: a relay needs a service of its own, and the admin's routes exclude one.
     """
-    if any(_needs_service(relay, others) for relay in relays):
-        return _by_service(relays, passwords, tables, others)
-    return _by_next_hop(relays, passwords, tables, others), ()
+    logins = login_entries(relays, passwords)
+    needs = [need for relay in relays for need in _needs(relay, others, main_cf)]
+    routes = list(_routes(others))
+    limits = [relay for relay in relays if _max_processes(relay, main_cf) != "-"]
+    if needs and routes:
+        relay, what, remedy = needs[0]
+        raise SharedHopError(
+            f"{routes[0]} in main.cf routes mail that a service for relay {relay.name} would take over, and {what} needs "
+            f"such a service; {remedy}, or list these routes in [[relay]] tables"
+        )
+    if needs or (limits and not routes):
+        return _by_service(relays, logins, tables, others, main_cf)
+    return _by_next_hop(relays, logins, tables, others), ()
 
 
-def _needs_service(relay: Relay, others: Neighbours) -> bool:
-    """Return True if tables by next hop cannot express what the relay needs."""
-    password_in_clear = relay.username and relay.tls in {"opportunistic", "none"}
-    return bool(
-        relay.tls == "implicit"
-        or others.values.get("smtp_tls_wrappermode") == "yes"
-        or relay.ca_file
-        or relay.client_certificate
-        or relay.mechanisms
-        or relay.fallback
-        or password_in_clear
-    )
+def _needs(relay: Relay, others: Neighbours, main_cf: Mapping[str, str]) -> Iterator[tuple[Relay, str, str]]:
+    """Yield the relay, what tables by next hop cannot express for it, and how to do without."""
+    values = others.values
+    if relay.tls == "implicit" or relay.ca_file or relay.fallback:
+        yield relay, "implicit TLS, ca_file or a fallback", _PLAIN_TLS
+    if relay.client_certificate or relay.mechanisms:
+        yield (
+            relay,
+            "a client certificate, a token or auth",
+            "use a password without client_certificate and auth",
+        )
+    if values.get("smtp_tls_wrappermode") == "yes":
+        yield relay, "STARTTLS beside smtp_tls_wrappermode = yes", "remove smtp_tls_wrappermode from main.cf"
+    if relay.username and relay.tls in {"opportunistic", "none"}:
+        yield relay, "a login without mandatory TLS", _PLAIN_TLS
+    yield from _login_needs(relay, others)
+    if others.captured:
+        yield (
+            relay,
+            f"the mail of {others.captured}, which relayhost would take,",
+            "route it by transport_maps",
+        )
+    for name in main_cf:
+        yield (
+            relay,
+            f"{name}, which is for the relay alone,",
+            f"set {name} in main.cf for all hops, or not at all",
+        )
+
+
+def _login_needs(relay: Relay, others: Neighbours) -> Iterator[tuple[Relay, str, str]]:
+    """Yield what the admin's tables of logins exclude, since all smtp(8) services share their options."""
+    values, admins = others.values, others.values.get("smtp_sasl_password_maps")
+    if not admins:
+        return
+    keys = {relay.host.lower(), relay.next_hop.lower()} & others.login_keys
+    disabled = values.get("smtp_sasl_auth_enable") == "no"
+    forbidden = "noplaintext" in split_list(values.get("smtp_sasl_tls_security_options", ""))
+    if relay.username and forbidden:
+        name = "smtp_sasl_tls_security_options"
+        yield relay, f"a login beside noplaintext in {name}", f"remove noplaintext from {name}"
+    # smtp(8) looks for the host name in all tables, before it looks for the next hop (smtp_sasl_glue.c).
+    if relay.username and relay.host.lower() in keys:
+        yield (
+            relay,
+            f"a login beside that for {relay.host} in {admins}",
+            f"write its key as [{relay.host}]:PORT",
+        )
+    if not relay.username and not disabled and keys:
+        yield relay, f"mail without the login in {admins}", "remove that login"
+
+
+def _routes(others: Neighbours) -> Iterator[str]:
+    """Yield the routes over which a service in default_transport would take precedence."""
+    for name, usual in (("sender_dependent_relayhost_maps", ""), ("default_transport", "smtp")):
+        if others.values[name] != usual:
+            yield f"{name} = {others.values[name]}"
 
 
 def _by_next_hop(
-    relays: Sequence[Relay], passwords: Mapping[str, str], tables: Tables, others: Neighbours
+    relays: Sequence[Relay], logins: list[tuple[str, str]], tables: Tables, others: Neighbours
 ) -> dict[str, str]:
     """Return the parameters for relays that the shared services can serve, by entries for their next hops."""
     routes = [(sender, relay.next_hop) for relay in relays for sender in relay.senders]
-    levels = [(relay.next_hop, tls_level(relay, others.values)) for relay in relays]
+    levels = [
+        (relay.next_hop, tls_level(relay, others.values))
+        for relay in relays
+        if not keeps(relay, others.policies.get(relay.next_hop, ""))
+    ]
     lists = {
         "sender_dependent_relayhost_maps": tables.refer("sender_relay", routes),
         "sender_dependent_default_transport_maps": "",
         "smtp_tls_policy_maps": tables.refer("tls_policy", levels),
-        "smtp_sasl_password_maps": tables.refer_logins(relays, passwords),
+        "smtp_sasl_password_maps": tables.refer_logins(logins, relays),
     }
-    parameters = {name: _before_admins(reference, name, others) for name, reference in lists.items()}
+    parameters = {name: before_admins(reference, name, others) for name, reference in lists.items()}
     parameters |= {"relayhost": relays[0].next_hop, "default_transport": others.values["default_transport"]}
-    if lists["smtp_sasl_password_maps"]:
-        parameters |= {"smtp_sasl_auth_enable": "yes", "smtp_sasl_tls_security_options": "noanonymous"}
+    if logins:
+        parameters |= LOGINS_BY_NEXT_HOP
     return parameters
 
 
 def _by_service(
-    relays: Sequence[Relay], passwords: Mapping[str, str], tables: Tables, others: Neighbours
+    relays: Sequence[Relay],
+    logins: list[tuple[str, str]],
+    tables: Tables,
+    others: Neighbours,
+    main_cf: Mapping[str, str],
 ) -> tuple[dict[str, str], tuple[Transport, ...]]:
     """Return parameters and services for relays of which each gets a service of its own.
 
     default_transport names the first one with its next hop. relayhost is not used: the admin's services obey it too.
     """
-    for name, usual in (("sender_dependent_relayhost_maps", ""), ("default_transport", "smtp")):
-        if others.values[name] != usual:
-            raise SharedHopError(
-                f"{name} = {others.values[name]} in main.cf routes mail that a service for relay {relays[0].name} would "
-                'take over; use tls = "starttls" without ca_file and fallback, or list these routes in [[relay]] tables'
-            )
-    passwords_by_hop = tables.refer_logins(relays, passwords)
-    services = tuple(_service(relay, relays, passwords_by_hop, others) for relay in relays)
+    passwords_by_hop = tables.refer_logins(logins, relays)
+    services = tuple(_service(relay, relays, passwords_by_hop, others, main_cf) for relay in relays)
     targets = {relay.name: f"{OWN_SERVICE}{relay.name}:{relay.next_hop}" for relay in relays}
     routes = [(sender, targets[relay.name]) for relay in relays for sender in relay.senders]
     lists = {
@@ -86,25 +157,32 @@ def _by_service(
         "smtp_tls_policy_maps": "",
         "smtp_sasl_password_maps": "",
     }
-    parameters = {name: _before_admins(reference, name, others) for name, reference in lists.items()}
+    parameters = {name: before_admins(reference, name, others) for name, reference in lists.items()}
     return parameters | {"default_transport": targets[relays[0].name]}, services
 
 
-def _service(relay: Relay, relays: Sequence[Relay], passwords: str, others: Neighbours) -> Transport:
+def _service(
+    relay: Relay, relays: Sequence[Relay], passwords: str, others: Neighbours, main_cf: Mapping[str, str]
+) -> Transport:
     fallbacks = [other.next_hop for other in relays if other.fallback] if relay is relays[0] else []
+    keeps_policy = keeps(relay, others.policies.get(relay.next_hop, ""))
     overrides = [
         ("smtp_tls_wrappermode", "yes" if relay.tls == "implicit" else "no"),
         ("smtp_tls_security_level", tls_level(relay, others.values)),
-        ("smtp_tls_policy_maps", ""),
+        ("smtp_tls_policy_maps", others.values["smtp_tls_policy_maps"] if keeps_policy else ""),
         ("smtp_fallback_relay", ",".join(fallbacks)),
+        *((name, value) for name, value in main_cf.items() if name != CONCURRENCY),
     ]
     if relay.ca_file:
         overrides.append(("smtp_tls_CAfile", relay.ca_file))
     own = relay.own_parameters
     options = own.pop("smtp_sasl_tls_security_options")
+    wanted = {name for name, value in own.items() if value}
+    overrides = [item for item in overrides if item[0] not in wanted]
     overrides += [(name, value) for name, value in own.items() if value]
-    if not passwords:
-        return Transport(relay.name, (*overrides, ("smtp_sasl_auth_enable", "no")))
+    limit = _max_processes(relay, main_cf)
+    if not relay.username:
+        return Transport(relay.name, (*overrides, ("smtp_sasl_auth_enable", "no")), limit)
     always_encrypted = relay.tls in {"starttls", "implicit"}
     plain = always_encrypted or relay.tls == "none"
     # With logins by sender, the admin's entries for senders come before any entry for a next hop.
@@ -117,9 +195,22 @@ def _service(relay: Relay, relays: Sequence[Relay], passwords: str, others: Neig
         ("smtp_sasl_security_options", "noanonymous" if plain else "noplaintext,noanonymous"),
         ("smtp_sasl_tls_security_options", options),
     ]
-    return Transport(relay.name, tuple(overrides))
+    return Transport(relay.name, tuple(overrides), limit)
 
 
-def _before_admins(reference: str, name: str, others: Neighbours) -> str:
+def _max_processes(relay: Relay, main_cf: Mapping[str, str]) -> str:
+    """Return the maximum number of connections that the settings or the provider allow; "-" if they say nothing."""
+    provider = PROVIDERS.get(relay.provider)
+    return main_cf.get(CONCURRENCY, provider.parameters.get(CONCURRENCY, "-") if provider else "-")
+
+
+def login_entries(relays: Sequence[Relay], passwords: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return next hop and login of each relay with a login."""
+    return [
+        (relay.next_hop, f"{relay.username}:{passwords[relay.name]}") for relay in relays if relay.username
+    ]
+
+
+def before_admins(reference: str, name: str, others: Neighbours) -> str:
     """Return a list of tables with Postward's before the admin's: Postfix takes the first match."""
-    return ", ".join(item for item in (reference, others.values[name]) if item)
+    return ", ".join(item for item in (reference, others.values.get(name, "")) if item)

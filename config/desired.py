@@ -8,9 +8,9 @@ for the relays alone (`postward.config.beside`).
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from postward.config.beside import beside
+from postward.config.beside import before_admins, beside, login_entries
 from postward.config.host import Host
-from postward.config.neighbours import NO_NEIGHBOURS, Neighbours
+from postward.config.neighbours import NO_NEIGHBOURS, Neighbours, clients
 from postward.config.oauth2 import MECHANISMS
 from postward.config.providers import PROVIDERS
 from postward.config.relay import Relay
@@ -32,6 +32,8 @@ _DEFAULTS = {
     # At 0, Postfix does not log successful TLS sessions.
     "smtp_tls_loglevel": "1",
 }
+# Of these, the ones that hold for all hops, and parameters that Postward reads in main.cf.
+_FOR_ALL_HOPS = frozenset({"smtp_sender_dependent_authentication", "smtp_tls_loglevel"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +79,33 @@ def desired_state(
         UnsupportedMapTypeError: this Postfix cannot build tables of postfix.map_type.
         SharedHopError: the relays' wishes cannot be met without changing other hops.
     """
-    taken = others.tables if others.hops else frozenset()
-    tables = Tables(facts.config_directory, _map_type(settings.postfix.map_type, facts), taken)
+    tables = Tables(facts.config_directory, _map_type(settings.postfix.map_type, facts), others.tables)
     host, relays = settings.host, settings.relay
+    defaults = _DEFAULTS if host.profile == "send-only" else {}
+    wishes = _wishes({**defaults, **settings.main_cf}, others) if others.hops else {}
     if others.hops:
-        of_relays, transports = beside(relays, passwords, tables, others)
+        of_relays, transports = beside(relays, passwords, tables, others, wishes)
     else:
         of_relays, transports = _alone(relays, passwords, tables, others), _transports(relays, others)
     parameters = {
-        **(_DEFAULTS if host.profile == "send-only" else {}),
+        **defaults,
         **({} if others.hops else _limits(relays[0], host)),
         **host.parameters,
         **of_relays,
         **_rewriting(host),
         **settings.main_cf,
     }
+    parameters = {name: value for name, value in parameters.items() if name not in wishes}
     return DesiredState(parameters, tuple(tables.collected), transports)
+
+
+def _wishes(parameters: Mapping[str, str], others: Neighbours) -> dict[str, str]:
+    """Return the parameters of smtp(8) that must not reach other hops: those that differ from what these have."""
+    return {
+        name: value
+        for name, value in clients(parameters).items()
+        if name not in _FOR_ALL_HOPS and split_list(others.values.get(name, value)) != split_list(value)
+    }
 
 
 def _alone(
@@ -104,7 +117,7 @@ def _alone(
         **{name: value for name, value in others.values.items() if name == "default_transport"},
         **_routing(relays, tables),
         **_tls(relays, tables, others),
-        **_sasl(relays, passwords, tables),
+        **_sasl(relays, passwords, tables, others),
         **_first_relays_own(relays, others),
     }
 
@@ -219,17 +232,25 @@ def _tls(relays: list[Relay], tables: Tables, others: Neighbours) -> dict[str, s
     return parameters
 
 
-def _sasl(relays: list[Relay], passwords: Mapping[str, str], tables: Tables) -> dict[str, str]:
+def _sasl(
+    relays: list[Relay], passwords: Mapping[str, str], tables: Tables, others: Neighbours
+) -> dict[str, str]:
     """Set credentials by next hop. Postfix's default forbids PLAIN and LOGIN; allow them, under TLS only where possible."""
+    name = "smtp_sasl_password_maps"
     logins = [relay for relay in relays if relay.username]
-    reference = tables.refer_logins(relays, passwords)
-    if not reference:
-        return {"smtp_sasl_auth_enable": "no", "smtp_sasl_password_maps": ""}
+    if not logins:
+        return {"smtp_sasl_auth_enable": "no", name: before_admins("", name, others)}
     in_clear = any(relay.tls == "none" for relay in logins)
     always_encrypted = all(relay.tls in {"starttls", "implicit"} for relay in logins)
+    entries = dict(login_entries(logins, passwords))
+    # A host name in the admin's tables would come before the next hop in Postward's (smtp_sasl_glue.c).
+    hidden = {
+        relay.host: entries[relay.next_hop] for relay in logins if relay.host.lower() in others.login_keys
+    }
+    entries |= hidden
     return {
         "smtp_sasl_auth_enable": "yes",
-        "smtp_sasl_password_maps": reference,
+        name: before_admins(tables.refer_logins(list(entries.items()), logins), name, others),
         "smtp_sasl_security_options": "noanonymous"
         if in_clear or always_encrypted
         else "noplaintext, noanonymous",

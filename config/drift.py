@@ -44,17 +44,26 @@ class ActualState:
         parameters: effective values, as `postconf NAME…` prints them; parameters unknown to this Postfix are missing.
         tables: table name → its state.
         services: name → line of Postward's own services in master.cf, as `postconf -M` prints them.
-        expanded: actual values with `$name` expanded (`postconf -x`), for the parameters that differ from the desired.
-        expanded_desired: the desired values of these parameters, expanded in the same way.
+        expanded: actual values with `$name` expanded (`postconf -x`), for the parameters that differ from the desired
+            and those that matter for the consequences. A file in myorigin is replaced by its content.
+        expanded_desired: the values of these parameters with the desired ones in force, expanded in the same way.
+        main_cf_mode: permission bits of main.cf.
         unloaded: time (hh:mm:ss) of a change of main.cf or master.cf that the running Postfix has not read; else None.
+        stale_tables: files of tables that Postward wrote and nothing desired refers to.
+        listeners: the services of master.cf that listen at inet_interfaces.
+        exposed: tables of logins that fall out of use and that every user of the host can read.
     """
 
     parameters: Mapping[str, str]
     tables: Mapping[str, TableState]
     services: Mapping[str, str] = field(default_factory=dict)
+    main_cf_mode: int = 0o644
     unloaded: str | None = None
     expanded: Mapping[str, str] = field(default_factory=dict)
     expanded_desired: Mapping[str, str] = field(default_factory=dict)
+    stale_tables: tuple[str, ...] = ()
+    listeners: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
 
 
 class Kind(Enum):
@@ -65,6 +74,8 @@ class Kind(Enum):
     INDEX = "an index that is missing, or does not return the entries of its source"
     SERVICE = "a service of master.cf"
     STALE_SERVICE = "a service of Postward that the settings no longer require"
+    STALE_TABLE = "a file of a table of Postward that the settings no longer require"
+    MODE = "permissions of main.cf, which every program of Postfix reads as the user who calls it"
     UNLOADED = "files that the running Postfix has not read"
 
 
@@ -79,6 +90,7 @@ class Drift:
         table: the table to write.
         kind: the kind of the object.
         removed: the entries that a table has and will lose.
+        added: the entries that it will have and lacks.
     """
 
     name: str
@@ -87,18 +99,37 @@ class Drift:
     table: LookupTable | None = None
     kind: Kind = Kind.PARAMETER
     removed: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    added: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The desired value, printable and without logins: those of the admin's tables can stand in main.cf."""
+        return _shown(self.name if self.kind is Kind.PARAMETER else "", self.desired)
+
+
+def _shown(parameter: str, value: str) -> str:
+    return printable(without_secrets(parameter, value))
+
+
+READABLE = 0o444  # permission bits of main.cf
 
 
 def drift(desired: DesiredState, actual: ActualState) -> list[Drift]:
     """Return every difference of the actual from the desired state."""
     drifts = [
-        Drift(name, printable(without_secrets(name, actual.parameters[name])), value)
+        Drift(name, _shown(name, actual.parameters[name]), value)
         for name, value in desired.parameters.items()
         if name in actual.parameters and not _is_met(name, value, actual)
     ]
     for table in desired.tables:
         drifts += _table_drift(table, actual.tables.get(table.name, TableState()))
     drifts += _service_drift(desired, actual)
+    drifts += [
+        Drift(name, "no longer used", "removed", kind=Kind.STALE_TABLE) for name in actual.stale_tables
+    ]
+    if actual.main_cf_mode & READABLE != READABLE:
+        mode = actual.main_cf_mode
+        drifts.append(Drift("main.cf", f"mode {mode:04o}", f"mode {mode | READABLE:04o}", kind=Kind.MODE))
     if actual.unloaded and not drifts:
         condition = f"changed at {actual.unloaded}, not read by the running Postfix"
         drifts.append(Drift("main.cf", condition, "in force", kind=Kind.UNLOADED))
@@ -147,16 +178,18 @@ def _service_drift(desired: DesiredState, actual: ActualState) -> Iterator[Drift
     for name, definition in definitions.items():
         line = actual.services.get(name, "")
         if line.split() != definition.split():
-            yield Drift(name, line or "missing", definition, kind=Kind.SERVICE)
+            yield Drift(name, _shown("", line) or "missing", definition, kind=Kind.SERVICE)
     for name in actual.services.keys() - definitions.keys():
-        yield Drift(name, actual.services[name], "removed", kind=Kind.STALE_SERVICE)
+        yield Drift(name, _shown("", actual.services[name]), "removed", kind=Kind.STALE_SERVICE)
 
 
 def _table_drift(table: LookupTable, state: TableState) -> Iterator[Drift]:
     access = f"{table.mode:04o} root:root"
     if faults := list(_source_faults(table, state)):
-        removed = tuple(entry for entry in entries_of(state.text or "") if entry not in table.entries)
-        yield Drift(table.name, ", ".join(faults), access, table, Kind.TABLE, removed)
+        present = entries_of(state.text or "")
+        removed = tuple(entry for entry in present if entry not in table.entries)
+        added = tuple(entry for entry in table.entries if entry not in present)
+        yield Drift(table.name, ", ".join(faults), access, table, Kind.TABLE, removed, added)
     if table.index_name and (faults := list(_index_faults(table, state))):
         built = f"{access}, built from {table.name}"
         usable = state.index_mode is not None and (state.text != table.text or state.index_current)

@@ -25,6 +25,7 @@ class Answers:
         region, host, port, tls, username: as in `[[relay]]`.
         login: the relay requires a login; its password is kept in `password_file`.
         recipient, sender: as in `[probe]`.
+        rewrite_sender: as in `[host]`, for a provider that accepts one sender only.
         send_only: the host receives no mail from others.
         ipv4_only: the host has no IPv6 route. It matters for a host that only sends.
     """
@@ -39,6 +40,7 @@ class Answers:
     login: bool = True
     recipient: str = ""
     sender: str = ""
+    rewrite_sender: str = ""
     send_only: bool = True
     ipv4_only: bool = False
 
@@ -60,6 +62,7 @@ def initial_settings(answers: Answers) -> str:
             profile="send-only" if answers.send_only else "",
             myhostname=answers.myhostname,
             inet_protocols="ipv4" if answers.send_only and answers.ipv4_only else "",
+            rewrite_sender=answers.rewrite_sender,
         ),
         "[[relay]]": _relay(answers),
         "[probe]": _given(recipient=answers.recipient, sender=answers.sender),

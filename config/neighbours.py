@@ -4,6 +4,7 @@ Pure. One smtp(8) service can send to several next hops: the relay, a content fi
 are others, the relay's wishes must not go into the parameters that all of them share (`postward.config.beside`).
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -21,17 +22,33 @@ LISTS = (
 )
 # Parameters that lead to an SMTP hop if the transport that they name is one of smtp(8).
 _HOPS = ("content_filter", "fallback_transport", "local_transport", "mailbox_transport", "virtual_transport")
+# Parameters by which Postfix chooses next hops, TLS and logins.
 SCALARS = (
     *_HOPS,
     "default_transport",
     "fallback_transport_maps",
     "mailbox_transport_maps",
+    "mydestination",
+    "relay_domains",
     "relay_transport",
+    "relayhost",
+    "smtp_destination_concurrency_limit",
     "smtp_fallback_relay",
+    "smtp_sasl_auth_enable",
+    "smtp_sasl_auth_soft_bounce",
     "smtp_sasl_mechanism_filter",
+    "smtp_sasl_tls_security_options",
+    "smtp_sasl_type",
     "smtp_sender_dependent_authentication",
     "smtp_tls_security_level",
     "smtp_tls_wrappermode",
+)
+# The parameters of logins by next hop, which Postward sets beside other hops.
+LOGINS_BY_NEXT_HOP = {"smtp_sasl_auth_enable": "yes", "smtp_sasl_tls_security_options": "noanonymous"}
+CONCURRENCY = "smtp_destination_concurrency_limit"
+# Parameters of qmgr(8) and scache(8) that begin with the name of a transport: a service has no option for them.
+_NOT_THE_CLIENTS = re.compile(
+    r"smtp_((destination|initial|minimum|extra)_|recipient_|delivery_slot|transport_rate|time_limit|connection_cache_time)"
 )
 # Postfix's own clients (master.cf as distributed). Any other smtp(8) service is there for a hop of its own.
 _STANDARD_CLIENTS = frozenset({"smtp", "relay"})
@@ -44,15 +61,30 @@ class Neighbours:
     Attributes:
         hops: where each other SMTP hop is configured; empty if smtp(8) only sends to Postward's relays.
         values: `SCALARS` and `LISTS` as the admin has them, without Postward's tables, services and relays.
-        tables: files in config_directory that are the admin's, although Postward has a table of that name.
+        tables: files in config_directory that are the admin's and stay, although Postward has a table of that name.
+        login_keys: the keys of the admin's tables of logins, in lowercase.
+        policies: next hop of a relay → the admin's entry for it in smtp_tls_policy_maps.
+        captured: domains in relay_domains whose mail goes to their own servers while relayhost is empty.
     """
 
     hops: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     tables: frozenset[str] = frozenset()
+    login_keys: frozenset[str] = frozenset()
+    policies: Mapping[str, str] = field(default_factory=dict)
+    captured: str = ""
 
 
 NO_NEIGHBOURS = Neighbours()
+
+
+def clients(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters that concern the connections of smtp(8): HELO name, certificates, mechanisms, timeouts."""
+    return {
+        name: value
+        for name, value in parameters.items()
+        if name == CONCURRENCY or (name.startswith("smtp_") and not _NOT_THE_CLIENTS.match(name))
+    }
 
 
 def neighbours(
@@ -61,30 +93,63 @@ def neighbours(
     master: Master,
     tables: frozenset[str],
     ignored: frozenset[str],
+    keys: Mapping[str, frozenset[str]] = {},
+    policies: Mapping[str, str] = {},
 ) -> Neighbours:
     """Return the neighbours of Postward's configuration.
 
     Args:
-        settings: the settings. A parameter in `[main_cf]` counts as it will be.
-        values: `SCALARS`, expanded, and `LISTS` as main.cf has them.
+        settings: the settings. A parameter in `[main_cf]` counts as it will be, except those of the client.
+        values: `SCALARS` and the client's parameters in `[main_cf]`, expanded, and `LISTS` as main.cf has them.
         master: the services of master.cf and their parameters.
         tables: files of the admin under the names of Postward's tables.
         ignored: items of `LISTS` that are Postward's, or that name no existing table.
+        keys: file in `tables`, or table of logins → its keys in lowercase; missing if they cannot be read.
+        policies: as in `Neighbours`.
     """
     own_hops = {relay.next_hop for relay in settings.relay}
-    admins = {**values, **settings.main_cf}
+    main_cf = {
+        name: value for name, value in settings.main_cf.items() if name not in clients(settings.main_cf)
+    }
+    admins = {**values, **main_cf, **settings.host.parameters}
     for name in LISTS:
         admins[name] = ", ".join(item for item in split_list(admins.get(name, "")) if item not in ignored)
+    logins = split_list(admins["smtp_sasl_password_maps"])
+    kept = [item for item in logins if not _is_replaced(item, keys, settings)]
     fallbacks = split_list(admins.get("smtp_fallback_relay", ""))
     admins["smtp_fallback_relay"] = ", ".join(hop for hop in fallbacks if hop not in own_hops)
     if settings.host.profile == "send-only" or admins.get("default_transport", "").startswith(OWN_SERVICE):
         admins["default_transport"] = "smtp"
-    if settings.host.profile == "send-only":
+    if settings.host.profile == "send-only" and not kept:
         admins["smtp_sender_dependent_authentication"] = "no"
-    return Neighbours(tuple(_hops(admins, master)), admins, tables)
+    captured = _captured(admins)
+    hops = tuple(_hops(admins, master, captured))
+    if not hops:  # the settings replace the configuration of their own relay
+        admins["smtp_sasl_password_maps"] = ", ".join(kept)
+        tables = frozenset(name for name in tables if not _is_replaced(name, keys, settings))
+    logins_of = (keys.get(item, frozenset()) for item in split_list(admins["smtp_sasl_password_maps"]))
+    return Neighbours(hops, admins, tables, frozenset().union(*logins_of), policies, captured)
 
 
-def _hops(values: Mapping[str, str], master: Master) -> Iterator[str]:
+def _is_replaced(table: str, keys: Mapping[str, frozenset[str]], settings: Settings) -> bool:
+    """Return True for a table whose entries are all for what the settings name."""
+    named = {
+        name.lower() for relay in settings.relay for name in (relay.host, relay.next_hop, *relay.senders)
+    }
+    return table in keys and keys[table] <= named
+
+
+def _captured(values: Mapping[str, str]) -> str:
+    """Return the domains of relay_domains that relayhost would take over (trivial-rewrite/resolve.c)."""
+    if values.get("relayhost") or values.get("transport_maps") or ":" in values.get("relay_transport", ""):
+        return ""
+    local = split_list(values.get("mydestination", ""))
+    return ", ".join(item for item in split_list(values.get("relay_domains", "")) if item not in local)
+
+
+def _hops(values: Mapping[str, str], master: Master, captured: str) -> Iterator[str]:
+    if captured:
+        yield f"relay_domains = {captured}"
     clients = {
         service.name
         for service in master.services.values()

@@ -22,6 +22,7 @@ class Provider:
         username: the login name, if all customers have the same one.
         parameters: main.cf parameters that respect the provider's limits.
         identity: its authorization server for OAuth2, if it takes tokens.
+        one_sender: it accepts only mail from the login's own address.
     """
 
     host: str
@@ -30,12 +31,13 @@ class Provider:
     username: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     identity: Identity | None = None
+    one_sender: bool = False
 
 
 PROVIDERS: Mapping[str, Provider] = {
-    "aliyun-directmail": Provider("smtpdm.aliyun.com", starttls=None),
-    "brevo": Provider("smtp-relay.brevo.com", implicit=None),
-    "exmail": Provider("smtp.exmail.qq.com", starttls=None),
+    "aliyun-directmail": Provider("smtpdm.aliyun.com", starttls=None, one_sender=True),
+    "brevo": Provider("smtp-relay.brevo.com"),
+    "exmail": Provider("smtp.exmail.qq.com", starttls=None, one_sender=True),
     "fastmail": Provider("smtp.fastmail.com", starttls=None),
     "gmail": Provider("smtp.gmail.com", parameters={"message_size_limit": "35882577"}, identity=GOOGLE),
     "gmail-relay": Provider("smtp-relay.gmail.com", identity=GOOGLE),
@@ -51,9 +53,9 @@ PROVIDERS: Mapping[str, Provider] = {
     ),
     "outlook": Provider("smtp-mail.outlook.com", implicit=None, identity=OUTLOOK),
     "postmark": Provider("smtp.postmarkapp.com", implicit=None),
-    "qq": Provider("smtp.qq.com", starttls=None),
-    "163": Provider("smtp.163.com", starttls=None),
-    "126": Provider("smtp.126.com", starttls=None),
+    "qq": Provider("smtp.qq.com", starttls=None, one_sender=True),
+    "163": Provider("smtp.163.com", starttls=None, one_sender=True),
+    "126": Provider("smtp.126.com", starttls=None, one_sender=True),
     "sendcloud": Provider(
         "smtp587.sendcloud.net", implicit=None, parameters={"message_size_limit": "16000000"}
     ),
@@ -62,6 +64,12 @@ PROVIDERS: Mapping[str, Provider] = {
     "smtp2go": Provider("mail.smtp2go.com"),
     "yandex": Provider("smtp.yandex.com", starttls=None),
     "zoho": Provider("smtp.zoho.com"),
+}
+
+
+# Ports that providers are known not to serve. A port that is not documented may be served all the same.
+CLOSED_PORTS: Mapping[str, frozenset[int]] = {
+    name: frozenset({465}) for name in ("office365", "postmark", "sendcloud")
 }
 
 

@@ -1,56 +1,75 @@
-"""The list of what a Postfix receives from other hosts, which `profile = "send-only"` would end.
+"""The mail that a Postfix receives from other hosts: listeners, networks that may relay, domains.
 
 Pure. Sources: postconf(5), ADDRESS_CLASS_README.
 """
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from postward.parsers.postconf import split_list
 
-# The parameters that `receiving` reads, expanded (`postconf -x`).
-PARAMETERS = (
-    "myhostname",
-    "inet_interfaces",
-    "mydestination",
-    "mynetworks",
-    "relay_domains",
-    "virtual_alias_domains",
-    "virtual_mailbox_domains",
-)
+DOMAIN_LISTS = ("mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains")
+# The parameters that decide it, expanded (`postconf -x`).
+PARAMETERS = ("myhostname", "inet_interfaces", "mynetworks", *DOMAIN_LISTS)
 _LOOPBACK = ("127.", "[127.", "[::1]", "::1", "localhost", "loopback-only", "[::ffff:127.")
 
 
-def receiving(values: Mapping[str, str]) -> list[str]:
-    """Return what this Postfix receives, one clause each; empty for a host that only sends.
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The mail that a Postfix receives from other hosts.
 
-    Args:
-        values: the expanded values of `PARAMETERS`.
+    Attributes:
+        interfaces: items of inet_interfaces that other hosts reach.
+        networks: items of mynetworks beside this host.
+        domains: parameter → the domains in it, without names of this host alone such as localhost.
+        own: the host's own name.
     """
-    return list(_receiving({name: split_list(value) for name, value in values.items()}))
+
+    interfaces: tuple[str, ...]
+    networks: tuple[str, ...]
+    domains: Mapping[str, tuple[str, ...]]
+    own: str
+
+    def is_own(self, domain: str) -> bool:
+        """Return True for a name under which only mail of this host's own users is expected."""
+        return domain.lower() == self.own
 
 
-def _receiving(lists: Mapping[str, list[str]]) -> Iterator[str]:
-    interfaces = [item for item in lists.get("inet_interfaces", []) if not item.startswith(_LOOPBACK)]
-    if interfaces:
-        yield f"it listens for other hosts (inet_interfaces = {', '.join(interfaces)})"
-        networks = [item for item in lists.get("mynetworks", []) if not item.startswith(_LOOPBACK)]
-        if networks:
-            yield f"it relays for {', '.join(networks)} (mynetworks)"
-    own = {name.lower() for name in lists.get("myhostname", [])}
-    local = lists.get("mydestination", [])
-    for name in ("mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains"):
-        domains = [item for item in lists.get(name, []) if not _names_this_host(item.lower(), own)]
-        if domains and (name == "mydestination" or domains != local):
+def received(values: Mapping[str, str]) -> Received:
+    """Return what a Postfix with these expanded values of `PARAMETERS` receives."""
+    return Received(
+        interfaces=_reached(values.get("inet_interfaces", "")),
+        networks=_reached(values.get("mynetworks", "")),
+        domains={
+            name: tuple(item for item in split_list(values.get(name, "")) if not _is_local(item.lower()))
+            for name in DOMAIN_LISTS
+        },
+        own=values.get("myhostname", "").lower(),
+    )
+
+
+def receiving(values: Mapping[str, str]) -> list[str]:
+    """Return what a Postfix with these values receives, one clause each; empty for a host that only sends."""
+    return list(_clauses(received(values)))
+
+
+def _clauses(host: Received) -> Iterator[str]:
+    if host.interfaces:
+        yield f"it listens for other hosts (inet_interfaces = {', '.join(host.interfaces)})"
+        if host.networks:
+            yield f"it relays for {', '.join(host.networks)} (mynetworks)"
+    for name, listed in host.domains.items():
+        domains = [domain for domain in listed if not host.is_own(domain)]
+        # relay_domains is $mydestination by default, up to compatibility level 1.
+        if domains and (name == "mydestination" or listed != host.domains["mydestination"]):
             yield f"it accepts mail for {', '.join(domains)} ({name})"
 
 
-def _names_this_host(domain: str, own: set[str]) -> bool:
-    """Return True for names under which only mail of this host's own users is expected."""
+def _reached(value: str) -> tuple[str, ...]:
+    return tuple(item for item in split_list(value) if not item.startswith(_LOOPBACK))
+
+
+def _is_local(domain: str) -> bool:
     first = domain.partition(".")[0]
-    return (
-        domain in own
-        or first == "localhost"
-        or domain.endswith(".localdomain")
-        or not re.search("[.:]", domain)
-    )
+    return first == "localhost" or domain.endswith(".localdomain") or not re.search("[.:]", domain)

@@ -38,7 +38,7 @@ PASSWORDLESS = frozenset({"gssapi", "gs2-krb5", "gss-spnego", "external"})
 
 
 def _sender(value: str) -> str:
-    if not re.fullmatch(r'[^\s@#"]*@[^\s@]+', value):
+    if not re.fullmatch(r'[^\s@#"*]*@[^\s@*]+', value):
         raise ValueError(
             f'must be an address such as "app@example.com" or a domain such as "@example.com", not {quoted(value)}'
         )

@@ -1,6 +1,6 @@
 """The lookup tables and services of master.cf to which a desired state refers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from postward.config.relay import Relay
@@ -97,11 +97,13 @@ class Transport:
 
     Attributes:
         relay: the name of the relay that it serves.
-        overrides: (parameter, value); the values contain no white space.
+        overrides: (parameter, value).
+        max_processes: the maximum number of its processes, which is that of its connections; "-" for Postfix's.
     """
 
     relay: str
     overrides: tuple[tuple[str, str], ...]
+    max_processes: str = "-"
 
     @property
     def name(self) -> str:
@@ -111,8 +113,9 @@ class Transport:
     @property
     def definition(self) -> str:
         """The line of master.cf (master(5)), its fields separated by one space. Not chrooted."""
-        options = " ".join(f"-o {name}={value}" for name, value in self.overrides)
-        return f"{self.name} unix - - n - - smtp {options}"
+        options = [f"{name}={value}" for name, value in self.overrides]
+        written = " ".join(f"-o {{{one}}}" if " " in one else f"-o {one}" for one in options)
+        return f"{self.name} unix - - n - {self.max_processes} smtp {written}"
 
 
 class Tables:
@@ -139,19 +142,18 @@ class Tables:
             return ""
         return self._add(name, tuple(entries))
 
-    def refer_logins(self, relays: Iterable[Relay], passwords: Mapping[str, str]) -> str:
-        """Add the table of the relays' logins, and return its reference; "" without a login.
+    def refer_logins(self, entries: Sequence[tuple[str, str]], relays: Iterable[Relay]) -> str:
+        """Add the table of logins, and return its reference; "" without a login.
 
         Args:
-            relays: all relays.
-            passwords: relay name → password or token, for each relay with a username.
+            entries: (key, login), the key being a relay's next hop or host.
+            relays: the relays; those with tokens have their logins renewed.
         """
-        logins = [relay for relay in relays if relay.username]
-        if not logins:
+        if not entries:
             return ""
-        entries = tuple((relay.next_hop, f"{relay.username}:{passwords[relay.name]}") for relay in logins)
-        renewed = frozenset(relay.next_hop for relay in logins if relay.oauth2)
-        return self._add("sasl_passwd", entries, secret=True, renewed=renewed)
+        tokens = {key for relay in relays if relay.oauth2 for key in (relay.next_hop, relay.host)}
+        renewed = frozenset(key for key, _ in entries if key in tokens)
+        return self._add("sasl_passwd", tuple(entries), secret=True, renewed=renewed)
 
     def _add(
         self,

@@ -25,7 +25,13 @@ def tls_level(relay: Relay, present: Mapping[str, str]) -> str:
     if relay.verify:
         return "secure"
     level = present.get("smtp_tls_security_level", "")
+    return level if keeps(relay, level) else _TLS_LEVEL[relay.tls]
+
+
+def keeps(relay: Relay, policy: str) -> bool:
+    """Return True if a level, or a policy that begins with one, checks certificates and the settings do not lower it."""
+    level = policy.partition(" ")[0]
     if relay.tls == "implicit" and level == "dane":
-        level = "encrypt"  # "dane" can fall back to "may", with which smtp(8) refuses wrapper mode
+        return False  # it can fall back to "may", with which smtp(8) refuses wrapper mode
     checks = level in _VERIFYING and "verify" not in relay.model_fields_set
-    return level if checks and relay.tls in {"starttls", "implicit"} else _TLS_LEVEL[relay.tls]
+    return checks and relay.tls in {"starttls", "implicit"}

@@ -54,9 +54,17 @@ _NO_SUCCESS: Final = (
 )
 
 
+# The mail that fails now fails for another cause: the alert of that cause takes over.
+_NOT_SUPERSEDED: Final = (
+    " unless on (job, instance, relay, cause) (sum by (job, instance, relay, cause) "
+    "(increase(postfix_delivery_failures_total[3m])) == 0 and on (job, instance, relay) "
+    "sum by (job, instance, relay) (increase(postfix_delivery_failures_total[3m])) > 0)"
+)
+
+
 def _failing(causes: str) -> str:
     """Return an expression: mail failed for these causes more than once, and none got through since a minute before."""
-    return _FAILED.format(causes=causes, window="10m") + " > 1.5" + _NO_SUCCESS
+    return _FAILED.format(causes=causes, window="10m") + " > 1.5" + _NO_SUCCESS + _NOT_SUPERSEDED
 
 
 def _at_all(causes: str, more_than: int = 0, window: str = "5m") -> str:
@@ -139,7 +147,7 @@ ALERTS: Final = (
           "{{ $labels.instance }} sends probes, and its log has had no line of Postfix for 2 minutes: "
           "Postfix logs elsewhere, or logging has stopped."),
     Alert("PostwardTestLineLost", "blindness", "critical",
-        f"postward_log_test_line_success == 0 and {_ON} postfix_up == 1", "6m",
+        f"postward_log_test_line_success == 0 and {_ON} postfix_up == 1", "1m",
           "Postward's test lines do not appear in the mail log.",
           "{{ $labels.instance }} sends test lines through postlog, and they do not appear in the log that Postward "
           "reads: its counts may be too low."),
@@ -164,6 +172,14 @@ ALERTS: Final = (
     Alert("PostwardWebConfigBad", "blindness", "warning", "postward_web_config_last_reload_successful == 0", "5m",
           "The file web.config_file cannot be used.",
           "{{ $labels.instance }} still uses its former web configuration. After a restart it would not start."),
+    Alert("PostwardPartFailing", "blindness", "warning",
+          "sum by (job, instance, part) (increase(postward_part_failures_total[10m])) > 0", "5m",
+          "A part of the agent fails.",
+          "The part {{ $labels.part }} of Postward on {{ $labels.instance }} fails and is tried again: its data may be missing."),
+    Alert("PostwardNotificationsFailing", "blindness", "warning",
+          'sum by (job, instance) (postward_incident_open{symptom="notify-failing"}) > 0', "5m",
+          "Postward's own notifications cannot be delivered.",
+          "The web hook or the heartbeat of {{ $labels.instance }} fails: who relies on them does not hear of incidents."),
     Alert("PostwardEventsDropped", "blindness", "warning", "increase(postward_events_dropped_total[10m]) > 0", "5m",
           "Events are dropped.",
           "{{ $labels.instance }} cannot write events as fast as they occur: the collector does not get all of them."),
@@ -265,6 +281,13 @@ ALERTS: Final = (
           "The client secret, certificate or refresh token for relay {{ $labels.relay }} on {{ $labels.instance }} ends in "
           "{{ $value | humanizeDuration }}."),
     # --- the configuration
+    Alert("PostwardEnforcerDown", "cause", "warning", "postward_enforcer_up == 0", "2m",
+          "The enforcer does not work.",
+          "The enforcer of {{ $labels.instance }} is stopped, frozen, or cannot write its state: drift is neither repaired "
+          "nor noticed."),
+    Alert("PostwardSettingsNotInForce", "cause", "warning", "postward_settings_in_force == 0", "5m",
+          "The settings file has errors.",
+          "{{ $labels.instance }} still uses its former settings. After a restart it would not start."),
     Alert("PostwardConfigDrift", "cause", "warning", "postward_config_in_sync == 0", "5m",
           "Postfix's configuration differs from the settings.",
           "The configuration of {{ $labels.instance }} has differed from the settings for 5 minutes."),
@@ -291,7 +314,9 @@ ALERTS: Final = (
           "relay:postfix_deliveries_deferred:ratio_rate10m > 0.2 and relay:postfix_deliveries_deferred:ratio_rate10m > "
           "3 * (avg_over_time(relay:postfix_deliveries_deferred:ratio_rate10m[3d] offset 30m) "
           "or 0 * relay:postfix_deliveries_deferred:ratio_rate10m) and "
-          'sum by (job, instance, relay) (increase(postfix_deliveries_total{status="deferred"}[10m])) > 10', "10m",
+          'sum by (job, instance, relay) (increase(postfix_deliveries_total{status="deferred"}[10m])) > 10 '
+          # After a repair, the ratio stays high for ten minutes, and no mail waits any more.
+          f'unless {_ON} sum by (job, instance) (postfix_queue_messages{{queue="deferred"}}) == 0', "10m",
           "More mail is deferred than usual.",
           "{{ $value | humanizePercentage }} of the delivery attempts of {{ $labels.instance }} through {{ $labels.relay }} are "
           "deferred, more than three times the average of the last three days."),

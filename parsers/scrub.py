@@ -173,7 +173,11 @@ def _shown_of_debugging(text: str) -> str | None:
 
 
 _ADDRESS_IN_BRACKETS: Final = re.compile(r"<[^<>]*@(?=[^<>@\s]*>)")
-_BARE_ADDRESS: Final = re.compile(r"(?<![\w.%+*/=…-])[\w.%+*/=-]+@(?=[\w-]+\.|\w+\b)")
+_BARE_ADDRESS: Final = re.compile(r"(?<![\w.%+*/=…-])[\w.%+*/=-]+@(?=[\w-]+\.|\w+\b|\[[0-9A-Fa-f.:IPv]+\])")
+# Names of persons in fields that say so: smtpd/smtpd.c, smtpd/smtpd_sasl_glue.c, local/unknown.c.
+_PERSON: Final = re.compile(
+    r"(\bsasl_(?:username|sender)=<?|\bunknown user: \")[^\s,;<>\"@]+(?![^\s,;<>\"]*@)"
+)
 # What comes before the reply of a server, which chooses the text: smtp/smtp_trouble.c, smtp/smtp_proto.c, smtp/smtp_sasl_glue.c.
 SERVER_REPLY: Final = re.compile(r" (?:said|refused to talk to me|refused to start TLS): ")
 _ADDRESS: Final = re.compile(r"(?<![\w.%+*/=-])[\w.%+*/=-]+@(?P<domain>[\w-]+(?:\.[\w-]+)+)")
@@ -198,10 +202,12 @@ def printable(text: str) -> str:
 
 
 def mask_addresses(text: str) -> str:
-    """Return `text` without the local parts of mail addresses: `<…@example.com>`.
+    """Return `text` without the local parts of mail addresses: `<…@example.com>`, and without names of users in their fields.
 
     An address that the reply of a server gives to write to stays: it is the server's, and neither sender nor recipient.
     """
+    if "sasl_" in text or "unknown user" in text:
+        text = _PERSON.sub(r"\1…", text)
     if "@" not in text:
         return text
     reply = SERVER_REPLY.search(text)

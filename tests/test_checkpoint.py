@@ -272,7 +272,7 @@ def test_flush_waits_for_a_save_that_began_after_the_call(tmp_path: Path) -> Non
 
 
 def test_unchanged_content_is_not_written_again(tmp_path: Path) -> None:
-    """A host at rest costs no write and no fsync; the metric still tells that the file is current."""
+    """A host at rest costs no write and no fsync; the metric still shows that the file is current."""
     path, tally, syncs = tmp_path / "checkpoint.json", Tally(), 0
 
     def sync() -> None:

@@ -108,7 +108,7 @@ def test_comments_and_unmanaged_parameters_survive(tmp_path: Path) -> None:
     with Relay(CA(), users={USER: PASSWORD}) as relay, PostfixInstance(tmp_path / "postfix") as postfix:
         main_cf = postfix.config_directory / "main.cf"
         main_cf.write_text(main_cf.read_text() + "# kept by hand\nbounce_queue_lifetime =\n    1d\n")
-        main_cf.chmod(0o640)
+        main_cf.chmod(0o664)
         settings_file = write_settings(tmp_path, relay, postfix, password=PASSWORD, probe_recipient="")
         first = run_postward("apply", "--config", str(settings_file))
         content = main_cf.read_bytes()
@@ -117,7 +117,7 @@ def test_comments_and_unmanaged_parameters_survive(tmp_path: Path) -> None:
         assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
         assert b"# kept by hand\nbounce_queue_lifetime =\n    1d\n" in content
         assert content == main_cf.read_bytes()
-        assert main_cf.stat().st_mode & 0o777 == 0o640
+        assert main_cf.stat().st_mode & 0o777 == 0o664
 
 
 def test_a_changed_password_at_the_relay_is_diagnosed(bed: Bed) -> None:

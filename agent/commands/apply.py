@@ -1,11 +1,14 @@
 """`postward apply`: change Postfix's configuration, and confirm it by a probe."""
 
 import asyncio
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from postward.agent.commands.common import (
+    allow_option,
     exit_on_error,
     fail,
     load,
@@ -20,7 +23,8 @@ from postward.agent.enforce.loop import confirm
 from postward.agent.postfix.commands import Postfix
 from postward.agent.probe.once import probe_once
 from postward.agent.probe.result import ProbeResult
-from postward.config.plan import diff
+from postward.config.consequences import Effect
+from postward.config.plan import Plan, diff
 from postward.config.routing.changes import route_lines
 from postward.config.settings import Settings
 
@@ -33,7 +37,8 @@ from postward.config.settings import Settings
     help="Confirm new settings by a probe, or roll back.",
     show_default=True,
 )
-def command(settings_file: Path, verify: bool) -> None:
+@allow_option
+def command(settings_file: Path, verify: bool, allow: tuple[str, ...]) -> None:
     """Apply the settings: stage, check, commit, confirm by a probe, keep or roll back."""
     log_to_stderr()
     require_root()
@@ -43,17 +48,45 @@ def command(settings_file: Path, verify: bool) -> None:
         planned, _ = enforcer.look()
         changed = enforcer.route_changes() if planned else []
         terminal().print(diff_text([*diff(planned), *route_lines(changed)]), end="")
-        put_into_force(settings, enforcer, verify=verify)
+        agreed = agree(planned, allow, ask=sys.stdin.isatty())
+        put_into_force(settings, enforcer, verify=verify, agreed=agreed)
     click.echo("in sync: Postfix's configuration matches the settings")
 
 
-def put_into_force(settings: Settings, enforcer: Enforcer, *, verify: bool) -> ProbeResult | None:
+def agree(planned: Plan, allow: Iterable[str], *, ask: bool) -> frozenset[Effect]:
+    """Return the effects that may happen: those of `--allow`, and those that the user agrees to, each asked for itself.
+
+    A missing agreement ends the command.
+    """
+    allowed = frozenset(map(Effect, allow))
+    for effect in planned.effects:
+        if effect in allowed:
+            continue
+        if not ask:
+            fail(f"nothing was changed: the changes {effect.description}; to agree: --allow {effect}")
+        if not click.confirm(
+            f"The changes {effect.description}, as shown. Make them?", default=False, err=True
+        ):
+            fail("nothing was changed")
+    return allowed | set(planned.effects)
+
+
+def put_into_force(
+    settings: Settings, enforcer: Enforcer, *, verify: bool, agreed: frozenset[Effect] = frozenset()
+) -> ProbeResult | None:
     """Apply, and confirm new settings by a probe. A failure ends the command.
+
+    Args:
+        settings: the settings.
+        enforcer: their enforcer.
+        verify: confirm them by a probe.
+        agreed: the effects that may happen (`agree`).
 
     Returns:
         the probe's result; None if no probe was sent.
     """
     enforcer.forget_failures()
+    enforcer.allow(agreed)
     enforcer.converge()
     result = None
     if enforcer.pending_confirmation and verify and settings.probe.recipient:

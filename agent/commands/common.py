@@ -17,6 +17,7 @@ from postward.agent.logs.discover import NoLogError
 from postward.agent.postfix.commands import PostfixError
 from postward.agent.systemd import JournalFields
 from postward.config.beside import SharedHopError
+from postward.config.consequences import Effect
 from postward.config.desired import UnsupportedMapTypeError
 from postward.config.errors import SettingsError
 from postward.config.relay import hide_passwords
@@ -40,6 +41,16 @@ def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--json`, which the command gets as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(function)
+
+
+def allow_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--allow EFFECT`, which the command gets as `allow`, a tuple of names."""
+    return click.option(
+        "--allow",
+        multiple=True,
+        type=click.Choice([str(effect) for effect in Effect]),
+        help="Agree to changes that end inbound mail, or that let more clients relay. On a terminal, apply asks.",
+    )(function)
 
 
 @contextmanager

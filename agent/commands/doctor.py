@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,17 @@ from postward.agent.commands.relay import login_throttle
 from postward.agent.console import terminal
 from postward.agent.doctor.rules import doctor_findings
 from postward.agent.doctor.system import SystemFacts, read_system, relay_findings
+from postward.agent.enforce.state import EnforcementState
+from postward.agent.incidents.diagnosis import condition_row
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts, unread_of
 from postward.agent.relay.check import RelayCheck
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.monitor import throttled_check
+from postward.agent.status.client import ask_status, read_drift
 from postward.config.errors import SettingsError
-from postward.config.lint import Finding, HostFacts, Severity, lint
+from postward.config.lint import OF_RELAYS, Finding, HostFacts, Severity, lint
+from postward.config.lint.remedies import APPLY
 from postward.config.settings import Settings, load_settings
 
 
@@ -45,7 +49,8 @@ def command(settings_file: Path, as_json: bool, no_relay: bool) -> None:
         host, system = _read(settings, settings_file)
         findings = doctor_findings(system)
         if settings is not None:
-            findings += lint(settings, host, str(settings_file))
+            findings += _about_postward(settings, settings_file)
+            findings += lint_under_drift(settings, host, str(settings_file))
             if not no_relay:
                 findings += _check_relays(settings)
     report = _Report(system, problems, findings, list(unread_of(host)))
@@ -85,9 +90,54 @@ def _read(settings: Settings | None, settings_file: Path) -> tuple[HostFacts, Sy
     return host, read_system(settings, settings_file.resolve(), host)
 
 
+def _about_postward(settings: Settings, settings_file: Path) -> list[Finding]:
+    """Return the agent's open incidents about Postward itself; without an agent, what the enforcer's state shows."""
+    status, _ = ask_status(settings, settings_file)
+    if status is None:
+        conditions = EnforcementState(Path(settings.enforce.directory)).conditions()
+        rows = [condition_row(symptom, problem) for symptom, problem in conditions.items() if problem]
+    else:
+        rows = [row for row in status["incidents"] if row["closed"] is None]
+    return [
+        Finding(
+            row["symptom"],
+            Severity.ERROR if row["effect"] == "blind" else Severity.WARNING,
+            row["place"],
+            row["title"],
+            "; ".join(row["evidence"][:1]),
+            row["causes"][0]["remedy"],
+        )
+        for row in rows
+        if row["effect"] in {"blind", "degraded"}
+    ]
+
+
+def lint_under_drift(settings: Settings, host: HostFacts, source: str) -> list[Finding]:
+    """Return the findings of lint. While the configuration differs from the settings, that comes first.
+
+    The findings about what Postward derives from the settings then describe the drift, and their remedies would make
+    it permanent: a login that belongs to the relay could be written for another host.
+    """
+    names = read_drift(settings, Postfix(Path(settings.postfix.config_directory)))
+    findings = lint(settings, host, source)
+    if not names:
+        return findings
+    drift = Finding(
+        "config-drift",
+        Severity.ERROR,
+        settings.postfix.config_directory,
+        f"differs from the settings: {', '.join(names)}",
+        "Mail takes another way, login or TLS than the settings say, or will after a restart.",
+        APPLY,
+    )
+    after = f"{APPLY}, then postward doctor again"
+    return [drift, *(replace(found, remedy=after) if found.id in OF_RELAYS else found for found in findings)]
+
+
 def _check_relays(settings: Settings) -> list[Finding]:
     """Check all relays at once and return the findings."""
-    return list(relay_findings(asyncio.run(_checks(settings, login_throttle(settings)))))
+    files = {relay.name: relay.password_file for relay in settings.relay}
+    return list(relay_findings(asyncio.run(_checks(settings, login_throttle(settings))), files))
 
 
 async def _checks(settings: Settings, throttle: LoginThrottle | None) -> list[RelayCheck]:

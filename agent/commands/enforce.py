@@ -13,7 +13,7 @@ from postward.agent.commands.common import exit_on_error, load, log_to_stderr, r
 from postward.agent.commands.exit_status import FAILED
 from postward.agent.enforce.confirm import decide
 from postward.agent.enforce.enforcer import Enforcer
-from postward.agent.enforce.loop import EnforceLoop, confirm, converge
+from postward.agent.enforce.loop import EnforceLoop, confirm, converge, feed_watchdog
 from postward.agent.logs.discover import NoLogError
 from postward.agent.logs.watcher import Watcher
 from postward.agent.postfix.commands import Postfix, PostfixError
@@ -63,7 +63,7 @@ async def _enforce(settings: Settings, settings_file: Path) -> None:
         enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
         with Watcher() as watcher:
             loop = EnforceLoop(settings, enforcer, watcher, _Confirmation(settings, enforcer).request)
-            changed = await race(stop.wait(), reloading.changed(watcher), loop.run())
+            changed = await race(stop.wait(), reloading.changed(watcher), loop.run(), feed_watchdog(loop))
         if not isinstance(changed, Settings):
             return
         settings = changed

@@ -11,9 +11,9 @@ import click
 
 from postward.agent.commands.common import fail_without
 from postward.agent.commands.exit_status import FAILED
-from postward.agent.commands.output import output_file
 from postward.agent.commands.reading import LOG_FILE, progress_bar, relays_of, relays_option
 from postward.agent.logs.archive import LogFileError, blocks, last_written
+from postward.agent.output import output_file
 
 
 @click.command("export")

@@ -18,9 +18,10 @@ from typing import Any, get_args
 
 import click
 
-from postward.agent.commands.apply import put_into_force
+from postward.agent.commands.apply import agree, put_into_force
 from postward.agent.commands.check import finding_text
 from postward.agent.commands.common import (
+    allow_option,
     echo_json,
     exit_on_error,
     fail,
@@ -39,6 +40,7 @@ from postward.agent.postfix.facts import read_host_facts
 from postward.agent.postfix.process import is_master_running
 from postward.agent.postfix.run import PostfixError
 from postward.agent.probe.result import ProbeResult
+from postward.config.consequences import Effect
 from postward.config.initial import Answers, initial_settings
 from postward.config.lint import Finding, Severity, lint
 from postward.config.passwords import password_fault
@@ -79,15 +81,28 @@ _UNITS = ("postward-token.path", "postward-token.service", "postward-enforce.ser
     "--sender", default="", help="The sender of probes, if the relay rejects postward@ this domain."
 )
 @click.option(
+    "--rewrite-sender",
+    help='The sender of all mail, for a provider that accepts one only; "" changes no sender.',
+)
+@click.option(
     "--send-only/--keep-receiving",
     "send_only",
     default=None,
     help="Whether this host receives no mail from others. The default is what Postfix's configuration shows.",
 )
+@allow_option
 @click.option("--yes", is_flag=True, help="Ask nothing; options without a default must be given.")
 @click.option("--force", is_flag=True, help="Replace an existing settings file.")
 @click.option("--start/--no-start", default=True, show_default=True, help="Enable and start the services.")
-def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: bool, **given: Any) -> None:
+def command(
+    settings_file: Path,
+    as_json: bool,
+    yes: bool,
+    force: bool,
+    start: bool,
+    allow: tuple[str, ...],
+    **given: Any,
+) -> None:
     """Set up this host: ask for missing options, check the relay, write the settings, apply them, start the services."""
     require_root()
     if not yes and not sys.stdin.isatty():
@@ -113,7 +128,10 @@ def command(settings_file: Path, as_json: bool, yes: bool, force: bool, start: b
         if not yes and not click.confirm("Apply these changes?", default=True, err=True):
             _say("Postfix's configuration was not changed; to apply the settings later: postward apply")
             return
-        result = put_into_force(settings, enforcer, verify=True)
+        # A host sends only because it receives nothing, or because the user said so.
+        allow += (Effect.END_INBOUND.value,) if answers.send_only else ()
+        agreed = agree(planned, allow, ask=not yes)
+        result = put_into_force(settings, enforcer, verify=True, agreed=agreed)
     seconds = time.monotonic() - begun
     if result is not None and result.accepted:
         _say(f"{seconds:.1f} s from the start of postward init to the first delivered probe")
@@ -184,6 +202,9 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
     asked = _Questions(silent)
     provider, host = _ask_relay(given, asked)
     username, password = _ask_login(given, asked, provider)
+    rewrite_sender = given["rewrite_sender"]
+    if rewrite_sender is None:
+        rewrite_sender = _ask_sender(asked, provider, username)
     myhostname = given["myhostname"] or asked.text("This host's full name", _full_name())
     recipient = given["recipient"]
     if recipient is None:
@@ -203,6 +224,7 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
         login=password is not None,
         recipient=recipient,
         sender=given["sender"],
+        rewrite_sender=rewrite_sender,
         ipv4_only=not _has_ipv6(),
     )
     return answers, password
@@ -248,6 +270,14 @@ def _ask_login(given: dict[str, Any], asked: "_Questions", provider: str) -> tup
         return "", None
     file = given["password_file"]
     return username, file.read().rstrip("\r\n") if file else asked.secret("Its password")
+
+
+def _ask_sender(asked: "_Questions", provider: str, username: str) -> str:
+    """Return the sender of all mail for a provider that accepts no other than its login; "" for other providers."""
+    if provider not in PROVIDERS or not PROVIDERS[provider].one_sender or "@" not in username:
+        return ""
+    question = f"{provider} bounces mail from any sender but its login. The sender of all mail"
+    return asked.text(question, username)
 
 
 class _Questions:

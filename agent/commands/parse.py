@@ -16,11 +16,11 @@ from typing import Final
 import click
 
 from postward.agent.commands.completion import completing
-from postward.agent.commands.output import has_reader
 from postward.agent.commands.reading import LOG_FILE, progress_bar
 from postward.agent.export.rows import Row, outcome_of, rows
 from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks
 from postward.agent.metrics.labels import STATUSES
+from postward.agent.output import has_reader
 from postward.agent.text import STATUS_STYLE, readable
 from postward.parsers import OUTCOMES, Cause
 from postward.parsers.scrub import printable

@@ -26,7 +26,7 @@ def command(settings_file: Path, as_json: bool) -> None:
         changed = enforcer.route_changes() if planned else []
     if as_json:
         changes = [
-            {"name": drift.name, "actual": drift.actual, "desired": drift.desired} for drift in planned.drifts
+            {"name": drift.name, "actual": drift.actual, "desired": drift.shown} for drift in planned.drifts
         ]
         echo_json(
             {
@@ -36,6 +36,7 @@ def command(settings_file: Path, as_json: bool) -> None:
                     {"mails": change.mails, "before": change.before, "after": change.after}
                     for change in changed
                 ],
+                "consequences": [{"text": one.text, "allow": one.effect} for one in planned.consequences],
                 "then": planned.activation.value if planned else None,
                 "unknown": unknown,
             }

@@ -15,10 +15,10 @@ from typing import Any, Final
 import click
 
 from postward.agent.commands.exit_status import FAILED, UNREAD
-from postward.agent.commands.output import output_file
 from postward.agent.commands.reading import relays_of, relays_option, size_bar
 from postward.agent.logs.archive import LogFileError
 from postward.agent.logs.coverage import head_of, looks_of
+from postward.agent.output import output_file
 from postward.agent.report.chunks import CHUNK, chunks_of
 from postward.agent.report.workers import Counted, Job, count_on_all_cores
 

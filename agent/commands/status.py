@@ -12,6 +12,8 @@ import click
 
 from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, settings_option
 from postward.agent.commands.exit_status import BAD_SETTINGS, DRIFT, UNREAD
+from postward.agent.doctor.system import agent_remedy
+from postward.agent.enforce.state import EnforcementState
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import (
     EFFECT_TEXTS,
@@ -21,13 +23,15 @@ from postward.agent.incidents.render import (
     worst_effect,
 )
 from postward.agent.status.client import LiveError, ask_former, ask_status, read_live
+from postward.agent.status.model import config_of, queue_text
 from postward.agent.text import counted
 from postward.config.errors import SettingsError
 from postward.config.settings import Settings, load_settings
 
 _INTERVAL = 2.0  # seconds
 _MANY = 0.05  # as in the alert PostwardLogNotUnderstood
-_STATES = {"going out": "green", "failing": "bold red", "quiet": "dim"}
+_STATES = {"going out": "green", "failing": "bold red", "unknown": "bold red", "quiet": "dim"}
+_STATUSES = {"lost": DRIFT, "delayed": DRIFT, "degraded": DRIFT, "blind": UNREAD}  # effect → exit status
 
 
 @click.command("status")
@@ -37,7 +41,7 @@ _STATES = {"going out": "green", "failing": "bold red", "quiet": "dim"}
 def command(settings_file: Path, as_json: bool, watch: bool) -> None:
     """Show whether mail goes out, by which relay and since when, and what is wrong.
 
-    Exit status 3 if an open incident keeps mail back, 4 if the agent does not answer.
+    Exit status 3 if an open incident keeps mail back or Postward does not do all of its work, 4 if the state is not known.
     """
     bad = False
     with exit_on_error():
@@ -54,12 +58,8 @@ def command(settings_file: Path, as_json: bool, watch: bool) -> None:
         echo_json(status)
     else:
         _show(status)
-    if status["effect"] in {"lost", "delayed"}:
-        sys.exit(DRIFT)
-    if status.get("behind"):
-        sys.exit(UNREAD)
-    if bad:
-        sys.exit(BAD_SETTINGS)
+    if code := _STATUSES.get(status["effect"], BAD_SETTINGS if bad else 0):
+        sys.exit(code)
 
 
 def ask_despite(error: SettingsError, settings_file: Path) -> dict[str, Any]:
@@ -77,22 +77,24 @@ def ask_despite(error: SettingsError, settings_file: Path) -> dict[str, Any]:
 
 
 def _read(settings: Settings, settings_file: Path) -> dict[str, Any]:
-    status = ask_status(settings, settings_file)
+    status, silence = ask_status(settings, settings_file)
     if status is not None:
         return status
     try:
-        live = read_live(settings, settings_file)
+        live = read_live(settings, settings_file, silence=silence)
     except LiveError as error:
         fail(str(error))
     rows = live.shown(lambda _: True, addresses=False)
+    effect = "blind" if live.unknown else worst_effect(rows)
     return {
         "host": settings.host.myhostname,
         "now": time.time(),
-        "effect": worst_effect(rows),
-        "verdict": live.behind
-        or "the endpoint does not answer without login; these are the incidents of the checkpoint",
+        "effect": effect,
+        "verdict": EFFECT_TEXTS[effect].verdict,
+        "unknown": live.unknown,
+        "remedy": agent_remedy() if live.unknown else "",
+        "config": config_of(EnforcementState(Path(settings.enforce.directory)).gauges()),
         "incidents": rows,
-        "behind": live.behind,
     }
 
 
@@ -128,14 +130,15 @@ def screen(status: dict[str, Any]) -> list[Parts]:
     lines: list[Parts] = [
         [
             (f"{status['host']}  ", "bold"),
-            (
-                f" {status['verdict']} ",
-                "bold red" if status.get("behind") else EFFECT_TEXTS[status["effect"]].verdict_style,
-            ),
+            (f" {status['verdict']} ", EFFECT_TEXTS[status["effect"]].verdict_style),
         ],
     ]
+    if status.get("unknown"):
+        lines += [[(status["unknown"], "bold red")], [("remedy: ", "dim"), (status["remedy"], "bold")]]
     if "relays" in status:
         lines += [[], *(_relay(relay, now) for relay in status["relays"]), *_host(status)]
+    else:
+        lines += [[], _row("config", *_config(status["config"], now))]
     open_: list[IncidentRow] = [row for row in status["incidents"] if row["closed"] is None]
     for row in open_:
         lines += [[], *lines_of_incident({**row, "evidence": row["evidence"][-1:]}, now)]
@@ -145,9 +148,12 @@ def screen(status: dict[str, Any]) -> list[Parts]:
 def _relay(relay: dict[str, Any], now: float) -> Parts:
     since = f" since {moment(relay['since'], now)}" if relay["since"] else ""
     last = moment(relay["last_success"], now) if relay["last_success"] else "never"
-    probe = {None: "no probe yet", True: "probe accepted", False: "probe not accepted"}[
-        relay["probe_accepted"]
-    ]
+    accepted = relay["probe_last_success"]
+    probe = {
+        None: "no probe yet",
+        True: f"probe accepted {moment(accepted, now) if accepted else ''}".rstrip(),
+        False: "probe not accepted",
+    }[relay["probe_accepted"]]
     return [
         (f"relay {relay['name']:14}", "bold"),
         (f"{relay['state']}{since}", _STATES[relay["state"]]),
@@ -156,31 +162,43 @@ def _relay(relay: dict[str, Any], now: float) -> Parts:
 
 
 def _host(status: dict[str, Any]) -> list[Parts]:
-    queue, config, log = status["queue"], status["config"], status["log"]
-    mails = ", ".join(f"{number} {name}" for name, number in queue["mails"].items() if number) or (
-        "empty" if queue["mails"] else "not listed yet"
-    )
+    queue, log = status["queue"], status["log"]
     causes = ", ".join(f"{number} {cause}" for cause, number in queue["causes"].items())
-    sync = {
-        None: "not managed here",
-        True: "as the settings say",
-        False: "differs: " + ", ".join(config["drift"]),
-    }
-    last = moment(log["last_line"], status["now"]) if log["last_line"] else "none yet"
-    behind = f", {status['not_ready']}" if status["not_ready"] else ""
     up = {None: "unknown", True: "runs", False: "does not run"}[status["postfix_up"]]
     rows = (
         ("Postfix", up, status["postfix_up"] is not False),
-        ("queue", mails + (f" ({causes})" if causes else ""), not causes),
-        ("config", sync[config["in_sync"]], config["in_sync"] is not False),
-        (
-            "log",
-            ("is read" if log["readable"] else "cannot be read") + f", last line {last}{behind}",
-            bool(log["readable"]),
-        ),
+        ("queue", queue_text(queue) + (f" ({causes})" if causes else ""), not causes),
+        ("config", *_config(status["config"], status["now"])),
+        ("log", *_log(log, status)),
         *((("lines", problem, False),) if (problem := unknown_lines(log["lines"])) else ()),
     )
-    return [[(f"{name:20}", "bold"), (text, "" if good else "bold red")] for name, text, good in rows]
+    return [_row(*row) for row in rows]
+
+
+def _row(name: str, text: str, good: bool) -> Parts:
+    return [(f"{name:20}", "bold"), (text, "" if good else "bold red")]
+
+
+def _config(config: dict[str, Any], now: float) -> tuple[str, bool]:
+    """Return the state of Postfix's configuration, and whether it is good."""
+    checked = f" since {moment(config['checked'], now)}" if config["checked"] else ""
+    if config["enforcer_works"] is False:
+        return f"unknown{checked}: the enforcer does not work", False
+    if config["in_sync"] is None:
+        return (
+            f"not compared with the settings{checked}: no enforcer runs" if checked else "not managed here"
+        ), True
+    differs = "differs: " + (", ".join(config["drift"]) or "it could not be applied")
+    return ("as the settings say" if config["in_sync"] else differs), config["in_sync"]
+
+
+def _log(log: dict[str, Any], status: dict[str, Any]) -> tuple[str, bool]:
+    """Return the state of the mail log, and whether it is good."""
+    is_silent = log["test_line_arrives"] is False
+    state = "has stopped" if is_silent else "is read" if log["readable"] else "cannot be read"
+    last = moment(log["last_line"], status["now"]) if log["last_line"] else "none yet"
+    behind = f", {status['not_ready']}" if status["not_ready"] else ""
+    return f"{state}, last line {last}{behind}", bool(log["readable"]) and not is_silent
 
 
 def unknown_lines(lines: dict[str, int]) -> str:

@@ -14,7 +14,6 @@ import click
 
 from postward.agent.commands.common import exit_on_error, fail, json_option, load, settings_option
 from postward.agent.commands.exit_status import UNREAD
-from postward.agent.commands.output import has_reader
 from postward.agent.commands.reading import LOG_FILE, progress_bar
 from postward.agent.logs.archive import (
     JOURNAL,
@@ -25,6 +24,7 @@ from postward.agent.logs.archive import (
 )
 from postward.agent.logs.coverage import head_of, looks_of
 from postward.agent.logs.lines import lines_of
+from postward.agent.output import has_reader
 from postward.agent.report.trace import Links, Mail, TraceRow, trace_row
 from postward.parsers import parse, parse_record
 from postward.parsers.scrub import printable, scrub

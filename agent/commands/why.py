@@ -20,17 +20,18 @@ from postward.agent.commands.exit_status import BAD_SETTINGS, DRIFT, UNREAD
 from postward.agent.commands.reading import LOG_FILE, progress_bar
 from postward.agent.commands.status import ask_despite
 from postward.agent.console import terminal
+from postward.agent.doctor.system import agent_remedy
 from postward.agent.incidents import Incident
 from postward.agent.incidents.diagnosis import diagnose, proofs_of, to_dict
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.pasted import explain_pasted
-from postward.agent.incidents.render import heading, lines_of_incident
+from postward.agent.incidents.render import closed_line, heading, lines_of_incident, worst_effect
 from postward.agent.incidents.replay import read_logs
 from postward.agent.logs.archive import LogFileError
 from postward.agent.logs.coverage import Coverage
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.postfix.facts import read_posted_facts
-from postward.agent.status.client import HostIncidents, LiveError, read_live
+from postward.agent.status.client import LiveError, read_live
 from postward.agent.text import local_now
 from postward.config.errors import SettingsError
 from postward.config.lint import Finding, HostFacts
@@ -59,6 +60,9 @@ def _since(_context: click.Context, _option: click.Parameter, value: str | None)
     "--since", callback=_since, help='Only lines written since: 30m, 2h, 3d, or "2026-11-24 09:00".'
 )
 @click.option("--addresses", is_flag=True, help="Show mail addresses; they are masked otherwise.")
+@click.option(
+    "--closed", is_flag=True, help="Show the resolved incidents of this host in full, not in one line each."
+)
 @click.option("--text", metavar="ERROR", help="Explain one error: a reply, a bounce's text or a line.")
 @click.option("--main-cf", type=_FILE, help="main.cf or `postconf -n` of the host that wrote FILE.")
 @click.option("--master-cf", type=_FILE, help="master.cf or `postconf -M` of that host.")
@@ -67,7 +71,8 @@ def command(**options: Any) -> None:
 
     FILE: logs of any host, also .gz, .xz, .bz2 and .zst; `journal` is the systemd journal of this host.
     Without FILE: the incidents of this host.
-    Exit status 3 if an open incident keeps mail back, 4 if no line of Postfix was read or the agent does not answer.
+    Exit status 3 if an incident is open that is more than a note, 4 if no line of Postfix was read or the agent does not
+    observe the mail.
     """
     _why(_Options(**options))
 
@@ -81,6 +86,7 @@ class _Options:
     as_json: bool
     since: datetime | None
     addresses: bool
+    closed: bool
     text: str | None
     main_cf: Path | None
     master_cf: Path | None
@@ -112,18 +118,38 @@ def _explain(text: str, *, as_json: bool) -> None:
         sys.exit(UNREAD)
 
 
-def _report(rows: list[IncidentRow], options: _Options, coverage: Coverage | None) -> None:
+def _report(rows: list[IncidentRow], options: _Options, coverage: Coverage) -> None:
     if options.as_json:
-        echo_json({"incidents": rows} | ({"lines": coverage.to_dict()} if coverage is not None else {}))
+        echo_json({"incidents": rows, "lines": coverage.to_dict()})
     else:
         _show(rows)
-    if coverage is not None:
-        click.echo(coverage.summary, err=True)
-        if coverage.is_blind:
-            sys.exit(UNREAD)
+    click.echo(coverage.summary, err=True)
+    if coverage.is_blind:
+        sys.exit(UNREAD)
     click.echo(heading(rows), err=True)
     if any(row["closed"] is None and row["effect"] != "note" for row in rows):
         sys.exit(DRIFT)
+
+
+def _report_live(options: _Options) -> None:
+    bad = False
+    try:
+        rows, unknown = _live(options)
+    except SettingsError as error:
+        rows, unknown, bad = ask_despite(error, options.settings_file)["incidents"], "", True
+    remedy = agent_remedy() if unknown else ""
+    if options.as_json:
+        echo_json({"incidents": rows} | ({"unknown": unknown, "remedy": remedy} if unknown else {}))
+    else:
+        _show(rows, in_full=options.closed)
+    if unknown:
+        click.echo(f"not known whether mail goes out: {unknown}\nremedy: {remedy}", err=True)
+        sys.exit(UNREAD)
+    click.echo(heading(rows), err=True)
+    if bad:
+        sys.exit(BAD_SETTINGS)
+    if {row["effect"] for row in rows if row["closed"] is None} - {"note"}:
+        sys.exit(UNREAD if worst_effect(rows) == "blind" else DRIFT)
 
 
 def _of_files(options: _Options, coverage: Coverage) -> list[IncidentRow]:
@@ -150,38 +176,29 @@ def _of_files(options: _Options, coverage: Coverage) -> list[IncidentRow]:
     ]
 
 
-def _report_live(options: _Options) -> None:
-    try:
-        settings = load_settings(options.settings_file)
-    except SettingsError as error:
-        _report(ask_despite(error, options.settings_file)["incidents"], options, None)
-        sys.exit(BAD_SETTINGS)
+def _live(options: _Options) -> tuple[list[IncidentRow], str]:
+    """Return the incidents of this host, and why they may be out of date."""
+    settings, since = load_settings(options.settings_file), options.since
     try:
         live = read_live(settings, options.settings_file, addresses=options.addresses)
     except LiveError as error:
         fail(str(error))
-    if live.behind:
-        click.echo(f"postward: {live.behind}", err=True)
-    _report(_rows_of(live, options), options, None)
-    if live.behind:
-        sys.exit(UNREAD)
-
-
-def _rows_of(live: HostIncidents, options: _Options) -> list[IncidentRow]:
-    since = options.since
 
     def is_since(incident: Incident) -> bool:
         return since is None or max(incident.last, incident.closed or 0.0) >= since.timestamp()
 
-    return live.shown(is_since, addresses=options.addresses)
+    return live.shown(is_since, addresses=options.addresses), live.unknown
 
 
-def _show(rows: list[IncidentRow], *, with_place: bool = True) -> None:
-    """Print incidents on the terminal."""
+def _show(rows: list[IncidentRow], *, with_place: bool = True, in_full: bool = True) -> None:
+    """Print incidents on the terminal; unless `in_full`, closed ones in one line each."""
     from rich.text import Text
 
     console, now = terminal(), time.time()
     for row in rows:
+        if row["closed"] is not None and not in_full:
+            console.print(Text.assemble(*closed_line(row, now)))
+            continue
         for parts in lines_of_incident(row, now, with_place=with_place):
             console.print(Text.assemble(*parts))
         console.print()

@@ -135,9 +135,15 @@ def _state_not_ours(facts: SystemFacts) -> Iterator[Fault]:
             return
 
 
+def _state_disk_full(facts: SystemFacts) -> Iterator[Fault]:
+    for folder in facts.full:
+        yield Fault(folder, "is on a file system without free space", f"free space: df -h {folder}")
+
+
 def _endpoint_silent(facts: SystemFacts) -> Iterator[Fault]:
     if facts.endpoint:
-        yield Fault("web.listen", f"does not answer: {facts.endpoint}", f"systemctl restart {AGENT}")
+        remedy = f"systemctl restart {AGENT}" if facts.units is not None else "start the agent: postward run"
+        yield Fault("web.listen", f"does not answer: {facts.endpoint}", remedy)
 
 
 def _clock_not_synchronised(facts: SystemFacts) -> Iterator[Fault]:
@@ -176,6 +182,9 @@ RULES: tuple[Rule[SystemFacts], ...] = (
     Rule("log-missing", _E, _log_missing, _NO_LOG),
     Rule("log-unreadable", _E, _log_unreadable, _NO_LOG),
     Rule("state-not-ours", _E, _state_not_ours, "The agent cannot read or save its counts, or cannot start."),
+    Rule(
+        "state-disk-full", _E, _state_disk_full, "Neither counts nor the state of enforcement can be saved."
+    ),
     Rule("endpoint-silent", _W, _endpoint_silent, "Prometheus gets no metrics of this host."),
     Rule(
         "clock",

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from postward.agent.fsutil import free_bytes
 from postward.agent.logs.discover import NoLogError, find_log
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.host_files import gid
@@ -36,7 +37,7 @@ _TIMEOUT = 10.0  # seconds
 _PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "Result", "NRestarts", "StatusText")
 # The first remedy for a cause. For other causes, `postward relay` shows the dialogue.
 _RELAY_REMEDIES = {
-    Cause.AUTH_REJECTED: "write the correct password into the relay's password_file; the enforcer applies it at once",
+    Cause.AUTH_REJECTED: "write the correct password into {file}; the enforcer applies it at once",
     Cause.AUTH_MECHANISM: "postward check",
     Cause.DNS: "cat /etc/resolv.conf && getent hosts {host}",
     Cause.REFUSED: "postward relay {relay} --all-ports",
@@ -97,6 +98,7 @@ class SystemFacts:
         state: the agent's state directory and the files in it.
         passwords: the relays' password files.
         logs: the log sources to read.
+        full: folders of Postward's state without free space.
         log_problem: why no log can be read; None if one can be read.
         postfix_runs: whether master(8) is running; None if unknown.
         endpoint: why the agent's endpoint does not answer; "" if it answers, None if no request was sent.
@@ -115,6 +117,7 @@ class SystemFacts:
     state: tuple[str, ...] = ()
     passwords: tuple[str, ...] = ()
     logs: tuple[str, ...] = ()
+    full: tuple[str, ...] = ()
     log_problem: str | None = None
     postfix_runs: bool | None = None
     endpoint: str | None = None
@@ -131,11 +134,12 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
     logs, log_problem = _logs(settings)
     relays = settings.relay if settings else []
     passwords = tuple(relay.password_file for relay in relays if relay.password_file)
+    folders = [settings.state.directory, settings.enforce.directory] if settings else []
     state = _tree(settings.state.directory) if settings else []
     main_cf = Path(settings.postfix.config_directory if settings else "/etc/postfix", "main.cf")
     paths = [settings_file, main_cf, *map(Path, passwords), *state, *map(Path, logs)]
     queue = host.expanded.get("queue_directory")
-    agent_runs = units is not None and units[AGENT].active == "active"
+    agent_runs = units is None or units[AGENT].active == "active"
     return SystemFacts(
         distribution=host.distribution,
         settings_file=str(settings_file),
@@ -148,6 +152,7 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
         state=tuple(map(str, state)),
         passwords=passwords,
         logs=logs,
+        full=tuple(folder for folder in folders if free_bytes(Path(folder)) == 0),
         log_problem=log_problem,
         postfix_runs=is_master_running(queue) if queue else None,
         endpoint=_endpoint_problem(settings) if settings and agent_runs else None,
@@ -172,6 +177,20 @@ def _read_units(*names: str) -> dict[str, Unit] | None:
 
 def _last_line(unit: str) -> str:
     return _run("journalctl", "--quiet", "--lines=1", "--output=cat", f"_SYSTEMD_UNIT={unit}").strip()
+
+
+def agent_remedy() -> str:
+    """Return the command that brings a silent agent back, with the state of its service."""
+    units = _read_units()
+    if units is None:
+        return "start it: postward run"
+    unit = units[AGENT]
+    if unit.active == "active":
+        return f"systemctl restart {AGENT} (it runs, and does not answer)"
+    state = f"{AGENT} is {unit.active}" + ("" if unit.enabled else " and not enabled")
+    if unit.active == "inactive":
+        return f"systemctl enable --now {AGENT} ({state})"
+    return f"journalctl -u {AGENT} -n 20 says why ({state}, {unit.restarts} restarts)"
 
 
 def parse_unit(text: str) -> Unit:
@@ -276,11 +295,17 @@ def _versions(host: HostFacts) -> dict[str, str]:
 # Relays
 
 
-def relay_findings(checks: Iterable[RelayCheck]) -> Iterator[Finding]:
-    """Yield an error for each failed check, and a warning for each certificate that is not valid."""
+def relay_findings(checks: Iterable[RelayCheck], files: Mapping[str, str] = {}) -> Iterator[Finding]:
+    """Yield an error for each failed check, and a warning for each certificate that is not valid.
+
+    Args:
+        checks: the checks.
+        files: name of a relay → its password file.
+    """
     for check in checks:
         remedy = _RELAY_REMEDIES.get(check.cause or Cause.OTHER, "postward relay {relay}")
-        remedy = remedy.format(host=check.host, relay=check.relay)
+        file = files.get(check.relay) or "the relay's password_file"
+        remedy = remedy.format(host=check.host, relay=check.relay, file=file)
         where = f"relay {check.relay} ({check.host}:{check.port})"
         if not check.ok:
             what = f"fails at step {check.step}: {check.detail}"

@@ -12,10 +12,12 @@ point, `complete` and the next convergence finish the change.
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from postward.agent.enforce.history import (
@@ -23,21 +25,38 @@ from postward.agent.enforce.history import (
     choose_generation,
     edit_back,
     extend_tables,
+    former_services,
     keep_generation,
+    note_repair,
     remove_made,
     restore_tables,
 )
 from postward.agent.enforce.state import ApplyError, HalfDoneError, RefusedError, restart_announced
-from postward.agent.enforce.tables import read_table, with_former_entries, write_table
+from postward.agent.enforce.tables import (
+    exposed_logins,
+    read_table,
+    stale_tables,
+    with_former_entries,
+    write_table,
+)
 from postward.agent.fsutil import wait_until, write_atomically
 from postward.agent.postfix.commands import Postfix
-from postward.agent.postfix.config import Candidate, EditRefusedError, StagedConfig
+from postward.agent.postfix.config import (
+    Candidate,
+    EditRefusedError,
+    PostfixConfig,
+    StagedConfig,
+    unix_services,
+)
 from postward.agent.postfix.run import PostfixError
+from postward.config.bridge import PARAMETERS as BRIDGED
+from postward.config.bridge import bridge
+from postward.config.consequences import PARAMETERS as CONSEQUENTIAL
 from postward.config.desired import DesiredState
-from postward.config.drift import ActualState, differing
+from postward.config.drift import READABLE, ActualState, Kind, differing
 from postward.config.plan import RESTART_PARAMETERS, Activation, Plan
 from postward.config.resources import OWN_SERVICE
-from postward.parsers.postconf import split_list
+from postward.parsers.postconf import Service, split_list
 
 LOCK_TIMEOUT = 30.0  # seconds; a change takes a few
 _CLOCK_TICK = 0.02  # seconds: the resolution of a process's start
@@ -75,21 +94,52 @@ def read_actual(postfix: Postfix, desired: DesiredState) -> ActualState:
     and would be brought into force. The next call sees it.
     """
     changed = postfix.last_changed()
-    own = {name: line for name, line in postfix.services().items() if name.startswith(OWN_SERVICE)}
+    master = postfix.master()
+    own = {name: line for name, line in unix_services(master).items() if name.startswith(OWN_SERVICE)}
     tables = {table.name: read_table(postfix, table) for table in desired.tables}
     parameters = postfix.parameters(desired.parameters)
     expanded, wanted = _meanings(postfix, differing(desired.parameters, parameters))
-    return ActualState(parameters, tables, own, _unloaded(postfix, changed), expanded, wanted)
+    return ActualState(
+        parameters,
+        tables,
+        own,
+        stat.S_IMODE(postfix.main_cf.stat().st_mode),
+        _unloaded(postfix, changed),
+        expanded,
+        wanted,
+        stale_tables=tuple(stale_tables(postfix, desired, master)),
+        listeners=tuple(name for name in map(_listener, master.services.values()) if name),
+        exposed=tuple(exposed_logins(postfix, parameters, desired)),
+    )
+
+
+def _listener(service: Service) -> str:
+    """Return the name of a service that listens at inet_interfaces; "" for others and those with their own address."""
+    return service.name if service.type == "inet" and ":" not in service.name else ""
 
 
 def _meanings(postfix: Postfix, values: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the actual and the desired values of parameters, expanded; empty if Postfix cannot expand them."""
     if not values:
         return {}, {}
+    names = dict.fromkeys([*values, *CONSEQUENTIAL])
     try:
-        return postfix.meanings(values), postfix.meanings(values, values)
+        before, after = postfix.meanings(names), postfix.meanings(names, values)
     except PostfixError:  # Postfix refuses a desired value, and the check of the copy says why
         return {}, {}
+    for expanded in (before, after):
+        expanded["myorigin"] = _content(expanded["myorigin"])
+    return before, after
+
+
+def _content(value: str) -> str:
+    """Return a value, or the first word of the file that it names, as in Debian's `myorigin = /etc/mailname`."""
+    if not value.startswith("/"):
+        return value
+    try:
+        return next(iter(Path(value).read_text(errors="replace").split()), value)
+    except OSError:
+        return value
 
 
 def _unloaded(postfix: Postfix, changed: float) -> str | None:
@@ -109,7 +159,7 @@ def apply(
         plan: the changes.
         postfix: the instance to change.
         directory: enforce.directory, where the copy is edited and generations are kept.
-        keep: keep the configuration in force as a generation.
+        keep: keep the configuration in force as a generation; False for a repair.
         confirmed: the hash of the state in force, if a probe was accepted with it.
         half_done: an earlier change was begun and not completed.
 
@@ -119,15 +169,25 @@ def apply(
         ApplyError: another error, before any file was changed.
     """
     with _change(postfix, directory) as change:
+        if plan.main_cf_readable:
+            postfix.main_cf.chmod(stat.S_IMODE(postfix.main_cf.stat().st_mode) | READABLE)
+        if all(drift.kind is Kind.MODE for drift in plan.drifts):
+            return
         _require_restartable(plan, postfix)
-        candidate = Candidate(postfix, directory / "candidate", lambda copy: _edit(copy, plan))
+        edit = partial(_edit, plan=plan)
+        candidate = Candidate(postfix, directory / "candidate", edit)
+        bridging = _bridge(postfix, directory, edit, plan.parameters)
         if keep:
             keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
+        else:
+            note_repair(plan, directory)
         change.begin(plan.activation)
-        _move(plan, candidate, postfix, directory, change)
+        _move(plan, candidate, bridging, postfix, directory, change)
         candidate.discard()
     complete(postfix, directory)
     _drop_former_entries(plan, postfix)
+    for name in plan.stale_tables:
+        (postfix.config_directory / name).unlink(missing_ok=True)
 
 
 def _require_restartable(plan: Plan, postfix: Postfix) -> None:
@@ -153,14 +213,16 @@ def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> G
     """
     with _change(postfix, directory) as change:
         generation = choose_generation(directory, number)
-        candidate = Candidate(
-            postfix, directory / "candidate", lambda copy: edit_back(copy, directory, generation)
-        )
+        edit = partial(edit_back, directory=directory, generation=generation)
+        candidate = Candidate(postfix, directory / "candidate", edit)
+        bridging = _bridge(postfix, directory, edit, generation.parameters)
         change.begin(generation.activation)
         change.moved = True
         extend_tables(postfix, directory, generation)
-        for name in ("master.cf", "main.cf"):
-            change.move(candidate, name)
+        if services := former_services(postfix, directory, generation):
+            _move_services(lambda copy: copy.set_services(services), postfix, directory, change)
+        _move_main_cf(candidate, bridging, postfix, change)
+        change.move(candidate, "master.cf")
         candidate.discard()
     complete(postfix, directory)
     try:
@@ -220,7 +282,14 @@ def _is_loaded(postfix: Postfix) -> bool:
         return False
 
 
-def _move(plan: Plan, candidate: Candidate, postfix: Postfix, directory: Path, change: _Change) -> None:
+def _move(
+    plan: Plan,
+    candidate: Candidate,
+    bridging: Candidate | None,
+    postfix: Postfix,
+    directory: Path,
+    change: _Change,
+) -> None:
     """Move all files into place. A service exists before main.cf names it, and until main.cf no longer names it."""
     for table in plan.tables:
         change.moved = True
@@ -228,17 +297,56 @@ def _move(plan: Plan, candidate: Candidate, postfix: Postfix, directory: Path, c
     if plan.services:
         change.move(candidate, "master.cf")
     if plan.parameters:
-        change.move(candidate, "main.cf")
-    if plan.stale_services:
-        _remove_services(plan.stale_services, postfix, directory, change)
+        _move_main_cf(candidate, bridging, postfix, change)
+    if stale := plan.stale_services:
+        _move_services(lambda copy: copy.remove_services(stale), postfix, directory, change)
 
 
-def _remove_services(names: Iterable[str], postfix: Postfix, directory: Path, change: _Change) -> None:
+def _move_services(
+    edit: Callable[[StagedConfig], None], postfix: Postfix, directory: Path, change: _Change
+) -> None:
+    """Edit the services of master.cf alone."""
     try:
-        candidate = Candidate(postfix, directory / "candidate", lambda copy: copy.remove_services(names))
+        candidate = Candidate(postfix, directory / "services", edit)
     except EditRefusedError as error:  # not the fault of the settings, which are in place
         raise PostfixError(str(error)) from error
     change.move(candidate, "master.cf")
+    candidate.discard()
+
+
+def _bridge(
+    postfix: Postfix, directory: Path, edit: Callable[[StagedConfig], None], changed: Iterable[str]
+) -> Candidate | None:
+    """Return the new main.cf with the logins of the former one (`bridge`); None if it needs no bridge."""
+    if not set(changed) & set(BRIDGED):
+        return None
+    former, new = (_login_values(config) for config in (postfix, PostfixConfig(directory / "candidate")))
+    parameters = bridge(former, new)
+    if not parameters or not postfix.is_running():
+        return None
+
+    def edited(copy: StagedConfig) -> None:
+        edit(copy)
+        copy.set_parameters(parameters)
+
+    return Candidate(postfix, directory / "bridge", edited)
+
+
+def _login_values(config: PostfixConfig) -> dict[str, str]:
+    written = config.parameters(BRIDGED)
+    expanded = config.meanings(BRIDGED)
+    return {name: value if name.endswith("_maps") else expanded[name] for name, value in written.items()}
+
+
+def _move_main_cf(
+    candidate: Candidate, bridging: Candidate | None, postfix: Postfix, change: _Change
+) -> None:
+    """Move main.cf into place, by way of a bridge that is in force before the logins of the former one are lost."""
+    if bridging is not None:
+        change.move(bridging, "main.cf")
+        postfix.reload()
+        bridging.discard()
+    change.move(candidate, "main.cf")
 
 
 def _drop_former_entries(plan: Plan, postfix: Postfix) -> None:

@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -33,8 +33,10 @@ from postward.agent.enforce.state import ApplyError, Enforcement, RefusedError, 
 from postward.agent.enforce.tables import renew_logins
 from postward.agent.fsutil import wait_for_writers
 from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.permissions import Permissions
 from postward.agent.postfix.run import PostfixError
 from postward.config.beside import SharedHopError
+from postward.config.consequences import Effect, consequences
 from postward.config.desired import DesiredState, PostfixFacts, UnsupportedMapTypeError, desired_state
 from postward.config.drift import ActualState, drift, unknown_parameters
 from postward.config.errors import SettingsError
@@ -45,6 +47,8 @@ from postward.config.settings import Settings
 
 _SETTLE_TIME = 0.2  # seconds: editors write a file in several steps
 _RETRY_TIME = 5.0  # seconds: a failed attempt may have changed files itself, and must not trigger the next
+# Errors of a comparison of Postfix's configuration with the settings.
+LOOK_ERRORS = (PostfixError, SettingsError, SharedHopError, UnsupportedMapTypeError, OSError)
 
 _log = logging.getLogger("postward.enforce")
 
@@ -63,6 +67,7 @@ class Enforcer:
     Attributes:
         applied_at: when the configuration in force came into force, or was repaired before it was confirmed; 0 if it
             was in force when this enforcer started.
+        interval: seconds between two calls of `converge`; None if it is called once.
     """
 
     def __init__(
@@ -83,7 +88,9 @@ class Enforcer:
         self._in_force: DesiredState | None = None  # as this enforcer last saw it
         self._busy = threading.Lock()
         self._retired = False
+        self._allowed: frozenset[Effect] = frozenset()
         self.applied_at = 0.0
+        self.interval: float | None = None
 
     @property
     def state(self) -> Enforcement:
@@ -111,7 +118,11 @@ class Enforcer:
             SharedHopError: the relays' wishes cannot be met without changing other hops.
         """
         desired, actual = self._states()
-        return plan(drift(desired, actual)), unknown_parameters(desired, actual)
+        return _planned(desired, actual), unknown_parameters(desired, actual)
+
+    def allow(self, effects: frozenset[Effect]) -> None:
+        """Agree to effects of other settings. Without that, settings with such an effect are not applied."""
+        self._allowed = effects
 
     def route_changes(self) -> list[RouteChange]:
         """Return the routes of mail that the plan changes. Raises as `look`."""
@@ -127,7 +138,11 @@ class Enforcer:
         """
         with self._exclusively() as active:
             if active:
-                return self._converge()
+                self.state.note_look(self._clock(), self.interval)
+                try:
+                    return self._converge()
+                finally:
+                    self.state.permissions = self._permissions()
         return False
 
     def confirm(self, decision: Decision, reason: str = "", applied_at: float | None = None) -> None:
@@ -179,17 +194,16 @@ class Enforcer:
             store.load()
             try:
                 yield True
-            except (
-                ApplyError,
-                PostfixError,
-                SettingsError,
-                SharedHopError,
-                UnsupportedMapTypeError,
-                OSError,
-            ) as error:
+            except (ApplyError, *LOOK_ERRORS) as error:
                 store.fail(str(error))
             finally:
                 store.save()
+
+    def _permissions(self) -> list[str]:
+        """Return wrong owners and modes of Postfix's own files; nothing if its main.cf cannot be read."""
+        with suppress(PostfixError):
+            return Permissions(self._postfix).faults()
+        return []
 
     def _desired(self) -> DesiredState:
         if self._facts is None:
@@ -203,14 +217,17 @@ class Enforcer:
         desired, actual = self._read()
         if not self._observes and renew_logins(self._postfix, desired, actual):
             actual = read_actual(self._postfix, desired)
-        planned = plan(drift(desired, actual))
+        planned = _planned(desired, actual)
         was_in_sync = bool(self.state.in_sync)
         # With a conflict, the files are not those with which a probe was accepted.
         confirmed = "" if self.state.conflicts else self._store.applied.confirmed_in_force
         self._store.note_unknown(unknown_parameters(desired, actual))
         names = [drift.name for drift in planned.drifts]
         self.state.note_drift(names, self._clock(), self._settings.enforce.max_repairs_per_hour)
-        if planned and (reason := _blocked_reason(self._settings, self._store, desired)):
+        if planned and (
+            reason := _blocked_reason(self._settings, self._store, desired)
+            or (not self._store.applied.is_applied(desired) and _disagreement(planned, self._allowed))
+        ):
             self._store.report(reason)
             return False
         if planned:
@@ -341,6 +358,22 @@ def _blocked_reason(settings: Settings, store: StateStore, desired: DesiredState
     )
 
 
+def _planned(desired: DesiredState, actual: ActualState) -> Plan:
+    drifts = drift(desired, actual)
+    return plan(drifts, consequences(drifts, actual))
+
+
+def _disagreement(planned: Plan, allowed: frozenset[Effect]) -> str:
+    """Return why a plan with effects that were not agreed to is not carried out; "" for another."""
+    missing = [effect for effect in planned.effects if effect not in allowed]
+    if not missing:
+        return ""
+    what = " and ".join(effect.description for effect in missing)
+    texts = "; ".join(one.text for one in planned.consequences if one.effect in missing)
+    options = " ".join(f"--allow {effect}" for effect in missing)
+    return f"these settings are not applied, because they {what}: {texts}. To agree: postward apply {options}"
+
+
 def _has_drifted(postfix: Postfix, tried: DesiredState, conflicts: list[str]) -> bool:
     """Return True if anything differs from the state that a probe was to test, apart from conflicts."""
     drifts = drift(tried, read_actual(postfix, tried))
@@ -365,6 +398,6 @@ def _log_changes(planned: Plan, *, new: bool) -> None:
             "set" if new else "repaired",
             change.name,
             change.actual or "empty",
-            change.desired or "empty",
+            change.shown or "empty",
         )
     _log.info("in sync with the settings (%s)", planned.activation.value)

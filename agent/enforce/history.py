@@ -13,8 +13,9 @@ Tables contain secrets, so everything here is readable only by root.
 """
 
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,15 +62,41 @@ class Generation:
     made: frozenset[str] = frozenset()
     access: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
+    @property
+    def notes(self) -> bytes:
+        """The contents of `notes.json`."""
+        notes = {
+            "confirmed": self.confirmed,
+            "activation": self.activation.name,
+            "parameters": sorted(self.parameters),
+            "services": sorted(self.services),
+            "made": sorted(self.made),
+            "access": self.access,
+        }
+        return json.dumps(notes).encode()
+
+    def extended(self, plan: Plan) -> "Generation":
+        """Return this generation, extended by the names that a plan sets."""
+        return replace(
+            self,
+            activation=_stronger(self.activation, plan.activation),
+            parameters=self.parameters | plan.parameters.keys(),
+            services=self.services | {*plan.services, *plan.stale_services},
+        )
+
     def merged(self, other: "Generation") -> "Generation":
         """Return this generation, extended by the names that a roll-back to the other would set."""
         return replace(
             self,
-            activation=max(self.activation, other.activation, key=list(Activation).index),
+            activation=_stronger(self.activation, other.activation),
             parameters=self.parameters | other.parameters,
             services=self.services | other.services,
             made=(self.made | other.made) - set(self.files),
         )
+
+
+def _stronger(*activations: Activation) -> Activation:
+    return max(activations, key=list(Activation).index)
 
 
 def folder_of(directory: Path, number: int) -> Path:
@@ -154,8 +181,9 @@ def keep_generation(
     return generation.number
 
 
-def _names_of_tables(plan: Plan) -> Iterator[str]:
-    return (name for table in plan.tables for name in (table.name, table.index_name) if name)
+def _names_of_tables(plan: Plan) -> tuple[str, ...]:
+    names = (name for table in plan.tables for name in (table.name, table.index_name) if name)
+    return (*names, *plan.stale_tables)
 
 
 def _access(path: Path) -> tuple[int, int, int]:
@@ -170,10 +198,18 @@ def _contents(plan: Plan, config: PostfixConfig) -> dict[str, bytes]:
 
 
 def _is_retry(contents: Mapping[str, bytes], last: Generation, directory: Path, *, half_done: bool) -> bool:
-    """Return True if the files in force are those of the last generation, except tables that a first try has changed."""
-    names = NAMES if half_done else contents.keys()
-    folder = folder_of(directory, last.number)
-    return all(name in last.files and (folder / name).read_bytes() == contents[name] for name in names)
+    """Return True if the files in force are those of the last generation, or those that a first try left half done."""
+    managed = {"main.cf": last.parameters, "master.cf": last.services} if half_done else {}
+
+    def is_kept(name: str) -> bool:
+        if name not in last.files:
+            return False
+        kept, ours = (folder_of(directory, last.number) / name).read_bytes(), managed.get(name, frozenset())
+        return kept == contents[name] or (
+            half_done and unmanaged(kept, ours) == unmanaged(contents[name], ours)
+        )
+
+    return all(map(is_kept, NAMES if half_done else contents))
 
 
 def _write(generation: Generation, contents: Mapping[str, bytes], directory: Path) -> None:
@@ -185,17 +221,18 @@ def _write(generation: Generation, contents: Mapping[str, bytes], directory: Pat
     new.mkdir(mode=0o700)
     for name, content in contents.items():
         write_new(new / name, content, mode=0o600, owner=_ROOT)
-    notes = {
-        "confirmed": generation.confirmed,
-        "activation": generation.activation.name,
-        "parameters": sorted(generation.parameters),
-        "services": sorted(generation.services),
-        "made": sorted(generation.made),
-        "access": generation.access,
-    }
-    write_new(new / _NOTES, json.dumps(notes).encode(), mode=0o600, owner=_ROOT)
+    write_new(new / _NOTES, generation.notes, mode=0o600, owner=_ROOT)
     shutil.rmtree(folder, ignore_errors=True)
     new.rename(folder)
+
+
+def note_repair(plan: Plan, directory: Path) -> None:
+    """Add what a repair sets to the newest generation, so that a roll-back undoes it too. Raises OSError."""
+    if newest := next(iter(list_generations(directory)), None):
+        folder = folder_of(directory, newest.number)
+        times = folder.stat()
+        write_atomically(folder / _NOTES, newest.extended(plan).notes, mode=0o600)
+        os.utime(folder, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def newest_confirmed(directory: Path) -> int | None:
@@ -239,6 +276,21 @@ def edit_back(copy: StagedConfig, directory: Path, generation: Generation) -> No
     if not _put_back(copy.master_cf, former.master_cf, generation.services):
         services = former.services()
         _set_or_remove(generation.services, services, copy.set_services, copy.remove_services)
+
+
+def former_services(config: PostfixConfig, directory: Path, generation: Generation) -> dict[str, str]:
+    """Return the services of a generation that a roll-back sets, and that are missing or different now.
+
+    main.cf must not name them before. Raises PostfixError.
+    """
+    if not generation.services:
+        return {}
+    former, present = PostfixConfig(folder_of(directory, generation.number)).services(), config.services()
+    return {
+        name: former[name]
+        for name in generation.services
+        if name in former and former[name] != present.get(name)
+    }
 
 
 def _put_back(copy: Path, former: Path, managed: frozenset[str]) -> bool:

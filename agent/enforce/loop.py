@@ -1,6 +1,7 @@
 """The enforcing loop of `postward run --enforce` and `postward enforce`: wake up, converge, have it confirmed, pause."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -8,7 +9,12 @@ from postward.agent.enforce.confirm import Decision, Result
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.logs.watcher import Watcher, wake_up
 from postward.agent.parts import Part
+from postward.agent.systemd import Watchdog
 from postward.config.settings import Settings
+
+_MAX_CONVERGENCE = (
+    300.0  # seconds; every command in it has a deadline, and the longest is a restart of Postfix
+)
 
 
 class EnforceLoop(Part):
@@ -32,13 +38,23 @@ class EnforceLoop(Part):
         self._enforcer = enforcer
         self._watcher = watcher
         self._request_probe = request_probe
+        self._began: float | None = None  # monotonic, of the convergence under way
+        enforcer.interval = settings.enforce.interval_seconds
+
+    @property
+    def hangs(self) -> bool:
+        """True if the convergence under way takes longer than any should."""
+        return self._began is not None and time.monotonic() - self._began > _MAX_CONVERGENCE
 
     async def run(self) -> None:
         """Enforce until cancelled. A convergence that has begun is completed in its thread."""
         wake = self._watch()
         try:
             while True:
-                await self._request_probe(await converge(self._enforcer))
+                self._began = time.monotonic()
+                needs_confirming = await converge(self._enforcer)
+                self._began = None
+                await self._request_probe(needs_confirming)
                 await wake_up(wake, self._settings.enforce.interval_seconds)
                 await asyncio.sleep(self._enforcer.pause)
         finally:
@@ -52,6 +68,15 @@ class EnforceLoop(Part):
             names = frozenset(path.name for path in passwords if path.parent == folder)
             self._watcher.watch(folder, names.__contains__, wake)
         return wake
+
+
+async def feed_watchdog(loop: EnforceLoop) -> None:
+    """Feed systemd's watchdog until cancelled, unless a convergence hangs."""
+    watchdog = Watchdog()
+    while True:
+        if not loop.hangs:
+            watchdog.alive()
+        await asyncio.sleep(1.0)
 
 
 def is_config_file(name: str) -> bool:

@@ -11,24 +11,32 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
-from postward.agent.fsutil import write_atomically
+from pydantic import Field
+
+from postward.agent.fsutil import free_bytes, stat_identity, write_atomically
 from postward.agent.parts import Gauges, Part
-from postward.agent.stored import Form, parse_json, read_regular
+from postward.agent.stored import MAX_MOMENT, Form, parse_json, printable_values, read_regular
+from postward.agent.text import clock_time
 from postward.config.desired import DesiredState
 
 VERSION = 1
 RESULTS = ("applied", "failed", "refused", "confirmed", "rolled_back")
 _HOUR = 3600.0
 _MAX_RESTART = 60.0  # seconds until a Postfix that Postward has stopped counts as down
+# Seconds that a look may take, with its commands, or the probe that confirms new settings.
+_MAX_LOOK = 90.0
 _AFTER_RESTART = 5.0  # seconds in which an earlier look at Postfix's processes may still be evaluated
 
+_Moment = Annotated[float, Field(ge=0, le=MAX_MOMENT)]
 _log = logging.getLogger("postward.enforce")
 
 
@@ -56,8 +64,11 @@ class Enforcement:
         repairs: how often each name was repaired.
         repaired_at: when each name was repaired in the last hour, in seconds since the epoch.
         applies: number of changes by result.
+        permissions: owners and modes of Postfix's own files that are wrong, as only root sees all of them.
         problem: why the last look or change failed.
         restarting_until: until when Postfix may be down because Postward restarts it, in seconds since the epoch.
+        looked_at: when Postfix's configuration was last compared with the settings, in seconds since the epoch.
+        next_look: when the enforcer compares them again; None if no enforcer runs, but a command such as `apply`.
     """
 
     in_sync: bool | None = None
@@ -67,22 +78,52 @@ class Enforcement:
     repairs: dict[str, int] = field(default_factory=dict)
     repaired_at: dict[str, list[float]] = field(default_factory=dict)
     applies: dict[str, int] = field(default_factory=lambda: dict.fromkeys(RESULTS, 0))
+    permissions: list[str] = field(default_factory=list)
     problem: str | None = None
     restarting_until: float = 0.0
+    looked_at: _Moment = 0.0
+    next_look: _Moment | None = None
 
-    def gauges(self) -> Gauges:
-        """Return the metrics of enforcement."""
-        in_sync: dict[tuple[str, ...], float] = {} if self.in_sync is None else {(): float(self.in_sync)}
-        return {
-            "postward_config_in_sync": in_sync,
-            "postward_config_drift": {(name,): 1.0 for name in self.drift},
-            "postward_config_conflict": {(name,): 1.0 for name in self.conflicts},
+    def is_current(self, now: float) -> bool:
+        """Return True if the rest of the state still holds: the next look is not overdue."""
+        return now <= (self.looked_at if self.next_look is None else self.next_look) + _MAX_LOOK
+
+    def note_look(self, now: float, interval: float | None) -> None:
+        """Record a look. `interval` is the time to the next one in seconds; None if the caller does not look again."""
+        self.looked_at = now
+        if interval is not None:
+            self.next_look = now + interval
+
+    def gauges(self, now: float) -> Gauges:
+        """Return the metrics of enforcement. A state that is out of date does not say what is in sync."""
+        gauges: dict[str, Mapping[tuple[str, ...], float]] = {
             "postward_config_repairs_total": {
                 (name,): float(number) for name, number in self.repairs.items()
             },
             "postward_config_applies_total": {
                 (result,): float(number) for result, number in self.applies.items()
             },
+        }
+        if self.looked_at:
+            gauges["postward_config_check_timestamp_seconds"] = {(): self.looked_at}
+        if self.next_look is not None:
+            gauges["postward_enforcer_up"] = {(): float(self.is_current(now))}
+        if self.is_current(now) and self.in_sync is not None:
+            gauges["postward_config_in_sync"] = {(): float(self.in_sync)}
+            gauges["postward_config_drift"] = {(name,): 1.0 for name in self.drift}
+            gauges["postward_config_conflict"] = {(name,): 1.0 for name in self.conflicts}
+        return gauges
+
+    def conditions(self) -> dict[str, str | None]:
+        """Return what the last look found wrong. A conflict is not reported as drift a second time."""
+        if self.in_sync is None:
+            return {}
+        names = ", ".join(name for name in self.drift if name not in self.conflicts)
+        is_drift = not self.in_sync and (names or not self.conflicts)
+        why = f": {self.problem}" if self.problem else ""
+        return {
+            "config-conflict": (self.problem or ", ".join(self.conflicts)) if self.conflicts else None,
+            "config-drift": f"drift in {names or 'the configuration'}{why}" if is_drift else None,
         }
 
     def count(self, result: str) -> None:
@@ -120,26 +161,73 @@ def write_enforcement(path: Path, state: Enforcement) -> None:
 
 
 def read_enforcement(path: Path) -> Enforcement | None:
-    """Read the file; None if it is missing, or not of this version."""
+    """Read the file; None if it is missing, unreadable, damaged, or not of this version."""
     try:
         data = parse_json(read_regular(path))
         if data.pop("version") != VERSION:
             return None
-        return _FORM.check(data)
+        return _FORM.check(asdict(Enforcement(**printable_values(data))))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def enforcement_as_shown(directory: Path) -> Enforcement | None:
+    """Return the state for those who only read it; None if Postward never changed Postfix on this host.
+
+    A file that is there and cannot be used is an enforcer that was never seen to look.
+    """
+    file = enforcement_file(directory)
+    state = read_enforcement(file)
+    if state is None and (stat_identity(file) or (directory.is_dir() and not os.access(directory, os.X_OK))):
+        return Enforcement(next_look=0.0)
+    return state
+
+
+def known_drift(directory: Path, now: float) -> tuple[str, ...]:
+    """Return the names that differ now, as the enforcer last saw them; empty if its state is out of date."""
+    state = enforcement_as_shown(directory)
+    return (
+        tuple(state.drift) if state is not None and state.is_current(now) and state.in_sync is False else ()
+    )
+
+
+def is_in_sync(directory: Path, now: float) -> bool:
+    """Return True if the enforcer, which may read everything, has just found all as the settings say."""
+    state = enforcement_as_shown(directory)
+    return state is not None and state.is_current(now) and state.in_sync is True
 
 
 class EnforcementState(Part):
     """Exports the state of enforcement, whichever process enforces."""
 
-    def __init__(self, directory: Path) -> None:
-        self._file = enforcement_file(directory)
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
+        self._directory = directory
+        self._clock = clock
 
     def gauges(self) -> Gauges:
-        """Return the metrics of enforcement; empty if no enforcer has written a state."""
-        state = read_enforcement(self._file)
-        return state.gauges() if state else {}
+        """Return the metrics of enforcement; empty if Postward never changed Postfix on this host."""
+        state = enforcement_as_shown(self._directory)
+        return state.gauges(self._clock()) if state else {}
+
+    def permissions(self) -> list[str]:
+        """Return wrong owners and modes of Postfix's own files, as the enforcer sees them."""
+        state = enforcement_as_shown(self._directory)
+        return state.permissions if state and state.is_current(self._clock()) else []
+
+    def conditions(self) -> Mapping[str, str | None]:
+        """Return an enforcer that does not look, and the drift that is not repaired."""
+        state = enforcement_as_shown(self._directory)
+        if state is None:
+            return {}
+        silent: dict[str, str | None] = {}
+        if state.next_look is not None:
+            silent = {"enforcer-silent": None if state.is_current(self._clock()) else self._silence(state)}
+        return silent | (state.conditions() if state.is_current(self._clock()) else {})
+
+    def _silence(self, state: Enforcement) -> str:
+        since = clock_time(state.looked_at) if state.looked_at else "an unknown time"
+        full = "; its file system has no free space" if free_bytes(self._directory) == 0 else ""
+        return f"{enforcement_file(self._directory)}: the enforcer has not compared the configuration since {since}{full}"
 
 
 # Restarts

@@ -4,6 +4,8 @@ Promise: Postfix, which reads the index, sees the old table or the new one, neve
 is readable only by root from its first byte.
 """
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,16 @@ from postward.agent.postfix.config import PostfixConfig
 from postward.agent.postfix.run import PostfixError
 from postward.config.desired import DesiredState
 from postward.config.drift import ActualState, TableState
-from postward.config.resources import LookupTable, entries_of
+from postward.config.resources import (
+    HEADER,
+    INDEX_SUFFIX,
+    OWN_PREFIX,
+    OWN_SERVICE,
+    TABLE_NAMES,
+    LookupTable,
+    entries_of,
+)
+from postward.parsers.postconf import Master, split_list
 
 _ROOT = (0, 0)
 
@@ -80,6 +91,45 @@ def renew_logins(config: PostfixConfig, desired: DesiredState, actual: ActualSta
     for table in renewals:
         write_table(config, table)
     return bool(renewals)
+
+
+def is_own(path: Path) -> bool:
+    """Return True for the source of a table that Postward wrote. Raises OSError if it exists and cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(HEADER)) == HEADER.encode()
+    except FileNotFoundError:
+        return False
+
+
+def stale_tables(config: PostfixConfig, desired: DesiredState, master: Master) -> Iterator[str]:
+    """Yield the files of Postward's tables to which neither the desired state nor the admin refers.
+
+    Raises PostfixError, OSError.
+    """
+    wanted = {table.name for table in desired.tables}
+    names = [f"{prefix}{name}" for name in TABLE_NAMES for prefix in ("", OWN_PREFIX)]
+    stale = [name for name in names if name not in wanted and is_own(config.config_directory / name)]
+    if not stale:
+        return
+    unmanaged = [value for name, value in config.explicit().items() if name not in desired.parameters]
+    unmanaged += [value for name, value in master.overrides.items() if not name.startswith(OWN_SERVICE)]
+    for name in stale:
+        if not any(re.search(rf"/{name}\b", value) for value in unmanaged):
+            files = (name, *(f"{name}{suffix}" for suffix in INDEX_SUFFIX.values() if suffix))
+            yield from (file for file in dict.fromkeys(files) if (config.config_directory / file).exists())
+
+
+def exposed_logins(config: PostfixConfig, present: Mapping[str, str], desired: DesiredState) -> Iterator[str]:
+    """Yield the tables of logins that fall out of use while every user of the host can read them."""
+    name = "smtp_sasl_password_maps"
+    kept = split_list(desired.parameters.get(name, present.get(name, "")))
+    for item in split_list(present.get(name, "")):
+        kind, _, path = item.replace("$config_directory", str(config.config_directory)).rpartition(":")
+        for file in (Path(path), Path(f"{path}{INDEX_SUFFIX.get(kind, '')}")):
+            if item not in kept and path.startswith("/") and file.is_file() and file.stat().st_mode & 0o004:
+                yield path
+                break
 
 
 def write_table(config: PostfixConfig, table: LookupTable) -> None:

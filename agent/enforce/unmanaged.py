@@ -11,7 +11,7 @@ def unmanaged(content: bytes, managed: Collection[str]) -> list[bytes]:
     """Return the lines that belong to no managed entry: other entries, comments and empty lines.
 
     Args:
-        content: main.cf or master.cf. A line end is added to the last line.
+        content: main.cf or master.cf. Line ends do not count: postconf(1) replaces those of Windows where it edits.
         managed: names of parameters or services, with which their entries begin (postconf(5), master(5)).
     """
     return list(_unmanaged(content, managed))
@@ -25,4 +25,4 @@ def _unmanaged(content: bytes, managed: Collection[str]) -> Iterator[bytes]:
         if is_entry and line[:1].strip():  # a line that begins with a blank continues the entry before
             ours = re.split(rb"[\s=]", line, maxsplit=1)[0].decode(errors="replace") in managed
         if not (is_entry and ours):
-            yield line
+            yield line.removesuffix(b"\r")

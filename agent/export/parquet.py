@@ -129,7 +129,7 @@ class EventFile:
         event = parse_event(record)
         row = of_record(record, event)
         if self._mask:
-            row = {key: _without_addresses(value) for key, value in row.items()}
+            row = {key: _without_addresses(value) for key, value in row.items() if key not in _PERSONS}
         fields = {key: value for key, value in row.items() if key not in _HEADER}
         delays = row.pop("delays", None)
         if isinstance(delays, list):
@@ -149,6 +149,9 @@ def _fit(name: str, value: Any) -> Any:
     if kind is None:
         return str(value)
     return kind(value) if isinstance(value, int | float) and abs(value) < _MAX_NUMBER else None
+
+
+_PERSONS = frozenset({"sasl_username", "sasl_sender", "user", "uid"})  # fields that name a user of this host
 
 
 def _without_addresses(value: Any) -> Any:

@@ -48,6 +48,7 @@ class Hooks:
         not_ready: returns why the agent is not ready; None once it is.
         read_log: reads the log up to now; awaited before counts are shown.
         refresh: lists the queue; awaited before metrics are written.
+        look: lists the queue and tests the log; awaited before the state of the host or its incidents are shown.
         status: returns the state of the host (`status_of`); None while it is unknown.
         incidents: returns the incidents as JSON values; None while they are unknown.
         reload: re-reads the settings. Returns None when done, else the error text.
@@ -56,6 +57,7 @@ class Hooks:
     not_ready: Callable[[], str | None]
     read_log: Action = _nothing
     refresh: Action = _nothing
+    look: Action = _nothing
     status: Callable[[], Mapping[str, Any] | None] = lambda: None
     incidents: Callable[[], Mapping[str, Any] | None] = lambda: None
     reload: Callable[[], Awaitable[str | None]] = _no_reload
@@ -113,7 +115,7 @@ def application(
     routes = [
         Route("/", landing),
         Route("/metrics", metrics),
-        *status_routes(hooks.read_log, hooks.refresh, hooks.status, hooks.incidents),
+        *status_routes(hooks.read_log, hooks.look, hooks.status, hooks.incidents),
         Route("/-/healthy", healthy),
         Route("/-/ready", ready),
         Route("/-/reload", reload, methods=["POST"]),

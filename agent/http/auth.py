@@ -27,11 +27,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from postward.agent.fsutil import stat_identity
 from postward.agent.http.web_config import TlsServer, WebConfig, WebConfigError, parse_web_config
 from postward.agent.parts import Problem
+from postward.agent.stored import read_regular
 
 # A file that is changed and changed back within this time is not noticed; a renewal takes longer.
 _POLL_INTERVAL: Final = 1.0  # seconds
 _MAX_LOGINS: Final = 64
 _MAX_PASSWORD: Final = 72  # bytes; bcrypt(3) looks at no more
+_MAX_FILE: Final = 1 << 20  # bytes
 _MAX_GUESSES: Final = 4  # logins that wait for their turn
 _FREE: Final = 3  # wrong logins of an address before it has to wait; one second, then twice as long each time
 _LONGEST_PAUSE: Final = (
@@ -223,9 +225,10 @@ class Guesses:
 def _load(path: Path) -> _Loaded:
     """Read the file and those that it names. Raises WebConfigError."""
     try:
-        config = parse_web_config(path.read_text(encoding="utf-8"), path.parent)
-    except (OSError, UnicodeDecodeError) as error:
-        raise WebConfigError(f"{path}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}") from None
+        config = parse_web_config(read_regular(path, _MAX_FILE).decode(), path.parent)
+    except (OSError, ValueError) as error:
+        text = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise WebConfigError(f"{path}: {getattr(error, 'strerror', None) or text}") from None
     except WebConfigError as error:
         raise WebConfigError(f"{path}: {error}") from None
     identity = _identity(path, config.tls)

@@ -75,6 +75,8 @@ def parse_web_config(text: str, folder: Path) -> WebConfig:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
         raise WebConfigError(f"is not YAML{where}") from None
+    except (ValueError, RecursionError):  # a date that does not exist, or too many brackets
+        raise WebConfigError("is not YAML that can be read") from None
     top = _mapping(
         {} if data is None else data,
         "",

@@ -41,6 +41,13 @@ _MX_NAME: Final = re.compile(
     r"(?:^|[.-])(?:mx[a-z]{0,2}\d*|aspmx\d*|smtp-in|inbound)(?=[.-])|\.mail\.protection\.outlook\.com$",
     re.IGNORECASE,
 )
+DRIFT: Final = "drift"  # id of the cause
+_DRIFTS: Final = frozenset({"config-drift", "config-conflict"})
+# Names of drift by which mail takes another way, another login or other TLS: parameters, tables, services, main.cf.
+_IS_ROUTE: Final = re.compile(r"^relayhost|transport|_maps$|sender_relay|fallback|^postward-|^main\.cf$")
+_IS_OF_RELAY: Final = re.compile(
+    rf"{_IS_ROUTE.pattern}|sasl|smtp_(?!tls_loglevel)|tls_policy|inet_(?:interfaces|protocols)|^myhostname$"
+)
 _BRACKETS: Final = re.compile(r"\[([^\]]+)\]")
 
 
@@ -84,6 +91,7 @@ def diagnose(
     findings: Sequence[Finding] = (),
     open_symptoms: Collection[str] = (),
     offer: Offer | None = None,
+    drift: Sequence[str] = (),
 ) -> Diagnosis:
     """Return the diagnosis of an incident.
 
@@ -93,9 +101,13 @@ def diagnose(
         findings: the findings of lint in these facts.
         open_symptoms: symptoms of the other open incidents.
         offer: what the relay offered in the agent's last conversation; None if there was none.
+        drift: names in which Postfix's configuration differs from the settings. All other causes are judged by the
+            settings, so mail that fails meanwhile is explained by the drift alone.
     """
     symptom = SYMPTOMS[incident.symptom]
     facts = facts or HostFacts()
+    if incident.cause is not None and (differing := [name for name in drift if _IS_OF_RELAY.search(name)]):
+        return _by_drift(symptom, incident, facts, differing)
     evidence = HostEvidence(incident, facts, findings, open_symptoms, offer)
     confirmed = [candidate for candidate in symptom.candidates if evidence.confirms(candidate)]
     suggested = [candidate for candidate in symptom.candidates if evidence.suggests(candidate)]
@@ -114,6 +126,31 @@ def diagnose(
             for candidate in causes
         ),
     )
+
+
+def _by_drift(symptom: Symptom, incident: Incident, facts: HostFacts, names: Sequence[str]) -> Diagnosis:
+    """Return the diagnosis of mail that fails while the relay's configuration differs from the settings.
+
+    It is certain if the next hop differs and the mail went to a host that is not a relay of the settings.
+    """
+    is_certain = incident.relay == "other" and any(_IS_ROUTE.search(name) for name in names)
+    cause = Explanation(
+        DRIFT,
+        f"Postfix's configuration differs from the settings: {', '.join(names)}",
+        "nothing in the settings",
+        f"{facts.config_directory}: {', '.join(names)}",
+        "postward apply",
+        "" if is_certain else "does it last after postward apply? Then postward why shows its own causes",
+    )
+    title = _Texts(symptom, incident, facts, is_certain=is_certain).title
+    return Diagnosis(Certainty.CERTAIN if is_certain else Certainty.LIKELY, title, (cause,))
+
+
+def drift_first(rows: Sequence[IncidentRow]) -> list[IncidentRow]:
+    """Return incidents with the open drift before the mail that fails because of it."""
+    if not any(cause["id"] == DRIFT and row["cause"] for row in rows for cause in row["causes"]):
+        return list(rows)
+    return sorted(rows, key=lambda row: row["closed"] is not None or row["symptom"] not in _DRIFTS)
 
 
 def proofs_of(settings: Settings | None, facts: HostFacts, source: str = "") -> list[Finding]:
@@ -152,6 +189,15 @@ def to_dict(incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False
     }
 
 
+def condition_row(symptom: str, problem: str, now: float = 0.0) -> IncidentRow:
+    """Return the incident of a condition that no agent reports."""
+    incident = Incident(
+        symptom, "postfix", "this host", "none", "", None, SYMPTOMS[symptom].effect, now, now, 1
+    )
+    incident.evidence = [problem]
+    return to_dict(incident, diagnose(incident))
+
+
 class _Texts:
     """The texts of causes for one incident on one host."""
 
@@ -162,6 +208,7 @@ class _Texts:
         self._relay = _relay_as_text(incident, facts)
         self._server = _placeholders(incident)
         self._names = names_in(symptom, [own_line(line) for line in incident.evidence])
+        self._password_file = facts.password_files.get(incident.relay, "relay.password_file")
 
     @property
     def title(self) -> str:
@@ -186,6 +233,7 @@ class _Texts:
         )
 
     def _fill(self, text: str) -> str:
+        text = text.replace("{password_file}", self._password_file)
         return fill_in_server(fill_in(self._plain(text), self._facts), self._server)
 
     def _plain(self, text: str) -> str:
@@ -314,7 +362,7 @@ class HostEvidence:
     def _lint_rules_out(self, candidate: Candidate) -> bool:
         """Whether lint had everything to find this cause, and did not."""
         rules = (*candidate.lint_decides, *candidate.lint_required)
-        if not rules or self._first(rules) or not self._is_valid or self._facts.unread:
+        if not rules or self._first(rules) or not self._is_valid or self._facts.unknown:
             return False
         tables = ("smtp_sasl_password_maps",) if candidate.parameter == LOGIN_TABLE else _ROUTES
         return all(self._was_read(name) for name in tables)
@@ -338,7 +386,7 @@ class HostEvidence:
         """Whether all tables of a parameter were read: lint reads files, but not inline or ldap tables."""
         tables = list(self._facts.table_of(parameter))
         return len(tables) == len(self._facts.words(parameter)) and all(
-            table.entries is not None for table in tables
+            table.entries is not None or self._facts.vouches_for(table) for table in tables
         )
 
     def _goes_elsewhere(self) -> bool | None:

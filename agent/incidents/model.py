@@ -40,6 +40,8 @@ class Effect(StrEnum):
 
     LOST = "lost"  # Postfix gives up mail that has no fault of its own
     DELAYED = "delayed"  # mail waits
+    BLIND = "blind"  # Postward does not observe the mail: whether it goes out is not known
+    DEGRADED = "degraded"  # mail still goes out, and Postward does not do all of its work
     REJECTED = "rejected"  # single mails come back for their recipient, content or size; the host is healthy
     NOTE = "note"  # mail still goes out
 
@@ -97,7 +99,7 @@ class Incident:
         evidence: the lines that prove it, scrubbed, with mail addresses.
         server: the server that the latest line names; None if no line names one.
         daemons: the daemons that logged evidence.
-        opened: number of times it opened; more than 1 if it came back within the reopen window.
+        opened: number of times it opened, with its former periods of the last hour.
         closed: time of the proof that it is over; None while it is open.
         closed_by: that proof, as text.
     """

@@ -9,13 +9,13 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from postward.agent.enforce.state import restart_under_way
+from postward.agent.enforce.state import is_in_sync, known_drift, restart_under_way
 from postward.agent.incidents.catalog.symptom import Offer
-from postward.agent.incidents.diagnosis import diagnose, proofs_of, to_dict
+from postward.agent.incidents.diagnosis import diagnose, drift_first, proofs_of, to_dict
 from postward.agent.incidents.history import DeliveryHistory
 from postward.agent.incidents.model import Change, Incident, IncidentRow
 from postward.agent.incidents.notify import Notifier
@@ -37,6 +37,8 @@ _FACTS_INTERVAL: Final = 60.0  # seconds
 _FACTS_PAUSE: Final = 10.0  # seconds: reading them costs several child processes
 _QUEUE_INTERVAL: Final = 30.0  # seconds between two listings of the queue
 _MAX_PICKUP_SECONDS: Final = 120.0  # that a mail may wait in maildrop
+_HERE: Final = "this host"
+BLINDNESS: Final = ("log-unreadable", "log-silent")  # symptoms of a log that shows no deliveries
 _log = logging.getLogger("postward.incidents")
 
 
@@ -49,6 +51,20 @@ class _HostState:
     read_at: float = -math.inf
 
 
+class Condition(NamedTuple):
+    """A condition at this moment.
+
+    Attributes:
+        symptom: identifier in the catalogue.
+        place: what it is about.
+        problem: what is wrong, as text; None if nothing is.
+    """
+
+    symptom: str
+    place: str
+    problem: str | None
+
+
 class IncidentMonitor(Part):
     """Incidents, the delivery history of a day, and notifications.
 
@@ -57,9 +73,11 @@ class IncidentMonitor(Part):
         postfix: the instance whose facts are read.
         names: the relays.
         read_gauges: returns the present gauges.
+        read_conditions: returns what the parts of the agent find wrong (`Part.conditions`).
         refresh_queue: lists the queue.
         save: awaited when incidents changed: after a crash, only the checkpoint has those that the log does not show.
         relays: returns the saved state of each relay, by name.
+        probe_again: sends the probes now.
         caught_up: whether the log has been read to its end; nothing is reported before.
     """
 
@@ -71,17 +89,22 @@ class IncidentMonitor(Part):
         postfix: Postfix,
         names: RelayNames,
         read_gauges: Callable[[], Gauges],
+        read_conditions: Callable[[], Mapping[str, str | None]],
         refresh_queue: Callable[[], Awaitable[None]],
         save: Callable[[], Awaitable[None]],
         relays: Callable[[], Mapping[str, Any]] = dict,
+        probe_again: Callable[[], None] = lambda: None,
         caught_up: Callable[[], bool] = lambda: True,
     ) -> None:
         self._settings = settings
+        self._enforced = Path(settings.enforce.directory)
         self._postfix = postfix
         self._read_gauges = read_gauges
+        self._read_conditions = read_conditions
         self._refresh_queue = refresh_queue
         self._save = save
         self._relays = relays
+        self._probe_again = probe_again
         self._caught_up = caught_up
         self.tracker = IncidentTracker(names, local_now)
         self.history = DeliveryHistory(local_now)
@@ -89,6 +112,7 @@ class IncidentMonitor(Part):
         self._host = _HostState()
         self._queue_read_at = 0.0
         self._has_changed = False  # since the facts were read
+        self._blind_until = 0.0  # monotonic; until then, the log did not show the newest probe
 
     def observe(self, record: Record, event: Event) -> None:
         """Take a recognised log line."""
@@ -112,6 +136,10 @@ class IncidentMonitor(Part):
             },
         }
 
+    def conditions(self) -> Mapping[str, str | None]:
+        """Return why notifications cannot be delivered."""
+        return self._notifier.conditions()
+
     def state(self) -> dict[str, Any]:
         """Return incidents and history, for the checkpoint."""
         return {**self.tracker.state(), "history": self.history.state()}
@@ -129,11 +157,18 @@ class IncidentMonitor(Part):
             while True:
                 await asyncio.sleep(_POLL_INTERVAL)
                 if self._caught_up():
-                    await self._poll(time.time())
+                    await self._poll()
+
+    def note_conditions(self) -> None:
+        """Open and close the incidents of conditions as they are now, once the log has been read to its end."""
+        if self._caught_up():
+            now = time.time()
+            for condition in self._conditions():
+                self.tracker.set_condition(*condition, now)
 
     def rows(self) -> list[IncidentRow]:
         """Return the open incidents, then the closed ones; mail addresses are masked."""
-        return [self._row(incident) for incident in (*self.tracker.open, *self.tracker.closed)]
+        return drift_first([self._row(incident) for incident in (*self.tracker.open, *self.tracker.closed)])
 
     def public_state(self) -> dict[str, Any]:
         """Return the incidents without their diagnoses, for `postward why`; mail addresses are masked."""
@@ -146,15 +181,11 @@ class IncidentMonitor(Part):
         }
         return {**state, "relays": offers}
 
-    async def _poll(self, now: float) -> None:
+    async def _poll(self) -> None:
         if self._settings.queue.enabled and time.monotonic() - self._queue_read_at > _QUEUE_INTERVAL:
             self._queue_read_at = time.monotonic()
             await self._refresh_queue()
-        gauges = self._read_gauges()
-        explained = {incident.relay for incident in self.tracker.open if incident.cause is not None}
-        restarting = restart_under_way(Path(self._settings.enforce.directory), time.time())
-        for condition in (*conditions(gauges, restarting=restarting), *probes(gauges, explained)):
-            self.tracker.set_condition(*condition, now)
+        self.note_conditions()
         changes = self.tracker.take_changes()
         if changes:
             self._has_changed = True
@@ -171,10 +202,26 @@ class IncidentMonitor(Part):
             # A backlog can bring hundreds of changes: a scrape must not wait for all of them.
             await asyncio.sleep(0)
 
+    def _conditions(self) -> Iterator[Condition]:
+        gauges, of_parts = self._read_gauges(), self._read_conditions()
+        restarting = restart_under_way(self._enforced, time.time())
+        yield from (Condition(symptom, _HERE, problem) for symptom, problem in of_parts.items())
+        yield from conditions(gauges, restarting=restarting)
+        # Without a log, a probe fails whether or not it came through. The next one is sent when the log is back.
+        if any(of_parts.get(symptom) for symptom in BLINDNESS):
+            self._blind_until = math.inf
+        elif math.isinf(self._blind_until):
+            self._blind_until = time.monotonic() + 2 * self._settings.probe.timeout_seconds
+            self._probe_again()
+        if time.monotonic() > self._blind_until:
+            explained = {incident.relay for incident in self.tracker.open if incident.cause is not None}
+            yield from probes(gauges, explained)
+
     async def _read_facts(self) -> None:
         self._has_changed = False
         try:
             facts = await asyncio.to_thread(read_host_facts, self._postfix, self._settings, None)
+            facts = replace(facts, vouched=is_in_sync(self._enforced, time.time()))
             self._host = _HostState(facts, proofs_of(self._settings, facts), time.monotonic())
         except Exception as error:
             _log.warning("incidents: cannot read facts about this host: %s: %s", type(error).__name__, error)
@@ -197,7 +244,8 @@ class IncidentMonitor(Part):
             return to_dict(incident, diagnose(incident))
         open_symptoms = {other.symptom for other in self.tracker.open}
         offer = Offer.of(self._relays().get(incident.relay))
-        diagnosis = diagnose(incident, self._host.facts, self._host.findings, open_symptoms, offer)
+        drift = known_drift(self._enforced, time.time())
+        diagnosis = diagnose(incident, self._host.facts, self._host.findings, open_symptoms, offer, drift)
         return to_dict(incident, diagnosis)
 
     def _relay_labels(self) -> set[str]:
@@ -215,44 +263,24 @@ class IncidentMonitor(Part):
         return unobserved
 
 
-class Condition(NamedTuple):
-    """A condition at this moment.
-
-    Attributes:
-        symptom: identifier in the catalogue.
-        place: what it is about.
-        problem: what is wrong, as text; None if nothing is.
-    """
-
-    symptom: str
-    place: str
-    problem: str | None
-
-
 def conditions(gauges: Gauges, *, restarting: bool = False) -> Iterator[Condition]:
     """Return the conditions that gauges show; one without its gauge is left out. Pure.
 
     While Postward is `restarting` Postfix, a Postfix that is down is not reported.
     """
-    here = "this host"
     up = gauges.get("postfix_up", {}).get(())
     if up or (up is not None and not restarting):
-        yield Condition("postfix-down", here, None if up else "master(8) is not running")
-    if (readable := gauges.get("postward_log_readable", {}).get(())) is not None:
-        yield Condition("log-unreadable", here, None if readable else "the mail log cannot be read")
-    if (in_sync := gauges.get("postward_config_in_sync", {}).get(())) is not None:
-        names = ", ".join(labels[0] for labels in gauges.get("postward_config_drift", {}))
-        yield Condition("config-drift", here, None if in_sync else f"drift in {names or 'the configuration'}")
+        yield Condition("postfix-down", _HERE, None if up else "master(8) is not running")
     age = gauges.get("postfix_queue_oldest_age_seconds", {}).get(("maildrop",))
     if age is not None:
         is_late = age > _MAX_PICKUP_SECONDS
         yield Condition(
-            "not-picked-up", here, f"a mail has been in maildrop for {age:.0f} s" if is_late else None
+            "not-picked-up", _HERE, f"a mail has been in maildrop for {age:.0f} s" if is_late else None
         )
     silent = gauges.get("postfix_queue_messages", {}).get(("deferred", "none"))
     if silent is not None:
         yield Condition(
-            "silent-delay", here, f"{silent:.0f} deferred mails have no reason" if silent else None
+            "silent-delay", _HERE, f"{silent:.0f} deferred mails have no reason" if silent else None
         )
 
 

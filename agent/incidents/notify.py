@@ -112,6 +112,16 @@ class Notifier:
         self._waiting: asyncio.Queue[tuple[str, IncidentRow]] = asyncio.Queue(_MAX_WAITING)
         self._notified: dict[str, float] = {}
         self.counts = {"sent": 0, "failed": 0, "dropped": 0}
+        self._problems: dict[str, Problem] = {
+            setting: Problem(
+                _log, f"{setting}: {host_of(url.get_secret_value())}", f"{setting}: answers again"
+            )
+            for setting, url in (
+                ("notify.webhook_url", settings.webhook_url),
+                ("notify.heartbeat_url", settings.heartbeat_url),
+            )
+            if url is not None
+        }
 
     @property
     def waiting(self) -> int:
@@ -132,6 +142,13 @@ class Notifier:
             self._waiting.put_nowait((kind, row))
         except asyncio.QueueFull:
             self.counts["dropped"] += 1
+
+    def conditions(self) -> Mapping[str, str | None]:
+        """Return why the last notification or heartbeat was not delivered; nothing if neither is configured."""
+        if not self._problems:
+            return {}
+        failed = [f"{name}: {problem.text}" for name, problem in self._problems.items() if problem.text]
+        return {"notify-failing": "; ".join(failed) or None}
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -154,15 +171,13 @@ class Notifier:
             except (OSError, ValueError) as error:
                 if attempt == _ATTEMPTS:
                     self.counts["failed"] += 1
-                    _log.error(
-                        "notify.webhook_url: %s: %s; gave up after %d attempts",
-                        host_of(url),
-                        _reason(error),
-                        attempt,
+                    self._problems["notify.webhook_url"].note(
+                        f"{_reason(error)}; gave up after {attempt} attempts"
                     )
                     return
             else:
                 self.counts["sent"] += 1
+                self._problems["notify.webhook_url"].note(None)
                 return
             await asyncio.sleep(pause)
             pause *= 2
@@ -172,7 +187,7 @@ class Notifier:
         if self._settings.heartbeat_url is None:
             return
         url = self._settings.heartbeat_url.get_secret_value()
-        problem = Problem(_log, f"notify.heartbeat_url: {host_of(url)}")
+        problem = self._problems["notify.heartbeat_url"]
         while True:
             try:
                 await asyncio.to_thread(self._post, url, None)

@@ -113,6 +113,8 @@ _REPLACEMENTS: Final[Mapping[str, Callable[[HostFacts, str], str]]] = {
     "hold": lambda facts, _: f"{_set(facts, 'defer_transports=smtp')} keeps mail in the queue until then",
     "ca_file": lambda facts, _: remedies.ca_file(facts),
     "queue": lambda facts, _: _directory(facts, "queue_directory"),
+    "password_file": lambda _facts, _: "relay.password_file",
+    "config": lambda facts, _: facts.config_directory,
     "data": lambda facts, _: _directory(facts, "data_directory"),
     "install_sasl": lambda facts, _: remedies.install(facts, "sasl"),
     "install_map": lambda facts, type_: remedies.install(facts, "map", type=type_ or "lmdb"),

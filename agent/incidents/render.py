@@ -39,6 +39,18 @@ EFFECT_TEXTS: Final[Mapping[str, EffectText]] = {
         style="bold yellow",
         verdict_style="bold black on yellow",
     ),
+    "blind": EffectText(
+        heading="not observed",
+        verdict="not known whether mail goes out",
+        style="bold red",
+        verdict_style="bold white on red",
+    ),
+    "degraded": EffectText(
+        heading="not guarded",
+        verdict="mail goes out; Postward does not do all of its work",
+        style="bold yellow",
+        verdict_style="bold black on yellow",
+    ),
     "rejected": EffectText(
         heading="mail returned",
         verdict="mail goes out; some of it was returned",
@@ -52,6 +64,9 @@ EFFECT_TEXTS: Final[Mapping[str, EffectText]] = {
         verdict_style="bold green",
     ),
 }
+
+
+MAIL_STOPS: Final = ("lost", "delayed")  # effects that keep mail back
 
 
 def worst_effect(rows: Iterable[IncidentRow]) -> str:
@@ -75,6 +90,11 @@ def lines_of_incident(row: IncidentRow, now: float, *, with_place: bool = True) 
             yield from _lines_of_cause(cause, f"{number}. ", "     ", "")
     for line in row["evidence"]:
         yield [("  | ", "dim"), (line, "dim")]
+
+
+def closed_line(row: IncidentRow, now: float) -> Parts:
+    """Return a closed incident in one line."""
+    return [("OVER          ", "green"), (row["title"], "bold"), (f" ({_where(row)}); {_when(row, now)}", "")]
 
 
 def _lines_of_cause(cause: CauseRow, label: str, indent: str, certainty: str) -> Iterator[Parts]:

@@ -1,8 +1,8 @@
 """The open incidents of a host, and the latest closed ones. No I/O; the time is an argument.
 
-An incident that comes back within an hour reopens as the same one. Bounded: if too many are open, the least severe
-gives way, unless the new one is less severe still; both are counted as dropped. `state` and `restore` carry all over
-a restart.
+An incident that comes back at once was not over: it reopens as the same one. One that comes back later is a period of
+its own, with its own start, counts and lines. Bounded: if too many are open, the least severe gives way, unless the new
+one is less severe still; both are counted as dropped. `state` and `restore` carry all over a restart.
 """
 
 from collections import deque
@@ -15,7 +15,8 @@ from postward.agent.incidents.model import Change, Effect, Incident, key_of
 
 _MAX_OPEN: Final = 64
 MAX_CLOSED: Final = 200
-_REOPEN_WINDOW: Final = 3600.0  # seconds
+_SAME_PERIOD: Final = 30.0  # seconds without the fault after which its return is another period
+_RETURN_WINDOW: Final = 3600.0  # seconds after which a fault that returns is a new one
 
 
 class IncidentStore:
@@ -64,9 +65,14 @@ class IncidentStore:
         if len(self._open) >= _MAX_OPEN and not self._make_room(symptom.effect):
             return None
         key = key_of(symptom.id, instance, place)
-        incident = self._reopen(key, now) or Incident(
-            symptom.id, instance, place, "none", "", None, symptom.effect, now, now
-        )
+        former = self._former(key, now)
+        if former is not None and now - (former.closed or 0.0) < _SAME_PERIOD:
+            incident = self._reopen(former)
+        else:
+            opened = 1 if former is None else former.opened + 1
+            incident = Incident(
+                symptom.id, instance, place, "none", "", None, symptom.effect, now, now, opened=opened
+            )
         self._open[key] = incident
         self.opened_total += 1
         self._changes.append(Change("opened", incident))
@@ -114,14 +120,18 @@ class IncidentStore:
         del self._open[least.key]
         return True
 
-    def _reopen(self, key: str, now: float) -> Incident | None:
-        for incident in self._closed:
-            if incident.key == key and now - (incident.closed or 0.0) < _REOPEN_WINDOW:
-                self._closed.remove(incident)
-                incident.opened += 1
-                incident.closed, incident.closed_by = None, ""
+    def _former(self, key: str, now: float) -> Incident | None:
+        """Return the latest closed incident of a key that was open within the last hour."""
+        for incident in reversed(self._closed):
+            if incident.key == key and now - (incident.closed or 0.0) < _RETURN_WINDOW:
                 return incident
         return None
+
+    def _reopen(self, incident: Incident) -> Incident:
+        self._closed.remove(incident)
+        incident.opened += 1
+        incident.closed, incident.closed_by = None, ""
+        return incident
 
 
 def _restored(rows: Any, limit: int) -> Iterator[Incident]:

@@ -54,6 +54,16 @@ _CONSEQUENCES: Final[Mapping[str, str]] = {
     "transport-unavailable": "*",
     "daemon-crashed": "",
 }
+# Conditions of the host → the symptoms, and the words of lines, that follow from them while they last.
+_EXPLAINS: Final[Mapping[str, tuple[frozenset[str], str]]] = {
+    "postfix-down": (
+        frozenset({"postfix-not-running", "command-failed", "pickup-missing"}),
+        "",
+    ),
+    "permissions": (frozenset({"submission-forbidden"}), "Permission denied"),
+    "log-unreadable": (frozenset({"probe-late"}), ""),
+    "log-silent": (frozenset({"probe-late"}), ""),
+}
 # Symptoms that follow only from these.
 _ORIGINS: Final[Mapping[str, frozenset[str]]] = {
     "tls-policy": frozenset({"tls-policy-entry", "tls-policy-table"})
@@ -182,9 +192,18 @@ class IncidentTracker:
             return
         incident = self._store.open(SYMPTOMS[symptom], instance, place, now)
         if incident is not None:
-            incident.evidence = [problem]
+            incident.evidence[:1] = [problem]
+            self._absorb_followers(incident)
             incident.last = now
             incident.attempts = max(incident.attempts, 1)
+
+    def _absorb_followers(self, condition: Incident) -> None:
+        """Join the incidents of lines that were logged before the condition was noticed."""
+        for other in self._store.all_open if condition.symptom in _EXPLAINS else ():
+            is_complaint = other is not condition and other.cause is None
+            same_host = is_complaint and other.instance == condition.instance
+            if same_host and _follows(condition.symptom, other.symptom, other.evidence):
+                self._store.merge(other, condition)
 
     def close_unobservable(self, relays: Collection[str], unobserved: Mapping[str, str], now: float) -> None:
         """Close the incidents that no proof can end under the present settings.
@@ -360,6 +379,10 @@ class IncidentTracker:
 
     def _origin(self, symptom: Symptom, record: Record) -> Incident | None:
         """Return the incident that this symptom follows from, such as the complaint of a daemon that then exited."""
+        for condition in _EXPLAINS if symptom.cause is None else ():
+            incident = self._store.find(condition, record.instance, _HERE)
+            if incident is not None and _follows(condition, symptom.id, [record.text]):
+                return incident
         daemon = _CONSEQUENCES.get(symptom.id)
         if daemon is None:
             return None
@@ -394,6 +417,12 @@ class IncidentTracker:
             now = self._clock()
             self._stamp = (record.stamp, (parse_stamp(record.stamp, now) or now).timestamp())
         return self._stamp[1]
+
+
+def _follows(condition: str, symptom: str, lines: Iterable[str]) -> bool:
+    """Whether a complaint follows from a condition of the host."""
+    symptoms, words = _EXPLAINS[condition]
+    return symptom in symptoms or (bool(words) and any(words in line for line in lines))
 
 
 def _is_of_stranger(symptom: Symptom, event: Event) -> bool:

@@ -1,7 +1,8 @@
-"""The test line: at intervals the agent logs a line through postlog(1) and waits for it in the log.
+"""The test line: the agent logs a line through postlog(1) and waits for it in the log.
 
 It checks the path from Postfix's logging to the counter, also on a host that sends no mail for days, and measures the
-latency of that path. A test line is an event of its own and does not count as mail.
+latency of that path. A test line is an event of its own and does not count as mail. It is sent at intervals, soon after
+a busy log falls silent, soon after a lost one, and when a command asks (`look`).
 
 How it fails: a line that does not arrive counts as `lost`, and the gauge is 0. If postlog fails (Postfix does not run,
 or this user may not use its postlogd), the line counts as `unsent`, and the gauge is absent. Each reason is logged
@@ -9,19 +10,27 @@ once.
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 
+from postward.agent.fsutil import free_bytes
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part, Problem
 from postward.agent.postfix.commands import Postfix, PostfixError
+from postward.agent.postfix.process import is_running
 from postward.parsers import Event, Record
 from postward.parsers.events import OwnTestLine
 
 _FIRST = 30.0  # seconds from the start to the first line, or the interval if that is less
-_TIMEOUT = 10.0  # seconds, or the interval if that is less; syslog daemons need milliseconds
+_TIMEOUT = 6.0  # seconds, or the interval if that is less; syslog daemons need milliseconds
+_SILENCE = 30.0  # seconds without a line after which a busy log is tested, or a lost line repeated
+_TICK = 1.0  # seconds between two looks at the number of lines
+_LOOK = 7.0  # seconds that a command waits for a test line
+_SYSLOG_DAEMONS = frozenset({"rsyslogd", "syslog-ng", "syslogd", "busybox"})
 
 _log = logging.getLogger("postward")
 
@@ -32,9 +41,10 @@ class LogCanary(Part):
     Args:
         postfix: the Postfix instance that logs the lines.
         tally: counts the results.
-        interval: seconds between two lines; 0 sends none.
+        interval: max seconds between two lines; 0 sends none.
         has_backlog: returns True while a backlog is read; a line in it is late, not lost.
         flush: awaited after each result, so that a crash does not lose the count.
+        files: the log files that are read.
         clock: monotonic seconds.
 
     Attributes:
@@ -48,6 +58,7 @@ class LogCanary(Part):
         interval: float,
         has_backlog: Callable[[], bool],
         flush: Callable[[], Awaitable[None]],
+        files: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._postfix = postfix
@@ -55,12 +66,20 @@ class LogCanary(Part):
         self._interval = interval
         self._has_backlog = has_backlog
         self._flush = flush
+        self._files = [Path(name) for name in files if name.startswith("/")]
         self._clock = clock
+        self._asked = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._lines = 0.0
+        self._last_line = clock()
+        self._sent_at = -interval
+        self._is_tested = True  # no line came since the last test line
         self._token = ""
         self._arrived = asyncio.Event()
         self.is_waiting = False
         self._success: bool | None = None
         self._latency: float | None = None
+        self._loss = ""
         self._problem = Problem(_log, "log: cannot send a test line", level=logging.WARNING)
         for result in ("arrived", "lost", "unsent") if interval else ():
             tally.add("postward_log_test_lines_total", (result,), 0)
@@ -71,21 +90,52 @@ class LogCanary(Part):
             return
         await asyncio.sleep(min(_FIRST, self._interval))
         while True:
-            started = self._clock()
-            await self.send()
-            await self._flush()
-            await asyncio.sleep(max(self._interval - (self._clock() - started), 1.0))
+            if self.is_due() or self._asked.is_set():
+                before = self._count_lines()
+                arrived = await self.send()
+                self._is_tested, self._lines = (
+                    True,
+                    before + arrived,
+                )  # any further line is not Postward's own
+                self._asked.clear()
+                self._answered.set()
+                await self._flush()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._asked.wait(), min(_TICK, self._interval))
 
-    async def send(self) -> None:
-        """Send one line and wait for it."""
+    async def look(self) -> None:
+        """Test the log now if its last line is old, and wait for the result."""
+        if not self._interval or self._clock() - max(self._last_line, self._sent_at) < _SILENCE:
+            return
+        self._answered.clear()
+        self._asked.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._answered.wait(), _LOOK)
+
+    def is_due(self) -> bool:
+        """Return True if the interval is over, a busy log has fallen silent, or the last line was lost."""
+        now = self._clock()
+        if (lines := self._count_lines()) != self._lines:
+            self._lines, self._last_line, self._is_tested = lines, now, False
+        soon = min(_SILENCE, self._interval)
+        has_stopped = not self._is_tested and now - self._last_line >= soon
+        is_lost = self._success is False and now - self._sent_at >= soon
+        return has_stopped or is_lost or now - self._sent_at >= self._interval
+
+    def _count_lines(self) -> float:
+        counts = self._tally.counters["postward_log_lines_total"]
+        return sum(number for (outcome,), number in counts.items() if outcome != "foreign")
+
+    async def send(self) -> bool:
+        """Send one line and wait for it. Return True if it arrived."""
         self._token = secrets.token_hex(8)
         self._arrived.clear()
-        started = self._clock()
+        started = self._sent_at = self._clock()
         try:
             await asyncio.to_thread(self._postfix.log, f"postward test line {self._token}")
         except PostfixError as error:
             self._count_unsent(str(error))
-            return
+            return False
         self._problem.note(None)
         self.is_waiting = True
         arrived = await self._wait()
@@ -94,6 +144,8 @@ class LogCanary(Part):
         self._tally.add("postward_log_test_lines_total", ("arrived" if arrived else "lost",), 1)
         if arrived:
             self._latency = latency
+        else:
+            self._loss = await asyncio.to_thread(self._explain)
         if arrived != self._success and not (arrived and self._success is None):
             _log.log(
                 logging.INFO if arrived else logging.ERROR,
@@ -103,6 +155,7 @@ class LogCanary(Part):
                 else "did not arrive: Postfix logs to another place, or its lines are lost",
             )
         self._success = arrived
+        return arrived
 
     async def _wait(self) -> bool:
         while True:
@@ -124,6 +177,20 @@ class LogCanary(Part):
         """Compare an event of the log with the test line."""
         if isinstance(event, OwnTestLine) and event.token == self._token:
             self._arrived.set()
+
+    def conditions(self) -> Mapping[str, str | None]:
+        """Return why the log seems to have stopped; nothing while no line could be sent."""
+        if self._success is None:
+            return {}
+        return {"log-silent": None if self._success else self._loss}
+
+    def _explain(self) -> str:
+        """Return why the line is lost, as far as this host shows it."""
+        if any(free_bytes(file.parent) == 0 for file in self._files):
+            return "Postward's test line is lost; the log's file system has no free space"
+        if self._files and not self._postfix.expanded("maillog_file") and not is_running(_SYSLOG_DAEMONS):
+            return "Postward's test line is lost; no syslog daemon runs on this host"
+        return "Postward's test line is lost"
 
     def gauges(self) -> Gauges:
         """Return the result and the latency of the last line; no result if it could not be sent."""

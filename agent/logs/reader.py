@@ -9,13 +9,12 @@ before a crash; `/metrics` answers 503 meanwhile. Gaps, suppressed lines and unr
 
 import asyncio
 import logging
-import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from postward.agent.fsutil import free_bytes
 from postward.agent.logs.source import Source
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part, Problem
@@ -201,21 +200,16 @@ class LogReader(Part):
             lost = sum(int(number) for number in _DROPPED.findall(lines))
             self._tally.add("postward_log_losses_total", (), lost)
 
+    def conditions(self) -> Mapping[str, str | None]:
+        """Return why a source cannot be read."""
+        return {"log-unreadable": self.problem}
+
     def gauges(self) -> Gauges:
         """Return the bytes that are unread, whether all sources can be read, and the free space of their disks."""
         gauges: dict[str, Mapping[tuple[str, ...], float]] = {
             "postward_log_unread_bytes": {(): float(self.unread())},
             "postward_log_readable": {(): float(self.problem is None)},
         }
-        free = [_free_bytes(source.folder) for source in self.sources if source.folder]
+        free = [free_bytes(source.folder) for source in self.sources if source.folder]
         known = [number for number in free if number is not None]
         return gauges | ({"postward_log_disk_free_bytes": {(): min(known)}} if known else {})
-
-
-def _free_bytes(folder: Path) -> float | None:
-    """Return the free bytes of a file system for users other than root; None if unknown."""
-    try:
-        status = os.statvfs(folder)
-    except OSError:
-        return None
-    return float(status.f_bavail * status.f_frsize)

@@ -304,7 +304,21 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("postward_settings_loaded_timestamp_seconds", "gauge", "When the settings in force were loaded."),
     # --- enforcement
-    Metric("postward_config_in_sync", "gauge", "1 if Postfix's configuration matches the settings."),
+    Metric(
+        "postward_config_in_sync",
+        "gauge",
+        "1 if Postfix's configuration matches the settings; absent while postward_enforcer_up is not 1.",
+    ),
+    Metric(
+        "postward_enforcer_up",
+        "gauge",
+        "1 if the enforcer compares configuration and settings at its interval; 0 if not; absent if it never did.",
+    ),
+    Metric(
+        "postward_config_check_timestamp_seconds",
+        "gauge",
+        "When Postfix's configuration was last compared with the settings.",
+    ),
     Metric(
         "postward_config_drift",
         "gauge",

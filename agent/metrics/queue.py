@@ -107,18 +107,27 @@ async def count_queue(pieces: AsyncIterator[bytes], now: float) -> QueueCounts:
     return counts
 
 
+def _listable() -> None:
+    """Return that a listing can always be tried."""
+
+
 class QueueMonitor(Part):
     """Lists the queue when Prometheus scrapes the agent.
 
     Args:
         listing: starts a listing and yields it in pieces; raises PostfixError.
         clock: returns the time in seconds since the epoch.
+        unlistable: returns why a listing would fail; None if it can be tried.
     """
 
     def __init__(
-        self, listing: Callable[[], AsyncIterator[bytes]], clock: Callable[[], float] = time.time
+        self,
+        listing: Callable[[], AsyncIterator[bytes]],
+        clock: Callable[[], float] = time.time,
+        unlistable: Callable[[], str | None] = _listable,
     ) -> None:
         self._listing = listing
+        self._unlistable = unlistable
         self._clock = clock
         self.counts: QueueCounts | None = None
         self._task: asyncio.Task[None] | None = None
@@ -157,8 +166,9 @@ class QueueMonitor(Part):
     async def _read(self) -> None:
         started = time.monotonic()
         try:
-            self.counts = await count_queue(self._listing(), self._clock())
-            self._problem.note(None)
+            problem = self._unlistable()
+            self.counts = None if problem else await count_queue(self._listing(), self._clock())
+            self._problem.note(problem)
         except PostfixError as error:
             self.counts = None
             self._problem.note(str(error))

@@ -12,10 +12,12 @@ an older time (`_settled`), and files that are moved into place whole are given 
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,11 +84,7 @@ class PostfixConfig:
 
     def services(self) -> dict[str, str]:
         """Return master.cf's services of type unix: name → line, with single blanks (`postconf -M`). Raises PostfixError."""
-        return {
-            service.name: " ".join(" ".join(service).split())
-            for service in self.master().services.values()
-            if service.type == "unix"
-        }
+        return unix_services(self.master())
 
     def master(self) -> Master:
         """Return the services of master.cf and their parameters (`postconf -M`, `-P`). Raises PostfixError."""
@@ -125,7 +123,7 @@ class PostfixConfig:
         """Compile a lookup table's source (postmap(1)). The index inherits its mode. Raises PostfixError."""
         self._read("postmap", f"{table_type}:{path}")
 
-    def look_up(self, table_type: str, path: Path, keys: Iterable[str]) -> dict[str, str]:
+    def look_up(self, table_type: str, path: Path | str, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of a compiled table for the keys that it holds, through pipes. Raises PostfixError."""
         # Exit status 1 means that a key was not found.
         output = self._read(
@@ -162,6 +160,15 @@ class PostfixConfig:
             yield settled
 
 
+def unix_services(master: Master) -> dict[str, str]:
+    """Return the services of type unix: name → line, with single blanks."""
+    return {
+        service.name: " ".join(" ".join(service).split())
+        for service in master.services.values()
+        if service.type == "unix"
+    }
+
+
 def backdate(path: Path) -> None:
     """Set the time of a whole file back, so that Postfix does not wait for its writer."""
     before = path.stat().st_mtime - _SETTLE_TIME
@@ -186,7 +193,14 @@ class StagedConfig(PostfixConfig):
     __slots__ = ()
 
     def set_parameters(self, parameters: Mapping[str, str]) -> None:
-        """Set parameters of main.cf, all in one rewrite. Raises PostfixError."""
+        """Set parameters of main.cf. Raises PostfixError.
+
+        One that is set several times is set once after that: every Postfix command warns of earlier entries.
+        """
+        text = self.main_cf.read_text(errors="replace")
+        lines = Counter(re.findall(r"^(\w+)[ \t]*=", text, re.MULTILINE))
+        if repeated := [name for name in parameters if lines[name] > 1]:
+            self.remove_parameters(repeated)
         run(self.command("postconf", "-e", *(f"{name}={value}" for name, value in parameters.items())))
         backdate(self.main_cf)
 

@@ -28,6 +28,7 @@ from postward.agent.postfix.tables import configuration
 from postward.config.fields import is_address
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.file_facts import FileFacts
+from postward.config.lint.system import QUEUE_DIRECTORIES
 from postward.config.lint.table_facts import (
     TABLE_SUFFIX,
     Table,
@@ -81,6 +82,7 @@ def read_host_facts(
     return replace(
         facts,
         managed=frozenset(DERIVED_PARAMETERS),
+        password_files={relay.name: relay.password_file for relay in settings.relay if relay.password_file},
         clear_on_purpose=frozenset(
             relay.next_hop for relay in settings.relay if relay.allow_cleartext_password
         ),
@@ -252,7 +254,7 @@ def _files(
     directory = postfix.config_directory
     plain = [
         *(directory / name for name in ("", "main.cf", "master.cf", "dynamicmaps.cf")),
-        *(queue / name for name in ("", "incoming", "active", "deferred", "maildrop", "public")),
+        *(queue / name for name in QUEUE_DIRECTORIES),
         Path(expanded.get("data_directory", "/var/lib/postfix")),
         Path(expanded.get("command_directory", "/usr/sbin"), "postdrop"),
         Path(expanded.get("daemon_directory", "")),

@@ -5,7 +5,7 @@ Any user of the host can name processes, with any bytes, so names are compared a
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -37,14 +37,27 @@ def is_master_in_foreground(queue_directory: str, proc: Path = _PROC) -> bool:
     return any({b"-i", b"-s"} & set((master / "cmdline").read_bytes().split(b"\0")) for master in masters)
 
 
+def is_running(names: Collection[str], proc: Path = _PROC) -> bool:
+    """Return True if a process with one of these names runs."""
+    wanted = {name.encode() + b"\n" for name in names}
+    return any(_name(entry) in wanted for entry in _processes(proc))
+
+
+def _name(process: Path) -> bytes:
+    try:
+        return (process / "comm").read_bytes()
+    except OSError:
+        return b""  # it has just ended
+
+
 def _processes(proc: Path) -> Iterator[Path]:
     return (entry for entry in proc.iterdir() if entry.name.isdecimal())
 
 
 def _is_master(process: Path, queue_directory: str) -> bool:
+    if _name(process) != b"master\n":
+        return False
     try:
-        if (process / "comm").read_bytes() != b"master\n":
-            return False
         if b"/master\0" not in (process / "cmdline").read_bytes():
             return False
     except OSError:

@@ -5,6 +5,7 @@ The log is followed only for these probes, from now on, and nothing is counted.
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -75,6 +76,8 @@ async def _prober(settings: Settings) -> AsyncIterator[Prober]:
     )
     sink = SinkClient(settings.probe.sink_url)
     reader.read_slice()  # skip the lines before now
+    if (reader.problem or "").endswith(os.strerror(errno.EACCES)):
+        raise NoLogError(f"{reader.problem}; a probe is followed in the mail log: run this with sudo")
     jobs = [asyncio.create_task(reader.run())]
     if settings.probe.sink_url:
         jobs.append(asyncio.create_task(_ask(sink, tracker)))

@@ -35,6 +35,7 @@ _PLAIN_FIELDS = (
     "reply",
     "hop",
     "passed_id",
+    "logs_tls",
 )
 
 
@@ -73,6 +74,7 @@ class Pending:
         relayed: the relay has accepted it, with this `reply`.
         arrival: what the receiving side reported.
         hop: another hop that took it before the relay, such as a content filter, with the queue ID `passed_id`.
+        logs_tls: Postfix logs TLS sessions.
     """
 
     message_id: str
@@ -89,6 +91,7 @@ class Pending:
     arrival: Arrival | None = None
     hop: str = ""
     passed_id: str | None = None
+    logs_tls: bool = False
 
     @property
     def unconfirmed(self) -> bool:

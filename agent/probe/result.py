@@ -84,8 +84,8 @@ class ProbeResult:
 
     @property
     def conclusive(self) -> bool:
-        """False if Postfix did not try to deliver this mail: qmgr(8) answered from an earlier failure."""
-        return not self.detail.startswith("delivery temporarily suspended")
+        """False if the outcome says nothing of the relay: qmgr(8) answered from an earlier failure, or the log is silent."""
+        return self.step != "log" and not self.detail.startswith("delivery temporarily suspended")
 
     @property
     def login_accepted(self) -> bool | None:

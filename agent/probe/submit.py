@@ -82,7 +82,9 @@ class Prober:
         identifier = new_identifier(time.time(), secrets.token_bytes(8), self._key)
         message = probe_message(self._settings, route.sender, identifier, self._key)
         message_id = str(message["Message-ID"])
-        verdict = self._tracker.expect(message_id, route, arrives=bool(self._settings.probe.sink_url))
+        logs_tls = await asyncio.get_running_loop().run_in_executor(self._threads, self._logs_tls)
+        arrives = bool(self._settings.probe.sink_url)
+        verdict = self._tracker.expect(message_id, route, arrives=arrives, logs_tls=logs_tls)
         try:
             async with asyncio.timeout(self._settings.probe.timeout_seconds):
                 await self._flush()
@@ -94,6 +96,13 @@ class Prober:
         except (PostfixError, OSError, aiosmtplib.SMTPException) as error:
             self._tracker.fail(message_id, _submission_cause(error), " ".join(str(error).split()))
         return await verdict
+
+    def _logs_tls(self) -> bool:
+        """Return True if smtp(8) logs successful TLS sessions."""
+        try:
+            return self._postfix.expanded("smtp_tls_loglevel") not in {"", "0"}
+        except PostfixError:
+            return False
 
     async def withdraw(self, result: ProbeResult) -> None:
         """Delete a finished probe from the queue, as root only. A day's outage would else leave a day's probes."""

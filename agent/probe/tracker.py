@@ -8,8 +8,9 @@ A probe gets one *verdict*, at most `Limits.timeout` seconds after submission ("
 It gets one *final outcome*, which is counted: accepted, failed at a step, late (it came after its time), lost (it never
 came), and, where arrivals are reported, duplicate or altered.
 
-Only a relay of the route can accept a probe. Another hop that takes it, such as a content filter, is a milestone; the mail
-is followed behind it by its Message-ID, which it keeps under a new queue ID.
+Only a relay of the route can accept a probe, with the TLS that the settings require, as far as the log shows it. Another
+hop that takes it, such as a content filter, is a milestone; the mail is followed behind it by its Message-ID, which it
+keeps under a new queue ID.
 
 Promise: one verdict and one final outcome a probe, also across restarts (`state`, `restore`). A probe that a crash may
 have kept from being submitted has neither. All that is kept is bounded.
@@ -32,6 +33,7 @@ from postward.parsers import events as ev
 _MAX_RECENT = 512  # pickup lines and TLS sessions, remembered until a probe turns out to be theirs
 _MAX_PENDING = 16  # probes of one route; the oldest is lost then
 _MAX_ROUTES = 1024  # of a former run
+_UNLOGGED = "by the settings: Postfix logs no login"
 _MAX_LAG = 2.5  # seconds; an older line is dated by its stamp, which may lack fractions
 
 
@@ -91,7 +93,7 @@ class ProbeTracker:
     # --- from the submitter
 
     def expect(
-        self, message_id: str, route: Route, *, arrives: bool = False
+        self, message_id: str, route: Route, *, arrives: bool = False, logs_tls: bool = False
     ) -> "asyncio.Future[ProbeResult]":
         """Expect a probe that is submitted now. The future is its verdict.
 
@@ -99,12 +101,14 @@ class ProbeTracker:
             message_id: its Message-ID.
             route: the route that it should take.
             arrives: its arrival is reported (`arrived`), and it is not finished before.
+            logs_tls: Postfix logs TLS sessions, so that a missing line shows a missing session.
         """
         verdict: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
         same = [pending for pending in self._by_message_id.values() if pending.route == route]
         for pending in same[: len(same) - _MAX_PENDING + 1]:
             self._finish(pending, pending.unfinished("lost"))
-        self._by_message_id[message_id] = Pending(message_id, route, self._clock(), arrives, verdict)
+        pending = Pending(message_id, route, self._clock(), arrives, verdict, logs_tls=logs_tls)
+        self._by_message_id[message_id] = pending
         return verdict
 
     def submitted(self, message_id: str) -> None:
@@ -211,11 +215,18 @@ class ProbeTracker:
         setup, transmission = _delays(event)
         if event.relay != "none":
             pending.reach("connecting", now - transmission - setup, event.relay)
-        session = self._tls.get(record.pid)
-        if session is not None and session[0] >= pending.submitted - _MAX_LAG:
-            pending.reach("encrypted", session[0], f"{session[1].protocol} {session[1].cipher}")
+        at, session = self._tls.get(record.pid, (0.0, None))
+        if session is not None and (at < pending.submitted - _MAX_LAG or session.peer != event.relay):
+            session = None  # of another delivery
+        if session is not None:
+            pending.reach("encrypted", at, f"{session.protocol} {session.cipher}")
         if event.status == "sent":
-            pending.reach("authenticated" if pending.route.login else "greeted", now - transmission)
+            if fault := pending.route.tls_fault(event, session, logged=pending.logs_tls):
+                self._finish(pending, pending.result("failed", "tls", *fault))
+                return
+            # It sends without a login only if it has no login for the relay, or the relay offers no AUTH.
+            ready = ("authenticated", _UNLOGGED) if pending.route.login else ("greeted", "")
+            pending.reach(ready[0], now - transmission, ready[1])
             pending.reach("accepted", now, reply)
             pending.relayed, pending.reply = True, reply
             return

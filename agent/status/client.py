@@ -8,19 +8,29 @@ Promise: an answer is bounded and printable, and has the form that is expected. 
 """
 
 import contextlib
+import errno
 import os
 import time
 import tomllib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 from postward.agent.checkpoint import CheckpointError, read_checkpoint
-from postward.agent.http_client import Local, request
+from postward.agent.enforce.enforcer import LOOK_ERRORS, Enforcer
+from postward.agent.enforce.state import enforcement_as_shown, is_in_sync, known_drift
+from postward.agent.http_client import HttpError, Local, request
 from postward.agent.incidents.catalog.symptom import Offer
-from postward.agent.incidents.diagnosis import Diagnosis, diagnose, proofs_of, to_dict
+from postward.agent.incidents.diagnosis import (
+    Diagnosis,
+    condition_row,
+    diagnose,
+    drift_first,
+    proofs_of,
+    to_dict,
+)
 from postward.agent.incidents.model import Incident, IncidentRow
 from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.labels import RelayNames
@@ -28,12 +38,14 @@ from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
 from postward.agent.status.model import STATUS
 from postward.agent.stored import parse_json, printable_values
+from postward.agent.text import clock_time
 from postward.config.fields import split_address
 from postward.config.lint import Finding, HostFacts
 from postward.config.sections import State, Web
 from postward.config.settings import Settings
 
-_TIMEOUT = 3.0  # seconds
+_TIMEOUT = 10.0  # seconds; the agent tests a silent log before it answers
+_REFUSED, _NO_ANSWER = os.strerror(errno.ECONNREFUSED), f"no answer within {_TIMEOUT:g} s"
 _MAX_ANSWER = 1 << 24  # bytes; incidents are bounded in number, and each in its lines
 _MAX_AGE = 30.0  # seconds; the agent saves every five
 
@@ -81,16 +93,18 @@ class HostIncidents:
         closed: resolved incidents.
         facts: facts about the host.
         findings: findings of lint about these facts.
+        drift: names in which Postfix's configuration differs from the settings.
         relays: what each relay offered in its last session, by the relay's name.
-        behind: why this may be out of date; "" if it is current.
+        unknown: why this may be out of date; "" if it is current.
     """
 
     open: list[Incident]
     closed: list[Incident]
     facts: HostFacts
     findings: list[Finding]
+    drift: tuple[str, ...]
     relays: Mapping[str, Any]
-    behind: str = ""
+    unknown: str = ""
 
     def shown(self, wanted: Callable[[Incident], bool], *, addresses: bool) -> list[IncidentRow]:
         """Return the incidents with their diagnoses. Present facts do not weigh on resolved incidents."""
@@ -100,7 +114,9 @@ class HostIncidents:
             for incident in self.open
             if wanted(incident)
         ]
-        return rows + [
+        if self.drift and symptoms.isdisjoint({"config-drift", "config-conflict"}):
+            rows.append(condition_row("config-drift", f"drift in {', '.join(self.drift)}", time.time()))
+        return drift_first(rows) + [
             to_dict(incident, diagnose(incident), addresses=addresses)
             for incident in self.closed
             if wanted(incident)
@@ -108,70 +124,89 @@ class HostIncidents:
 
     def _diagnose(self, incident: Incident, symptoms: Collection[str]) -> Diagnosis:
         offer = Offer.of(self.relays.get(incident.relay))
-        return diagnose(incident, self.facts, self.findings, symptoms, offer)
+        return diagnose(incident, self.facts, self.findings, symptoms, offer, self.drift)
 
 
-def read_live(settings: Settings, settings_file: Path, *, addresses: bool = False) -> HostIncidents:
+def read_drift(settings: Settings, postfix: Postfix) -> tuple[str, ...]:
+    """Return the names in which Postfix's configuration differs: compared now as root, else as the enforcer saw them."""
+    if os.geteuid() == 0 and enforcement_as_shown(Path(settings.enforce.directory)):
+        with contextlib.suppress(*LOOK_ERRORS):
+            planned, _ = Enforcer(settings, postfix).look()
+            return tuple(drift.name for drift in planned.drifts)
+    return known_drift(Path(settings.enforce.directory), time.time())
+
+
+def read_live(
+    settings: Settings, settings_file: Path, *, addresses: bool = False, silence: str = ""
+) -> HostIncidents:
     """Ask the agent for its incidents, and read facts about the host.
 
     Args:
         settings: the settings.
         settings_file: their file.
         addresses: read the checkpoint, because the endpoint masks mail addresses.
+        silence: why the agent did not answer a moment ago; it is not asked again.
 
     Raises:
         LiveError: neither endpoint nor checkpoint can be read.
     """
-    behind, data = "", None if addresses else ask(Address.of_settings(settings), "/api/incidents")
-    if data is None:
-        age, data = _read_checkpoint(settings)
-        if age > _MAX_AGE or not (addresses or settings.web.config_file):
-            behind = (
-                f"the agent does not answer at {settings.web.listen}: this is its state of {age:.0f} seconds ago; "
-                "`postward doctor` finds the cause"
-            )
+    unknown, data = "", None
+    if not silence:
+        data, silence = ask(
+            Address.of_settings(settings), "/api/incidents", has_login=bool(settings.web.config_file)
+        )
+    if data is None or addresses:
+        unknown, data = _read_checkpoint(settings, silence)
     incidents = _incidents(RelayNames.of_settings(settings), data)
-    facts = read_host_facts(
-        Postfix(Path(settings.postfix.config_directory)), settings, settings_file.resolve()
-    )
+    postfix = Postfix(Path(settings.postfix.config_directory))
+    drift = read_drift(settings, postfix)
+    facts = read_host_facts(postfix, settings, settings_file.resolve())
+    facts = replace(facts, vouched=is_in_sync(Path(settings.enforce.directory), time.time()))
     findings = proofs_of(settings, facts, str(settings_file.resolve()))
     relays = data.get("relays")
-    return HostIncidents(
-        incidents.open, incidents.closed, facts, findings, relays if isinstance(relays, dict) else {}, behind
-    )
+    offers = relays if isinstance(relays, dict) else {}
+    return HostIncidents(incidents.open, incidents.closed, facts, findings, drift, offers, unknown)
 
 
-def ask(address: Address, path: str) -> Mapping[str, Any] | None:
-    """Return the JSON object that the agent answers; None without an answer, or if a login is required."""
+def ask(address: Address, path: str, *, has_login: bool = False) -> tuple[Mapping[str, Any] | None, str]:
+    """Return the JSON object that the agent answers, and why it is silent.
+
+    Both are empty if it answers another user than root, but requires a login or TLS, as it can if it `has_login`.
+    """
     try:
         owners = frozenset({0, address.socket.parent.stat().st_uid})
         local = Local(address.socket, owners)
         return _answer(
             request(f"http://localhost{path}", deadline=_TIMEOUT, max_bytes=_MAX_ANSWER, local=local).body
-        )
-    except (OSError, ValueError):
+        ), ""
+    except (OSError, ValueError) as error:
         if os.geteuid() == 0:
-            return None
+            return None, f"{address.socket}: {getattr(error, 'strerror', None) or error}"
     host, port = split_address(address.listen)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - an address to listen on, replaced by the local one
     url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
     try:
-        return _answer(request(url, deadline=_TIMEOUT, max_bytes=_MAX_ANSWER, proxies=False).body)
-    except (OSError, ValueError):
-        return None
+        return _answer(request(url, deadline=_TIMEOUT, max_bytes=_MAX_ANSWER, proxies=False).body), ""
+    except HttpError as error:
+        # An endpoint that speaks TLS ends a connection without.
+        is_tls = has_login and str(error) not in {_REFUSED, _NO_ANSWER}
+        return None, "" if error.status or is_tls else f"{address.listen}: {error}"
+    except ValueError:
+        return None, f"{address.listen}: the answer is not JSON; does another program listen there?"
 
 
-def ask_status(settings: Settings, settings_file: Path) -> dict[str, Any] | None:
-    """Return the state of the host from the agent, with incidents diagnosed here; None without a usable answer."""
-    answer = ask(Address.of_settings(settings), "/api/status")
+def ask_status(settings: Settings, settings_file: Path) -> tuple[dict[str, Any] | None, str]:
+    """Return the state of the host from the agent, with incidents diagnosed here, and why it is silent as in `ask`."""
+    address = Address.of_settings(settings)
+    answer, silence = ask(address, "/api/status", has_login=bool(settings.web.config_file))
     if answer is None:
-        return None
+        return None, silence
     try:
         STATUS.check(answer)
         rows = read_live(settings, settings_file).shown(lambda _: True, addresses=False)
-    except (ValueError, LiveError):
-        return None
-    return {**answer, "incidents": rows}
+    except (ValueError, LiveError) as error:
+        return None, f"its answer cannot be used: {error}"
+    return {**answer, "incidents": rows}, ""
 
 
 def ask_former(settings_file: Path) -> dict[str, Any] | None:
@@ -180,7 +215,7 @@ def ask_former(settings_file: Path) -> dict[str, Any] | None:
     Without settings, no facts about the host are read, so they weigh on no diagnosis.
     """
     address = Address.of_bad_file(settings_file)
-    answer, data = ask(address, "/api/status"), ask(address, "/api/incidents")
+    (answer, _), (data, _) = ask(address, "/api/status"), ask(address, "/api/incidents")
     if answer is None or data is None:
         return None
     try:
@@ -214,15 +249,15 @@ def _answer(body: bytes) -> Mapping[str, Any]:
     return data
 
 
-def _read_checkpoint(settings: Settings) -> tuple[float, Mapping[str, Any]]:
-    """Return the age of the checkpoint in seconds, and the states of incidents and relays in it."""
+def _read_checkpoint(settings: Settings, silence: str) -> tuple[str, Mapping[str, Any]]:
+    """Return why the checkpoint may be out of date, and its incidents."""
     path = Path(settings.state.directory) / "checkpoint.json"
     try:
         age = time.time() - path.stat().st_mtime
         checkpoint = read_checkpoint(path)
     except FileNotFoundError:
         raise LiveError(
-            f"the agent does not answer at {settings.web.listen} and has saved nothing in {path}; start it with "
+            f"the agent does not answer ({silence or 'login required'}) and has saved nothing in {path}; start it with "
             "`systemctl start postward`, or name log files (`journal` is the systemd journal)"
         ) from None
     except OSError as error:
@@ -232,4 +267,11 @@ def _read_checkpoint(settings: Settings) -> tuple[float, Mapping[str, Any]]:
     except CheckpointError as error:
         raise LiveError(str(error)) from None
     parts = checkpoint.parts if checkpoint else {}
-    return age, {**parts.get("incidents", {}), "relays": parts.get("relays", {})}
+    unknown = ""
+    if silence:
+        unknown = (
+            f"the agent does not answer ({silence}); its last state is of {clock_time(time.time() - age)}"
+        )
+    elif age > _MAX_AGE:
+        unknown = f"the agent has not saved its state since {clock_time(time.time() - age)}"
+    return unknown, {**parts.get("incidents", {}), "relays": parts.get("relays", {})}

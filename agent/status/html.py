@@ -18,7 +18,7 @@ from markupsafe import Markup
 from postward.agent.incidents.render import EFFECT_TEXTS, times_and_mails
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.pages import environment
-from postward.agent.status.model import Status
+from postward.agent.status.model import Status, queue_text
 
 _MAX_RESOLVED: Final = 5
 _MAX_CAUSES: Final = 6
@@ -54,7 +54,7 @@ def _template() -> Template:
     filters = {
         "counts": _counts,
         "iso": _iso,
-        "mails": _mails,
+        "mails": queue_text,
         "moment": _moment,
         "times_and_mails": times_and_mails,
     }
@@ -96,7 +96,3 @@ def _span(seconds: float) -> str:
 
 def _counts(numbers: Mapping[str, int], *, zeros: bool = False) -> str:
     return ", ".join(f"{number} {name}" for name, number in numbers.items() if number or zeros)
-
-
-def _mails(queue: Mapping[str, Any]) -> str:
-    return _counts(queue["mails"]) or ("empty" if queue["mails"] else "not listed yet")

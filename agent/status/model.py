@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from postward.agent.incidents.history import BUCKET, DELAYS, Bucket
 from postward.agent.incidents.model import IncidentRow
-from postward.agent.incidents.render import EFFECT_TEXTS, worst_effect
+from postward.agent.incidents.render import EFFECT_TEXTS, MAIL_STOPS, worst_effect
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.parts import Gauges
 from postward.agent.stored import MAX_MOMENT, Form
@@ -28,13 +28,15 @@ class _RelayForm(TypedDict):
     name: str
     host: str
     port: int
-    state: Literal["failing", "quiet", "going out"]
+    state: Literal["failing", "unknown", "quiet", "going out"]
     since: _Moment | None
     last_success: _Moment | None
     probe_accepted: bool | None
+    probe_last_success: _Moment | None
 
 
 class _QueueForm(TypedDict):
+    readable: bool | None
     mails: dict[str, int]
     causes: dict[str, int]
 
@@ -42,6 +44,8 @@ class _QueueForm(TypedDict):
 class _ConfigForm(TypedDict):
     in_sync: bool | None
     drift: list[str]
+    enforcer_works: bool | None
+    checked: _Moment | None
 
 
 class _LinesForm(TypedDict):
@@ -53,6 +57,7 @@ class _LinesForm(TypedDict):
 
 class _LogForm(TypedDict):
     readable: bool | None
+    test_line_arrives: bool | None
     last_line: _Moment | None
     lines: _LinesForm
 
@@ -63,7 +68,7 @@ class _StatusForm(TypedDict):
     host: str
     now: _Moment
     not_ready: str | None
-    effect: Literal["lost", "delayed", "rejected", "note"]
+    effect: Literal["lost", "delayed", "blind", "degraded", "rejected", "note"]
     verdict: str
     postfix_up: bool | None
     relays: list[_RelayForm]
@@ -107,6 +112,8 @@ def status_of(settings: Settings, observed: Observed, now: float, version: str) 
     """
     gauges, times, incidents = observed.gauges, observed.times, observed.incidents
     worst = worst_effect(incidents)
+    if observed.not_ready and worst not in MAIL_STOPS:
+        worst = "blind"
     return {
         "host": settings.host.myhostname,
         "version": version,
@@ -115,14 +122,12 @@ def status_of(settings: Settings, observed: Observed, now: float, version: str) 
         "effect": worst,
         "verdict": EFFECT_TEXTS[worst].verdict,
         "postfix_up": _flag(gauges, "postfix_up"),
-        "relays": [_relay(relay, observed) for relay in settings.relay],
+        "relays": [_relay(relay, observed, worst) for relay in settings.relay],
         "queue": _queue(gauges),
-        "config": {
-            "in_sync": _flag(gauges, "postward_config_in_sync"),
-            "drift": [labels[0] for labels in gauges.get("postward_config_drift", {})],
-        },
+        "config": config_of(gauges),
         "log": {
             "readable": _flag(gauges, "postward_log_readable"),
+            "test_line_arrives": _flag(gauges, "postward_log_test_line_success"),
             "last_line": times.get("postward_log_last_line_timestamp_seconds", {}).get(()),
             "unread_bytes": gauges.get("postward_log_unread_bytes", {}).get((), 0.0),
             "lines": {outcome: int(observed.lines.get((outcome,), 0)) for outcome in OUTCOMES},
@@ -132,22 +137,32 @@ def status_of(settings: Settings, observed: Observed, now: float, version: str) 
     }
 
 
+def config_of(gauges: Gauges) -> dict[str, Any]:
+    """Return what the enforcer's state says of Postfix's configuration."""
+    return {
+        "in_sync": _flag(gauges, "postward_config_in_sync"),
+        "drift": [labels[0] for labels in gauges.get("postward_config_drift", {})],
+        "enforcer_works": _flag(gauges, "postward_enforcer_up"),
+        "checked": gauges.get("postward_config_check_timestamp_seconds", {}).get(()),
+    }
+
+
 def _flag(gauges: Gauges, name: str) -> bool | None:
     value = gauges.get(name, {}).get(())
     return None if value is None else bool(value)
 
 
-def _relay(relay: Relay, observed: Observed) -> dict[str, Any]:
+def _relay(relay: Relay, observed: Observed, worst: str) -> dict[str, Any]:
     name, gauges, times = relay.name, observed.gauges, observed.times
-    concerned = [
-        row for row in observed.incidents if row["relay"] == name and row["effect"] in {"lost", "delayed"}
-    ]
+    concerned = [row for row in observed.incidents if row["relay"] == name and row["effect"] in MAIL_STOPS]
     open_ = [row for row in concerned if row["closed"] is None]
     ended = [row["closed"] for row in concerned if row["closed"] is not None]
     success = times.get("postfix_delivery_last_success_timestamp_seconds", {}).get((name,))
     if open_:
         state, since = "failing", min(row["first"] for row in open_)
-    elif success is None:
+    elif worst == "blind":
+        state, since = "unknown", None
+    elif success is None or _has_stopped(observed.incidents, success):
         state, since = "quiet", None
     else:
         state, since = "going out", max(ended, default=None)
@@ -165,6 +180,17 @@ def _relay(relay: Relay, observed: Observed) -> dict[str, Any]:
             (name,)
         ),
     }
+
+
+def _has_stopped(incidents: Sequence[IncidentRow], success: float) -> bool:
+    """Return whether mail waits on this host or for another next hop, and none left through the relay since."""
+    return any(
+        row["closed"] is None
+        and row["relay"] in {"none", "other"}
+        and row["effect"] in MAIL_STOPS
+        and row["last"] > success
+        for row in incidents
+    )
 
 
 def _relay_flag(gauges: Gauges, metric: str, relay: str) -> bool | None:
@@ -186,6 +212,14 @@ def _queue(gauges: Gauges) -> dict[str, Any]:
         "causes": causes,
         "oldest_seconds": max(ages.values(), default=None),
     }
+
+
+def queue_text(queue: Mapping[str, Any]) -> str:
+    """Return the number of mails in each queue, as text."""
+    if queue["readable"] is False:
+        return "cannot be listed"
+    numbers = [f"{number} {name}" for name, number in queue["mails"].items() if number]
+    return ", ".join(numbers) or ("empty" if queue["mails"] else "not listed yet")
 
 
 def _day(buckets: Sequence[Bucket], now: float) -> dict[str, Any]:

@@ -15,35 +15,36 @@ Action = Callable[[], Coroutine[Any, Any, None]]
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def status_routes(read_log: Action, refresh: Action, status: Source, incidents: Source) -> list[Route]:
+def status_routes(read_log: Action, look: Action, status: Source, incidents: Source) -> list[Route]:
     """Return the routes.
 
     Args:
         read_log: awaited before each answer.
-        refresh: lists the queue; awaited before /api/status is answered.
+        look: lists the queue and tests the log; awaited before /api/status and /api/incidents are answered.
         status: returns the state of the host (`status_of`); None while it is unknown.
         incidents: returns the incidents as JSON values; None while they are unknown.
     """
-    listing: set[asyncio.Task[None]] = set()
+    looking: set[asyncio.Task[None]] = set()
 
     async def as_page(_request: Request) -> Response:
         await read_log()
-        # The page does not wait for the listing of the queue: the next page shows it.
-        if not listing:
-            task = asyncio.ensure_future(refresh())
-            listing.add(task)
-            task.add_done_callback(listing.discard)
+        # The page does not wait for the listing of the queue or the log's test: the next page shows them.
+        if not looking:
+            task = asyncio.ensure_future(look())
+            looking.add(task)
+            task.add_done_callback(looking.discard)
         known = status()
         if known is None:
             return PlainTextResponse("no status yet\n", 503)
         return HTMLResponse(page(dict(known)), headers={**_HEADERS, "Content-Security-Policy": POLICY})
 
     async def as_json(_request: Request) -> Response:
-        await refresh()
+        await look()
         await read_log()
         return JSONResponse(status(), headers=_HEADERS)
 
     async def incidents_as_json(_request: Request) -> Response:
+        await look()
         await read_log()
         return JSONResponse(incidents(), headers=_HEADERS)
 

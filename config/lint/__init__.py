@@ -5,6 +5,7 @@ the tests have a mistake for each. A rule is silent about absent facts.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from postward.config.lint import (
     identity,
@@ -40,8 +41,12 @@ HOST_RULES: tuple[tuple[str, tuple[Rule[HostFacts], ...]], ...] = (
     ("Chroot, files and disk", system.RULES),
 )
 SETTINGS_RULES = settings_rules.RULES
+# Identifiers of the rules about the way of mail to its relays: next hops, TLS, logins, tables and routes.
+OF_RELAYS = frozenset(
+    rule.id for module in (relayhost, tls, sasl, passwords, maps, routing) for rule in module.RULES
+)
 
-__all__ = ["HOST_RULES", "SETTINGS_RULES", "Finding", "HostFacts", "Severity", "lint"]
+__all__ = ["HOST_RULES", "OF_RELAYS", "SETTINGS_RULES", "Finding", "HostFacts", "Severity", "lint"]
 
 _ORDER = list(Severity)
 
@@ -80,6 +85,23 @@ _EXPLAINS_REFUSAL = {
 def _about_host(facts: HostFacts) -> list[Finding]:
     if not facts.defaults:
         return []
-    findings = [finding for _, rules in HOST_RULES for rule in rules for finding in rule.findings(facts)]
+    findings = _found(facts)
+    if repaired := main_cf.with_lost_parameters(facts):
+        findings = _without_consequences(findings, _found(repaired))
     explained = any(finding.id in _EXPLAINS_REFUSAL for finding in findings)
     return [finding for finding in findings if not (explained and finding.id == "refused-by-postfix")]
+
+
+def _found(facts: HostFacts) -> list[Finding]:
+    return [finding for _, rules in HOST_RULES for rule in rules for finding in rule.findings(facts)]
+
+
+def _without_consequences(findings: list[Finding], remaining: list[Finding]) -> list[Finding]:
+    """Return the findings about indented parameters, and those that remain once they are repaired."""
+    kinds = {finding.id for finding in remaining}
+    kept = [finding for finding in findings if finding.id in kinds | {"indented-parameter"}]
+    if folded := len(set(findings)) - len(set(kept)):
+        first = next(place for place, finding in enumerate(kept) if finding.id == "indented-parameter")
+        others = f"; {folded} other finding{'s follow' if folded > 1 else ' follows'} from it"
+        kept[first] = replace(kept[first], what=f"{kept[first].what}{others}")
+    return kept

@@ -40,14 +40,14 @@ class Route:
         parameter: the parameter that sets it.
         service: name of the service of master.cf that delivers.
         hop: the next hop, with the TLS level and the login that Postfix uses.
-        sender: the sender of the mail that takes it; "" for bounces.
+        senders: the senders of the mail that takes it; "" for bounces.
     """
 
     where: str
     parameter: str
     service: str
     hop: Hop
-    sender: str
+    senders: frozenset[str]
 
     @property
     def next_hop(self) -> str:
@@ -93,8 +93,10 @@ class HostFacts:
         mail_uid: uid of mail_owner; None without such a user.
         setgid_gid: gid of setgid_group; None without such a group.
         managed: parameters that Postward derives from its settings: `postward apply` repairs them.
+        password_files: name of a relay → the file with its password, as the settings name it.
         clear_on_purpose: next hops whose password may cross the network unencrypted, as the settings say.
         unread: files and commands that could not be read, and why.
+        vouched: the enforcer, which may read everything, found all that Postward manages as the settings say.
     """
 
     config_directory: str = "/etc/postfix"
@@ -125,8 +127,22 @@ class HostFacts:
     mail_uid: int | None = None
     setgid_gid: int | None = None
     managed: frozenset[str] = frozenset()
+    password_files: Mapping[str, str] = field(default_factory=dict)
     clear_on_purpose: frozenset[str] = frozenset()
     unread: tuple[str, ...] = ()
+    vouched: bool = False
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The parts of the host that could not be read, without the tables that the enforcer vouches for."""
+        known = tuple(f"{table.reference.path}:" for table in self.tables if self.vouches_for(table))
+        return tuple(text for text in self.unread if not (known and text.startswith(known)))
+
+    def vouches_for(self, table: Table) -> bool:
+        """Return whether the enforcer found a table as the settings say: it is the only one of a managed parameter."""
+        return self.vouched and any(
+            name in self.managed and len(self.words(name)) == 1 for name in table.parameters
+        )
 
     # Parameters
 
@@ -206,16 +222,15 @@ class HostFacts:
         }
         mails = [(*mail, INTERNAL) for mail in samples(config)]
         mails += [("root", ELSEWHERE, entry) for value, entry in filters.items() if value]
-        found: dict[tuple[str, str, Hop], Route] = {}
+        found: dict[tuple[str, str, str, Hop], list[str]] = {}
         for sender, recipient, entry in mails:
             for route in routes(sender, recipient, config, entry):
-                for hop in route.hops:
+                for hop in route.hops if route.command == "smtp" else ():
                     fallback = Origin("smtp_fallback_relay")
                     if origin := fallback if hop.fallback else route.next_hop_origin:
-                        where = self._place(origin)
-                        listed = Route(where, origin.parameter, route.transport, hop, route.sender)
-                        found.setdefault((where, route.transport, hop), listed)
-        return tuple(found.values())
+                        key = (self._place(origin), origin.parameter, route.transport, hop)
+                        found.setdefault(key, []).append(route.sender)
+        return tuple(Route(*key, frozenset(senders)) for key, senders in found.items())
 
     @property
     def _routing(self) -> Configuration:

@@ -3,12 +3,15 @@
 import difflib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from postward.config.lint import remedies
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.text import Line
 from postward.config.lint.values import intended
+from postward.config.parameters import expand
+from postward.config.relay import IMPLICIT_TLS_PORTS
 from postward.parsers.scrub import MASK
 
 Facts = HostFacts
@@ -41,6 +44,35 @@ def swallowed(facts: Facts) -> Iterator[tuple[Line, int, str]]:
             name = re.match(r"([A-Za-z0-9_]+)\s*=(?!=)", text)
             if name and (name[1] in facts.defaults or re.search(r"\s=\s", text)):
                 yield line, number, name[1]
+
+
+def with_lost_parameters(facts: Facts) -> Facts | None:
+    """Return the facts as they would be with indented assignments on lines of their own; None without such lines."""
+    cuts = {number for _, number, _ in swallowed(facts)}
+    if not cuts:
+        return None
+    lines = tuple(piece for line in facts.main_cf for piece in _pieces(line, cuts))
+    lost = {line.name: line.value for line in lines if line not in facts.main_cf}
+    explicit = {**facts.explicit, **lost}
+    values = {**facts.defaults, **explicit, "config_directory": facts.config_directory}
+    return replace(facts, main_cf=lines, explicit=explicit, expanded={**facts.expanded, **expand(values)})
+
+
+def _pieces(line: Line, cuts: set[int]) -> Iterator[Line]:
+    """Yield the assignments of a line and of the indented lines behind it."""
+    if not cuts & {number for number, _ in line.parts}:
+        yield line
+        return
+    tail = " ".join(text for _, text in line.parts)
+    begin, name, texts = line.number, line.name, [line.value.removesuffix(tail).strip()]
+    for number, text in line.parts:
+        if number in cuts:
+            yield Line(begin, name, " ".join(texts))
+            begin, (name, _, value) = number, (part.strip() for part in text.partition("="))
+            texts = [value]
+        else:
+            texts.append(text)
+    yield Line(begin, name, " ".join(texts))
 
 
 def _indented_parameter(facts: Facts) -> Iterator[Fault]:
@@ -94,9 +126,9 @@ def _warned(facts: Facts, kind: str) -> Iterator[tuple[str, str]]:
 
 def _unknown_parameter(facts: Facts) -> Iterator[Fault]:
     for file, name in _warned(facts, "unused"):
-        close = difflib.get_close_matches(name, facts.defaults, 1, 0.8)
+        close = close_parameter(name, facts)
         right = (
-            f'write "{close[0]}"'
+            f'write "{close}" if that is meant, or remove it'
             if close
             else f"remove it, or correct its name (postconf -d | grep {name[:8]})"
         )
@@ -104,6 +136,36 @@ def _unknown_parameter(facts: Facts) -> Iterator[Fault]:
         yield Fault(
             place, "is not a parameter of this Postfix, and nothing uses it", remedies.edit(facts, right)
         )
+
+
+def close_parameter(name: str, facts: Facts) -> str:
+    """Return the parameter of which a name is a misspelling; "" if it may as well be another one.
+
+    A name is not a misspelling if its parts are words of Postfix, as in parameters of other releases. A parameter that
+    main.cf sets beside it is not the one that is meant.
+    """
+    joined = {known.replace("_", ""): known for known in facts.defaults}
+    if same := joined.get(name.replace("_", "").replace("-", "").lower()):
+        return same
+    close = difflib.get_close_matches(name, facts.defaults, 1, 0.85)
+    words = {word for known in facts.defaults for word in known.split("_")}
+    if not close or close[0] in facts.explicit or set(name.split("_")) <= words:
+        return ""
+    return close[0]
+
+
+def _wrapped_listener(facts: Facts) -> Iterator[Fault]:
+    """In main.cf the parameter holds for all smtpd(8) services, port 25 among them. It belongs into master.cf."""
+    if facts.explicit.get("smtpd_tls_wrappermode", "no").lower() != "yes":
+        return
+    needed = any(hop.hop.port in IMPLICIT_TLS_PORTS and not hop.hop.wrapper for hop in facts.routes)
+    to_client = f"; {remedies.assign(facts, ('smtp_tls_wrappermode', 'yes'))}" if needed else ""
+    yield Fault(
+        facts.where("smtpd_tls_wrappermode"),
+        "is yes for all listeners"
+        + (", and smtp_tls_wrappermode, which the relay needs, is no" if needed else ""),
+        f"{remedies.remove(facts, 'smtpd_tls_wrappermode')}{to_client}",
+    )
 
 
 def _undefined_reference(facts: Facts) -> Iterator[Fault]:
@@ -284,7 +346,7 @@ def _obsolete_tls(facts: Facts) -> Iterator[Fault]:
     for name in ("smtp_use_tls", "smtp_enforce_tls", "smtp_tls_per_site"):
         if name not in facts.explicit or facts.value(name).lower() in {"no", ""}:
             continue
-        if "smtp_tls_security_level" in facts.explicit:
+        if facts.value("smtp_tls_security_level"):
             yield Fault(facts.where(name), "is obsolete and ignored", remedies.remove(facts, name))
             continue
         level = "may" if name == "smtp_use_tls" and not facts.sends_by_login else "encrypt"
@@ -328,6 +390,13 @@ RULES: tuple[Rule[HostFacts], ...] = (
         severity=W,
         check=_unknown_parameter,
         why="Postfix ignores unknown names and logs nothing about them.",
+    ),
+    Rule(
+        id="smtpd-wrappermode-in-main-cf",
+        severity=E,
+        check=_wrapped_listener,
+        why="smtpd_ is about mail that comes in: every client that greets in clear text, on port 25 too, waits until a timeout. "
+        "Mail that goes out has smtp_tls_wrappermode.",
     ),
     Rule(
         id="undefined-reference",

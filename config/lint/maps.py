@@ -112,6 +112,38 @@ def _damaged(facts: Facts) -> Iterator[Fault]:
             yield Fault(f"{table.reference.index_path}", shown, remedy)
 
 
+# Tables that are searched by addresses, next hops or domains. transport_maps alone has a wildcard, "*".
+_SEARCHED = re.compile(
+    r"(sender|recipient)_(canonical|bcc|dependent\w*)_maps|canonical_maps|virtual_alias_maps|transport_maps|relocated_maps|"
+    r"smtp_generic_maps|smtp_sasl_password_maps|smtp_tls_policy_maps"
+)
+
+
+def _wildcard(facts: Facts) -> Iterator[Fault]:
+    for table in facts.tables:
+        if table.reference.type in {"regexp", "pcre", "cidr"} or not any(
+            map(_SEARCHED.fullmatch, table.parameters)
+        ):
+            continue
+        for entry in table.entries or ():
+            key = entry.key or ""
+            if "*" in key and not (key == "*" and "transport_maps" in table.parameters):
+                yield Fault(
+                    f"{table.reference.path}:{entry.number}: {key}",
+                    "has a * in its key, and this is not a table of patterns",
+                    f"{_without_wildcard(key, table)}, then {remedies.postmap(facts, table)}",
+                )
+
+
+def _without_wildcard(key: str, table: Table) -> str:
+    bare = key.removeprefix("*")
+    if bare.strip("@*."):
+        parents = {"transport_maps", "smtp_tls_policy_maps"} & set(table.parameters)
+        fits = "*" not in bare and (parents or not bare.startswith("."))
+        return f'write "{bare}"' if fits else "write one line for each address or domain"
+    return "remove the line; what holds for all mail is a parameter of its own, such as relayhost"
+
+
 def _deprecated(facts: Facts) -> Iterator[Fault]:
     if facts.version < (3, 11) or facts.value("default_database_type") in {"hash", "btree"}:
         return
@@ -147,6 +179,12 @@ RULES: tuple[Rule[HostFacts], ...] = (
         why="Postfix reads only the index: later changes of the source are not in force.",
     ),
     Rule(id="index-damaged", severity=E, check=_damaged, why=_DEFERRED),
+    Rule(
+        id="table-key-wildcard",
+        severity=W,
+        check=_wildcard,
+        why="Postfix looks up addresses and their parts, and no address has a *: the entry is never used.",
+    ),
     Rule(
         id="map-type-deprecated",
         severity=N,

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from postward.config.lint import remedies, sasl_passwd
-from postward.config.lint.facts import HostFacts
+from postward.config.lint.facts import HostFacts, Route
 from postward.config.lint.finding import Fault, Rule, Severity
-from postward.config.lint.next_hop import named_servers, parse_next_hop
+from postward.config.lint.next_hop import corrected, named_servers
 from postward.config.lint.sasl import login_routes
 from postward.config.lint.table_facts import Table, holds_logins
 from postward.config.lint.text import Entry
@@ -52,65 +52,64 @@ def _indented(facts: Facts) -> Iterator[Fault]:
 
 def _duplicate(facts: Facts) -> Iterator[Fault]:
     for table in facts.login_tables:
-        first: dict[str, int] = {}
+        first: dict[str, Entry] = {}
         for entry in table.entries or ():
             key = (entry.key or "").lower()
             if key and key in first:
                 yield Fault(
                     _place(table, entry),
-                    f"is already in line {first[key]}, and that line is in force",
-                    _rebuild(facts, table, "remove the line with the old password"),
+                    f"is already in line {first[key].number}, and that line is in force",
+                    _rebuild(facts, table, _one_of(first[key], entry)),
                     named_servers(entry.key or ""),
                 )
-            first.setdefault(key, entry.number)
+            first.setdefault(key, entry)
 
 
-def _keys(facts: Facts) -> set[str] | None:
-    """Return the keys of all tables of passwords; None if some are unknown, or faulty so that another rule reports them."""
-    keys: set[str] = set()
-    for table in facts.login_tables:
-        if table.entries is None or any(entry.key is None or entry.continued for entry in table.entries):
-            return None
-        keys |= {entry.key.lower() for entry in table.entries if entry.key}
-    # A table outside of files, or a login in main.cf itself, can have any key.
-    others = len(facts.words("smtp_sasl_password_maps")) > len(facts.login_tables)
-    return None if others or not facts.login_tables else keys
+def _one_of(first: Entry, second: Entry) -> str:
+    if first.account == second.account or "@" in (first.key or ""):
+        return "remove the line with the old password"
+    return (
+        "write the address of each sender as the key of its account, set smtp_sender_dependent_authentication = yes, "
+        f"and keep one line with {first.key} for bounces; or remove the line of the account that is not needed"
+    )
+
+
+def _without_login(facts: Facts) -> Iterator[Route]:
+    """Yield the routes to relays on which Postfix finds no login, if nothing else is wrong with the tables."""
+    entries = [entry for _, entry in _entries(facts)]
+    if facts.login_tables and not any(entry.key is None or entry.continued for entry in entries):
+        yield from (route for route in login_routes(facts) if not (route.hop.login or route.hop.unknown))
 
 
 def _key_mismatch(facts: Facts) -> Iterator[Fault]:
-    keys = _keys(facts)
-    if keys is None or (
-        facts.yes("smtp_sender_dependent_authentication") and any("@" in key for key in keys)
-    ):
-        return
-    table = facts.login_tables[0]
-    for route in login_routes(facts):
-        hop = parse_next_hop(route.next_hop)
-        if hop is None or {route.next_hop.lower(), hop.host.lower()} & keys:
+    keys = {(entry.key or "").lower() for _, entry in _entries(facts)}
+    by_sender = facts.yes("smtp_sender_dependent_authentication") and any("@" in key for key in keys)
+    for route in [] if by_sender else _without_login(facts):
+        # Without brackets the key is as wrong as the next hop, and another rule repairs the latter.
+        right = route.next_hop if route.next_hop.startswith("[") else corrected(route.next_hop)
+        if right.lower() in keys:
             continue
         shown = ", ".join(sorted(key for key in keys if "@" not in key)) or "no next hop"
+        table = facts.login_tables[0]
         yield Fault(
             table.reference.path,
             f"has {shown}; mail goes to {route.next_hop}",
-            _rebuild(facts, table, f'write the key exactly as "{route.next_hop}"'),
+            _rebuild(facts, table, f'write the key exactly as "{right}"'),
             named_servers(route.next_hop),
         )
 
 
 def _no_key_for_bounces(facts: Facts) -> Iterator[Fault]:
-    keys = _keys(facts)
-    if not keys or not facts.yes("smtp_sender_dependent_authentication"):
-        return
-    for route in login_routes(facts):
-        hop = parse_next_hop(route.next_hop)
-        if hop and not {route.next_hop.lower(), hop.host.lower()} & keys:
+    """A relay is known to require a login if Postfix has one there for another sender."""
+    with_login = {route.next_hop for route in login_routes(facts) if route.hop.login}
+    for route in _without_login(facts):
+        if "" in route.senders and route.next_hop in with_login and not route.hop.fallback:
             yield Fault(
                 facts.login_tables[0].reference.path,
                 f"has keys for senders, and none for {route.next_hop}",
                 _rebuild(facts, facts.login_tables[0], f'add an entry for "{route.next_hop}"'),
                 named_servers(route.next_hop),
             )
-            return
 
 
 def _senders_unused(facts: Facts) -> Iterator[Fault]:
@@ -213,7 +212,10 @@ RULES: tuple[Rule[HostFacts], ...] = (
         id="password-user-empty",
         severity=E,
         check=partial(
-            _faulty, fault=sasl_passwd.NO_USER, what="has no user", right="add the user, or remove the line"
+            _faulty,
+            fault=sasl_passwd.NO_USER,
+            what="has no user",
+            right="remove the line if the relay requires no login, or else add the user",
         ),
         why="The SASL library refuses it (All-whitespace username), and all mail is deferred.",
     ),

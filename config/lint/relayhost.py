@@ -10,7 +10,7 @@ from postward.config.lint.facts import HostFacts, Route
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.main_cf import swallowed
 from postward.config.lint.next_hop import NextHop, corrected, parse_next_hop, slip
-from postward.config.providers import PROVIDERS, Provider
+from postward.config.providers import CLOSED_PORTS, PROVIDERS, Provider
 
 Facts = HostFacts
 
@@ -25,34 +25,25 @@ def parsed(routes: tuple[Route, ...]) -> Iterator[tuple[Route, NextHop]]:
 def _slipped(facts: Facts, kind: str) -> Iterator[Fault]:
     for route in facts.routes:
         if parse_next_hop(route.next_hop) is None and slip(route.next_hop) == kind:
-            right = corrected(route.next_hop)
-            shown = f"has {route.next_hop}"
-            if route.where == facts.where("relayhost"):
-                yield Fault(
-                    route.where,
-                    shown,
-                    remedies.assign(facts, ("relayhost", right)),
-                )
-            else:
-                yield Fault(
-                    route.where,
-                    shown,
-                    remedies.edit(facts, f'write "{right}"'),
-                )
+            yield Fault(route.where, f"has {route.next_hop}", _write(facts, route))
+
+
+def _write(facts: Facts, route: Route) -> str:
+    """Write the corrected next hop in the place of the present one."""
+    right = corrected(route.next_hop)
+    if route.where == facts.where("relayhost"):
+        return remedies.assign(facts, ("relayhost", right))
+    for table in facts.tables:
+        if table.reference.index_path and route.where.startswith(f"{table.reference.path}:"):
+            return f'write "{right}", then {remedies.postmap(facts, table)}'
+    return remedies.edit(facts, f'write "{right}"')
 
 
 def _without_brackets(facts: Facts) -> Iterator[Fault]:
     for route, hop in parsed(facts.relay_routes):
         if hop.bracketed or not (hop.port_name or ":" in route.next_hop or facts.sends_by_login):
             continue
-        right = corrected(route.next_hop)
-        yield Fault(
-            route.where,
-            f"is {route.next_hop}, without brackets",
-            remedies.assign(facts, ("relayhost", right))
-            if route.where == facts.where("relayhost")
-            else remedies.edit(facts, f'write "{right}"'),
-        )
+        yield Fault(route.where, f"is {route.next_hop}, without brackets", _write(facts, route))
 
 
 def _unknown_port_name(facts: Facts) -> Iterator[Fault]:
@@ -132,16 +123,11 @@ def provider_of(host: str) -> tuple[str, Provider] | None:
 
 
 def wrong_provider_port(host: str, port: int | None) -> tuple[str, int] | None:
-    """Return (reason, documented port) if the provider does not document this port."""
-    found = provider_of(host)
-    if found is None:
+    """Return (reason, port to use) if the provider is known not to serve this port."""
+    name, provider = provider_of(host) or ("", None)
+    if provider is None or not provider.starttls or port not in CLOSED_PORTS.get(name, ()):
         return None
-    name, provider = found
-    if port == 465 and provider.implicit is None and provider.starttls:
-        return f"{name} documents no port 465", provider.starttls
-    if port == 587 and provider.starttls is None and provider.implicit:
-        return f"{name} documents no port 587", provider.implicit
-    return None
+    return f"{name} does not serve port {port}", provider.starttls
 
 
 def _provider_port(facts: Facts) -> Iterator[Fault]:

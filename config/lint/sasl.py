@@ -15,6 +15,8 @@ Facts = HostFacts
 _OPTIONS = {"noplaintext", "noactive", "nodictionary", "noanonymous", "mutual_auth"}
 _TOKENS = {"xoauth2", "oauthbearer"}
 _BUILD = "take the plug-in from the package postward, or build it (systemd/sasl/build), then {}"
+# The packages of plug-ins that Debian does not ship together with PLAIN.
+_PACKAGES = {"gssapi": " (Debian: libsasl2-modules-gssapi-mit)"}
 _PLAINTEXT = {"plain", "login", "xoauth2", "oauthbearer"}
 
 
@@ -61,13 +63,21 @@ def _no_plugin(facts: Facts) -> Iterator[Fault]:
         return
     known = [word for word in _mechanisms(facts) if word in MECHANISMS]
     if known and not any(_is_installed(word, facts.sasl_plugins) for word in known):
+        shown = " or ".join(word.upper() for word in known)
         yield Fault(
             facts.where("smtp_sasl_auth_enable"),
-            f"is yes, and no SASL plug-in for {' or '.join(word.upper() for word in known)} is installed",
-            _BUILD.format(remedies.restart(facts))
-            if set(known) <= _TOKENS
-            else remedies.install(facts, "sasl"),
+            f"is yes, and no SASL plug-in for {shown} is installed",
+            _plugin_remedy(facts, known, shown),
         )
+
+
+def _plugin_remedy(facts: Facts, known: list[str], shown: str) -> str:
+    if set(known) <= _TOKENS:
+        return _BUILD.format(remedies.restart(facts))
+    if {"plain", "login"} & set(known):
+        return remedies.install(facts, "sasl")
+    package = _PACKAGES.get(known[0], "")
+    return f"install the package with the SASL plug-in for {shown}{package}, then {remedies.restart(facts)}"
 
 
 def _plugin_clash(facts: Facts) -> Iterator[Fault]:

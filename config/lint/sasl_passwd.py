@@ -9,7 +9,7 @@ QUOTED, COMMENT, PLACEHOLDER, EQUALS = "quoted", "comment", "placeholder", "equa
 _NEXT_HOP = re.compile(
     r"(\[[^\s\[\]@=]+\]|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+|localhost)(:([0-9]+|[a-z]*smtp[a-z]*|submissions?|urd))?"
 )
-_SENDER = re.compile(r"[^\s@:=]*@[A-Za-z0-9.-]+")
+_SENDER = re.compile(r"[^\s@:=]*@[A-Za-z0-9.*-]+")
 _PLACEHOLDER_TEXT = re.compile(
     r"([x*]{4,}|<.*>|your[-_ ]?.*|(my)?[-_ ]?pass(word|wd)?|api_?key|secret|change[-_]?me|密码|授权码)",
     re.IGNORECASE,

@@ -1,6 +1,5 @@
 """Rules about Postward's settings that are well-formed, but will not work or are probably a mistake."""
 
-import difflib
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,8 +8,9 @@ from postward.config.lint import remedies
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.file_facts import FileFacts
 from postward.config.lint.finding import Fault, Rule, Severity
-from postward.config.lint.main_cf import FREE_VALUES
+from postward.config.lint.main_cf import FREE_VALUES, close_parameter
 from postward.config.lint.relayhost import provider_of, wrong_provider_port
+from postward.config.providers import PROVIDERS
 from postward.config.settings import Settings
 
 
@@ -23,7 +23,7 @@ class Case(NamedTuple):
 
 
 # Providers that accept only mail from the login's own address, and providers whose login is an address.
-_SENDER_IS_LOGIN = {"qq", "exmail", "163", "126", "aliyun-directmail"}
+_SENDER_IS_LOGIN = {name for name, provider in PROVIDERS.items() if provider.one_sender}
 _LOGIN_IS_ADDRESS = _SENDER_IS_LOGIN | {"gmail", "office365", "fastmail", "yandex", "mailgun", "mailgun-eu"}
 
 
@@ -96,6 +96,19 @@ def _sender_of_provider(case: Case) -> Iterator[Fault]:
             "host.rewrite_sender",
             f"is not the login of {relay.name}, and {name} accepts mail from no other sender",
             f'write rewrite_sender = "{relay.username}"',
+        )
+
+
+def _senders_of_first(case: Case) -> Iterator[Fault]:
+    """The first relay's senders matter only as exceptions from a domain of another relay."""
+    first, *others = case.settings.relay
+    domains = {sender.lower() for relay in others for sender in relay.senders if sender[0] == "@"}
+    senders = [sender for sender in first.senders if f"@{sender.lower().rpartition('@')[2]}" not in domains]
+    if senders:
+        yield Fault(
+            f"relay.{first.name}.senders",
+            f"has no effect for {', '.join(senders)}: the first relay takes all mail that no other relay takes",
+            "remove them; to send other mail elsewhere, put its relay first",
         )
 
 
@@ -184,11 +197,11 @@ def _main_cf_name(case: Case) -> Iterator[Fault]:
         own = any(name.startswith(f"{service}_") for service in services)
         if name in case.facts.defaults or own or f"${name}" in used.replace("{", ""):
             continue
-        close = difflib.get_close_matches(name, case.facts.defaults, 1, 0.8)
+        close = close_parameter(name, case.facts)
         yield Fault(
             f"main_cf.{name}",
             "is not a parameter of this Postfix",
-            f"write {close[0]}" if close else "remove it, or correct its name",
+            f"write {close} if that is meant, or remove it" if close else "remove it, or correct its name",
         )
 
 
@@ -241,6 +254,12 @@ RULES: tuple[Rule[Case], ...] = (
         severity=W,
         check=_sender_of_provider,
         why="The relay refuses every other sender (501 or 553), and Postfix bounces the mail.",
+    ),
+    Rule(
+        id="settings-first-senders",
+        severity=W,
+        check=_senders_of_first,
+        why="Mail of all other senders takes this relay too.",
     ),
     Rule(
         id="settings-probe-stays-here",

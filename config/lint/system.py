@@ -9,6 +9,8 @@ from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.relayhost import parsed
 
 Facts = HostFacts
+QUEUE_DIRECTORIES = ("", "incoming", "active", "deferred", "maildrop", "public")
+_NOBODY = 65534  # the kernel's overflow uid and gid
 
 
 def _chrooted(facts: Facts) -> bool:
@@ -84,21 +86,42 @@ def _no_queue(facts: Facts) -> Iterator[Fault]:
         )
 
 
+def _unreadable(facts: Facts) -> Iterator[Fault]:
+    """The programs of ordinary users, such as sendmail and postqueue, read main.cf as that user."""
+    directory = facts.config_directory
+    for path, bits, repair in (
+        (directory, 0o005, "chmod go+rx"),
+        (f"{directory}/main.cf", 0o004, "chmod go+r"),
+    ):
+        known = facts.files.get(path)
+        if known and known.exists and known.mode & bits != bits:
+            yield Fault(path, f"has mode {known.mode:04o}: only some users may read it", f"{repair} {path}")
+
+
+def _differs(known: int, wanted: int | None) -> bool:
+    """Return True if an owner is known and wrong. A user namespace shows unknown owners as `nobody`."""
+    return wanted is not None and known not in {wanted, _NOBODY}
+
+
 def _queue_owner(facts: Facts) -> Iterator[Fault]:
     repair = remedies.postfix(facts, "set-permissions")
-    for name in ("incoming", "active", "deferred", "maildrop"):
+    for name in QUEUE_DIRECTORIES:
         known = _queue_subdirectory(facts, name)
-        if known and known.exists and facts.mail_uid is not None and known.owner != facts.mail_uid:
-            yield Fault(f"{facts.value('queue_directory')}/{name}", f"is owned by uid {known.owner}", repair)
-    known = _queue_subdirectory(facts, "maildrop")
-    if known and known.exists and facts.setgid_gid is not None and known.group != facts.setgid_gid:
-        yield Fault(f"{facts.value('queue_directory')}/maildrop", f"has the group {known.group}", repair)
+        if known is None or not known.exists or not name:
+            continue
+        path = f"{facts.value('queue_directory')}/{name}"
+        if _differs(known.owner, facts.mail_uid):
+            yield Fault(path, f"is owned by uid {known.owner}", repair)
+        elif known.mode & 0o700 != 0o700 or (name == "maildrop" and known.mode & 0o030 != 0o030):
+            yield Fault(path, f"has mode {known.mode:04o}", repair)
+        elif name in {"maildrop", "public"} and _differs(known.group, facts.setgid_gid):
+            yield Fault(path, f"has the group {known.group}", repair)
 
 
 def _data_owner(facts: Facts) -> Iterator[Fault]:
     path = facts.value("data_directory")
     known = facts.files.get(path)
-    if known and facts.mail_uid is not None and (not known.exists or known.owner != facts.mail_uid):
+    if known and facts.mail_uid is not None and (not known.exists or _differs(known.owner, facts.mail_uid)):
         shown = f"is owned by uid {known.owner}" if known.exists else "does not exist"
         owner = facts.value("mail_owner")
         yield Fault(path, shown, f"install -d -o {owner} -m 0700 {path} && {remedies.restart(facts)}")
@@ -109,7 +132,7 @@ def _postdrop(facts: Facts) -> Iterator[Fault]:
     known = facts.files.get(path)
     if not known or facts.setgid_gid is None:
         return
-    if not known.exists or not known.mode & 0o2000 or known.group != facts.setgid_gid:
+    if not known.exists or known.mode & 0o2111 != 0o2111 or _differs(known.group, facts.setgid_gid):
         shown = f"has mode {known.mode:04o} and group {known.group}" if known.exists else "does not exist"
         yield Fault(path, shown, remedies.postfix(facts, "set-permissions"))
 
@@ -166,6 +189,12 @@ RULES: tuple[Rule[HostFacts], ...] = (
         check=_writable,
         why="Users who can write it can run programs as root. Postfix skips a dynamicmaps.cf that others than root can write.",
     ),
+    Rule(
+        id="config-unreadable",
+        severity=E,
+        check=_unreadable,
+        why="sendmail, postqueue and every other program of ordinary users fail (open main.cf: Permission denied).",
+    ),
     Rule(id="queue-directory-missing", severity=E, check=_no_queue, why="Postfix does not start."),
     Rule(
         id="queue-owner",
@@ -203,4 +232,10 @@ RULES: tuple[Rule[HostFacts], ...] = (
         check=_log_prefix,
         why="Every Postfix command fails, including sendmail and postfix stop.",
     ),
+)
+# The rules about owners and modes of Postfix's own files.
+PERMISSIONS = tuple(
+    rule
+    for rule in RULES
+    if rule.id in {"config-unreadable", "queue-owner", "data-directory-owner", "postdrop-not-setgid"}
 )

@@ -10,11 +10,16 @@ from postward.config.lint.sasl_passwd import is_key, login_faults
 from postward.parsers.logical_lines import BLANK, logical_lines
 from postward.parsers.scrub import MASK
 
-# Logins in the configuration itself: in the reference of a table with its entries, in addresses,
+# Logins in the configuration itself: in a table whose entries are in its reference, in addresses,
 _LOGIN_IN_TABLE = re.compile(r"\b(static(?=:[^,\s]*:)|static(?=:\{)|inline):.*", re.DOTALL)
 _LOGIN_IN_ADDRESS = re.compile(r"(://|^|[\s,\[:@])(?!static:)[^\s/@,\[\]:]+:(?!//)\S+@")
 # and in parameters that do not exist, such as smtp_sasl_password.
 _SECRET_NAME = re.compile(r"passw|pwd|secret|(auth|access|api)_?(token|key)|login|credential", re.IGNORECASE)
+# Parameters whose tables hold no logins, whatever their entries are. A misspelt one is not among them.
+_WITHOUT_LOGINS = re.compile(
+    r"(transport|canonical|virtual_\w+|relocated|smtp_generic|smtp_tls_policy|sender_dependent_\w+|"
+    r"(sender|recipient)_(canonical|bcc))_maps|mydestination|(relay|virtual_(alias|mailbox))_domains"
+)
 _REFERENCE = re.compile(
     r"(proxy:)?([a-z]+:)?[$/]\S*|(proxy:)?(ldap|mysql|pgsql|sqlite|socketmap|tcp|unix|static|inline):\S*"
 )
@@ -22,7 +27,8 @@ _REFERENCE = re.compile(
 
 def without_secrets(name: str, value: str) -> str:
     """Return a parameter's value with its logins masked."""
-    value = _LOGIN_IN_TABLE.sub(rf"\1:{MASK}", value)
+    if not _WITHOUT_LOGINS.fullmatch(name):
+        value = _LOGIN_IN_TABLE.sub(rf"\1:{MASK}", value)
     if not name.endswith("cipherlist"):
         value = _LOGIN_IN_ADDRESS.sub(rf"\1{MASK}@", value)
     if _SECRET_NAME.search(name) and value.strip("\"' ") and not _names_tables(value):
@@ -125,6 +131,7 @@ class Entry:
         value: the value, of tables without secrets.
         faults: the mistakes in a login.
         continued: the numbers of the indented lines that belong to it.
+        account: a number that is the same for logins with the same user; 0 if the entry has no login.
     """
 
     number: int
@@ -132,6 +139,7 @@ class Entry:
     value: str | None = field(default=None, repr=False)
     faults: frozenset[str] = frozenset()
     continued: tuple[int, ...] = ()
+    account: int = field(default=0, repr=False)
 
 
 def parse_table(text: str, *, secret: bool, values: bool) -> tuple[Entry, ...]:
@@ -155,4 +163,6 @@ def _entry(parts: list[tuple[int, str]], *, secret: bool, values: bool) -> Entry
     first = parts[0][1].split(None, 1)
     faults = frozenset(login_faults(key, first[1].rstrip() if len(first) > 1 else ""))
     shown = key if value and is_key(key) else None
-    return Entry(parts[0][0], shown, faults=faults, continued=continued)
+    user, colon, _ = value.partition(":")
+    account = hash(user) if colon else 0
+    return Entry(parts[0][0], shown, faults=faults, continued=continued, account=account)

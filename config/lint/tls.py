@@ -9,12 +9,10 @@ from postward.config.lint.facts import HostFacts, Route
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.next_hop import NextHop, named_servers
 from postward.config.lint.relayhost import parsed
-from postward.config.routing.hops import INVALID
+from postward.config.routing.hops import INVALID, LEVELS, policy_fault
 
 Facts = HostFacts
 
-# smtp_tls_security_level (postconf(5)). From "encrypt" on they demand TLS, the last two also a valid certificate.
-LEVELS = ("none", "may", "dane", "encrypt", "dane-only", "fingerprint", "verify", "secure")
 _WEAK = {"none", "may", "dane"}
 _VERIFIED = {"verify", "secure"}
 _PROTOCOL = r"(SSLv2|SSLv3|TLSv1(\.[0-3])?|0[xX]?[0-9A-Fa-f]{3,4})"
@@ -32,11 +30,14 @@ def level(facts: Facts, service: str = "") -> str:
 
 
 def policies(facts: Facts) -> Iterator[tuple[str, str, str]]:
-    """Yield (place, key, level) of the TLS policy tables."""
+    """Yield (place, key, policy) of the TLS policy tables."""
     for table in facts.table_of("smtp_tls_policy_maps"):
         for entry in table.entries or ():
-            word = ((entry.value or "").split() or [""])[0]
-            yield f"{table.reference.path}:{entry.number}: {entry.key}", entry.key or "", word.lower()
+            yield f"{table.reference.path}:{entry.number}: {entry.key}", entry.key or "", entry.value or ""
+
+
+def _level_of(policy: str) -> str:
+    return (policy.split() or [""])[0].lower()
 
 
 def level_for(route: Route) -> str:
@@ -81,7 +82,8 @@ def _wrapper_on_starttls_port(facts: Facts) -> Iterator[Fault]:
 
 def _wrapper_on_other_route(facts: Facts) -> Iterator[Fault]:
     for route, hop, wrapped in _wrapped(facts):
-        if wrapped and hop.starttls and not route.login:
+        # A filter on this host may have any port, and greets in clear text.
+        if wrapped and not route.login and (hop.starttls or (hop.on_this_host and not hop.implicit_tls)):
             yield Fault(
                 route.where,
                 f"goes to {route.next_hop} by {route.service}, which has smtp_tls_wrappermode = yes",
@@ -146,12 +148,36 @@ def _everywhere(facts: Facts, *names: str) -> Iterator[tuple[str, str]]:
 
 
 def _unknown_policy(facts: Facts) -> Iterator[Fault]:
-    for place, next_hop, policy_level in policies(facts):
-        if policy_level not in LEVELS:
+    for place, next_hop, policy in policies(facts):
+        if _level_of(policy) not in LEVELS:
             right = f"write one of: {', '.join(LEVELS)}; then postmap the file"
             yield Fault(
-                place, f'has the level "{policy_level}"', remedies.edit(facts, right), named_servers(next_hop)
+                place,
+                f'has the level "{_level_of(policy)}"',
+                remedies.edit(facts, right),
+                named_servers(next_hop),
             )
+
+
+def _malformed_policy(facts: Facts) -> Iterator[Fault]:
+    for place, next_hop, policy in policies(facts):
+        fault = policy_fault(policy) if _level_of(policy) in LEVELS else None
+        if fault:
+            yield Fault(
+                place,
+                f"has a policy in which {fault}",
+                remedies.edit(facts, f"{_right_policy(policy)}; then postmap the file"),
+                named_servers(next_hop),
+            )
+
+
+def _right_policy(policy: str) -> str:
+    """Instruct to join a list of protocols or ciphers by colons, or else to remove what Postfix does not know."""
+    joined = re.sub(r"(?<=\S)[\s,]+(?=!?[A-Za-z0-9.!+_-]+(?:[\s,]|$))", ":", policy.partition("=")[2])
+    right = f"{policy.partition('=')[0]}={joined}"
+    return (
+        f'write "{right}"' if "=" in policy and not policy_fault(right) else "remove or correct the attribute"
+    )
 
 
 def _unknown_protocols(facts: Facts) -> Iterator[Fault]:
@@ -175,9 +201,9 @@ def _verifying(facts: Facts) -> Iterator[tuple[str, str, frozenset[str]]]:
     for place, value in _everywhere(facts, "smtp_tls_security_level"):
         if value.lower() in _VERIFIED:
             yield place, value.lower(), frozenset()
-    for place, next_hop, policy_level in policies(facts):
-        if policy_level in _VERIFIED:
-            yield place, policy_level, named_servers(next_hop)
+    for place, next_hop, policy in policies(facts):
+        if _level_of(policy) in _VERIFIED:
+            yield place, _level_of(policy), named_servers(next_hop)
 
 
 def _no_authorities(facts: Facts) -> Iterator[Fault]:
@@ -304,6 +330,13 @@ RULES: tuple[Rule[HostFacts], ...] = (
         severity=E,
         check=_unknown_policy,
         why="Mail for that destination is deferred (client TLS configuration problem).",
+    ),
+    Rule(
+        id="tls-policy-malformed",
+        severity=E,
+        check=_malformed_policy,
+        why="White space ends an attribute, and a word without = is a fault: mail for that destination is deferred (client TLS "
+        "configuration problem).",
     ),
     Rule(
         id="tls-protocols-unknown",

@@ -106,7 +106,9 @@ def _filtered(recipient: str, content_filter: str, entry: str, config: Configura
     transport, _, hop = content_filter.partition(":")
     in_master = f"{entry}/content_filter" in config.master.overrides
     origin = Origin(f"{entry}/content_filter" if in_master else "content_filter")
-    default = config.value("default_filter_nexthop", QUEUE_MANAGER) or recipient.rpartition("@")[2]
+    default = config.value("default_filter_nexthop", QUEUE_MANAGER) or (
+        recipient.partition("@")[1] and recipient.rpartition("@")[2]
+    )
     return Resolved(
         recipient,
         transport=transport,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from postward.agent.commands.output import output_file
+from postward.agent.output import output_file
 from tests.support.product import POSTWARD, run_postward
 from tools.bench.lines import log_lines
 

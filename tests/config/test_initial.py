@@ -59,3 +59,12 @@ def test_a_provider_without_a_login(provider: str) -> None:
     answers = Answers(myhostname="mail.example.com", provider=provider, region="eu-west-1", login=False)
     settings = parse_settings(tomllib.loads(initial_settings(answers)), "postward.toml")
     assert settings.relay[0].username == ""
+
+
+def test_one_sender_for_all_mail_is_written() -> None:
+    """For a provider that bounces mail of other senders."""
+    answers = Answers(
+        myhostname="mail.example.com", provider="qq", username="me@qq.com", rewrite_sender="me@qq.com"
+    )
+    settings = parse_settings(tomllib.loads(initial_settings(answers)), "postward.toml")
+    assert settings.host.rewrite_sender == "me@qq.com"

@@ -1,6 +1,7 @@
 """The other SMTP hops of a Postfix, and the relay's parameters beside them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,10 @@ def test_services_of_master_cf_are_named() -> None:
     )
 
 
+LOGIN = 'username = "u"\npassword = "p"'
+LISTS_AND_DEFAULT = {*LISTS, "default_transport", "myhostname"}
+
+
 def beside(relay: str, **values: str) -> DesiredState:
     """Return the desired state for a relay beside a route of transport_maps."""
     routes = others({"transport_maps": "hash:/etc/postfix/transport", **values})
@@ -109,6 +114,93 @@ def test_implicit_tls_beside_other_hops_gets_a_service() -> None:
         "-o smtp_sasl_password_maps=hash:/etc/postfix/sasl_passwd -o smtp_sasl_security_options=noanonymous "
         "-o smtp_sasl_tls_security_options=noanonymous"
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "relay", "reason"),
+    [
+        (
+            {"smtp_sasl_tls_security_options": "noplaintext, noanonymous"},
+            LOGIN,
+            "noplaintext in smtp_sasl_tls",
+        ),
+        ({}, LOGIN, "beside that for smtp.example.net in hash:/logins"),
+        ({"smtp_sasl_auth_enable": "yes"}, "", "mail without the login in hash:/logins"),
+        ({"smtp_tls_wrappermode": "yes"}, LOGIN, "STARTTLS beside smtp_tls_wrappermode"),
+    ],
+)
+def test_what_all_hops_share_is_not_changed_for_the_relay(
+    values: dict[str, str], relay: str, reason: str
+) -> None:
+    """Where a table by next hop cannot say it, the relay gets a service of its own, or the refusal says why."""
+    admins = PLAIN | {"transport_maps": "hash:/t", "smtp_sasl_password_maps": "hash:/logins"} | values
+    keys = {"hash:/logins": frozenset({"smtp.example.net"})}
+    routes = neighbours(load(toml()), admins, MASTER, frozenset(), frozenset(), keys)
+    state = desired_state(load(toml(relay=relay)), FACTS, {"a": "p"}, routes)
+    assert state.parameters.keys() <= LISTS_AND_DEFAULT
+    assert [transport.name for transport in state.transports] == ["postward-a"]
+    routes = replace(routes, values={**routes.values, "sender_dependent_relayhost_maps": "hash:/s"})
+    with pytest.raises(SharedHopError, match=reason):
+        desired_state(load(toml(relay=relay)), FACTS, {"a": "p"}, routes)
+
+
+def test_parameters_of_the_client_are_options_of_the_service() -> None:
+    """HELO name and certificate of `[main_cf]`, the filter that send-only empties, and the provider's limit."""
+    present = {"transport_maps": "hash:/t", "smtp_helo_name": "inner", "smtp_tls_cert_file": ""}
+    routes = others({**present, "smtp_sasl_mechanism_filter": "cram-md5", "smtp_sasl_type": "cyrus"})
+    more = '[main_cf]\nsmtp_helo_name = "outer"\nsmtp_tls_cert_file = "/c"\nsmtp_helo_timeout = "9s"\n'
+    settings = load(toml(host='profile = "send-only"', relay='provider = "office365"', more=more))
+    state = desired_state(settings, FACTS, {}, routes)
+    [transport] = state.transports
+    wishes = {"smtp_helo_name": "outer", "smtp_tls_cert_file": "/c", "smtp_sasl_mechanism_filter": ""}
+    assert wishes.items() <= dict(transport.overrides).items()
+    assert not wishes.keys() & state.parameters.keys()
+    assert state.parameters["smtp_helo_timeout"] == "9s"
+    assert transport.definition.startswith("postward-a unix - - n - 2 smtp ")
+
+
+def test_domains_that_relayhost_would_take_are_another_hop() -> None:
+    """Mail of relay_domains goes to their own servers while relayhost is empty: it stays empty."""
+    routes = others({"relay_domains": "inner.test"})
+    assert routes.hops == ("relay_domains = inner.test",)
+    state = desired_state(load(toml()), FACTS, {}, routes)
+    assert "relayhost" not in state.parameters
+    assert state.parameters["default_transport"] == "postward-a:[smtp.example.net]:587"
+    for values in ({"relayhost": "[b.test]"}, {"relay_transport": "smtp:[10.0.0.1]"}):
+        assert not others({"relay_domains": "inner.test", **values}).captured
+
+
+@pytest.mark.parametrize(("relay", "lowered"), [("", False), ("verify = false", True), ("port = 465", False)])
+def test_a_policy_that_verifies_the_relay_is_kept(relay: str, lowered: bool) -> None:
+    """The admin's entry for the next hop stays in force, also for a service; `verify = false` lowers it."""
+    hop = "[smtp.example.net]:465" if relay == "port = 465" else "[smtp.example.net]:587"
+    admins = PLAIN | {"smtp_tls_policy_maps": "hash:/p"}
+    policies = {hop: "fingerprint match=AA"}
+    routes = neighbours(load(toml()), admins, MASTER, frozenset(), frozenset(), policies=policies)
+    state = desired_state(load(toml(relay=relay)), FACTS, {}, routes)
+    assert ("tls_policy" in [table.name for table in state.tables]) is lowered
+    for transport in state.transports:
+        assert dict(transport.overrides)["smtp_tls_policy_maps"] == "hash:/p"
+
+
+def test_a_table_of_logins_with_other_entries_stays_in_use() -> None:
+    """Postward's own comes before it, also where smtp(8) sends to the relay alone; a table for this relay is replaced."""
+    admins = PLAIN | {"smtp_sasl_password_maps": "hash:/a, hash:/b, static:u:p"}
+    keys = {
+        "hash:/a": frozenset({"[smtp.example.net]:587"}),
+        "hash:/b": frozenset({"[smtp.example.net]:587", "smtp.example.net", "[b.test]:587"}),
+        "static:u:p": frozenset[str](),
+        "sasl_passwd": frozenset({"[old.test]:25"}),
+        "sender_relay": frozenset[str](),
+    }
+    files = frozenset({"sasl_passwd", "sender_relay"})
+    alone = neighbours(load(toml()), admins, MASTER, files, frozenset(), keys)
+    assert alone.hops == ()
+    assert alone.tables == {"sasl_passwd"}
+    state = desired_state(load(toml(relay=LOGIN)), FACTS, {"a": "p"}, alone)
+    assert state.parameters["smtp_sasl_password_maps"] == "hash:/etc/postfix/postward_sasl_passwd, hash:/b"
+    # The host name in the admin's table would hide the next hop in Postward's.
+    assert state.tables[0].entries == (("[smtp.example.net]:587", "u:p"), ("smtp.example.net", "u:p"))
 
 
 def test_a_service_is_refused_where_it_would_take_other_mail_over() -> None:

@@ -84,6 +84,10 @@ _BROKEN = {
         _file("/var/lib/postward/checkpoint.json", Owned(0o640, 0, 0)),
         "chown -R postward:postward /var/lib/postward",
     ),
+    "state-disk-full": (
+        replace(_HEALTHY, full=("/var/lib/postward",)),
+        "free space: df -h /var/lib/postward",
+    ),
     "endpoint-silent": (
         replace(_HEALTHY, endpoint="Connection refused"),
         "systemctl restart postward.service",

@@ -87,6 +87,19 @@ def test_a_first_apply_that_fails_leaves_the_host_as_before(
         wrong.forget_failures()
 
 
+def test_a_rollback_undoes_repairs_too(instance: PostfixInstance, tmp_path: Path) -> None:
+    """A repair sets a parameter that had its default before. The roll-back removes it again."""
+    main_cf = instance.config_directory / "main.cf"
+    before = main_cf.read_bytes()
+    wrong = enforcer(instance, settings(instance, tmp_path))
+    wrong.converge()
+    instance.set(soft_bounce="yes")
+    wrong.converge()
+    assert b"soft_bounce = no" in main_cf.read_bytes()
+    wrong.confirm(Decision.ROLL_BACK, "auth")
+    assert main_cf.read_bytes() == before
+
+
 def test_a_failed_first_apply_keeps_what_others_edited_meanwhile(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:

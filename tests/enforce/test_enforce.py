@@ -12,6 +12,7 @@ from postward.agent.enforce.confirm import Decision
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.state import read_enforcement
 from postward.agent.postfix.commands import Postfix
+from postward.config.plan import diff
 from tests.enforce.enforcing import PASSWORD, Clock, enforcer, settings
 from tests.support import CA, PostfixInstance, Relay, wait_for
 
@@ -43,6 +44,41 @@ def test_observing_reports_drift_and_changes_nothing(instance: PostfixInstance, 
     assert "mode = observe, so nothing is changed" in (one.state.problem or "")
 
 
+def test_a_main_cf_that_users_cannot_read_is_repaired(instance: PostfixInstance, tmp_path: Path) -> None:
+    """Only the missing permissions are added, without a reload; owners that only root sees are in the state."""
+    one = enforcer(instance, settings(instance, tmp_path))
+    one.converge()
+    main_cf, content = (
+        instance.config_directory / "main.cf",
+        (instance.config_directory / "main.cf").read_bytes(),
+    )
+    queue_manager = one._postfix.last_read()
+    main_cf.chmod(0o620)
+    (instance.queue_directory / "incoming").chmod(0)
+    one.converge()
+
+    assert main_cf.stat().st_mode & 0o777 == 0o664
+    assert main_cf.read_bytes() == content
+    assert one.state.repairs["main.cf"] == 1
+    assert one._postfix.last_read() == queue_manager
+    assert one.state.permissions == [f"{instance.queue_directory}/incoming has mode 0000"]
+    (instance.queue_directory / "incoming").chmod(0o700)
+
+
+def test_a_parameter_that_is_set_twice_is_set_once_after_the_repair(
+    instance: PostfixInstance, tmp_path: Path
+) -> None:
+    """Every Postfix command would warn of the earlier entry."""
+    one = enforcer(instance, settings(instance, tmp_path))
+    one.converge()
+    main_cf = instance.config_directory / "main.cf"
+    main_cf.write_text(f"{main_cf.read_text()}relayhost = [a.test]\nrelayhost = [b.test]\n")
+    one.converge()
+
+    lines = [line for line in main_cf.read_text().splitlines() if line.startswith("relayhost")]
+    assert lines == ["relayhost = [127.0.0.1]:2525"]
+
+
 def test_drift_that_returns_is_a_conflict(instance: PostfixInstance, tmp_path: Path) -> None:
     """After three repairs within an hour a parameter is left alone and reported; an hour later it is repaired again."""
     clock = Clock()
@@ -59,7 +95,7 @@ def test_drift_that_returns_is_a_conflict(instance: PostfixInstance, tmp_path: P
     assert instance.postconf("relayhost")["relayhost"] == "[other.test]:25"
     assert one.state.conflicts == ["relayhost"]
     assert "another tool keeps changing relayhost" in (one.state.problem or "")
-    assert one.state.gauges()["postward_config_conflict"] == {("relayhost",): 1.0}
+    assert one.state.gauges(clock.now)["postward_config_conflict"] == {("relayhost",): 1.0}
 
     clock.now += 3600
     one.converge()
@@ -199,6 +235,28 @@ def test_a_rebuilt_index_is_used_by_all_clients(instance: PostfixInstance, tmp_p
         wait_for(lambda: relay.messages, what="mail to go out")
 
         assert len(instance.log_lines("maps lookup error")) == failures
+
+
+def test_a_table_that_is_no_longer_required_is_removed(instance: PostfixInstance, tmp_path: Path) -> None:
+    """No former password stays in the directory; a roll-back brings the files back. The admin's table is not touched."""
+    former = settings(instance, tmp_path)
+    one = enforcer(instance, former)
+    one.converge()
+    one.confirm(Decision.KEEP)
+    directory = instance.config_directory
+    before = {name: (directory / name).read_bytes() for name in ("sasl_passwd", "sasl_passwd.db")}
+    (directory / "tls_policy").write_text("[b.test]:25 none\n")
+    relay = former.relay[0].model_copy(update={"username": "", "password": None})
+    two = enforcer(instance, former.model_copy(update={"relay": [relay]}))
+    planned, _ = two.look()
+    assert "* files are removed: sasl_passwd, sasl_passwd.db" in list(diff(planned))
+    two.converge()
+    assert [name for name in before if (directory / name).exists()] == []
+    assert (directory / "tls_policy").exists()
+    assert not two.look()[0]
+
+    two.confirm(Decision.ROLL_BACK, "auth")
+    assert {name: (directory / name).read_bytes() for name in before} == before
 
 
 def test_a_failure_that_repeats_is_counted_once(instance: PostfixInstance, tmp_path: Path) -> None:

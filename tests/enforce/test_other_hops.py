@@ -70,6 +70,26 @@ def arrives(
     )
 
 
+def test_a_login_by_host_name_stays_with_its_hop(tmp_path: Path, relay: Relay) -> None:
+    """Postfix finds the host name before the next hop: the relay at the same host has a service of its own."""
+    with (
+        Relay(CA(), users={"other": "theirs"}) as other,
+        PostfixInstance(tmp_path / "postfix") as instance,
+    ):
+        instance.set(
+            transport_maps=write_table(instance, "transport", f"other.test smtp:[127.0.0.1]:{other.port}\n"),
+            smtp_sasl_password_maps=write_table(instance, "logins", "127.0.0.1 other:theirs\n"),
+            smtp_sasl_auth_enable="yes",
+            smtp_sasl_security_options="noanonymous",
+            smtp_tls_security_level="encrypt",
+        )
+        instance.reload()
+        enforcer = Enforcer(settings_for(instance, tmp_path, relay), Postfix(instance.config_directory))
+        enforcer.converge()
+        assert arrives(instance, other, "anna@other.test").username == "other"
+        assert arrives(instance, relay, "someone@relay.test").username == "user"
+
+
 def test_accounts_by_sender_stay(tmp_path: Path, relay: Relay) -> None:
     """Anna's mail keeps her login at the same relay; all other mail has the login of the settings."""
     with PostfixInstance(tmp_path / "postfix") as instance:

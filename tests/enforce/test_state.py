@@ -77,15 +77,64 @@ def test_a_damaged_applied_state_is_replaced(tmp_path: Path) -> None:
         assert read_applied(tmp_path).applied == ""
 
 
-def test_without_a_state_nothing_is_exported(tmp_path: Path) -> None:
-    """The file is missing, damaged, or of another version."""
+def test_a_host_without_an_enforcer_has_no_state(tmp_path: Path) -> None:
+    """Nothing is exported, and nothing is wrong."""
     part = EnforcementState(tmp_path)
     assert part.gauges() == {}
-    for text in ("", "[]", '{"version": 2}', '{"version": 1, "strange": 1}'):
+    assert part.conditions() == {}
+
+
+def test_a_state_that_cannot_be_used_is_an_enforcer_that_does_not_work(tmp_path: Path) -> None:
+    """The file is damaged or of another version: nothing is known of the configuration."""
+    part = EnforcementState(tmp_path)
+    for text in ("", "[]", '{"version": 2}', '{"version": 1, "drift": 1}'):
         enforcement_file(tmp_path).write_text(text)
-        assert part.gauges() == {}
+        assert part.gauges()["postward_enforcer_up"] == {(): 0.0}
+        assert "postward_config_in_sync" not in part.gauges()
+        assert "has not compared" in (part.conditions()["enforcer-silent"] or "")
         assert not restart_under_way(tmp_path, 0)
 
-    write_enforcement(enforcement_file(tmp_path), Enforcement(in_sync=False, drift=["relayhost"]))
+
+def test_a_state_is_exported_until_the_next_look_is_overdue(tmp_path: Path) -> None:
+    """After that nothing is known of the configuration, and the time of the last look is shown."""
+    clock = Clock()
+    part = EnforcementState(tmp_path, clock)
+    state = Enforcement(in_sync=False, drift=["relayhost"], problem="mode = observe")
+    state.note_look(clock.now, 60)
+    write_enforcement(enforcement_file(tmp_path), state)
     assert part.gauges()["postward_config_in_sync"] == {(): 0.0}
     assert part.gauges()["postward_config_drift"] == {("relayhost",): 1.0}
+    assert part.gauges()["postward_enforcer_up"] == {(): 1.0}
+    assert part.conditions() == {
+        "enforcer-silent": None,
+        "config-conflict": None,
+        "config-drift": "drift in relayhost: mode = observe",
+    }
+
+    clock.now += 151
+    assert {"postward_config_in_sync", "postward_config_drift"}.isdisjoint(part.gauges())
+    assert part.gauges()["postward_enforcer_up"] == {(): 0.0}
+    assert part.gauges()["postward_config_check_timestamp_seconds"] == {(): clock.now - 151}
+    assert list(part.conditions()) == ["enforcer-silent"]
+
+
+def test_a_conflict_is_not_reported_as_drift_too(tmp_path: Path) -> None:
+    """One fault has one incident; drift beside the conflict is another fault."""
+    state = Enforcement(in_sync=False, drift=["relayhost"], conflicts=["relayhost"], problem="another tool")
+    assert state.conditions() == {"config-conflict": "another tool", "config-drift": None}
+    state.drift.append("smtp_tls_security_level")
+    assert "smtp_tls_security_level" in (state.conditions()["config-drift"] or "")
+
+
+def test_a_command_that_applies_does_not_hide_a_stopped_enforcer(tmp_path: Path) -> None:
+    """It looks once; the next look of the enforcer stays overdue. Without an enforcer, none is missed."""
+    clock = Clock()
+    state = Enforcement(in_sync=True)
+    state.note_look(clock.now, None)
+    assert "postward_enforcer_up" not in state.gauges(clock.now)
+    assert "postward_config_in_sync" not in state.gauges(clock.now + 100)
+
+    state.note_look(clock.now, 60)
+    clock.now += 1000
+    state.note_look(clock.now, None)
+    assert state.gauges(clock.now)["postward_enforcer_up"] == {(): 0.0}

@@ -89,6 +89,8 @@ IDLE: Final[Series] = {
     f"postward_relay_starttls_offered{{{_RELAY}}}": steady("1"),
     f"postward_relay_is_fallback{{{_RELAY}}}": steady("0"),
     "postward_config_in_sync": steady("1"),
+    "postward_enforcer_up": steady("1"),
+    "postward_settings_in_force": steady("1"),
     'postward_config_applies_total{result="failed"}': steady("1"),
     'postward_config_applies_total{result="rolled_back"}': steady("0"),
     'postward_config_repairs_total{parameter="relayhost"}': steady("1"),
@@ -186,6 +188,13 @@ FAULTS: Final[dict[str, Case]] = {
     "no-login": case("PostfixRelayMailLost", {failures("auth_required"): since("3", "+2")}),
     "plugin": case("PostfixRelayAuthImpossible", {failures("auth_mechanism"): since("0", "+2")}),
     "certificate": case("PostfixRelayTlsBroken", {failures("tls_verify"): since("0", "+2")}),
+    "first-dns-then-timeout": case(
+        "PostfixRelayUnreachable",
+        {
+            failures("dns"): f"0x9 0+2x465 930x{MINUTES - 476}",
+            failures("timeout"): f"0x475 0+2x{MINUTES - 476}",
+        },
+    ),
     "dns": case("PostfixRelayUnreachable", {failures("dns"): since("0", "+2")}),
     "greeting": case("PostfixRelayRefusesHost", {failures("greeting_refused"): since("0", "+2")}),
     "throttle": case(
@@ -227,6 +236,22 @@ FAULTS: Final[dict[str, Case]] = {
     "starttls-gone": case(
         "PostfixRelayStarttlsGone", {f"postward_relay_starttls_offered{{{_RELAY}}}": becomes("1", "0")}
     ),
+    "enforcer": case(
+        "PostwardEnforcerDown",
+        {"postward_enforcer_up": becomes("1", "0"), "postward_config_in_sync": becomes("1", "_")},
+    ),
+    "settings": case("PostwardSettingsNotInForce", {"postward_settings_in_force": becomes("1", "0")}),
+    "part": case(
+        "PostwardPartFailing", {'postward_part_failures_total{part="QueueMonitor"}': since("0", "+1")}
+    ),
+    "notifications": case(
+        "PostwardNotificationsFailing",
+        {
+            'postward_incident_open{symptom="notify-failing",relay="none",effect="degraded"}': becomes(
+                "_", "1"
+            )
+        },
+    ),
     "drift": case(
         "PostwardConfigDrift",
         {
@@ -252,8 +277,15 @@ FAULTS: Final[dict[str, Case]] = {
         {deliveries("deferred"): later(4), failures("remote_temporary"): later(4)},
     ),
     "deferrals": case(
-        "PostfixDeferralRatioHigh", {deliveries("sent"): f"0+20x{MINUTES}", deliveries("deferred"): later(20)}
+        "PostfixDeferralRatioHigh",
+        {
+            deliveries("sent"): f"0+20x{MINUTES}",
+            deliveries("deferred"): later(20),
+            'postfix_queue_messages{queue="deferred",cause="remote_temporary"}': steady("20"),
+        },
     ),
+    # All mail got through again, while the ratio of the last ten minutes is still high.
+    "deferrals-over": case("", {deliveries("sent"): f"0+20x{MINUTES}", deliveries("deferred"): later(20)}),
     "growing": case(
         "PostfixQueueGrowing",
         {'postfix_queue_messages{queue="deferred",cause="remote_temporary"}': since("0", "+5")},

@@ -91,6 +91,12 @@ def test_rules_fire_for_their_faults_only(tmp_path: Path) -> None:
                 "promql_expr_test": [
                     {"expr": everything, "eval_time": "4m", "exp_samples": []},
                     {"expr": everything, "eval_time": "480m", "exp_samples": samples},
+                    # Mail first fails for one cause, then for another: only the second alert is left.
+                    {
+                        "expr": 'count by (cause) (ALERTS{alertstate="firing",instance="first-dns-then-timeout"})',
+                        "eval_time": "480m",
+                        "exp_samples": [{"labels": '{cause="timeout"}', "value": 1}],
+                    },
                     # Minutes around the restart at minute 200.
                     *(
                         {

@@ -70,6 +70,15 @@ def basic(name: str, password: str) -> str:
             "users: is not supported; there are: tls_server_config, http_server_config, basic_auth_users, rate_limit",
         ),
         ("a: [", "is not YAML in line 1"),
+        ("a: 2026-99-99", "is not YAML that can be read"),
+        ("[" * 100_000, "is not YAML that can be read"),
+        (
+            "basic_auth_users: {me: $2b$20$" + "a" * 53 + "}",
+            (
+                "basic_auth_users.me: must have a cost of at most 14, or a login takes seconds; "
+                'make one with: htpasswd -nBC 10 ""'
+            ),
+        ),
         ("- x", "the file: must be a mapping; write key: value lines"),
     ],
 )

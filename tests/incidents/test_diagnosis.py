@@ -107,7 +107,7 @@ def test_fault_of_another_relay_confirms_nothing(host: Host) -> None:
 
 
 def test_route_is_confirmed_by_the_table_that_names_it(host: Host) -> None:
-    """The table is a file, which is read; an inline table in main.cf may hold logins and is not."""
+    """The table is a file here. One whose entries stand in main.cf is read too, if it holds no logins."""
     host.repair()
     host.set("transport_maps = hash:$config_directory/transport")
     host.table("transport", "dest.test smtp:[127.0.0.12]:20025\n")

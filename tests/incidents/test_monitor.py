@@ -14,8 +14,6 @@ from postward.config.settings import parse_settings
 
 _HEALTHY: Gauges = {
     "postfix_up": {(): 1.0},
-    "postward_log_readable": {(): 1.0},
-    "postward_config_in_sync": {(): 1.0},
     "postfix_queue_oldest_age_seconds": {("maildrop",): 3.0},
     "postfix_queue_messages": {("deferred", "none"): 0.0},
 }
@@ -34,12 +32,12 @@ def monitor(folder: Path, **more: Any) -> IncidentMonitor:
 
     settings = parse_settings(raw | more, "test")
     names = RelayNames.of_settings(settings)
-    return IncidentMonitor(settings, Postfix(folder), names, dict, nothing, nothing)
+    return IncidentMonitor(settings, Postfix(folder), names, dict, dict, nothing, nothing)
 
 
 def test_healthy_host_closes_every_condition() -> None:
     """Every condition has no problem."""
-    assert [condition.problem for condition in conditions(_HEALTHY)] == [None] * 5
+    assert [condition.problem for condition in conditions(_HEALTHY)] == [None] * 3
 
 
 def test_missing_gauges_report_nothing() -> None:
@@ -49,12 +47,9 @@ def test_missing_gauges_report_nothing() -> None:
 
 
 def test_each_condition_has_its_problem_as_text() -> None:
-    """Postfix down, log unreadable, drift by name, maildrop, mail that waits without a reason."""
+    """Postfix down, maildrop, mail that waits without a reason."""
     faulty: Gauges = {
         "postfix_up": {(): 0.0},
-        "postward_log_readable": {(): 0.0},
-        "postward_config_in_sync": {(): 0.0},
-        "postward_config_drift": {("relayhost",): 1.0},
         "postfix_queue_oldest_age_seconds": {("maildrop",): 300.0},
         "postfix_queue_messages": {("deferred", "none"): 2.0},
     }
@@ -62,8 +57,6 @@ def test_each_condition_has_its_problem_as_text() -> None:
 
     assert problems == {
         "postfix-down": "master(8) is not running",
-        "log-unreadable": "the mail log cannot be read",
-        "config-drift": "drift in relayhost",
         "not-picked-up": "a mail has been in maildrop for 300 s",
         "silent-delay": "2 deferred mails have no reason",
     }

@@ -12,6 +12,7 @@ from postward.agent.logs.reader import LogReader
 from postward.agent.metrics.tally import Tally
 from postward.agent.postfix.commands import Postfix
 from postward.parsers import parse
+from tests.enforce.enforcing import Clock
 from tests.support.postfix import PostfixInstance
 from tests.support.require import require_postfix
 
@@ -39,6 +40,26 @@ async def _send(postfix: PostfixInstance, tally: Tally) -> dict[str, float]:
     reading.cancel()
     reader.close()
     return {name: value for name, values in line.gauges().items() for value in values.values()}
+
+
+def test_a_busy_log_that_falls_silent_is_tested_soon() -> None:
+    """Half a minute after its last line, and once; an idle log is tested at the interval."""
+    tally, clock = Tally(), Clock()
+    line = LogCanary(Postfix(Path("/nowhere")), tally, 300.0, lambda: False, _written, clock=clock)
+    assert line.is_due()  # the first one
+    asyncio.run(line.send())  # it cannot be sent, as Postfix is missing there
+    clock.now += 60
+    assert not line.is_due()
+    tally.add("postward_log_lines_total", ("event",), 5)
+    assert not line.is_due()
+    clock.now += 29
+    assert not line.is_due()
+    clock.now += 1
+    assert line.is_due()
+    tally.add("postward_log_lines_total", ("foreign",), 5)
+    asyncio.run(line.send())
+    clock.now += 300
+    assert line.is_due()
 
 
 def test_a_line_arrives_is_lost_or_cannot_be_sent(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -195,6 +195,21 @@ def test_an_unreadable_queue_is_reported() -> None:
     assert "postfix_queue_messages" not in shown
 
 
+def test_a_queue_that_cannot_be_listed_is_not_tried() -> None:
+    """Postfix's command would write a fatal line into the mail log, at each scrape."""
+
+    async def listing() -> AsyncIterator[bytes]:
+        raise AssertionError
+        yield b""
+
+    async def scenario() -> dict[str, dict[tuple[str, ...], float]]:
+        monitor = QueueMonitor(listing, lambda: NOW, lambda: "Postfix is not running")
+        await monitor.refresh()
+        return monitor.gauges()
+
+    assert asyncio.run(scenario())["postward_queue_readable"] == {(): 0.0}
+
+
 def test_a_real_queue(tmp_path: Path) -> None:
     """With Postfix's postqueue(1), messages that a relay refuses are counted under that cause, with size and age."""
     require_postfix(sasl=False)

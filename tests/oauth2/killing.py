@@ -16,7 +16,7 @@ from postward.agent.oauth2.keeper import renew
 from postward.agent.oauth2.store import TokenStore
 from postward.config.relay import Relay
 from postward.config.settings import load_settings
-from tests.enforce.killing import killed_at
+from tests.enforce.killing import KILLED, die_at
 
 
 def renew_now(relay: Relay, store: TokenStore) -> None:
@@ -38,13 +38,26 @@ def use(relay: Relay, url: str) -> None:
             raise
 
 
+def killed_at(number: int, relay: Relay, store: TokenStore) -> bool:
+    """Renew in a child that exits at its Nth call. Return True if it did not get to its end."""
+    child = os.fork()
+    if child == 0:
+        die_at(number)
+        renew_now(relay, store)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in {0, KILLED}
+    return code == KILLED
+
+
 def main(settings: str, url: str) -> None:
     """Kill a renewal at its first call, its second, …, until one gets to its end."""
     (relay,) = load_settings(Path(settings)).relay
     store = TokenStore(relay)
     renew_now(relay, store)
     number = 1
-    while killed_at(number, lambda: renew_now(relay, store)):
+    while killed_at(number, relay, store):
         use(relay, url)
         renew_now(relay, store)
         number += 1

@@ -7,7 +7,7 @@ import pytest
 
 from postward.parsers import parse
 from postward.parsers.events import Verbose
-from postward.parsers.scrub import MASK, SCRUBBED, hidden, hide, scrub
+from postward.parsers.scrub import MASK, SCRUBBED, hidden, hide, mask_addresses, scrub
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 SECRET = "tr0ub4dor&3 ' = `x"
@@ -184,3 +184,22 @@ def test_known_logins_are_masked_in_every_form() -> None:
         encoded = base64.b64encode(text.encode()).decode()
         assert encoded.rstrip("=") not in hidden(f"odd line {encoded}")
     assert hidden("status=sent, resent") == f"status={MASK}, resent"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("to=<user@[192.0.2.1]>", "to=<…@[192.0.2.1]>"),
+        ("to user@[IPv6:2001:db8::1] now", "to …@[IPv6:2001:db8::1] now"),
+        (
+            "client=a[1.2.3.4], sasl_method=PLAIN, sasl_username=joe",
+            "client=a[1.2.3.4], sasl_method=PLAIN, sasl_username=…",
+        ),
+        ("sasl_username=<joe> x", "sasl_username=<…> x"),
+        ('status=bounced (unknown user: "joe")', 'status=bounced (unknown user: "…")'),
+        ("relay=h[192.0.2.1]:25", "relay=h[192.0.2.1]:25"),
+    ],
+)
+def test_persons_are_masked_where_the_field_says_so(text: str, shown: str) -> None:
+    """Addresses with a literal, and names of users."""
+    assert mask_addresses(text) == shown

@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -244,6 +244,17 @@ def test_a_probe_is_submitted_to_a_listener(bed: Bed) -> None:
     result = bed.probe(f'submit = "smtp"\nlistener = "127.0.0.1:{bed.postfix.smtpd_port}"')
 
     assert result.accepted, result
+
+
+def test_a_probe_without_the_required_tls_is_not_accepted(bed: Bed) -> None:
+    """The relay takes the mail in clear text and without a login; the settings require both."""
+    with Relay(bed.ca, tls="none", auth_required=False) as relay:
+        clear = {"smtp_tls_security_level": "none", "smtp_sasl_auth_enable": "no"}
+        with bed.configured(relayhost=f"[localhost]:{relay.port}", **clear):
+            result = replace(bed, relay=relay).probe()
+        assert [mail.tls for mail in relay.messages] == [False]
+    assert (result.outcome, result.step, result.cause) == ("failed", "tls", "local_config"), result
+    assert not result.relayed
 
 
 def test_a_filter_that_swallows_everything_is_blamed(bed: Bed) -> None:

@@ -20,6 +20,9 @@ TLS = "postfix/smtp[7]: Untrusted TLS connection established to r.test[192.0.2.1
 REMOVED = "postfix/qmgr[5]: 4F2A91C0B3: removed"
 
 
+FILTER = "127.0.0.1[127.0.0.1]:10024"
+
+
 def delivery(status: str, reason: str, dsn: str = "4.0.0") -> str:
     """Return a delivery record of the probe."""
     return (
@@ -44,11 +47,17 @@ def run(job: Coroutine[Any, Any, ProbeResult]) -> ProbeResult:
     return asyncio.run(job)
 
 
-async def probed(*lines: str, lost: bool = False, hops: tuple[str, ...] = ("r.test:587",)) -> ProbeResult:
+async def probed(
+    *lines: str,
+    lost: bool = False,
+    hops: tuple[str, ...] = ("r.test:587",),
+    tls: str = "",
+    logs_tls: bool = False,
+) -> ProbeResult:
     """Return the verdict on a probe whose log is these lines; `lost`: an hour later."""
     clock = Clock()
     tracker = ProbeTracker(clock)
-    result = tracker.expect(PROBE, Route("demo", next_hops=hops))
+    result = tracker.expect(PROBE, Route("demo", next_hops=hops, tls=tls), logs_tls=logs_tls)
     tracker.submitted(PROBE)
     for line in lines:
         record, event = parse(f"Nov 24 09:00:00 mx {line}")
@@ -218,8 +227,36 @@ def test_a_probe_that_was_never_submitted_is_not_lost() -> None:
     assert [(result.outcome, result.step) for result in outcomes] == [("lost", "active")]
 
 
+SENT = delivery("sent", "250 Ok")
+VERIFIED = TLS.replace("Untrusted", "Verified")
+
+
+@pytest.mark.parametrize(
+    ("tls", "session", "record", "logs_tls", "cause"),
+    [
+        ("encrypted", TLS, SENT, True, None),
+        ("encrypted", None, SENT, True, "local_config"),
+        ("encrypted", TLS.replace("r.test[192.0.2.1]:587", FILTER), SENT, True, "local_config"),
+        ("encrypted", None, SENT, False, None),
+        ("encrypted", None, SENT.replace(" delay=", " conn_use=2, delay="), True, None),
+        ("encrypted", None, SENT.replace(" dsn=", " tls=encrypt, dsn="), True, None),
+        ("encrypted", None, SENT.replace(" dsn=", " tls=may:none, dsn="), False, "local_config"),
+        ("", None, SENT, True, None),
+        ("verified", VERIFIED, SENT, True, None),
+        ("verified", TLS, SENT, True, "tls_verify"),
+    ],
+)
+def test_the_relay_accepts_a_probe_with_the_tls_of_the_settings(
+    tls: str, session: str | None, record: str, logs_tls: bool, cause: str | None
+) -> None:
+    """A line for its own session, or the level in the record, shows it. A line that Postfix does not write shows nothing."""
+    lines = [PICKED_UP, QUEUED, ACTIVE, *([session] if session else []), record, REMOVED]
+    result = run(probed(*lines, tls=tls, logs_tls=logs_tls))
+    assert (result.accepted, result.relayed) == (cause is None, cause is None)
+    assert (result.step, result.cause) == ("" if cause is None else "tls", cause)
+
+
 AT_FILTER = PICKED_UP, QUEUED, ACTIVE
-FILTER = "127.0.0.1[127.0.0.1]:10024"
 BACK = QUEUED.replace("4F2A91C0B3", "5A5A5A5A5A")
 
 

@@ -80,9 +80,15 @@ def sample() -> dict[str, Any]:
             "causes": {"auth_rejected": 20},
             "oldest_seconds": 5000.0,
         },
-        "config": {"in_sync": False, "drift": ["main.cf:relayhost", "sasl_passwd"]},
+        "config": {
+            "in_sync": False,
+            "drift": ["main.cf:relayhost", "sasl_passwd"],
+            "enforcer_works": True,
+            "checked": NOW - 20,
+        },
         "log": {
             "readable": True,
+            "test_line_arrives": True,
             "last_line": NOW - 2,
             "unread_bytes": 0.0,
             "lines": {"event": 900, "generic": 1, "unrecognised": 99, "foreign": 7},

@@ -73,7 +73,7 @@ def test_root_does_not_ask_a_port_that_anybody_can_take(settings: Settings) -> N
     host, _, port = settings.web.listen.rpartition(":")
     listener = socket.create_server((host, int(port)))
     with answering(listener, b'{"open": []}'):
-        assert ask(Address.of_settings(settings), "/api/incidents") is None
+        assert ask(Address.of_settings(settings), "/api/incidents")[0] is None
 
 
 def test_a_socket_of_another_user_is_not_heard(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_socket_of_another_user_is_not_heard(tmp_path: Path) -> None:
 def test_answers_of_another_form_end_no_command(settings: Settings, tmp_path: Path, body: bytes) -> None:
     """They count as missing, or have no incidents."""
     with answering(local(local_socket(settings)), body):
-        assert ask_status(settings, tmp_path / "postward.toml") is None
+        assert ask_status(settings, tmp_path / "postward.toml")[0] is None
         with contextlib.suppress(LiveError):
             assert read_live(settings, tmp_path / "postward.toml").open == []
 
@@ -126,7 +126,7 @@ def test_a_status_has_its_form(settings: Settings, tmp_path: Path) -> None:
     """One value of another form, and the answer is not used."""
     for key, value in (("effect", "x"), ("now", -1), ("relays", [{}]), ("queue", []), ("host", None)):
         with answering(local(local_socket(settings)), json.dumps({**sample(), key: value}).encode()):
-            assert ask_status(settings, tmp_path / "postward.toml") is None
+            assert ask_status(settings, tmp_path / "postward.toml")[0] is None
         local_socket(settings).unlink()
 
 

@@ -206,6 +206,14 @@ class AgentProcess:
         self._process = None
         return status
 
+    def freeze(self) -> None:
+        """Stop its threads until `wake`, as a host that swaps or a debugger does."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Let it run on."""
+        os.kill(self.pid, signal.SIGCONT)
+
     @property
     def is_running(self) -> bool:
         """True between start and stop."""

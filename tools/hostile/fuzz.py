@@ -267,7 +267,7 @@ def _use_logins(folder: Path) -> None:
 def _use_enforcement(folder: Path) -> None:
     if (state := read_enforcement(enforcement_file(folder))) is not None:
         registry = CollectorRegistry()
-        registry.register(PostwardCollector(Tally(), state.gauges, Exemplars()))
+        registry.register(PostwardCollector(Tally(), lambda: state.gauges(time.time()), Exemplars()))
         generate_latest(registry)
 
 

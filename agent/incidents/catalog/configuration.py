@@ -675,6 +675,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         title="the chroot's copy of a file from /etc is outdated",
         daemon="postfix-script",
         text=pattern(r" and /(?!usr/sbin/sendmail )\S+ differ"),
+        names=(pattern(r" and (?P<FILE>/\S+) differ"),),
         effect=Effect.NOTE,
         resolution=Resolution.STARTED,
         candidates=(
@@ -684,7 +685,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the host's files",
                 parameter="$queue_directory/etc",
                 certain_by=pattern(r" and /(?!usr/sbin/sendmail )\S+ differ"),
-                remedy="copy the file again (cp /etc/resolv.conf {queue}/etc/), then {reload}",
+                remedy="cp {line FILE|the file in the line} {queue}{line FILE|, to the same place} && {reload}",
                 changes=Changes.WRITES,
             ),
         ),

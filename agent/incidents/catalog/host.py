@@ -2,7 +2,15 @@
 
 from typing import Final
 
-from postward.agent.incidents.catalog.symptom import NEVER, Candidate, Changes, Resolution, Symptom, pattern
+from postward.agent.incidents.catalog.symptom import (
+    NEVER,
+    Candidate,
+    Changes,
+    Resolution,
+    Symptom,
+    lacks,
+    pattern,
+)
 from postward.agent.incidents.model import Effect
 from postward.parsers import Cause
 
@@ -496,6 +504,55 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     # Conditions that no line shows: other parts of the agent report them
     Symptom(
+        id="permissions",
+        title="Postfix's own files have wrong owners or modes: mail cannot be submitted or sent",
+        text=NEVER,
+        resolution=Resolution.CONDITION,
+        candidates=(
+            Candidate(
+                id="main-cf-mode",
+                what="main.cf or its directory is readable for some users only: a umask, a restore or a deploy tool",
+                setting="the host's files",
+                parameter="main.cf",
+                certain_by=pattern(r"only some users may read it"),
+                refuted_by=lacks(r"only some users may read it"),
+                remedy="chmod go+rX {config} {config}/main.cf",
+                changes=Changes.WRITES,
+            ),
+            Candidate(
+                id="postdrop-setgid",
+                what="postdrop has lost its set-gid bit or its group: an image build, a copy, or chmod",
+                setting="the host's files",
+                parameter="/usr/sbin/postdrop",
+                certain_by=pattern(r"/postdrop (?:has mode|does not)"),
+                refuted_by=lacks(r"/postdrop (?:has mode|does not)"),
+                remedy="{permissions}",
+                changes=Changes.WRITES,
+            ),
+            Candidate(
+                id="queue-owner",
+                what="a restore or a chown -R changed directories of the queue",
+                setting="the host's files",
+                parameter="$queue_directory",
+                certain_by=pattern(r"/(?:incoming|active|deferred|maildrop|public) (?:is owned|has)"),
+                refuted_by=lacks(r"/(?:incoming|active|deferred|maildrop|public) (?:is owned|has)"),
+                remedy="{permissions}",
+                changes=Changes.WRITES,
+            ),
+            Candidate(
+                id="data-owner",
+                what="data_directory does not belong to Postfix's user",
+                setting="the host's files",
+                parameter="$data_directory",
+                refuted_by=pattern(
+                    r"/postdrop |only some users|/(?:incoming|active|deferred|maildrop|public) "
+                ),
+                remedy="{permissions}",
+                changes=Changes.WRITES,
+            ),
+        ),
+    ),
+    Symptom(
         id="postfix-down",
         title="Postfix is not running: programs can submit mail, but none goes out",
         text=NEVER,
@@ -508,40 +565,6 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 parameter="postfix.service",
                 remedy="systemctl start postfix; journalctl -u 'postfix*' says why it stopped",
                 changes=Changes.RESTARTS,
-            ),
-        ),
-    ),
-    Symptom(
-        id="config-drift",
-        title="Postfix's configuration differs from the settings",
-        text=NEVER,
-        effect=Effect.NOTE,
-        resolution=Resolution.CONDITION,
-        candidates=(
-            Candidate(
-                id="drift",
-                what="it was changed outside Postward, or could not be applied",
-                setting="the settings that postward plan lists",
-                parameter="main.cf",
-                remedy="postward apply",
-                changes=Changes.WRITES,
-            ),
-        ),
-    ),
-    Symptom(
-        id="log-unreadable",
-        title="the mail log cannot be read: deliveries are not observed",
-        text=NEVER,
-        effect=Effect.NOTE,
-        resolution=Resolution.CONDITION,
-        candidates=(
-            Candidate(
-                id="log",
-                what="the log is missing, or this user may not read it",
-                setting="log.source",
-                parameter="maillog_file",
-                remedy="correct log.source, or add the user postward to the log's group (adm)",
-                changes=Changes.WRITES,
             ),
         ),
     ),

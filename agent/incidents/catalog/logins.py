@@ -108,7 +108,7 @@ _WRONG = Candidate(
     what="the user name or password is wrong, changed, locked or revoked at the relay",
     setting="relay.username, relay.password_file",
     parameter=LOGIN_TABLE,
-    remedy="write the login from the relay into the settings, then {apply_login}",
+    remedy="write the login from the relay into relay.username and {password_file}, then {apply_login}",
     changes=Changes.WRITES,
     check="does the login work on the relay's web site?",
 )

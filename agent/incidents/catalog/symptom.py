@@ -167,4 +167,9 @@ def pattern(regex: str) -> re.Pattern[str]:
     return re.compile(regex, re.IGNORECASE | re.DOTALL)
 
 
+def lacks(regex: str) -> re.Pattern[str]:
+    """Compile a pattern of a line without these words, for conditions whose reason names the cause."""
+    return pattern(rf"\A(?!.*(?:{regex}))")
+
+
 NEVER: Final = pattern(r"(?!)")  # for symptoms that no line shows

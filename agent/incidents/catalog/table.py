@@ -19,6 +19,7 @@ from postward.agent.incidents.catalog import (
     services,
     tables,
     tls,
+    watching,
 )
 from postward.agent.incidents.catalog.symptom import Symptom, proves_cause
 from postward.parsers import Cause
@@ -33,6 +34,7 @@ ROWS: Final[tuple[Symptom, ...]] = (
     *services.SYMPTOMS,
     *configuration.SYMPTOMS,
     *host.SYMPTOMS,
+    *watching.SYMPTOMS,
 )
 
 # id → symptom. Several rows can have one id: different lines, the same symptom.

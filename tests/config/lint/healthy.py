@@ -207,6 +207,25 @@ def _by_sender(host: Host) -> Host:
     )
 
 
+def _null_sender_elsewhere(host: Host) -> Host:
+    """Use a login for one sender's relay. Bounces go to a server in the LAN, which requires none."""
+    host.table("sender_relay", f"app@client.example.test {RELAY}\n")
+    host.passwords(f"app@client.example.test {LOGIN}\n")
+    return host.set(
+        "relayhost = [192.0.2.9]",
+        "smtp_sender_dependent_authentication = yes",
+        "sender_dependent_relayhost_maps = hash:$config_directory/sender_relay",
+    )
+
+
+def _xoauth2(host: Host) -> Host:
+    """Log in with a token, by the plug-in that is a package of its own."""
+    for name in ("plain", "login"):
+        (host.system / f"usr/lib/sasl2/lib{name}.so.2").unlink()
+    host.write("usr/lib/sasl2/libsasl-xoauth2.so", "")
+    return host.set("smtp_sasl_mechanism_filter = xoauth2")
+
+
 HEALTHY: tuple[tuple[str, Callable[[Host], Host]], ...] = (
     ("the host before any mistake", lambda h: h),
     ("Debian's main.cf", _debian),
@@ -219,6 +238,25 @@ HEALTHY: tuple[tuple[str, Callable[[Host], Host]], ...] = (
     ("a tunnel", _tunnel),
     ("a separate service for implicit TLS", _own_service),
     ("logins for each sender", _by_sender),
+    ("a login that bounces do not need", _null_sender_elsewhere),
+    ("XOAUTH2", _xoauth2),
+    (
+        "mailboxes behind a socket",
+        lambda h: h.set(
+            "virtual_mailbox_domains = box.test", "virtual_transport = lmtp:unix:private/dovecot"
+        ),
+    ),
+    (
+        "a provider's port for STARTTLS",
+        lambda h: h.set("relayhost = [smtp.qq.com]:587").passwords(f"[smtp.qq.com]:587 {LOGIN}\n"),
+    ),
+    (
+        "tables in main.cf",
+        lambda h: h.set(
+            f"smtp_tls_policy_maps = inline:{{ {{ {RELAY} = encrypt protocols=>=TLSv1.2 }} }}",
+            "sender_dependent_relayhost_maps = inline:{ { @b.test = [smtp.relay.test]:587 } }",
+        ),
+    ),
     (
         "no relay at all",
         lambda h: h.set("relayhost =", "smtp_sasl_auth_enable = no", "smtp_sasl_password_maps ="),

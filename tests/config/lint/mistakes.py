@@ -1,6 +1,7 @@
 """Mistakes that admins make, each with exactly the findings that lint reports for it."""
 
 import os
+import shutil
 from collections.abc import Callable
 
 from tests.config.lint.host import LOGIN, RELAY, Host
@@ -109,6 +110,40 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
             h.table("transport", "b.test smtp:[mx.b.test]:25\n"),
         ),
         {"wrappermode-on-other-route"},
+    ),
+    (
+        "wrapper mode that reaches an inner server",
+        lambda h: (
+            h.set("relayhost = [smtp.relay.test]:465", "smtp_tls_wrappermode = yes"),
+            h.passwords(f"[smtp.relay.test]:465 {LOGIN}\n"),
+            h.set("relay_domains = lan.test", "relay_transport = smtp:[10.1.0.20]:25"),
+        ),
+        {"wrappermode-on-other-route"},
+    ),
+    (
+        "wrapper mode that reaches a content filter",
+        lambda h: (
+            h.set("relayhost = [smtp.relay.test]:465", "smtp_tls_wrappermode = yes"),
+            h.passwords(f"[smtp.relay.test]:465 {LOGIN}\n"),
+            h.set("content_filter = smtp:[127.0.0.1]:10024"),
+        ),
+        {"wrappermode-on-other-route"},
+    ),
+    (
+        "protocols of a policy divided by blanks",
+        lambda h: (
+            h.set("smtp_tls_policy_maps = hash:$config_directory/tls_policy"),
+            h.table("tls_policy", f"{RELAY} encrypt protocols=!SSLv2 !SSLv3\n"),
+        ),
+        {"tls-policy-malformed"},
+    ),
+    (
+        "the server's wrapper mode instead of the client's",
+        lambda h: (
+            h.set("relayhost = [smtp.relay.test]:465", "smtpd_tls_wrappermode = yes"),
+            h.passwords(f"[smtp.relay.test]:465 {LOGIN}\n"),
+        ),
+        {"smtpd-wrappermode-in-main-cf", "implicit-tls-port-without-wrappermode"},
     ),
     (
         "wrapper mode without a mandatory level",
@@ -318,6 +353,19 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"password-missing-for-bounces"},
     ),
     (
+        "a login for any sender",
+        lambda h: (
+            h.set("smtp_sender_dependent_authentication = yes"),
+            h.passwords(f"{RELAY} {LOGIN}\n@* {LOGIN}\n"),
+        ),
+        {"table-key-wildcard"},
+    ),
+    (
+        "a relay without brackets whose key has them",
+        lambda h: h.set("relayhost = smtp.relay.test:587"),
+        {"relayhost-without-brackets"},
+    ),
+    (
         "logins for each sender without the parameter that enables them",
         lambda h: h.passwords(f"{RELAY} {LOGIN}\napp@client.example.test {LOGIN}\n"),
         {"password-of-sender-unused"},
@@ -402,7 +450,7 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
             h.set("transport_maps = hash:$config_directory/transport"),
             h.table("transport", "b.test smtps:[mx.b.test]:465\n"),
         ),
-        {"transport-unknown", "implicit-tls-port-without-wrappermode"},
+        {"transport-unknown"},
     ),
     (
         "a cloud image's default_transport",
@@ -507,6 +555,14 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"indented-parameter"},
     ),
     (
+        "an indented block",
+        lambda h: h.unset("smtp_sasl_password_maps", "smtp_tls_security_level").append(
+            "smtp_tls_session_cache_timeout = 1h\n  smtp_tls_security_level = encrypt\n"
+            "  smtp_sasl_password_maps = hash:$config_directory/sasl_passwd"
+        ),
+        {"indented-parameter"},
+    ),
+    (
         "a parameter twice",
         lambda h: h.append(f"relayhost = {RELAY}"),
         {"duplicate-parameter", "duplicate-parameter-hangs"},
@@ -592,6 +648,12 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
     ),
     ("a world-writable main.cf", lambda h: (h.etc / "main.cf").chmod(0o666), {"config-writable"}),
     ("a main.cf owned by a deploy user", lambda h: os.chown(h.etc / "main.cf", 1000, 0), {"config-writable"}),
+    ("a main.cf for some users only", lambda h: (h.etc / "main.cf").chmod(0o640), {"config-unreadable"}),
+    (
+        "a maildrop without its group",
+        lambda h: _maildrop(h, 0o700),
+        {"queue-owner"},
+    ),
     (
         "a queue directory that does not exist",
         lambda h: h.set("queue_directory = /nowhere/queue"),
@@ -633,3 +695,10 @@ def _without(host: Host, name: str) -> Host:
     lines = [line for line in host.main_cf.splitlines(keepends=True) if not line.startswith(f"{name} ")]
     host._write("main.cf", "".join(lines))
     return host
+
+
+def _maildrop(host: Host, mode: int) -> None:
+    folder = host.instance.queue_directory / "maildrop"
+    folder.mkdir()
+    shutil.chown(folder, "postfix")
+    folder.chmod(mode)

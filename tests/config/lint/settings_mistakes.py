@@ -31,6 +31,12 @@ def _nothing(_: Host) -> None:
 SETTINGS_MISTAKES: tuple[tuple[str, str, Callable[[Host], object], set[str]], ...] = (
     ("no mistake", _GOOD, _nothing, set()),
     (
+        "senders of the first relay",
+        _relay("smtp.relay.test", more='senders = ["@shop.test"]'),
+        _nothing,
+        {"settings-first-senders"},
+    ),
+    (
         "probes from another domain",
         f'{_GOOD}[probe]\nrecipient = "probe@b.test"\nsender = "probe@c.test"\n',
         _nothing,

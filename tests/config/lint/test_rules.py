@@ -7,7 +7,7 @@ from pathlib import Path
 from postward.config.lint import HOST_RULES, SETTINGS_RULES, HostFacts, lint
 from postward.config.lint.file_facts import Disk
 from postward.config.lint.reference import reference
-from tests.config.lint.host import Host, ids
+from tests.config.lint.host import LOGIN, RELAY, Host, ids
 from tests.config.lint.mistakes import MISTAKES
 from tests.config.lint.settings_mistakes import SETTINGS_MISTAKES
 
@@ -92,3 +92,28 @@ def test_berkeley_db_where_it_is_deprecated(host: Host) -> None:
     )
 
     assert ids(lint(None, facts)) == {"map-type-deprecated"}
+
+
+def test_findings_that_follow_from_an_indented_block_are_folded(host: Host) -> None:
+    """Parameters that an indented block leaves unset have no findings of their own. The block counts them."""
+    block = "smtp_tls_session_cache_timeout = 1h\n  smtp_tls_security_level = encrypt\n  smtp_sasl_security_options = noanonymous"
+    host.unset("smtp_tls_security_level", "smtp_sasl_security_options").append(block)
+
+    first, second = host.findings()
+
+    assert {first.id, second.id} == {"indented-parameter"}
+    assert first.what.endswith("; 2 other findings follow from it")
+
+
+def test_two_accounts_at_one_relay_need_keys_by_sender(host: Host) -> None:
+    """A second login under one key is another account, or a new password of the same one."""
+    remedies = {}
+    for user in ("relay-user", "other"):
+        host.passwords(f"{RELAY} {LOGIN}\n{RELAY} {user}:Gr33n\n")
+        (finding,) = host.findings()
+        remedies[user] = finding.remedy.partition(",")[0]
+
+    assert remedies == {
+        "relay-user": "remove the line with the old password",
+        "other": "write the address of each sender as the key of its account",
+    }

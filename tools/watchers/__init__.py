@@ -1,0 +1,1 @@
+"""Faults of Postward itself: what commands, metrics and alerts say while a part of it is stopped, blind or frozen."""
