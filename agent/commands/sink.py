@@ -53,6 +53,9 @@ def command(key_file: Path, smtp: str, web: str, domain: str) -> None:
     if _missing:
         fail_without("aiosmtpd", _missing)
     log_to_stderr()
+    logging.getLogger("mail.log").setLevel(
+        logging.WARNING
+    )  # aiosmtpd's: five lines for each connection of strangers
     with exit_on_error():
         try:
             addresses = split_address(smtp), split_address(web)
