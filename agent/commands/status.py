@@ -17,6 +17,7 @@ from postward.agent.enforce.state import EnforcementState
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import (
     EFFECT_TEXTS,
+    MAIL_STOPS,
     Parts,
     lines_of_incident,
     moment,
@@ -85,7 +86,9 @@ def _read(settings: Settings, settings_file: Path) -> dict[str, Any]:
     except LiveError as error:
         fail(str(error))
     rows = live.shown(lambda _: True, addresses=False)
-    effect = "blind" if live.unknown else worst_effect(rows)
+    effect = worst_effect(rows)
+    if live.unknown and effect not in MAIL_STOPS:
+        effect = "blind"
     return {
         "host": settings.host.myhostname,
         "now": time.time(),

@@ -25,7 +25,7 @@ from postward.agent.incidents import Incident
 from postward.agent.incidents.diagnosis import diagnose, proofs_of, to_dict
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.pasted import explain_pasted
-from postward.agent.incidents.render import closed_line, heading, lines_of_incident, worst_effect
+from postward.agent.incidents.render import MAIL_STOPS, closed_line, heading, lines_of_incident, worst_effect
 from postward.agent.incidents.replay import read_logs
 from postward.agent.logs.archive import LogFileError
 from postward.agent.logs.coverage import Coverage
@@ -144,7 +144,7 @@ def _report_live(options: _Options) -> None:
         _show(rows, in_full=options.closed)
     if unknown:
         click.echo(f"not known whether mail goes out: {unknown}\nremedy: {remedy}", err=True)
-        sys.exit(UNREAD)
+        sys.exit(DRIFT if worst_effect(rows) in MAIL_STOPS else UNREAD)
     click.echo(heading(rows), err=True)
     if bad:
         sys.exit(BAD_SETTINGS)

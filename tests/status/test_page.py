@@ -157,7 +157,7 @@ def test_the_checkpoint_is_read_if_the_agent_does_not_answer(made: Bed, tmp_path
 
         assert done.returncode == 3
         assert "the relay refuses this login" in done.stdout
-        assert "the agent does not answer at 127.0.0.1:1" in done.stdout + done.stderr
+        assert "the agent does not answer (" in done.stdout + done.stderr
     made.postfix.flush()
     wait_for(lambda: not made.open(), what="the end of the incident")
 
