@@ -27,6 +27,7 @@ from typing import Final
 
 from starlette.types import ASGIApp
 
+from postward.agent.fsutil import owner_in
 from postward.agent.http.connection import Connection
 from postward.config.fields import split_address
 
@@ -72,6 +73,8 @@ def _listen_locally(path: Path) -> socket.socket:
             os.unlink(path.name, dir_fd=folder)
         listener.bind(name)
         Path(name).chmod(0o660)
+        if owner := owner_in(path.parent):  # after `postward run` by root, it belongs to the service
+            os.chown(name, *owner, follow_symlinks=False)
         listener.listen(16)
         listener.setblocking(False)
     except OSError:
