@@ -44,6 +44,8 @@ _SECRETS: Final[tuple[re.Pattern[str], ...]] = (
         re.DOTALL | re.IGNORECASE,
     ),
     re.compile(r"(\b(?:Authorization: ?\w+|Bearer) )[^\s].+", re.DOTALL | re.IGNORECASE),
+    # smtp/smtp_sasl_glue.c, behind a header that is not known: user `U' pass `P'
+    re.compile(r"(\bpass `).+", re.DOTALL),
 )
 
 # Debug messages of which more than the label is harmless. The first group is kept, and the rest is removed.
@@ -93,7 +95,8 @@ _LOGIN_FUNCTION: Final = re.compile(
     r"xsasl_|maps_|smtp_sasl_passwd|send attr |input attribute |SASL authentication (?:trace|pass)"
 )
 _MARKS: Final = re.compile(
-    r"auth|bearer|passw|passphrase|_pw|secret|token|api_?key|static:|inline:|map:|:\{| = | -> ", re.IGNORECASE
+    r"auth|bearer|passw|pass `|passphrase|_pw|secret|token|api_?key|static:|inline:|map:|:\{| = | -> ",
+    re.IGNORECASE,
 )
 
 _MIN_HIDDEN: Final = (

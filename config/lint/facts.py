@@ -17,7 +17,7 @@ from postward.config.routing import INTERNAL, PICKUP, Configuration, Hop, Origin
 from postward.config.routing.parameters import LISTS, MAPS, holds_logins
 from postward.config.routing.samples import ELSEWHERE, samples
 from postward.config.routing.tables import Contents, Keyed
-from postward.parsers.postconf import Master, split_list
+from postward.parsers.postconf import Master, parse_master, split_list
 
 # The parameters that name relays. Hops of other parameters are filters and servers of single destinations.
 _OF_RELAYS = frozenset(
@@ -29,6 +29,8 @@ _OF_RELAYS = frozenset(
         "sender_dependent_default_transport_maps",
     }
 )
+# Of a host whose master.cf is unknown.
+_USUAL_SERVICES = parse_master("smtp unix - - y - - smtp\nrelay unix - - y - - smtp\n").services
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +244,8 @@ class HostFacts:
                 if ":" in item and self.contents.contents_of(item) is None:
                     contents[item] = Keyed({})
         lists = {path: text or "" for path, text in self.contents.lists.items()}
-        return Configuration(values, Master(self.master.services, overrides), Tables(contents, lists))
+        services = self.master.services or _USUAL_SERVICES
+        return Configuration(values, Master(services, overrides), Tables(contents, lists))
 
     def _place(self, origin: Origin) -> str:
         path = origin.table.removeprefix("proxy:").partition(":")[2]
