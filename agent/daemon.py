@@ -55,6 +55,7 @@ from postward.agent.status.client import local_socket
 from postward.agent.status.model import Observed, Status, status_of
 from postward.agent.systemd import notify
 from postward.agent.text import local_now
+from postward.config.consequences import Effect
 from postward.config.relay import hide_passwords
 from postward.config.settings import Settings
 
@@ -73,11 +74,13 @@ class Options:
         enforce: also keep the configuration (needs root).
         deliveries: print each delivery as a row.
         settings_file: the file of the settings, which is re-read on change; None: the settings never change.
+        allow: effects of changes that are agreed to, for a host without a terminal, such as a container.
     """
 
     enforce: bool = False
     deliveries: bool = False
     settings_file: Path | None = None
+    allow: frozenset[Effect] = frozenset()
 
 
 class Agent:
@@ -107,6 +110,8 @@ class Agent:
         writer = self._writer = CheckpointWriter(_checkpoint_file(settings), self._tally)
         throttle = LoginThrottle.of_settings(settings)
         self._enforcer = Enforcer(settings, postfix) if options.enforce else None
+        if self._enforcer:
+            self._enforcer.allow(options.allow)
 
         # log → counts
         reader = self._reader = LogReader(

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from postward.agent.commands.common import (
+    allow_option,
     exit_on_error,
     fail,
     load,
@@ -14,6 +15,7 @@ from postward.agent.commands.common import (
     settings_option,
 )
 from postward.agent.daemon import Options, StartError, serve
+from postward.config.consequences import Effect
 
 # Seconds. Threads read the facts of the host. Beside a thread that computes, each turn of the loop would wait for
 # Python's default of 5 ms, and a scrape takes many turns.
@@ -28,7 +30,8 @@ _SWITCH_INTERVAL = 0.0005
 @click.option(
     "--deliveries", is_flag=True, help="Print each delivery and each probe's timeline to standard output."
 )
-def command(settings_file: Path, enforce: bool, deliveries: bool) -> None:
+@allow_option
+def command(settings_file: Path, enforce: bool, deliveries: bool, allow: tuple[str, ...]) -> None:
     """Run the agent: read the mail log, count, probe, and serve metrics."""
     log_to_stderr()
     sys.setswitchinterval(_SWITCH_INTERVAL)
@@ -37,6 +40,6 @@ def command(settings_file: Path, enforce: bool, deliveries: bool) -> None:
         if enforce:
             require_root()
         try:
-            serve(settings, Options(enforce, deliveries, settings_file))
+            serve(settings, Options(enforce, deliveries, settings_file, frozenset(map(Effect, allow))))
         except StartError as error:
             fail(str(error))

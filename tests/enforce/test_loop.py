@@ -128,7 +128,7 @@ def test_the_first_apply_opens_no_incident(tmp_path: Path) -> None:
     with Relay(CA()) as relay, PostfixInstance(tmp_path / "postfix", {"inet_interfaces": "all"}) as postfix:
         master = postfix.master_pid()
         file = write_settings(tmp_path, relay, postfix, password="secret")
-        with AgentProcess(file, "--enforce") as agent:
+        with AgentProcess(file, "--enforce", "--allow", "end-inbound") as agent:
             wait_for(
                 lambda: agent.value("postward_config_applies_total", result="confirmed") == 1,
                 timeout=30,

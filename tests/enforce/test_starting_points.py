@@ -110,7 +110,7 @@ def unmanaged(text: str, managed: DesiredState) -> list[str]:
     for line in text.split("\n"):
         if line[:1].strip() and not line.startswith("#"):
             ours = line.partition("=")[0].strip() in managed.parameters
-        if line.startswith("#") or (line.strip() and not ours):
+        if line.lstrip().startswith("#") or (line.strip() and not ours):
             kept.append(line)
     return kept
 
