@@ -12,7 +12,7 @@ from postward.parsers.scrub import MASK
 
 # Logins in the configuration itself: in a table whose entries are in its reference, in addresses,
 _LOGIN_IN_TABLE = re.compile(r"\b(static(?=:[^,\s]*:)|static(?=:\{)|inline):.*", re.DOTALL)
-_LOGIN_IN_ADDRESS = re.compile(r"(://|^|[\s,\[:@])(?!static:)[^\s/@,\[\]:]+:(?!//)\S+@")
+_LOGIN_IN_ADDRESS = re.compile(r"(://|^|[\s,\[:@])(?!static:|inline:\{)[^\s/@,\[\]:]+:(?!//)\S+@")
 # and in parameters that do not exist, such as smtp_sasl_password.
 _SECRET_NAME = re.compile(r"passw|pwd|secret|(auth|access|api)_?(token|key)|login|credential", re.IGNORECASE)
 # Parameters whose tables hold no logins, whatever their entries are. A misspelt one is not among them.

@@ -14,6 +14,7 @@ SECRET = "Gr33n-Fern-s3cret"
         ("smtp_sasl_password_maps", f"static:user:{SECRET}", "static:********"),
         ("smtp_sasl_pasword_maps", f"static:user:{SECRET}", "static:********"),
         ("smtp_sasl_password_maps", f"inline:{{ [h]:587 = user:{SECRET} }}", "inline:********"),
+        ("sender_dependent_relayhost_maps", "inline:{{a@b.test = [h]:587}}", "inline:{{a@b.test = [h]:587}}"),
         ("smtp_sasl_password", SECRET, "********"),
         ("smtp_sasl_passwd", f"user:{SECRET}", "********"),
         ("relayhost", f"smtp://user:{SECRET}@h:587", "smtp://********@h:587"),
