@@ -181,7 +181,7 @@ def _last_line(unit: str) -> str:
 
 def agent_remedy() -> str:
     """Return the command that brings a silent agent back, with the state of its service."""
-    units = _read_units()
+    units = _read_units(AGENT)
     if units is None:
         return "start it: postward run"
     unit = units[AGENT]

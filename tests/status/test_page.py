@@ -149,7 +149,9 @@ def test_the_checkpoint_is_read_if_the_agent_does_not_answer(made: Bed, tmp_path
     with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 no")):
         made.mail(0)
         wait_for(
-            lambda: "login-refused" in (state / saved.name).read_text(), what="the incident in the checkpoint"
+            lambda: "login-refused" in (state / saved.name).read_text(),
+            timeout=30,
+            what="the incident in the checkpoint",
         )
         saved.write_bytes((state / saved.name).read_bytes())
     for command in ("why", "status"):
