@@ -33,7 +33,11 @@ def main() -> int:
     """Stage the faults, and print the table."""
     names = sys.argv[1:] or list(FAULTS)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="postward-watchers-")))
+        folder = Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="postward-watchers-", ignore_cleanup_errors=True)
+            )
+        )
         folder.chmod(0o755)
         stack.enter_context(private_mounts())
         hosts = [_host(stack, folder / name.replace(" ", "-").replace("'", ""), name) for name in names]
