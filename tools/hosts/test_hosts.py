@@ -257,6 +257,7 @@ def test_init_says_that_postfix_is_stopped(installed: Installed) -> None:
     assert "Postfix does not run, and no probe was sent; next: systemctl start postfix" in printed
     assert "queue_events" not in printed
     host.shell(f"systemctl start postfix; cat /root/kept.toml > {SETTINGS}; systemctl restart postward")
+    wait_for(installed.metrics, 40, "the agent")
 
 
 def test_a_removal_and_an_installation_bring_the_services_back(installed: Installed, deb: Path) -> None:
