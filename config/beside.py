@@ -166,36 +166,35 @@ def _service(
 ) -> Transport:
     fallbacks = [other.next_hop for other in relays if other.fallback] if relay is relays[0] else []
     keeps_policy = keeps(relay, others.policies.get(relay.next_hop, ""))
-    overrides = [
-        ("smtp_tls_wrappermode", "yes" if relay.tls == "implicit" else "no"),
-        ("smtp_tls_security_level", tls_level(relay, others.values)),
-        ("smtp_tls_policy_maps", others.values["smtp_tls_policy_maps"] if keeps_policy else ""),
-        ("smtp_fallback_relay", ",".join(fallbacks)),
-        *((name, value) for name, value in main_cf.items() if name != CONCURRENCY),
-    ]
+    overrides = {
+        "smtp_tls_wrappermode": "yes" if relay.tls == "implicit" else "no",
+        "smtp_tls_security_level": tls_level(relay, others.values),
+        "smtp_tls_policy_maps": others.values["smtp_tls_policy_maps"] if keeps_policy else "",
+        "smtp_fallback_relay": ",".join(fallbacks),
+        **{name: value for name, value in main_cf.items() if name != CONCURRENCY},
+    }
     if relay.ca_file:
-        overrides.append(("smtp_tls_CAfile", relay.ca_file))
+        overrides["smtp_tls_CAfile"] = relay.ca_file
     own = relay.own_parameters
     options = own.pop("smtp_sasl_tls_security_options")
-    wanted = {name for name, value in own.items() if value}
-    overrides = [item for item in overrides if item[0] not in wanted]
-    overrides += [(name, value) for name, value in own.items() if value]
+    overrides |= {name: value for name, value in own.items() if value}
     limit = _max_processes(relay, main_cf)
     if not relay.username:
-        return Transport(relay.name, (*overrides, ("smtp_sasl_auth_enable", "no")), limit)
+        overrides["smtp_sasl_auth_enable"] = "no"
+        return Transport(relay.name, tuple(overrides.items()), limit)
     always_encrypted = relay.tls in {"starttls", "implicit"}
     plain = always_encrypted or relay.tls == "none"
     # With logins by sender, the admin's entries for senders come before any entry for a next hop.
     admins = others.values["smtp_sasl_password_maps"]
     by_sender = others.values.get("smtp_sender_dependent_authentication") == "yes"
     references = [passwords, *(split_list(admins) if by_sender else [])]
-    overrides += [
-        ("smtp_sasl_auth_enable", "yes"),
-        ("smtp_sasl_password_maps", ",".join(references)),
-        ("smtp_sasl_security_options", "noanonymous" if plain else "noplaintext,noanonymous"),
-        ("smtp_sasl_tls_security_options", options),
-    ]
-    return Transport(relay.name, tuple(overrides), limit)
+    overrides |= {
+        "smtp_sasl_auth_enable": "yes",
+        "smtp_sasl_password_maps": ",".join(references),
+        "smtp_sasl_security_options": "noanonymous" if plain else "noplaintext,noanonymous",
+        "smtp_sasl_tls_security_options": options,
+    }
+    return Transport(relay.name, tuple(overrides.items()), limit)
 
 
 def _max_processes(relay: Relay, main_cf: Mapping[str, str]) -> str:

@@ -75,7 +75,7 @@ class Kind(Enum):
     SERVICE = "a service of master.cf"
     STALE_SERVICE = "a service of Postward that the settings no longer require"
     STALE_TABLE = "a file of a table of Postward that the settings no longer require"
-    MODE = "permissions of main.cf, which every program of Postfix reads as the user who calls it"
+    MODE = "permissions of main.cf: every user must be able to read it"
     UNLOADED = "files that the running Postfix has not read"
 
 

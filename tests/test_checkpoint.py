@@ -33,6 +33,7 @@ from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.tally import Tally
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 from tests.support.product import AgentProcess, write_settings
+from tests.support.require import demand
 
 USER, PASSWORD = "API_USER", "s3cret-Gr33n-Fern"
 
@@ -69,9 +70,9 @@ def test_a_checkpoint_reads_back_as_written(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.json"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for another user")
 def test_root_leaves_the_file_to_the_owner_of_its_folder(tmp_path: Path) -> None:
     """`postward run` by hand must not lock the service out."""
+    demand(None if os.geteuid() == 0 else "only root can write for another user")
     os.chown(tmp_path, 65534, 65534)
     path = tmp_path / "checkpoint.json"
     write_checkpoint(path, a_checkpoint().to_json())

@@ -46,7 +46,7 @@ EFFECT_TEXTS: Final[Mapping[str, EffectText]] = {
         verdict_style="bold white on red",
     ),
     "degraded": EffectText(
-        heading="not guarded",
+        heading="degraded",
         verdict="mail goes out; Postward does not do all of its work",
         style="bold yellow",
         verdict_style="bold black on yellow",
