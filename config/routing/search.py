@@ -36,17 +36,26 @@ def find_address(
         UnknownTableError, BrokenTableError: the search ended at a table without an answer.
     """
     local, at, domain = address.rpartition("@") if "@" in address else (address, "", "")
-    bare, extension = split_extension(local, config, service)
     suffix = f"{at}{domain}"
-    keys = [(local, suffix, ""), *([(bare, suffix, extension)] if extension else [])]
-    if at and _is_at_origin(domain, config, service):
-        keys += [(local, "", ""), *([(bare, "", extension)] if extension else [])]
-    for number, (name, behind, left_out) in enumerate(keys):
+    for number, (name, behind, left_out) in enumerate(_keys(local, suffix, config, service)):
         for form in _forms(name, behind, both=not rewriting):
             if found := config.tables.find(maps, form, partial=number > 0, substitute=substitute):
                 return found, left_out
     found = config.tables.find(maps, suffix, partial=True, substitute=substitute) if at else None
     return (found, "") if found else None
+
+
+def _keys(local: str, suffix: str, config: Configuration, service: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (local part, what is behind it, the extension that is left out).
+
+    Whether the domain is local is looked up only after the whole address, as Postfix does: a table of mydestination that
+    cannot be opened does not matter before.
+    """
+    bare, extension = split_extension(local, config, service)
+    whole = [(local, suffix, ""), *([(bare, suffix, extension)] if extension else [])]
+    yield from whole
+    if suffix and _is_at_origin(suffix[1:], config, service):
+        yield from ((name, "", left_out) for name, _, left_out in whole)
 
 
 def _forms(local: str, suffix: str, *, both: bool) -> Iterator[str]:

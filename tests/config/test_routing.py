@@ -246,3 +246,16 @@ def test_routes_that_stay_are_not_listed() -> None:
     assert route_changes(_config(**values), _config(**values, smtp_helo_name="other.test")) == []
     (change, *_) = route_changes(_config(), _config(**values))
     assert change.after == "unknown because of ldap:/etc/l.cf"
+
+
+def test_a_broken_mydestination_does_not_matter_where_the_whole_address_is_found() -> None:
+    """cleanup(8) asks for it only to search for the local part; trivial-rewrite(8) needs it for the route."""
+    config = _config(
+        {"hash:/gone": None},
+        mydestination="hash:/gone",
+        recipient_canonical_maps="static:all@else.test",
+        recipient_canonical_classes="envelope_recipient",
+    )
+    route = _route(config)
+
+    assert (route.recipient, route.transport, route.broken) == ("all@else.test", "retry", "hash:/gone")
