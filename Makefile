@@ -35,7 +35,7 @@ test:
 
 test-fast:
 	@.ci/setup
-	POSTWARD_TESTS=fast $(BIN)/python -m pytest -q -r fE
+	POSTWARD_TESTS=fast $(BIN)/python -m pytest -q -r fE -n auto
 
 coverage:
 	@.ci/setup

@@ -105,7 +105,8 @@ _MIN_HIDDEN: Final = (
 _logins: dict[tuple[str, str], None] = {}  # in the order of their arrival
 _MAX_LOGINS: Final = 100
 _MAX_SIZE: Final = 20_000  # characters of all; a token has some 3000, and is worthless after an hour
-_hidden: re.Pattern[str] | None = None
+_hidden: list[str] = []  # the forms of the logins, the longest first
+_hidden_words: re.Pattern[str] | None = None  # the short ones
 
 
 def hide(logins: Iterable[tuple[str, str]]) -> None:
@@ -113,15 +114,18 @@ def hide(logins: Iterable[tuple[str, str]]) -> None:
 
     Former passwords stay masked, because the log still has them; the last hundred are known, or fewer of long tokens.
     """
-    global _hidden
+    global _hidden, _hidden_words
     new = [login for login in logins if login[1] and login not in _logins]
     if not new:
         return
     _logins.update(dict.fromkeys(new))
     while len(_logins) > _MAX_LOGINS or (sum(map(_size, _logins)) > _MAX_SIZE and len(_logins) > len(new)):
         del _logins[next(iter(_logins))]
-    words = {form for login in _logins for form in _forms(*login)}
-    _hidden = re.compile("|".join(map(_word, sorted(words, key=len, reverse=True))))
+    forms = sorted({form for login in _logins for form in _forms(*login)}, key=len, reverse=True)
+    # No pattern of the long ones: compiling that of some tokens takes half a second.
+    _hidden = [form for form in forms if len(form) >= _MIN_HIDDEN]
+    short = "|".join(re.escape(form) for form in forms if len(form) < _MIN_HIDDEN)
+    _hidden_words = re.compile(rf"(?<!\w)(?:{short})(?!\w)") if short else None
 
 
 def _size(login: tuple[str, str]) -> int:
@@ -136,14 +140,12 @@ def _forms(user: str, password: str) -> Iterator[str]:
         yield base64.b64encode(text.encode()).decode().rstrip("=")
 
 
-def _word(secret: str) -> str:
-    pattern = re.escape(secret)
-    return pattern if len(secret) >= _MIN_HIDDEN else rf"(?<!\w){pattern}(?!\w)"
-
-
 def hidden(text: str) -> str:
     """Return the text without the secrets that `hide` was given."""
-    return text if _hidden is None else _hidden.sub(MASK, text)
+    for form in _hidden:
+        if form in text:
+            text = text.replace(form, MASK)
+    return _hidden_words.sub(MASK, text) if _hidden_words else text
 
 
 def scrub(text: str, severity: str = "info") -> str:

@@ -222,6 +222,7 @@ class _Record:
         self._path = path
         self._data: dict[str, Any] = {}
         self._identity: tuple[int, ...] | None = None  # of the file that `_data` was read from
+        self._written: bytes | None = None  # the content of that file, if this process wrote it
         self._locked = False
         self._problem = Problem(_log, str(path))
 
@@ -234,7 +235,7 @@ class _Record:
             _lock(descriptor)
             self._locked = True
             if (identity := stat_identity(self._path)) != self._identity or identity is None:
-                self._data, self._identity = _read(self._path), identity
+                self._data, self._identity, self._written = _read(self._path), identity, None
         except OSError as error:
             self._log_once(error)
         try:
@@ -245,12 +246,13 @@ class _Record:
                 os.close(descriptor)
 
     def write(self) -> None:
-        """Write the content back. Call it inside `locked`."""
-        if not self._locked:
+        """Write the content back if it changed. Call it inside `locked`."""
+        content = json.dumps(self._data).encode()
+        if not self._locked or content == self._written:
             return
         try:
-            replace_owned(self._path, json.dumps(self._data).encode(), mode=0o600)
-            self._identity = stat_identity(self._path)
+            replace_owned(self._path, content, mode=0o600)
+            self._identity, self._written = stat_identity(self._path), content
             self._problem.note(None)
         except OSError as error:
             self._log_once(error)

@@ -169,7 +169,8 @@ def test_complaints_without_a_secret_stay(text: str) -> None:
 def forget_logins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the process know no logins, before and after the test."""
     monkeypatch.setattr("postward.parsers.scrub._logins", {})
-    monkeypatch.setattr("postward.parsers.scrub._hidden", None)
+    monkeypatch.setattr("postward.parsers.scrub._hidden", [])
+    monkeypatch.setattr("postward.parsers.scrub._hidden_words", None)
 
 
 @pytest.mark.usefixtures("forget_logins")
