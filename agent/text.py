@@ -57,4 +57,16 @@ def size(number: int) -> str:
 
 def seconds(value: float | None) -> str:
     """A delay for the eye."""
-    return "–" if value is None else f"{value:.3g} s" if value < 1000 else f"{value:,.0f} s"
+    if value is None:
+        return "–"
+    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s" if value < 100 else f"{value:,.0f} s"
+
+
+def plural(number: int, noun: str) -> str:
+    """A number of things for the eye, "1 time", "2,345 times"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def span(first: str | None, last: str | None) -> str:
+    """A period for the eye; of one moment, that moment."""
+    return first or "?" if first == last else f"{first or '?'} – {last or '?'}"

@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,10 +93,11 @@ def _count_and_write(options: _Options, page: Path | None) -> int:
     if options.html is not None:
         from postward.agent.report.html import as_page
 
+        text = as_page(report, options.files, version("postward"))
         if page is not None:
-            page.write_text(as_page(report), encoding="utf-8")
+            page.write_text(text, encoding="utf-8")
         else:
-            click.echo(as_page(report))
+            click.echo(text)
     if options.as_json:
         click.echo(json.dumps(report, ensure_ascii=False))
     elif options.html is None:

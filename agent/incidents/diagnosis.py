@@ -237,7 +237,7 @@ class _Texts:
         return fill_in_server(fill_in(self._plain(text), self._facts), self._server)
 
     def _plain(self, text: str) -> str:
-        text = re.sub(r" {2,}", " ", fill_in_names(text, self._names))
+        text = fill_in_names(text, self._names)
         return _THE_RELAY.sub(self._relay, text) if self._relay else text
 
 

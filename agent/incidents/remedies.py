@@ -46,7 +46,7 @@ def fill_in_server(text: str, names: Mapping[str, str]) -> str:
 
 def fill_in_names(text: str, names: Mapping[str, str]) -> str:
     """Return a text with `{line NAME|otherwise}` replaced by what the lines name, or by the words after the bar."""
-    return _OF_LINE.sub(lambda match: names.get(match[1]) or match[2], text)
+    return _OF_LINE.sub(lambda match: names.get(match[1]) or match[2], text).replace("  ", " ")
 
 
 def _set(facts: HostFacts, assignments: str) -> str:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from postward.agent.incidents.model import CauseRow, IncidentRow
+from postward.agent.text import plural
 
 Parts = list[tuple[str, str]]  # text, style
 
@@ -64,6 +65,7 @@ EFFECT_TEXTS: Final[Mapping[str, EffectText]] = {
         verdict_style="bold green",
     ),
 }
+HEADINGS: Final = {effect: text.heading.capitalize() for effect, text in EFFECT_TEXTS.items()}
 
 
 MAIL_STOPS: Final = ("lost", "delayed")  # effects that keep mail back
@@ -125,16 +127,16 @@ def heading(rows: Iterable[IncidentRow]) -> str:
         closed += row["closed"] is not None
         notes += row["closed"] is None and row["effect"] == "note"
         incidents += row["closed"] is None and row["effect"] != "note"
-    counts = [_counted(incidents, "incident") if incidents else "nothing keeps mail back"]
+    counts = [plural(incidents, "incident") if incidents else "nothing keeps mail back"]
     counts += [f"{closed} over"] if closed else []
-    counts += [_counted(notes, "note")] if notes else []
+    counts += [plural(notes, "note")] if notes else []
     return ", ".join(counts)
 
 
 def times_and_mails(row: IncidentRow) -> str:
     """Return how often an incident was observed and how many mails it concerns, as text."""
-    counts = [_counted(row["attempts"], "time")]
-    counts += [_counted(row["mails"], "mail")] if row["mails"] else []
+    counts = [plural(row["attempts"], "time")]
+    counts += [plural(row["mails"], "mail")] if row["mails"] else []
     counts += [f"{row['lost']} lost"] if row["lost"] else []
     return ", ".join(counts)
 
@@ -143,10 +145,6 @@ def moment(seconds: float, now: float) -> str:
     """Return a time of day, with its date unless it is today's."""
     then, today = _local(seconds), _local(now)
     return then.strftime("%H:%M:%S") if then.date() == today.date() else then.strftime("%d %b %H:%M")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _where(row: IncidentRow) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from postward.agent.incidents.catalog.symptom import Symptom
 from postward.agent.incidents.catalog.table import of_delivery, of_line
+from postward.agent.incidents.diagnosis import names_in
 from postward.agent.incidents.model import Effect
 from postward.agent.incidents.remedies import fill_in, fill_in_names
 from postward.agent.report.tally import Occurrences, ReportTally
@@ -67,7 +68,7 @@ def _incident(relay: str, cause: str, cells: list[tuple[int, str, Occurrences]])
         "last": moment(max(row.last for row in seen)),
         "attempts": attempts,
         "bounced": bounced,
-        **_diagnosis(symptom),
+        **_diagnosis(symptom, text),
         "example": text,
         "runbook": f"docs/runbooks/causes/{cause}.md",
     }
@@ -85,7 +86,7 @@ def _of_problems(tally: ReportTally) -> Iterator[dict[str, Any]]:
                 "last": moment(seen.last),
                 "attempts": seen.times,
                 "bounced": 0,
-                **_diagnosis(symptom),
+                **_diagnosis(symptom, seen.example[1]),
                 "example": f"{daemon}: {severity}: {seen.example[1]}",
                 "runbook": None,
             }
@@ -96,17 +97,18 @@ def _effect(symptom: Symptom, bounced: int) -> Effect:
     return Effect.LOST if bounced and symptom.effect is Effect.DELAYED else symptom.effect
 
 
-def _diagnosis(symptom: Symptom) -> dict[str, Any]:
+def _diagnosis(symptom: Symptom, text: str) -> dict[str, Any]:
+    names = names_in(symptom, [text])
     return {
         "symptom": symptom.id,
-        "title": fill_in_names(symptom.title, {}),
+        "title": fill_in_names(symptom.title, names),
         "certainty": symptom.certainty.value,
         "causes": [
             {
-                "what": fill_in_names(candidate.what, {}),
+                "what": fill_in_names(candidate.what, names),
                 "setting": candidate.setting,
-                "parameter": fill_in_names(candidate.parameter, {}),
-                "remedy": fill_in(candidate.remedy, _NO_FACTS),
+                "parameter": fill_in_names(candidate.parameter, names),
+                "remedy": fill_in(fill_in_names(candidate.remedy, names), _NO_FACTS),
             }
             for candidate in symptom.candidates
         ],

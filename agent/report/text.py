@@ -1,11 +1,15 @@
-"""The report for a terminal."""
+"""The report for a terminal, in 100 columns: text is wrapped, and a long name has a line of its own.
 
-from collections.abc import Iterable, Iterator
+Lines of the log, and remedies, which can be commands, are shown whole.
+"""
+
+import textwrap
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.report.summary import PER_TIME
-from postward.agent.text import counted, seconds, size
+from postward.agent.text import counted, plural, seconds, size, span
 
 _TOTALS: Final = (
     ("received", "received"),
@@ -22,8 +26,11 @@ _TOTALS: Final = (
 )
 _MAX_ROWS: Final = 20
 _MAX_CAUSES: Final = 2
+_WIDTH: Final = 100  # characters
 _BAR: Final = 30  # characters
+_INDENT: Final = " " * 11
 _PERCENTS: Final = ("p50", "p90", "p99", "max")
+_FAILURES: Final = (9, 11, 11, 21, 21)  # widths of columns
 
 
 def as_text(report: dict[str, Any]) -> str:
@@ -32,12 +39,11 @@ def as_text(report: dict[str, Any]) -> str:
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
-    span, lines = report["span"], report["lines"]
-    yield (
-        f"Mail from {span['first']} to {span['last']}, by the log's own clock"
-        if span["first"]
-        else "No mail with a time"
-    )
+    whole, lines = report["span"], report["lines"]
+    if whole["first"]:
+        yield f"Mail from {whole['first']} to {whole['last']}, by the log's own clock"
+    else:
+        yield "No mail with a time"
     yield ", ".join(f"{counted(number)} lines {outcome}" for outcome, number in lines.items())
     yield from _accuracy(report["accuracy"])
     sign = "" if report["accuracy"]["mails_exact"] else "~"
@@ -74,40 +80,40 @@ def _incidents(incidents: list[dict[str, Any]]) -> Iterator[str]:
         yield from ("", "Incidents, worst first (`postward why FILE` reads every line)")
     for row in incidents[:_MAX_ROWS]:
         where = f"relay {row['relay']}: " if row["relay"] else ""
-        yield f"  {row['effect'].upper():8} {where}{row['title']}"
+        yield from _wrapped(f"{where}{row['title']}", f"  {row['effect'].upper():8} ")
         bounced = f", {counted(row['bounced'])} bounced" if row["bounced"] else ""
-        yield f"           {row['first']} – {row['last']}, {counted(row['attempts'])} times{bounced}" + (
-            f", cause {row['cause']}" if row["cause"] else ""
+        cause_name = f", cause {row['cause']}" if row["cause"] else ""
+        yield from _wrapped(
+            f"{span(row['first'], row['last'])}, {plural(row['attempts'], 'time')}{bounced}{cause_name}"
         )
         for cause in row["causes"][:_MAX_CAUSES]:
-            yield f"           {row['certainty']}: {cause['what']} (setting: {cause['setting']}) → {cause['remedy']}"
+            yield from _wrapped(f"{row['certainty']}: {cause['what']} (setting: {cause['setting']})")
+            yield f"{_INDENT}→ {cause['remedy']}"
         if len(row["causes"]) > _MAX_CAUSES:
-            yield f"           or one of {len(row['causes']) - _MAX_CAUSES} more: --json"
+            yield f"{_INDENT}or one of {len(row['causes']) - _MAX_CAUSES} more: --json"
         if row["example"]:
-            yield f"           {row['example']}"
+            yield f"{_INDENT}{row['example']}"
     if len(incidents) > _MAX_ROWS:
         yield f"  and {len(incidents) - _MAX_ROWS} more: --json"
 
 
 def _relays(relays: list[dict[str, Any]]) -> Iterator[str]:
     yield from ("", "Relays; delays of sent and bounced mail")
-    yield _row(["relay", *STATUSES, *_PERCENTS], 36)
+    yield from _row(["relay", *STATUSES, *_PERCENTS], 32, 9)
     for row in relays[:_MAX_ROWS]:
         whole = row["delays"]["whole"] or {}
-        counts = [counted(row[status]) for status in STATUSES]
-        yield _row([row["relay"], *counts, *(seconds(whole.get(name)) for name in _PERCENTS)], 36)
+        numbers = [counted(row[status]) for status in STATUSES]
+        yield from _row([row["relay"], *numbers, *(seconds(whole.get(name)) for name in _PERCENTS)], 32, 9)
         for stage, delays in row["delays"].items():
             if delays and stage != "whole":
                 parts = [seconds(delays[name]) for name in _PERCENTS]
-                yield _row([f"  {stage.replace('_', ' ')}", "", "", "", *parts], 36)
+                yield from _row([f"  {stage.replace('_', ' ')}", "", "", "", *parts], 32, 9)
 
 
 def _failures(failures: list[dict[str, Any]], sign: str) -> Iterator[str]:
     if failures:
         yield from ("", "Failures by relay and cause")
-        yield _row(
-            ["relay and cause", "status", "attempts", "mails", "first", "last"], 48, (9, 10, 10, 20, 20)
-        )
+        yield from _row(["relay and cause", "status", "attempts", "mails", "first", "last"], 27, *_FAILURES)
     for row in failures[:_MAX_ROWS]:
         values = [
             row["status"],
@@ -116,8 +122,8 @@ def _failures(failures: list[dict[str, Any]], sign: str) -> Iterator[str]:
             row["first"],
             row["last"],
         ]
-        yield _row(
-            [f"{row['relay']} {row['cause']}", *(value or "?" for value in values)], 48, (9, 10, 10, 20, 20)
+        yield from _row(
+            [f"{row['relay']} {row['cause']}", *(value or "?" for value in values)], 27, *_FAILURES
         )
 
 
@@ -129,11 +135,12 @@ def _steps(report: dict[str, Any]) -> Iterator[str]:
         else [(row["start"], row) for row in steps[-96:]]
     )
     yield from ("", "By hour of the day" if rows and len(rows[0][0]) == 5 else "By time")
-    yield _row(["", *PER_TIME], 20)
+    yield from _row(["", *PER_TIME], 20, 9)
     highest = max((row["sent"] for _, row in rows), default=0)
     for title, row in rows:
         bar = "▇" * (row["sent"] * _BAR // highest if highest else 0)
-        yield f"{_row([title, *(counted(row[name]) for name in PER_TIME)], 20)}  {bar}".rstrip()
+        (line,) = _row([title, *(counted(row[name]) for name in PER_TIME)], 20, 9)
+        yield f"{line}  {bar}".rstrip()
 
 
 def _domains(report: dict[str, Any]) -> Iterator[str]:
@@ -141,12 +148,13 @@ def _domains(report: dict[str, Any]) -> Iterator[str]:
     if report["recipient_domains"] is None:
         yield "  too many to count each"
     else:
-        yield _row(["domain", *STATUSES, "mean", "longest"], 36)
+        yield from _row(["domain", *STATUSES, "mean", "longest"], 36, 11)
     for row in report["recipient_domains"] or ():
         counts = [counted(row[name]) for name in STATUSES]
-        yield _row([row["domain"], *counts, seconds(row["mean_delay"]), seconds(row["max_delay"])], 36)
+        delays = [seconds(row["mean_delay"]), seconds(row["max_delay"])]
+        yield from _row([row["domain"], *counts, *delays], 36, 11)
     yield from ("", "Senders' domains")
-    yield _row(["domain", "mails", "bytes", "deferred", "bounced"], 36)
+    yield from _row(["domain", "mails", "bytes", "deferred", "bounced"], 36, 11)
     sign = "" if report["accuracy"]["mails_exact"] else "~"
     for row in report["sender_domains"]:
         numbers = [
@@ -155,7 +163,7 @@ def _domains(report: dict[str, Any]) -> Iterator[str]:
             counted(row["deferred"]),
             counted(row["bounced"]),
         ]
-        yield _row([row["domain"], *(sign + number for number in numbers)], 36)
+        yield from _row([row["domain"], *(sign + number for number in numbers)], 36, 11)
 
 
 def _others(report: dict[str, Any]) -> Iterator[str]:
@@ -170,10 +178,23 @@ def _others(report: dict[str, Any]) -> Iterator[str]:
         yield f"{counted(row['lines']):>12}  {row['daemon']} {row['severity']} {row['kind']}{text}"
 
 
-def _row(values: Iterable[str], first: int, widths: tuple[int, ...] = ()) -> str:
+def _row(values: Sequence[str], first: int, *widths: int) -> Iterator[str]:
+    """Yield a row of a table: a title, and values on the right of their columns, whose last width repeats."""
     title, *others = values
-    cut = title if len(title) <= first else f"{title[: first - 1]}…"
-    columns = widths or (11,) * len(others)
-    return (
-        f"{cut:{first}}" + "".join(f"{value:>{width}}" for value, width in zip(others, columns, strict=True))
-    ).rstrip()
+    columns = [*widths, *[widths[-1]] * (len(others) - len(widths))]
+    if len(title) > first:
+        yield title
+        title = ""
+    row = "".join(f"{value:>{width}}" for value, width in zip(others, columns, strict=True))
+    yield f"{title:{first}}{row}".rstrip()
+
+
+def _wrapped(text: str, start: str = _INDENT) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -15,7 +15,7 @@ from typing import Any, Final
 from jinja2 import Template
 from markupsafe import Markup
 
-from postward.agent.incidents.render import EFFECT_TEXTS, times_and_mails
+from postward.agent.incidents.render import HEADINGS, times_and_mails
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.pages import environment
 from postward.agent.status.model import Status, queue_text
@@ -44,7 +44,7 @@ def page(status: Status) -> str:
         steps=_steps(day),
         delays=list(zip(_ranges(day["delay_bounds_seconds"]), day["delays"], strict=True)),
         causes=list(day["causes"].items())[:_MAX_CAUSES],
-        effects={name: texts.heading.capitalize() for name, texts in EFFECT_TEXTS.items()},
+        effects=HEADINGS,
         script=_SCRIPT,
     )
 
@@ -56,6 +56,8 @@ def _template() -> Template:
         "iso": _iso,
         "mails": queue_text,
         "moment": _moment,
+        "span": _span,
+        "zone": lambda seconds: f"{_local(seconds):%Z}",
         "times_and_mails": times_and_mails,
     }
     return environment(Path(__file__).parent, filters).get_template("status.html.j2")
@@ -70,10 +72,7 @@ def _iso(seconds: float) -> str:
 
 
 def _moment(seconds: float) -> str:
-    """Return the time of day, with the date if that is not today's."""
-    then = _local(seconds)
-    today = datetime.now().astimezone().date()
-    return f"{then:%H:%M:%S}" if then.date() == today else f"{then:%d %b %H:%M}"
+    return f"{_local(seconds):%d %b %H:%M:%S}"
 
 
 def _steps(day: Mapping[str, Any]) -> list[str]:
@@ -91,7 +90,9 @@ def _ranges(bounds: list[float]) -> list[str]:
 def _span(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.0f} h"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 2 * 86400 else f"{seconds / 86400:.0f} days"
 
 
 def _counts(numbers: Mapping[str, int], *, zeros: bool = False) -> str:

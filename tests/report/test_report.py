@@ -20,6 +20,7 @@ from postward.agent.report.tally import Limits
 from postward.agent.report.text import as_text
 from postward.agent.report.workers import Job, count, count_on_all_cores
 from postward.agent.text import local_now
+from tests.support.browser import browser
 from tools.bench.lines import log_lines
 
 OUTAGE = "".join(
@@ -130,6 +131,32 @@ def test_the_page_stands_alone(logs: list[Path], tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in text
     for word in ("<script", "<link", "src=", 'href="http', "@import", "url("):
         assert word not in text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_page_is_accessible(width: int, scheme: str, logs: list[Path], tmp_path: Path) -> None:
+    """Wide and narrow, light and dark."""
+    page, outage = tmp_path / "report.html", tmp_path / "outage.log"
+    outage.write_text(OUTAGE)
+    run("--html", page, *logs, outage)
+    with browser(tmp_path) as view:
+        view.show(page, width=width, scheme=scheme)
+        view.unfold()
+
+        assert view.accessibility_faults() == []
+
+
+def test_the_text_is_as_wide_as_a_terminal(tmp_path: Path) -> None:
+    """Names and causes are whole. Only lines of the log and remedies, which can be commands, are wider."""
+    log = tmp_path / "mail.log"
+    log.write_text(OUTAGE.replace("smtp.example.net", "email-smtp.us-east-1.amazonaws.com"))
+
+    lines = run(log).stdout.splitlines()
+
+    assert "email-smtp.us-east-1.amazonaws.com auth_rejected" in lines
+    examples = [line for line in lines if "SASL authentication failed" in line]
+    assert [line for line in lines if len(line) > 100 and line not in examples and "→" not in line] == []
 
 
 def test_estimates_are_marked(logs: list[Path]) -> None:

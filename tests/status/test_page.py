@@ -18,7 +18,6 @@ from tests.support.product import run_postward
 from tools.incidents.pairs import Bed, bed
 
 _PATHS = ("/status", "/api/status", "/api/incidents")
-_CHECK = Path(__file__).with_name("accessibility.js").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +36,10 @@ def test_every_form_of_the_page_is_accessible(width: int, scheme: str, tmp_path:
     """Wide and narrow, light and dark, with open, ambiguous and resolved incidents and their lines shown."""
     (tmp_path / "status.html").write_text(page(sample()))
     with browser(tmp_path) as view:
-        view.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=900,
-            deviceScaleFactor=1,
-            mobile=width < 500,
-        )
-        view.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-        view.open(f"file://{tmp_path}/status.html")
-        view.run("document.querySelectorAll('details').forEach(element => element.open = true)")
+        view.show(tmp_path / "status.html", width=width, scheme=scheme)
+        view.unfold()
 
-        assert view.run(_CHECK) == []
+        assert view.accessibility_faults() == []
 
 
 def test_text_of_the_log_is_escaped() -> None:
@@ -71,7 +62,7 @@ def test_the_page_shows_a_fault_as_it_happens(made: Bed, tmp_path: Path) -> None
     with browser(tmp_path) as view:
         view.open(url)
         assert "Mail goes out" in view.run("document.body.innerText")
-        assert view.run(_CHECK) == []
+        assert view.accessibility_faults() == []
         with made.relays[0].failing(Fault(step="auth", reply="535 5.7.8 <b>no</b>")):
             made.mail(0)
             wait_for(
@@ -79,7 +70,7 @@ def test_the_page_shows_a_fault_as_it_happens(made: Bed, tmp_path: Path) -> None
                 what="the fault",
             )
             text, html = view.run("document.body.innerText"), view.run("document.documentElement.outerHTML")
-            assert view.run(_CHECK) == []
+            assert view.accessibility_faults() == []
             requests = list(view.requests)
         made.postfix.flush()
         wait_for(lambda: "Mail goes out" in view.run("document.body.innerText"), what="the end of the fault")
@@ -104,7 +95,7 @@ def test_the_page_on_a_phone(made: Bed, tmp_path: Path) -> None:
         wait_for(lambda: ("second", "login-missing") in made.open(), what="the incident")
         view.open(url)
         view.run("document.querySelectorAll('details').forEach(element => element.open = true)")
-        wrong = view.run(_CHECK)
+        wrong = view.accessibility_faults()
     made.mail(1)
     wait_for(lambda: not made.open(), what="the end of the incident")
 
@@ -176,7 +167,7 @@ def test_the_check_finds_faults(tmp_path: Path) -> None:
     bad = "<h3>x</h3><p style='color:%23999'>pale</p><svg></svg><table><tr><td>1</td></tr></table><a href='/'></a>"
     with browser(tmp_path) as view:
         view.open(f"data:text/html,{bad}")
-        wrong = " ".join(view.run(_CHECK))
+        wrong = " ".join(view.accessibility_faults())
 
     for words in (
         "no language",

@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.support.require import required
 
+_ACCESSIBILITY = Path(__file__).with_name("accessibility.js").read_text()
 _TIMEOUT = 30.0  # seconds; a cold start on a busy machine
 
 
@@ -56,6 +57,33 @@ class Browser:
         self.requests.clear()
         self.call("Page.navigate", url=url)
         self._wait(lambda message: message.get("method") == "Page.loadEventFired")
+
+    def show(self, path: Path, *, width: int, scheme: str) -> None:
+        """Open a file as a phone (narrow) or a desktop shows it.
+
+        Args:
+            path: an HTML file.
+            width: in pixels.
+            scheme: light or dark.
+        """
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
+        self.open(f"file://{path}")
+
+    def unfold(self) -> None:
+        """Show all details of the page."""
+        self.run("document.querySelectorAll('details').forEach(element => element.open = true)")
+
+    def accessibility_faults(self) -> list[str]:
+        """Return what keeps people from reading the page as it is."""
+        faults: list[str] = self.run(_ACCESSIBILITY)
+        return faults
 
     def run(self, script: str) -> Any:
         """Return the value of an expression in the page."""

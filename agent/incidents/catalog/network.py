@@ -418,8 +418,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 Candidate(
                     id="port-blocked",
                     what=(
-                        "a firewall, a security group or this host's provider blocks port {line PORT|}, the server's "
-                        "own firewall drops the packets, or the server is switched off"
+                        "a firewall, a security group or this host's provider blocks the port {line PORT|of the relay}, the "
+                        "server's own firewall drops the packets, or the server is switched off"
                     ),
                     setting="relay.port",
                     parameter="relayhost",
