@@ -66,7 +66,8 @@ def check_relays(settings: Settings, passwords: Mapping[str, str]) -> list[Relay
 async def _check_all(settings: Settings, passwords: Mapping[str, str]) -> list[RelayCheck]:
     plugins = read_plugins()
     endpoints = [
-        login_endpoint(relay, settings, passwords.get(relay.name), plugins) for relay in settings.relay
+        login_endpoint(relay, settings, passwords.get(relay.name), plugins)
+        for relay in settings.relays_with_server
     ]
     return await asyncio.gather(*map(check_relay, endpoints))
 
