@@ -280,6 +280,31 @@ def test_mail_takes_the_way_that_the_settings_name(name: str, bed: Bed, tmp_path
         check(bed, settings, mail)
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("other.example anna:hers\n", "has no login for [localhost]:{port}; add an entry with that key"),
+        ("[localhost]:{port} anna:wrong\n", "fails at step auth: auth_rejected"),
+    ],
+    ids=["no entry", "a refused login"],
+)
+def test_a_table_of_logins_is_asked_before_it_is_used(
+    entry: str, message: str, bed: Bed, tmp_path: Path
+) -> None:
+    """Settings that name a table without a good login are refused, and no password is shown."""
+    etc, port = bed.postfix.config_directory, bed.hops["hub"].port
+    (etc / "logins").write_text(entry.format(port=port))
+    settings = bed.settings(tmp_path, relay("main", "hub", 'login_table = "texthash:<etc>/logins"', login=""))
+    enforcer = Enforcer(settings, Postfix(etc))
+
+    enforcer.converge()
+
+    assert message.format(port=port) in (enforcer.state.problem or "")
+    assert "wrong" not in (enforcer.state.problem or "")
+    assert "login_table" not in (etc / "main.cf").read_text()
+    assert enforcer.look()[0].drifts
+
+
 def delivery(log: str, recipient: str) -> str:
     """Return the line of the delivery to a recipient; "" before it."""
     return next((line for line in log.split("\n") if f"to=<{recipient}>" in line), "")
