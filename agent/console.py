@@ -38,7 +38,7 @@ class DeliveryRows(Part):
     def observe(self, record: Record, event: Event) -> None:
         """Take one line of the log."""
         if isinstance(event, Delivery):
-            self._console.print(delivery_row(record, event, self._names.of_delivery(event)))
+            self._console.print(delivery_row(record, event, self._names.of_delivery(event, record.instance)))
 
 
 def delivery_row(record: Record, event: Delivery, relay: str) -> Text:

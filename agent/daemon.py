@@ -179,7 +179,7 @@ class Agent:
 
     async def run(self, stop: asyncio.Event) -> Settings | None:
         """Run until `stop`, or until the settings change. Return the new settings."""
-        if not self._settings.probe.recipient:
+        if not self._settings.sends_probes:
             _log.warning(
                 "probe.recipient is not set: no probes are sent, and new settings are never confirmed"
             )

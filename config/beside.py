@@ -7,23 +7,75 @@ master.cf. Parameters that other hops share keep their values.
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from postward.config.logins import BY_SENDER, Logins
 from postward.config.neighbours import CONCURRENCY, LOGINS_BY_NEXT_HOP, Neighbours
 from postward.config.providers import PROVIDERS
 from postward.config.relay import Relay
 from postward.config.resources import OWN_SERVICE, Tables, Transport
-from postward.config.tls_level import keeps, tls_level
+from postward.config.tls_level import keeps, tls_level, tls_policy
 from postward.parsers.postconf import split_list
 
-_PLAIN_TLS = 'use tls = "starttls" without ca_file and fallback'
+_PLAIN_TLS = 'use tls = "starttls" without ca_file, ca_path and fallback'
 
 
 class SharedHopError(Exception):
     """The relays' wishes cannot be met without changing other hops."""
 
 
+def needs_services(relays: Sequence[Relay]) -> bool:
+    """Return True if each relay needs a service of its own, also where smtp(8) sends to these relays alone.
+
+    relayhost holds for direct delivery too, and is for smtp(8) alone.
+    """
+    first = relays[0]
+    by_sender = any(relay.direct and relay.senders for relay in relays[1:])
+    return first.protocol != "smtp" or (by_sender and not first.direct)
+
+
+def own_target(relay: Relay) -> str:
+    """Return the service of a relay's own with its next hop, as tables of routes name it."""
+    return f"{OWN_SERVICE}{relay.name}:{relay.next_hop}"
+
+
+def recipient_routes(relays: Sequence[Relay], targets: Mapping[str, str], tables: Tables) -> str:
+    """Add the table of routes by recipient (transport(5)), and return its reference; "" without any."""
+    routes = [(key, targets[relay.name]) for relay in relays for key in relay.recipients]
+    keys = [(key.removeprefix("@"), target) for key, target in routes]
+    return tables.refer("recipient_transport", keys)
+
+
+def authorities(relays: Sequence[Relay]) -> dict[str, str]:
+    """Return the parameters with the authorities that relays trust; without one, main.cf keeps its own."""
+    files = next((relay.ca_file for relay in relays if relay.ca_file), "")
+    directories = next((relay.ca_path for relay in relays if relay.ca_path), "")
+    found = {"smtp_tls_CAfile": files, "smtp_tls_CApath": directories}
+    return {name: value for name, value in found.items() if value}
+
+
+def lmtp_parameters(relay: Relay, relays: Sequence[Relay]) -> tuple[tuple[str, str], ...]:
+    """Return the parameters of an lmtp(8) service."""
+    levels = {"starttls": "encrypt", "opportunistic": "may"}
+    return (
+        ("lmtp_tls_security_level", levels.get(relay.tls, "none")),
+        ("lmtp_sasl_auth_enable", "no"),
+        *log_name(relay, relays),
+    )
+
+
+def log_name(relay: Relay, relays: Sequence[Relay]) -> tuple[tuple[str, str], ...]:
+    """Return the name of a service in the log, if the server is not that of one relay alone."""
+    server = relay.next_hop.lower()
+    told = (
+        relay.has_known_server
+        and not relay.socket
+        and sum(one.next_hop.lower() == server for one in relays) == 1
+    )
+    return () if told else (("syslog_name", f"postfix/{OWN_SERVICE}{relay.name}"),)
+
+
 def beside(
     relays: Sequence[Relay],
-    passwords: Mapping[str, str],
+    logins: Logins,
     tables: Tables,
     others: Neighbours,
     main_cf: Mapping[str, str],
@@ -32,7 +84,7 @@ def beside(
 
     Args:
         relays: the relays of the settings.
-        passwords: relay name → password.
+        logins: their logins.
         tables: where Postward's tables are collected.
         others: the other hops.
         main_cf: the parameters of smtp(8) that `[main_cf]` or a profile set.
@@ -40,10 +92,9 @@ def beside(
     Raises:
         SharedHopError: a relay needs a service of its own, and the admin's routes exclude one.
     """
-    logins = login_entries(relays, passwords)
-    needs = [need for relay in relays for need in _needs(relay, others, main_cf)]
+    needs = [need for relay in relays for need in _needs(relay, relays, logins, others, main_cf)]
     routes = list(_routes(others))
-    limits = [relay for relay in relays if _max_processes(relay, main_cf) != "-"]
+    limits = [relay for relay in relays if max_processes(relay, main_cf) != "-"]
     if needs and routes:
         relay, what, remedy = needs[0]
         raise SharedHopError(
@@ -55,17 +106,20 @@ def beside(
     return _by_next_hop(relays, logins, tables, others), ()
 
 
-def _needs(relay: Relay, others: Neighbours, main_cf: Mapping[str, str]) -> Iterator[tuple[Relay, str, str]]:
+def _needs(
+    relay: Relay,
+    relays: Sequence[Relay],
+    logins: Logins,
+    others: Neighbours,
+    main_cf: Mapping[str, str],
+) -> Iterator[tuple[Relay, str, str]]:
     """Yield the relay, what tables by next hop cannot express for it, and how to do without."""
     values = others.values
-    if relay.tls == "implicit" or relay.ca_file or relay.fallback:
-        yield relay, "implicit TLS, ca_file or a fallback", _PLAIN_TLS
-    if relay.client_certificate or relay.mechanisms:
-        yield (
-            relay,
-            "a client certificate, a token or auth",
-            "use a password without client_certificate and auth",
-        )
+    if needs_services(relays):
+        yield relay, "delivery by lmtp, or direct for some senders,", "route it by recipients"
+    if logins.by_sender:
+        yield relay, "a login by sender", "use one login for each host and port"
+    yield from _keys_of_a_service(relay)
     if values.get("smtp_tls_wrappermode") == "yes":
         yield relay, "STARTTLS beside smtp_tls_wrappermode = yes", "remove smtp_tls_wrappermode from main.cf"
     if relay.username and relay.tls in {"opportunistic", "none"}:
@@ -83,6 +137,25 @@ def _needs(relay: Relay, others: Neighbours, main_cf: Mapping[str, str]) -> Iter
             f"{name}, which is for the relay alone,",
             f"set {name} in main.cf for all hops, or not at all",
         )
+
+
+def _keys_of_a_service(relay: Relay) -> Iterator[tuple[Relay, str, str]]:
+    """Yield the keys of a relay's table that only a service of its own can have."""
+    if relay.tls == "implicit" or relay.ca_file or relay.ca_path or relay.fallback:
+        yield relay, "implicit TLS, ca_file, ca_path or a fallback", _PLAIN_TLS
+    if relay.client_certificate or relay.mechanisms:
+        yield (
+            relay,
+            "a client certificate, a token or auth",
+            "use a password without client_certificate and auth",
+        )
+    for key in ("helo_name", "bind_address", "dane", "fingerprints"):
+        if getattr(relay, key):
+            yield relay, f"{key}, which is for this relay alone,", f"leave {key} out"
+    if relay.own_service:
+        yield relay, "own_service", "leave own_service out"
+    if relay.protocol == "lmtp":
+        yield relay, 'protocol = "lmtp"', "route this mail in main.cf"
 
 
 def _login_needs(relay: Relay, others: Neighbours) -> Iterator[tuple[Relay, str, str]]:
@@ -110,36 +183,38 @@ def _login_needs(relay: Relay, others: Neighbours) -> Iterator[tuple[Relay, str,
 def _routes(others: Neighbours) -> Iterator[str]:
     """Yield the routes over which a service in default_transport would take precedence."""
     for name, usual in (("sender_dependent_relayhost_maps", ""), ("default_transport", "smtp")):
-        if others.values[name] != usual:
-            yield f"{name} = {others.values[name]}"
+        if (value := others.values.get(name, usual)) != usual:
+            yield f"{name} = {value}"
 
 
 def _by_next_hop(
-    relays: Sequence[Relay], logins: list[tuple[str, str]], tables: Tables, others: Neighbours
+    relays: Sequence[Relay], logins: Logins, tables: Tables, others: Neighbours
 ) -> dict[str, str]:
     """Return the parameters for relays that the shared services can serve, by entries for their next hops."""
     routes = [(sender, relay.next_hop) for relay in relays for sender in relay.senders]
     levels = [
-        (relay.next_hop, tls_level(relay, others.values))
+        (relay.next_hop, tls_policy(relay, others.values))
         for relay in relays
-        if not keeps(relay, others.policies.get(relay.next_hop, ""))
+        if relay.next_hop and not keeps(relay, others.policies.get(relay.next_hop, ""))
     ]
+    targets = {relay.name: f"smtp:{relay.next_hop}" for relay in relays}
     lists = {
         "sender_dependent_relayhost_maps": tables.refer("sender_relay", routes),
         "sender_dependent_default_transport_maps": "",
         "smtp_tls_policy_maps": tables.refer("tls_policy", levels),
-        "smtp_sasl_password_maps": tables.refer_logins(logins, relays),
+        "transport_maps": recipient_routes(relays, targets, tables),
+        "smtp_sasl_password_maps": _password_maps(logins, tables),
     }
     parameters = {name: before_admins(reference, name, others) for name, reference in lists.items()}
     parameters |= {"relayhost": relays[0].next_hop, "default_transport": others.values["default_transport"]}
-    if logins:
+    if logins.enabled:
         parameters |= LOGINS_BY_NEXT_HOP
     return parameters
 
 
 def _by_service(
     relays: Sequence[Relay],
-    logins: list[tuple[str, str]],
+    logins: Logins,
     tables: Tables,
     others: Neighbours,
     main_cf: Mapping[str, str],
@@ -148,46 +223,67 @@ def _by_service(
 
     default_transport names the first one with its next hop. relayhost is not used: the admin's services obey it too.
     """
-    passwords_by_hop = tables.refer_logins(logins, relays)
-    services = tuple(_service(relay, relays, passwords_by_hop, others, main_cf) for relay in relays)
-    targets = {relay.name: f"{OWN_SERVICE}{relay.name}:{relay.next_hop}" for relay in relays}
+    passwords = _password_maps(logins, tables)
+    services = tuple(_service(relay, relays, passwords, logins, others, main_cf) for relay in relays)
+    targets = {relay.name: own_target(relay) for relay in relays}
     routes = [(sender, targets[relay.name]) for relay in relays for sender in relay.senders]
     lists = {
         "sender_dependent_default_transport_maps": tables.refer("sender_transport", routes),
+        "transport_maps": recipient_routes(relays, targets, tables),
         "smtp_tls_policy_maps": "",
         "smtp_sasl_password_maps": "",
     }
     parameters = {name: before_admins(reference, name, others) for name, reference in lists.items()}
+    if any(relay.direct for relay in relays):  # it would hold for direct delivery too
+        parameters["relayhost"] = ""
     return parameters | {"default_transport": targets[relays[0].name]}, services
 
 
+def _password_maps(logins: Logins, tables: Tables) -> str:
+    own = tables.refer_logins(logins.entries, logins.renewed)
+    return ", ".join(filter(None, (own, *logins.tables)))
+
+
 def _service(
-    relay: Relay, relays: Sequence[Relay], passwords: str, others: Neighbours, main_cf: Mapping[str, str]
+    relay: Relay,
+    relays: Sequence[Relay],
+    passwords: str,
+    logins: Logins,
+    others: Neighbours,
+    main_cf: Mapping[str, str],
 ) -> Transport:
+    limit = max_processes(relay, main_cf)
+    if relay.protocol == "lmtp":
+        return Transport(relay.name, lmtp_parameters(relay, relays), limit, "lmtp")
     fallbacks = [other.next_hop for other in relays if other.fallback] if relay is relays[0] else []
     keeps_policy = keeps(relay, others.policies.get(relay.next_hop, ""))
     overrides = {
         "smtp_tls_wrappermode": "yes" if relay.tls == "implicit" else "no",
         "smtp_tls_security_level": tls_level(relay, others.values),
-        "smtp_tls_policy_maps": others.values["smtp_tls_policy_maps"] if keeps_policy else "",
+        "smtp_tls_policy_maps": others.values.get("smtp_tls_policy_maps", "") if keeps_policy else "",
         "smtp_fallback_relay": ",".join(fallbacks),
         **{name: value for name, value in main_cf.items() if name != CONCURRENCY},
     }
-    if relay.ca_file:
-        overrides["smtp_tls_CAfile"] = relay.ca_file
+    if relay.verify and relay.verify_names:
+        overrides["smtp_tls_secure_cert_match"] = ",".join(relay.verify_names)
+    if relay.fingerprints:
+        overrides["smtp_tls_fingerprint_cert_match"] = ",".join(relay.fingerprints)
+    overrides |= authorities([relay])
+    overrides |= dict(log_name(relay, relays))
     own = relay.own_parameters
     options = own.pop("smtp_sasl_tls_security_options")
     overrides |= {name: value for name, value in own.items() if value}
-    limit = _max_processes(relay, main_cf)
-    if not relay.username:
+    if not relay.has_login:
         overrides["smtp_sasl_auth_enable"] = "no"
         return Transport(relay.name, tuple(overrides.items()), limit)
     always_encrypted = relay.tls in {"starttls", "implicit"}
     plain = always_encrypted or relay.tls == "none"
     # With logins by sender, the admin's entries for senders come before any entry for a next hop.
-    admins = others.values["smtp_sasl_password_maps"]
+    admins = others.values.get("smtp_sasl_password_maps", "")
     by_sender = others.values.get("smtp_sender_dependent_authentication") == "yes"
-    references = [passwords, *(split_list(admins) if by_sender else [])]
+    references = [*split_list(passwords), *(split_list(admins) if by_sender else [])]
+    if logins.by_sender:
+        overrides[BY_SENDER] = "yes" if relay.name in logins.by_sender else "no"
     overrides |= {
         "smtp_sasl_auth_enable": "yes",
         "smtp_sasl_password_maps": ",".join(references),
@@ -197,19 +293,15 @@ def _service(
     return Transport(relay.name, tuple(overrides.items()), limit)
 
 
-def _max_processes(relay: Relay, main_cf: Mapping[str, str]) -> str:
+def max_processes(relay: Relay, main_cf: Mapping[str, str]) -> str:
     """Return the maximum number of connections that the settings or the provider allow; "-" if they say nothing."""
+    if relay.max_connections:
+        return str(relay.max_connections)
     provider = PROVIDERS.get(relay.provider)
     return main_cf.get(CONCURRENCY, provider.parameters.get(CONCURRENCY, "-") if provider else "-")
 
 
-def login_entries(relays: Sequence[Relay], passwords: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return next hop and login of each relay with a login."""
-    return [
-        (relay.next_hop, f"{relay.username}:{passwords[relay.name]}") for relay in relays if relay.username
-    ]
-
-
 def before_admins(reference: str, name: str, others: Neighbours) -> str:
     """Return a list of tables with Postward's before the admin's: Postfix takes the first match."""
-    return ", ".join(item for item in (reference, others.values.get(name, "")) if item)
+    own = split_list(reference)
+    return ", ".join([*own, *(item for item in split_list(others.values.get(name, "")) if item not in own)])

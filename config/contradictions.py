@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from postward.config.delivery_contradictions import delivery_problems
 from postward.config.errors import Loc
 from postward.config.fields import is_address, joined, quoted
 from postward.config.host import supports, with_mydomain, with_profile
@@ -27,7 +28,6 @@ def contradictions(settings: Table) -> Iterator[Problem]:
     host, relays, main_cf = _host(settings), _relays(settings), _table(settings, "main_cf")
     for check in (
         _repeated_name,
-        _repeated_next_hop,
         _no_senders,
         _other_wrapper_mode,
         _other_authorities,
@@ -36,9 +36,11 @@ def contradictions(settings: Table) -> Iterator[Problem]:
         for index, relay in enumerate(relays[1:], 1):
             yield from check(index, relay, relays)
     yield from login_problems(settings.get("relay"), main_cf, _table(settings, "postfix"))
+    yield from delivery_problems(settings.get("relay"), main_cf)
     yield from _fallback_first(relays)
-    yield from _repeated_senders(relays)
-    yield from _rewritten_senders(host, relays, main_cf)
+    yield from _repeated_addresses("senders", relays)
+    yield from _repeated_addresses("recipients", relays)
+    yield from _rewritten_senders(_table(settings, "host"), relays, main_cf)
     yield from _unreachable_relays(host, relays)
     yield from _local_probe(host, _table(settings, "probe"))
     yield from _circular_references({"host": host, "main_cf": main_cf})
@@ -66,17 +68,13 @@ def _relays(settings: Table) -> list[dict[str, Any]]:
 def _usable(relay: object) -> dict[str, Any]:
     if not isinstance(relay, dict):
         return {}
-    types = {"port": int, "senders": list, "fallback": bool}
+    types = {"port": int, "senders": list, "recipients": list, "fallback": bool, "direct": bool}
     filled = with_port_and_tls(with_provider(relay))
     return {key: value for key, value in filled.items() if isinstance(value, types.get(key, str)) and value}
 
 
 def _named(index: int, relay: Table) -> str:
     return f"relay {quoted(relay['name'])}" if "name" in relay else f"relay[{index + 1}]"
-
-
-def _next_hop(relay: Table) -> tuple[str, int] | None:
-    return (relay["host"].lower(), relay["port"]) if "host" in relay and "port" in relay else None
 
 
 def _repeated_name(index: int, relay: Table, relays: list[dict[str, Any]]) -> Iterator[Problem]:
@@ -87,26 +85,13 @@ def _repeated_name(index: int, relay: Table, relays: list[dict[str, Any]]) -> It
         )
 
 
-def _repeated_next_hop(index: int, relay: Table, relays: list[dict[str, Any]]) -> Iterator[Problem]:
-    hops = [_next_hop(other) for other in relays[:index]]
-    if (hop := _next_hop(relay)) and hop in hops:
-        first = hops.index(hop)
-        yield (
-            ("relay", index, "host"),
-            (
-                f"is the same as that of {_named(first, relays[first])}, with the same port {hop[1]}: Postfix keeps one login "
-                "per host and port; use another name or port of the relay, or one [[relay]] for both"
-            ),
-        )
-
-
 def _no_senders(index: int, relay: Table, _relays: list[dict[str, Any]]) -> Iterator[Problem]:
-    if relay and "senders" not in relay and "fallback" not in relay:
+    if relay and not {"senders", "recipients", "fallback"} & relay.keys():
         yield (
             ("relay", index, "senders"),
             (
                 "is required: the first relay takes all mail, and this one would receive none; "
-                'write senders = ["@example.com"], or fallback = true'
+                'write senders = ["@example.com"], recipients = ["@example.com"], or fallback = true'
             ),
         )
 
@@ -114,7 +99,13 @@ def _no_senders(index: int, relay: Table, _relays: list[dict[str, Any]]) -> Iter
 def _other_wrapper_mode(index: int, relay: Table, relays: list[dict[str, Any]]) -> Iterator[Problem]:
     """The same smtp(8) service tries the fallback in the same delivery, and has one smtp_tls_wrappermode."""
     first, tls = relays[0].get("tls"), relay.get("tls")
-    if "fallback" in relay and first and tls and (first == "implicit") != (tls == "implicit"):
+    if (
+        "fallback" in relay
+        and "direct" not in relay
+        and first
+        and tls
+        and (first == "implicit") != (tls == "implicit")
+    ):
         yield (
             ("relay", index, "tls"),
             (
@@ -125,12 +116,14 @@ def _other_wrapper_mode(index: int, relay: Table, relays: list[dict[str, Any]]) 
 
 
 def _other_authorities(index: int, relay: Table, relays: list[dict[str, Any]]) -> Iterator[Problem]:
-    others = [other["ca_file"] for other in relays[:index] if "ca_file" in other]
-    if others and "ca_file" in relay and relay["ca_file"] != others[0]:
-        yield (
-            ("relay", index, "ca_file"),
-            f"must be {quoted(others[0])}: smtp_tls_CAfile applies to all relays; write one file with the authorities of all",
-        )
+    for key, parameter in (("ca_file", "smtp_tls_CAfile"), ("ca_path", "smtp_tls_CApath")):
+        others = [other[key] for other in relays[:index] if key in other]
+        if others and key in relay and relay[key] != others[0]:
+            what = "file" if key == "ca_file" else "directory"
+            yield (
+                ("relay", index, key),
+                f"must be {quoted(others[0])}: {parameter} applies to all relays; write one {what} with the authorities of all",
+            )
 
 
 def _cleartext_login(index: int, relay: Table, relays: list[dict[str, Any]]) -> Iterator[Problem]:
@@ -155,36 +148,52 @@ def _fallback_first(relays: list[dict[str, Any]]) -> Iterator[Problem]:
         )
 
 
-def _rewritten_senders(
-    host: Mapping[str, str], relays: list[dict[str, Any]], main_cf: Table
-) -> Iterator[Problem]:
+def _rewritten_senders(host: Table, relays: list[dict[str, Any]], main_cf: Table) -> Iterator[Problem]:
     """Postfix rewrites senders before it routes mail by them."""
-    if not host.get("rewrite_sender"):
+    rewritten = host.get("rewrite_senders")
+    former = (
+        {key.lower() for key in rewritten if isinstance(key, str)} if isinstance(rewritten, dict) else set()
+    )
+    if not host.get("rewrite_sender") and not former:
         return
+    if host.get("rewrite_sender") and former:
+        yield (
+            ("host", "rewrite_senders"),
+            "never match: host.rewrite_sender gives all mail the same sender; remove one of the two",
+        )
     for index, relay in enumerate(relays):
-        if "senders" in relay:
+        if "senders" in relay and host.get("rewrite_sender"):
             yield (
                 ("relay", index, "senders"),
                 "never match: host.rewrite_sender gives all mail the same sender; remove one of the two",
             )
-    for name in ("sender_canonical_maps", "sender_canonical_classes"):
-        if name in main_cf:
-            yield ("main_cf", name), "is derived from host.rewrite_sender; remove one of the two"
-
-
-def _repeated_senders(relays: list[dict[str, Any]]) -> Iterator[Problem]:
-    listed: dict[str, int] = {}
-    for index, relay in enumerate(relays):
         for number, sender in enumerate(relay.get("senders", [])):
-            if not isinstance(sender, str):
-                continue
-            first = listed.get(sender.lower())
-            if first is None:
-                listed[sender.lower()] = index
-            else:
+            if isinstance(sender, str) and sender.lower() in former:
                 yield (
                     ("relay", index, "senders", number),
-                    f"must be unique, and {_named(first, relays[first])} lists {quoted(sender)} already; remove one",
+                    f"never matches: host.rewrite_senders changes {quoted(sender)} first; write its new address",
+                )
+    for name in ("sender_canonical_maps", "sender_canonical_classes"):
+        if name in main_cf:
+            yield (
+                ("main_cf", name),
+                "is derived from host.rewrite_sender and rewrite_senders; remove one of the two",
+            )
+
+
+def _repeated_addresses(key: str, relays: list[dict[str, Any]]) -> Iterator[Problem]:
+    listed: dict[str, int] = {}
+    for index, relay in enumerate(relays):
+        for number, address in enumerate(relay.get(key, [])):
+            if not isinstance(address, str):
+                continue
+            first = listed.get(address.lower())
+            if first is None:
+                listed[address.lower()] = index
+            else:
+                yield (
+                    ("relay", index, key, number),
+                    f"must be unique, and {_named(first, relays[first])} lists {quoted(address)} already; remove one",
                 )
 
 

@@ -8,15 +8,26 @@ for the relays alone (`postward.config.beside`).
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from postward.config.beside import before_admins, beside, login_entries
+from postward.config.beside import (
+    authorities,
+    before_admins,
+    beside,
+    lmtp_parameters,
+    log_name,
+    max_processes,
+    needs_services,
+    own_target,
+    recipient_routes,
+)
 from postward.config.host import Host
-from postward.config.neighbours import NO_NEIGHBOURS, Neighbours, clients
+from postward.config.logins import BY_SENDER, Logins, logins_of, looks_senders_up
+from postward.config.neighbours import CONCURRENCY, NO_NEIGHBOURS, Neighbours, clients
 from postward.config.oauth2 import MECHANISMS
 from postward.config.providers import PROVIDERS
 from postward.config.relay import Relay
-from postward.config.resources import INDEX_SUFFIX, OWN_SERVICE, LookupTable, Tables, Transport
+from postward.config.resources import INDEX_SUFFIX, LookupTable, Tables, Transport
 from postward.config.settings import Settings
-from postward.config.tls_level import tls_level
+from postward.config.tls_level import tls_level, tls_policy
 from postward.parsers.postconf import split_list
 
 # Values on a host that only sends; [main_cf] can override them. Most are Postfix's defaults. With another value in one
@@ -81,18 +92,22 @@ def desired_state(
     """
     tables = Tables(facts.config_directory, _map_type(settings.postfix.map_type, facts), others.tables)
     host, relays = settings.host, settings.relay
+    logins = logins_of(relays, passwords)
     defaults = _DEFAULTS if host.profile == "send-only" else {}
     wishes = _wishes({**defaults, **settings.main_cf}, others) if others.hops else {}
-    if others.hops:
-        of_relays, transports = beside(relays, passwords, tables, others, wishes)
+    if others.hops or needs_services(relays):
+        of_relays, transports = beside(relays, logins, tables, others, wishes)
     else:
-        of_relays, transports = _alone(relays, passwords, tables, others), _transports(relays, others)
+        of_relays, transports = (
+            _alone(relays, logins, tables, others),
+            _transports(relays, logins, others),
+        )
     parameters = {
         **defaults,
         **({} if others.hops else _limits(relays[0], host)),
         **host.parameters,
         **of_relays,
-        **_rewriting(host),
+        **_rewriting(host, tables, others),
         **settings.main_cf,
     }
     parameters = {name: value for name, value in parameters.items() if name not in wishes}
@@ -108,16 +123,14 @@ def _wishes(parameters: Mapping[str, str], others: Neighbours) -> dict[str, str]
     }
 
 
-def _alone(
-    relays: list[Relay], passwords: Mapping[str, str], tables: Tables, others: Neighbours
-) -> dict[str, str]:
+def _alone(relays: list[Relay], logins: Logins, tables: Tables, others: Neighbours) -> dict[str, str]:
     """Return the parameters of main.cf where smtp(8) sends to these relays alone."""
     return {
         # A service of Postward's in default_transport is left over from a time with other hops.
         **{name: value for name, value in others.values.items() if name == "default_transport"},
-        **_routing(relays, tables),
+        **_routing(relays, logins, tables),
         **_tls(relays, tables, others),
-        **_sasl(relays, passwords, tables, others),
+        **_sasl(relays, logins, tables, others),
         **_first_relays_own(relays, others),
     }
 
@@ -133,51 +146,84 @@ def _map_type(setting: str, facts: PostfixFacts) -> str:
     return map_type
 
 
-def _routing(relays: list[Relay], tables: Tables) -> dict[str, str]:
-    """Route mail by sender. A relay that the first relay's service cannot serve gets its own transport."""
-    routes = [(sender, relay) for relay in relays for sender in relay.senders]
-    next_hops = [(sender, relay.next_hop) for sender, relay in routes if not _needs_transport(relay, relays)]
-    transports = [
-        (sender, f"{OWN_SERVICE}{relay.name}:{relay.next_hop}")
-        for sender, relay in routes
-        if _needs_transport(relay, relays)
-    ]
+def _routing(relays: list[Relay], logins: Logins, tables: Tables) -> dict[str, str]:
+    """Route mail by sender and recipient. A relay that the first relay's service cannot serve has its own."""
+    own = {relay.name for relay in relays if _needs_transport(relay, relays, logins)}
+    targets = {
+        relay.name: (own_target(relay) if relay.name in own else f"smtp:{relay.next_hop}") for relay in relays
+    }
+    by_sender = [(sender, relay) for relay in relays for sender in relay.senders]
+    next_hops = [(sender, relay.next_hop) for sender, relay in by_sender if relay.name not in own]
+    transports = [(sender, targets[relay.name]) for sender, relay in by_sender if relay.name in own]
     return {
         "relayhost": relays[0].next_hop,
         "smtp_fallback_relay": ", ".join(relay.next_hop for relay in relays if relay.fallback),
         "sender_dependent_relayhost_maps": tables.refer("sender_relay", next_hops),
         "sender_dependent_default_transport_maps": tables.refer("sender_transport", transports),
+        "transport_maps": recipient_routes(relays, targets, tables),
     }
 
 
-def _needs_transport(relay: Relay, relays: list[Relay]) -> bool:
+def _needs_transport(relay: Relay, relays: list[Relay], logins: Logins) -> bool:
     """Return True if the first relay's service cannot serve this relay.
 
-    A service has one smtp_tls_wrappermode, one filter of SASL mechanisms and one client certificate.
+    A service has one smtp_tls_wrappermode, one filter of SASL mechanisms, one client certificate, one name in EHLO, and
+    one way to look logins up.
     """
-    other_mode = (relay.tls == "implicit") != (relays[0].tls == "implicit")
-    return bool(relay.senders) and (other_mode or relay.own_parameters != relays[0].own_parameters)
-
-
-def _transports(relays: list[Relay], others: Neighbours) -> tuple[Transport, ...]:
-    return tuple(
-        Transport(
-            relay.name,
-            (
-                ("smtp_tls_wrappermode", "yes" if relay.tls == "implicit" else "no"),
-                ("smtp_tls_security_level", tls_level(relay, others.values)),
-                # The fallback is for the first relay's wrapper mode.
-                ("smtp_fallback_relay", ""),
-                *_differing(relay.own_parameters, relays[0].own_parameters),
-            ),
+    first = relays[0]
+    return (
+        relay.selects
+        and relay is not first
+        and (
+            relay.protocol != "smtp"
+            or relay.own_service
+            or not relay.has_known_server  # only its service's name shows in the log
+            or bool(relay.max_connections)
+            or (relay.tls == "implicit") != (first.tls == "implicit")
+            or relay.own_parameters != first.own_parameters
+            or looks_senders_up(relay, relays, logins) != looks_senders_up(first, relays, logins)
         )
+    )
+
+
+def _transports(relays: list[Relay], logins: Logins, others: Neighbours) -> tuple[Transport, ...]:
+    return tuple(
+        _transport(relay, relays, logins, others)
         for relay in relays
-        if _needs_transport(relay, relays)
+        if _needs_transport(relay, relays, logins)
+    )
+
+
+def _transport(relay: Relay, relays: list[Relay], logins: Logins, others: Neighbours) -> Transport:
+    limit = max_processes(relay, {})
+    if relay.protocol == "lmtp":
+        return Transport(relay.name, lmtp_parameters(relay, relays), limit, "lmtp")
+    first = relays[0]
+    looks_up = looks_senders_up(relay, relays, logins)
+    by_sender = (
+        [(BY_SENDER, "yes" if looks_up else "no")]
+        if looks_up != looks_senders_up(first, relays, logins)
+        else []
+    )
+    return Transport(
+        relay.name,
+        (
+            ("smtp_tls_wrappermode", "yes" if relay.tls == "implicit" else "no"),
+            ("smtp_tls_security_level", tls_level(relay, others.values)),
+            # The fallback is for the first relay's wrapper mode.
+            ("smtp_fallback_relay", ""),
+            *_differing(relay.own_parameters, first.own_parameters),
+            *by_sender,
+            *log_name(relay, relays),
+        ),
+        limit if relay.max_connections else "-",
     )
 
 
 def _differing(own: Mapping[str, str], firsts: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in own.items() if value != firsts[name]]
+    """Return what a service has other than the first relay. Postfix's own value stands for an empty EHLO name."""
+    usual = {"smtp_helo_name": "$myhostname", "smtp_tls_fingerprint_digest": "sha256"}
+    return [(name, value or usual.get(name, "")) for name, value in own.items() if value != firsts[name]]
 
 
 def _first_relays_own(relays: list[Relay], others: Neighbours) -> dict[str, str]:
@@ -196,15 +242,19 @@ def _first_relays_own(relays: list[Relay], others: Neighbours) -> dict[str, str]
     }
 
 
-def _rewriting(host: Host) -> dict[str, str]:
-    """Rewrite the sender of all mail, in headers too, and for clients of the LAN too (ADDRESS_REWRITING_README)."""
-    if not host.rewrite_sender:
-        return {}
-    return {
-        "sender_canonical_maps": f"static:{host.rewrite_sender}",
+def _rewriting(host: Host, tables: Tables, others: Neighbours) -> dict[str, str]:
+    """Rewrite senders, in headers too, and for clients of the LAN too (ADDRESS_REWRITING_README)."""
+    name = "sender_canonical_maps"
+    in_headers = {
         "sender_canonical_classes": "envelope_sender, header_sender",
         "local_header_rewrite_clients": "permit_inet_interfaces, permit_mynetworks",
     }
+    if host.rewrite_sender:
+        return {name: f"static:{host.rewrite_sender}", **in_headers}
+    own = tables.refer("sender_canonical", list(host.rewrite_senders.items()))
+    if own:
+        return {name: before_admins(own, name, others), **in_headers}
+    return {name: others.values[name]} if name in others.values else {}
 
 
 def _limits(relay: Relay, host: Host) -> dict[str, str]:
@@ -214,45 +264,54 @@ def _limits(relay: Relay, host: Host) -> dict[str, str]:
     """
     provider = PROVIDERS.get(relay.provider)
     limits = provider.parameters if provider else {}
+    if relay.max_connections:
+        limits = {**limits, CONCURRENCY: str(relay.max_connections)}
     only_sends = host.profile == "send-only"
     return {name: value for name, value in limits.items() if only_sends or name.startswith("smtp_")}
 
 
 def _tls(relays: list[Relay], tables: Tables, others: Neighbours) -> dict[str, str]:
     """Set one TLS level in main.cf, and a policy table if the relays differ (TLS_README)."""
-    levels = [(relay.next_hop, tls_level(relay, others.values)) for relay in relays]
-    mixed = len({level for _, level in levels}) > 1
-    parameters = {
-        "smtp_tls_security_level": levels[0][1],
-        "smtp_tls_wrappermode": "yes" if relays[0].tls == "implicit" else "no",
-        "smtp_tls_policy_maps": tables.refer("tls_policy", levels if mixed else []),
+    general = next((relay for relay in relays if relay.direct), relays[0])
+    level = tls_level(general, others.values)
+    policies = {
+        relay.next_hop: tls_policy(relay, others.values)
+        for relay in relays
+        if relay.next_hop and relay.protocol == "smtp"
     }
-    if authorities := next((relay.ca_file for relay in relays if relay.ca_file), None):
-        parameters["smtp_tls_CAfile"] = authorities
-    return parameters
+    differ = any(policy != level for policy in policies.values())
+    parameters = {
+        "smtp_tls_security_level": level,
+        "smtp_tls_wrappermode": "yes" if relays[0].tls == "implicit" else "no",
+        "smtp_tls_policy_maps": tables.refer("tls_policy", list(policies.items()) if differ else []),
+    }
+    return parameters | authorities(relays)
 
 
-def _sasl(
-    relays: list[Relay], passwords: Mapping[str, str], tables: Tables, others: Neighbours
-) -> dict[str, str]:
+def _sasl(relays: list[Relay], logins: Logins, tables: Tables, others: Neighbours) -> dict[str, str]:
     """Set credentials by next hop. Postfix's default forbids PLAIN and LOGIN; allow them, under TLS only where possible."""
     name = "smtp_sasl_password_maps"
-    logins = [relay for relay in relays if relay.username]
-    if not logins:
+    if not logins.enabled:
         return {"smtp_sasl_auth_enable": "no", name: before_admins("", name, others)}
-    in_clear = any(relay.tls == "none" for relay in logins)
-    always_encrypted = all(relay.tls in {"starttls", "implicit"} for relay in logins)
-    entries = dict(login_entries(logins, passwords))
+    with_login = [relay for relay in relays if relay.has_login]
+    in_clear = any(relay.tls == "none" for relay in with_login)
+    always_encrypted = all(relay.tls in {"starttls", "implicit"} for relay in with_login)
+    entries = dict(logins.entries)
     # A host name in the admin's tables would come before the next hop in Postward's (smtp_sasl_glue.c).
     hidden = {
-        relay.host: entries[relay.next_hop] for relay in logins if relay.host.lower() in others.login_keys
+        relay.host: entries[relay.next_hop]
+        for relay in with_login
+        if relay.username and relay.host.lower() in others.login_keys
     }
-    entries |= hidden
+    tokens = {relay.host for relay in with_login if relay.oauth2}
+    own = tables.refer_logins([*(entries | hidden).items()], logins.renewed | tokens)
+    by_sender = {BY_SENDER: "yes"} if looks_senders_up(relays[0], relays, logins) else {}
     return {
         "smtp_sasl_auth_enable": "yes",
-        name: before_admins(tables.refer_logins(list(entries.items()), logins), name, others),
+        name: before_admins(", ".join(filter(None, (own, *logins.tables))), name, others),
         "smtp_sasl_security_options": "noanonymous"
         if in_clear or always_encrypted
         else "noplaintext, noanonymous",
         "smtp_sasl_tls_security_options": relays[0].own_parameters["smtp_sasl_tls_security_options"],
+        **by_sender,
     }

@@ -101,12 +101,13 @@ _MESSAGES = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "model_type": "must be a table; write {title} and its keys below",
-    "dict_type": "must be a table; write {title} and its keys below",
+    "dict_type": 'must be a table, as in {{"a" = "b"}}',
     "list_type": 'must be a list, as in ["a", "b"]',
     "too_short": "must not be empty; add at least one {title}",
 }
 _SECTION_MESSAGES = {
     "missing": "is missing; add {title} and its keys (postward check --example shows every setting)",
+    "dict_type": "must be a table; write {title} and its keys below",
     "list_type": "must be a list of tables; write {title} and its keys below, once for each",
 }
 

@@ -107,3 +107,15 @@ def _mail_address(value: str) -> str:
 
 
 MailAddress = Annotated[str, AfterValidator(plain_text), AfterValidator(_mail_address)]
+
+
+def _address(value: str) -> str:
+    if not re.fullmatch(r'(?:[^\s@#"*]+@|@\.?)[^\s@*.][^\s@*]*', value):
+        raise ValueError(
+            f'must be an address such as "app@example.com" or a domain such as "@example.com", not {quoted(value)}'
+        )
+    return value
+
+
+# An address, a domain as in "@example.com", or all subdomains of one as in "@.example.com".
+Addresses = Annotated[str, AfterValidator(plain_text), AfterValidator(_address)]

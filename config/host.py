@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from postward.config.fields import (
+    Addresses,
     MailAddress,
     PostfixList,
     Section,
@@ -47,16 +48,23 @@ def with_profile(host: dict[str, Any]) -> dict[str, Any]:
 
 
 def _origin(value: str) -> str:
-    if value.startswith("/"):
+    is_file = re.fullmatch(r"/[^\s,]+", value)
+    if not is_file and not is_host_name(value) and value not in {"$mydomain", "$myhostname"}:
         raise ValueError(
-            f"must not be a file: if {quoted(value)} is missing or empty, every Postfix command fails; "
-            'write the domain itself, or "$mydomain"'
-        )
-    if not is_host_name(value) and value not in {"$mydomain", "$myhostname"}:
-        raise ValueError(
-            f'must be "$mydomain", "$myhostname" or a domain such as "example.com", not {quoted(value)}'
+            f'must be "$mydomain", "$myhostname", a domain such as "example.com" or a file with one, not {quoted(value)}'
         )
     return value
+
+
+def _new_sender(value: str) -> str:
+    if not re.fullmatch(r"[^\s@<>,]*@[^\s@<>,]+", value):
+        raise ValueError(
+            f'must be a mail address such as "web@example.com" or a domain such as "@example.com", not {quoted(value)}'
+        )
+    return value
+
+
+NewSender = Annotated[Text, AfterValidator(_new_sender)]
 
 
 def _interfaces(value: str) -> str:
@@ -113,7 +121,8 @@ class Host(Section):
     )
     myorigin: Annotated[Text, AfterValidator(_origin)] | None = Field(
         default=None,
-        description="The domain that Postfix appends to a sender without a domain, such as root.",
+        description="The domain that Postfix appends to a sender without a domain, such as root; or a file that holds it, "
+        "such as /etc/mailname.",
         examples=[SEND_ONLY["myorigin"]],
     )
     inet_interfaces: Annotated[PostfixList, AfterValidator(_interfaces)] | None = Field(
@@ -145,6 +154,12 @@ class Host(Section):
         default="",
         description="Sender address of all mail, for providers that accept only one. Empty: senders are not changed.",
         examples=["noreply@example.com"],
+    )
+    rewrite_senders: dict[Addresses, NewSender] = Field(
+        default={},
+        description="Senders to change, each with its new address; a table in sender_canonical_maps of main.cf stays behind "
+        "them. @example.com: all of a domain; @.example.com: all of its subdomains.",
+        examples=[{"root@web1.example": "web@example.com", "@.lan.example": "@example.com"}],
     )
 
     @model_validator(mode="before")

@@ -9,8 +9,8 @@ from typing import Any
 from postward.config.errors import Loc
 from postward.config.fields import quoted
 from postward.config.oauth2 import MECHANISMS, oauth2_problems
-from postward.config.providers import PROVIDERS, with_provider
-from postward.config.relay import PASSWORD_SOURCES, PASSWORDLESS, with_port_and_tls
+from postward.config.providers import PROVIDERS
+from postward.config.relay import PASSWORD_SOURCES, PASSWORDLESS, given
 
 Table = Mapping[str, Any]
 Found = Iterator[tuple[str, str]]
@@ -51,13 +51,8 @@ def login_problems(relays: object, main_cf: Table, postfix: Table) -> Iterator[t
 
 
 def _given(relay: object) -> dict[str, Any]:
-    """Return the values of a relay that are given, with provider, port and tls filled in."""
-    if not isinstance(relay, dict):
-        return {}
-    filled = with_port_and_tls(with_provider(relay))
-    if isinstance(filled.get("auth"), str):
-        filled["auth"] = filled["auth"].lower()
-    return {key: value for key, value in filled.items() if value not in ("", None)}
+    table = given(relay)
+    return table | {"auth": table["auth"].lower()} if isinstance(table.get("auth"), str) else table
 
 
 def _passwords(relay: Table) -> list[str]:
@@ -65,30 +60,32 @@ def _passwords(relay: Table) -> list[str]:
 
 
 def _password(relay: Table) -> Found:
-    given = _passwords(relay)
+    sources = _passwords(relay)
+    if "login_table" in relay or relay.get("direct") is True or relay.get("protocol") == "lmtp":
+        return
     if "oauth2" in relay:
-        for key in given:
+        for key in sources:
             yield (
                 key,
                 "must be left out beside [relay.oauth2], whose token takes its place; remove one of the two",
             )
         return
     if relay.get("auth") in PASSWORDLESS:
-        for key in given:
+        for key in sources:
             yield key, f"must be left out: auth = {quoted(relay['auth'])} uses no password"
         return
-    if "username" in relay and not given:
+    if "username" in relay and not sources:
         yield (
             "password",
             "is required, because username is set; add password_file, password_credential or password",
         )
-    if given and "username" not in relay:
+    if sources and "username" not in relay:
         yield (
             "password",
-            f"is given by {given[0]}, but username is missing; add username, or remove {given[0]}",
+            f"is given by {sources[0]}, but username is missing; add username, or remove {sources[0]}",
         )
-    if len(given) > 1:
-        yield "password", f"is given by {' and '.join(given)}; keep one of them"
+    if len(sources) > 1:
+        yield "password", f"is given by {' and '.join(sources)}; keep one of them"
 
 
 def _oauth2(relay: Table) -> Found:
@@ -106,8 +103,8 @@ def _oauth2(relay: Table) -> Found:
             f'must not be {quoted(relay["tls"])} with [relay.oauth2]: a token is sent encrypted only; write "starttls"',
         )
     provider = PROVIDERS.get(relay["provider"]) if isinstance(relay.get("provider"), str) else None
-    given = {key: value for key, value in oauth2.items() if value not in ("", None)}
-    for key, message in oauth2_problems(given, provider.identity if provider else None):
+    written = {key: value for key, value in oauth2.items() if value not in ("", None)}
+    for key, message in oauth2_problems(written, provider.identity if provider else None):
         yield f"oauth2.{key}", message
 
 
@@ -120,7 +117,7 @@ def _mechanism(relay: Table) -> Found:
             "auth",
             f'must be left out, or "xoauth2" or "oauthbearer": {auth} does not take the token of [relay.oauth2]',
         )
-    if "username" not in relay:
+    if "username" not in relay and "login_table" not in relay:
         yield (
             "username",
             f"is required by auth = {quoted(auth)}: Postfix does not log in without one; write the login name",
@@ -129,12 +126,12 @@ def _mechanism(relay: Table) -> Found:
 
 def _certificate(relay: Table) -> Found:
     pair = ("client_certificate", "client_key")
-    given = [key for key in pair if key in relay]
-    if len(given) == 1:
-        missing = next(key for key in pair if key not in given)
-        yield missing, f"is required by {given[0]}; write the path of both"
-    if given and relay.get("tls") == "none":
-        yield given[0], 'must be left out with tls = "none": without TLS no certificate is presented'
+    present = [key for key in pair if key in relay]
+    if len(present) == 1:
+        missing = next(key for key in pair if key not in present)
+        yield missing, f"is required by {present[0]}; write the path of both"
+    if present and relay.get("tls") == "none":
+        yield present[0], 'must be left out with tls = "none": without TLS no certificate is presented'
 
 
 def _fallback(relay: Table, first: Table) -> Found:

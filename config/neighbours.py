@@ -14,6 +14,7 @@ from postward.parsers.postconf import Master, split_list
 
 # Lists of tables. Postfix takes the first match, so Postward's come before the admin's.
 LISTS = (
+    "sender_canonical_maps",
     "sender_dependent_default_transport_maps",
     "sender_dependent_relayhost_maps",
     "smtp_sasl_password_maps",
@@ -107,7 +108,7 @@ def neighbours(
         keys: file in `tables`, or table of logins → its keys in lowercase; missing if they cannot be read.
         policies: as in `Neighbours`.
     """
-    own_hops = {relay.next_hop for relay in settings.relay}
+    own_hops = {relay.next_hop for relay in settings.relay if relay.next_hop}
     main_cf = {
         name: value for name, value in settings.main_cf.items() if name not in clients(settings.main_cf)
     }
@@ -120,7 +121,7 @@ def neighbours(
     admins["smtp_fallback_relay"] = ", ".join(hop for hop in fallbacks if hop not in own_hops)
     if settings.host.profile == "send-only" or admins.get("default_transport", "").startswith(OWN_SERVICE):
         admins["default_transport"] = "smtp"
-    if settings.host.profile == "send-only" and not kept:
+    if not kept:  # without logins of the admin, only Postward's own could be looked up by sender
         admins["smtp_sender_dependent_authentication"] = "no"
     captured = _captured(admins)
     hops = tuple(_hops(admins, master, captured))
@@ -168,7 +169,7 @@ def _hops(values: Mapping[str, str], master: Master, captured: str) -> Iterator[
         if values.get(name, value) != value:
             yield f"{name} = {values[name]}"
     for name in ("fallback_transport_maps", "mailbox_transport_maps", "smtp_fallback_relay", *LISTS):
-        if values.get(name) and name != "smtp_sasl_password_maps":
+        if values.get(name) and name not in {"sender_canonical_maps", "smtp_sasl_password_maps"}:
             yield f"{name} = {values[name]}"
     for name in sorted(clients - _STANDARD_CLIENTS):
         if not name.startswith(OWN_SERVICE):

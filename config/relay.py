@@ -7,7 +7,7 @@ Postfix accepts some contradictions and then sends no mail. They are refused her
 import contextlib
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,21 +15,24 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 
 from postward.config.errors import SettingsError
 from postward.config.fields import (
+    Addresses,
+    MailAddress,
     OptionalPath,
     Section,
     Text,
     is_address,
     is_host_name,
-    plain_text,
     quoted,
     suggest_host_name,
 )
 from postward.config.oauth2 import MECHANISMS, OAuth2
+from postward.config.parameters import LOGIN_IN_MAIN_CF
 from postward.config.passwords import password_fault, password_from_credential, password_from_file
 from postward.config.providers import PROVIDERS, with_provider
 from postward.parsers.scrub import hide
 
 TlsMode = Literal["starttls", "implicit", "opportunistic", "none"]
+Protocol = Literal["smtp", "lmtp"]
 IMPLICIT_TLS_PORTS = frozenset({443, 465, 2465, 8465})
 STARTTLS_PORTS = frozenset({25, 80, 587, 2525, 2587, 8025})
 PASSWORD_SOURCES = ("password_file", "password_credential", "password")
@@ -37,25 +40,47 @@ PASSWORD_SOURCES = ("password_file", "password_credential", "password")
 PASSWORDLESS = frozenset({"gssapi", "gs2-krb5", "gss-spnego", "external"})
 
 
-def _sender(value: str) -> str:
-    if not re.fullmatch(r'[^\s@#"*]*@[^\s@*]+', value):
+def _fingerprint(value: str) -> str:
+    digits = value.replace(":", "").upper()
+    if not re.fullmatch(r"[0-9A-F]{64}", digits):
         raise ValueError(
-            f'must be an address such as "app@example.com" or a domain such as "@example.com", not {quoted(value)}'
+            f"must be a SHA-256 fingerprint, 64 hexadecimal digits, not {quoted(value)}; "
+            "print it with openssl x509 -noout -fingerprint -sha256"
         )
-    return value
+    return ":".join(digits[place : place + 2] for place in range(0, 64, 2))
 
 
-Sender = Annotated[str, AfterValidator(plain_text), AfterValidator(_sender)]
+Fingerprint = Annotated[str, AfterValidator(_fingerprint)]
+
+
+def has_server(relay: Mapping[str, Any]) -> bool:
+    """Return True if a relay's table needs a host: mail does not go to recipients' own servers, or to a socket."""
+    return relay.get("direct") is not True and not relay.get("socket")
+
+
+def _is_other_way(relay: Mapping[str, Any]) -> bool:
+    """Return True for direct delivery and lmtp, whose keys `delivery_contradictions` compares."""
+    return relay.get("direct") is True or relay.get("protocol") == "lmtp"
 
 
 def with_port_and_tls(relay: dict[str, Any]) -> dict[str, Any]:
-    """Return a relay's table with both port and tls: each follows from the other, if it is left out."""
+    """Return a relay's table with host, port and tls: those that are left out follow from the others."""
     port, tls = relay.get("port"), relay.get("tls")
-    if port is None:
-        port = 465 if tls == "implicit" else 587
-    if tls is None:
-        tls = "implicit" if isinstance(port, int) and port in IMPLICIT_TLS_PORTS else "starttls"
-    return relay | {"port": port, "tls": tls}
+    if not has_server(relay) or relay.get("protocol") == "lmtp":
+        usual_port, usual_tls = (25, "opportunistic") if relay.get("direct") else (24, "none")
+    else:
+        usual_port = 465 if tls == "implicit" else 587
+        usual_tls = "implicit" if isinstance(port, int) and port in IMPLICIT_TLS_PORTS else "starttls"
+    filled = relay | {"port": usual_port if port is None else port, "tls": usual_tls if tls is None else tls}
+    return filled if has_server(relay) else {"host": "", **filled}
+
+
+def given(relay: object) -> dict[str, Any]:
+    """Return the values of a relay's table that are given, with provider, host, port and tls filled in."""
+    if not isinstance(relay, dict):
+        return {}
+    filled = with_port_and_tls(with_provider(relay))
+    return {key: value for key, value in filled.items() if value not in ("", None, [])}
 
 
 class Relay(Section):
@@ -74,9 +99,26 @@ class Relay(Section):
     region: Text = Field(
         default="", description="Region of the provider. Only for ses.", examples=["eu-west-1"]
     )
+    direct: bool = Field(
+        default=False,
+        description="True: no relay. Mail goes to the MX hosts of the recipient's domain. Then host, port and login are "
+        "left out, and tls is opportunistic unless it is set.",
+    )
+    protocol: Protocol = Field(
+        default="smtp", description="smtp, or lmtp for a server that stores mail. lmtp has no login."
+    )
+    socket: OptionalPath = Field(
+        default="",
+        description="Unix socket of an lmtp server, in the place of host and port.",
+        examples=["/run/dovecot/lmtp"],
+    )
     host: Text = Field(
         description="Host name, without brackets and port. Left out: the provider's.",
         examples=["smtp587.sendcloud.net"],
+    )
+    mx: bool = Field(
+        default=False,
+        description="True: host is a domain, and its MX records name the servers. Then the port is 25 in most cases.",
     )
     allow_unusual_port: bool = Field(
         default=False, description="True: do not check that port and tls fit each other."
@@ -93,12 +135,35 @@ class Relay(Section):
     )
     verify: bool = Field(
         default=False,
-        description="True: send mail only if the relay's certificate is valid for its host name. Requires ca_file. "
+        description="True: send mail only if the relay's certificate is valid for its host name. Requires ca_file or "
+        "ca_path. "
         "False: do not check it. Left out: a level that checks it stays as main.cf has it.",
+    )
+    ca_path: OptionalPath = Field(
+        default="",
+        description="Directory with certificate authorities to trust, each under the name of its hash (openssl rehash), for all "
+        "relays. Empty: smtp_tls_CApath of Postfix.",
+        examples=["/etc/ssl/certs"],
     )
     ca_file: OptionalPath = Field(
         default="",
         description="File with the certificate authorities to trust, for all relays. Empty: smtp_tls_CAfile of Postfix.",
+    )
+    verify_names: list[Text] = Field(
+        default=[],
+        description="Names that the certificate may have in the place of host, as behind a tunnel. .example.com: any name "
+        "below that domain.",
+        examples=[["relay.example.net"]],
+    )
+    fingerprints: list[Fingerprint] = Field(
+        default=[],
+        description="SHA-256 fingerprints of the certificates or public keys to accept, in the place of verify.",
+        examples=[["B5BB9D8014A0F9B1D61E21E796D78DCCDF1352F23CD32812F4850B878AE4944C"]],
+    )
+    dane: bool = Field(
+        default=False,
+        description="True: check the certificate by TLSA records (DANE), which requires a resolver that validates DNSSEC. "
+        "With direct, only for domains that have such records.",
     )
     client_certificate: OptionalPath = Field(
         default="",
@@ -133,15 +198,54 @@ class Relay(Section):
     allow_cleartext_password: bool = Field(
         default=False, description='True: allow the password to be sent unencrypted (tls = "none").'
     )
-    senders: list[Sender] = Field(
+    login_table: Text = Field(
+        default="",
+        description="Alternative to username and password: a table with the login, which you keep. Postward names it in "
+        "main.cf and checks that it answers.",
+        examples=["ldap:/etc/postfix/logins.cf"],
+    )
+    senders: list[Addresses] = Field(
         default=[],
-        description="Sender addresses or @domains whose mail goes to this relay. "
-        "Required for every relay but the first, unless it is a fallback.",
+        description="Sender addresses, @domains or @.domains (subdomains) whose mail goes to this relay. Relays at one host "
+        "and port log in by sender. Every relay but the first needs senders, recipients or fallback.",
+        examples=[["shop@example.com", "@example.org", "@.example.org"]],
+    )
+    recipients: list[Addresses] = Field(
+        default=[],
+        description="Recipients whose mail goes to this relay, written like senders. They come before senders.",
+        examples=[["@partner.example"]],
     )
     fallback: bool = Field(
         default=False,
         description="True: use this relay when delivery to the regular relay fails (smtp_fallback_relay). "
         "Not allowed for the first relay.",
+    )
+    helo_name: Text = Field(
+        default="",
+        description="Name of this host in EHLO to this relay. Empty: myhostname.",
+        examples=["shop.example.com"],
+    )
+    bind_address: Text = Field(
+        default="",
+        description="Address of this host from which mail goes to this relay. Empty: the system's choice.",
+        examples=["192.0.2.25"],
+    )
+    max_connections: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Max connections to this relay at the same time. 0: the provider's limit, else Postfix's.",
+    )
+    own_service: bool = Field(
+        default=False,
+        description="True: a service of its own in master.cf, whose name the log shows. Without it, the log does not show "
+        "which of several relays at one host and port took a mail, and all count as the first of them.",
+    )
+    probe_recipients: list[MailAddress] = Field(
+        default=[],
+        description="Recipients of this relay's probes. Required to probe a relay that has recipients and no senders. Empty: "
+        "probe.recipient.",
+        examples=[["probe@partner.example"]],
     )
     oauth2: OAuth2 | None = Field(default=None, description="Tokens in place of the password.")
 
@@ -182,7 +286,9 @@ class Relay(Section):
 
     @field_validator("host")
     @classmethod
-    def _is_bare_host(cls, value: str) -> str:
+    def _is_bare_host(cls, value: str, info: ValidationInfo) -> str:
+        if not value and not has_server(info.data):
+            return value
         if "@" in value:
             raise ValueError("must not contain a login; write host, username and password_file separately")
         bare, port = _split_notation(value)
@@ -200,7 +306,7 @@ class Relay(Section):
     @classmethod
     def _fits_port(cls, value: TlsMode, info: ValidationInfo) -> TlsMode:
         port = info.data.get("port")
-        if info.data.get("allow_unusual_port"):
+        if info.data.get("allow_unusual_port") or _is_other_way(info.data):
             return value
         if value == "implicit" and port in STARTTLS_PORTS:
             raise ValueError(
@@ -220,6 +326,8 @@ class Relay(Section):
     @classmethod
     def _has_tls_and_name(cls, value: bool, info: ValidationInfo) -> bool:
         tls = info.data.get("tls")
+        if _is_other_way(info.data):
+            return value
         if value and tls in {"opportunistic", "none"}:
             raise ValueError(
                 f'is true, but tls = "{tls}" sends mail without a certificate; write tls = "starttls" or "implicit"'
@@ -234,11 +342,46 @@ class Relay(Section):
     @field_validator("ca_file")
     @classmethod
     def _is_given_to_verify(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("verify") and not value:
+        if info.data.get("verify") and not value and not info.data.get("ca_path"):
             raise ValueError(
                 'is required by verify = true: without it Postfix defers all mail; write "/etc/ssl/certs/ca-certificates.crt" '
                 '(Debian, Alpine) or "/etc/pki/tls/certs/ca-bundle.crt" (RHEL)'
             )
+        return value
+
+    @field_validator("verify_names")
+    @classmethod
+    def _are_names(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if not is_host_name(name.removeprefix(".")):
+                raise ValueError(f'must list host names, as in "relay.example.net", not {quoted(name)}')
+        return value
+
+    @field_validator("login_table")
+    @classmethod
+    def _is_table(cls, value: str) -> str:
+        if value and re.match(r"(static|inline):", value):
+            raise ValueError(LOGIN_IN_MAIN_CF)
+        if value and not re.fullmatch(r"(?:proxy:)?[a-z]+:[^\s,]+", value):
+            raise ValueError(
+                f'must be type and name of a table, as in "ldap:/etc/postfix/logins.cf", not {quoted(value)}'
+            )
+        return value
+
+    @field_validator("helo_name")
+    @classmethod
+    def _is_helo(cls, value: str) -> str:
+        if value and not is_host_name(value):
+            raise ValueError(
+                f"must be a host name, not {quoted(value)}; {suggest_host_name(value, 'mail.example.com')}"
+            )
+        return value
+
+    @field_validator("bind_address")
+    @classmethod
+    def _is_bind_address(cls, value: str) -> str:
+        if value and not is_address(value):
+            raise ValueError(f'must be an IP address of this host, as in "192.0.2.25", not {quoted(value)}')
         return value
 
     @field_validator("username")
@@ -279,7 +422,7 @@ class Relay(Section):
     @classmethod
     def _is_given_without_tls(cls, value: bool, info: ValidationInfo) -> bool:
         has_password = info.data.get("username") and info.data.get("auth") not in PASSWORDLESS
-        if info.data.get("tls") == "none" and has_password and not value:
+        if info.data.get("tls") == "none" and has_password and not value and not _is_other_way(info.data):
             raise ValueError(
                 'is required: with tls = "none" anyone on the network can read the password. Write tls = "starttls"; '
                 "on a network that you trust, write allow_cleartext_password = true"
@@ -288,8 +431,30 @@ class Relay(Section):
 
     @property
     def next_hop(self) -> str:
-        """The relay in Postfix's notation, `[host]:port`: the value of relayhost and the key in sasl_passwd."""
-        return f"[{self.host}]:{self.port}"
+        """The relay in Postfix's notation, `[host]:port`: the value of relayhost and the key in sasl_passwd.
+
+        It is `host:port` for a domain with MX records, `unix:path` for a socket, and "" for direct delivery.
+        """
+        if self.direct:
+            return ""
+        if self.socket:
+            return f"unix:{self.socket}"
+        return f"{self.host}:{self.port}" if self.mx else f"[{self.host}]:{self.port}"
+
+    @property
+    def has_known_server(self) -> bool:
+        """True if the settings name the server: it is not left to MX records."""
+        return not self.direct and not self.mx
+
+    @property
+    def selects(self) -> bool:
+        """True if the relay takes the mail of some senders or recipients."""
+        return bool(self.senders or self.recipients)
+
+    @property
+    def has_login(self) -> bool:
+        """True if Postfix logs in at the relay."""
+        return bool(self.username or self.login_table)
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
@@ -306,6 +471,11 @@ class Relay(Section):
             "smtp_sasl_mechanism_filter": ",".join(self.mechanisms),
             # Postward's plug-in is not used where "noanonymous" is demanded, so that it takes no password for a token.
             "smtp_sasl_tls_security_options": "" if self.oauth2 else "noanonymous",
+            "smtp_helo_name": self.helo_name,
+            "smtp_bind_address": "" if ":" in self.bind_address else self.bind_address,
+            "smtp_bind_address6": self.bind_address if ":" in self.bind_address else "",
+            "smtp_dns_support_level": "dnssec" if self.dane else "",
+            "smtp_tls_fingerprint_digest": "sha256" if self.fingerprints else "",
         }
 
     @property

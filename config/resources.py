@@ -1,9 +1,8 @@
 """The lookup tables and services of master.cf to which a desired state refers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-
-from postward.config.relay import Relay
 
 # Table type → suffix of the index that postmap(1) builds; "" if Postfix reads the text itself.
 INDEX_SUFFIX: Mapping[str, str] = {
@@ -18,7 +17,15 @@ INDEX_SUFFIX: Mapping[str, str] = {
 # The first line of every table that Postward writes. Tables without it are the admin's.
 HEADER = "# Written by Postward from its settings. Changes made here are overwritten.\n"
 # Names of Postward's tables; OWN_PREFIX comes first where the admin has a table of that name that stays in use.
-TABLE_NAMES = ("sasl_passwd", "sender_relay", "sender_transport", "tls_policy")
+# A table of senders has a second one for subdomains, whose keys are patterns.
+_SUBDOMAINS = "_subdomains"
+_BY_SENDER = ("sasl_passwd", "sender_canonical", "sender_relay", "sender_transport")
+TABLE_NAMES = (
+    *_BY_SENDER,
+    *(f"{name}{_SUBDOMAINS}" for name in _BY_SENDER),
+    "recipient_transport",
+    "tls_policy",
+)
 OWN_PREFIX = "postward_"
 
 
@@ -77,7 +84,7 @@ class LookupTable:
     @property
     def index_name(self) -> str | None:
         """File name of the index (postmap(1)); None for types that Postfix reads as text."""
-        suffix = INDEX_SUFFIX[self.type]
+        suffix = INDEX_SUFFIX.get(self.type)
         return f"{self.name}{suffix}" if suffix else None
 
 
@@ -93,17 +100,19 @@ OWN_SERVICE = "postward-"
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """A service of master.cf: smtp(8) with its own parameters.
+    """A service of master.cf: smtp(8) or lmtp(8) with its own parameters.
 
     Attributes:
         relay: the name of the relay that it serves.
         overrides: (parameter, value).
         max_processes: the maximum number of its processes, which is that of its connections; "-" for Postfix's.
+        command: the program.
     """
 
     relay: str
     overrides: tuple[tuple[str, str], ...]
     max_processes: str = "-"
+    command: str = "smtp"
 
     @property
     def name(self) -> str:
@@ -115,7 +124,7 @@ class Transport:
         """The line of master.cf (master(5)), its fields separated by one space. Not chrooted."""
         options = [f"{name}={value}" for name, value in self.overrides]
         written = " ".join(f"-o {{{one}}}" if " " in one else f"-o {one}" for one in options)
-        return f"{self.name} unix - - n - {self.max_processes} smtp {written}"
+        return f"{self.name} unix - - n - {self.max_processes} {self.command} {written}"
 
 
 class Tables:
@@ -136,33 +145,50 @@ class Tables:
         self._taken = taken
         self.collected: list[LookupTable] = []
 
-    def refer(self, name: str, entries: list[tuple[str, str]]) -> str:
-        """Add a table with these entries, and return its reference, `type:path`; "" without entries."""
-        if not entries:
-            return ""
-        return self._add(name, tuple(entries))
+    def refer(self, name: str, entries: Sequence[tuple[str, str]]) -> str:
+        """Add a table with these entries, and return its reference, `type:path`; "" without entries.
 
-    def refer_logins(self, entries: Sequence[tuple[str, str]], relays: Iterable[Relay]) -> str:
+        Keys such as "@.example.com", for subdomains, go into a second table, of patterns.
+        """
+        return self._add(name, entries)
+
+    def refer_logins(self, entries: Sequence[tuple[str, str]], renewed: frozenset[str]) -> str:
         """Add the table of logins, and return its reference; "" without a login.
 
         Args:
-            entries: (key, login), the key being a relay's next hop or host.
-            relays: the relays; those with tokens have their logins renewed.
+            entries: (key, login), the key being a sender, or a relay's next hop or host.
+            renewed: the keys whose logins are renewed.
         """
-        if not entries:
-            return ""
-        tokens = {key for relay in relays if relay.oauth2 for key in (relay.next_hop, relay.host)}
-        renewed = frozenset(key for key, _ in entries if key in tokens)
-        return self._add("sasl_passwd", tuple(entries), secret=True, renewed=renewed)
+        return self._add("sasl_passwd", entries, secret=True, renewed=renewed)
 
     def _add(
         self,
         name: str,
-        entries: tuple[tuple[str, str], ...],
+        entries: Sequence[tuple[str, str]],
         *,
         secret: bool = False,
         renewed: frozenset[str] = frozenset(),
     ) -> str:
-        name = f"{OWN_PREFIX}{name}" if name in self._taken else name
-        self.collected.append(LookupTable(name, self._type, entries, secret, renewed))
-        return f"{self._type}:{self._directory}/{name}"
+        exact = tuple(entry for entry in entries if not entry[0].startswith("@."))
+        # The first pattern that matches decides, so the nearest parent comes first.
+        below = sorted(
+            (entry for entry in entries if entry[0].startswith("@.")), key=lambda one: -len(one[0])
+        )
+        patterns = tuple((_pattern(key), value.replace("$", "$$")) for key, value in below)
+        written = (
+            (name, self._type, exact, renewed & {key for key, _ in exact}),
+            (f"{name}{_SUBDOMAINS}", "regexp", patterns, frozenset(map(_pattern, renewed))),
+        )
+        references = []
+        for title, kind, rows, fresh in written:
+            if rows:
+                title = f"{OWN_PREFIX}{title}" if title in self._taken else title
+                keys = fresh & {key for key, _ in rows}
+                self.collected.append(LookupTable(title, kind, rows, secret, keys))
+                references.append(f"{kind}:{self._directory}/{title}")
+        return ", ".join(references)
+
+
+def _pattern(subdomains: str) -> str:
+    """Return the pattern of regexp_table(5) for the addresses below a domain, as in "@.example.com"."""
+    return f"/@[^@]*{re.escape(subdomains.removeprefix('@')).replace(chr(92) + '-', '-')}$/"

@@ -63,6 +63,16 @@ class Settings(BaseSettings):
         """The envelope sender of probes."""
         return self.probe.sender or f"postward@{self.host.domain}"
 
+    @property
+    def sends_probes(self) -> bool:
+        """True if a recipient of probes is set."""
+        return bool(self.probe.recipient) or any(relay.probe_recipients for relay in self.relay)
+
+    @property
+    def relays_with_server(self) -> list[Relay]:
+        """The relays whose server the settings name, so that it can be asked without mail."""
+        return [relay for relay in self.relay if relay.has_known_server]
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -24,8 +24,25 @@ def tls_level(relay: Relay, present: Mapping[str, str]) -> str:
     """
     if relay.verify:
         return "secure"
+    if relay.fingerprints:
+        return "fingerprint"
+    if relay.dane:
+        return "dane" if relay.direct else "dane-only"
     level = present.get("smtp_tls_security_level", "")
     return level if keeps(relay, level) else _TLS_LEVEL[relay.tls]
+
+
+def tls_policy(relay: Relay, present: Mapping[str, str]) -> str:
+    """Return the relay's entry of smtp_tls_policy_maps: its level, and what its certificate is compared with.
+
+    Args:
+        relay: the relay.
+        present: as of `tls_level`.
+    """
+    level = tls_level(relay, present)
+    if relay.verify and relay.verify_names:
+        return f"{level} match={':'.join(relay.verify_names)}"
+    return f"{level} match={'|'.join(relay.fingerprints)}" if relay.fingerprints else level
 
 
 def keeps(relay: Relay, policy: str) -> bool:
@@ -34,4 +51,4 @@ def keeps(relay: Relay, policy: str) -> bool:
     if relay.tls == "implicit" and level == "dane":
         return False  # it can fall back to "may", with which smtp(8) refuses wrapper mode
     checks = level in _VERIFYING and "verify" not in relay.model_fields_set
-    return checks and relay.tls in {"starttls", "implicit"}
+    return checks and (relay.direct or relay.tls in {"starttls", "implicit"})

@@ -1,6 +1,6 @@
 """Write TOML. The standard library only reads it.
 
-Strings, integers, booleans and lists of these have the same form in TOML as in JSON.
+Strings, integers, booleans and lists of these have the same form in TOML as in JSON. Tables of strings are written inline.
 """
 
 import json
@@ -9,6 +9,9 @@ import re
 
 def toml_value(value: object) -> str:
     """Return a value as TOML. JSON leaves U+007F as it is, and TOML does not allow that."""
+    if isinstance(value, dict):
+        pairs = ", ".join(f"{toml_key(str(key))} = {toml_value(inner)}" for key, inner in value.items())
+        return f"{{{pairs}}}"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

@@ -89,7 +89,7 @@ def put_into_force(
     enforcer.allow(agreed)
     enforcer.converge()
     result = None
-    if enforcer.pending_confirmation and verify and settings.probe.recipient:
+    if enforcer.pending_confirmation and verify and settings.sends_probes:
         result = asyncio.run(_confirm(settings, enforcer))
     if not enforcer.state.in_sync:
         problem = enforcer.state.problem or "the configuration differs from the settings"

@@ -142,7 +142,9 @@ def _check_relays(settings: Settings) -> list[Finding]:
 
 async def _checks(settings: Settings, throttle: LoginThrottle | None) -> list[RelayCheck]:
     return list(
-        await asyncio.gather(*(throttled_check(relay, settings, throttle) for relay in settings.relay))
+        await asyncio.gather(
+            *(throttled_check(relay, settings, throttle) for relay in settings.relays_with_server)
+        )
     )
 
 

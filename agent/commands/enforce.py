@@ -80,7 +80,7 @@ class _Confirmation:
 
     async def request(self, new: bool) -> None:
         """Send a probe if the configuration waits for one and it is `new`, or the pause since the last probe is over."""
-        if not self._settings.probe.recipient or not self._enforcer.pending_confirmation:
+        if not self._settings.sends_probes or not self._enforcer.pending_confirmation:
             return
         if not new and time.monotonic() < self._next:
             return

@@ -65,7 +65,7 @@ def command(
     """
     with _unknown_on_failure(form), exit_on_error():
         settings = load(settings_file)
-        if not settings.probe.recipient:
+        if not settings.sends_probes:
             fail("probe.recipient is not set; set it to the address that receives probes")
         chosen = bool(every or relays or senders)
         try:

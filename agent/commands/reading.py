@@ -35,7 +35,9 @@ def relays_of(settings_file: Path | None) -> tuple[tuple[str, int, str], ...]:
     from postward.agent.commands.common import exit_on_error, load  # only settings need all that
 
     with exit_on_error():
-        return tuple((relay.host, relay.port, relay.name) for relay in load(settings_file).relay)
+        from postward.agent.metrics.labels import rows_of
+
+        return rows_of(load(settings_file).relay)
     raise AssertionError("exit_on_error() ends the command")
 
 

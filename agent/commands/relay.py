@@ -36,9 +36,11 @@ def command(
     """
     with exit_on_error():
         settings = load(settings_file)
-        chosen = [relay for relay in settings.relay if not names or relay.name in names]
+        if others := {relay.name for relay in settings.relay if not relay.has_known_server} & set(names):
+            fail(f"{', '.join(sorted(others))}: MX records name the servers; name other relays")
+        chosen = [relay for relay in settings.relays_with_server if not names or relay.name in names]
         if unknown := set(names) - {relay.name for relay in chosen}:
-            known = ", ".join(relay.name for relay in settings.relay)
+            known = ", ".join(relay.name for relay in settings.relays_with_server)
             fail(f"unknown relay: {', '.join(sorted(unknown))}; the settings have: {known}")
         results = asyncio.run(_check_all(chosen, settings, all_ports=all_ports, login=not no_auth))
     if as_json:

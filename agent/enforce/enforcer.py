@@ -264,7 +264,7 @@ class Enforcer:
         new = not self._store.applied.is_applied(desired)
         try:
             if new and self._settings.enforce.preflight:
-                _require_preflight(self._settings)
+                _require_preflight(self._settings, self._postfix)
             with self._store.replacing() as half_done:
                 apply(
                     planned,
@@ -380,9 +380,9 @@ def _has_drifted(postfix: Postfix, tried: DesiredState, conflicts: list[str]) ->
     return any(drift.name not in conflicts for drift in drifts)
 
 
-def _require_preflight(settings: Settings) -> None:
+def _require_preflight(settings: Settings, postfix: Postfix) -> None:
     """Try new settings on the relays. Raises RefusedError, or ApplyError for a fault that may pass."""
-    fault = preflight(settings, read_passwords(settings.relay))
+    fault = preflight(settings, read_passwords(settings.relay), postfix)
     if fault is None:
         return
     if fault.transient:

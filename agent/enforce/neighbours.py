@@ -39,7 +39,7 @@ def read_neighbours(postfix: PostfixConfig, settings: Settings) -> Neighbours:
         files,
         ignored,
         readable,
-        _policies(postfix, policies, [relay.next_hop for relay in settings.relay]),
+        _policies(postfix, policies, [relay.next_hop for relay in settings.relay if relay.next_hop]),
     )
 
 
@@ -76,11 +76,12 @@ def _parts(item: str, directory: Path) -> tuple[str, str]:
 
 def _ignored(lists: Mapping[str, str], directory: Path, own: set[Path]) -> Iterator[str]:
     """Yield the items that are Postward's tables, or that name no table that exists: they route no mail."""
-    for item in (item for value in lists.values() for item in split_list(value)):
+    for parameter, item in ((name, item) for name, value in lists.items() for item in split_list(value)):
         kind, name = _parts(item, directory)
         path = Path(name)
-        missing = path in own or not _exists(kind, path)
-        if (name.startswith("/") and missing) or not (kind or item.startswith("$")):
+        routes = parameter != "sender_canonical_maps"
+        missing = path in own or (routes and not _exists(kind, path))
+        if (name.startswith("/") and missing) or (routes and not (kind or item.startswith("$"))):
             yield item
 
 

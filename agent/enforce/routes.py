@@ -10,7 +10,7 @@ from postward.config.resources import OWN_SERVICE
 from postward.config.routing import Configuration, Tables
 from postward.config.routing.changes import RouteChange, route_changes
 from postward.config.routing.parameters import without_logins
-from postward.config.routing.tables import Keyed
+from postward.config.routing.tables import parse_contents
 from postward.parsers.postconf import Master, Service
 
 
@@ -37,15 +37,15 @@ def _after(
     }
     for transport in desired.transports:
         service = f"{transport.name}/unix"
-        services[service] = Service(transport.name, "unix", "-", "-", "n", "-", "-", "smtp")
+        services[service] = Service(transport.name, "unix", "-", "-", "n", "-", "-", transport.command)
         overrides |= {f"{service}/{name}": value for name, value in transport.overrides}
     after = configuration(values, Master(services, overrides))
     own = {
-        f"{table.type}:{postfix.config_directory}/{table.name}": without_logins(keyed)
+        f"{table.type}:{postfix.config_directory}/{table.name}": without_logins(contents)
         if table.secret
-        else keyed
+        else contents
         for table in desired.tables
-        for keyed in [Keyed({key.lower(): value for key, value in table.entries})]
+        if (contents := parse_contents(table.type, table.name, table.text))
     }
     tables = Tables({**after.tables.contents, **own}, after.tables.lists)
     return Configuration(after.values, after.master, tables)

@@ -143,9 +143,9 @@ class EventStream(Part):
             "queue_id": fields.pop("queue_id", None),
         }
         if isinstance(event, Delivery):
-            entry["relay_name"] = self._names.of_delivery(event)
+            entry["relay_name"] = self._names.of_delivery(event, record.instance)
         elif isinstance(peer := fields.get("peer"), str):
-            entry["relay_name"] = self._names.of_peer(peer)
+            entry["relay_name"] = self._names.of_peer(peer, record.instance)
         if cause is not None:
             entry |= {"cause": cause.value, "step": step_of(event)}
         if self._personal:

@@ -138,7 +138,7 @@ class EventFile:
         row["time"] = parse_stamp(record.stamp, reference)
         row["repeat"] = record.repeat
         if isinstance(event, Delivery):
-            row["relay_name"] = self._names.of_delivery(event)
+            row["relay_name"] = self._names.of_delivery(event, record.instance)
         return {name: _fit(name, row.get(name)) for name in SCHEMA.names}
 
 

@@ -254,7 +254,7 @@ class IncidentMonitor(Part):
     def _unobserved(self) -> dict[str, str]:
         """Return the conditions that these settings do not observe, and why."""
         unobserved: dict[str, str] = {}
-        if not self._settings.probe.recipient:
+        if not self._settings.sends_probes:
             unobserved["probe-late"] = "probes are switched off"
         if not self._settings.queue.enabled:
             unobserved |= dict.fromkeys(

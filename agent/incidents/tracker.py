@@ -245,13 +245,13 @@ class IncidentTracker:
             self._succeeded(record, event)
 
     def _failed(self, record: Record, event: ev.Delivery, context: list[ContextLine]) -> None:
-        cause, relay = cause_of(event) or Cause.OTHER, self._names.of_delivery(event)
+        cause, relay = cause_of(event) or Cause.OTHER, self._names.of_delivery(event, record.instance)
         reason = without_output(bare_reason(event.reason or ""))
         if f" name={_domain(event.to)} type=" in reason:
             reason = f"recipient-domain {reason}"
         text = f"status={event.status} relay={relay} {reason}"
         symptom = of_delivery(record.daemon, cause, text, [line.text for line in context])
-        place = self._place(event)
+        place = self._place(event, record.instance)
         incident = (
             self._origin(symptom, record)
             or self._suspended_by(record, event, cause, place)
@@ -315,7 +315,7 @@ class IncidentTracker:
                 incident.add_evidence(line.line, line.daemon, line.server)
 
     def _succeeded(self, record: Record, event: ev.Delivery) -> None:
-        place, now = self._place(event), self._time(record)
+        place, now = self._place(event, record.instance), self._time(record)
         left = event.relay not in {"local", "none"} and record.daemon not in {"local", "virtual"}
         sender = self._senders.get(event.queue_id)
         success = Success(record.daemon, place, event.queue_id, sender, _domain(event.to), left)
@@ -323,8 +323,8 @@ class IncidentTracker:
             if incident.instance == record.instance and proves(success, incident):
                 self._store.close(incident, now, f"mail {event.queue_id} was sent by {place}")
 
-    def _place(self, event: ev.Delivery) -> str:
-        label = self._names.of_delivery(event)
+    def _place(self, event: ev.Delivery, instance: str) -> str:
+        label = self._names.of_delivery(event, instance)
         if label not in {"other", "none"}:
             return label
         if (next_hop := relay_host_of(event)) is not None:

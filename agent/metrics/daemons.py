@@ -165,7 +165,7 @@ def _daemon_of(command: str) -> str:
 
 
 def _delivery(details: DaemonMetrics, record: Record, event: ev.Delivery) -> None:
-    relay = details.names.of_delivery(event)
+    relay = details.names.of_delivery(event, record.instance)
     if event.status in {"sent", "bounced"}:
         try:
             delay = float(event.delay)
@@ -181,7 +181,7 @@ def _tls_failed(
     details: DaemonMetrics, record: Record, event: ev.TlsFailed | ev.CertificateNotVerified
 ) -> None:
     cause = cause_of(event) or Cause.TLS_HANDSHAKE
-    relay = details.names.of_peer(event.peer)
+    relay = details.names.of_peer(event.peer, record.instance)
     details.add("postfix_tls_failures_total", relay, cause.value, times=record.repeat)
 
 

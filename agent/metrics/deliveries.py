@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from postward.agent.metrics.labels import (
+    OWN_SERVICE,
     STAGES,
     STATUSES,
     RelayNames,
@@ -142,13 +143,15 @@ class Counting:
         if known is None:
             if len(self._instances) >= _MAX_INSTANCES:
                 return "other"
-            known = self._instances[name] = name
+            service = self.names.of_service(name)
+            bare = name.removesuffix(f"/{OWN_SERVICE}{service}") if service else name
+            known = self._instances[name] = bare
         return known
 
 
 def _delivery(counting: Counting, record: Record, event: ev.Delivery) -> None:
     status = status_of(event.status)
-    relay = counting.names.of_delivery(event)
+    relay = counting.names.of_delivery(event, record.instance)
     instance = counting.instance(record.instance)
     if status == "sent":
         counting.sent(instance, relay, (record.stamp,), record.repeat)
@@ -176,13 +179,13 @@ def _expired(counting: Counting, record: Record, event: ev.Expired) -> None:
 
 def _connect_failed(counting: Counting, record: Record, event: ev.ConnectFailed) -> None:
     cause = cause_of(event) or Cause.OTHER
-    labels = (counting.names.of_peer(event.peer), cause.value)
+    labels = (counting.names.of_peer(event.peer, record.instance), cause.value)
     counting.tally.add("postfix_connection_failures_total", labels, record.repeat)
 
 
 def _tls_established(counting: Counting, record: Record, event: ev.TlsEstablished) -> None:
     if event.direction == "to":
-        relay = counting.names.of_peer(event.peer)
+        relay = counting.names.of_peer(event.peer, record.instance)
         counting.tls_session(relay, event.protocol, event.trust, record.repeat)
 
 

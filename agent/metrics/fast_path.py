@@ -39,7 +39,7 @@ def _groups(*names: str) -> tuple[int, ...]:
 _INSTANCE, _STAMP2 = _groups("instance", "stamp2")
 _TO: Final = _groups("instance", "relay_host", "relay_port", "status")
 _OUTCOME: Final = _groups("stamp1", "stamp2", "dsn", "reason", "delay", "a", "b", "c", "d")
-_SESSION: Final = _groups("tls_host", "tls_port", "tls", "trust")
+_SESSION: Final = _groups("instance", "tls_host", "tls_port", "tls", "trust")
 
 _RECEIVED_BY: Final[Mapping[str | None, str]] = {
     "client": "smtp",
@@ -82,8 +82,9 @@ def skim(text: str, counting: Counting, count_line: Callable[[str], object]) -> 
     counting.tally.add("postward_log_lines_total", ("event",), text.count("\n") - unknown)
     for (instance, via), number in received.items():
         counting.tally.add("postfix_messages_received_total", (counting.instance(instance), via), number)
-    for (host, port, protocol, trust), number in sessions.items():
-        counting.tls_session(counting.names.of_host(host, int(port)), protocol, trust, number)
+    for (instance, host, port, protocol, trust), number in sessions.items():
+        relay = counting.names.of_service(instance) or counting.names.of_host(host, int(port))
+        counting.tls_session(relay, protocol, trust, number)
     _count_by_relay(counting, deliveries)
 
 
@@ -95,7 +96,7 @@ def _count_removed(counting: Counting, instance: str, text: str, start: int, end
 def _count_by_relay(counting: Counting, deliveries: _Deliveries) -> None:
     by_relay: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for (instance, host, port, status), flat in deliveries.items():
-        relay = counting.names.of_host(host, int(port))
+        relay = counting.names.of_service(instance) or counting.names.of_host(host, int(port))
         by_relay[counting.instance(instance), relay, status] += flat
     for (instance, relay, status), flat in by_relay.items():
         _count_deliveries(counting, instance, relay, status, flat)

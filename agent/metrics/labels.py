@@ -12,6 +12,7 @@ from postward.parsers import classify, relay_host_of, split_peer
 from postward.parsers.events import Delivery
 
 if TYPE_CHECKING:  # a replay without settings need not load pydantic
+    from postward.config.relay import Relay
     from postward.config.settings import Settings
 
 STATUSES: Final = ("sent", "deferred", "bounced")
@@ -25,6 +26,9 @@ NO_RELAYS: Final = ("other", "none", "local")  # values of `relay` beside the na
 
 _MAX_DELAY: Final = 1e9  # seconds, 30 years; a greater delay is not valid
 _MAX_CACHED: Final = 4096  # peers or reasons; a relay with a pool of addresses has dozens
+_THIS_HOST: Final = frozenset({"", "127.0.0.1", "::1", "localhost"})  # a content filter, for example
+# Prefix of Postward's services, as in `config.resources`, which loads pydantic.
+OWN_SERVICE: Final = "postward-"
 _ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")
 _causes: dict[tuple[str, str], str] = {}
 
@@ -71,30 +75,69 @@ def cause_of_failure(reason: str, dsn: str) -> str:
     return cause
 
 
+Row = tuple[str, int, str]
+
+
+def rows_of(relays: "Iterable[Relay]") -> tuple[Row, ...]:
+    """Return (host, port, name) of each relay of the settings, as `RelayNames` takes them.
+
+    The host is the path for a Unix socket. Where MX records name the servers, it is ""; a domain without such records has a
+    second row, since it is its own server.
+    """
+    rows: list[Row] = []
+    for relay in relays:
+        if not relay.has_known_server:
+            rows.append(("", relay.port, relay.name))
+        if relay.socket or relay.host:
+            rows.append((relay.socket or relay.host, relay.port, relay.name))
+    return tuple(rows)
+
+
 class RelayNames:
     """Maps peers, as printed in the log, to names of relays.
 
+    Postfix prints no login. Of several relays at one host and port, each with a service of its own is known by the name of
+    that service. The others count as the first of them. Servers that no setting names belong to the first relay if MX
+    records name its servers, as in direct delivery.
+
     Args:
-        relays: (host, port, name) of each relay of the settings.
+        relays: (host, port, name) of each relay of the settings, as from `rows_of`.
     """
 
-    def __init__(self, relays: Iterable[tuple[str, int, str]] = ()) -> None:
-        self._by_peer = {(host.lower(), port): name for host, port, name in relays}
+    def __init__(self, relays: Iterable[Row] = ()) -> None:
+        rows = tuple(relays)
+        self.known = tuple(dict.fromkeys(name for _, _, name in rows))
+        self._by_peer = {(host.lower(), port): name for host, port, name in reversed(rows) if host}
         self._by_host = {host: name for (host, _), name in self._by_peer.items()}
+        self._elsewhere = rows[0][2] if rows and not rows[0][0] else "other"
+        self._services: dict[str, str] = {}
         self._cache: dict[str, str] = {}
 
     @classmethod
     def of_settings(cls, settings: "Settings") -> "RelayNames":
         """Create the mapping from the relays of the settings."""
-        return cls((relay.host, relay.port, relay.name) for relay in settings.relay)
+        return cls(rows_of(settings.relay))
 
-    @property
-    def known(self) -> tuple[str, ...]:
-        """The names of the relays, in the order of the settings."""
-        return tuple(self._by_peer.values())
+    def of_service(self, instance: str) -> str:
+        """Return the relay whose own service logs under this name, as in "postfix/postward-shop"; "" for others."""
+        name = self._services.get(instance)
+        if name is None:
+            service = instance.rpartition("/")[2]
+            name = service.removeprefix(OWN_SERVICE)
+            name = name if name != service and name in self.known else ""
+            if len(self._services) < _MAX_CACHED:
+                self._services[instance] = name
+        return name
 
-    def of_peer(self, peer: str) -> str:
-        """Return the name of a peer as Postfix prints it, or "other"."""
+    def of_peer(self, peer: str, instance: str = "") -> str:
+        """Return the name of a peer as Postfix prints it, or "other".
+
+        Args:
+            peer: the peer.
+            instance: the instance that logged it.
+        """
+        if service := self.of_service(instance):
+            return service
         name = self._cache.get(peer)
         if name is None:
             if len(self._cache) >= _MAX_CACHED:
@@ -103,7 +146,7 @@ class RelayNames:
             name = self._cache[peer] = self.of_host(host or "", port)
         return name
 
-    def of_delivery(self, delivery: Delivery) -> str:
+    def of_delivery(self, delivery: Delivery, instance: str = "") -> str:
         """Return the name of the relay that a delivery reached or, if it reached none, the intended one.
 
         Return "local" for a delivery on this host, "none" if the intended relay is unknown, "other" for other hosts.
@@ -111,6 +154,8 @@ class RelayNames:
         relay = delivery.relay
         if relay in {"local", "virtual"}:
             return "local"
+        if service := self.of_service(instance):
+            return service
         if "[" in relay:
             return self.of_peer(relay)
         meant = relay_host_of(delivery)
@@ -120,4 +165,5 @@ class RelayNames:
     def of_host(self, host: str, port: int | None) -> str:
         """Return the name of a relay by host and port, or by host alone if no relay has that port; else "other"."""
         host = host.lower()
-        return self._by_peer.get((host, port or 0)) or self._by_host.get(host, "other")
+        name = self._by_peer.get((host, port or 0)) or self._by_host.get(host)
+        return name or ("other" if host in _THIS_HOST else self._elsewhere)

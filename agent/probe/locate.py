@@ -46,7 +46,7 @@ async def locate_step(result: ProbeResult, settings: Settings) -> ProbeResult:
         with contextlib.suppress(PostfixError):
             return judged_by_queue(result, [mail async for mail in _mails_like(result, settings, postfix)])
         return result
-    relay = next((relay for relay in settings.relay if relay.name == result.relay), None)
+    relay = next((relay for relay in settings.relays_with_server if relay.name == result.relay), None)
     if relay is None or not is_ambiguous(result):  # the settings may have lost the relay since
         return result
     check = await check_relay(replace(endpoint_of(relay, settings.host), timeout=_TIMEOUT))
@@ -60,7 +60,7 @@ async def _mails_like(
 ) -> AsyncIterator[Mapping[str, Any]]:
     """Yield the mails of the queue with the probe's sender, recipient and time. Raises PostfixError."""
     lines = QueueLines()
-    wanted = json.dumps(settings.probe.recipient).encode()
+    wanted = json.dumps(result.recipient).encode()
     async for chunk in postfix.list_queue():
         for line in lines.feed(chunk):
             with contextlib.suppress(ValueError):

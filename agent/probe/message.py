@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a replay without settings does not wait for pydantic
+    from postward.agent.probe.route import Route
     from postward.config.settings import Settings
 
 PROBE_HEADER = "X-Postward-Probe"
@@ -87,11 +88,11 @@ def signed_at(identifier: str, key: bytes) -> float | None:
     return int(match["time"], 16) / 1000
 
 
-def probe_message(settings: "Settings", sender: str, identifier: str, key: bytes | None) -> EmailMessage:
+def probe_message(settings: "Settings", route: "Route", identifier: str, key: bytes | None) -> EmailMessage:
     """Return a probe mail. Its headers say that it is automatic (RFC 3834), so that no responder answers."""
     message = EmailMessage(policy=SMTP)
-    message["From"] = sender
-    message["To"] = settings.probe.recipient
+    message["From"] = route.sender
+    message["To"] = route.recipient
     message["Subject"] = f"Postward probe from {settings.host.myhostname}"
     message["Date"] = formatdate()
     message["Message-ID"] = message_id_of(identifier, settings.host.myhostname)

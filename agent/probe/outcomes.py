@@ -46,7 +46,7 @@ class ProbeOutcomes:
         locate: Locate = locate_step,
     ) -> None:
         self._settings = settings
-        self._routes = {(route.relay, route.sender): route for route in routes}
+        self._routes = {(route.relay, route.sender, route.recipient): route for route in routes}
         self._tally = tally
         self._on_counted = on_counted
         self._locate = locate
@@ -61,7 +61,7 @@ class ProbeOutcomes:
 
     def remember(self, result: ProbeResult) -> None:
         """Take a result as its route's newest, unless a later probe has one."""
-        route = self._routes.get((result.relay, result.sender))
+        route = self._routes.get((result.relay, result.sender, result.recipient))
         newest = self._newest.get(route) if route else None
         if route and (newest is None or newest.submitted <= result.submitted):
             self._newest[route] = result

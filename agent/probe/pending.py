@@ -123,6 +123,7 @@ class Pending:
             self.route.sender,
             self.submitted,
             hop=self.hop if step == "return" else "",
+            recipient=self.route.recipient,
         )
 
     def unfinished(self, outcome: str) -> ProbeResult:

@@ -49,6 +49,7 @@ class ProbeResult:
         sender: the envelope sender.
         submitted: when it was submitted, in seconds since the epoch.
         hop: the hop before the relay at which it stopped, such as a content filter; "" if the relay is to blame.
+        recipient: the envelope recipient.
     """
 
     relay: str
@@ -61,6 +62,7 @@ class ProbeResult:
     sender: str = ""
     submitted: float = 0.0
     hop: str = ""
+    recipient: str = ""
 
     @property
     def blame(self) -> str:

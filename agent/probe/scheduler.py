@@ -105,7 +105,7 @@ class ProbeScheduler(Part):
         self._wakes = {route: asyncio.Event() for route in self._prober.routes}
         self._confirmed: dict[str, str] = {}  # relay → hash of the settings that probes confirmed
         self._new_settings: _NewSettings | None = None
-        if settings.probe.recipient:
+        if self._prober.routes:
             for route in self._prober.routes:
                 tally.add("postward_probes_total", (route.relay, "accepted", ""), 0)
 
@@ -125,7 +125,7 @@ class ProbeScheduler(Part):
         """Take one line of the log. If a failing relay accepts mail again, probe it at once."""
         self._tracker.observe(record, event)
         if self._failing and isinstance(event, Delivery) and event.status == "sent":
-            relay = self._relay_names.of_delivery(event)
+            relay = self._relay_names.of_delivery(event, record.instance)
             if relay in self._failing:
                 self._failing.discard(relay)
                 self._throttle.reset(relay)
@@ -146,7 +146,7 @@ class ProbeScheduler(Part):
                 group.create_task(self._follow_time())
                 if self._settings.probe.sink_url:
                     group.create_task(self._follow_arrivals())
-                for number, route in enumerate(self.routes if self._settings.probe.recipient else ()):
+                for number, route in enumerate(self.routes):
                     group.create_task(self._probe_periodically(route, number * _STAGGER))
         finally:
             self._prober.close()

@@ -80,7 +80,7 @@ class Prober:
 
     async def _probe(self, route: Route) -> ProbeResult:
         identifier = new_identifier(time.time(), secrets.token_bytes(8), self._key)
-        message = probe_message(self._settings, route.sender, identifier, self._key)
+        message = probe_message(self._settings, route, identifier, self._key)
         message_id = str(message["Message-ID"])
         logs_tls = await asyncio.get_running_loop().run_in_executor(self._threads, self._logs_tls)
         arrives = bool(self._settings.probe.sink_url)
@@ -88,7 +88,7 @@ class Prober:
         try:
             async with asyncio.timeout(self._settings.probe.timeout_seconds):
                 await self._flush()
-                await self._submit(message, route.sender)
+                await self._submit(message, route)
                 self._tracker.submitted(message_id)
                 return await asyncio.shield(verdict)
         except TimeoutError:
@@ -114,8 +114,8 @@ class Prober:
         """Submit nothing more, and wait for no thread."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _submit(self, message: EmailMessage, sender: str) -> None:
-        recipient = self._settings.probe.recipient
+    async def _submit(self, message: EmailMessage, route: Route) -> None:
+        sender, recipient = route.sender, route.recipient
         if self._settings.probe.submit == "sendmail":
             data = message.as_bytes(policy=SMTP.clone(linesep="\n"))
             await self._in_thread(self._postfix.submit, data, sender, recipient)

@@ -106,6 +106,14 @@ async def check_relay(endpoint: RelayEndpoint, clock: Callable[[], float] = time
     return await _Check(endpoint, clock).run()
 
 
+def _is_name(name: str, wanted: str) -> bool:
+    """Return True if a certificate's name is wanted, as smtp(8) compares them (tls/tls_client.c: match_servername)."""
+    name, wanted = name.lower(), wanted.lower()
+    if wanted.startswith("."):
+        return name.endswith(wanted)
+    return name == wanted or (name.startswith("*.") and wanted.partition(".")[2] == name[2:])
+
+
 class _Check:
     def __init__(self, endpoint: RelayEndpoint, clock: Callable[[], float]) -> None:
         self._endpoint = endpoint
@@ -116,7 +124,7 @@ class _Check:
             self._session.transcript.hide(endpoint.password, f"\0{endpoint.username}\0{endpoint.password}")
         self._presented = True
         self._result = RelayCheck(endpoint.relay, endpoint.host, endpoint.port, endpoint.tls)
-        self._verify = True
+        self._verify = not endpoint.fingerprints
         self._current = "dns"
 
     async def run(self) -> RelayCheck:
@@ -156,8 +164,10 @@ class _Check:
     # --- connecting
 
     async def _resolve(self) -> dict[socket.AddressFamily, str]:
-        """Return the first address of each family, in the resolver's order."""
+        """Return the first address of each family, in the resolver's order; a socket's path is its address."""
         endpoint = self._endpoint
+        if endpoint.socket:
+            return {socket.AF_UNIX: endpoint.socket}
         with self._step("dns"):
             try:
                 async with asyncio.timeout(endpoint.timeout):
@@ -199,18 +209,23 @@ class _Check:
                 reason = f"connect to {endpoint.host}[{first.address}]:{endpoint.port}: {first.error}"
                 raise SessionError(classify(reason), reason)
             self._session.use(open_streams[0])
-            return self._session.peer_address
+            return endpoint.socket or self._session.peer_address
 
     async def _attempt(self, family: socket.AddressFamily, address: str) -> tuple[Attempt, Streams | None]:
         began, error, streams = self._clock(), None, None
         try:
-            streams = await connected(address, self._endpoint.port, self._endpoint.timeout)
+            streams = await self._connected(address)
         except TimeoutError:
             error = os.strerror(errno.ETIMEDOUT)
         except OSError as failure:
             error = os.strerror(failure.errno) if failure.errno else str(failure)
-        name = "IPv6" if family == socket.AF_INET6 else "IPv4"
+        name = {socket.AF_INET6: "IPv6", socket.AF_UNIX: "Unix"}.get(family, "IPv4")
         return Attempt(address, name, self._clock() - began, error), streams
+
+    async def _connected(self, address: str) -> Streams:
+        endpoint = self._endpoint
+        source = endpoint.bind_address if (":" in address) == (":" in endpoint.bind_address) else ""
+        return await connected(address, endpoint.port, endpoint.timeout, source)
 
     async def _greet_and_verify(self, address: str) -> None:
         """Take greeting, EHLO and TLS; repeat them without verification if the certificate is invalid."""
@@ -224,7 +239,7 @@ class _Check:
             self._session.close()
             self._verify = False
             self._current = "connect"
-            self._session.use(await connected(address, self._endpoint.port, self._endpoint.timeout))
+            self._session.use(await self._connected(address))
             await self._greet_and_encrypt(repeated=True)
         if self._result.problem and self._endpoint.verify:
             self._current = "certificate"
@@ -264,7 +279,13 @@ class _Check:
         endpoint = self._endpoint
         certificate = (endpoint.client_certificate, endpoint.client_key) if self._presented else ("", "")
         try:
-            return client_context(endpoint.ca_file, verify=self._verify, certificate=certificate)
+            return client_context(
+                endpoint.ca_file,
+                verify=self._verify,
+                certificate=certificate,
+                ca_path=endpoint.ca_path,
+                check_name=not endpoint.verify_names,
+            )
         except PermissionError:
             if not certificate[0]:
                 raise SessionError(Cause.LOCAL_CONFIG, "relay.ca_file: Permission denied") from None
@@ -282,6 +303,7 @@ class _Check:
             with contextlib.suppress(ValueError):
                 result.chain.append(parse_certificate(der))
         result.certificate = result.chain[0] if result.chain else None
+        result.problem = result.problem or self._mismatch(result.certificate)
         self._session.note(f"TLS: {result.tls_version} {result.cipher}")
         if result.certificate:
             leaf = result.certificate
@@ -290,11 +312,26 @@ class _Check:
                 f"certificate: {leaf.subject or ', '.join(leaf.names[:3])}; by {leaf.issuer}; until {until}"
             )
 
+    def _mismatch(self, leaf: Certificate | None) -> str | None:
+        """Return why a certificate is not one of those that the settings name; None if it is, or they name none."""
+        endpoint = self._endpoint
+        if endpoint.fingerprints:
+            pins = {pin.replace(":", "").lower() for pin in endpoint.fingerprints}
+            if leaf is None or not pins & {leaf.fingerprint, leaf.key}:
+                shown = leaf.fingerprint if leaf else "missing"
+                return f"its fingerprint is {shown}, which relay.fingerprints does not list"
+        elif endpoint.verify_names and self._verify:
+            names = leaf.names if leaf else ()
+            if not any(_is_name(name, wanted) for name in names for wanted in endpoint.verify_names):
+                return f"its names are {', '.join(names[:5]) or 'missing'}, and relay.verify_names lists none of them"
+        return None
+
     async def _ehlo(self, repeated: bool) -> None:
         with self._step("ehlo", repeated=repeated):
-            code, reply = await self._session.command(f"EHLO {self._endpoint.helo}")
+            hello = "LHLO" if self._endpoint.lmtp else "EHLO"
+            code, reply = await self._session.command(f"{hello} {self._endpoint.helo}")
             if code != 250:
-                reason = f"host {self._endpoint.host} said: {reply} (in reply to EHLO command)"
+                reason = f"host {self._endpoint.host} said: {reply} (in reply to {hello} command)"
                 raise SessionError(classify(reason), reply)
         capabilities = [line[4:].strip() for line in self._session.last[1:]]
         self._result.capabilities = [line.split(" ", 1)[0].upper() for line in capabilities if line]

@@ -24,7 +24,8 @@ class RelayEndpoint:
 
     Attributes:
         relay: its name in the settings.
-        host, port, tls, verify, ca_file: as in the settings of the relay.
+        host, port, tls, ca_file, ca_path: as in the settings of the relay.
+        verify: the certificate must be valid, or have one of the fingerprints.
         helo: the name of this host in EHLO.
         username, password: the login; None: no login is attempted.
         cleartext_password: the password may be sent over an unencrypted connection.
@@ -32,6 +33,8 @@ class RelayEndpoint:
         timeout: seconds a step.
         client_certificate, client_key: what this host presents; "" for nothing.
         sasl: Postfix's SASL client for this relay.
+        ca_path, verify_names, fingerprints, socket, bind_address: as in the settings of the relay.
+        lmtp: it speaks LMTP.
     """
 
     relay: str
@@ -49,6 +52,12 @@ class RelayEndpoint:
     client_certificate: str = ""
     client_key: str = ""
     sasl: SaslClient = _USUAL_CLIENT
+    ca_path: str = ""
+    verify_names: tuple[str, ...] = ()
+    fingerprints: tuple[str, ...] = ()
+    socket: str = ""
+    bind_address: str = ""
+    lmtp: bool = False
 
 
 def read_plugins(system: Path = Path("/")) -> frozenset[str] | None:
@@ -74,15 +83,21 @@ def endpoint_of(relay: Relay, host: Host, password: str | None = None) -> RelayE
         relay.host,
         relay.port,
         relay.tls,
-        relay.verify,
+        relay.verify or bool(relay.fingerprints),
         relay.ca_file,
-        host.myhostname,
+        relay.helo_name or host.myhostname,
         relay.username or None,
         password,
         relay.allow_cleartext_password,
         _FAMILIES.get((host.inet_protocols or "").strip(), _ALL_FAMILIES),
         client_certificate=relay.client_certificate,
         client_key=relay.client_key,
+        ca_path=relay.ca_path,
+        verify_names=tuple(relay.verify_names),
+        fingerprints=tuple(relay.fingerprints),
+        socket=relay.socket,
+        bind_address=relay.bind_address,
+        lmtp=relay.protocol == "lmtp",
     )
 
 
@@ -97,4 +112,5 @@ def on_port(endpoint: RelayEndpoint, port: int) -> RelayEndpoint:
         helo=endpoint.helo,
         families=endpoint.families,
         timeout=endpoint.timeout,
+        bind_address=endpoint.bind_address,
     )

@@ -46,11 +46,11 @@ class RelayMonitor(Part):
         self._tally = tally
         self._throttle = throttle
         self._flush = flush
-        self._snapshots = {relay.name: RelaySnapshot() for relay in settings.relay}
+        self._snapshots = {relay.name: RelaySnapshot() for relay in settings.relays_with_server}
         self._last: dict[str, tuple[float, RelayCheck]] = {}
         self._auth_accepted: dict[str, bool] = {}
         if settings.probe.relay_check_interval_seconds:
-            for relay in settings.relay:
+            for relay in settings.relays_with_server:
                 for kind in KINDS:
                     tally.add("postward_relay_changes_total", (relay.name, kind), 0)
 
@@ -59,7 +59,7 @@ class RelayMonitor(Part):
         interval = self._settings.probe.relay_check_interval_seconds
         if interval:
             async with asyncio.TaskGroup() as group:
-                for number, relay in enumerate(self._settings.relay):
+                for number, relay in enumerate(self._settings.relays_with_server):
                     group.create_task(self._check_periodically(relay, number * _STAGGER, interval))
 
     async def _check_periodically(self, relay: Relay, delay: float, interval: int) -> None:

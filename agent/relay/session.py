@@ -34,10 +34,25 @@ class SessionError(Exception):
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def connected(address: str, port: int, timeout: float) -> Streams:  # noqa: ASYNC109 -- as open_connection
-    """Connect to an address. Raises TimeoutError or OSError."""
+async def connected(
+    address: str,
+    port: int,
+    timeout: float,  # noqa: ASYNC109 -- as open_connection
+    source: str = "",
+) -> Streams:
+    """Connect to an address, or to a Unix socket if it is a path. Raises TimeoutError or OSError.
+
+    Args:
+        address: the address, or the path.
+        port: the port.
+        timeout: seconds.
+        source: the address from which to connect; "" for the system's choice.
+    """
     async with asyncio.timeout(timeout):
-        return await asyncio.open_connection(address, port, limit=_MAX_LINE)
+        if address.startswith("/"):
+            return await asyncio.open_unix_connection(address, limit=_MAX_LINE)
+        local = (source, 0) if source else None
+        return await asyncio.open_connection(address, port, limit=_MAX_LINE, local_addr=local)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,22 +11,37 @@ _MAX_CONTEXT_AGE = 3600.0  # seconds
 _MAX_CHAIN = 10
 
 
-def client_context(ca_file: str, *, verify: bool, certificate: tuple[str, str] = ("", "")) -> ssl.SSLContext:
+def client_context(
+    ca_file: str,
+    *,
+    verify: bool,
+    certificate: tuple[str, str] = ("", ""),
+    ca_path: str = "",
+    check_name: bool = True,
+) -> ssl.SSLContext:
     """Return a client's context with OpenSSL's default strictness, which is also Postfix's. Raises OSError.
 
     Args:
         ca_file: the authorities; "" for those of the host.
         verify: require a certificate that is valid.
         certificate: the files of the client's own certificate and key; "" for none.
+        ca_path: a directory with authorities; "" for none.
+        check_name: require that it is valid for the server's name.
     """
     files = [name for name in (ca_file if verify else "", *certificate) if name]
     modified = tuple(Path(name).stat().st_mtime_ns for name in files)
-    return _cached_context(ca_file, modified, verify, certificate, time.time() // _MAX_CONTEXT_AGE)
+    age = time.time() // _MAX_CONTEXT_AGE
+    return _cached_context((ca_file, ca_path), modified, verify, check_name, certificate, age)
 
 
 @lru_cache(maxsize=8)
 def _cached_context(
-    ca_file: str, _modified: tuple[int, ...], verify: bool, certificate: tuple[str, str], _age: float
+    authorities: tuple[str, str],
+    _modified: tuple[int, ...],
+    verify: bool,
+    check_name: bool,
+    certificate: tuple[str, str],
+    _age: float,
 ) -> ssl.SSLContext:
     """Load the authorities, which takes 100 times as long as a handshake: hourly, or when the file changes."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -35,8 +50,11 @@ def _cached_context(
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    elif ca_file:
-        context.load_verify_locations(ca_file)
+        return context
+    context.check_hostname = check_name
+    if any(authorities):
+        ca_file, ca_path = authorities
+        context.load_verify_locations(ca_file or None, ca_path or None)
     else:
         context.load_default_certs()
     return context

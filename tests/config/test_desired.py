@@ -135,6 +135,7 @@ def test_a_key_of_the_host_that_is_left_out_is_not_managed() -> None:
         "relayhost",
         "sender_dependent_relayhost_maps",
         "sender_dependent_default_transport_maps",
+        "transport_maps",
     }
     parameters = desired_state(load(toml(host='mynetworks = "10.0.0.0/8"')), FACTS, {}).parameters
     assert parameters["mynetworks"] == "10.0.0.0/8"
@@ -158,6 +159,7 @@ def test_the_profile_send_only_supplies_what_is_left_out() -> None:
         "relayhost": "[smtp.example.net]:587",
         "sender_dependent_relayhost_maps": "",
         "sender_dependent_default_transport_maps": "",
+        "transport_maps": "",
         "default_transport": "smtp",
         "defer_transports": "",
         "soft_bounce": "no",

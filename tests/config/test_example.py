@@ -1,6 +1,5 @@
 """The example is made from the models: it is valid and complete, and it shows the defaults."""
 
-import json
 import re
 import tomllib
 
@@ -9,6 +8,7 @@ import pytest
 from postward.config.environment import models_of
 from postward.config.example import example
 from postward.config.settings import Settings, known_keys
+from postward.config.toml import assignment
 from tests.config.samples import load
 
 
@@ -25,7 +25,7 @@ def shown_only() -> frozenset[str]:
     fields = [
         field for model in models_of(Settings).values() if model for field in model.model_fields.items()
     ]
-    shown = {f"#{key} = {json.dumps(field.examples[0])}" for key, field in fields if field.examples}
+    shown = {f"#{assignment(key, field.examples[0])}" for key, field in fields if field.examples}
     return frozenset(shown | {"#message_size_limit = 16000000"})
 
 

@@ -47,6 +47,7 @@ def test_the_how_to_gives_a_correct_configuration() -> None:
         "sender_dependent_relayhost_maps": "",
         "sender_dependent_default_transport_maps": "",
         "smtp_fallback_relay": "",
+        "transport_maps": "",
         "smtp_tls_security_level": "encrypt",
         "smtp_tls_wrappermode": "no",
         "smtp_tls_policy_maps": "",

@@ -39,7 +39,6 @@ def others(values: Mapping[str, str], master: Master = MASTER, ignored: str = ""
         ("relay_transport", "smtp:[10.1.0.20]:25"),
         ("transport_maps", "hash:/etc/postfix/transport"),
         ("smtp_fallback_relay", "[b.test]"),
-        ("smtp_sender_dependent_authentication", "yes"),
         ("smtp_tls_policy_maps", "hash:/etc/postfix/policy"),
         ("sender_dependent_relayhost_maps", "hash:/etc/postfix/senders"),
     ],
@@ -47,6 +46,14 @@ def others(values: Mapping[str, str], master: Master = MASTER, ignored: str = ""
 def test_each_place_of_another_hop_is_named(name: str, value: str) -> None:
     """Parameters that route mail, or choose TLS or logins for other routes."""
     assert others({name: value}).hops == (f"{name} = {value}",)
+
+
+def test_logins_by_sender_are_named_where_the_admin_keeps_logins() -> None:
+    """Without a table of the admin, the parameter finds only Postward's logins."""
+    values = {"smtp_sender_dependent_authentication": "yes"}
+    assert others(values).hops == ()
+    values["smtp_sasl_password_maps"] = "ldap:/etc/postfix/logins.cf"
+    assert others(values).hops == ("smtp_sender_dependent_authentication = yes",)
 
 
 def test_other_filters_and_own_tables_are_not_named() -> None:

@@ -1,0 +1,79 @@
+"""The logins of relays as Postfix looks them up: by sender, by host, by next hop (smtp/smtp_sasl_glue.c).
+
+Pure. Logins at one host and port are distinguished by sender alone. A service that looks senders up finds the login of a
+sender at every server, so a relay with another login, or without one, gets a service that does not.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from postward.config.relay import Relay
+
+BY_SENDER = "smtp_sender_dependent_authentication"
+
+
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """The logins of all relays.
+
+    Attributes:
+        entries: (key, login) of Postward's table.
+        renewed: the keys of logins with a token, which is renewed every hour.
+        tables: the admin's tables that hold logins.
+        by_sender: the names of the relays that share a host and port with another login.
+        enabled: Postfix logs in at some relay.
+    """
+
+    entries: tuple[tuple[str, str], ...] = field(repr=False)
+    renewed: frozenset[str]
+    tables: tuple[str, ...]
+    by_sender: frozenset[str]
+    enabled: bool
+
+
+def logins_of(relays: Sequence[Relay], passwords: Mapping[str, str]) -> Logins:
+    """Return the logins of relays.
+
+    Args:
+        relays: the relays of the settings.
+        passwords: relay name → password, for each relay with a username.
+    """
+    shared = {relay.name for relay in relays if _shares(relay, relays)}
+    owners: dict[str, Relay] = {}
+    for relay in relays:
+        if relay.username:
+            for key in _keys(relay, bool(shared)):
+                owners.setdefault(key, relay)
+    entries = tuple((key, f"{owner.username}:{passwords[owner.name]}") for key, owner in owners.items())
+    return Logins(
+        entries,
+        frozenset(key for key, owner in owners.items() if owner.oauth2),
+        tuple(dict.fromkeys(relay.login_table for relay in relays if relay.login_table)),
+        frozenset(shared),
+        any(relay.has_login for relay in relays),
+    )
+
+
+def _shares(relay: Relay, relays: Sequence[Relay]) -> bool:
+    """Return True for a relay with other logins at its host and port."""
+    users = {one.username for one in relays if one.next_hop.lower() == relay.next_hop.lower()}
+    return bool(relay.username) and len(users) > 1
+
+
+def _keys(relay: Relay, by_sender: bool) -> Iterator[str]:
+    """Yield the keys of a relay's login. The first relay at a next hop has its key, for bounces too."""
+    yield relay.next_hop
+    if by_sender:
+        yield from relay.senders
+
+
+def looks_senders_up(relay: Relay, relays: Sequence[Relay], logins: Logins) -> bool:
+    """Return True if the relay's service may find logins by sender.
+
+    A relay that takes only the mail of its own senders has entries for them. Others go along with the first relay
+    unless a login that is not theirs could be found.
+    """
+    if not logins.by_sender or relay.name in logins.by_sender:
+        return bool(logins.by_sender)
+    follows = bool(relay.username and relay.senders and not relay.recipients)
+    return follows and relays[0].name in logins.by_sender
