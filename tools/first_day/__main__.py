@@ -106,7 +106,7 @@ class Day:
     def _look(self, row: Row, fault: Fault, started: float) -> None:
         """Note what names the breakage now, and what blames something else."""
         host, receiver = self.host, self.host.receiver
-        if "status" not in row.seconds and fault.words in " ".join(host.ask("status")[1].split()):
+        if "status" not in row.seconds and fault.words in host.ask("status")[1]:
             row.seconds["status"] = time.monotonic() - started
         if fault.symptoms:
             shown = host.open_symptoms()
@@ -117,7 +117,7 @@ class Day:
             notified = receiver.names(host.name, started, own=True)
             self._blame(row, "notification", set(notified), fault.symptoms)
         else:
-            is_named = fault.words in " ".join(host.ask("why")[1].split())
+            is_named = fault.words in host.ask("why")[1]
             notified = {"": time.monotonic()} if receiver.is_overdue(host.name) else {}
         if is_named:
             row.seconds.setdefault("why", time.monotonic() - started)
@@ -150,7 +150,7 @@ class Day:
             if status == 0 and self.host.mail_flows():
                 row.over = time.monotonic() - started
                 return
-        row.wrong.append(f"not over: {' '.join(printed.split())[:300]}")
+        row.wrong.append(f"not over: {printed[:300]}")
 
 
 def main() -> int:

@@ -92,6 +92,9 @@ _RUN: Final = "systemctl enable --quiet --now {0}"
 _SILENT_ENFORCER: Final = "the enforcer does not work"
 _SILENT_AGENT: Final = "the agent does not answer"
 _JOURNALD: Final = "/etc/systemd/journald.conf.d/first-day.conf"
+_JOURNAL_AGAIN: Final = "systemctl restart systemd-journald"
+# Postfix has files open on the file system itself, which then cannot become read-only on request.
+_QUEUES: Final = "cd /var/spool/postfix; for queue in maildrop incoming active deferred; do"
 
 
 def _signal(unit: str, name: str) -> str:
@@ -164,8 +167,8 @@ BREAKAGES: Final[dict[str, Fault | Repaired]] = {
         alerts=("PostfixResourcesExhausted",),
     ),
     "queue read-only": Fault(
-        switch="mount -o remount,ro /var/spool/postfix",
-        repair="mount -o remount,rw /var/spool/postfix",
+        switch=f"{_QUEUES} mount --bind $queue $queue && mount -o remount,bind,ro $queue || exit; done",
+        repair=f"{_QUEUES} umount $queue || exit; done",
         words="a file system that Postfix writes to is read-only",
         symptoms=("queue-read-only",),
         alerts=("PostfixResourcesExhausted", "PostwardProbeFailing"),
@@ -182,17 +185,17 @@ BREAKAGES: Final[dict[str, Fault | Repaired]] = {
         repair="systemctl start rsyslog",
         words="the mail log has stopped",
         symptoms=("log-silent",),
-        alerts=("PostwardLogSilent", "PostwardTestLineLost"),
+        alerts=("PostwardTestLineLost", "PostwardLogSilent"),
         only="bookworm",
     ),
     "journal keeps nothing": Fault(
-        switch="mkdir -p ${f%/*}; printf '[Journal]\\nStorage=none\\n' >$f; systemctl restart systemd-journald".replace(
-            "$f", _JOURNALD
+        switch=(
+            f"mkdir -p $(dirname {_JOURNALD}); printf '[Journal]\\nStorage=none\\n' >{_JOURNALD}; {_JOURNAL_AGAIN}"
         ),
-        repair=f"rm {_JOURNALD}; systemctl restart systemd-journald",
+        repair=f"rm {_JOURNALD}; {_JOURNAL_AGAIN}",
         words="the mail log has stopped",
         symptoms=("log-silent",),
-        alerts=("PostwardLogSilent", "PostwardTestLineLost"),
+        alerts=("PostwardTestLineLost", "PostwardLogSilent"),
         only="trixie",
     ),
     "settings with a typo": Fault(

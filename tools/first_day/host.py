@@ -183,13 +183,13 @@ class FreshHost:
         self.host.shell(script)
 
     def ask(self, *arguments: str) -> tuple[int, str]:
-        """Run a command of Postward as root. Return its exit status and its output."""
+        """Run a command of Postward as root. Return its exit status, and its output in one line."""
         done = self.host.call("env", "COLUMNS=1000", "postward", *arguments)
-        return done.returncode, done.stdout
+        return done.returncode, " ".join(f"{done.stdout}{done.stderr}".split())
 
     def open_symptoms(self) -> list[tuple[str, str]]:
         """Return symptom and effect of the open incidents, in the order of `postward why`."""
-        _, printed = self.ask("why", "--json")
+        printed = self.host.call("postward", "why", "--json").stdout
         rows = json.loads(printed)["incidents"] if printed else []
         return [(row["symptom"], row["effect"]) for row in rows if row["closed"] is None]
 
