@@ -2,7 +2,7 @@
 
 Prints a table of seconds: until `postward status` names a breakage, until `postward why` shows it first, until
 Alertmanager notifies, and until Postward's own notification (or the missing heartbeat, if no agent runs); then until
-all is well after the repair. Whatever else is shown or notified meanwhile counts as wrong. The relay has the user's mail
+all is well after the repair. Other faults that are shown or notified meanwhile count as wrong. The relay has the user's mail
 every five seconds; intervals of Postward are the defaults. Needs root and debootstrap, as `make host-test`; takes half
 an hour.
 
