@@ -34,7 +34,7 @@ _COLUMNS: Final = ("status", "why", "alert", "notification")
 
 @dataclass
 class Row:
-    """What one breakage showed on one host.
+    """The result of one breakage on one host.
 
     Attributes:
         seconds: column → seconds until it named the breakage.
