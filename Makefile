@@ -4,7 +4,7 @@
 # make test-fast   run the tests that need only Python, in under a minute
 # make coverage    run the fast tests and print their line coverage
 # make bench       measure time and memory of the hot paths, and print the figures
-# make soak        run 300 rounds of random faults each in a log, in a configuration and at a relay
+# make soak        run 300 rounds of random faults each in a log, in rsyslogd's log, in a configuration and at a relay
 # make lint        format the code, then check style and types
 # make docs        generate references, alert rules and dashboards from their tables
 # make drill       stage a fault on each of 18 hosts, with Prometheus and Alertmanager; takes 15 minutes
@@ -65,6 +65,7 @@ bench:
 soak:
 	@.ci/setup
 	$(BIN)/python -m tools.soak log --rounds 300
+	$(BIN)/python -m tools.soak rsyslog --rounds 300
 	$(BIN)/python -m tools.soak edits --rounds 300
 	$(BIN)/python -m tools.soak relay --rounds 300
 

@@ -301,13 +301,16 @@ ALERTS: Final = (
           "The relay accepted no probe with the new settings of {{ $labels.instance }}: the former configuration is in force again."),
     Alert("PostwardConfigConflict", "cause", "warning",
           "max by (job, instance, parameter) (postward_config_conflict) == 1 or "
-          "sum by (job, instance, parameter) (increase(postward_config_repairs_total[1h])) > 3", "0s",
+          "sum by (job, instance, parameter) (increase(postward_config_repairs_total[1h])) > 3.5", "0s",  # 3 can be 3.2
           "Another tool keeps changing Postfix's configuration.",
           "Another tool on {{ $labels.instance }} keeps changing {{ $labels.parameter }}."),
     # --- symptoms
     Alert("PostfixRelayNoSuccess", "symptom", "critical",
           'sum by (job, instance, relay) (increase(postfix_deliveries_total{status=~"deferred|bounced"}[10m])) > 0 unless '
-          'sum by (job, instance, relay) (increase(postfix_deliveries_total{status="sent"}[10m])) > 0', "10m",
+          'sum by (job, instance, relay) (increase(postfix_deliveries_total{status="sent"}[10m])) > 0 '
+          # After a repair, mail goes out through another relay, or the failed attempts had none.
+          f'unless {_ON} (sum by (job, instance) (postfix_queue_messages{{queue="deferred"}}) == 0 unless {_ON} '
+          'sum by (job, instance) (increase(postfix_deliveries_total{status="bounced"}[10m])) > 0)', "10m",
           "All delivery attempts fail.",
           "{{ $labels.instance }} has delivered no mail through {{ $labels.relay }} for 20 minutes, and attempts failed."),
     Alert("PostfixDeferralRatioHigh", "symptom", "warning",

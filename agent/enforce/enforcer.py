@@ -138,7 +138,7 @@ class Enforcer:
         """
         with self._exclusively() as active:
             if active:
-                self.state.note_look(self._clock(), self.interval)
+                self.state.note_look(self._clock(), time.monotonic(), self.interval)
                 try:
                     return self._converge()
                 finally:

@@ -68,7 +68,8 @@ class Enforcement:
         problem: why the last look or change failed.
         restarting_until: until when Postfix may be down because Postward restarts it, in seconds since the epoch.
         looked_at: when Postfix's configuration was last compared with the settings, in seconds since the epoch.
-        next_look: when the enforcer compares them again; None if no enforcer runs, but a command such as `apply`.
+        last_look: the same on the monotonic clock, in seconds. It has no steps, and all processes of a host share it.
+        next_look: when the enforcer compares them again, on that clock; None if no enforcer ever ran.
     """
 
     in_sync: bool | None = None
@@ -82,20 +83,34 @@ class Enforcement:
     problem: str | None = None
     restarting_until: float = 0.0
     looked_at: _Moment = 0.0
+    last_look: _Moment = 0.0
     next_look: _Moment | None = None
 
     def is_current(self, now: float) -> bool:
-        """Return True if the rest of the state still holds: the next look is not overdue."""
-        return now <= (self.looked_at if self.next_look is None else self.next_look) + _MAX_LOOK
+        """Return True if the rest of the state still holds: the next look is not overdue at `now`, a monotonic time.
 
-    def note_look(self, now: float, interval: float | None) -> None:
-        """Record a look. `interval` is the time to the next one in seconds; None if the caller does not look again."""
-        self.looked_at = now
+        After a reboot the clock begins at 0, and the enforcer has time for its first look.
+        """
+        if self.last_look > now:
+            return now <= _MAX_LOOK
+        return now <= (self.last_look if self.next_look is None else self.next_look) + _MAX_LOOK
+
+    def note_look(self, moment: float, now: float, interval: float | None) -> None:
+        """Record a look.
+
+        Args:
+            moment: seconds since the epoch.
+            now: monotonic time.
+            interval: seconds until the next look; None if the caller does not look again.
+        """
         if interval is not None:
             self.next_look = now + interval
+        elif self.next_look is not None and self.last_look > now:
+            self.next_look = 0.0  # it was before a reboot
+        self.looked_at, self.last_look = moment, now
 
     def gauges(self, now: float) -> Gauges:
-        """Return the metrics of enforcement. A state that is out of date does not say what is in sync."""
+        """Return the metrics of enforcement. A state that is out of date at `now` does not say what is in sync."""
         gauges: dict[str, Mapping[tuple[str, ...], float]] = {
             "postward_config_repairs_total": {
                 (name,): float(number) for name, number in self.repairs.items()
@@ -184,7 +199,7 @@ def enforcement_as_shown(directory: Path) -> Enforcement | None:
 
 
 def known_drift(directory: Path, now: float) -> tuple[str, ...]:
-    """Return the names that differ now, as the enforcer last saw them; empty if its state is out of date."""
+    """Return the names that differ, as the enforcer last saw them; empty if its state is out of date at `now`."""
     state = enforcement_as_shown(directory)
     return (
         tuple(state.drift) if state is not None and state.is_current(now) and state.in_sync is False else ()
@@ -200,7 +215,7 @@ def is_in_sync(directory: Path, now: float) -> bool:
 class EnforcementState(Part):
     """Exports the state of enforcement, whichever process enforces."""
 
-    def __init__(self, directory: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._directory = directory
         self._clock = clock
 

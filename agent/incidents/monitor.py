@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -19,7 +19,7 @@ from postward.agent.incidents.diagnosis import diagnose, drift_first, proofs_of,
 from postward.agent.incidents.history import DeliveryHistory
 from postward.agent.incidents.model import Change, Incident, IncidentRow
 from postward.agent.incidents.notify import Notifier
-from postward.agent.incidents.render import one_line
+from postward.agent.incidents.render import MAIL_STOPS, one_line
 from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.labels import NO_RELAYS, RelayNames
 from postward.agent.metrics.tally import Counts
@@ -112,7 +112,7 @@ class IncidentMonitor(Part):
         self._host = _HostState()
         self._queue_read_at = 0.0
         self._has_changed = False  # since the facts were read
-        self._blind_until = 0.0  # monotonic; until then, the log did not show the newest probe
+        self._unjudged_until = 0.0  # monotonic; until then, the newest probe does not count
 
     def observe(self, record: Record, event: Event) -> None:
         """Take a recognised log line."""
@@ -207,13 +207,14 @@ class IncidentMonitor(Part):
         restarting = restart_under_way(self._enforced, time.time())
         yield from (Condition(symptom, _HERE, problem) for symptom, problem in of_parts.items())
         yield from conditions(gauges, restarting=restarting)
-        # Without a log, a probe fails whether or not it came through. The next one is sent when the log is back.
-        if any(of_parts.get(symptom) for symptom in BLINDNESS):
-            self._blind_until = math.inf
-        elif math.isinf(self._blind_until):
-            self._blind_until = time.monotonic() + 2 * self._settings.probe.timeout_seconds
+        # Without a log, a probe fails whether or not it came through; while this host keeps mail back, it fails too.
+        # The next one is sent when that is over.
+        if any(of_parts.get(symptom) for symptom in BLINDNESS) or keeps_mail_back(self.tracker.open):
+            self._unjudged_until = math.inf
+        elif math.isinf(self._unjudged_until):
+            self._unjudged_until = time.monotonic() + 2 * self._settings.probe.timeout_seconds
             self._probe_again()
-        if time.monotonic() > self._blind_until:
+        if time.monotonic() > self._unjudged_until:
             explained = {incident.relay for incident in self.tracker.open if incident.cause is not None}
             yield from probes(gauges, explained)
 
@@ -221,7 +222,7 @@ class IncidentMonitor(Part):
         self._has_changed = False
         try:
             facts = await asyncio.to_thread(read_host_facts, self._postfix, self._settings, None)
-            facts = replace(facts, vouched=is_in_sync(self._enforced, time.time()))
+            facts = replace(facts, vouched=is_in_sync(self._enforced, time.monotonic()))
             self._host = _HostState(facts, proofs_of(self._settings, facts), time.monotonic())
         except Exception as error:
             _log.warning("incidents: cannot read facts about this host: %s: %s", type(error).__name__, error)
@@ -244,7 +245,7 @@ class IncidentMonitor(Part):
             return to_dict(incident, diagnose(incident))
         open_symptoms = {other.symptom for other in self.tracker.open}
         offer = Offer.of(self._relays().get(incident.relay))
-        drift = known_drift(self._enforced, time.time())
+        drift = known_drift(self._enforced, time.monotonic())
         diagnosis = diagnose(incident, self._host.facts, self._host.findings, open_symptoms, offer, drift)
         return to_dict(incident, diagnosis)
 
@@ -282,6 +283,16 @@ def conditions(gauges: Gauges, *, restarting: bool = False) -> Iterator[Conditio
         yield Condition(
             "silent-delay", _HERE, f"{silent:.0f} deferred mails have no reason" if silent else None
         )
+
+
+def keeps_mail_back(open_: Iterable[Incident]) -> bool:
+    """Return whether a fault of this host, not of a relay, stops mail. Pure."""
+    return any(
+        incident.worst in MAIL_STOPS
+        and (incident.cause is None or incident.place == _HERE)
+        and incident.symptom != "probe-late"
+        for incident in open_
+    )
 
 
 def probes(gauges: Gauges, explained: Collection[str]) -> Iterator[Condition]:

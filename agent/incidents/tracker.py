@@ -37,8 +37,8 @@ _MAX_SENDERS: Final = 10_000  # mails in flight whose sender is known
 _INFO_COMPLAINTS: Final = (ev.MailSystem, ev.ClientVerdict, ev.ContentAction, ev.CompatibilityNotice)
 # Failures of a single mail that say nothing about the relay.
 _ABOUT_ONE_MAIL: Final = frozenset({Cause.RECIPIENT_REJECTED, Cause.CONTENT, Cause.SIZE})
-# Symptoms that follow from another complaint → the daemon that logged it; "" for the daemon that the line is about,
-# "*" for any daemon whose exit qmgr(8) or master(8) reported.
+# Symptoms that follow from another complaint → the daemons that can have logged it; "" for the daemon that the line is
+# about, "*" for any daemon whose exit qmgr(8) or master(8) reported.
 _CONSEQUENCES: Final[Mapping[str, str]] = {
     "daemon-throttled": "",
     "transport-failed": "",
@@ -49,7 +49,7 @@ _CONSEQUENCES: Final[Mapping[str, str]] = {
     "startup-failed": "master",
     "client-lookup-failed": "smtpd",
     "smtpd-misconfigured": "smtpd",
-    "pickup-write": "cleanup",
+    "pickup-write": "cleanup|postdrop",  # sendmail(1) gives up after its postdrop(1)
     "tls-policy": "smtp",
     "transport-unavailable": "*",
     "daemon-crashed": "",
@@ -397,7 +397,7 @@ class IncidentTracker:
             for incident in self._recent(record)
             if (incident.symptom in allowed if allowed else incident.symptom not in _NO_ORIGINS)
             and SYMPTOMS[incident.symptom].cause is None
-            and (incident.daemons & _SUPERVISORS if daemon == "*" else daemon in incident.daemons)
+            and (incident.daemons & (_SUPERVISORS if daemon == "*" else set(daemon.split("|"))))
             and (not process or any(process in line for line in incident.evidence))
         ]
         return max(origins, key=lambda incident: incident.last, default=None)

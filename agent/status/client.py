@@ -133,7 +133,7 @@ def read_drift(settings: Settings, postfix: Postfix) -> tuple[str, ...]:
         with contextlib.suppress(*LOOK_ERRORS):
             planned, _ = Enforcer(settings, postfix).look()
             return tuple(drift.name for drift in planned.drifts)
-    return known_drift(Path(settings.enforce.directory), time.time())
+    return known_drift(Path(settings.enforce.directory), time.monotonic())
 
 
 def read_live(
@@ -161,7 +161,7 @@ def read_live(
     postfix = Postfix(Path(settings.postfix.config_directory))
     drift = read_drift(settings, postfix)
     facts = read_host_facts(postfix, settings, settings_file.resolve())
-    facts = replace(facts, vouched=is_in_sync(Path(settings.enforce.directory), time.time()))
+    facts = replace(facts, vouched=is_in_sync(Path(settings.enforce.directory), time.monotonic()))
     findings = proofs_of(settings, facts, str(settings_file.resolve()))
     relays = data.get("relays")
     offers = relays if isinstance(relays, dict) else {}

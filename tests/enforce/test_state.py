@@ -100,7 +100,7 @@ def test_a_state_is_exported_until_the_next_look_is_overdue(tmp_path: Path) -> N
     clock = Clock()
     part = EnforcementState(tmp_path, clock)
     state = Enforcement(in_sync=False, drift=["relayhost"], problem="mode = observe")
-    state.note_look(clock.now, 60)
+    state.note_look(clock.now, clock.now, 60)
     write_enforcement(enforcement_file(tmp_path), state)
     assert part.gauges()["postward_config_in_sync"] == {(): 0.0}
     assert part.gauges()["postward_config_drift"] == {("relayhost",): 1.0}
@@ -118,6 +118,25 @@ def test_a_state_is_exported_until_the_next_look_is_overdue(tmp_path: Path) -> N
     assert list(part.conditions()) == ["enforcer-silent"]
 
 
+def test_a_step_of_the_wall_clock_makes_no_enforcer_silent() -> None:
+    """Neither does it make a frozen one work: only the monotonic clock decides."""
+    state = Enforcement(in_sync=True)
+    state.note_look(1_795_000_000, 500, 60)
+    assert state.gauges(560)["postward_enforcer_up"] == {(): 1.0}
+    assert state.gauges(651)["postward_enforcer_up"] == {(): 0.0}
+
+
+def test_the_enforcer_has_time_for_a_first_look_after_a_reboot() -> None:
+    """The monotonic clock begins again. A command that looks meanwhile does not replace the enforcer."""
+    state = Enforcement(in_sync=True)
+    state.note_look(1_795_000_000, 50_000, 60)
+    assert state.gauges(20)["postward_enforcer_up"] == {(): 1.0}
+    assert state.gauges(91)["postward_enforcer_up"] == {(): 0.0}
+
+    state.note_look(1_795_000_900, 100, None)
+    assert state.gauges(101)["postward_enforcer_up"] == {(): 0.0}
+
+
 def test_a_conflict_is_not_reported_as_drift_too(tmp_path: Path) -> None:
     """One fault has one incident; drift beside the conflict is another fault."""
     state = Enforcement(in_sync=False, drift=["relayhost"], conflicts=["relayhost"], problem="another tool")
@@ -130,11 +149,11 @@ def test_a_command_that_applies_does_not_hide_a_stopped_enforcer(tmp_path: Path)
     """It looks once; the next look of the enforcer stays overdue. Without an enforcer, none is missed."""
     clock = Clock()
     state = Enforcement(in_sync=True)
-    state.note_look(clock.now, None)
+    state.note_look(clock.now, clock.now, None)
     assert "postward_enforcer_up" not in state.gauges(clock.now)
     assert "postward_config_in_sync" not in state.gauges(clock.now + 100)
 
-    state.note_look(clock.now, 60)
+    state.note_look(clock.now, clock.now, 60)
     clock.now += 1000
-    state.note_look(clock.now, None)
+    state.note_look(clock.now, clock.now, None)
     assert state.gauges(clock.now)["postward_enforcer_up"] == {(): 0.0}

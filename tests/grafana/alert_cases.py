@@ -274,7 +274,20 @@ FAULTS: Final[dict[str, Case]] = {
     ),
     "no-success": case(
         "PostfixRelayNoSuccess",
-        {deliveries("deferred"): later(4), failures("remote_temporary"): later(4)},
+        {
+            deliveries("deferred"): later(4),
+            failures("remote_temporary"): later(4),
+            'postfix_queue_messages{queue="deferred",cause="remote_temporary"}': steady("20"),
+        },
+    ),
+    # The attempts had no relay, and the mail has left through one since.
+    "no-success-over": case(
+        "",
+        {
+            deliveries("sent"): f"0+20x{MINUTES}",
+            deliveries("deferred", "none"): f"0x461 1+1x9 10x{MINUTES - 472}",
+            failures("local_config"): f"0x461 1+1x9 10x{MINUTES - 472}",
+        },
     ),
     "deferrals": case(
         "PostfixDeferralRatioHigh",

@@ -9,6 +9,7 @@ from postward.agent.incidents.catalog.symptom import Offer
 from postward.agent.incidents.catalog.table import SYMPTOMS
 from postward.agent.incidents.diagnosis import condition_row, diagnose, drift_first, to_dict
 from postward.agent.incidents.model import Certainty, Effect, Incident
+from postward.agent.incidents.monitor import keeps_mail_back
 from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.labels import RelayNames
 from postward.config.lint.facts import HostFacts
@@ -81,6 +82,31 @@ def test_lines_that_follow_from_a_condition_open_nothing_beside_it(condition: st
     assert [incident.symptom for incident in incidents.open] == [condition]
     assert incidents.open[0].evidence[0] == "it is so"
     assert any("fatal" in text for text in incidents.open[0].evidence[1:])
+
+
+def test_a_full_disk_is_one_incident() -> None:
+    """sendmail(1) says only that it could not write, after the reason of its postdrop(1)."""
+    incidents = tracker()
+    for line in (
+        "postdrop[8]: warning: uid=0: No space left on device",
+        "sendmail[9]: warning: mail_stream_cleanup: close error",
+        "sendmail[9]: fatal: cron@example.test(0): queue file write error",
+    ):
+        log(incidents, 0, line)
+    assert [incident.symptom for incident in incidents.open] == ["queue-full"]
+
+
+def test_a_fault_of_this_host_explains_its_failed_probes() -> None:
+    """Neither the relay's faults do, nor a fault with which mail goes out."""
+    incidents = tracker()
+    refused = (
+        "smtp[9]: A1B2C3D4E5: to=<a@b.test>, relay=relay.test[192.0.2.1]:587, delay=1, delays=0/0/1/0, dsn=4.4.1, "
+        "status=deferred (connect to relay.test[192.0.2.1]:587: Connection refused)"
+    )
+    full = "postdrop[9]: warning: uid=0: No space left on device"
+    for line, keeps in ((refused, False), (full, True)):
+        log(incidents, 0, line)
+        assert keeps_mail_back(incidents.open) is keeps, line
 
 
 def test_a_silent_log_explains_the_probe_that_it_does_not_show() -> None:

@@ -5,13 +5,14 @@ No line that still exists is lost or counted twice. With a real Postfix, rsyslog
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.support.mail import TIMEOUT, Mail
-from tests.support.mounts import fill, own_devices, private_mounts, small_disk
+from tests.support.mounts import fill, full, own_devices, private_mounts, read_only, small_disk
 from tests.support.postfix import PostfixInstance
 from tests.support.product import AgentProcess, write_reading_settings
 from tests.support.require import require_postfix, required
@@ -142,31 +143,34 @@ def test_a_log_that_may_not_be_read(tmp_path: Path) -> None:
     assert output.count(f"{mail.log} can be read again") == 2
 
 
-def test_a_full_disk_under_the_state(tmp_path: Path) -> None:
-    """Counting goes on without a checkpoint, also after a kill. Once space is free, the checkpoint is written."""
+@pytest.mark.parametrize(
+    ("fault", "problem"), [(full, "No space left on device"), (read_only, "Read-only file system")]
+)
+def test_a_state_that_cannot_be_written(
+    fault: Callable[[Path], AbstractContextManager[None]], problem: str, tmp_path: Path
+) -> None:
+    """Counting goes on without a checkpoint, also after a kill. Once it can be written, the checkpoint is."""
     mail = Mail(tmp_path)
     state = tmp_path / "state"
     with private_mounts():
         small_disk(state, "256k")
         with mail.postfix, mail.agent:
-            filler = fill(state)
-            mail.send()
-            mail.await_all()
-            mail.grows("postward_checkpoint_errors_total")
-            mail.agent.stop(signal.SIGKILL)
-            mail.send()
-            mail.agent.start()
-            mail.await_all()
-            mail.grows("postward_checkpoint_errors_total")
-            filler.unlink()
+            with fault(state):
+                mail.send()
+                mail.await_all()
+                mail.grows("postward_checkpoint_errors_total")
+                mail.agent.stop(signal.SIGKILL)
+                mail.send()
+                mail.agent.start()
+                mail.await_all()
+                mail.grows("postward_checkpoint_errors_total")
             wait_for(lambda: mail.agent.output().endswith("can be written again\n"), 15, "a checkpoint")
             mail.agent.stop(signal.SIGKILL)
             mail.send()
             mail.agent.start()
             mail.await_all()
             assert mail.agent.value("postward_log_losses_total") == 0
-    error = "No space left on device; after a crash, counting would resume at the last checkpoint"
-    assert error in mail.agent.output()
+    assert f"{problem}; after a crash, counting would resume at the last checkpoint" in mail.agent.output()
 
 
 def test_a_full_disk_under_the_log(tmp_path: Path) -> None:

@@ -46,6 +46,27 @@ def small_disk(folder: Path, size: str) -> None:
     _run("mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(folder))
 
 
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Make a directory a read-only mount within the block. Files that are open for writing stay so."""
+    _run("mount", "--bind", str(folder), str(folder))
+    _run("mount", "-o", "remount,bind,ro", str(folder))
+    try:
+        yield
+    finally:
+        _run("umount", str(folder))
+
+
+@contextlib.contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """Fill a directory's file system within the block."""
+    filler = fill(folder)
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
 def own_devices(folder: Path) -> None:
     """Mount a /dev with the usual devices and without /dev/log, built in `folder`."""
     small_disk(folder, "64k")

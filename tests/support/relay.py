@@ -102,6 +102,7 @@ class Relay:
         self._open: set[Conversation] = set()
         self._refuse = False
         self._placeholder: socket.socket | None = None
+        self._waiting: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -205,6 +206,9 @@ class Relay:
         if self._placeholder is not None:
             self._placeholder.close()
             self._placeholder = None
+        if self._waiting is not None:
+            self._waiting.close()
+            self._waiting = None
 
     async def _cut_all(self) -> None:
         for active in self._active:
@@ -285,6 +289,16 @@ class Relay:
         if self._refuse:
             await self._cut_all()
         await self._listen(not self._refuse)
+
+    def drop_packets(self) -> None:
+        """Make connections time out, as behind a firewall, until `refuse` is set to False.
+
+        The kernel drops connection requests to a listener whose queue of waiting connections is full (listen(2)).
+        """
+        self.refuse = True
+        assert self._placeholder is not None
+        self._placeholder.listen(0)
+        self._waiting = socket.create_connection((self.host, self.port))
 
     def messages_to(self, recipient: str) -> list[ReceivedMessage]:
         """Return the mails to one recipient. On a relay that tests share, mail of an earlier test can still arrive."""

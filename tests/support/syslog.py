@@ -68,6 +68,18 @@ class Rsyslog:
             self._process = None
             self.socket.unlink(missing_ok=True)
 
+    def hang_up(self) -> None:
+        """Make it close its file and open it again, as the scripts of logrotate do."""
+        os.kill(int(self.pid_file.read_text()), signal.SIGHUP)
+
+    def open_files(self) -> list[str]:
+        """Return the paths of the files that it has open. A renamed file has its new name."""
+        paths = []
+        for link in Path(f"/proc/{int(self.pid_file.read_text())}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                paths.append(str(link.readlink()))
+        return paths
+
     @contextlib.contextmanager
     def running(self, template: str = "", burst: int = 0) -> Iterator[None]:
         """Run it for the length of the `with` block."""

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.require import require_postfix
+from tests.support.require import require_postfix, required
 from tools.soak.edit_soak import EditSoak
 from tools.soak.log_soak import LogSoak
 from tools.soak.relay_soak import RelaySoak
+from tools.soak.rsyslog_soak import RsyslogSoak
 
 _SOAKS: dict[str, tuple[int, Callable[[Path, int], LogSoak | EditSoak | RelaySoak]]] = {
     "every line is counted once": (6, lambda folder, seed: LogSoak(folder, seed, burst=5000)),
+    "every line of rsyslogd is counted once": (2, lambda folder, seed: RsyslogSoak(folder, seed, burst=5000)),
     "drift is repaired and other edits are kept": (4, EditSoak),
     "incidents close and every delivery is counted once": (2, RelaySoak),
 }
@@ -23,6 +25,9 @@ _SOAKS: dict[str, tuple[int, Callable[[Path, int], LogSoak | EditSoak | RelaySoa
 def test_after_every_round(promise: str, tmp_path: Path) -> None:
     """The promise holds after every round. The message of a failure has the seed; SOAK_SEED repeats the run."""
     require_postfix(sasl=not promise.startswith("every line"))
+    if "rsyslogd" in promise:
+        required("rsyslogd", "rsyslog")
+        required("logrotate", "logrotate")
     rounds, make = _SOAKS[promise]
     seed = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(1 << 32))
     soak = make(tmp_path, seed)

@@ -60,11 +60,18 @@ class _Program:
 
 
 class Alertmanager(_Program):
-    """Alertmanager with the example configuration that the project ships."""
+    """Alertmanager with the example configuration that the project ships.
 
-    def __init__(self, folder: Path, group_wait: str = "10s") -> None:
+    Args:
+        folder: for configuration and data.
+        group_wait: how long it waits for further alerts of a group.
+        receiver: the URL to which it posts notifications; "": the one of the example, where nothing listens.
+    """
+
+    def __init__(self, folder: Path, group_wait: str = "10s", receiver: str = "") -> None:
         config = folder / "alertmanager.yml"
-        config.write_text(alertmanager_example().replace("group_wait: 10s", f"group_wait: {group_wait}"))
+        text = alertmanager_example().replace("group_wait: 10s", f"group_wait: {group_wait}")
+        config.write_text(text.replace("http://127.0.0.1:9099/alerts", receiver) if receiver else text)
         self.port = free_port()
         super().__init__(
             [

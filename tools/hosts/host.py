@@ -113,9 +113,17 @@ class Host:
         Raises:
             HostError: the exit status is another one.
         """
-        assert self._leader is not None
-        done = subprocess.run(
-            ["nsenter", "--target", str(self._leader), "--all", "--", *_CLEAN, *command],
+        done = self.call(*command, input=input)
+        if status is not None and done.returncode != status:
+            raise HostError(
+                f"{self.release}: {' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
+            )
+        return done.stdout
+
+    def call(self, *command: str, input: str | None = None) -> subprocess.CompletedProcess[str]:  # noqa: A002 - as above
+        """Run a command on the host and return its status and output."""
+        return subprocess.run(
+            ["nsenter", "--target", str(self.leader), "--all", "--", *_CLEAN, *command],
             input=input,
             stdin=subprocess.DEVNULL if input is None else None,
             capture_output=True,
@@ -123,11 +131,6 @@ class Host:
             timeout=_DEADLINE,
             check=False,
         )
-        if status is not None and done.returncode != status:
-            raise HostError(
-                f"{self.release}: {' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
-            )
-        return done.stdout
 
     def shell(self, script: str, *, status: int | None = 0) -> str:
         """Run a shell script on the host and return its standard output. Raises HostError, as `run` does."""

@@ -5,6 +5,7 @@ network. debootstrap takes about two minutes and needs the network; it uses the 
 in the cache is complete: an unfinished one has another name.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -29,13 +30,15 @@ def cache() -> Path:
 def image(release: str) -> Path:
     """Return the folder of a release's image, and make the image if it does not exist. Raises ImageError."""
     folder = cache() / f"{release}-{_VERSION}"
-    if not folder.exists():
-        partial = folder.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        _bootstrap(release, partial)
-        _prepare(partial)
-        partial.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be making it
+        if not folder.exists():
+            partial = folder.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            _bootstrap(release, partial)
+            _prepare(partial)
+            partial.rename(folder)
     return folder
 
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 USER, PASSWORD = "API_USER", "s3cret#word"
 RECIPIENT = "probe@relay.test"
 SETTINGS = "/etc/postward/postward.toml"
-_SERVICES = ("postward.service", "postward-enforce.service")
+SERVICES = ("postward.service", "postward-enforce.service")
 
 
 def build(folder: Path) -> Path:
@@ -85,7 +85,7 @@ class Installed:
         seconds = time.monotonic() - begun
         # Hosts share the machine's network, so each needs its own port.
         self.edit("[probe]", f'[web]\nlisten = "127.0.0.1:{self.port}"\n\n[probe]\ninterval_seconds = 5')
-        self.host.run("systemctl", "enable", "--now", *_SERVICES)
+        self.host.run("systemctl", "enable", "--now", *SERVICES)
         return seconds
 
     def init(self, password: str, *options: str, status: int = 0) -> str:

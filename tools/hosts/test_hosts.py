@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from postward.agent.systemd import SETTINGS_REFUSED
 from tests.support.waiting import wait_for
-from tools.hosts.product import PASSWORD, ROOT, SETTINGS, USER, Installed, next_release
+from tools.hosts.product import PASSWORD, ROOT, SERVICES, SETTINGS, USER, Installed, next_release
 
 # Highest accepted exposure level of `systemd-analyze security`, measured on both releases.
 # A higher one means that the unit lost a restriction.
@@ -210,6 +211,37 @@ def test_an_older_package_keeps_settings_and_counts(installed: Installed, deb: P
     assert installed.host.run("dpkg-query", "-W", "-f", "${Version}", "postward").endswith("-1")
     installed.await_metric(probes + 1, "postward_probes_total", "outcome=accepted")
     assert installed.sent() == before
+
+
+def test_packages_change_amid_work(installed: Installed, deb: Path) -> None:
+    """One after the other, while settings are applied and the agent is killed: no count is lost, and all is in force."""
+    host = installed.host
+    before, received, sent = installed.sent(), installed.received(), 0
+    settings = host.run("cat", SETTINGS)
+    packages = [host.put(package, "/root") for package in (next_release(deb), deb)]
+    with ThreadPoolExecutor(1) as pool:
+        for package in packages * 2:
+            action = pool.submit(host.run, "dpkg", "--install", package)
+            while not action.done():
+                host.run("postconf", "-e", "myhostname = other.example.test")
+                host.call("postward", "apply")  # its program changes meanwhile, so it may fail
+                installed.send(1)
+                sent += 1
+                host.run("systemctl", "kill", "--signal=KILL", "postward.service")
+                wait_for(
+                    lambda: installed.show("postward.service", "ActiveState") == ["active"], 60, "the agent"
+                )
+            action.result()
+    host.run("rm", *packages)
+    wait_for(lambda: host.call("postward", "plan").returncode == 0, 90, "the settings to be in force")
+    assert host.run("postconf", "-h", "myhostname") == "host.example.test\n"
+    assert host.run("cat", SETTINGS) == settings
+    assert host.run("dpkg", "--audit") == ""
+    assert host.run("systemctl", "is-active", *SERVICES) == "active\nactive\n"
+    wait_for(lambda: installed.received() == received + sent, 40, f"{sent} mails at the relay")
+    installed.await_metric(before + sent, "postfix_deliveries_total", "status=sent")
+    assert installed.sent() == before + sent
+    assert set(installed.doctor()) <= {"clock"}
 
 
 def test_state_of_a_newer_version_is_refused_and_kept(installed: Installed) -> None:

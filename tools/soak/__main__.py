@@ -10,6 +10,7 @@ from pathlib import Path
 from tools.soak.edit_soak import EditSoak
 from tools.soak.log_soak import LogSoak
 from tools.soak.relay_soak import RelaySoak
+from tools.soak.rsyslog_soak import RsyslogSoak
 
 
 def main() -> int:
@@ -17,8 +18,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.soak")
     parser.add_argument(
         "what",
-        choices=("log", "edits", "relay"),
-        help="the part with faults: the mail log, the configuration (edits), or the relay with Postfix and the agent",
+        choices=("log", "rsyslog", "edits", "relay"),
+        help="the part with faults: the mail log, the mail log of rsyslogd and logrotate, the configuration (edits), "
+        "or the relay with Postfix and the agent",
     )
     parser.add_argument("--rounds", type=int, default=300, help="number of rounds (default: 300)")
     parser.add_argument(
@@ -40,6 +42,8 @@ def main() -> int:
         match options.what:
             case "log":
                 soak = LogSoak(folder, options.seed, options.burst)
+            case "rsyslog":
+                soak = RsyslogSoak(folder, options.seed, options.burst)
             case "edits":
                 soak = EditSoak(folder, options.seed)
             case _:

@@ -18,18 +18,24 @@ from tests.support.product import AgentProcess, write_reading_settings
 from tests.support.waiting import wait_for
 from tools.soak.log_writer import LogWriter
 
+_HEADER = "2024-06-01T10:00:00.{0:06d}+00:00 mail "
 _SENT = (
-    "2024-06-01T10:00:00.{0:06d}+00:00 mail postfix/smtp[77]: {0:010X}: to=<u{0}@example.org>, "
+    "postfix/smtp[77]: {0:010X}: to=<u{0}@example.org>, "
     "relay=relay.example.test[192.0.2.1]:587, delay=0.5, delays=0.1/0.1/0.1/0.2, dsn=2.0.0, "
     "status=sent (250 2.0.0 Ok: queued as {0:010X})"
 )
-_FOREIGN = "2024-06-01T10:00:00.{0:06d}+00:00 mail cron[78]: run {0:010X}"
+_FOREIGN = "cron[78]: run {0:010X}"
 _DEADLINE = 120.0  # seconds; on an idle machine the agent reads a burst in a few
 _KEPT = 12  # max. rotated files; a round with more ends by deleting them all
 
 
-def _line(number: int) -> str:
+def message(number: int) -> str:
+    """Return tag and text of the line with a number: a delivery, or for every fourth a line of another program."""
     return (_SENT if number % 4 else _FOREIGN).format(number)
+
+
+def _line(number: int) -> str:
+    return _HEADER.format(number) + message(number)
 
 
 class Counts(NamedTuple):
@@ -55,24 +61,39 @@ class LogSoak:
         self._random = random.Random(seed)  # noqa: S311 - the seed makes a run repeatable
         self._burst = burst
         self._seen = Counts(0, 0)
-        postfix = PostfixInstance(folder)
-        self._settings = write_reading_settings(folder, postfix)
+        self._settings = self._write_settings(folder)
         self.agent = AgentProcess(self._settings)
         self.agent.ready_timeout = _DEADLINE
         self.running = False
         self._cut = False
         self._start()  # before the log exists, so that the agent counts all of its lines
-        self.writer = LogWriter(postfix.maillog, _line)
+        self._open_log()
+
+    def _write_settings(self, folder: Path) -> Path:
+        postfix = PostfixInstance(folder)
+        self.log = postfix.maillog
+        return write_reading_settings(folder, postfix)
+
+    def _open_log(self) -> None:
+        self.writer = LogWriter(self.log, _line)
 
     def close(self) -> None:
         """Kill the agent and close the log."""
         if self.running:
             self._end(signal.SIGKILL)
+        self._close_log()
+
+    def _close_log(self) -> None:
         self.writer.close()
+
+    @property
+    def written(self) -> int:
+        """The number of complete lines so far."""
+        return len(self.writer.written)
 
     def summary(self) -> str:
         """Return the counts of lines and kills as text."""
-        return f"{len(self.writer.written)} lines counted, {self.kills} kills"
+        return f"{self.written} lines counted, {self.kills} kills"
 
     # The agent
 
@@ -122,8 +143,7 @@ class LogSoak:
         return counts
 
     def _expected(self) -> Counts:
-        number = len(self.writer.written)
-        return Counts(number, number - number // 4)  # every fourth is a line of another program
+        return Counts(self.written, self.written - self.written // 4)
 
     def _has_all(self) -> bool:
         return self._scrape() == self._expected()
@@ -145,15 +165,12 @@ class LogSoak:
 
     def _describe(self) -> str:
         """Return the files of the log and the saved position as text, for the message of a failure."""
-        files = [*self.writer.rotated(), *self.writer.path.parent.glob("mail.log*")]
         lines = [
             f"{file.name}: inode {file.stat().st_ino}, {file.stat().st_size} bytes"
-            for file in dict.fromkeys(files)
+            for file in sorted(self.log.parent.glob(f"{self.log.name}*"))
         ]
-        checkpoint = read_checkpoint(self.writer.path.parent / "state" / "checkpoint.json")
-        return "\n".join(
-            [*lines, *map(str, (checkpoint and checkpoint.positions.get(str(self.writer.path))) or [])]
-        )
+        checkpoint = read_checkpoint(self.log.parent / "state" / "checkpoint.json")
+        return "\n".join([*lines, *map(str, (checkpoint and checkpoint.positions.get(str(self.log))) or [])])
 
     # The log
 
@@ -200,9 +217,9 @@ class LogSoak:
 
     # Rounds
 
-    def round(self) -> None:
-        """Run random steps, then wait until the agent has counted all lines."""
-        actions: list[tuple[int, Callable[[], None]]] = [
+    def _log_actions(self) -> list[tuple[int, Callable[[], None]]]:
+        """Return what happens to the log, each with its weight."""
+        return [
             (30, self._append),
             (2, self._append_much),
             (10, self._begin_line),
@@ -212,6 +229,23 @@ class LogSoak:
             (8, self._compress),
             (1, self._delete_log),
             (1, self._copy_aside),
+        ]
+
+    def _finish_writing(self) -> None:
+        """Leave no line incomplete, and no writer at a rotated file."""
+        self.writer.reopen()
+
+    def _delete_old(self) -> None:
+        """Delete rotated files that became too many, once they are counted."""
+        if len(self.writer.rotated()) > _KEPT:
+            self.settle()
+            self.writer.delete_rotated()
+            self._wait_for_all()
+
+    def round(self) -> None:
+        """Run random steps, then wait until the agent has counted all lines."""
+        actions: list[tuple[int, Callable[[], None]]] = [
+            *self._log_actions(),
             (6, self._start),
             (2, self._stop),
             (4, self._kill),
@@ -223,11 +257,8 @@ class LogSoak:
             [(_, action)] = self._random.choices(actions, [weight for weight, _ in actions])
             self.steps.append(action.__name__.strip("_"))
             action()
-        self.writer.reopen()
+        self._finish_writing()
         self._wait_for_all()
         if self._random.random() < 0.5:
             self._stop()  # otherwise it keeps running, and a kill makes it read the last seconds again
-        if len(self.writer.rotated()) > _KEPT:
-            self.settle()
-            self.writer.delete_rotated()
-            self._wait_for_all()
+        self._delete_old()
