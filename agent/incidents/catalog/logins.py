@@ -16,6 +16,7 @@ from postward.agent.incidents.catalog.symptom import (
 from postward.agent.incidents.catalog.tables import ODD_NAME, odd_name
 from postward.agent.incidents.model import Effect
 from postward.config.lint.facts import HostFacts
+from postward.config.oauth2 import MECHANISMS
 from postward.parsers import Cause
 
 # Mechanisms that the SASL library prefers to PLAIN and LOGIN.
@@ -36,6 +37,12 @@ def _without_oauth(facts: HostFacts, _domains: Collection[str]) -> bool | None:
 def _with_oauth(facts: HostFacts, _domains: Collection[str]) -> bool | None:
     """Rule out a filter of mechanisms on a host that logs in with OAuth2: it would end every login."""
     return False if any("oauth" in name for name in facts.sasl_plugins or ()) else None
+
+
+def _with_tokens(facts: HostFacts, _domains: Collection[str]) -> bool | None:
+    """Rule out a wrong password on a host whose filter allows tokens only."""
+    words = set(facts.explicit.get("smtp_sasl_mechanism_filter", "").lower().replace(",", " ").split())
+    return False if words and words <= set(MECHANISMS) else None
 
 
 def _bounces_refused_logins(facts: HostFacts, _domains: Collection[str]) -> bool | None:
@@ -111,6 +118,7 @@ _WRONG = Candidate(
     remedy="write the login from the relay into relay.username and {password_file}, then {apply_login}",
     changes=Changes.WRITES,
     check="does the login work on the relay's web site?",
+    host_check=_with_tokens,
 )
 _TEXT = Candidate(
     id="password-text",
@@ -403,9 +411,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate(
                 id="token-ended",
                 what="the token has ended, and no new one was received",
+                proving_symptoms=("token-not-renewed",),
                 setting="relay.oauth2",
                 parameter="postward-token.service",
-                remedy="do what the token service reports, then {apply_login}",
+                remedy="do what the incident of the token service says; mail goes out after the next renewal",
                 changes=Changes.WRITES,
                 check="journalctl -u postward-token -n 3",
             ),
