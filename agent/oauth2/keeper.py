@@ -22,7 +22,7 @@ from postward.agent.parts import Gauges, Labels, Part, Problem
 from postward.agent.relay.x509 import parse_certificate
 from postward.config.errors import SettingsError
 from postward.config.oauth2 import STORED_GRANTS
-from postward.config.passwords import credential_of
+from postward.config.passwords import is_newer_than_service
 from postward.config.relay import Relay
 from postward.config.settings import Settings
 
@@ -35,7 +35,7 @@ _log = logging.getLogger("postward.token")
 
 
 class OutdatedSecretError(Exception):
-    """A secret has changed since systemd passed its copy to this service, which must be started again."""
+    """A secret is newer than this service, which must be started again so that systemd passes a copy of it."""
 
 
 def relays_with_tokens(settings: Settings) -> list[Relay]:
@@ -113,7 +113,7 @@ def renew(
 
 def _require_current_secrets(relay: Relay) -> None:
     assert relay.oauth2 is not None  # noqa: S101 -- called for relays with tokens only
-    if any(credential_of(Path(path), outdated=True) for path in relay.oauth2.secret_files):
+    if any(is_newer_than_service(Path(path)) for path in relay.oauth2.secret_files):
         raise OutdatedSecretError
 
 

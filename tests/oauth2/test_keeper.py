@@ -244,6 +244,24 @@ def test_a_secret_that_systemd_copied_earlier_ends_the_service(
         renewed(relay)
 
 
+def test_a_secret_that_is_new_ends_the_service_once(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systemd passes no copy of a file that did not exist, nor one from another folder: then the problem is told."""
+    copies = bed.folder / "credentials"
+    copies.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(copies))
+    secret = bed.folder / "secret"
+    relay = bed.relay("client_credentials", f'client_secret_file = "{secret}"', Client("app", "new"))
+    assert renewed(relay).fault == "host"
+    secret.write_text("new")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "no")))
+    with pytest.raises(OutdatedSecretError):
+        renewed(relay)
+    copies.rmdir()
+    copies.mkdir()
+    assert renewed(relay).fault == "host"
+
+
 def test_a_kill_at_any_call_loses_no_grant(bed: Bed) -> None:
     """The server ends a refresh token as soon as its successor, or a token that came with it, is used."""
     with_grant(bed)

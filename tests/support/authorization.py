@@ -66,6 +66,7 @@ class _Refresh:
     token: str = field(repr=False)
     client_id: str
     user: str
+    scope: str = SCOPE
     followed_by: "_Refresh | None" = None
     alive: bool = True
 
@@ -73,7 +74,7 @@ class _Refresh:
         return client.client_id == self.client_id
 
     def get_scope(self) -> str:
-        return SCOPE
+        return self.scope
 
 
 class Authorization(AuthorizationServer):  # type: ignore[misc]
@@ -171,6 +172,10 @@ class Authorization(AuthorizationServer):  # type: ignore[misc]
         for refresh in self._refresh.values():
             refresh.alive = False
 
+    def secrets(self) -> set[str]:
+        """Return all tokens and device codes that were issued."""
+        return {*self._refresh, *self._access, *self._devices}
+
     def _used(self, refresh: _Refresh | None) -> None:
         for former in self._refresh.values():
             if refresh is not None and former.followed_by is refresh:
@@ -184,7 +189,9 @@ class Authorization(AuthorizationServer):  # type: ignore[misc]
     def save_token(self, token: dict[str, Any], request: Any) -> None:
         refresh = None
         if text := token.get("refresh_token"):
-            refresh = self._refresh[text] = _Refresh(text, request.client.client_id, request.user)
+            refresh = self._refresh[text] = _Refresh(
+                text, request.client.client_id, request.user, token.get("scope") or SCOPE
+            )
             if former := request.refresh_token:
                 former.followed_by = refresh
         self._access[token["access_token"]] = (request.user or "", time.time() + self.lifetime, refresh)

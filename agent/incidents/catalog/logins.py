@@ -23,6 +23,8 @@ from postward.parsers import Cause
 _STRONG = re.compile(r"(?:CRAM|DIGEST)-MD5|NTLM|GSSAPI|GSS-SPNEGO|SCRAM-.*|OTP")
 _OAUTH = pattern("oauth")
 _PASSWORDS = {"PLAIN", "LOGIN"}
+# The header of a failure that sasl-xoauth2 logs (src/log.cc): under its own name or smtp's, with a time or without.
+_XOAUTH2 = r"sasl-xoauth2(?:\[\d+\])?[\]:] *(?:auth failed: )?(?:[-\d]+ [:\d]+: )?"
 
 
 def _without_oauth(facts: HostFacts, _domains: Collection[str]) -> bool | None:
@@ -677,16 +679,38 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 host_check=_without_oauth,
             ),
             Candidate(
-                id="oauth-token",
-                what="an OAuth2 plug-in received no token",
-                setting="the sasl-xoauth2 configuration",
-                parameter="sasl-xoauth2",
-                certain_by=pattern(
-                    r"sasl-xoauth2\[.*(?:TokenStore|token|http error)(?!.*certificate verify)"
-                ),
-                remedy="correct what the plug-in's lines say",
+                id="oauth-token-file",
+                what="sasl-xoauth2 cannot use its token file: outside of smtp's chroot, not owned by postfix, or not JSON",
+                setting="the host's files",
+                parameter=LOGIN_TABLE,
+                certain_by=pattern(rf"{_XOAUTH2}TokenStore::(?:Read|Write): (?!file=|skipping)"),
+                remedy="put the file below $queue_directory, owned by postfix, and write its path into the password table",
                 changes=Changes.WRITES,
-                check="is sasl-xoauth2 in use?",
+                check="sasl-xoauth2-tool test-token-refresh on the file that the password table names",
+                host_check=_without_oauth,
+            ),
+            Candidate(
+                id="oauth-network",
+                what="sasl-xoauth2 cannot reach the authorization server, as where smtp's chroot has no resolv.conf",
+                setting="the host's files",
+                parameter="token_endpoint in sasl-xoauth2.conf",
+                certain_by=pattern(rf"{_XOAUTH2}TokenStore::Refresh: http error: (?!.*certificate)"),
+                remedy="copy /etc/resolv.conf into $queue_directory/etc, or open HTTPS to the server",
+                changes=Changes.WRITES,
+                check="curl -sv on token_endpoint, from this host",
+                host_check=_without_oauth,
+            ),
+            Candidate(
+                id="oauth-token",
+                what="the authorization server gives sasl-xoauth2 no token: the refresh token or the client is not accepted",
+                setting="the sasl-xoauth2 configuration",
+                parameter="sasl-xoauth2.conf, and the token file that the password table names",
+                certain_by=pattern(
+                    rf"{_XOAUTH2}TokenStore::(?:Refresh: (?:request failed|response|exceeded|invalid|exception|code=))"
+                ),
+                remedy="create a new token file (sasl-xoauth2-tool get-token), or write [relay.oauth2]",
+                changes=Changes.WRITES,
+                check="sasl-xoauth2-tool test-token-refresh on the token file shows the server's error",
                 host_check=_without_oauth,
             ),
         ),
