@@ -11,6 +11,9 @@ from postward.config.relay import IMPLICIT_TLS_PORTS, STARTTLS_PORTS
 from postward.config.toml import assignment
 
 PASSWORDS = Path("/etc/postward/passwords")
+_SECRETS = Path("/etc/postward/oauth2")
+# Grant → the setting that names the file of its secret. Other grants have none, or a refresh token.
+SECRET_SETTINGS = {"client_credentials": "client_secret_file", "service_account": "service_account_file"}
 _Value = str | int
 _USUAL_PORTS = {None, *STARTTLS_PORTS, *IMPLICIT_TLS_PORTS}
 
@@ -23,7 +26,8 @@ class Answers:
         myhostname: the host's full name.
         provider: a preset, or "" where `host` is given.
         region, host, port, tls, username: as in `[[relay]]`.
-        login: the relay requires a login; its password is kept in `password_file`.
+        login: the relay requires a login; its password or secret is kept in `secret_file`.
+        grant, tenant, client_id, secret_expires: as in `[relay.oauth2]`; grant is "" for a password.
         recipient, sender: as in `[probe]`.
         rewrite_sender: as in `[host]`, for a provider that accepts one sender only.
         send_only: the host receives no mail from others.
@@ -38,6 +42,10 @@ class Answers:
     tls: str = ""
     username: str = ""
     login: bool = True
+    grant: str = ""
+    tenant: str = ""
+    client_id: str = ""
+    secret_expires: str = ""
     recipient: str = ""
     sender: str = ""
     rewrite_sender: str = ""
@@ -50,8 +58,10 @@ class Answers:
         return self.provider or "relay"
 
     @property
-    def password_file(self) -> Path | None:
-        """The file that holds the password; None without a login."""
+    def secret_file(self) -> Path | None:
+        """The file that holds the password, or the secret of the grant; None without one."""
+        if self.grant:
+            return _SECRETS / self.relay_name if self.grant in SECRET_SETTINGS else None
         return PASSWORDS / self.relay_name if self.login else None
 
 
@@ -65,6 +75,7 @@ def initial_settings(answers: Answers) -> str:
             rewrite_sender=answers.rewrite_sender,
         ),
         "[[relay]]": _relay(answers),
+        "[relay.oauth2]": _oauth2(answers),
         "[probe]": _given(recipient=answers.recipient, sender=answers.sender),
     }
     lines = ["# Settings of Postward. To see every setting, run: postward check --example"]
@@ -85,12 +96,24 @@ def _relay(answers: Answers) -> dict[str, _Value]:
         # A TLS mode that was given for a port without a usual one is deliberate.
         allow_unusual_port=True if answers.tls and answers.port not in _USUAL_PORTS else None,
         username=answers.username,
-        password_file=str(answers.password_file or ""),
+        password_file="" if answers.grant else str(answers.secret_file or ""),
     )
     provider = PROVIDERS.get(answers.provider)
     if provider and provider.username and not answers.login:
         relay["username"] = ""  # without this line, the provider's username would apply
     return relay
+
+
+def _oauth2(answers: Answers) -> dict[str, _Value]:
+    oauth2 = _given(
+        grant=answers.grant,
+        tenant=answers.tenant,
+        client_id=answers.client_id,
+        secret_expires=answers.secret_expires,
+    )
+    if setting := SECRET_SETTINGS.get(answers.grant):
+        oauth2[setting] = str(answers.secret_file)
+    return oauth2
 
 
 def _given(**values: _Value | None) -> dict[str, _Value]:

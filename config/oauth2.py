@@ -60,6 +60,17 @@ OUTLOOK = MICROSOFT._replace(application_scope="", tenant="consumers")
 GOOGLE = Identity("Google", "https://oauth2.googleapis.com/token", "", "https://mail.google.com/")
 
 
+def grants_of(identity: Identity) -> tuple[Grant, ...]:
+    """Return the grants by which a provider gives tokens for mail, the simplest first."""
+    grants: dict[Grant, bool] = {
+        "device_code": bool(identity.device_endpoint),
+        "client_credentials": bool(identity.application_scope),
+        "service_account": identity == GOOGLE,
+        "refresh_token": True,
+    }
+    return tuple(grant for grant, is_offered in grants.items() if is_offered)
+
+
 def with_identity(oauth2: dict[str, Any], identity: Identity) -> dict[str, Any]:
     """Return the table with the provider's values for the keys that it leaves out."""
     tenant = oauth2.get("tenant") or identity.tenant

@@ -54,14 +54,10 @@ def secret_text(path: Path, key: str) -> str:
         raise SettingsError([f"{path}: {key}: {_unreadable(error)}"]) from None
 
 
-def credential_of(path: Path, *, outdated: bool = False) -> Path | None:
+def credential_of(path: Path) -> Path | None:
     """Return systemd's copy of an unreadable file; None if the file is readable, or the copy is missing or older.
 
     `LoadCredential=passwords:FOLDER` names copies passwords_FILE (systemd.exec(5)).
-
-    Args:
-        path: the file.
-        outdated: return a copy that is older than the file, and no other.
     """
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if not directory or os.access(path, os.R_OK):
@@ -69,11 +65,22 @@ def credential_of(path: Path, *, outdated: bool = False) -> Path | None:
     for name in (f"{path.parent.name}_{path.name}", path.name):
         copy = Path(directory) / name
         try:
-            if (copy.stat().st_mtime < path.stat().st_mtime) == outdated:
+            if copy.stat().st_mtime >= path.stat().st_mtime:
                 return copy
         except OSError:
             continue
     return None
+
+
+def is_newer_than_service(path: Path) -> bool:
+    """Return whether an unreadable file was made or changed since systemd passed its credentials to this service."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not directory or os.access(path, os.R_OK) or credential_of(path):
+        return False
+    try:
+        return path.stat().st_ctime > Path(directory).stat().st_ctime
+    except OSError:
+        return False
 
 
 def _unreadable(error: OSError | ValueError) -> str:

@@ -44,6 +44,11 @@ _SECRETS: Final[tuple[re.Pattern[str], ...]] = (
         re.DOTALL | re.IGNORECASE,
     ),
     re.compile(r"(\b(?:Authorization: ?\w+|Bearer) )[^\s].+", re.DOTALL | re.IGNORECASE),
+    # sasl-xoauth2, src/token_store.cc and src/client.cc: the trace of a failed login.
+    re.compile(
+        r"(\b(?:TokenStore::Read: refresh=|TokenStore::Refresh: request: |ReadPrompt: found id \d+ with value )).*",
+        re.DOTALL,
+    ),
     # smtp/smtp_sasl_glue.c, behind a header that is not known: user `U' pass `P'
     re.compile(r"(\bpass `).+", re.DOTALL),
 )
@@ -95,7 +100,7 @@ _LOGIN_FUNCTION: Final = re.compile(
     r"xsasl_|maps_|smtp_sasl_passwd|send attr |input attribute |SASL authentication (?:trace|pass)"
 )
 _MARKS: Final = re.compile(
-    r"auth|bearer|passw|pass `|passphrase|_pw|secret|token|api_?key|static:|inline:|map:|:\{| = | -> ",
+    r"auth|bearer|prompt|passw|pass `|passphrase|_pw|secret|token|api_?key|static:|inline:|map:|:\{| = | -> ",
     re.IGNORECASE,
 )
 

@@ -1,8 +1,9 @@
 """`postward init`: set up a relay host without an editor.
 
-Promise: nothing is written before the answers form valid settings and the relay has accepted the login. Then the
-password file (readable by root only) and the settings are written. After the user agrees to the plan, Postfix's
-configuration is changed and confirmed by a probe, and the services are started.
+Promise: nothing is written before the answers form valid settings and the relay has accepted the login, apart from a
+refresh token, which a provider may give only once. Then the file of the password or secret (readable by root only) and
+the settings are written. After the user agrees to the plan, Postfix's configuration is changed and confirmed by a
+probe, and the services are started.
 """
 
 import logging
@@ -10,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Sequence
@@ -30,30 +32,41 @@ from postward.agent.commands.common import (
     settings_option,
 )
 from postward.agent.commands.exit_status import FAILED
+from postward.agent.commands.login import sign_in, store_grant
 from postward.agent.console import diff_text, terminal
 from postward.agent.doctor.system import relay_findings
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.preflight import check_relays, fault_of
 from postward.agent.fsutil import write_atomically
+from postward.agent.oauth2.keeper import renew
+from postward.agent.oauth2.request import TokenError, fetch
+from postward.agent.oauth2.store import TokenStore
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
 from postward.agent.postfix.process import is_master_running
 from postward.agent.postfix.run import PostfixError
 from postward.agent.probe.result import ProbeResult
 from postward.config.consequences import Effect
-from postward.config.initial import Answers, initial_settings
+from postward.config.initial import SECRET_SETTINGS, Answers, initial_settings
 from postward.config.lint import Finding, Severity, lint
+from postward.config.oauth2 import STORED_GRANTS, Grant, grants_of
 from postward.config.passwords import password_fault
 from postward.config.plan import Plan, diff
 from postward.config.providers import PROVIDERS
 from postward.config.receiving import PARAMETERS, receiving
-from postward.config.relay import TlsMode
+from postward.config.relay import Relay, TlsMode
 from postward.config.routing.changes import RouteChange, route_lines
 from postward.config.settings import Settings, parse_settings
 from postward.parsers import Cause
 
 _POSTFIX_DIRECTORY = Path("/etc/postfix")
 _BLOCKED = {Cause.REFUSED, Cause.TIMEOUT, Cause.UNREACHABLE}
+_BY_PASSWORD = "password"  # noqa: S105 -- an answer
+_SECRET_NAMES = {
+    "client_credentials": "The client secret",
+    "service_account": "The service account's key, in one line of JSON",
+    "refresh_token": "The refresh token",
+}
 _UNITS = ("postward-token.path", "postward-token.service", "postward-enforce.service", "postward.service")
 
 
@@ -73,7 +86,18 @@ _UNITS = ("postward-token.path", "postward-token.service", "postward-enforce.ser
 @click.option(
     "--password-file",
     type=click.File("r"),
-    help="A file with the password; - is standard input. It is copied to /etc/postward/passwords/.",
+    help="A file with the password, or with what --grant needs: client secret, service account key or refresh token; "
+    "- is standard input. It is copied.",
+)
+@click.option(
+    "--grant",
+    type=click.Choice(get_args(Grant)),
+    help="Log in with tokens in place of a password, got by this grant: see docs/oauth2.md.",
+)
+@click.option("--tenant", default="", help="The directory's ID or domain, for office365 with --grant.")
+@click.option("--client-id", default="", help="The ID of the registered application, with --grant.")
+@click.option(
+    "--secret-expires", default="", help="The day on which the client secret ends, as in 2027-05-01."
 )
 @click.option("--myhostname", help="This host's full name.")
 @click.option("--recipient", help='The recipient of probes; "" sends no probes.')
@@ -113,13 +137,16 @@ def command(
         fail(f"{settings_file}: exists already; edit it, or replace it with --force")
     if yes and (missing := _missing(given)):
         raise click.UsageError(f"with --yes, these options are required: {', '.join(missing)}")
-    answers, password = _ask(given, silent=yes)
+    answers, secret = _ask(given, silent=yes)
     text = initial_settings(answers)
     with exit_on_error():
         settings = parse_settings(tomllib.loads(text), "postward init")
         _require_main_cf(settings)
+        password = _token(settings.relay[0], secret) if answers.grant else secret
         certificates = _check_relay(settings, answers, password)
-        _write(answers, password, settings_file, text)
+        _write(answers, secret, settings_file, text)
+        if answers.grant:
+            _require_token(settings.relay[0])
         findings = [*certificates, *_findings(settings, settings_file)]
         postfix = Postfix(Path(settings.postfix.config_directory))
         enforcer = Enforcer(settings, postfix)
@@ -161,9 +188,14 @@ def _missing(given: dict[str, Any]) -> list[str]:
     username = given["username"]
     if username is None and given["provider"]:
         username = PROVIDERS[given["provider"]].username
+    grant = given["grant"]
+    has_secret = username and grant != "device_code"
     missing = {
         "--provider or --host": not (given["provider"] or given["host"]),
-        "--password-file": username and not given["password_file"],
+        "--username": grant and not username,
+        "--tenant": grant and given["provider"] == "office365" and not given["tenant"],
+        "--client-id": grant not in {None, "service_account"} and not given["client_id"],
+        "--password-file": has_secret and not given["password_file"],
         "--myhostname": not (given["myhostname"] or _full_name()),
     }
     return [option for option, is_missing in missing.items() if is_missing]
@@ -197,11 +229,41 @@ def _check_relay(settings: Settings, answers: Answers, password: str | None) -> 
     return list(relay_findings(checks))
 
 
+def _token(relay: Relay, secret: str | None) -> str:
+    """Return an access token, by the secret or a sign-in; end the command without one."""
+    assert relay.oauth2 is not None  # noqa: S101 -- called with a grant only
+    try:
+        if relay.oauth2.grant in STORED_GRANTS:
+            store_grant(relay, secret or sign_in(relay))
+            return relay.read_password()
+        with tempfile.NamedTemporaryFile("w", prefix="postward-") as file:  # mode 0600
+            file.write(secret or "")
+            file.flush()
+            setting = SECRET_SETTINGS[relay.oauth2.grant]
+            trial = relay.oauth2.model_copy(update={setting: file.name})
+            return fetch(relay.model_copy(update={"oauth2": trial})).access_token
+    except TokenError as error:
+        fail(f"nothing was written: {error}")
+
+
+def _require_token(relay: Relay) -> None:
+    """Store an access token, which Postfix needs before the service runs; end the command if that fails."""
+    state = renew(relay, TokenStore(relay), time.time(), 1.0)
+    if state.problem:
+        fail(f"no token was stored: {state.problem}")
+
+
 def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
     """Return the answers and the password, from the options or else from questions on the terminal."""
     asked = _Questions(silent)
     provider, host = _ask_relay(given, asked)
-    username, password = _ask_login(given, asked, provider)
+    grant = _ask_grant(given, asked, provider)
+    username, password = _ask_login(given, asked, provider, grant)
+    tenant, client_id = given["tenant"], given["client_id"]
+    if grant and provider == "office365":
+        tenant = tenant or asked.text("The directory's ID or domain (tenant)")
+    if grant and grant != "service_account":
+        client_id = client_id or asked.text("The ID of the application (client)")
     rewrite_sender = given["rewrite_sender"]
     if rewrite_sender is None:
         rewrite_sender = _ask_sender(asked, provider, username)
@@ -222,6 +284,10 @@ def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
         tls=given["tls"] or "",
         username=username,
         login=password is not None,
+        grant=grant,
+        tenant=tenant,
+        client_id=client_id,
+        secret_expires=given["secret_expires"],
         recipient=recipient,
         sender=given["sender"],
         rewrite_sender=rewrite_sender,
@@ -257,10 +323,27 @@ def _ask_relay(given: dict[str, Any], asked: "_Questions") -> tuple[str, str]:
     return provider, host
 
 
-def _ask_login(given: dict[str, Any], asked: "_Questions", provider: str) -> tuple[str, str | None]:
+def _ask_grant(given: dict[str, Any], asked: "_Questions", provider: str) -> str:
+    """Return the grant by which the provider gives tokens; "" for a login by password, or none."""
+    identity = PROVIDERS[provider].identity if provider in PROVIDERS else None
+    if given["grant"] and identity is None:
+        known = ", ".join(name for name, preset in PROVIDERS.items() if preset.identity)
+        raise click.UsageError(f"--grant needs --provider, one of {known}; for others see docs/oauth2.md")
+    if given["grant"] or identity is None or given["password_file"] or given["username"] == "":
+        return given["grant"] or ""
+    grants = grants_of(identity)
+    default = grants[0] if identity.device_endpoint else _BY_PASSWORD
+    answer = asked.text("The login: a grant of OAuth2 (docs/oauth2.md)", default, (*grants, _BY_PASSWORD))
+    return "" if answer == _BY_PASSWORD else answer
+
+
+def _ask_login(
+    given: dict[str, Any], asked: "_Questions", provider: str, grant: str
+) -> tuple[str, str | None]:
     """Return username and password; the password is None if the relay requires no login.
 
-    Some providers have the same username for all customers; it is not asked for then.
+    Some providers have the same username for all customers; it is not asked for then. With a grant, the password is
+    its secret, and "" for a sign-in by device code.
     """
     usual = PROVIDERS[provider].username if provider in PROVIDERS else ""
     username = given["username"]
@@ -269,7 +352,9 @@ def _ask_login(given: dict[str, Any], asked: "_Questions", provider: str) -> tup
     if not username:
         return "", None
     file = given["password_file"]
-    return username, file.read().rstrip("\r\n") if file else asked.secret("Its password")
+    if file or grant == "device_code":
+        return username, file.read().rstrip("\r\n") if file else ""
+    return username, asked.secret(_SECRET_NAMES.get(grant, "Its password"))
 
 
 def _ask_sender(asked: "_Questions", provider: str, username: str) -> str:
@@ -324,13 +409,13 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _write(answers: Answers, password: str | None, settings_file: Path, text: str) -> None:
-    """Write the password file, then the settings, so that the settings never name a missing file."""
-    if password is not None and answers.password_file is not None:
-        folder = answers.password_file.parent
+def _write(answers: Answers, secret: str | None, settings_file: Path, text: str) -> None:
+    """Write the file of the password or secret, then the settings, so that they never name a missing file."""
+    if secret is not None and answers.secret_file is not None:
+        folder = answers.secret_file.parent
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        write_atomically(answers.password_file, f"{password}\n".encode(), mode=0o600, owner=(0, 0))
-        _say(f"written: {answers.password_file} (readable by root only)")
+        write_atomically(answers.secret_file, f"{secret}\n".encode(), mode=0o600, owner=(0, 0))
+        _say(f"written: {answers.secret_file} (readable by root only)")
     settings_file.parent.mkdir(parents=True, exist_ok=True)
     # The settings contain no secret, and the unprivileged agent reads them.
     write_atomically(settings_file, text.encode(), mode=0o644, owner=(0, 0))

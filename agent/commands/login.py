@@ -41,11 +41,10 @@ def command(name: str, settings_file: Path, source: click.File | None) -> None:
         settings = load(settings_file)
         relay = _relay(settings, name)
         try:
-            token = source.read().strip() if source else _signed_in(relay)  # type: ignore[attr-defined]
+            token = source.read().strip() if source else sign_in(relay)  # type: ignore[attr-defined]
         except TokenError as error:
             fail(str(error))
-        _store(relay, token)
-        click.echo(f"the refresh token of relay {name} is stored, and gives access tokens")
+        store_grant(relay, token)
         check = asyncio.run(_try(relay, settings))
     terminal().print(check_text(check))
     sys.exit(0 if check.ok else FAILED)
@@ -67,7 +66,7 @@ def _relay(settings: Settings, name: str) -> Relay:
     return fitting[name]
 
 
-def _signed_in(relay: Relay) -> str:
+def sign_in(relay: Relay) -> str:
     """Show a device code, wait until it was entered, and return the refresh token. Raises TokenError, SettingsError."""
     if not relay.oauth2 or not relay.oauth2.device_endpoint:
         fail(
@@ -94,7 +93,7 @@ def _awaited(relay: Relay, code: DeviceCode) -> str:
     raise TokenError("the code was not entered in time", lasting=True)
 
 
-def _store(relay: Relay, token: str) -> None:
+def store_grant(relay: Relay, token: str) -> None:
     """Store a refresh token and use it once. If that fails, the former one comes back, and the command ends."""
     if not token or not token.isascii() or not token.isprintable():
         fail("the refresh token must be a single line of printable ASCII; write only the token into the file")
@@ -104,6 +103,7 @@ def _store(relay: Relay, token: str) -> None:
         store.write_grant(Grant(token, time.time()))
     state = renew(relay, store, time.time(), 1.0)
     if state.problem is None:
+        click.echo(f"the refresh token of relay {relay.name} is stored, and gives access tokens")
         return
     if former is not None:
         with store.locked():

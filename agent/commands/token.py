@@ -35,7 +35,7 @@ def command(settings_file: Path, once: bool) -> None:
                 return
             problems = _once(settings)
         except OutdatedSecretError:
-            fail("a secret has changed since systemd passed it to this service: starting again")
+            fail("a secret is newer than this service: starting again, so that systemd passes it")
     for problem in problems:
         click.echo(problem, err=True)
     sys.exit(FAILED if problems else 0)

@@ -27,7 +27,8 @@ _TELLING: Final = re.compile(r"Host offered STARTTLS|entry_point\(\): failed|SSL
 _TELLING_EVENTS: Final = (ev.StartTlsOffered, ev.TlsNote, ev.Verbose)
 # Lines of SASL plug-ins, which log under a name of their own.
 PLUGIN_LINE: Final = re.compile(
-    r"\b(?:sasl-xoauth2|pluginviewer|sasl2?|saslauthd|libsasl2?)\[\d+\]: .*(?:fail|error|exception|unable|cannot)",
+    r"(?:\[sasl-xoauth2\] |\bsasl-xoauth2: |\b(?:sasl-xoauth2|pluginviewer|sasl2?|saslauthd|libsasl2?)(?:\[\d+\])?: )"
+    r".*(?:fail|error|exception|unable|cannot|missing|invalid|exceeded)",
     re.IGNORECASE,
 )
 _MAX_PLUGIN_LINES: Final = 3
@@ -110,10 +111,12 @@ class ProcessContext:
         self._processes: OrderedDict[tuple[str, str, int | None], _Process] = OrderedDict()
         self._plugin_lines: deque[str] = deque(maxlen=_MAX_PLUGIN_LINES)
 
-    def add_foreign(self, line: str) -> None:
-        """Remember a line of a SASL plug-in; a line of any other program is left out."""
-        if ("sasl" in line or "pluginviewer" in line) and PLUGIN_LINE.search(line):
-            self._plugin_lines.append(printable(scrub(line))[:MAX_CHARACTERS])
+    def add_plugin(self, line: str) -> ContextLine | None:
+        """Remember and return a failure that a SASL plug-in logs; None for any other line."""
+        if not ("sasl" in line or "pluginviewer" in line) or not PLUGIN_LINE.search(line):
+            return None
+        self._plugin_lines.append(printable(scrub(line))[:MAX_CHARACTERS])
+        return self.of_plugins[-1]
 
     @property
     def of_plugins(self) -> list[ContextLine]:

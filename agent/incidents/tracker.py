@@ -152,12 +152,23 @@ class IncidentTracker:
                 self._expired(record, event)
             case ev.MessageId() | ev.TlsEstablished():
                 pass
+            case ev.PluginNote():
+                self._of_plugin(line_of(record))
             case _:
                 self._line(record, event)
 
     def observe_foreign(self, line: str) -> None:
         """Take a line of another program: a SASL plug-in says why a login fails."""
-        self._context.add_foreign(line)
+        self._of_plugin(line)
+
+    def _of_plugin(self, line: str) -> None:
+        """Remember a failure of a SASL plug-in. It may be logged after the delivery that failed."""
+        context = self._context.add_plugin(line)
+        if context is None:
+            return
+        for incident in self._store.all_open:
+            if incident.cause == Cause.AUTH_MECHANISM and says_why(SYMPTOMS[incident.symptom], context.text):
+                incident.add_evidence(context.line, context.daemon)
 
     def observe_excerpt(self, records: Iterable[tuple[Record, Event]]) -> None:
         """Take complaints that no delivery followed: an excerpt of a log may end before it, or leave it out."""

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from postward.agent.parts import Gauges, Labels, Part, Problem
 from postward.agent.relay.x509 import parse_certificate
 from postward.config.errors import SettingsError
 from postward.config.oauth2 import STORED_GRANTS
-from postward.config.passwords import credential_of
+from postward.config.passwords import is_newer_than_service
 from postward.config.relay import Relay
 from postward.config.settings import Settings
 
@@ -30,11 +30,12 @@ _FIRST_RETRY = 30.0  # seconds
 _MAX_RETRY = 900.0
 _AFTER_REFUSAL = 3600.0
 _POLL_INTERVAL = 60.0  # seconds between two looks at secrets, whose folder the service cannot watch
+_MAX_DELAY = 120.0  # seconds after which a renewal that is due has not happened
 _log = logging.getLogger("postward.token")
 
 
 class OutdatedSecretError(Exception):
-    """A secret has changed since systemd passed its copy to this service, which must be started again."""
+    """A secret is newer than this service, which must be started again so that systemd passes a copy of it."""
 
 
 def relays_with_tokens(settings: Settings) -> list[Relay]:
@@ -92,8 +93,9 @@ def renew(
     _require_current_secrets(relay)
     state, inputs = store.read_state(), store.inputs(relay)
     unchanged = inputs == state.inputs and (state.problem is not None or store.token_file.exists())
-    if unchanged and now < state.due:
+    if unchanged and state.asked <= now < state.due:  # a clock that was set back makes `asked` later than now
         return state
+    state.asked = now
     try:
         with store.locked():
             answer = _obtain(relay, store, now, ask)
@@ -105,13 +107,13 @@ def renew(
     try:
         store.write_state(state)
     except OSError as error:
-        state.problem = f"{store.directory}: {error.strerror}"
+        state.problem, state.fault = f"{store.directory}: {error.strerror}", "host"
     return state
 
 
 def _require_current_secrets(relay: Relay) -> None:
     assert relay.oauth2 is not None  # noqa: S101 -- called for relays with tokens only
-    if any(credential_of(Path(path), outdated=True) for path in relay.oauth2.secret_files):
+    if any(is_newer_than_service(Path(path)) for path in relay.oauth2.secret_files):
         raise OutdatedSecretError
 
 
@@ -122,7 +124,9 @@ def _obtain(relay: Relay, store: TokenStore, now: float, ask: Callable[[Relay, s
     else:
         grant = store.read_grant()
         if grant is None:
-            raise TokenError(f"no refresh token is stored; postward login {relay.name}", lasting=True)
+            raise TokenError(
+                f"no refresh token is stored; postward login {relay.name}", lasting=True, fault="sign-in"
+            )
         store.write_grant(grant)  # on a full disk this fails before the server replaces the refresh token
         answer = ask(relay, grant.refresh_token)
         keep_grant(store, grant, answer, now)
@@ -141,7 +145,7 @@ def keep_grant(store: TokenStore, former: Grant, answer: Answer, now: float) -> 
 
 def _note_success(state: TokenState, now: float, lifetime: float, jitter: float) -> None:
     state.expires, state.due = now + lifetime, now + lifetime * 2 / 3 * jitter
-    state.failures, state.problem = 0, None
+    state.failures, state.problem, state.fault = 0, None, None
     state.outcomes["renewed"] += 1
 
 
@@ -151,6 +155,7 @@ def _note_failure(state: TokenState, now: float, error: Exception, jitter: float
     state.due = now + pause * jitter
     state.failures = min(state.failures + 1, 10)
     state.problem = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    state.fault = error.fault if isinstance(error, TokenError) else "host"
     state.outcomes["refused" if lasting else "failed"] += 1
 
 
@@ -175,9 +180,16 @@ def _note_ends(state: TokenState, relay: Relay, store: TokenStore) -> None:
 
 
 class TokenMetrics(Part):
-    """Gauges of the tokens, from the files of the token service."""
+    """Gauges and conditions of the tokens, from the files of the token service.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: the relays.
+        clock: returns seconds since the epoch.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._since = clock()
         self._stores = {relay.name: TokenStore(relay) for relay in relays_with_tokens(settings)}
 
     def gauges(self) -> Gauges:
@@ -194,6 +206,21 @@ class TokenMetrics(Part):
                 for outcome in OUTCOMES
             },
         }
+
+    def conditions(self) -> Mapping[str, str | None]:
+        """Return why relays get no new token."""
+        problems = [
+            f"relay {name}: no new token ({fault}): {text}"
+            for name, store in self._stores.items()
+            for fault, text in self._faults(store.read_state())
+        ]
+        return {"token-not-renewed": "; ".join(problems) or None} if self._stores else {}
+
+    def _faults(self, state: TokenState) -> Iterator[tuple[str, str]]:
+        if state.problem:
+            yield state.fault or "unknown", state.problem
+        elif self._clock() - max(state.due, self._since) > _MAX_DELAY:
+            yield "service", "the token service has not asked for one in time"
 
 
 def _times(states: Mapping[str, TokenState], field: str) -> dict[Labels, float]:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, Field, ValidationE
 
 from postward.agent.http_client import HttpError, request
 from postward.agent.oauth2.client import Form, client_form, service_account_assertion
-from postward.agent.oauth2.refusals import parse_refusal
+from postward.agent.oauth2.refusals import Fault, parse_refusal
 from postward.config.oauth2 import STORED_GRANTS, OAuth2, is_token
 from postward.config.relay import Relay
 
@@ -22,6 +22,7 @@ _MAX_ANSWER = 1 << 16  # bytes
 _DAY = 86400.0  # seconds
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523, 2.1
 _DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"  # RFC 8628, 3.4
+_NOT_YET_VALID = "certificate is not yet valid"  # OpenSSL, crypto/x509/x509_txt.c
 
 
 class TokenError(Exception):
@@ -30,12 +31,14 @@ class TokenError(Exception):
     Attributes:
         lasting: the same request would be refused again.
         error: the server's error code; "" if it gave none.
+        fault: what is at fault.
     """
 
-    def __init__(self, text: str, *, lasting: bool = False, error: str = "") -> None:
+    def __init__(self, text: str, *, lasting: bool = False, error: str = "", fault: Fault = "server") -> None:
         super().__init__(text)
         self.lasting = lasting
         self.error = error
+        self.fault = fault
 
 
 def _token(value: str) -> str:
@@ -142,8 +145,11 @@ def _post(url: str, form: Form, relay: str) -> bytes:
     except HttpError as error:
         if error.status in {400, 401, 403}:
             refusal = parse_refusal(error.body)
-            raise TokenError(refusal.text(relay), lasting=refusal.lasting, error=refusal.error) from None
+            raise TokenError(
+                refusal.text(relay), lasting=refusal.lasting, error=refusal.error, fault=refusal.fault
+            ) from None
         happened = str(error) if error.status else f"cannot be reached: {error}"
-        raise TokenError(f"the authorization server {happened}; it is asked again") from None
+        fault: Fault = "clock" if _NOT_YET_VALID in happened else "server"
+        raise TokenError(f"the authorization server {happened}; it is asked again", fault=fault) from None
     except ValueError:
-        raise TokenError("the endpoint is not a URL; correct it", lasting=True) from None
+        raise TokenError("the endpoint is not a URL; correct it", lasting=True, fault="settings") from None

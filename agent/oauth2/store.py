@@ -42,9 +42,11 @@ class TokenState:
 
     Attributes:
         expires: when the access token ends; None without one.
+        asked: when one was asked for last.
         due: when the next one is asked for.
         failures: attempts since the last success.
         problem: why the last attempt failed; None if it did not.
+        fault: what is at fault, see `refusals.Fault`; None without a problem.
         inputs: identities of the files on which the last attempt depended, and of the settings.
         outcomes: attempts by outcome, one of OUTCOMES.
         grant_since: of the refresh token; None without one.
@@ -52,9 +54,11 @@ class TokenState:
     """
 
     expires: float | None = None
+    asked: float = 0.0
     due: float = 0.0
     failures: int = 0
     problem: str | None = None
+    fault: str | None = None
     inputs: list[Any] = field(default_factory=list)
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     grant_since: float | None = None

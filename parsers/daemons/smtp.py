@@ -13,6 +13,7 @@ from postward.parsers.events import (
     LoopDetected,
     MechanismsUnsupported,
     NameLookupProblem,
+    PluginNote,
     RelayhostProblem,
     SaslFailed,
     ServerReply,
@@ -59,6 +60,13 @@ RULES: Final[tuple[Rule, ...]] = (
     problem(r"(?P<parameter>\w+) configuration problem", RelayhostProblem, "smtp/smtp_connect.c"),
     problem(
         r"SASL authentication (?:failure|problem): (?P<reason>.*)", SaslFailed, "xsasl/xsasl_cyrus_log.c"
+    ),
+    # Release 0.26 of the plug-in and later; earlier ones log under a name of their own.
+    rule(
+        r"(?P<text>(?:\[sasl-xoauth2\]|sasl-xoauth2:) .*)",
+        PluginNote,
+        "sasl-xoauth2/log.cc",
+        "sasl-xoauth2/config.cc",
     ),
     problem(
         rf"(?P<peer>{PEER}) offered (?:no supported AUTH mechanisms: '(?P<mechanisms>.*)'"

@@ -14,6 +14,7 @@ from postward.parsers.events.client import (
     LoopDetected,
     MechanismsUnsupported,
     NameLookupProblem,
+    PluginNote,
     ProxyConnection,
     RelayhostProblem,
     SaslFailed,
@@ -134,6 +135,7 @@ __all__ = [
     "NotificationFailed",
     "OwnTestLine",
     "PickedUp",
+    "PluginNote",
     "Problem",
     "ProcessExited",
     "ProcessLimit",
@@ -208,6 +210,7 @@ Event: TypeAlias = (
     | StartTlsOffered
     | WrapperModeNeeded
     | SaslFailed
+    | PluginNote
     | MechanismsUnsupported
     | ProxyConnection
     | ServerReply

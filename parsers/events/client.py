@@ -96,6 +96,12 @@ class SaslFailed(NamedTuple):
     reason: str
 
 
+class PluginNote(NamedTuple):
+    """A line of a SASL plug-in that logs under the name of smtp(8), as sasl-xoauth2 does."""
+
+    text: str
+
+
 class MechanismsUnsupported(NamedTuple):
     """No mechanism in the server's AUTH list is supported here."""
 

@@ -5,6 +5,7 @@ import tomllib
 import pytest
 
 from postward.config.initial import Answers, initial_settings
+from postward.config.oauth2 import grants_of
 from postward.config.providers import PROVIDERS
 from postward.config.settings import parse_settings
 
@@ -68,3 +69,29 @@ def test_one_sender_for_all_mail_is_written() -> None:
     )
     settings = parse_settings(tomllib.loads(initial_settings(answers)), "postward.toml")
     assert settings.host.rewrite_sender == "me@qq.com"
+
+
+@pytest.mark.parametrize(
+    ("provider", "grant"),
+    [
+        (name, grant)
+        for name, preset in PROVIDERS.items()
+        if preset.identity
+        for grant in grants_of(preset.identity)
+    ],
+)
+def test_every_grant_of_a_provider_gives_valid_settings(provider: str, grant: str) -> None:
+    """Mailbox, application and directory are sufficient, and no password file is named."""
+    answers = Answers(
+        myhostname="mail.example.com",
+        provider=provider,
+        username="me@example.com",
+        grant=grant,
+        client_id="" if grant == "service_account" else "1111",
+        tenant="example.onmicrosoft.com" if provider == "office365" else "",
+        secret_expires="2027-05-01" if grant == "client_credentials" else "",
+    )
+    (relay,) = parse_settings(tomllib.loads(initial_settings(answers)), "postward.toml").relay
+    assert relay.oauth2 is not None
+    assert (relay.oauth2.grant, relay.password_file) == (grant, "")
+    assert relay.oauth2.secret_files == ((str(answers.secret_file),) if answers.secret_file else ())

@@ -26,6 +26,10 @@ _CERTAIN = (
     ("permissions", "/etc/postfix/main.cf has mode 0640: only some users may read it", "main-cf-mode"),
     ("permissions", "/var/spool/postfix/maildrop is owned by uid 0", "queue-owner"),
     ("permissions", "/usr/sbin/postdrop has mode 0755 and group 107", "postdrop-setgid"),
+    *(
+        ("token-not-renewed", f"relay m365: no new token ({fault}): a reason; a remedy", f"token-{fault}")
+        for fault in ("sign-in", "secret", "policy", "settings", "clock", "server", "host", "service")
+    ),
 )
 # Evidence of the same symptoms that leaves one cause, and does not prove it.
 _LIKELY = (

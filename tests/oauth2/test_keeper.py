@@ -244,6 +244,24 @@ def test_a_secret_that_systemd_copied_earlier_ends_the_service(
         renewed(relay)
 
 
+def test_a_secret_that_is_new_ends_the_service_once(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systemd passes no copy of a file that did not exist, nor one from another folder: then the problem is told."""
+    copies = bed.folder / "credentials"
+    copies.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(copies))
+    secret = bed.folder / "secret"
+    relay = bed.relay("client_credentials", f'client_secret_file = "{secret}"', Client("app", "new"))
+    assert renewed(relay).fault == "host"
+    secret.write_text("new")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "no")))
+    with pytest.raises(OutdatedSecretError):
+        renewed(relay)
+    copies.rmdir()
+    copies.mkdir()
+    assert renewed(relay).fault == "host"
+
+
 def test_a_kill_at_any_call_loses_no_grant(bed: Bed) -> None:
     """The server ends a refresh token as soon as its successor, or a token that came with it, is used."""
     with_grant(bed)
@@ -291,3 +309,35 @@ def test_the_agent_exports_what_is_known(bed: Bed) -> None:
             ("m365", "failed"): 0.0,
         },
     }
+
+
+def test_a_clock_that_was_set_back_does_not_stop_renewals(bed: Bed) -> None:
+    """A token that was asked for in the future is asked for again."""
+    relay = with_grant(bed)
+    renewed(relay, NOW + 86400)
+    renewed(relay, NOW)
+    assert len(bed.server.requests) == 2
+
+
+def test_a_renewal_that_fails_or_is_missing_is_a_condition(bed: Bed) -> None:
+    """The agent reads it in the state. A service that does not run is seen two minutes after a renewal was due."""
+    relay = with_grant(bed)
+    head = '[host]\nmyhostname = "mail.example.com"\n[[relay]]\nname = "m365"\nhost = "localhost"\n'
+    settings = load(f'{head}username = "{USER}"\n{bed.table("refresh_token")}')
+    clock = [NOW]
+    metrics = TokenMetrics(settings, lambda: clock[0])
+
+    def condition() -> str | None:
+        return metrics.conditions()["token-not-renewed"]
+
+    assert condition() is None
+    clock[0] += 121
+    assert (
+        condition() == "relay m365: no new token (service): the token service has not asked for one in time"
+    )
+    state = renewed(relay, clock[0])
+    assert condition() is None
+    clock[0] = state.due
+    bed.server.revoke()
+    renewed(relay, clock[0])
+    assert (condition() or "").startswith("relay m365: no new token (sign-in): the refresh token has ended")

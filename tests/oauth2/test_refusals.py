@@ -99,6 +99,6 @@ def test_another_answer_does_not_last(body: bytes) -> None:
 def test_every_advice_is_complete() -> None:
     """Each has a meaning and a remedy, without a line end; the relay's name is the only place to fill in."""
     rows = [*_ERRORS.values(), *_AADSTS.values(), *(advice for _, advice in _DESCRIPTIONS)]
-    for meaning, remedy in rows:
+    for meaning, remedy, _ in rows:
         assert meaning[0] in ascii_letters
         assert "\n" not in meaning + remedy.format(relay="x")

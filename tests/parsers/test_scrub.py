@@ -133,6 +133,17 @@ LEAKS = [
     ("warning", f"ldap: bind_pw={SECRET}"),
     ("warning", f"mysql query failed: Access denied (password = {SECRET})"),
     ("warning", f"request for token failed: client_secret={SECRET}&grant_type=refresh_token"),
+    (
+        "info",
+        f"[sasl-xoauth2]   2026-11-29 10:00:00: TokenStore::Read: refresh={SECRET}, access={SECRET}, user=",
+    ),
+    ("info", f"[sasl-xoauth2]   ReadPrompt: found id 16388 with value [{SECRET}]"),
+    (
+        "info",
+        f"[sasl-xoauth2] TokenStore::Refresh: request: client_id=a&client_secret={SECRET}&refresh_token={SECRET}",
+    ),
+    ("info", f"[sasl-xoauth2] Client::SendToken: response: user=a\1auth=Bearer {SECRET}\1\1"),
+    ("info", f'[sasl-xoauth2] TokenStore::Refresh: code=200, response={{"access_token":"{SECRET}"}}'),
     ("warning", f'answer: {{"access_token": "{SECRET}"}}'),
     ("warning", f"header: Authorization: Bearer {SECRET}"),
 ]

@@ -66,6 +66,7 @@ class _Refresh:
     token: str = field(repr=False)
     client_id: str
     user: str
+    scope: str = SCOPE
     followed_by: "_Refresh | None" = None
     alive: bool = True
 
@@ -73,26 +74,42 @@ class _Refresh:
         return client.client_id == self.client_id
 
     def get_scope(self) -> str:
-        return SCOPE
+        return self.scope
 
 
 class Authorization(AuthorizationServer):  # type: ignore[misc]
     """The server. Its attributes may be changed while it runs.
 
+    Args:
+        ca: issues its certificate.
+        clients: the registered applications.
+        name: its host name.
+        address: where it listens.
+        path: of its endpoints; requests with another path are of an unknown tenant.
+
     Attributes:
         clients: client ID → the application.
         lifetime: of access tokens, in seconds.
         faults: (status, body) of the next answers; each is used once.
+        down: connections are closed without an answer.
         requests: the forms that were received.
         approved: user codes that were entered in a browser → the mailbox.
         slow: ask the next request for a device code's token to slow down.
     """
 
-    def __init__(self, ca: CA, *clients: Client) -> None:
+    def __init__(
+        self,
+        ca: CA,
+        *clients: Client,
+        name: str = "localhost",
+        address: tuple[str, int] = ("127.0.0.1", 0),
+        path: str = "",
+    ) -> None:
         super().__init__()
         self.clients = {client.client_id: client for client in clients}
         self.lifetime = 3600
         self.faults: list[tuple[int, bytes]] = []
+        self.down = False
         self.requests: list[dict[str, str]] = []
         self.approved: dict[str, str] = {}
         self.codes: list[str] = []
@@ -101,11 +118,14 @@ class Authorization(AuthorizationServer):  # type: ignore[misc]
         self._access: dict[str, tuple[str, float, _Refresh | None]] = {}
         self._devices: dict[str, DeviceCredentialDict] = {}
         self._ids: set[str] = set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.socket = ca.server_context("localhost").wrap_socket(
+        self.certificate = ca.server_context(name)
+        self._server = ThreadingHTTPServer(address, _handler(self))
+        self._server.socket = self.certificate.wrap_socket(
             self._server.socket, server_side=True, do_handshake_on_connect=False
         )
-        self.url = f"https://localhost:{self._server.server_port}"
+        port = self._server.server_port
+        self.path = path
+        self.url = f"https://{name}{'' if port == 443 else f':{port}'}{path}"
         for grant in (_ClientCredentials, _RefreshToken, _DeviceCode, _JwtBearer):
             self.register_grant(grant)
         self.register_endpoint(_DeviceEndpoint(self))
@@ -152,6 +172,10 @@ class Authorization(AuthorizationServer):  # type: ignore[misc]
         for refresh in self._refresh.values():
             refresh.alive = False
 
+    def secrets(self) -> set[str]:
+        """Return all tokens and device codes that were issued."""
+        return {*self._refresh, *self._access, *self._devices}
+
     def _used(self, refresh: _Refresh | None) -> None:
         for former in self._refresh.values():
             if refresh is not None and former.followed_by is refresh:
@@ -165,7 +189,9 @@ class Authorization(AuthorizationServer):  # type: ignore[misc]
     def save_token(self, token: dict[str, Any], request: Any) -> None:
         refresh = None
         if text := token.get("refresh_token"):
-            refresh = self._refresh[text] = _Refresh(text, request.client.client_id, request.user)
+            refresh = self._refresh[text] = _Refresh(
+                text, request.client.client_id, request.user, token.get("scope") or SCOPE
+            )
             if former := request.refresh_token:
                 former.followed_by = refresh
         self._access[token["access_token"]] = (request.user or "", time.time() + self.lifetime, refresh)
@@ -190,12 +216,20 @@ class Authorization(AuthorizationServer):  # type: ignore[misc]
         self.requests.append(form)
         if self.faults:
             return self.faults.pop(0)
+        if not path.startswith(self.path):
+            return refusal("invalid_request", 90002)
+        path = path.removeprefix(self.path)
         request = form, f"{self.url}{path}"
         if path == "/devicecode":
             answer: tuple[int, bytes] = self.create_endpoint_response("device_authorization", request)
         else:
             answer = self.create_token_response(request)
         return answer
+
+
+def refusal(error: str, number: int) -> tuple[int, bytes]:
+    """Return a refusal with Microsoft's number, as a fault."""
+    return 400, json.dumps({"error": error, "error_description": f"AADSTS{number}: a text."}).encode()
 
 
 class _ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc]
@@ -293,6 +327,9 @@ def _handler(server: Authorization) -> type[BaseHTTPRequestHandler]:
         timeout = 10
 
         def do_POST(self) -> None:
+            if server.down:
+                self.close_connection = True
+                return
             text = self.rfile.read(int(self.headers["Content-Length"])).decode()
             status, body = server.answer(self.path, dict(parse_qsl(text)))
             self.send_response(status)

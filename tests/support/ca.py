@@ -53,6 +53,27 @@ class CA:
         self_signed: bool = False,
     ) -> ssl.SSLContext:
         """Return a server's TLS context with a certificate for these names, or with the given faults."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.certify(
+            context,
+            *names,
+            expired=expired,
+            not_yet_valid=not_yet_valid,
+            wrong_name=wrong_name,
+            self_signed=self_signed,
+        )
+        return context
+
+    def certify(
+        self,
+        context: ssl.SSLContext,
+        *names: str,
+        expired: bool = False,
+        not_yet_valid: bool = False,
+        wrong_name: bool = False,
+        self_signed: bool = False,
+    ) -> None:
+        """Give a server another certificate, as `server_context` does; it is used from the next connection on."""
         now = datetime.datetime.now(datetime.UTC)
         starts, ends = now - _DAY, now + 365 * _DAY
         if expired:
@@ -64,6 +85,4 @@ class CA:
         # An unknown authority: to the client the same as a self-signed certificate.
         issuer = trustme.CA(organization_name="Unknown authority") if self_signed else self._authority
         certificate = issuer.issue_cert(*(names or ("localhost",)), not_before=starts, not_after=ends)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)
-        return context

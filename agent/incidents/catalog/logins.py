@@ -16,12 +16,15 @@ from postward.agent.incidents.catalog.symptom import (
 from postward.agent.incidents.catalog.tables import ODD_NAME, odd_name
 from postward.agent.incidents.model import Effect
 from postward.config.lint.facts import HostFacts
+from postward.config.oauth2 import MECHANISMS
 from postward.parsers import Cause
 
 # Mechanisms that the SASL library prefers to PLAIN and LOGIN.
 _STRONG = re.compile(r"(?:CRAM|DIGEST)-MD5|NTLM|GSSAPI|GSS-SPNEGO|SCRAM-.*|OTP")
 _OAUTH = pattern("oauth")
 _PASSWORDS = {"PLAIN", "LOGIN"}
+# The header of a failure that sasl-xoauth2 logs (src/log.cc): under its own name or smtp's, with a time or without.
+_XOAUTH2 = r"sasl-xoauth2(?:\[\d+\])?[\]:] *(?:auth failed: )?(?:[-\d]+ [:\d]+: )?"
 
 
 def _without_oauth(facts: HostFacts, _domains: Collection[str]) -> bool | None:
@@ -36,6 +39,12 @@ def _without_oauth(facts: HostFacts, _domains: Collection[str]) -> bool | None:
 def _with_oauth(facts: HostFacts, _domains: Collection[str]) -> bool | None:
     """Rule out a filter of mechanisms on a host that logs in with OAuth2: it would end every login."""
     return False if any("oauth" in name for name in facts.sasl_plugins or ()) else None
+
+
+def _with_tokens(facts: HostFacts, _domains: Collection[str]) -> bool | None:
+    """Rule out a wrong password on a host whose filter allows tokens only."""
+    words = set(facts.explicit.get("smtp_sasl_mechanism_filter", "").lower().replace(",", " ").split())
+    return False if words and words <= set(MECHANISMS) else None
 
 
 def _bounces_refused_logins(facts: HostFacts, _domains: Collection[str]) -> bool | None:
@@ -111,6 +120,7 @@ _WRONG = Candidate(
     remedy="write the login from the relay into relay.username and {password_file}, then {apply_login}",
     changes=Changes.WRITES,
     check="does the login work on the relay's web site?",
+    host_check=_with_tokens,
 )
 _TEXT = Candidate(
     id="password-text",
@@ -403,9 +413,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
             Candidate(
                 id="token-ended",
                 what="the token has ended, and no new one was received",
+                proving_symptoms=("token-not-renewed",),
                 setting="relay.oauth2",
                 parameter="postward-token.service",
-                remedy="do what the token service reports, then {apply_login}",
+                remedy="do what the incident of the token service says; mail goes out after the next renewal",
                 changes=Changes.WRITES,
                 check="journalctl -u postward-token -n 3",
             ),
@@ -668,16 +679,38 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 host_check=_without_oauth,
             ),
             Candidate(
-                id="oauth-token",
-                what="an OAuth2 plug-in received no token",
-                setting="the sasl-xoauth2 configuration",
-                parameter="sasl-xoauth2",
-                certain_by=pattern(
-                    r"sasl-xoauth2\[.*(?:TokenStore|token|http error)(?!.*certificate verify)"
-                ),
-                remedy="correct what the plug-in's lines say",
+                id="oauth-token-file",
+                what="sasl-xoauth2 cannot use its token file: outside of smtp's chroot, not owned by postfix, or not JSON",
+                setting="the host's files",
+                parameter=LOGIN_TABLE,
+                certain_by=pattern(rf"{_XOAUTH2}TokenStore::(?:Read|Write): (?!file=|skipping)"),
+                remedy="put the file below $queue_directory, owned by postfix, and write its path into the password table",
                 changes=Changes.WRITES,
-                check="is sasl-xoauth2 in use?",
+                check="sasl-xoauth2-tool test-token-refresh on the file that the password table names",
+                host_check=_without_oauth,
+            ),
+            Candidate(
+                id="oauth-network",
+                what="sasl-xoauth2 cannot reach the authorization server, as where smtp's chroot has no resolv.conf",
+                setting="the host's files",
+                parameter="token_endpoint in sasl-xoauth2.conf",
+                certain_by=pattern(rf"{_XOAUTH2}TokenStore::Refresh: http error: (?!.*certificate)"),
+                remedy="copy /etc/resolv.conf into $queue_directory/etc, or open HTTPS to the server",
+                changes=Changes.WRITES,
+                check="curl -sv on token_endpoint, from this host",
+                host_check=_without_oauth,
+            ),
+            Candidate(
+                id="oauth-token",
+                what="the authorization server gives sasl-xoauth2 no token: the refresh token or the client is not accepted",
+                setting="the sasl-xoauth2 configuration",
+                parameter="sasl-xoauth2.conf, and the token file that the password table names",
+                certain_by=pattern(
+                    rf"{_XOAUTH2}TokenStore::(?:Refresh: (?:request failed|response|exceeded|invalid|exception|code=))"
+                ),
+                remedy="create a new token file (sasl-xoauth2-tool get-token), or write [relay.oauth2]",
+                changes=Changes.WRITES,
+                check="sasl-xoauth2-tool test-token-refresh on the token file shows the server's error",
                 host_check=_without_oauth,
             ),
         ),

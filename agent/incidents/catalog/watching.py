@@ -14,6 +14,7 @@ from postward.agent.incidents.catalog.symptom import (
 )
 from postward.agent.incidents.model import Effect
 
+_PROVIDER = "nothing in the settings: the tenant or domain at the provider"
 _FULL = r"No space left on device|Disk quota exceeded"
 
 SYMPTOMS: tuple[Symptom, ...] = (
@@ -199,6 +200,100 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 remedy="systemctl restart postward; if it fails again, report the line",
                 changes=Changes.RESTARTS,
                 check="journalctl -u postward -p err; are memory, disk and file descriptors left?",
+            ),
+        ),
+    ),
+    # agent/oauth2/keeper.py names the fault in brackets.
+    Symptom(
+        id="token-not-renewed",
+        title="no new token for a relay: mail waits when the present one has ended",
+        text=NEVER,
+        effect=Effect.DEGRADED,
+        resolution=Resolution.CONDITION,
+        candidates=(
+            Candidate(
+                id="token-sign-in",
+                what="the sign-in has ended: its refresh token was revoked, not used for months, or the password changed",
+                setting="relay.oauth2",
+                parameter="postward-token.service",
+                certain_by=pattern(r"\(sign-in\)"),
+                remedy="postward login with the name of the relay, which the line has",
+                changes=Changes.WRITES,
+            ),
+            Candidate(
+                id="token-secret",
+                what="the application's secret, certificate or key is wrong or has ended",
+                setting="relay.oauth2.client_secret_file, certificate_file or service_account_file",
+                parameter="postward-token.service",
+                certain_by=pattern(r"\(secret\)"),
+                remedy="create a new one at the provider, and write it into the file that the settings name",
+                changes=Changes.WRITES,
+            ),
+            Candidate(
+                id="token-policy",
+                what="the tenant or domain forbids it: Conditional Access, a missing consent, a disabled account",
+                setting=_PROVIDER,
+                parameter="-",
+                certain_by=pattern(r"\(policy\)"),
+                remedy="have an administrator allow what the line names, then run postward login if the grant needs it",
+                changes=Changes.READS,
+            ),
+            Candidate(
+                id="token-settings",
+                what="a value of [relay.oauth2] does not fit the registration at the provider",
+                setting="relay.oauth2",
+                parameter="postward-token.service",
+                certain_by=pattern(r"\(settings\)"),
+                remedy="correct the key that the line names",
+                changes=Changes.WRITES,
+            ),
+            Candidate(
+                id="token-clock",
+                what="this host's clock is wrong",
+                setting="the host's clock",
+                parameter="-",
+                certain_by=pattern(r"\(clock\)"),
+                remedy="timedatectl set-ntp true",
+                changes=Changes.WRITES,
+                check="timedatectl shows whether the clock is synchronised",
+            ),
+            Candidate(
+                id="token-server",
+                what="the authorization server cannot be reached, or does not answer as one",
+                setting="relay.oauth2.token_endpoint",
+                parameter="-",
+                certain_by=pattern(r"\(server\)"),
+                remedy="open HTTPS to the server in the firewall, or set https_proxy by systemctl edit postward-token",
+                changes=Changes.WRITES,
+                check="curl -sv on token_endpoint, from this host; the provider's status page",
+            ),
+            Candidate(
+                id="token-host",
+                what="a file of this host cannot be read or written, or holds something else",
+                setting="relay.oauth2",
+                parameter="/var/lib/postward-token",
+                certain_by=pattern(r"\(host\)"),
+                remedy="repair the file that the line names",
+                changes=Changes.WRITES,
+            ),
+            Candidate(
+                id="token-service",
+                what="the token service is stopped, disabled or frozen",
+                setting="the host's services",
+                parameter="postward-token.service",
+                certain_by=pattern(r"\(service\)"),
+                remedy="systemctl enable postward-token.path postward-token && systemctl restart postward-token",
+                changes=Changes.RESTARTS,
+                check="systemctl status postward-token",
+            ),
+            Candidate(
+                id="token-unknown",
+                what="a reason that only the server's code names",
+                setting="relay.oauth2",
+                parameter="-",
+                remedy="look the code in the line up in the provider's documentation",
+                changes=Changes.READS,
+                refuted_by=pattern(r"\((?!unknown)[a-z-]+\): "),
             ),
         ),
     ),
