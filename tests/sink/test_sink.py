@@ -25,6 +25,7 @@ from postward.agent.probe.message import (
     probe_message,
     signed_at,
 )
+from postward.agent.probe.route import Route
 from postward.agent.sink.server import Arrivals, create_smtp_server
 from postward.config.settings import Settings, load_settings
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
@@ -34,6 +35,7 @@ from tests.support.product import POSTWARD, AgentProcess, write_settings
 KEY = b"0123456789abcdef0123456789abcdef"
 NOW = 1_800_000_000.0
 PASSWORD = "s3cret-Gr33n-Fern"
+ROUTE = Route("demo", "postward@example.test", recipient="probe@sink.test")
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def settings(tmp_path: Path) -> Settings:
 def probe(settings: Settings, key: bytes = KEY, made: float = NOW) -> tuple[str, bytes]:
     """Return a probe's identifier and the mail."""
     identifier = new_identifier(made, b"8 bytes!", key)
-    message = probe_message(settings, "postward@example.test", identifier, key)
+    message = probe_message(settings, ROUTE, identifier, key)
     return identifier, message.as_bytes(policy=SMTP)
 
 
@@ -104,7 +106,7 @@ def test_the_memory_is_bounded(settings: Settings) -> None:
     arrivals = Arrivals(KEY, Tally(), lambda: NOW, max_remembered=50)
     for number in range(200):
         identifier = new_identifier(NOW, number.to_bytes(8), KEY)
-        message = probe_message(settings, "postward@example.test", identifier, KEY)
+        message = probe_message(settings, ROUTE, identifier, KEY)
         for _ in range(20 if number == 199 else 1):
             arrivals.take(message.as_bytes())
     answer = json.dumps(arrivals.of([message["Message-ID"], "<x>", 7, None])).encode()
