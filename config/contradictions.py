@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from postward.config.delivery_contradictions import delivery_problems
-from postward.config.errors import Loc
+from postward.config.errors import Problem
 from postward.config.fields import is_address, joined, quoted
 from postward.config.host import supports, with_mydomain, with_profile
 from postward.config.login_contradictions import login_problems
@@ -19,7 +19,6 @@ from postward.config.providers import with_provider
 from postward.config.relay import with_port_and_tls
 from postward.parsers.postconf import split_list
 
-Problem = tuple[Loc, str]
 Table = Mapping[str, Any]
 
 

@@ -16,6 +16,7 @@ from postward.config.parameters import DERIVED_PARAMETERS
 from postward.config.toml import toml_key
 
 Loc = tuple[int | str, ...]
+Problem = tuple[Loc, str]  # the location of a setting, and its fault
 
 
 class SettingsError(Exception):
@@ -75,16 +76,15 @@ def relay_names(relays: object) -> dict[int | str, str]:
     }
 
 
-def describe(error: ValidationError, origin: Origin, known: Mapping[str, list[str]]) -> list[str]:
-    """Return all problems of a validation as lines.
+def describe(error: ValidationError, known: Mapping[str, list[str]]) -> list[Problem]:
+    """Return all problems of a validation.
 
     Args:
         error: the result of the validation.
-        origin: the source of the settings.
         known: section → its keys, from which messages suggest one for a misspelt key.
     """
     details = error.errors(include_input=False, include_url=False)
-    return [origin.line(detail["loc"], _message(detail, known)) for detail in details]
+    return [(detail["loc"], _message(detail, known)) for detail in details]
 
 
 _INTEGER = "must be an integer, without quotes or fraction"

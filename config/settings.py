@@ -21,7 +21,7 @@ from pydantic_settings import (
 
 from postward.config.contradictions import contradictions
 from postward.config.environment import Environment, models_of, read_overrides
-from postward.config.errors import Origin, SettingsError, describe, unknown
+from postward.config.errors import Origin, Problem, SettingsError, describe, unknown
 from postward.config.host import Host
 from postward.config.oauth2 import OAuth2
 from postward.config.parameters import MainCfValue, ParameterName
@@ -134,14 +134,26 @@ def parse_settings(raw: Mapping[str, Any], source: str) -> Settings:
     sections = {name: table for name, table in raw.items() if name in Settings.model_fields}
     overrides = read_overrides(os.environ, sections, models_of(Settings))
     origin = Origin(source, (sections | overrides.values).get("relay"), overrides.variables)
-    problems = overrides.problems + [
-        origin.line((name,), unknown((name,), known_keys())) for name in raw if name not in sections
-    ]
-    problems += [origin.line(*problem) for problem in contradictions(sections | overrides.values)]
-    try:
-        settings = Settings(**sections)
-    except ValidationError as error:
-        problems = describe(error, origin, known_keys()) + problems
-    if problems:
+    settings, faults = _validate(raw, sections, overrides.values)
+    problems = [*(origin.line(*fault) for fault in faults), *overrides.problems]
+    if settings is None or problems:
         raise SettingsError(problems)
     return settings
+
+
+def find_problems(raw: Mapping[str, Any]) -> list[Problem]:
+    """Return the faults of settings, each with its location; empty if they are good."""
+    sections = {name: table for name, table in raw.items() if name in Settings.model_fields}
+    return _validate(raw, sections, {})[1]
+
+
+def _validate(
+    raw: Mapping[str, Any], sections: dict[str, Any], overrides: dict[str, Any]
+) -> tuple[Settings | None, list[Problem]]:
+    """Return the settings, or None, and their faults."""
+    unknown_tables = [((name,), unknown((name,), known_keys())) for name in raw if name not in sections]
+    problems = [*unknown_tables, *contradictions(sections | overrides)]
+    try:
+        return Settings(**sections), problems
+    except ValidationError as error:
+        return None, describe(error, known_keys()) + problems
