@@ -36,6 +36,7 @@ class Origin:
 
     Attributes:
         source: the settings file, as the admin named it.
+        files: location of a setting → the file that it comes from, if there are several.
         relays: the value of `relay`; only the names of relays are read from it.
         variables: location of a setting → the environment variable that set it.
     """
@@ -43,13 +44,16 @@ class Origin:
     source: str
     relays: object = field(repr=False)
     variables: Mapping[Loc, str]
+    files: Mapping[Loc, str] = field(default_factory=dict)
 
     def line(self, loc: Loc, message: str) -> str:
         """Return a problem as a printable line."""
         for length in range(len(loc), 0, -1):
             if variable := self.variables.get(loc[:length]):
                 return f"environment: {variable}: {message}"
-        return f"{self.source}: {self._key(loc)}: {message}"
+        locations = (loc[:length] for length in range(len(loc), 0, -1))
+        source = next((self.files[place] for place in locations if place in self.files), self.source)
+        return f"{source}: {self._key(loc)}: {message}"
 
     def _key(self, loc: Loc) -> str:
         """As in `probe.recipient`, `relay.sendcloud.port`, `relay[2].host`, `relay.sendcloud.senders[1]`."""

@@ -39,7 +39,7 @@ from postward.config.lint.table_facts import (
 )
 from postward.config.lint.text import parse_main_cf, parse_master_cf, parse_table, without_secrets
 from postward.config.parameters import DERIVED_PARAMETERS, expand
-from postward.config.settings import Settings
+from postward.config.settings import Settings, settings_files
 from postward.parsers.postconf import Master, parse_master, parse_parameters, split_list
 
 _OPTIONS = ("-d", "-n", "-x", "-M", "-P", "-m", "-A")
@@ -61,9 +61,10 @@ def read_host_facts(
         for relay in (settings.relay if settings else ())
         if relay.password_file
     }
-    # The settings file is secret only if it contains a password, which can also come from the environment.
-    if settings_file and re.search(r"^\s*password\s*=", reader.text(settings_file) or "", re.MULTILINE):
-        named_files[settings_file] = False
+    # A file of the settings is secret only if it contains a password, which can also come from the environment.
+    for file in settings_files(settings_file) if settings and settings_file else ():
+        if re.search(r"^\s*password\s*=", reader.text(file) or "", re.MULTILINE):
+            named_files[file] = False
     try:
         # postconf would report a file that this user may not read as a fault of the configuration.
         unreadable = [path for path in (postfix.main_cf, postfix.master_cf) if not _may_read(path)]

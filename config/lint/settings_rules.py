@@ -131,9 +131,11 @@ def _password_file_missing(case: Case) -> Iterator[Fault]:
 
 def _password_readable(case: Case) -> Iterator[Fault]:
     paths = {f"relay.{relay.name}.password_file": relay.password_file for relay in case.settings.relay}
-    if any(relay.password is not None for relay in case.settings.relay):
-        paths["settings"] = case.source
-    for place, path in paths.items():
+    with_password = any(relay.password is not None for relay in case.settings.relay)
+    # The facts have only those files of the settings that contain a password.
+    secret = [path for path in case.facts.files if path.startswith((case.source, f"{case.source}.d/"))]
+    settings = [("settings", path) for path in secret if with_password and case.source]
+    for place, path in [*paths.items(), *settings]:
         known = _file(case, path)
         if known and known.exists and known.mode & 0o007:
             yield Fault(
