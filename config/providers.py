@@ -339,7 +339,7 @@ def provider_of(host: str) -> tuple[str, Provider] | None:
 
 
 def region_of(host: str, provider: Provider) -> str:
-    """Return the region in the host name of a provider's relay; "" if it has none."""
+    """Return the region in the host name of a provider's relay; "" without one."""
     prefix, placeholder, suffix = provider.host.partition("{region}")
     name = host.lower()
     fits = placeholder and name.startswith(prefix) and name.endswith(suffix)

@@ -1,5 +1,7 @@
 """An SMTP session with a relay that sends no mail: name, connections, greeting, EHLO, TLS, certificate, AUTH, QUIT.
 
+With an envelope, the session also names sender and recipient after the login.
+
 It takes the steps that Postfix would take with these settings, and stops at the first one that fails, with the cause
 that the same reply has in the log. An invalid certificate is read over a second connection without verification.
 Postfix would go on with such a certificate unless `relay.verify` is set, and so does this check.
@@ -98,7 +100,7 @@ class RelayCheck:
     @property
     def reachable(self) -> bool:
         """True if the session got as far as the login, whether that was accepted or not."""
-        return self.step in {"", "auth", "quit"}
+        return self.step in {"", "auth", "mail_from", "rcpt_to", "quit"}
 
 
 async def check_relay(endpoint: RelayEndpoint, clock: Callable[[], float] = time.monotonic) -> RelayCheck:
@@ -133,6 +135,7 @@ class _Check:
             address = await self._connect(await self._resolve())
             await self._greet_and_verify(address)
             await self._log_in()
+            await self._try_envelope()
             await self._quit()
         except SessionError as error:
             self._stop(error.cause, str(error))
@@ -404,6 +407,26 @@ class _Check:
         if code == 334:
             code, reply = await self._session.command(_base64(last))
         return code, reply
+
+    async def _try_envelope(self) -> None:
+        """Name sender and recipient as for a mail, without sending it. A temporary refusal (greylisting) is not a fault."""
+        endpoint, result = self._endpoint, self._result
+        if endpoint.envelope is None or (endpoint.username is not None and result.auth != "accepted"):
+            return
+        sender, recipient = endpoint.envelope
+        for step, command, address in (
+            ("mail_from", "MAIL FROM", sender),
+            ("rcpt_to", "RCPT TO", recipient),
+        ):
+            if not address or not address.isascii():
+                return
+            with self._step(step):
+                code, reply = await self._session.command(f"{command}:<{address}>")
+            if 400 <= code < 500:
+                return
+            if code // 100 != 2:
+                reason = f"host {endpoint.host} said: {reply} (in reply to {command} command)"
+                raise SessionError(classify(reason), reply)
 
     async def _quit(self) -> None:
         """Say QUIT. The result does not depend on the reply."""

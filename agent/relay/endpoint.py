@@ -35,6 +35,7 @@ class RelayEndpoint:
         sasl: Postfix's SASL client for this relay.
         ca_path, verify_names, fingerprints, socket, bind_address: as in the settings of the relay.
         lmtp: it speaks LMTP.
+        envelope: sender and recipient to name after the login, each "" for none; None: name neither.
     """
 
     relay: str
@@ -58,6 +59,7 @@ class RelayEndpoint:
     socket: str = ""
     bind_address: str = ""
     lmtp: bool = False
+    envelope: tuple[str, str] | None = None
 
 
 def read_plugins(system: Path = Path("/")) -> frozenset[str] | None:
