@@ -33,6 +33,7 @@ class Answers:
         grant, tenant, client_id, secret_expires: as in `[relay.oauth2]`; grant is "" for a password.
         recipient, sender: as in `[probe]`.
         rewrite_sender: as in `[host]`, for a provider that accepts one sender only.
+        admin: as in `[host]`.
         send_only: the host receives no mail from others.
         ipv4_only: the host has no IPv6 route. It matters for a host that only sends.
     """
@@ -51,6 +52,7 @@ class Answers:
     recipient: str = ""
     sender: str = ""
     rewrite_sender: str = ""
+    admin: str = ""
     send_only: bool = True
     ipv4_only: bool = False
 
@@ -104,6 +106,7 @@ def initial_settings(answers: Answers) -> str:
             myhostname=answers.myhostname,
             inet_protocols="ipv4" if answers.send_only and answers.ipv4_only else "",
             rewrite_sender=answers.rewrite_sender,
+            admin=answers.admin,
         ),
         "[[relay]]": _relay(answers),
         "[relay.oauth2]": _oauth2(answers),

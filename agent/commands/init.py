@@ -6,6 +6,7 @@ the settings are written. After the user agrees to the plan, Postfix's configura
 probe, and the services are started.
 """
 
+import asyncio
 import logging
 import os
 import subprocess
@@ -37,12 +38,13 @@ from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.state import ApplyError
 from postward.agent.fsutil import write_atomically
 from postward.agent.oauth2.keeper import renew
-from postward.agent.oauth2.request import TokenError, fetch
+from postward.agent.oauth2.request import fetch
 from postward.agent.oauth2.store import TokenStore
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
 from postward.agent.postfix.process import is_master_running
 from postward.agent.postfix.run import PostfixError
+from postward.agent.probe.once import probe_local
 from postward.agent.probe.result import ProbeResult
 from postward.agent.setup.conversation import AnswerError, Conversation
 from postward.agent.setup.proposals import full_name, has_ipv6, propose
@@ -91,6 +93,7 @@ _UNITS = ("postward-token.path", "postward-token.service", "postward-enforce.ser
 @click.option("--client-id", help="The ID of the registered application, with --grant.")
 @click.option("--secret-expires", help="The day on which the client secret ends, as in 2027-05-01.")
 @click.option("--myhostname", help="This host's full name.")
+@click.option("--admin", help='The address for mail to root of this host; "" leaves it as it is.')
 @click.option("--recipient", help='The recipient of probes; "" sends no probes.')
 @click.option("--sender", help="The sender of probes, if the relay rejects postward@ this domain.")
 @click.option(
@@ -128,19 +131,8 @@ def command(
         raise click.UsageError(f"with --yes, these options are required: {', '.join(missing)}")
     with exit_on_error():
         postfix = Postfix(Path(settings_of(Answers()).postfix.config_directory))
-    _require_main_cf(postfix)
-    conversation = Conversation(
-        given,
-        None if yes else Terminal(),
-        proposed=propose(postfix),
-        token_of=_token,
-        only_sends=lambda: _sends_only(postfix, given["send_only"], ask=not yes),
-        ipv4_only=not has_ipv6(),
-    )
-    secret = _converse(conversation)
-    answers = conversation.answers
-    with exit_on_error():
-        certificates = list(relay_findings([conversation.check] if conversation.check else []))
+        _require_main_cf(postfix)
+        answers, secret, certificates = _converse(given, postfix, ask=not yes)
         _say("the check of the relay succeeded: connection, TLS, login")
         _write(answers, secret, settings_file, initial_settings(answers))
         settings = load(settings_file)  # with its fragments
@@ -157,6 +149,7 @@ def command(
         allow += (Effect.END_INBOUND.value,) if answers.send_only else ()
         agreed = agree(planned, allow, ask=not yes)
         result = _apply(settings, enforcer, agreed, settings_file)
+        _probe_root(settings, postfix)
     seconds = time.monotonic() - begun
     if result is not None and result.accepted:
         _say(f"{seconds:.1f} s from the start of postward init to the first delivered probe")
@@ -209,16 +202,31 @@ def _require_main_cf(postfix: Postfix) -> None:
         )
 
 
-def _converse(conversation: Conversation) -> str | None:
-    """Return the password or secret. A wrong answer that cannot be asked again ends the command, and so does Ctrl-C."""
+def _converse(
+    given: dict[str, Any], postfix: Postfix, *, ask: bool
+) -> tuple[Answers, str | None, list[Finding]]:
+    """Return the answers, the password or secret, and what is wrong with the relay's certificate.
+
+    A wrong answer that cannot be asked again ends the command, and so does Ctrl-C.
+    """
+    conversation = Conversation(
+        given,
+        Terminal() if ask else None,
+        proposed=propose(postfix),
+        token_of=_token,
+        only_sends=lambda: _sends_only(postfix, given["send_only"], ask=ask),
+        ipv4_only=not has_ipv6(),
+    )
     try:
-        return conversation.run()
+        secret = conversation.run()
     except AnswerError as error:
         click.echo(f"postward: {error}", err=True)
         sys.exit(FAILED if str(error).startswith("nothing") else BAD_SETTINGS)
     except click.Abort:
         _say("")
         fail("nothing was written")
+    checks = [conversation.check] if conversation.check else []
+    return conversation.answers, secret, list(relay_findings(checks))
 
 
 def _token(relay: Relay, secret: str) -> str:
@@ -299,6 +307,18 @@ def _show(findings: list[Finding], planned: Plan, changed: list[RouteChange]) ->
     for finding in findings:
         terminal(error=True).print(finding_text(finding))
     terminal(error=True).print(diff_text([*diff(planned), *route_lines(changed)]), end="")
+
+
+def _probe_root(settings: Settings, postfix: Postfix) -> None:
+    """Send a mail to root, and show whether the relay took it for the admin."""
+    if not settings.host.admin or not is_master_running(postfix.expanded("queue_directory")):
+        return
+    result = asyncio.run(probe_local(settings, "root"))
+    _say(
+        f"mail to root goes to {settings.host.admin}: the relay has accepted one"
+        if result.accepted
+        else f"mail to root does not reach {settings.host.admin}: {result.reason}; see: postward probe --admin"
+    )
 
 
 def _start_services() -> bool:

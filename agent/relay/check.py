@@ -1,6 +1,6 @@
 """An SMTP session with a relay that sends no mail: name, connections, greeting, EHLO, TLS, certificate, AUTH, QUIT.
 
-With an envelope, the session also names sender and recipient after the login.
+With an envelope, the session also names sender and recipients after the login.
 
 It takes the steps that Postfix would take with these settings, and stops at the first one that fails, with the cause
 that the same reply has in the log. An invalid certificate is read over a second connection without verification.
@@ -67,6 +67,7 @@ class RelayCheck:
         attempts: a connection to the first address of each family.
         capabilities: the EHLO keywords, after TLS if there was TLS; starttls: whether STARTTLS was offered.
         problem: why the certificate is invalid for this host; None if it is valid, or none was sent.
+        refused: the address of the envelope that the relay refused.
         auth: accepted, rejected or untried; auth_detail: the reply, or why no login was attempted.
     """
 
@@ -88,6 +89,7 @@ class RelayCheck:
     certificate: Certificate | None = None
     chain: list[Certificate] = field(default_factory=list)
     problem: str | None = None
+    refused: str = ""
     auth: str = "untried"
     auth_detail: str = ""
     transcript: list[Line] = field(default_factory=list)
@@ -409,22 +411,20 @@ class _Check:
         return code, reply
 
     async def _try_envelope(self) -> None:
-        """Name sender and recipient as for a mail, without sending it. A temporary refusal (greylisting) is not a fault."""
+        """Name sender and recipients as for a mail, without sending it. A temporary refusal (greylisting) is not a fault."""
         endpoint, result = self._endpoint, self._result
-        if endpoint.envelope is None or (endpoint.username is not None and result.auth != "accepted"):
+        if endpoint.username is not None and result.auth != "accepted":
             return
-        sender, recipient = endpoint.envelope
-        for step, command, address in (
-            ("mail_from", "MAIL FROM", sender),
-            ("rcpt_to", "RCPT TO", recipient),
-        ):
-            if not address or not address.isascii():
+        for place, address in enumerate(endpoint.envelope):
+            if not address.isascii():
                 return
+            step, command = ("rcpt_to", "RCPT TO") if place else ("mail_from", "MAIL FROM")
             with self._step(step):
                 code, reply = await self._session.command(f"{command}:<{address}>")
             if 400 <= code < 500:
                 return
             if code // 100 != 2:
+                result.refused = address
                 reason = f"host {endpoint.host} said: {reply} (in reply to {command} command)"
                 raise SessionError(classify(reason), reply)
 

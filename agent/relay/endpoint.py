@@ -35,7 +35,7 @@ class RelayEndpoint:
         sasl: Postfix's SASL client for this relay.
         ca_path, verify_names, fingerprints, socket, bind_address: as in the settings of the relay.
         lmtp: it speaks LMTP.
-        envelope: sender and recipient to name after the login, each "" for none; None: name neither.
+        envelope: the sender and the recipients to name after the login; empty: name none.
     """
 
     relay: str
@@ -59,7 +59,7 @@ class RelayEndpoint:
     socket: str = ""
     bind_address: str = ""
     lmtp: bool = False
-    envelope: tuple[str, str] | None = None
+    envelope: tuple[str, ...] = ()
 
 
 def read_plugins(system: Path = Path("/")) -> frozenset[str] | None:

@@ -43,7 +43,7 @@ _STEPS = {
     "certificate": "its certificate is refused",
     "auth": "it refuses the login",
     "mail_from": "it refuses the sender",
-    "rcpt_to": "it refuses the recipient of probes",
+    "rcpt_to": "it refuses a recipient",
 }
 
 
@@ -98,6 +98,7 @@ class Conversation:
         self._ask_application()
         self._ask_sender()
         self._ask("myhostname")
+        self._ask("admin")
         self._ask("recipient")
         self.answers = replace(self.answers, send_only=self._only_sends())
         return self._log_in()
@@ -394,7 +395,7 @@ class Conversation:
         elif check.step == "mail_from":
             self._ask("rewrite_sender", again=True)
         elif check.step == "rcpt_to":
-            self._ask("recipient", again=True)
+            self._ask("recipient" if check.refused == self.answers.recipient else "admin", again=True)
         elif self._terminal is None or not self._terminal.agree("Try again?", default=True):
             raise AnswerError(f"nothing was written: {_reason(check)}")
         return False
@@ -404,9 +405,11 @@ class Conversation:
         settings = settings_of(self.answers)
         endpoint = login_endpoint(settings.relay[0], settings, password, read_plugins())
         sender = settings.host.rewrite_sender or settings.probe_sender
-        return replace(endpoint, envelope=(sender, settings.probe.recipient))
+        recipients = dict.fromkeys(filter(None, (settings.probe.recipient, settings.host.admin)))
+        return replace(endpoint, envelope=(sender, *recipients))
 
 
 def _reason(check: RelayCheck) -> str:
     """Return why a check failed, in a line."""
-    return f"{check.host}:{check.port}: {_STEPS.get(check.step, check.step)}: {check.cause} ({check.detail})"
+    step = _STEPS.get(check.step, check.step) + (f" {check.refused}" if check.refused else "")
+    return f"{check.host}:{check.port}: {step}: {check.cause} ({check.detail})"

@@ -97,6 +97,13 @@ QUESTIONS: Mapping[str, Question] = {
         text="This host's full name",
         help="The relay sees it at the start of each session. It needs a domain, as in mail.example.com.",
     ),
+    "admin": Question(
+        option="--admin",
+        text="The address for mail to root, postmaster and MAILER-DAEMON of this host",
+        help="Cron and failed services report to root. Their mail often stays on this host unread, or goes to a mailbox "
+        "that does not exist.",
+        empty="it goes where Postfix sends it now",
+    ),
     "recipient": Question(
         option="--recipient",
         text="The recipient of probes, small mails every five minutes",

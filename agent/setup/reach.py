@@ -55,6 +55,4 @@ def _kinds(port: int) -> list[TlsMode]:
 
 
 def _without_login(endpoint: RelayEndpoint, port: int, tls: TlsMode) -> RelayEndpoint:
-    return replace(
-        endpoint, port=port, tls=tls, username=None, password=None, envelope=None, timeout=_TIMEOUT
-    )
+    return replace(endpoint, port=port, tls=tls, username=None, password=None, envelope=(), timeout=_TIMEOUT)

@@ -54,8 +54,8 @@ _RELAY, _REGION, _PORT, _TLS = (
     "How TLS begins",
 )
 _LOGIN, _SENDER, _NAME, _RECIPIENT = "The login at", "One sender address", "full name", "recipient of probes"
-_SECRET, _APPLY = "The password of", "Apply these changes?"
-_REST = ((_NAME, "mail.example.test"), (_RECIPIENT, "probe@relay.test"))
+_ADMIN, _SECRET, _APPLY = "mail to root", "The password of", "Apply these changes?"
+_REST = ((_NAME, "mail.example.test"), (_ADMIN, ""), (_RECIPIENT, "probe@relay.test"))
 _END = ((_SECRET, PASSWORD), (_APPLY, ""))
 _CTRL_C = "\x03"
 
@@ -82,6 +82,24 @@ class Session:
 
 
 SESSIONS = (
+    Session(
+        "root in place of an address",
+        (
+            *((_RELAY, "smtp.provider.test"), (_LOGIN, "user"), (_NAME, "mail.example.test")),
+            *((_ADMIN, "root"), (_ADMIN, "root@mail.example.test"), (_ADMIN, "ops@relay.test")),
+            *((_RECIPIENT, "probe@relay.test"), *_END),
+        ),
+        (
+            "must be a mail address",
+            "root's mail would stay here",
+            "mail to root goes to ops@relay.test: the relay has accepted",
+        ),
+    ),
+    Session(
+        "a kind of login that the provider does not offer",
+        ((_RELAY, "gmail"), (_GRANT, "device_code"), (_GRANT, ""), (_LOGIN, "me@gmail.com"), *_REST, *_END),
+        ("must be one of service_account",),
+    ),
     Session(
         "a misspelt provider",
         ((_RELAY, "sendcluod"), (_RELAY, "SendCloud"), (_LOGIN, "user"), *_REST, *_END),
@@ -132,7 +150,13 @@ SESSIONS = (
                 (_LOGIN, "AKIAIOSFODNN7EXAMPLE"),
                 (_SENDER, ""),
             ),
-            *((_NAME, "mail.example.test"), (_RECIPIENT, "ops"), (_RECIPIENT, "probe@relay.test"), *_END),
+            *(
+                (_NAME, "mail.example.test"),
+                (_ADMIN, ""),
+                (_RECIPIENT, "ops"),
+                (_RECIPIENT, "probe@relay.test"),
+                *_END,
+            ),
         ),
         ("must be a mail address",),
     ),
@@ -171,7 +195,13 @@ SESSIONS = (
         "a provider's port that is blocked, and a malformed recipient",
         (
             *((_RELAY, "mailgun"), (_PORT, ""), (_LOGIN, "me@example.com"), (_SENDER, "")),
-            *((_NAME, "mail.example.test"), (_RECIPIENT, "probe@"), (_RECIPIENT, "probe@relay.test"), *_END),
+            *(
+                (_NAME, "mail.example.test"),
+                (_ADMIN, ""),
+                (_RECIPIENT, "probe@"),
+                (_RECIPIENT, "probe@relay.test"),
+                *_END,
+            ),
         ),
         ("these ports answer: 2525 (starttls)",),
     ),
@@ -251,10 +281,15 @@ SESSIONS = (
         "a recipient that does not exist",
         (
             *((_RELAY, "smtp.provider.test"), (_LOGIN, "user"), (_NAME, "mail.example.test")),
-            *((_RECIPIENT, "gone@relay.test"), (_SECRET, PASSWORD), (_RECIPIENT, "probe@relay.test")),
+            *(
+                (_ADMIN, ""),
+                (_RECIPIENT, "gone@relay.test"),
+                (_SECRET, PASSWORD),
+                (_RECIPIENT, "probe@relay.test"),
+            ),
             (_APPLY, ""),
         ),
-        ("it refuses the recipient of probes: recipient_rejected",),
+        ("it refuses a recipient gone@relay.test: recipient_rejected",),
         faults=(Fault(step="rcpt", reply="550 5.1.1 User unknown", only="gone@"),),
     ),
     Session(
@@ -316,6 +351,7 @@ SESSIONS = (
         (
             *((_RELAY, "smtp.provider.test"), (_LOGIN, "user"), (_NAME, "wrong.example.test")),
             *(
+                (_ADMIN, ""),
                 (_RECIPIENT, "probe@relay.test"),
                 (_SECRET, PASSWORD),
                 (_NAME, "mail.example.test"),
@@ -334,7 +370,7 @@ SESSIONS = (
         "a recipient of this host",
         (
             *((_RELAY, "smtp.provider.test"), (_LOGIN, "user"), (_NAME, "mail.example.test")),
-            *((_RECIPIENT, "root@mail.example.test"), (_RECIPIENT, "probe@relay.test"), *_END),
+            *((_ADMIN, ""), (_RECIPIENT, "root@mail.example.test"), (_RECIPIENT, "probe@relay.test"), *_END),
         ),
         ("which is delivered on this host",),
     ),

@@ -221,7 +221,7 @@ def test_an_envelope_is_not_tried_after_a_refused_login(relay: tuple[Relay, Rela
     """The relay would refuse every sender then."""
     running, endpoint = relay
     running.forget()
-    check = checked(replace(endpoint, password="wrong", envelope=("a@example.com", "")))
+    check = checked(replace(endpoint, password="wrong", envelope=("a@example.com",)))
 
     assert check.step == "auth"
     assert not any("MAIL FROM" in line for line in running.transcript)
