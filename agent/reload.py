@@ -18,7 +18,7 @@ from postward.agent.logs.watcher import Watcher, wake_up
 from postward.agent.parts import Gauges, Part, Problem
 from postward.agent.systemd import SETTINGS_REFUSED, set_status
 from postward.config.errors import SettingsError
-from postward.config.settings import Settings, load_settings
+from postward.config.settings import Settings, fragments_of, load_settings, settings_files
 
 _SETTLE = 0.3  # seconds: an editor writes in several steps
 _POLL_INTERVAL = 30.0  # seconds between two looks at the file without a wake-up
@@ -48,7 +48,7 @@ class SettingsReloader(Part):
         self._refused: Settings | None = None
         self._loaded: Settings | None = None  # good and different, not yet returned by `changed`
         self._wake = asyncio.Event()
-        self._identity: tuple[int, ...] | None = None  # of the file when it was last read
+        self._identity: object = None  # of the files when they were last read
 
     @property
     def problem(self) -> str | None:
@@ -73,7 +73,7 @@ class SettingsReloader(Part):
         """
         if self._path is None:
             return None
-        self._identity = stat_identity(self._path)
+        self._identity = _identity(self._path)
         if (settings := await asyncio.to_thread(self._load)) is not None:
             self._loaded = settings
             self._wake.set()
@@ -86,13 +86,14 @@ class SettingsReloader(Part):
         assert self._path is not None  # noqa: S101 - see above
         name = self._path.name
         watcher.watch(self._path.resolve().parent, lambda changed: changed == name, self._wake)
+        watcher.watch(fragments_of(self._path), lambda changed: changed.endswith(".toml"), self._wake)
         self._wake.set()  # the file was not watched between the last reading and now
         self._show_status()
         while True:
             await wake_up(self._wake, _POLL_INTERVAL)
             if self._loaded is None:
                 await asyncio.sleep(_SETTLE)
-                if (identity := stat_identity(self._path)) == self._identity:
+                if (identity := _identity(self._path)) == self._identity:
                     continue
                 self._identity = identity
                 self._loaded = await asyncio.to_thread(self._load)
@@ -143,6 +144,15 @@ class SettingsReloader(Part):
             set_status(f"{self._path} is {SETTINGS_REFUSED}, but the settings of {at}: {self.problem}")
         else:
             set_status(f"settings of {at} are in force")
+
+
+def _identity(path: Path) -> object:
+    """Return values that change whenever the settings file or a fragment does."""
+    try:
+        files = settings_files(path)
+    except SettingsError:
+        files = [fragments_of(path)]
+    return [(file, stat_identity(file)) for file in files]
 
 
 async def race(*waits: Coroutine[Any, Any, Any]) -> Any:

@@ -14,6 +14,7 @@ from postward.config.drift import ActualState, Drift, Kind
 from postward.config.lint.text import without_secrets
 from postward.config.receiving import PARAMETERS as RECEIVING
 from postward.config.receiving import Received, received
+from postward.config.resources import LOCAL_MAIL
 from postward.parsers.postconf import split_list
 
 
@@ -209,7 +210,12 @@ def _is_stricter(former: list[str], wanted: list[str]) -> bool:
 def _recipients(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Consequence]:
     for name in _RECIPIENTS:
         for table in _lost(_items(before, name), _items(after, name)):
-            yield Consequence(f"recipients in {table} are no longer known ({name})", Effect.END_INBOUND)
+            if LOCAL_MAIL.search(table):
+                yield Consequence(f"mail to root and other local users no longer goes to the admin ({name})")
+            else:
+                yield Consequence(f"recipients in {table} are no longer known ({name})", Effect.END_INBOUND)
+        if any(LOCAL_MAIL.search(table) for table in _lost(_items(after, name), _items(before, name))):
+            yield Consequence(f"mail to root and other local users goes to the admin ({name})")
 
 
 # Outbound mail; its routes are `postward.config.routing.changes`

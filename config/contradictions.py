@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from postward.config.delivery_contradictions import delivery_problems
-from postward.config.errors import Loc
+from postward.config.errors import Problem
 from postward.config.fields import is_address, joined, quoted
 from postward.config.host import supports, with_mydomain, with_profile
 from postward.config.login_contradictions import login_problems
@@ -19,7 +19,6 @@ from postward.config.providers import with_provider
 from postward.config.relay import with_port_and_tls
 from postward.parsers.postconf import split_list
 
-Problem = tuple[Loc, str]
 Table = Mapping[str, Any]
 
 
@@ -43,6 +42,7 @@ def contradictions(settings: Table) -> Iterator[Problem]:
     yield from _rewritten_senders(_table(settings, "host"), relays, main_cf)
     yield from _unreachable_relays(host, relays)
     yield from _local_probe(host, _table(settings, "probe"))
+    yield from _admin(_table(settings, "host"), host, main_cf)
     yield from _circular_references({"host": host, "main_cf": main_cf})
     yield from _logins(main_cf)
     yield from _code(main_cf, _table(settings, "postfix").get("allow_code"))
@@ -218,15 +218,7 @@ def _unreachable_relays(host: Mapping[str, str], relays: list[dict[str, Any]]) -
 
 def _local_probe(host: Mapping[str, str], probe: Table) -> Iterator[Problem]:
     """A probe that is delivered on this host does not test the relay."""
-    recipient = probe.get("recipient")
-    if not isinstance(recipient, str) or "@" not in recipient:
-        return
-    destinations = host.get("mydestination", "")
-    for name in ("myorigin", "mydomain", "myhostname"):
-        for reference in (f"${name}", f"${{{name}}}"):
-            destinations = destinations.replace(reference, host.get(name, ""))
-    domain = recipient.rpartition("@")[2].lower()
-    if domain in split_list(destinations.lower()):
+    if domain := _local_domain(probe.get("recipient"), host):
         yield (
             ("probe", "recipient"),
             (
@@ -234,6 +226,37 @@ def _local_probe(host: Mapping[str, str], probe: Table) -> Iterator[Problem]:
                 "relay; write an address elsewhere, or remove the domain from host.mydestination"
             ),
         )
+
+
+def _local_domain(address: object, host: Mapping[str, str]) -> str:
+    """Return the domain of an address if host.mydestination has it; else ""."""
+    if not isinstance(address, str) or "@" not in address:
+        return ""
+    destinations = host.get("mydestination", "")
+    for name in ("myorigin", "mydomain", "myhostname"):
+        for reference in (f"${name}", f"${{{name}}}"):
+            destinations = destinations.replace(reference, host.get(name, ""))
+    domain = address.rpartition("@")[2].lower()
+    return domain if domain in split_list(destinations.lower()) else ""
+
+
+def _admin(table: Table, host: Mapping[str, str], main_cf: Table) -> Iterator[Problem]:
+    """Mail of root must not come back to root."""
+    users = table.get("admin_for")
+    if isinstance(users, list) and users and not host.get("admin"):
+        yield ("host", "admin_for"), "has no effect without host.admin; write the address, or remove this"
+    if not host.get("admin"):
+        return
+    if domain := _local_domain(host["admin"], host):
+        yield (
+            ("host", "admin"),
+            (
+                f"is in {quoted(domain)}, which is delivered on this host (host.mydestination): root's mail would stay here; "
+                "write an address elsewhere, or remove the domain from host.mydestination"
+            ),
+        )
+    if "virtual_alias_maps" in main_cf:
+        yield ("main_cf", "virtual_alias_maps"), "is derived from host.admin; remove one of the two"
 
 
 def _circular_references(tables: Mapping[str, Table]) -> Iterator[Problem]:

@@ -108,6 +108,7 @@ def desired_state(
         **host.parameters,
         **of_relays,
         **_rewriting(host, tables, others),
+        **_local_mail(host, tables, others),
         **settings.main_cf,
     }
     parameters = {name: value for name, value in parameters.items() if name not in wishes}
@@ -254,6 +255,14 @@ def _rewriting(host: Host, tables: Tables, others: Neighbours) -> dict[str, str]
     own = tables.refer("sender_canonical", list(host.rewrite_senders.items()))
     if own:
         return {name: before_admins(own, name, others), **in_headers}
+    return {name: others.values[name]} if name in others.values else {}
+
+
+def _local_mail(host: Host, tables: Tables, others: Neighbours) -> dict[str, str]:
+    """Send the mail of local users to the admin, whether their domain is delivered here or elsewhere (virtual(5))."""
+    name = "virtual_alias_maps"
+    if own := tables.refer("local_mail", list(host.local_mail)):
+        return {name: before_admins(own, name, others)}
     return {name: others.values[name]} if name in others.values else {}
 
 

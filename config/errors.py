@@ -16,6 +16,7 @@ from postward.config.parameters import DERIVED_PARAMETERS
 from postward.config.toml import toml_key
 
 Loc = tuple[int | str, ...]
+Problem = tuple[Loc, str]  # the location of a setting, and its fault
 
 
 class SettingsError(Exception):
@@ -35,6 +36,7 @@ class Origin:
 
     Attributes:
         source: the settings file, as the admin named it.
+        files: location of a setting → the file that it comes from, if there are several.
         relays: the value of `relay`; only the names of relays are read from it.
         variables: location of a setting → the environment variable that set it.
     """
@@ -42,13 +44,16 @@ class Origin:
     source: str
     relays: object = field(repr=False)
     variables: Mapping[Loc, str]
+    files: Mapping[Loc, str] = field(default_factory=dict)
 
     def line(self, loc: Loc, message: str) -> str:
         """Return a problem as a printable line."""
         for length in range(len(loc), 0, -1):
             if variable := self.variables.get(loc[:length]):
                 return f"environment: {variable}: {message}"
-        return f"{self.source}: {self._key(loc)}: {message}"
+        locations = (loc[:length] for length in range(len(loc), 0, -1))
+        source = next((self.files[place] for place in locations if place in self.files), self.source)
+        return f"{source}: {self._key(loc)}: {message}"
 
     def _key(self, loc: Loc) -> str:
         """As in `probe.recipient`, `relay.sendcloud.port`, `relay[2].host`, `relay.sendcloud.senders[1]`."""
@@ -75,16 +80,15 @@ def relay_names(relays: object) -> dict[int | str, str]:
     }
 
 
-def describe(error: ValidationError, origin: Origin, known: Mapping[str, list[str]]) -> list[str]:
-    """Return all problems of a validation as lines.
+def describe(error: ValidationError, known: Mapping[str, list[str]]) -> list[Problem]:
+    """Return all problems of a validation.
 
     Args:
         error: the result of the validation.
-        origin: the source of the settings.
         known: section → its keys, from which messages suggest one for a misspelt key.
     """
     details = error.errors(include_input=False, include_url=False)
-    return [origin.line(detail["loc"], _message(detail, known)) for detail in details]
+    return [(detail["loc"], _message(detail, known)) for detail in details]
 
 
 _INTEGER = "must be an integer, without quotes or fraction"

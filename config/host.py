@@ -34,6 +34,10 @@ SEND_ONLY: Mapping[str, str] = {
 }
 
 
+# The local users whose mail goes to host.admin.
+ADMIN_FOR = ("root", "postmaster", "mailer-daemon")
+
+
 def with_mydomain(host: dict[str, Any]) -> dict[str, Any]:
     """Return the `[host]` table with mydomain, which is myhostname without its first label unless it is set."""
     name = host.get("myhostname")
@@ -65,6 +69,12 @@ def _new_sender(value: str) -> str:
 
 
 NewSender = Annotated[Text, AfterValidator(_new_sender)]
+
+
+def _user(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", value):
+        raise ValueError(f'must be the name of a local user such as "www-data", not {quoted(value)}')
+    return value
 
 
 def _interfaces(value: str) -> str:
@@ -161,6 +171,17 @@ class Host(Section):
         "them. @example.com: all of a domain; @.example.com: all of its subdomains.",
         examples=[{"root@web1.example": "web@example.com", "@.lan.example": "@example.com"}],
     )
+    admin: MailAddress = Field(
+        default="",
+        description="Address that gets the mail to root, postmaster and MAILER-DAEMON of this host, such as cron's. Empty: "
+        "it goes where main.cf sends it.",
+        examples=["ops@example.com"],
+    )
+    admin_for: list[Annotated[Text, AfterValidator(_user)]] = Field(
+        default=[],
+        description="Further local users whose mail goes to that address.",
+        examples=[["www-data"]],
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -195,6 +216,12 @@ class Host(Section):
     def domain(self) -> str:
         """The host's domain: mydomain, or myhostname without its first label."""
         return self.mydomain or _domain_of(self.myhostname)
+
+    @property
+    def local_mail(self) -> tuple[tuple[str, str], ...]:
+        """The local users whose mail goes elsewhere, each with the address, as entries of virtual(5)."""
+        users = dict.fromkeys(name.lower() for name in (*ADMIN_FOR, *self.admin_for))
+        return tuple((user, self.admin) for user in users) if self.admin else ()
 
     @property
     def parameters(self) -> dict[str, str]:

@@ -20,7 +20,10 @@ LISTS = (
     "smtp_sasl_password_maps",
     "smtp_tls_policy_maps",
     "transport_maps",
+    "virtual_alias_maps",
 )
+# Lists that change addresses, and name no next hop.
+REWRITING = frozenset({"sender_canonical_maps", "virtual_alias_maps"})
 # Parameters that lead to an SMTP hop if the transport that they name is one of smtp(8).
 _HOPS = ("content_filter", "fallback_transport", "local_transport", "mailbox_transport", "virtual_transport")
 # Parameters by which Postfix chooses next hops, TLS and logins.
@@ -104,7 +107,7 @@ def neighbours(
         values: `SCALARS` and the client's parameters in `[main_cf]`, expanded, and `LISTS` as main.cf has them.
         master: the services of master.cf and their parameters.
         tables: files of the admin under the names of Postward's tables.
-        ignored: items of `LISTS` that are Postward's, or that name no existing table.
+        ignored: items of `LISTS` that are Postward's, or that lead nowhere, as they name no existing table.
         keys: file in `tables`, or table of logins → its keys in lowercase; missing if they cannot be read.
         policies: as in `Neighbours`.
     """
@@ -169,7 +172,7 @@ def _hops(values: Mapping[str, str], master: Master, captured: str) -> Iterator[
         if values.get(name, value) != value:
             yield f"{name} = {values[name]}"
     for name in ("fallback_transport_maps", "mailbox_transport_maps", "smtp_fallback_relay", *LISTS):
-        if values.get(name) and name not in {"sender_canonical_maps", "smtp_sasl_password_maps"}:
+        if values.get(name) and name not in {"smtp_sasl_password_maps", *REWRITING}:
             yield f"{name} = {values[name]}"
     for name in sorted(clients - _STANDARD_CLIENTS):
         if not name.startswith(OWN_SERVICE):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from postward.config.resources import LOCAL_MAIL
 from postward.parsers.postconf import split_list
 
 DOMAIN_LISTS = ("mydestination", "relay_domains", "virtual_alias_domains", "virtual_mailbox_domains")
@@ -42,7 +43,11 @@ def received(values: Mapping[str, str]) -> Received:
         interfaces=_reached(values.get("inet_interfaces", "")),
         networks=_reached(values.get("mynetworks", "")),
         domains={
-            name: tuple(item for item in split_list(values.get(name, "")) if not _is_local(item.lower()))
+            name: tuple(
+                item
+                for item in split_list(values.get(name, ""))
+                if not (_is_local(item.lower()) or LOCAL_MAIL.search(item))
+            )
             for name in DOMAIN_LISTS
         },
         own=values.get("myhostname", "").lower(),

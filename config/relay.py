@@ -291,7 +291,7 @@ class Relay(Section):
             return value
         if "@" in value:
             raise ValueError("must not contain a login; write host, username and password_file separately")
-        bare, port = _split_notation(value)
+        bare, port = split_notation(value)
         if bare == value and (is_host_name(value) or is_address(value)):
             return value
         if is_host_name(bare) or is_address(bare):
@@ -521,7 +521,7 @@ def hide_passwords(relays: Iterable[Relay]) -> None:
                 relay.read_password()
 
 
-def _split_notation(value: str) -> tuple[str, str]:
+def split_notation(value: str) -> tuple[str, str]:
     """Return host and port of other notations: `[host]:587`, `smtp://host:587`, `smtp:[host]`, `[ipv6:::1]`, `host.`."""
     bare = re.sub(r"^([a-z]+://|[a-z]+:(?=\[))", "", value.strip(), flags=re.IGNORECASE).rstrip("/")
     port = ""

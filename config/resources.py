@@ -23,10 +23,13 @@ _BY_SENDER = ("sasl_passwd", "sender_canonical", "sender_relay", "sender_transpo
 TABLE_NAMES = (
     *_BY_SENDER,
     *(f"{name}{_SUBDOMAINS}" for name in _BY_SENDER),
+    "local_mail",
     "recipient_transport",
     "tls_policy",
 )
 OWN_PREFIX = "postward_"
+# A reference to Postward's table for host.admin, which virtual_alias_domains contains too by default.
+LOCAL_MAIL = re.compile(rf"/({OWN_PREFIX})?local_mail$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
-"""The settings of a host: one TOML file, with overrides from the environment (`postward.config.environment`).
+"""The settings of a host: a TOML file, its fragments (`postward.config.fragments`), and overrides from the environment
+(`postward.config.environment`).
 
 Promises: a `Settings` value is complete and free of contradictions. `SettingsError` reports every problem at once, each
 with file, key and remedy. Unknown keys are errors. Passwords stay in their files until `Relay.read_password()` is
 called, so that a process without access to them can load the settings.
 """
 
+import contextlib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -21,7 +23,8 @@ from pydantic_settings import (
 
 from postward.config.contradictions import contradictions
 from postward.config.environment import Environment, models_of, read_overrides
-from postward.config.errors import Origin, SettingsError, describe, unknown
+from postward.config.errors import Loc, Origin, Problem, SettingsError, describe, unknown
+from postward.config.fragments import merge
 from postward.config.host import Host
 from postward.config.oauth2 import OAuth2
 from postward.config.parameters import MainCfValue, ParameterName
@@ -94,14 +97,65 @@ def known_keys() -> dict[str, list[str]]:
     return {"": list(models)} | {name: list(model.model_fields) for name, model in tables.items()}
 
 
-def load_settings(path: Path) -> Settings:
-    """Read and validate a settings file.
+def settings_files(path: Path) -> list[Path]:
+    """Return the files that form the settings: the settings file, then the fragments in the directory beside it.
+
+    The fragments of /etc/postward/postward.toml are /etc/postward/postward.toml.d/*.toml, in the order of their names.
+    The settings file may be missing if there are fragments. Hidden files are ignored.
 
     Raises:
-        SettingsError: the file or its settings are bad.
+        SettingsError: the directory cannot be read.
     """
+    directory = fragments_of(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        files = sorted(directory.iterdir())
+    except FileNotFoundError:
+        files = []
+    except OSError as error:
+        reason = "make it a directory that every user can read, with mode 0755"
+        raise SettingsError([f"{directory}: {error.strerror}; {reason}"]) from None
+    fragments = [file for file in files if file.suffix == ".toml" and file.name[0] != "."]
+    return [path, *fragments] if not fragments or os.path.lexists(path) else fragments
+
+
+def fragments_of(path: Path) -> Path:
+    """Return the directory of the fragments of a settings file."""
+    return path.with_name(f"{path.name}.d")
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and validate a settings file and its fragments.
+
+    Raises:
+        SettingsError: a file or its settings are bad.
+    """
+    contents: list[tuple[str, dict[str, Any]]] = []
+    problems: list[str] = []
+    for file in settings_files(path):
+        try:
+            contents.append((str(file), _read(file)))
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+    merged = merge(contents)
+    return parse_settings(merged.tables, str(path), merged.sources)
+
+
+def read_valid(path: Path) -> dict[str, Any]:
+    """Return the tables of a settings file and its fragments without those that cannot be read. Nothing is validated."""
+    contents: list[tuple[str, dict[str, Any]]] = []
+    with contextlib.suppress(SettingsError):
+        for file in settings_files(path):
+            with contextlib.suppress(SettingsError):
+                contents.append((str(file), _read(file)))
+    return merge(contents).tables
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the tables of a file. Raises SettingsError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError([f"{path}: {error.strerror}; {_remedy(path, error)}"]) from None
     except UnicodeDecodeError:
@@ -111,7 +165,6 @@ def load_settings(path: Path) -> Settings:
         raise SettingsError(
             [f"{path}: is not valid TOML: {reason}; write settings as key = value, strings in quotes"]
         ) from None
-    return parse_settings(raw, str(path))
 
 
 def _remedy(path: Path, error: OSError) -> str:
@@ -121,27 +174,40 @@ def _remedy(path: Path, error: OSError) -> str:
     return f"run `postward init` to set this host up, or {name}" if path == DEFAULT_FILE else name
 
 
-def parse_settings(raw: Mapping[str, Any], source: str) -> Settings:
+def parse_settings(raw: Mapping[str, Any], source: str, files: Mapping[Loc, str] = {}) -> Settings:
     """Validate settings that were read from a file.
 
     Args:
         raw: the tables of the file.
         source: the name of the file in messages.
+        files: location of a setting → the name of its file, if there are several.
 
     Raises:
         SettingsError: the settings are bad.
     """
     sections = {name: table for name, table in raw.items() if name in Settings.model_fields}
     overrides = read_overrides(os.environ, sections, models_of(Settings))
-    origin = Origin(source, (sections | overrides.values).get("relay"), overrides.variables)
-    problems = overrides.problems + [
-        origin.line((name,), unknown((name,), known_keys())) for name in raw if name not in sections
-    ]
-    problems += [origin.line(*problem) for problem in contradictions(sections | overrides.values)]
-    try:
-        settings = Settings(**sections)
-    except ValidationError as error:
-        problems = describe(error, origin, known_keys()) + problems
-    if problems:
+    origin = Origin(source, (sections | overrides.values).get("relay"), overrides.variables, files)
+    settings, faults = _validate(raw, sections, overrides.values)
+    problems = [*(origin.line(*fault) for fault in faults), *overrides.problems]
+    if settings is None or problems:
         raise SettingsError(problems)
     return settings
+
+
+def find_problems(raw: Mapping[str, Any]) -> list[Problem]:
+    """Return the faults of settings, each with its location; empty if they are good."""
+    sections = {name: table for name, table in raw.items() if name in Settings.model_fields}
+    return _validate(raw, sections, {})[1]
+
+
+def _validate(
+    raw: Mapping[str, Any], sections: dict[str, Any], overrides: dict[str, Any]
+) -> tuple[Settings | None, list[Problem]]:
+    """Return the settings, or None, and their faults."""
+    unknown_tables = [((name,), unknown((name,), known_keys())) for name in raw if name not in sections]
+    problems = [*unknown_tables, *contradictions(sections | overrides)]
+    try:
+        return Settings(**sections), problems
+    except ValidationError as error:
+        return None, describe(error, known_keys()) + problems

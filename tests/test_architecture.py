@@ -83,7 +83,7 @@ ORDER = (
     *("fsutil", "stored", "text", "systemd", "parts", "http_client", "pages"),
     *("postfix", "metrics", "logs", "pipeline", "reload", "checkpoint"),
     *("relay", "oauth2", "enforce", "probe", "export", "incidents", "status", "http", "sink", "report"),
-    *("doctor", "console", "output", "daemon", "cli", "commands"),
+    *("doctor", "console", "setup", "output", "daemon", "cli", "commands"),
 )
 
 

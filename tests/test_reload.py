@@ -194,3 +194,24 @@ def test_race_cancels_the_others() -> None:
         assert ended.is_set()
 
     asyncio.run(run())
+
+
+def test_a_changed_fragment_is_a_change(tmp_path: Path) -> None:
+    """A fragment that is added, changed or removed comes into force like a change of the file."""
+    path = _write(tmp_path / "postward.toml", _GOOD.format(seconds=5))
+    fragment = tmp_path / "postward.toml.d" / "10-fleet.toml"
+    fragment.parent.mkdir()
+
+    async def run() -> None:
+        reloader = SettingsReloader(path, load_settings(path))
+        for seconds in (6, 7):
+            task = asyncio.create_task(_changed(reloader))
+            await asyncio.sleep(0)
+            _write(fragment, f"[probe]\ninterval_seconds = {seconds}\n")
+            assert (await task).probe.interval_seconds == seconds
+        task = asyncio.create_task(_changed(reloader))
+        await asyncio.sleep(0)
+        fragment.unlink()
+        assert (await task).probe.interval_seconds == 5
+
+    asyncio.run(run())

@@ -20,6 +20,7 @@ from postward.agent.console import diff_text, probe_text, terminal
 from postward.agent.enforce.confirm import decide
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.loop import confirm
+from postward.agent.enforce.state import ApplyError
 from postward.agent.postfix.commands import Postfix
 from postward.agent.probe.once import probe_once
 from postward.agent.probe.result import ProbeResult
@@ -74,7 +75,7 @@ def agree(planned: Plan, allow: Iterable[str], *, ask: bool) -> frozenset[Effect
 def put_into_force(
     settings: Settings, enforcer: Enforcer, *, verify: bool, agreed: frozenset[Effect] = frozenset()
 ) -> ProbeResult | None:
-    """Apply, and confirm new settings by a probe. A failure ends the command.
+    """Apply, and confirm new settings by a probe.
 
     Args:
         settings: the settings.
@@ -84,6 +85,9 @@ def put_into_force(
 
     Returns:
         the probe's result; None if no probe was sent.
+
+    Raises:
+        ApplyError: Postfix's configuration does not match the settings, or the change is not confirmed.
     """
     enforcer.forget_failures()
     enforcer.allow(agreed)
@@ -93,9 +97,9 @@ def put_into_force(
         result = asyncio.run(_confirm(settings, enforcer))
     if not enforcer.state.in_sync:
         problem = enforcer.state.problem or "the configuration differs from the settings"
-        fail(f"{problem}; `postward doctor` looks for the cause")
+        raise ApplyError(f"{problem}; `postward doctor` looks for the cause")
     if enforcer.pending_confirmation and result:
-        fail(
+        raise ApplyError(
             f"the settings are applied, but not confirmed ({result.reason}); no earlier configuration is kept, so "
             "nothing was rolled back"
         )

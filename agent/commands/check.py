@@ -16,7 +16,7 @@ from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts, unread_of
 from postward.config.example import example
 from postward.config.lint import Finding, HostFacts, Severity, lint
-from postward.config.settings import Settings
+from postward.config.settings import Settings, settings_files
 
 _STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 
@@ -42,7 +42,12 @@ def command(settings_file: Path, as_json: bool, no_host: bool, show_example: boo
     if as_json:
         effective = settings.model_dump(mode="json")
         echo_json(
-            {"settings": effective, "findings": [finding.to_dict() for finding in findings], "unread": unread}
+            {
+                "files": [str(file) for file in settings_files(settings_file)],
+                "settings": effective,
+                "findings": [finding.to_dict() for finding in findings],
+                "unread": unread,
+            }
         )
     else:
         _show(settings_file, settings, findings, unread)
@@ -64,7 +69,8 @@ def _show(settings_file: Path, settings: Settings, findings: list[Finding], unre
         terminal().print(finding_text(finding))
     for text in unread:
         click.echo(f"not checked: {text}", err=True)
-    click.echo(f"{settings_file}: {_summary(findings)}", err=True)
+    files = ", ".join(map(str, settings_files(settings_file)))
+    click.echo(f"{files}: {_summary(findings)}", err=True)
 
 
 def _effective(settings: dict[str, Any]) -> Iterator[str]:

@@ -4,7 +4,6 @@ The settings are read as they are, without validation. Unreadable files complete
 loads no settings, so that short logs are read at once.
 """
 
-import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,6 @@ def generations(context: click.Context) -> list[str]:
 
 
 def _settings(context: click.Context) -> dict[str, Any]:
-    from postward.config.settings import DEFAULT_FILE
+    from postward.config.settings import DEFAULT_FILE, read_valid
 
-    file: Path = context.params.get("settings_file") or DEFAULT_FILE
-    return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    return read_valid(context.params.get("settings_file") or DEFAULT_FILE)

@@ -150,11 +150,13 @@ async def _checks(settings: Settings, throttle: LoginThrottle | None) -> list[Re
 
 def _as_findings(report: _Report) -> Iterator[Finding]:
     """Yield the errors in the settings as findings, for the eye; in JSON they are apart."""
-    file = report.system.settings_file
-    remedy = f"edit {file}, then postward check" if file in report.system.files else "postward init"
+    system = report.system
+    is_set_up = bool(system.files.keys() & set(system.sources))
     why = "Services with former settings keep them, and others do not start."
     for problem in report.problems:
         where, _, what = problem.partition(": ")
+        file = where if where in system.sources else system.settings_file
+        remedy = f"edit {file}, then postward check" if is_set_up else "postward init"
         yield Finding("settings", Severity.ERROR, f"{where}:", what, why, remedy)
 
 

@@ -6,15 +6,13 @@ the settings are written. After the user agrees to the plan, Postfix's configura
 probe, and the services are started.
 """
 
+import asyncio
 import logging
 import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,45 +26,40 @@ from postward.agent.commands.common import (
     exit_on_error,
     fail,
     json_option,
+    load,
     require_root,
     settings_option,
 )
-from postward.agent.commands.exit_status import FAILED
+from postward.agent.commands.exit_status import BAD_SETTINGS, FAILED
 from postward.agent.commands.login import sign_in, store_grant
 from postward.agent.console import diff_text, terminal
 from postward.agent.doctor.system import relay_findings
 from postward.agent.enforce.enforcer import Enforcer
-from postward.agent.enforce.preflight import check_relays, fault_of
+from postward.agent.enforce.state import ApplyError
 from postward.agent.fsutil import write_atomically
 from postward.agent.oauth2.keeper import renew
-from postward.agent.oauth2.request import TokenError, fetch
+from postward.agent.oauth2.request import fetch
 from postward.agent.oauth2.store import TokenStore
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
 from postward.agent.postfix.process import is_master_running
 from postward.agent.postfix.run import PostfixError
+from postward.agent.probe.once import probe_local
 from postward.agent.probe.result import ProbeResult
+from postward.agent.setup.conversation import AnswerError, Conversation
+from postward.agent.setup.proposals import full_name, has_ipv6, propose
+from postward.agent.setup.questions import Terminal
 from postward.config.consequences import Effect
-from postward.config.initial import SECRET_SETTINGS, Answers, initial_settings
+from postward.config.initial import SECRET_SETTINGS, Answers, initial_settings, settings_of
 from postward.config.lint import Finding, Severity, lint
-from postward.config.oauth2 import STORED_GRANTS, Grant, grants_of
-from postward.config.passwords import password_fault
+from postward.config.oauth2 import STORED_GRANTS, Grant
 from postward.config.plan import Plan, diff
 from postward.config.providers import PROVIDERS
 from postward.config.receiving import PARAMETERS, receiving
 from postward.config.relay import Relay, TlsMode
 from postward.config.routing.changes import RouteChange, route_lines
-from postward.config.settings import Settings, parse_settings
-from postward.parsers import Cause
+from postward.config.settings import Settings
 
-_POSTFIX_DIRECTORY = Path("/etc/postfix")
-_BLOCKED = {Cause.REFUSED, Cause.TIMEOUT, Cause.UNREACHABLE}
-_BY_PASSWORD = "password"  # noqa: S105 -- an answer
-_SECRET_NAMES = {
-    "client_credentials": "The client secret",
-    "service_account": "The service account's key, in one line of JSON",
-    "refresh_token": "The refresh token",
-}
 _UNITS = ("postward-token.path", "postward-token.service", "postward-enforce.service", "postward.service")
 
 
@@ -74,13 +67,15 @@ _UNITS = ("postward-token.path", "postward-token.service", "postward-enforce.ser
 @settings_option
 @json_option
 @click.option("--provider", type=click.Choice([*PROVIDERS]), help="A known provider.")
-@click.option("--region", default="", help="The provider's region, for ses.")
+@click.option("--region", help="The provider's region, for ses.")
 @click.option("--host", help="The relay's host name, instead of a provider.")
-@click.option("--port", type=click.IntRange(1, 65535), help="The relay's port, if it is not the default.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="The relay's port. The default is one that answers."
+)
 @click.option(
     "--tls",
     type=click.Choice(get_args(TlsMode)),
-    help="How TLS begins at the relay; the default depends on the port.",
+    help="How TLS begins at the relay. The default is the port's usual one, or else found by trying.",
 )
 @click.option("--username", help='The login; "" for a relay that requires none.')
 @click.option(
@@ -94,16 +89,13 @@ _UNITS = ("postward-token.path", "postward-token.service", "postward-enforce.ser
     type=click.Choice(get_args(Grant)),
     help="Log in with tokens in place of a password, got by this grant: see docs/oauth2.md.",
 )
-@click.option("--tenant", default="", help="The directory's ID or domain, for office365 with --grant.")
-@click.option("--client-id", default="", help="The ID of the registered application, with --grant.")
-@click.option(
-    "--secret-expires", default="", help="The day on which the client secret ends, as in 2027-05-01."
-)
+@click.option("--tenant", help="The directory's ID or domain, for office365 with --grant.")
+@click.option("--client-id", help="The ID of the registered application, with --grant.")
+@click.option("--secret-expires", help="The day on which the client secret ends, as in 2027-05-01.")
 @click.option("--myhostname", help="This host's full name.")
+@click.option("--admin", help='The address for mail to root of this host; "" leaves it as it is.')
 @click.option("--recipient", help='The recipient of probes; "" sends no probes.')
-@click.option(
-    "--sender", default="", help="The sender of probes, if the relay rejects postward@ this domain."
-)
+@click.option("--sender", help="The sender of probes, if the relay rejects postward@ this domain.")
 @click.option(
     "--rewrite-sender",
     help='The sender of all mail, for a provider that accepts one only; "" changes no sender.',
@@ -137,18 +129,16 @@ def command(
         fail(f"{settings_file}: exists already; edit it, or replace it with --force")
     if yes and (missing := _missing(given)):
         raise click.UsageError(f"with --yes, these options are required: {', '.join(missing)}")
-    answers, secret = _ask(given, silent=yes)
-    text = initial_settings(answers)
     with exit_on_error():
-        settings = parse_settings(tomllib.loads(text), "postward init")
-        _require_main_cf(settings)
-        password = _token(settings.relay[0], secret) if answers.grant else secret
-        certificates = _check_relay(settings, answers, password)
-        _write(answers, secret, settings_file, text)
+        postfix = Postfix(Path(settings_of(Answers()).postfix.config_directory))
+        _require_main_cf(postfix)
+        answers, secret, certificates = _converse(given, postfix, ask=not yes)
+        _say("the check of the relay succeeded: connection, TLS, login")
+        _write(answers, secret, settings_file, initial_settings(answers))
+        settings = load(settings_file)  # with its fragments
         if answers.grant:
-            _require_token(settings.relay[0])
+            _require_token(next(relay for relay in settings.relay if relay.name == answers.relay_name))
         findings = [*certificates, *_findings(settings, settings_file)]
-        postfix = Postfix(Path(settings.postfix.config_directory))
         enforcer = Enforcer(settings, postfix)
         planned, _ = enforcer.look()
         _show(findings, planned, enforcer.route_changes())
@@ -158,7 +148,8 @@ def command(
         # A host sends only because it receives nothing, or because the user said so.
         allow += (Effect.END_INBOUND.value,) if answers.send_only else ()
         agreed = agree(planned, allow, ask=not yes)
-        result = put_into_force(settings, enforcer, verify=True, agreed=agreed)
+        result = _apply(settings, enforcer, agreed, settings_file)
+        _probe_root(settings, postfix)
     seconds = time.monotonic() - begun
     if result is not None and result.accepted:
         _say(f"{seconds:.1f} s from the start of postward init to the first delivered probe")
@@ -196,14 +187,14 @@ def _missing(given: dict[str, Any]) -> list[str]:
         "--tenant": grant and given["provider"] == "office365" and not given["tenant"],
         "--client-id": grant not in {None, "service_account"} and not given["client_id"],
         "--password-file": has_secret and not given["password_file"],
-        "--myhostname": not (given["myhostname"] or _full_name()),
+        "--myhostname": not (given["myhostname"] or full_name()),
     }
     return [option for option, is_missing in missing.items() if is_missing]
 
 
-def _require_main_cf(settings: Settings) -> None:
+def _require_main_cf(postfix: Postfix) -> None:
     """End the command if Postfix was installed without a configuration."""
-    file = Path(settings.postfix.config_directory, "main.cf")
+    file = postfix.config_directory / "main.cf"
     if not file.exists():
         fail(
             f"nothing was written: {file} does not exist; configure Postfix first "
@@ -211,39 +202,45 @@ def _require_main_cf(settings: Settings) -> None:
         )
 
 
-def _check_relay(settings: Settings, answers: Answers, password: str | None) -> list[Finding]:
-    """Check the password's form, then connection, TLS and login; end the command if one of them fails.
+def _converse(
+    given: dict[str, Any], postfix: Postfix, *, ask: bool
+) -> tuple[Answers, str | None, list[Finding]]:
+    """Return the answers, the password or secret, and what is wrong with the relay's certificate.
 
-    Returns:
-        a warning if the certificate is not valid.
+    A wrong answer that cannot be asked again ends the command, and so does Ctrl-C.
     """
-    if password is not None and (fault := password_fault(password)):
-        fail(f"the password {fault}")
-    passwords = {} if password is None else {answers.relay_name: password}
-    checks = check_relays(settings, passwords)
-    if refused := fault_of(checks):
-        blocked = any(check.cause in _BLOCKED for check in checks)
-        hint = "; where this port is blocked, --port 2525 or --port 465 may work" if blocked else ""
-        fail(f"nothing was written: {refused.text}{hint}")
-    _say("the check of the relay succeeded: connection, TLS, login")
-    return list(relay_findings(checks))
-
-
-def _token(relay: Relay, secret: str | None) -> str:
-    """Return an access token, by the secret or a sign-in; end the command without one."""
-    assert relay.oauth2 is not None  # noqa: S101 -- called with a grant only
+    conversation = Conversation(
+        given,
+        Terminal() if ask else None,
+        proposed=propose(postfix),
+        token_of=_token,
+        only_sends=lambda: _sends_only(postfix, given["send_only"], ask=ask),
+        ipv4_only=not has_ipv6(),
+    )
     try:
-        if relay.oauth2.grant in STORED_GRANTS:
-            store_grant(relay, secret or sign_in(relay))
-            return relay.read_password()
-        with tempfile.NamedTemporaryFile("w", prefix="postward-") as file:  # mode 0600
-            file.write(secret or "")
-            file.flush()
-            setting = SECRET_SETTINGS[relay.oauth2.grant]
-            trial = relay.oauth2.model_copy(update={setting: file.name})
-            return fetch(relay.model_copy(update={"oauth2": trial})).access_token
-    except TokenError as error:
-        fail(f"nothing was written: {error}")
+        secret = conversation.run()
+    except AnswerError as error:
+        click.echo(f"postward: {error}", err=True)
+        sys.exit(FAILED if str(error).startswith("nothing") else BAD_SETTINGS)
+    except click.Abort:
+        _say("")
+        fail("nothing was written")
+    checks = [conversation.check] if conversation.check else []
+    return conversation.answers, secret, list(relay_findings(checks))
+
+
+def _token(relay: Relay, secret: str) -> str:
+    """Return an access token, by the secret of the relay's grant or a sign-in. Raises TokenError."""
+    assert relay.oauth2 is not None  # noqa: S101 -- called with a grant only
+    if relay.oauth2.grant in STORED_GRANTS:
+        store_grant(relay, secret or sign_in(relay))
+        return relay.read_password()
+    with tempfile.NamedTemporaryFile("w", prefix="postward-") as file:  # mode 0600
+        file.write(secret)
+        file.flush()
+        setting = SECRET_SETTINGS[relay.oauth2.grant]
+        trial = relay.oauth2.model_copy(update={setting: file.name})
+        return fetch(relay.model_copy(update={"oauth2": trial})).access_token
 
 
 def _require_token(relay: Relay) -> None:
@@ -253,160 +250,34 @@ def _require_token(relay: Relay) -> None:
         fail(f"no token was stored: {state.problem}")
 
 
-def _ask(given: dict[str, Any], *, silent: bool) -> tuple[Answers, str | None]:
-    """Return the answers and the password, from the options or else from questions on the terminal."""
-    asked = _Questions(silent)
-    provider, host = _ask_relay(given, asked)
-    grant = _ask_grant(given, asked, provider)
-    username, password = _ask_login(given, asked, provider, grant)
-    tenant, client_id = given["tenant"], given["client_id"]
-    if grant and provider == "office365":
-        tenant = tenant or asked.text("The directory's ID or domain (tenant)")
-    if grant and grant != "service_account":
-        client_id = client_id or asked.text("The ID of the application (client)")
-    rewrite_sender = given["rewrite_sender"]
-    if rewrite_sender is None:
-        rewrite_sender = _ask_sender(asked, provider, username)
-    myhostname = given["myhostname"] or asked.text("This host's full name", _full_name())
-    recipient = given["recipient"]
-    if recipient is None:
-        recipient = asked.text("The recipient of probes (empty: send none)", "")
-    send_only = given["send_only"]
-    if send_only is None:
-        send_only = _only_sends(asked)
-    answers = Answers(
-        myhostname=myhostname,
-        send_only=send_only,
-        provider=provider,
-        region=given["region"],
-        host=host,
-        port=given["port"],
-        tls=given["tls"] or "",
-        username=username,
-        login=password is not None,
-        grant=grant,
-        tenant=tenant,
-        client_id=client_id,
-        secret_expires=given["secret_expires"],
-        recipient=recipient,
-        sender=given["sender"],
-        rewrite_sender=rewrite_sender,
-        ipv4_only=not _has_ipv6(),
-    )
-    return answers, password
-
-
-def _only_sends(asked: "_Questions") -> bool:
+def _sends_only(postfix: Postfix, given: bool | None, *, ask: bool) -> bool:
     """Return True for a host that receives nothing. If it does, only an answer ends that."""
+    if given is not None:
+        return given
     try:
-        received = receiving(Postfix(_POSTFIX_DIRECTORY).meanings(PARAMETERS))
+        received = receiving(postfix.meanings(PARAMETERS))
     except PostfixError:
         return True  # Postfix has no configuration yet
     if not received:
         return True
     _say(f"this host receives mail: {'; '.join(received)}")
-    if asked.agree("End that, because this host is to send only?"):
+    if ask and Terminal().agree("End that, because this host is to send only?"):
         return True
     _say("this stays as it is (--send-only ends it)")
     return False
 
 
-def _ask_relay(given: dict[str, Any], asked: "_Questions") -> tuple[str, str]:
-    """Return provider and host name of the relay; the provider is "" if it is none of the presets."""
-    provider = given["provider"]
-    if provider is None and given["host"] is None:
-        provider = asked.text("The provider", choices=(*PROVIDERS, "other"))
-    provider = "" if provider in {None, "other"} else provider
-    host = given["host"] or ""
-    if not provider and not host:
-        host = asked.text("The relay's host name")
-    return provider, host
-
-
-def _ask_grant(given: dict[str, Any], asked: "_Questions", provider: str) -> str:
-    """Return the grant by which the provider gives tokens; "" for a login by password, or none."""
-    identity = PROVIDERS[provider].identity if provider in PROVIDERS else None
-    if given["grant"] and identity is None:
-        known = ", ".join(name for name, preset in PROVIDERS.items() if preset.identity)
-        raise click.UsageError(f"--grant needs --provider, one of {known}; for others see docs/oauth2.md")
-    if given["grant"] or identity is None or given["password_file"] or given["username"] == "":
-        return given["grant"] or ""
-    grants = grants_of(identity)
-    default = grants[0] if identity.device_endpoint else _BY_PASSWORD
-    answer = asked.text("The login: a grant of OAuth2 (docs/oauth2.md)", default, (*grants, _BY_PASSWORD))
-    return "" if answer == _BY_PASSWORD else answer
-
-
-def _ask_login(
-    given: dict[str, Any], asked: "_Questions", provider: str, grant: str
-) -> tuple[str, str | None]:
-    """Return username and password; the password is None if the relay requires no login.
-
-    Some providers have the same username for all customers; it is not asked for then. With a grant, the password is
-    its secret, and "" for a sign-in by device code.
-    """
-    usual = PROVIDERS[provider].username if provider in PROVIDERS else ""
-    username = given["username"]
-    if username is None:
-        username = usual or asked.text("The login at the relay (empty: none)", "")
-    if not username:
-        return "", None
-    file = given["password_file"]
-    if file or grant == "device_code":
-        return username, file.read().rstrip("\r\n") if file else ""
-    return username, asked.secret(_SECRET_NAMES.get(grant, "Its password"))
-
-
-def _ask_sender(asked: "_Questions", provider: str, username: str) -> str:
-    """Return the sender of all mail for a provider that accepts no other than its login; "" for other providers."""
-    if provider not in PROVIDERS or not PROVIDERS[provider].one_sender or "@" not in username:
-        return ""
-    question = f"{provider} bounces mail from any sender but its login. The sender of all mail"
-    return asked.text(question, username)
-
-
-class _Questions:
-    """Questions on the terminal. If `silent`, the answers are the defaults; `_missing` found that they suffice."""
-
-    def __init__(self, silent: bool) -> None:
-        self._silent = silent
-
-    def text(self, question: str, default: str | None = None, choices: Sequence[str] = ()) -> str:
-        """Ask for a line of text, which is one of the `choices` if there are any."""
-        if self._silent:
-            return default or ""
-        kind = click.Choice(choices) if choices else None
-        return str(
-            click.prompt(question, default=default, type=kind, show_default=bool(default), err=True)
-        ).strip()
-
-    def agree(self, question: str) -> bool:
-        """Ask for an explicit yes; False if questions are not possible."""
-        return not self._silent and click.confirm(question, default=False, err=True)
-
-    def secret(self, question: str) -> str:
-        """Ask for a text that is not displayed."""
-        return str(click.prompt(question, hide_input=True, err=True))
-
-
-def _full_name() -> str | None:
-    """Return the fully qualified name of this host; None if it is unknown."""
-    name = socket.getfqdn()
-    return name if "." in name and not name.startswith("localhost") else None
-
-
-def _has_ipv6() -> bool:
-    """Return whether this host has an IPv6 route.
-
-    connect(2) on a UDP socket looks up the route and sends nothing. The address is from the documentation prefix
-    (RFC 3849).
-    """
+def _apply(
+    settings: Settings, enforcer: Enforcer, agreed: frozenset[Effect], settings_file: Path
+) -> ProbeResult | None:
+    """Apply the settings. After a failure, name the next step. Raises ApplyError."""
     try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.connect(("2001:db8::1", 9))
-    except OSError:
-        return False
-    return True
+        return put_into_force(settings, enforcer, verify=True, agreed=agreed)
+    except ApplyError as error:
+        raise ApplyError(
+            f"{error}\nThe settings are in {settings_file}. Correct them there, then: postward apply. Or answer again: "
+            "postward init --force"
+        ) from None
 
 
 def _write(answers: Answers, secret: str | None, settings_file: Path, text: str) -> None:
@@ -436,6 +307,18 @@ def _show(findings: list[Finding], planned: Plan, changed: list[RouteChange]) ->
     for finding in findings:
         terminal(error=True).print(finding_text(finding))
     terminal(error=True).print(diff_text([*diff(planned), *route_lines(changed)]), end="")
+
+
+def _probe_root(settings: Settings, postfix: Postfix) -> None:
+    """Send a mail to root, and show whether the relay took it for the admin."""
+    if not settings.host.admin or not is_master_running(postfix.expanded("queue_directory")):
+        return
+    result = asyncio.run(probe_local(settings, "root"))
+    _say(
+        f"mail to root goes to {settings.host.admin}: the relay has accepted one"
+        if result.accepted
+        else f"mail to root does not reach {settings.host.admin}: {result.reason}; see: postward probe --admin"
+    )
 
 
 def _start_services() -> bool:

@@ -42,9 +42,9 @@ def command(name: str, settings_file: Path, source: click.File | None) -> None:
         relay = _relay(settings, name)
         try:
             token = source.read().strip() if source else sign_in(relay)  # type: ignore[attr-defined]
+            store_grant(relay, token)
         except TokenError as error:
             fail(str(error))
-        store_grant(relay, token)
         check = asyncio.run(_try(relay, settings))
     terminal().print(check_text(check))
     sys.exit(0 if check.ok else FAILED)
@@ -94,9 +94,9 @@ def _awaited(relay: Relay, code: DeviceCode) -> str:
 
 
 def store_grant(relay: Relay, token: str) -> None:
-    """Store a refresh token and use it once. If that fails, the former one comes back, and the command ends."""
+    """Store a refresh token and use it once. If that fails, the former one comes back. Raises TokenError."""
     if not token or not token.isascii() or not token.isprintable():
-        fail("the refresh token must be a single line of printable ASCII; write only the token into the file")
+        raise TokenError("the refresh token must be a single line of printable ASCII; write only the token")
     store = TokenStore(relay)
     with store.locked():
         former = store.read_grant()
@@ -108,4 +108,4 @@ def store_grant(relay: Relay, token: str) -> None:
     if former is not None:
         with store.locked():
             store.write_grant(former)
-    fail(f"{state.problem}{'; the former refresh token is kept' if former else ''}")
+    raise TokenError(f"{state.problem}{'; the former refresh token is kept' if former else ''}")

@@ -15,7 +15,7 @@ from postward.agent.commands.completion import completing
 from postward.agent.commands.exit_status import FAILED
 from postward.agent.console import probe_text, terminal
 from postward.agent.probe.message import KeyFileError
-from postward.agent.probe.once import probe_once, probe_routes
+from postward.agent.probe.once import probe_local, probe_once, probe_routes
 from postward.agent.probe.result import ProbeResult
 from postward.config.settings import Settings
 
@@ -43,6 +43,7 @@ _PLUGIN_STATUS_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
     shell_complete=completing(completion.senders),
     help="Probe the route of this sender of the settings. Can be repeated.",
 )
+@click.option("--admin", is_flag=True, help="Send it to root, whose mail host.admin gets.")
 @click.option(
     "--format",
     "form",
@@ -57,6 +58,7 @@ def command(
     every: bool,
     relays: tuple[str, ...],
     senders: tuple[str, ...],
+    admin: bool,
     form: str,
 ) -> None:
     """Send a probe now and print its timeline. Without options, the route of the default sender is probed.
@@ -65,11 +67,13 @@ def command(
     """
     with _unknown_on_failure(form), exit_on_error():
         settings = load(settings_file)
-        if not settings.sends_probes:
+        if admin and not settings.host.admin:
+            fail("host.admin is not set; set it to the address that gets the mail of root")
+        if not (admin or settings.sends_probes):
             fail("probe.recipient is not set; set it to the address that receives probes")
         chosen = bool(every or relays or senders)
         try:
-            results = asyncio.run(_probe(settings, chosen, relays, senders))
+            results = asyncio.run(_probe(settings, chosen, relays, senders, admin=admin))
         except KeyFileError as error:
             fail(f"probe.key_file: {error}")
     if not results:
@@ -97,8 +101,10 @@ def _unknown_on_failure(form: str) -> Iterator[None]:
 
 
 async def _probe(
-    settings: Settings, chosen: bool, relays: tuple[str, ...], senders: tuple[str, ...]
+    settings: Settings, chosen: bool, relays: tuple[str, ...], senders: tuple[str, ...], *, admin: bool
 ) -> list[ProbeResult]:
+    if admin:
+        return [await probe_local(settings, "root")]
     return await probe_routes(settings, relays, senders) if chosen else [await probe_once(settings)]
 
 

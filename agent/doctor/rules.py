@@ -68,7 +68,7 @@ def _unit_stopped(facts: SystemFacts) -> Iterator[Fault]:
         if unit.loaded and unit.active == "inactive" and not unit.is_down:
             start = f"systemctl enable --now {name}"
             yield Fault(
-                name, "is not running", start if facts.settings_file in facts.files else "postward init"
+                name, "is not running", start if facts.files.keys() & set(facts.sources) else "postward init"
             )
 
 
@@ -102,10 +102,11 @@ def _no_group(facts: SystemFacts) -> Iterator[Fault]:
 
 
 def _settings_unreadable(facts: SystemFacts) -> Iterator[Fault]:
-    owned = facts.files.get(facts.settings_file)
-    if owned and facts.uid is not None and not owned.allows(facts.uid, facts.gids, 4):
-        remedy = f"chgrp {USER} {facts.settings_file} && chmod 0640 {facts.settings_file}"
-        yield Fault(facts.settings_file, f"has mode {owned.mode:04o}, and the agent cannot read it", remedy)
+    for file in facts.sources:
+        owned = facts.files.get(file)
+        if owned and facts.uid is not None and not owned.allows(facts.uid, facts.gids, 4):
+            remedy = f"chgrp {USER} {file} && chmod 0640 {file}"
+            yield Fault(file, f"has mode {owned.mode:04o}, and the agent cannot read it", remedy)
 
 
 def _log_missing(facts: SystemFacts) -> Iterator[Fault]:

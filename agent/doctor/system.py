@@ -4,6 +4,7 @@ Promise: nothing is changed, and every program has a timeout. No secret is read;
 called. A fact that cannot be determined on this host is None, and the rules ignore it.
 """
 
+import contextlib
 import os
 import platform
 import pwd
@@ -23,10 +24,11 @@ from postward.agent.postfix.host_files import gid
 from postward.agent.postfix.process import is_master_running
 from postward.agent.relay.advice import describe_cause
 from postward.agent.relay.check import RelayCheck
+from postward.config.errors import SettingsError
 from postward.config.lint import HostFacts
 from postward.config.lint.finding import Finding, Severity
 from postward.config.sasl import MECHANISMS
-from postward.config.settings import Settings
+from postward.config.settings import Settings, fragments_of, settings_files
 from postward.parsers import Cause
 
 AGENT, ENFORCER, TOKEN = "postward.service", "postward-enforce.service", "postward-token.service"
@@ -89,6 +91,7 @@ class SystemFacts:
     Attributes:
         distribution: "debian", "rhel", "suse", "alpine", or "".
         settings_file: the path of the settings file.
+        sources: the paths of the settings file and its fragments.
         units: name → state of the unit; None if systemd does not run on this host.
         uid: the agent's user; None if it does not exist.
         gids: all groups of the agent's user; empty if it does not exist.
@@ -108,6 +111,7 @@ class SystemFacts:
 
     distribution: str = ""
     settings_file: str = ""
+    sources: tuple[str, ...] = ()
     units: Mapping[str, Unit] | None = None
     uid: int | None = None
     gids: frozenset[int] = frozenset()
@@ -137,12 +141,14 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
     folders = [settings.state.directory, settings.enforce.directory] if settings else []
     state = _tree(settings.state.directory) if settings else []
     main_cf = Path(settings.postfix.config_directory if settings else "/etc/postfix", "main.cf")
-    paths = [settings_file, main_cf, *map(Path, passwords), *state, *map(Path, logs)]
+    sources = _sources(settings_file)
+    paths = [*sources, main_cf, *map(Path, passwords), *state, *map(Path, logs)]
     queue = host.expanded.get("queue_directory")
     agent_runs = units is None or units[AGENT].active == "active"
     return SystemFacts(
         distribution=host.distribution,
         settings_file=str(settings_file),
+        sources=tuple(map(str, sources)),
         units=units,
         uid=uid,
         gids=gids,
@@ -235,6 +241,14 @@ def _tree(folder: str) -> list[Path]:
         return [Path(folder), *Path(folder).iterdir()]
     except OSError:
         return []
+
+
+def _sources(settings_file: Path) -> list[Path]:
+    """Return the settings file, its fragments, and their directory."""
+    directory = fragments_of(settings_file)
+    with contextlib.suppress(SettingsError):
+        return [*settings_files(settings_file), directory]
+    return [settings_file, directory]
 
 
 def _owned(path: Path) -> Owned | None:

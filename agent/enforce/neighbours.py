@@ -7,7 +7,15 @@ from pathlib import Path
 from postward.agent.enforce.tables import is_own, read_entries
 from postward.agent.postfix.config import PostfixConfig
 from postward.agent.postfix.run import PostfixError
-from postward.config.neighbours import LISTS, LOGINS_BY_NEXT_HOP, SCALARS, Neighbours, clients, neighbours
+from postward.config.neighbours import (
+    LISTS,
+    LOGINS_BY_NEXT_HOP,
+    REWRITING,
+    SCALARS,
+    Neighbours,
+    clients,
+    neighbours,
+)
 from postward.config.resources import INDEX_SUFFIX, OWN_PREFIX, TABLE_NAMES
 from postward.config.settings import Settings
 from postward.parsers.postconf import split_list
@@ -79,7 +87,7 @@ def _ignored(lists: Mapping[str, str], directory: Path, own: set[Path]) -> Itera
     for parameter, item in ((name, item) for name, value in lists.items() for item in split_list(value)):
         kind, name = _parts(item, directory)
         path = Path(name)
-        routes = parameter != "sender_canonical_maps"
+        routes = parameter not in REWRITING
         missing = path in own or (routes and not _exists(kind, path))
         if (name.startswith("/") and missing) or (routes and not (kind or item.startswith("$"))):
             yield item

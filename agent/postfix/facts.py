@@ -28,6 +28,7 @@ from postward.agent.postfix.tables import configuration
 from postward.config.fields import is_address
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.file_facts import FileFacts
+from postward.config.lint.local_mail import aliases_from
 from postward.config.lint.system import QUEUE_DIRECTORIES
 from postward.config.lint.table_facts import (
     TABLE_SUFFIX,
@@ -39,7 +40,8 @@ from postward.config.lint.table_facts import (
 )
 from postward.config.lint.text import parse_main_cf, parse_master_cf, parse_table, without_secrets
 from postward.config.parameters import DERIVED_PARAMETERS, expand
-from postward.config.settings import Settings
+from postward.config.resources import INDEX_SUFFIX
+from postward.config.settings import Settings, settings_files
 from postward.parsers.postconf import Master, parse_master, parse_parameters, split_list
 
 _OPTIONS = ("-d", "-n", "-x", "-M", "-P", "-m", "-A")
@@ -61,9 +63,10 @@ def read_host_facts(
         for relay in (settings.relay if settings else ())
         if relay.password_file
     }
-    # The settings file is secret only if it contains a password, which can also come from the environment.
-    if settings_file and re.search(r"^\s*password\s*=", reader.text(settings_file) or "", re.MULTILINE):
-        named_files[settings_file] = False
+    # A file of the settings is secret only if it contains a password, which can also come from the environment.
+    for file in settings_files(settings_file) if settings and settings_file else ():
+        if re.search(r"^\s*password\s*=", reader.text(file) or "", re.MULTILINE):
+            named_files[file] = False
     try:
         # postconf would report a file that this user may not read as a fault of the configuration.
         unreadable = [path for path in (postfix.main_cf, postfix.master_cf) if not _may_read(path)]
@@ -188,6 +191,8 @@ def _with_postfix(
         sasl_plugins=reader.sasl_plugins(),
         tables=tables,
         contents=configuration(values, master).tables,
+        aliases=_root_aliases(reader, expanded.get("alias_maps", "")),
+        root_forwards=_exists(reader.system / "root/.forward"),
         files=_files(reader, postfix, expanded, tables, queue) | reader.files(named_files),
         chrooted={name: reader.compared(name, queue) for name in _CHROOTED},
         nameservers=nameservers(reader.system / "etc/resolv.conf"),
@@ -201,6 +206,29 @@ def _with_postfix(
         setgid_gid=gid(expanded.get("setgid_group", "")),
         unread=tuple(dict.fromkeys(reader.unread)),
     )
+
+
+def _exists(path: Path) -> bool | None:
+    """Return whether a file exists; None if this user may not know."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _root_aliases(reader: HostFiles, alias_maps: str) -> dict[str, str] | None:
+    """Return the aliases by which root's mail goes on; None if alias_maps names other tables than files."""
+    texts: dict[str, str] = {}
+    for item in split_list(alias_maps):
+        kind, _, path = item.partition(":")
+        text = reader.text(Path(path)) if kind in INDEX_SUFFIX and path.startswith("/") else None
+        if text is None:
+            return None
+        texts[item] = text
+    return aliases_from("root", texts)
 
 
 # The output of postconf

@@ -9,6 +9,7 @@ import errno
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from postward.agent.logs import stdin
@@ -49,6 +50,14 @@ async def probe_routes(
             if (not relays or route.relay in relays) and (not senders or route.sender in senders)
         ]
         return list(await asyncio.gather(*(_probe(prober, route, settings) for route in chosen)))
+
+
+async def probe_local(settings: Settings, user: str) -> ProbeResult:
+    """Probe the way of a local user's mail, such as root's, which host.admin sends to a relay. Raises as `probe_once`."""
+    to_admin = settings.probe.model_copy(update={"recipient": settings.host.admin, "sink_url": ""})
+    settings = settings.model_copy(update={"probe": to_admin})
+    async with _prober(settings) as prober:
+        return await _probe(prober, replace(prober.routes[0], recipient=user), settings)
 
 
 async def _probe(prober: Prober, route: Route, settings: Settings) -> ProbeResult:

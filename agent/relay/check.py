@@ -1,5 +1,7 @@
 """An SMTP session with a relay that sends no mail: name, connections, greeting, EHLO, TLS, certificate, AUTH, QUIT.
 
+With an envelope, the session also names sender and recipients after the login.
+
 It takes the steps that Postfix would take with these settings, and stops at the first one that fails, with the cause
 that the same reply has in the log. An invalid certificate is read over a second connection without verification.
 Postfix would go on with such a certificate unless `relay.verify` is set, and so does this check.
@@ -65,6 +67,7 @@ class RelayCheck:
         attempts: a connection to the first address of each family.
         capabilities: the EHLO keywords, after TLS if there was TLS; starttls: whether STARTTLS was offered.
         problem: why the certificate is invalid for this host; None if it is valid, or none was sent.
+        refused: the address of the envelope that the relay refused.
         auth: accepted, rejected or untried; auth_detail: the reply, or why no login was attempted.
     """
 
@@ -86,6 +89,7 @@ class RelayCheck:
     certificate: Certificate | None = None
     chain: list[Certificate] = field(default_factory=list)
     problem: str | None = None
+    refused: str = ""
     auth: str = "untried"
     auth_detail: str = ""
     transcript: list[Line] = field(default_factory=list)
@@ -98,7 +102,7 @@ class RelayCheck:
     @property
     def reachable(self) -> bool:
         """True if the session got as far as the login, whether that was accepted or not."""
-        return self.step in {"", "auth", "quit"}
+        return self.step in {"", "auth", "mail_from", "rcpt_to", "quit"}
 
 
 async def check_relay(endpoint: RelayEndpoint, clock: Callable[[], float] = time.monotonic) -> RelayCheck:
@@ -133,6 +137,7 @@ class _Check:
             address = await self._connect(await self._resolve())
             await self._greet_and_verify(address)
             await self._log_in()
+            await self._try_envelope()
             await self._quit()
         except SessionError as error:
             self._stop(error.cause, str(error))
@@ -404,6 +409,24 @@ class _Check:
         if code == 334:
             code, reply = await self._session.command(_base64(last))
         return code, reply
+
+    async def _try_envelope(self) -> None:
+        """Name sender and recipients as for a mail, without sending it. A temporary refusal (greylisting) is not a fault."""
+        endpoint, result = self._endpoint, self._result
+        if endpoint.username is not None and result.auth != "accepted":
+            return
+        for place, address in enumerate(endpoint.envelope):
+            if not address.isascii():
+                return
+            step, command = ("rcpt_to", "RCPT TO") if place else ("mail_from", "MAIL FROM")
+            with self._step(step):
+                code, reply = await self._session.command(f"{command}:<{address}>")
+            if 400 <= code < 500:
+                return
+            if code // 100 != 2:
+                result.refused = address
+                reason = f"host {endpoint.host} said: {reply} (in reply to {command} command)"
+                raise SessionError(classify(reason), reply)
 
     async def _quit(self) -> None:
         """Say QUIT. The result does not depend on the reply."""

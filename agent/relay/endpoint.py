@@ -35,6 +35,7 @@ class RelayEndpoint:
         sasl: Postfix's SASL client for this relay.
         ca_path, verify_names, fingerprints, socket, bind_address: as in the settings of the relay.
         lmtp: it speaks LMTP.
+        envelope: the sender and the recipients to name after the login; empty: name none.
     """
 
     relay: str
@@ -58,6 +59,7 @@ class RelayEndpoint:
     socket: str = ""
     bind_address: str = ""
     lmtp: bool = False
+    envelope: tuple[str, ...] = ()
 
 
 def read_plugins(system: Path = Path("/")) -> frozenset[str] | None:

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import os
 import time
-import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -42,7 +41,7 @@ from postward.agent.text import clock_time
 from postward.config.fields import split_address
 from postward.config.lint import Finding, HostFacts
 from postward.config.sections import State, Web
-from postward.config.settings import Settings
+from postward.config.settings import Settings, read_valid
 
 _TIMEOUT = 10.0  # seconds; the agent tests a silent log before it answers
 _REFUSED, _NO_ANSWER = os.strerror(errno.ECONNREFUSED), f"no answer within {_TIMEOUT:g} s"
@@ -75,12 +74,11 @@ class Address:
     def of_bad_file(cls, settings_file: Path) -> Self:
         """Return where an agent may answer whose settings are bad now: valid tables of the file, else the defaults."""
         state, web = State(), Web()
-        with contextlib.suppress(OSError, ValueError):
-            raw = tomllib.loads(settings_file.read_text(encoding="utf-8-sig"))
-            with contextlib.suppress(ValueError):
-                state = State.model_validate(raw.get("state", {}))
-            with contextlib.suppress(ValueError):
-                web = Web.model_validate(raw.get("web", {}))
+        raw = read_valid(settings_file)
+        with contextlib.suppress(ValueError):
+            state = State.model_validate(raw.get("state", {}))
+        with contextlib.suppress(ValueError):
+            web = Web.model_validate(raw.get("web", {}))
         return cls(_socket_in(state), web.listen)
 
 

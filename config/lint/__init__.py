@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from postward.config.lint import (
     identity,
+    local_mail,
     main_cf,
     maps,
     master_cf,
@@ -34,6 +35,7 @@ HOST_RULES: tuple[tuple[str, tuple[Rule[HostFacts], ...]], ...] = (
     ("Tables of passwords", passwords.RULES),
     ("Lookup tables", maps.RULES),
     ("Routing", routing.RULES),
+    ("Local mail", local_mail.RULES),
     ("Names", identity.RULES),
     ("Addresses", network.RULES),
     ("main.cf", main_cf.RULES),

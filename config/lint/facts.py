@@ -15,6 +15,7 @@ from postward.config.lint.text import Line, ServiceLine
 from postward.config.lint.values import intended
 from postward.config.routing import INTERNAL, PICKUP, Configuration, Hop, Origin, Tables, routes
 from postward.config.routing.parameters import LISTS, MAPS, holds_logins
+from postward.config.routing.route import Route as MailRoute
 from postward.config.routing.samples import ELSEWHERE, samples
 from postward.config.routing.tables import Contents, Keyed
 from postward.parsers.postconf import Master, parse_master, split_list
@@ -83,6 +84,8 @@ class HostFacts:
         sasl_plugins: names of the installed SASL plug-ins, as in "plain"; None if unknown.
         tables: the lookup tables that are files.
         contents: the contents of the tables and lists that decide about routes.
+        aliases: the aliases (aliases(5)) by which local mail to root goes on, in their order; None if they are unknown.
+        root_forwards: root has a .forward file; None if that is unknown.
         files: path → facts of the file.
         chrooted: name under etc/ of the host → "same", "differs" or "missing" in the queue directory.
         nameservers: the name servers in the host's resolv.conf; () without any, None if it could not be read.
@@ -117,6 +120,8 @@ class HostFacts:
     sasl_plugins: frozenset[str] | None = None
     tables: tuple[Table, ...] = ()
     contents: Tables = field(default_factory=Tables)
+    aliases: Mapping[str, str] | None = None
+    root_forwards: bool | None = None
     files: Mapping[str, FileFacts] = field(default_factory=dict)
     chrooted: Mapping[str, str] = field(default_factory=dict)
     nameservers: tuple[str, ...] | None = None
@@ -233,6 +238,12 @@ class HostFacts:
                         key = (self._place(origin), origin.parameter, route.transport, hop)
                         found.setdefault(key, []).append(route.sender)
         return tuple(Route(*key, frozenset(senders)) for key, senders in found.items())
+
+    @cached_property
+    def root_route(self) -> MailRoute | None:
+        """The route of mail from and to root, such as cron's; None if it is unknown, or has several recipients."""
+        found = routes("root", "root", self._routing) if self.expanded else ()
+        return found[0] if len(found) == 1 and not (found[0].unknown or found[0].broken) else None
 
     @property
     def _routing(self) -> Configuration:

@@ -10,7 +10,7 @@ from postward.config.lint.facts import HostFacts, Route
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.main_cf import swallowed
 from postward.config.lint.next_hop import NextHop, corrected, parse_next_hop, slip
-from postward.config.providers import CLOSED_PORTS, PROVIDERS, Provider
+from postward.config.providers import CLOSED_PORTS, provider_of
 
 Facts = HostFacts
 
@@ -110,16 +110,6 @@ def _single_label(facts: Facts) -> Iterator[Fault]:
                 remedies.edit(facts, f'write the full name, as in "{right}"'),
                 hop.servers,
             )
-
-
-def provider_of(host: str) -> tuple[str, Provider] | None:
-    """Return name and description of the provider to which a relay belongs."""
-    for name, provider in PROVIDERS.items():
-        prefix, region, suffix = provider.host.partition("{region}")
-        exact = not region and host.lower() == provider.host
-        if exact or (region and host.lower().startswith(prefix) and host.lower().endswith(suffix)):
-            return name, provider
-    return None
 
 
 def wrong_provider_port(host: str, port: int | None) -> tuple[str, int] | None:

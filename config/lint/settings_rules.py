@@ -9,8 +9,8 @@ from postward.config.lint.facts import HostFacts
 from postward.config.lint.file_facts import FileFacts
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.main_cf import FREE_VALUES, close_parameter
-from postward.config.lint.relayhost import provider_of, wrong_provider_port
-from postward.config.providers import PROVIDERS
+from postward.config.lint.relayhost import wrong_provider_port
+from postward.config.providers import PROVIDERS, login_fault, provider_of
 from postward.config.settings import Settings
 
 
@@ -22,9 +22,8 @@ class Case(NamedTuple):
     source: str = ""
 
 
-# Providers that accept only mail from the login's own address, and providers whose login is an address.
-_SENDER_IS_LOGIN = {name for name, provider in PROVIDERS.items() if provider.one_sender}
-_LOGIN_IS_ADDRESS = _SENDER_IS_LOGIN | {"gmail", "office365", "fastmail", "yandex", "mailgun", "mailgun-eu"}
+# Providers that accept only mail from the login's own address.
+_SENDER_IS_LOGIN = {name for name, provider in PROVIDERS.items() if provider.senders == "login"}
 
 
 def _is_below(domain: str, parent: str) -> bool:
@@ -58,21 +57,9 @@ def _port_of_provider(case: Case) -> Iterator[Fault]:
 
 def _login_of_provider(case: Case) -> Iterator[Fault]:
     for relay in case.settings.relay:
-        name, provider = provider_of(relay.host) or ("", None)
-        if provider is None or not relay.username:
-            continue
-        if provider.username and relay.username != provider.username:
-            yield Fault(
-                f"relay.{relay.name}.username",
-                f'is not "{provider.username}", which is the username of every customer of {name}',
-                f'write username = "{provider.username}"',
-            )
-        elif name in _LOGIN_IS_ADDRESS and "@" not in relay.username:
-            yield Fault(
-                f"relay.{relay.name}.username",
-                f"is not a mail address, which {name} requires",
-                "write the whole address, as in user@example.com",
-            )
+        name, _ = provider_of(relay.host) or ("", None)
+        if name and relay.username and (fault := login_fault(name, relay.username)):
+            yield Fault(f"relay.{relay.name}.username", *fault)
 
 
 def _password_at_microsoft(case: Case) -> Iterator[Fault]:
@@ -144,9 +131,11 @@ def _password_file_missing(case: Case) -> Iterator[Fault]:
 
 def _password_readable(case: Case) -> Iterator[Fault]:
     paths = {f"relay.{relay.name}.password_file": relay.password_file for relay in case.settings.relay}
-    if any(relay.password is not None for relay in case.settings.relay):
-        paths["settings"] = case.source
-    for place, path in paths.items():
+    with_password = any(relay.password is not None for relay in case.settings.relay)
+    # The facts have only those files of the settings that contain a password.
+    secret = [path for path in case.facts.files if path.startswith((case.source, f"{case.source}.d/"))]
+    settings = [("settings", path) for path in secret if with_password and case.source]
+    for place, path in [*paths.items(), *settings]:
         known = _file(case, path)
         if known and known.exists and known.mode & 0o007:
             yield Fault(

@@ -74,16 +74,17 @@ def test_an_unknown_provider_is_refused_with_the_known_ones(tmp_path: Path) -> N
     assert "sendcloud" in error
 
 
-def test_errors_in_the_answers_name_no_file(tmp_path: Path) -> None:
-    """TLS that does not fit the port is refused by the check of the settings, which are not written yet."""
-    status, error = _init(
-        *("--host", "r.test", "--port", "587", "--tls", "implicit", "--username", ""),
-        *("--myhostname", "mail.example.test", "--recipient", "p@r.test"),
-        folder=tmp_path,
+def test_errors_in_the_answers_name_the_option(tmp_path: Path) -> None:
+    """TLS that does not fit the port is refused before the relay is tried, and no file is named."""
+    (tmp_path / "main.cf").touch()
+    done = run_postward(
+        *("init", "--config", str(tmp_path / "postward.toml"), "--yes", "--host", "r.test", "--username", ""),
+        *("--port", "587", "--tls", "implicit", "--myhostname", "mail.example.test"),
+        env={"POSTWARD_POSTFIX__CONFIG_DIRECTORY": str(tmp_path)},
     )
 
-    assert status == 78
-    assert error.startswith('postward init: relay.relay.tls: is "implicit"')
+    assert done.returncode == 78
+    assert done.stderr.startswith('postward: --tls: is "implicit"')
 
 
 def test_postfix_without_a_configuration_is_named_first(tmp_path: Path) -> None:

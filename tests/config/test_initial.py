@@ -47,9 +47,7 @@ def test_settings_without_an_answer_are_left_out() -> None:
 
 def test_a_relay_without_a_login() -> None:
     """The relay has neither username nor password."""
-    answers = Answers(
-        myhostname="mail.example.com", host="10.0.0.1", port=2526, tls="opportunistic", login=False
-    )
+    answers = Answers(myhostname="mail.example.com", host="10.0.0.1", port=2526, tls="opportunistic")
     settings = parse_settings(tomllib.loads(initial_settings(answers)), "postward.toml")
     assert (settings.relay[0].port, settings.relay[0].username) == (2526, "")
 
@@ -57,7 +55,7 @@ def test_a_relay_without_a_login() -> None:
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_provider_without_a_login(provider: str) -> None:
     """The relay has no login, even if the provider supplies a username."""
-    answers = Answers(myhostname="mail.example.com", provider=provider, region="eu-west-1", login=False)
+    answers = Answers(myhostname="mail.example.com", provider=provider, region="eu-west-1")
     settings = parse_settings(tomllib.loads(initial_settings(answers)), "postward.toml")
     assert settings.relay[0].username == ""
 

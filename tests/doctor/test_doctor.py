@@ -12,6 +12,7 @@ _RUNS = Unit(loaded=True, active="active", enabled=True, status="settings of tod
 _HEALTHY = SystemFacts(
     distribution="debian",
     settings_file="/etc/postward/postward.toml",
+    sources=("/etc/postward/postward.toml",),
     units={AGENT: _RUNS, ENFORCER: _RUNS},
     uid=997,
     gids=frozenset({997, 4}),

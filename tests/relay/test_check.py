@@ -192,3 +192,36 @@ def test_a_client_certificate_is_presented(tmp_path: Path) -> None:
         assert not checked(endpoint).ok
         check = checked(replace(endpoint, client_certificate=str(certificate), client_key=str(key)))
         assert check.auth == "accepted", check.detail
+
+
+ENVELOPES = [
+    ("accepted", None, ""),
+    ("sender", Fault(step="mail", reply="550 5.7.1 Sender address rejected: not owned by user"), "mail_from"),
+    ("recipient", Fault(step="rcpt", reply="550 5.1.1 User unknown"), "rcpt_to"),
+    ("greylisting", Fault(step="rcpt", reply="450 4.7.1 Greylisted"), ""),
+]
+
+
+@pytest.mark.parametrize(("fault", "step"), [row[1:] for row in ENVELOPES], ids=[row[0] for row in ENVELOPES])
+def test_an_envelope_is_tried_without_a_mail(
+    relay: tuple[Relay, RelayEndpoint], fault: Fault | None, step: str
+) -> None:
+    """Sender and recipient are named after the login. A lasting refusal stops the check there; no mail is sent."""
+    running, endpoint = relay
+    running.fault = fault
+    check = checked(replace(endpoint, envelope=("a@example.com", "b@example.com")))
+    running.fault = None
+
+    assert check.step == step, check.detail
+    assert check.reachable
+    assert running.messages == []
+
+
+def test_an_envelope_is_not_tried_after_a_refused_login(relay: tuple[Relay, RelayEndpoint]) -> None:
+    """The relay would refuse every sender then."""
+    running, endpoint = relay
+    running.forget()
+    check = checked(replace(endpoint, password="wrong", envelope=("a@example.com",)))
+
+    assert check.step == "auth"
+    assert not any("MAIL FROM" in line for line in running.transcript)

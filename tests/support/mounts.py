@@ -1,4 +1,4 @@
-"""Private mounts: small file systems to fill up, and a private /dev in which a syslog daemon can listen.
+"""Private mounts and networks: small file systems to fill up, a /dev in which a syslog daemon can listen, own host names.
 
 Only the calling thread and the programs that it starts see them. They end with the `with` block, or when this process
 is killed. They need root and the right to mount; otherwise the test is skipped, in CI it fails.
@@ -6,38 +6,71 @@ is killed. They need root and the right to mount; otherwise the test is skipped,
 
 import contextlib
 import ctypes
+import fcntl
 import os
+import socket
+import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.support.require import demand
 
-_CLONE_NEWNS = 0x00020000  # <sched.h>
+_CLONE_FS, _CLONE_NEWNS, _CLONE_NEWNET = 0x00000200, 0x00020000, 0x40000000  # <sched.h>
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1  # <linux/sockios.h>, <net/if.h>
 _DEVICES = ("null", "zero", "full", "random", "urandom", "fd", "stdin", "stdout", "stderr")
 
 
 @contextlib.contextmanager
 def private_mounts() -> Iterator[None]:
     """Make mounts within the block private to this thread and to the programs that it starts."""
+    with _apart(mnt=_CLONE_NEWNS):
+        yield
+
+
+@contextlib.contextmanager
+def private_network(folder: Path, hosts: Mapping[str, str]) -> Iterator[None]:
+    """Give this thread, and the programs and threads that it starts, a loopback interface and an /etc of their own.
+
+    All ports are free there, and files in /etc can be changed. `hosts` are further lines of /etc/hosts: name → address.
+    """
+    with _apart(mnt=_CLONE_NEWNS, net=_CLONE_NEWNET):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", _IFF_UP))
+        own = folder / "etc"
+        _run("cp", "-a", "/etc", str(own))
+        with (own / "hosts").open("a") as file:
+            file.writelines(f"{address} {name}\n" for name, address in hosts.items())
+        _run("mount", "--bind", str(own), "/etc")
+        yield
+
+
+@contextlib.contextmanager
+def _apart(**namespaces: int) -> Iterator[None]:
+    """Move this thread into new namespaces: name in /proc/PID/ns → flag of unshare(2)."""
     library = ctypes.CDLL(None, use_errno=True)
     before = Path.cwd()
-    outside = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if library.unshare(_CLONE_NEWNS):
+    with contextlib.ExitStack() as opened:
+        outside = {}
+        for name, flag in namespaces.items():
+            outside[flag] = os.open(f"/proc/thread-self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            opened.callback(os.close, outside[flag])
+        if library.unshare(sum(outside)):
             demand(
-                f"mounting is not permitted ({os.strerror(ctypes.get_errno())}): run the tests as root, "
+                f"new namespaces are not permitted ({os.strerror(ctypes.get_errno())}): run the tests as root, "
                 "in a container as --privileged"
             )
         try:
             _run("mount", "--make-rprivate", "/")
             yield
         finally:
-            if library.setns(outside, _CLONE_NEWNS):
-                raise OSError(ctypes.get_errno(), "setns")
+            library.unshare(
+                _CLONE_FS
+            )  # threads that this one has started may still share its working directory
+            for flag, descriptor in outside.items():
+                if library.setns(descriptor, flag):
+                    raise OSError(ctypes.get_errno(), "setns")
             os.chdir(before)  # setns changes it to /
-    finally:
-        os.close(outside)
 
 
 def small_disk(folder: Path, size: str) -> None:

@@ -121,7 +121,8 @@ mydestination =
 
 def _from_text(host: Host, text: str) -> Host:
     level = host.instance.postconf("compatibility_level")["compatibility_level"]
-    return _write(host, text.format(etc=host.etc, system=host.system, ca_file=host.ca_file, level=level))
+    text = text.format(etc=host.etc, system=host.system, ca_file=host.ca_file, level=level)
+    return _write(host, f"{text}virtual_alias_maps = inline:{{root=ops@example.org}}\n")
 
 
 def _debian(host: Host) -> Host:

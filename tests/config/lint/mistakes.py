@@ -428,6 +428,21 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         lambda h: h.table("sasl_passwd", f"{RELAY} {LOGIN}\n", mode=0o600, kind="btree"),
         {"index-damaged"},
     ),
+    # Local mail
+    ("root's mail in a mailbox", lambda h: h.unset("virtual_alias_maps"), {"root-mail-unread"}),
+    (
+        "root's mail in another user's mailbox",
+        lambda h: (
+            h.unset("virtual_alias_maps").set("alias_maps = texthash:$config_directory/aliases"),
+            h.table("aliases", "root: admin\nadmin: alice\n", index=False),
+        ),
+        {"root-mail-unread"},
+    ),
+    (
+        "root's mail to a mailbox of the domain",
+        lambda h: h.unset("virtual_alias_maps").set("myorigin = $mydomain"),
+        {"root-mail-to-root"},
+    ),
     # Routing
     (
         "the domain in mydestination",

@@ -58,7 +58,7 @@ def test_json_has_settings_findings_and_unread_files(host: Host, tmp_path: Path)
     alone = run_postward("check", "--json", "--no-host", "--config", str(path))
     printed = json.loads(done.stdout)
 
-    assert set(printed) == {"settings", "findings", "unread"}
+    assert set(printed) == {"files", "settings", "findings", "unread"}
     assert [finding["id"] for finding in printed["findings"]] == ["soft-bounce"]
     assert set(printed["findings"][0]) == {"id", "severity", "where", "what", "why", "remedy"}
     assert (done.returncode, alone.returncode, json.loads(alone.stdout)["findings"]) == (3, 0, [])
