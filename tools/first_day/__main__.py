@@ -11,8 +11,10 @@ Exit status 1 if a breakage was not named, or something else was blamed.
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -29,6 +31,7 @@ from tools.hosts.product import build
 
 _INTERVAL: Final = 5  # seconds between two scrapes
 _DEADLINE: Final = 300.0  # seconds until a breakage counts as not named, and a repair as failed
+_over: Final = threading.Event()
 _COLUMNS: Final = ("status", "why", "alert", "notification")
 
 
@@ -169,6 +172,9 @@ def main() -> int:
         help="divides the times of the alerts' rules (default: 4; 1: as shipped)",
     )
     options = parser.parse_args()
+    # SIGTERM, and Ctrl-C where a shell ignores it, end the hosts after their present breakage.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: _over.set())
     say(f"| breakage | host | {' | '.join(_COLUMNS)} | over | wrong |\n|{'---|' * (len(_COLUMNS) + 4)}")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="postward-first-day-")))
@@ -194,6 +200,8 @@ def _day(host: FreshHost, prometheus: Prometheus, names: list[str]) -> list[Row]
     """Stage the breakages on one host, and print each row as soon as it is known."""
     day, rows = Day(host, prometheus), []
     for name in names:
+        if _over.is_set():
+            break
         if BREAKAGES[name].only in {"", host.name}:
             try:
                 row = day.run(name)

@@ -79,10 +79,14 @@ def _keep_changing(host: FreshHost) -> None:
     """Change a parameter again after each repair, until the enforcer gives up."""
 
     def gave_up() -> bool:
-        host.run(_OTHER_RELAYHOST)
         return host.installed.metric("postward_config_conflict") == 1
 
-    wait_for(gave_up, 120, "the enforcer to give up")
+    def is_repaired() -> bool:
+        return host.host.call("sh", "-c", _RELAYHOST_IS_BACK).returncode == 0
+
+    while not gave_up():
+        host.run(_OTHER_RELAYHOST)
+        wait_for(lambda: is_repaired() or gave_up(), 60, "a repair")
 
 
 _OTHER_RELAYHOST: Final = "postconf -e 'relayhost = [smtp.other.test]:25'"
@@ -91,6 +95,7 @@ _AGENT, _ENFORCER = "postward.service", "postward-enforce.service"
 _RUN: Final = "systemctl enable --quiet --now {0}"
 _SILENT_ENFORCER: Final = "the enforcer does not work"
 _SILENT_AGENT: Final = "the agent does not answer"
+_CHECKPOINT: Final = "/var/lib/postward/checkpoint.json"
 _JOURNALD: Final = "/etc/systemd/journald.conf.d/first-day.conf"
 _JOURNAL_AGAIN: Final = "systemctl restart systemd-journald"
 # Postfix has files open on the file system itself, which then cannot become read-only on request.
@@ -226,9 +231,10 @@ BREAKAGES: Final[dict[str, Fault | Repaired]] = {
         symptoms=("enforcer-silent",),
         alerts=("PostwardEnforcerDown",),
     ),
-    "agent's state is root's": Fault(
-        switch=f"systemctl stop {_AGENT}; chown -R root: /var/lib/postward; systemctl start --no-block {_AGENT}",
-        repair=f"chown -R postward: /var/lib/postward; systemctl reset-failed {_AGENT}; systemctl start {_AGENT}",
+    # systemd corrects the owner of the folder, with all in it, but not that of a file in a folder with the right owner.
+    "agent's checkpoint is root's": Fault(
+        switch=f"systemctl stop {_AGENT}; chown root: {_CHECKPOINT}; systemctl start --no-block {_AGENT}",
+        repair=f"chown postward: {_CHECKPOINT}; systemctl restart {_AGENT}",
         words=_SILENT_AGENT,
         alerts=("PostwardDown",),
     ),

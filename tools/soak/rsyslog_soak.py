@@ -39,7 +39,7 @@ class RsyslogSoak(LogSoak):
         self.log = logs / configuration.log
         self._rsyslog = Rsyslog(logs, self.log, folder / "socket")
         self._rotation = Rotation(logs, configuration, self._rsyslog.pid_file)
-        self.rotations = self._sent = self._since_settled = 0
+        self.rotations = self._sent = self._seen_in_file = self._since_settled = 0
         return write_reading_settings(folder, PostfixInstance(folder), source=str(self.log))
 
     def _open_log(self) -> None:
@@ -103,7 +103,7 @@ class RsyslogSoak(LogSoak):
     def settle(self) -> None:
         """Wait until all lines are counted, then stop the agent, which saves its position."""
         super().settle()
-        self._since_settled = 0
+        self._seen_in_file, self._since_settled = self._sent, 0
 
     def _writes_to_rotated(self) -> bool:
         return any(
@@ -114,11 +114,13 @@ class RsyslogSoak(LogSoak):
         wait_for(self._is_written, _TIMEOUT, f"line {self._sent} to be written")
 
     def _is_written(self) -> bool:
-        return not self._sent or any(
+        if self._seen_in_file < self._sent and any(
             (found := _NUMBER.search(_end_of(path))) and int(found[1], 16) == self._sent
             for path in self.log.parent.glob(f"{self.log.name}*")
             if path.suffix != ".gz"
-        )
+        ):
+            self._seen_in_file = self._sent  # logrotate may delete the file later
+        return self._seen_in_file == self._sent
 
     # Rounds
 
