@@ -25,20 +25,22 @@ from postward.agent.metrics.fast_path import skim
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
 from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.facts import read_host_facts
 from postward.agent.text import local_now
+from postward.config.lint import lint
 from postward.config.settings import Settings, load_settings
 from postward.parsers import parse
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 
 WORLD = "127.0.0.2"  # where direct mail to [127.0.0.2] arrives
-USERS = {"user": "secret", "anna": "hers", "bob": "hi$ 1"}
+USERS = {"user": "Gr33n-Fern", "anna": "M0ss-Hers", "bob": "hi$ 1-Bl8e"}
 
 
 class Mail(NamedTuple):
     """A mail and its way: the server that takes it, the login, and the sender and name that the server sees."""
 
     way: str
-    sender: str = "root@client.example"
+    sender: str = "root@client.example.test"
     to: str = f"someone@[{WORLD}]"
     login: str | None = None
     seen: str = ""
@@ -69,8 +71,8 @@ class Bed:
         ca = CA()
         self.hops = {
             "hub": Relay(ca, users=USERS),
-            "partner": Relay(ca, users={"user": "secret"}),
-            "implicit": Relay(ca, users={"user": "secret"}, tls="implicit"),
+            "partner": Relay(ca, users={"user": USERS["user"]}),
+            "implicit": Relay(ca, users={"user": USERS["user"]}, tls="implicit"),
             "world": Relay(ca, users={}, auth_required=False),
         }
         self.hops["world"].host = WORLD
@@ -112,7 +114,7 @@ class Bed:
         path.write_text(
             f'{head}{rendered}\n[postfix]\nconfig_directory = "{etc}"\n[enforce]\ndirectory = "{folder}/enforce"\n'
             f'[state]\ndirectory = "{folder}/state"\n[log]\nsource = "{self.postfix.maillog}"\n'
-            f'[probe]\nrecipient = "probe@[{WORLD}]"\nsender = "root@client.example"\n'
+            f'[probe]\nrecipient = "probe@[{WORLD}]"\nsender = "root@client.example.test"\n'
         )
         return load_settings(path)
 
@@ -170,6 +172,7 @@ SCENARIOS = {
             "partner",
             "partner",
             'recipients = ["@partner.example", "@.partner.example", "vip@other.example"]',
+            'probe_recipients = ["a@partner.example"]',
         ),
         (
             Mail("hub", login="user"),
@@ -232,7 +235,7 @@ SCENARIOS = {
     ),
     "senders rewritten": (
         '[host]\nmyhostname = "client.example.test"\nmyorigin = "<etc>/mailname"\n'
-        '[host.rewrite_senders]\n"root@client.example" = "noreply@example.com"\n"@.lan.example" = "@example.com"\n'
+        '[host.rewrite_senders]\n"root@client.example.test" = "noreply@example.com"\n"@.lan.example" = "@example.com"\n'
         + relay("main", "hub"),
         (
             Mail("hub", login="user", seen="noreply@example.com"),
@@ -247,7 +250,8 @@ SCENARIOS = {
     ),
     "lmtp over a socket": (
         relay("main", "hub")
-        + '[[relay]]\nname = "store"\nprotocol = "lmtp"\nsocket = "<socket>"\nrecipients = ["@box.example"]\n',
+        + '[[relay]]\nname = "store"\nprotocol = "lmtp"\nsocket = "<socket>"\nrecipients = ["@box.example"]\n'
+        + 'probe_recipients = ["probe@box.example"]\n',
         (
             Mail("hub", login="user"),
             Mail("store", to="anna@box.example", label="store"),
@@ -263,7 +267,7 @@ def test_mail_takes_the_way_that_the_settings_name(name: str, bed: Bed, tmp_path
     etc = bed.postfix.config_directory
     (etc / "mailname").write_text("origin.example\n")
     logins = etc / "logins"
-    logins.write_text(f"[localhost]:{bed.hops['hub'].port} anna:hers\n")
+    logins.write_text(f"[localhost]:{bed.hops['hub'].port} anna:M0ss-Hers\n")
     logins.chmod(0o600)
     if name == "senders rewritten":  # beside a table of the admin
         (etc / "admins_canonical").write_text("old@client.example new@example.com\n")
@@ -276,6 +280,8 @@ def test_mail_takes_the_way_that_the_settings_name(name: str, bed: Bed, tmp_path
     assert not enforcer.pending_confirmation
     assert enforcer.look()[0].drifts == ()
     assert enforcer.route_changes() == []
+    found = [one.id for one in lint(settings, read_host_facts(Postfix(etc), settings, None))]
+    assert found == (["settings-counted-as-another"] if name == "accounts at one host" else [])
     for mail in mails:
         check(bed, settings, mail)
 
@@ -283,7 +289,7 @@ def test_mail_takes_the_way_that_the_settings_name(name: str, bed: Bed, tmp_path
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("other.example anna:hers\n", "has no login for [localhost]:{port}; add an entry with that key"),
+        ("other.example anna:M0ss-Hers\n", "has no login for [localhost]:{port}; add an entry with that key"),
         ("[localhost]:{port} anna:wrong\n", "fails at step auth: auth_rejected"),
     ],
     ids=["no entry", "a refused login"],
@@ -345,4 +351,8 @@ def labels(settings: Settings, line: str) -> tuple[str, str]:
         ]
         assert [key[0] for key in counted] == ["postfix"]
         found.append(counted[0][1])
+        direct = counting.tally.counters["postfix_direct_deliveries_total"]
+        assert (
+            sum(direct.values()) == direct.get(("other", "sent"), 0) == (found[-1] in counting.names.direct)
+        )
     return found[0], found[1]
