@@ -1,7 +1,7 @@
 """Each way out that the settings can name: applied, kept after a probe, and real mail that took it.
 
-All share one Postfix and its servers. A scenario is a settings file, and mails of which each arrives at one server, with
-one login and one sender.
+All share one Postfix and its servers, so each is applied in the place of the one before. A scenario is a settings file, and
+mails of which each arrives at one server, with one login and one sender.
 """
 
 import hashlib
@@ -87,21 +87,6 @@ class Bed:
         server.start()
         stack.callback(server.stop)
         self.socket.chmod(0o666)
-        self._original = {
-            name: (self.postfix.config_directory / name).read_bytes() for name in ("main.cf", "master.cf")
-        }
-
-    def restore(self) -> None:
-        """Remove what a scenario applied."""
-        etc = self.postfix.config_directory
-        for path in etc.iterdir():
-            if path.is_file() and path.name not in self._original:
-                path.unlink()
-        for name, content in self._original.items():
-            (etc / name).write_bytes(content)
-        self.postfix.settle()
-        for relay in self.hops.values():
-            relay.forget()
 
     def settings(self, folder: Path, text: str) -> Settings:
         """Return settings, with <name> for a server's port and <etc>, <ca>, <socket> for paths."""
@@ -138,10 +123,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
 
 
 @pytest.fixture
-def bed(shared: Bed) -> Iterator[Bed]:
-    """The shared ones, as they were at first."""
-    yield shared
-    shared.restore()
+def bed(shared: Bed) -> Bed:
+    """The shared ones, configured as the test before left them."""
+    for relay in shared.hops.values():
+        relay.forget()
+    return shared
 
 
 def relay(name: str, port: str, *lines: str, login: str = "user") -> str:
