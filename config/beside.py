@@ -229,12 +229,15 @@ def _by_service(
     routes = [(sender, targets[relay.name]) for relay in relays for sender in relay.senders]
     lists = {
         "sender_dependent_default_transport_maps": tables.refer("sender_transport", routes),
+        "sender_dependent_relayhost_maps": "",
         "transport_maps": recipient_routes(relays, targets, tables),
         "smtp_tls_policy_maps": "",
         "smtp_sasl_password_maps": "",
     }
     parameters = {name: before_admins(reference, name, others) for name, reference in lists.items()}
-    if any(relay.direct for relay in relays):  # it would hold for direct delivery too
+    if not others.hops:
+        parameters |= {"relayhost": "", "smtp_sasl_auth_enable": "no"}
+    elif any(relay.direct for relay in relays):  # it would hold for direct delivery too
         parameters["relayhost"] = ""
     return parameters | {"default_transport": targets[relays[0].name]}, services
 

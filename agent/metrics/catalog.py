@@ -43,6 +43,18 @@ METRICS: tuple[Metric, ...] = (
         ("postfix_instance", "relay", "cause"),
     ),
     Metric(
+        "postfix_direct_deliveries_total",
+        "counter",
+        "Delivery attempts without a relay (relay.direct), by the operator of the recipient's mail server.",
+        ("operator", "status"),
+    ),
+    Metric(
+        "postfix_direct_delivery_failures_total",
+        "counter",
+        "Delivery attempts without a relay that did not succeed, by the operator of the recipient's mail server.",
+        ("operator", "cause"),
+    ),
+    Metric(
         "postfix_delivery_delay_seconds",
         "histogram",
         "Time from a message's arrival to its final status (sent or bounced).",

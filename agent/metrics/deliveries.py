@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from postward.agent.metrics.destinations import OPERATORS, operator_of
 from postward.agent.metrics.labels import (
     OWN_SERVICE,
     STAGES,
@@ -18,7 +19,7 @@ from postward.agent.metrics.labels import (
     tls_labels,
 )
 from postward.agent.metrics.tally import Tally
-from postward.parsers import OUTCOMES, Cause, Event, Record, cause_of, outcome_of, parse_stamp
+from postward.parsers import OUTCOMES, Cause, Event, Record, cause_of, outcome_of, parse_stamp, relay_host_of
 from postward.parsers import events as ev
 
 _MAX_DELAYS = 1 << 14  # distinct values that wait for `settle`
@@ -54,6 +55,9 @@ class Counting:
                 self.tally.add("postfix_deliveries_total", ("postfix", relay, status), 0)
             for cause in Cause:
                 self.tally.add("postfix_delivery_failures_total", ("postfix", relay, cause.value), 0)
+        for operator in OPERATORS if self.names.direct else ():
+            for status in STATUSES:
+                self.tally.add("postfix_direct_deliveries_total", (operator, status), 0)
         for metric in ("postfix_messages_removed_total", "postfix_messages_expired_total"):
             self.tally.add(metric, ("postfix",), 0)
 
@@ -123,6 +127,23 @@ class Counting:
         for stamp in stamps:
             self.note_time("postfix_delivery_last_failure_timestamp_seconds", (relay,), stamp)
 
+    def direct(self, relay: str, host: str, status: str, causes: Mapping[str, int] | int) -> None:
+        """Count deliveries without a relay by the operator of the recipient's server.
+
+        Args:
+            relay: the name in the settings; others than those of direct delivery are not counted.
+            host: the server, or the recipient's domain.
+            status: the label.
+            causes: cause → failures, or the number of other deliveries.
+        """
+        if relay not in self.names.direct:
+            return
+        operator = operator_of(host)
+        counted = causes if isinstance(causes, int) else sum(causes.values())
+        self.tally.add("postfix_direct_deliveries_total", (operator, status), counted)
+        for cause, times in ({} if isinstance(causes, int) else causes).items():
+            self.tally.add("postfix_direct_delivery_failures_total", (operator, cause), times)
+
     def delay(self, relay: str, stage: str | None, seconds: str, times: int) -> None:
         """Observe a total delay (stage None) or the delay of a stage, as printed; ignore an invalid number."""
         value = delay_seconds(seconds)
@@ -153,13 +174,17 @@ def _delivery(counting: Counting, record: Record, event: ev.Delivery) -> None:
     status = status_of(event.status)
     relay = counting.names.of_delivery(event, record.instance)
     instance = counting.instance(record.instance)
+    causes: Mapping[str, int] | int = record.repeat
     if status == "sent":
         counting.sent(instance, relay, (record.stamp,), record.repeat)
     elif status == "other":
         counting.tally.add("postfix_deliveries_total", (instance, relay, status), record.repeat)
     else:
-        cause = cause_of(event) or Cause.OTHER
-        counting.failed(instance, relay, status, (record.stamp,), {cause.value: record.repeat})
+        causes = {(cause_of(event) or Cause.OTHER).value: record.repeat}
+        counting.failed(instance, relay, status, (record.stamp,), causes)
+    if relay in counting.names.direct:
+        server = relay_host_of(event)
+        counting.direct(relay, server[0] if server else event.to.rpartition("@")[2], status, causes)
     if status in {"sent", "bounced"}:
         _delays(counting, relay, event, record.repeat)
 

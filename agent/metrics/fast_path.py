@@ -14,7 +14,7 @@ another order, so their last digits may differ.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from postward.agent.metrics.deliveries import Counting
@@ -98,14 +98,16 @@ def _count_by_relay(counting: Counting, deliveries: _Deliveries) -> None:
     for (instance, host, port, status), flat in deliveries.items():
         relay = counting.names.of_service(instance) or counting.names.of_host(host, int(port))
         by_relay[counting.instance(instance), relay, status] += flat
+        if relay in counting.names.direct:
+            _, _, codes, reasons, *_ = _columns(flat)
+            causes = len(reasons) if status == "sent" else Counter(map(cause_of_failure, reasons, codes))
+            counting.direct(relay, host, status, causes)
     for (instance, relay, status), flat in by_relay.items():
         _count_deliveries(counting, instance, relay, status, flat)
 
 
 def _count_deliveries(counting: Counting, instance: str, relay: str, status: str, flat: list[str]) -> None:
-    stamps1, stamps2, codes, reasons, *delays = (
-        flat[start :: len(_OUTCOME)] for start in range(len(_OUTCOME))
-    )
+    stamps1, stamps2, codes, reasons, *delays = _columns(flat)
     stamps = _latest({second or first for first, second in zip(stamps1, stamps2, strict=True)})
     if status == "sent":
         counting.sent(instance, relay, stamps, len(reasons))
@@ -115,6 +117,11 @@ def _count_deliveries(counting: Counting, instance: str, relay: str, status: str
     if status != "deferred":
         for stage, column in zip((None, *STAGES), delays, strict=True):
             counting.delays(relay, stage, column)
+
+
+def _columns(flat: list[str]) -> Iterator[list[str]]:
+    """Yield the columns of _OUTCOME."""
+    return (flat[start :: len(_OUTCOME)] for start in range(len(_OUTCOME)))
 
 
 _USUAL_STAMP: Final = re.compile(r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}")

@@ -102,6 +102,10 @@ class RelayNames:
 
     Args:
         relays: (host, port, name) of each relay of the settings, as from `rows_of`.
+
+    Attributes:
+        known: the names of the relays, in the order of the settings.
+        direct: the names that stand for direct delivery.
     """
 
     def __init__(self, relays: Iterable[Row] = ()) -> None:
@@ -110,6 +114,7 @@ class RelayNames:
         self._by_peer = {(host.lower(), port): name for host, port, name in reversed(rows) if host}
         self._by_host = {host: name for (host, _), name in self._by_peer.items()}
         self._elsewhere = rows[0][2] if rows and not rows[0][0] else "other"
+        self.direct = frozenset(self.known) - {name for host, _, name in rows if host}
         self._services: dict[str, str] = {}
         self._cache: dict[str, str] = {}
 

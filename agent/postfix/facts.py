@@ -89,6 +89,7 @@ def read_host_facts(
         clear_on_purpose=frozenset(
             relay.next_hop for relay in settings.relay if relay.allow_cleartext_password
         ),
+        mx_on_purpose=frozenset(relay.next_hop for relay in settings.relay if relay.mx),
     )
 
 

@@ -100,6 +100,7 @@ class HostFacts:
         managed: parameters that Postward derives from its settings: `postward apply` repairs them.
         password_files: name of a relay → the file with its password, as the settings name it.
         clear_on_purpose: next hops whose password may cross the network unencrypted, as the settings say.
+        mx_on_purpose: next hops whose servers MX records name, by the settings.
         unread: files and commands that could not be read, and why.
         vouched: the enforcer, which may read everything, found all that Postward manages as the settings say.
     """
@@ -136,6 +137,7 @@ class HostFacts:
     managed: frozenset[str] = frozenset()
     password_files: Mapping[str, str] = field(default_factory=dict)
     clear_on_purpose: frozenset[str] = frozenset()
+    mx_on_purpose: frozenset[str] = frozenset()
     unread: tuple[str, ...] = ()
     vouched: bool = False
 

@@ -41,7 +41,11 @@ def _write(facts: Facts, route: Route) -> str:
 
 def _without_brackets(facts: Facts) -> Iterator[Fault]:
     for route, hop in parsed(facts.relay_routes):
-        if hop.bracketed or not (hop.port_name or ":" in route.next_hop or facts.sends_by_login):
+        if (
+            hop.bracketed
+            or route.next_hop in facts.mx_on_purpose
+            or not (hop.port_name or ":" in route.next_hop or facts.sends_by_login)
+        ):
             continue
         yield Fault(route.where, f"is {route.next_hop}, without brackets", _write(facts, route))
 

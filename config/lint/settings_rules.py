@@ -89,14 +89,43 @@ def _sender_of_provider(case: Case) -> Iterator[Fault]:
 def _senders_of_first(case: Case) -> Iterator[Fault]:
     """The first relay's senders matter only as exceptions from a domain of another relay."""
     first, *others = case.settings.relay
-    domains = {sender.lower() for relay in others for sender in relay.senders if sender[0] == "@"}
-    senders = [sender for sender in first.senders if f"@{sender.lower().rpartition('@')[2]}" not in domains]
+    domains = [sender.lower() for relay in others for sender in relay.senders if sender[0] == "@"]
+    senders = [sender for sender in first.senders if not any(_is_in(sender, domain) for domain in domains)]
     if senders:
         yield Fault(
             f"relay.{first.name}.senders",
             f"has no effect for {', '.join(senders)}: the first relay takes all mail that no other relay takes",
             "remove them; to send other mail elsewhere, put its relay first",
         )
+
+
+def _is_in(sender: str, domain: str) -> bool:
+    """Return True if an entry of senders lies in another, which is "@example.com" or "@.example.com"."""
+    own = sender.lower().rpartition("@")[2]
+    return own.endswith(domain[1:]) if domain.startswith("@.") else own == domain[1:]
+
+
+def _not_probed(case: Case) -> Iterator[Fault]:
+    for relay in case.settings.relay if case.settings.sends_probes else ():
+        if relay.recipients and not relay.senders and not relay.probe_recipients:
+            yield Fault(
+                f"relay.{relay.name}.probe_recipients",
+                "is empty, and no sender of probes leads to this relay",
+                f"write an address that relay.{relay.name}.recipients names",
+            )
+
+
+def _counted_as_another(case: Case) -> Iterator[Fault]:
+    seen: dict[str, str] = {}
+    for relay in case.settings.relay:
+        first = seen.setdefault(relay.next_hop.lower(), relay.name)
+        has_service = relay.own_service or relay.helo_name or relay.bind_address or relay.max_connections
+        if relay.next_hop and first != relay.name and not has_service:
+            yield Fault(
+                f"relay.{relay.name}.own_service",
+                f"is false, and relay {first} has the same host and port",
+                "write own_service = true",
+            )
 
 
 def _probe_stays_here(case: Case) -> Iterator[Fault]:
@@ -249,6 +278,18 @@ RULES: tuple[Rule[Case], ...] = (
         severity=W,
         check=_senders_of_first,
         why="Mail of all other senders takes this relay too.",
+    ),
+    Rule(
+        id="settings-relay-not-probed",
+        severity=W,
+        check=_not_probed,
+        why="Probes do not show whether mail goes out by it.",
+    ),
+    Rule(
+        id="settings-counted-as-another",
+        severity=W,
+        check=_counted_as_another,
+        why="Postfix logs no login: metrics and incidents take this relay's mail for the other one's.",
     ),
     Rule(
         id="settings-probe-stays-here",

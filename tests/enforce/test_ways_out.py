@@ -1,7 +1,7 @@
 """Each way out that the settings can name: applied, kept after a probe, and real mail that took it.
 
-All share one Postfix and its servers. A scenario is a settings file, and mails of which each arrives at one server, with
-one login and one sender.
+All share one Postfix and its servers, so each is applied in the place of the one before. A scenario is a settings file, and
+mails of which each arrives at one server, with one login and one sender.
 """
 
 import hashlib
@@ -25,20 +25,22 @@ from postward.agent.metrics.fast_path import skim
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
 from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.facts import read_host_facts
 from postward.agent.text import local_now
+from postward.config.lint import lint
 from postward.config.settings import Settings, load_settings
 from postward.parsers import parse
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 
 WORLD = "127.0.0.2"  # where direct mail to [127.0.0.2] arrives
-USERS = {"user": "secret", "anna": "hers", "bob": "hi$ 1"}
+USERS = {"user": "Gr33n-Fern", "anna": "M0ss-Hers", "bob": "hi$ 1-Bl8e"}
 
 
 class Mail(NamedTuple):
     """A mail and its way: the server that takes it, the login, and the sender and name that the server sees."""
 
     way: str
-    sender: str = "root@client.example"
+    sender: str = "root@client.example.test"
     to: str = f"someone@[{WORLD}]"
     login: str | None = None
     seen: str = ""
@@ -69,8 +71,8 @@ class Bed:
         ca = CA()
         self.hops = {
             "hub": Relay(ca, users=USERS),
-            "partner": Relay(ca, users={"user": "secret"}),
-            "implicit": Relay(ca, users={"user": "secret"}, tls="implicit"),
+            "partner": Relay(ca, users={"user": USERS["user"]}),
+            "implicit": Relay(ca, users={"user": USERS["user"]}, tls="implicit"),
             "world": Relay(ca, users={}, auth_required=False),
         }
         self.hops["world"].host = WORLD
@@ -85,21 +87,6 @@ class Bed:
         server.start()
         stack.callback(server.stop)
         self.socket.chmod(0o666)
-        self._original = {
-            name: (self.postfix.config_directory / name).read_bytes() for name in ("main.cf", "master.cf")
-        }
-
-    def restore(self) -> None:
-        """Remove what a scenario applied."""
-        etc = self.postfix.config_directory
-        for path in etc.iterdir():
-            if path.is_file() and path.name not in self._original:
-                path.unlink()
-        for name, content in self._original.items():
-            (etc / name).write_bytes(content)
-        self.postfix.settle()
-        for relay in self.hops.values():
-            relay.forget()
 
     def settings(self, folder: Path, text: str) -> Settings:
         """Return settings, with <name> for a server's port and <etc>, <ca>, <socket> for paths."""
@@ -112,7 +99,7 @@ class Bed:
         path.write_text(
             f'{head}{rendered}\n[postfix]\nconfig_directory = "{etc}"\n[enforce]\ndirectory = "{folder}/enforce"\n'
             f'[state]\ndirectory = "{folder}/state"\n[log]\nsource = "{self.postfix.maillog}"\n'
-            f'[probe]\nrecipient = "probe@[{WORLD}]"\nsender = "root@client.example"\n'
+            f'[probe]\nrecipient = "probe@[{WORLD}]"\nsender = "root@client.example.test"\n'
         )
         return load_settings(path)
 
@@ -136,10 +123,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
 
 
 @pytest.fixture
-def bed(shared: Bed) -> Iterator[Bed]:
-    """The shared ones, as they were at first."""
-    yield shared
-    shared.restore()
+def bed(shared: Bed) -> Bed:
+    """The shared ones, configured as the test before left them."""
+    for relay in shared.hops.values():
+        relay.forget()
+    return shared
 
 
 def relay(name: str, port: str, *lines: str, login: str = "user") -> str:
@@ -170,6 +158,7 @@ SCENARIOS = {
             "partner",
             "partner",
             'recipients = ["@partner.example", "@.partner.example", "vip@other.example"]',
+            'probe_recipients = ["a@partner.example"]',
         ),
         (
             Mail("hub", login="user"),
@@ -232,7 +221,7 @@ SCENARIOS = {
     ),
     "senders rewritten": (
         '[host]\nmyhostname = "client.example.test"\nmyorigin = "<etc>/mailname"\n'
-        '[host.rewrite_senders]\n"root@client.example" = "noreply@example.com"\n"@.lan.example" = "@example.com"\n'
+        '[host.rewrite_senders]\n"root@client.example.test" = "noreply@example.com"\n"@.lan.example" = "@example.com"\n'
         + relay("main", "hub"),
         (
             Mail("hub", login="user", seen="noreply@example.com"),
@@ -247,7 +236,8 @@ SCENARIOS = {
     ),
     "lmtp over a socket": (
         relay("main", "hub")
-        + '[[relay]]\nname = "store"\nprotocol = "lmtp"\nsocket = "<socket>"\nrecipients = ["@box.example"]\n',
+        + '[[relay]]\nname = "store"\nprotocol = "lmtp"\nsocket = "<socket>"\nrecipients = ["@box.example"]\n'
+        + 'probe_recipients = ["probe@box.example"]\n',
         (
             Mail("hub", login="user"),
             Mail("store", to="anna@box.example", label="store"),
@@ -263,7 +253,7 @@ def test_mail_takes_the_way_that_the_settings_name(name: str, bed: Bed, tmp_path
     etc = bed.postfix.config_directory
     (etc / "mailname").write_text("origin.example\n")
     logins = etc / "logins"
-    logins.write_text(f"[localhost]:{bed.hops['hub'].port} anna:hers\n")
+    logins.write_text(f"[localhost]:{bed.hops['hub'].port} anna:M0ss-Hers\n")
     logins.chmod(0o600)
     if name == "senders rewritten":  # beside a table of the admin
         (etc / "admins_canonical").write_text("old@client.example new@example.com\n")
@@ -276,6 +266,8 @@ def test_mail_takes_the_way_that_the_settings_name(name: str, bed: Bed, tmp_path
     assert not enforcer.pending_confirmation
     assert enforcer.look()[0].drifts == ()
     assert enforcer.route_changes() == []
+    found = [one.id for one in lint(settings, read_host_facts(Postfix(etc), settings, None))]
+    assert found == (["settings-counted-as-another"] if name == "accounts at one host" else [])
     for mail in mails:
         check(bed, settings, mail)
 
@@ -283,7 +275,7 @@ def test_mail_takes_the_way_that_the_settings_name(name: str, bed: Bed, tmp_path
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("other.example anna:hers\n", "has no login for [localhost]:{port}; add an entry with that key"),
+        ("other.example anna:M0ss-Hers\n", "has no login for [localhost]:{port}; add an entry with that key"),
         ("[localhost]:{port} anna:wrong\n", "fails at step auth: auth_rejected"),
     ],
     ids=["no entry", "a refused login"],
@@ -345,4 +337,8 @@ def labels(settings: Settings, line: str) -> tuple[str, str]:
         ]
         assert [key[0] for key in counted] == ["postfix"]
         found.append(counted[0][1])
+        direct = counting.tally.counters["postfix_direct_deliveries_total"]
+        assert (
+            sum(direct.values()) == direct.get(("other", "sent"), 0) == (found[-1] in counting.names.direct)
+        )
     return found[0], found[1]

@@ -80,6 +80,8 @@ def test_metrics_without_a_panel_are_listed() -> None:
     assert missing == {
         "postfix_daemon_problems_total",
         "postfix_delivery_last_failure_timestamp_seconds",
+        "postfix_direct_deliveries_total",
+        "postfix_direct_delivery_failures_total",
         "postfix_message_recipients",
         "postfix_messages_refused_total",
         "postfix_notifications_total",

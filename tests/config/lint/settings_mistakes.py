@@ -37,6 +37,20 @@ SETTINGS_MISTAKES: tuple[tuple[str, str, Callable[[Host], object], set[str]], ..
         {"settings-first-senders"},
     ),
     (
+        "a relay by recipient without probes",
+        f'{_GOOD}[[relay]]\nname = "b"\nhost = "b.test"\nrecipients = ["@b.test"]\n[probe]\nrecipient = "probe@c.test"\n',
+        _nothing,
+        {"settings-relay-not-probed"},
+    ),
+    (
+        "two accounts that the log does not distinguish",
+        _GOOD
+        + _relay("smtp.relay.test", "other").removeprefix(_HOST).replace('"a"', '"b"')
+        + 'senders = ["@b.test"]\n',
+        _nothing,
+        {"settings-counted-as-another"},
+    ),
+    (
         "probes from another domain",
         f'{_GOOD}[probe]\nrecipient = "probe@b.test"\nsender = "probe@c.test"\n',
         _nothing,
