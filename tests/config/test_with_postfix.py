@@ -40,7 +40,6 @@ FATAL = {
     'inet_protocols = "ipv4"\ninet_interfaces = "::1"': "inet_protocols = ipv4\ninet_interfaces = ::1",
     'inet_interfaces = "eth99"': "inet_interfaces = eth99",
     'myorigin = ""': "myorigin =",
-    'myorigin = "/nonexistent/mailname"': "myorigin = /nonexistent/mailname",
 }
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,12 +17,13 @@ from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.agent.postfix.config import StagedConfig
 from postward.config.desired import DesiredState, desired_state
 from postward.config.drift import drift, unknown_parameters
+from postward.config.host import Host
 from postward.config.plan import Activation, Plan, plan
 from postward.config.settings import parse_settings
 from tests.support import PostfixInstance, wait_for
 
 PASSWORD = "s3cret-Gr33n-Fern"
-RAW = {
+RAW: dict[str, Any] = {
     "host": {"profile": "send-only", "myhostname": "mail.example.test", "inet_protocols": "ipv4"},
     "relay": [
         {"name": "demo", "host": "127.0.0.1", "port": 587, "username": "API_USER", "password": PASSWORD}
@@ -43,10 +45,10 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 
 def desired(postfix: Postfix, password: str = PASSWORD, **main_cf: str) -> DesiredState:
-    """The desired state of `RAW`."""
-    return desired_state(
-        parse_settings({**RAW, "main_cf": main_cf}, "test"), postfix.facts(), {"demo": password}
-    )
+    """The desired state of `RAW`, with these parameters."""
+    host = {name: main_cf.pop(name) for name in list(main_cf) if name in Host.model_fields}
+    raw = RAW | {"host": RAW["host"] | host, "main_cf": main_cf}
+    return desired_state(parse_settings(raw, "test"), postfix.facts(), {"demo": password})
 
 
 def planned(postfix: Postfix, wanted: DesiredState) -> Plan:
@@ -94,11 +96,20 @@ def test_an_unknown_parameter_is_reported_and_not_written(postfix: Postfix, stat
     assert not planned(postfix, wanted)
 
 
-def test_settings_that_postfix_check_refuses_are_not_applied(postfix: Postfix, state: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("message_size_limit", "10MB", "bad numerical configuration: message_size_limit = 10MB"),
+        ("myorigin", "/nonexistent/mailname", "/nonexistent/mailname: cannot open file"),
+    ],
+)
+def test_settings_that_postfix_check_refuses_are_not_applied(
+    name: str, value: str, error: str, postfix: Postfix, state: Path
+) -> None:
     """A value that would stop every Postfix command is found on the copy, and Postfix's error is shown."""
     before = content(postfix)
-    with pytest.raises(ApplyError, match=r"bad numerical configuration: message_size_limit = 10MB"):
-        apply(planned(postfix, desired(postfix, message_size_limit="10MB")), postfix, state, keep=True)
+    with pytest.raises(ApplyError, match=error):
+        apply(planned(postfix, desired(postfix, **{name: value})), postfix, state, keep=True)
 
     assert before == content(postfix)
 
