@@ -229,7 +229,7 @@ def test_only_listeners_need_a_restart(postfix: Postfix, state: Path) -> None:
     apply(planned(postfix, desired(postfix)), postfix, state, keep=True)
     assert Activation.RELOAD is planned(postfix, desired(postfix, smtp_helo_timeout="60s")).activation
     assert Activation.NONE is planned(postfix, desired(postfix, "another")).activation
-    changed = {**RAW, "host": {**RAW["host"], "inet_interfaces": "127.0.0.1"}}  # type: ignore[dict-item]
+    changed = {**RAW, "host": {**RAW["host"], "inet_interfaces": "127.0.0.1"}}
     wanted = desired_state(parse_settings(changed, "test"), postfix.facts(), {"demo": PASSWORD})
 
     assert Activation.RESTART is planned(postfix, wanted).activation
