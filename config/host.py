@@ -173,8 +173,8 @@ class Host(Section):
     )
     admin: MailAddress = Field(
         default="",
-        description="Address that gets the mail to root, postmaster and MAILER-DAEMON of this host, such as cron's. Empty: "
-        "it goes where main.cf sends it.",
+        description="Address that gets the mail to root, postmaster and MAILER-DAEMON of this host, such as cron's, and also "
+        "mail that other hosts send them here. Empty: it goes where main.cf sends it.",
         examples=["ops@example.com"],
     )
     admin_for: list[Annotated[Text, AfterValidator(_user)]] = Field(

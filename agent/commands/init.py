@@ -183,6 +183,7 @@ def _missing(given: dict[str, Any]) -> list[str]:
     has_secret = username and grant != "device_code"
     missing = {
         "--provider or --host": not (given["provider"] or given["host"]),
+        "--region": given["provider"] == "ses" and not (given["region"] or given["host"]),
         "--username": grant and not username,
         "--tenant": grant and given["provider"] == "office365" and not given["tenant"],
         "--client-id": grant not in {None, "service_account"} and not given["client_id"],
@@ -222,7 +223,7 @@ def _converse(
     except AnswerError as error:
         click.echo(f"postward: {error}", err=True)
         sys.exit(FAILED if str(error).startswith("nothing") else BAD_SETTINGS)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         _say("")
         fail("nothing was written")
     checks = [conversation.check] if conversation.check else []

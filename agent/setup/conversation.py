@@ -301,7 +301,7 @@ class Conversation:
 
     def _ask_username(self, *, again: bool = False) -> None:
         provider = self.provider
-        if provider and provider.username and not again and "username" not in self._given:
+        if provider and provider.username and "username" not in self._given:
             self.answers = replace(self.answers, username=provider.username)
             return
         text = f"The login at {provider.title}: {provider.login}" if provider and provider.login else ""

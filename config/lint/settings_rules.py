@@ -162,9 +162,12 @@ def _password_readable(case: Case) -> Iterator[Fault]:
     paths = {f"relay.{relay.name}.password_file": relay.password_file for relay in case.settings.relay}
     with_password = any(relay.password is not None for relay in case.settings.relay)
     # The facts have only those files of the settings that contain a password.
-    secret = [path for path in case.facts.files if path.startswith((case.source, f"{case.source}.d/"))]
-    settings = [("settings", path) for path in secret if with_password and case.source]
-    for place, path in [*paths.items(), *settings]:
+    files = [
+        path
+        for path in case.facts.files
+        if case.source and (path == case.source or path.startswith(f"{case.source}.d/"))
+    ]
+    for place, path in [*paths.items(), *(("settings", path) for path in files if with_password)]:
         known = _file(case, path)
         if known and known.exists and known.mode & 0o007:
             yield Fault(

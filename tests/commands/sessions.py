@@ -274,7 +274,10 @@ SESSIONS = (
             *((_RELAY, "twilio"), (_SENDER, ""), *_REST, (_SECRET, PASSWORD)),
             *((_SENDER, "app@example.test"), (_APPLY, "")),
         ),
-        ("accepts only senders that it has verified", "it refuses the sender: sender_rejected"),
+        (
+            "accepts only senders that it has verified",
+            "it refuses the sender postward@example.test: sender_rejected",
+        ),
         faults=(Fault(step="mail", reply="550 5.1.7 unverified sender identity", only="postward@"),),
     ),
     Session(

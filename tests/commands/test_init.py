@@ -66,6 +66,14 @@ def test_all_missing_options_are_named_at_once(tmp_path: Path) -> None:
     assert "these options are required: --provider or --host, --password-file" in error
 
 
+def test_a_provider_with_regions_needs_one(tmp_path: Path) -> None:
+    """As a usage error."""
+    status, error = _init("--provider", "ses", "--username", "", "--myhostname", "a.b.test", folder=tmp_path)
+
+    assert status == 2
+    assert "these options are required: --region" in error
+
+
 def test_an_unknown_provider_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     """As a usage error."""
     status, error = _init("--provider", "sendcluod", folder=tmp_path)

@@ -145,3 +145,15 @@ def test_the_output_of_systemctl_is_parsed() -> None:
     printed = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\nResult=success\nNRestarts=3\nStatusText=a=b\n"
     assert parse_unit(printed) == Unit(True, "active", True, "success", 3, "a=b")
     assert parse_unit("") == Unit()
+
+
+def test_fragments_must_be_readable_for_the_agent() -> None:
+    """So must their directory, as the settings would be others without them."""
+    directory, file = "/etc/postward/postward.toml.d", "/etc/postward/postward.toml.d/20-host.toml"
+    for path, mode, remedy in (
+        (directory, 0o700, f"chmod 0755 {directory}"),
+        (file, 0o600, f"chgrp postward {file} && chmod 0640 {file}"),
+    ):
+        facts = replace(_file(path, Owned(mode, 0, 0)), sources=(*_HEALTHY.sources, file, directory))
+        (finding,) = [one for one in doctor_findings(facts) if one.id == "settings-unreadable"]
+        assert (finding.where, finding.remedy) == (path, remedy)

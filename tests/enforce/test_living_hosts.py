@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from postward.agent.commands.apply import put_into_force
 from postward.agent.commands.rollback import command as rollback
 from postward.agent.enforce.enforcer import Enforcer
+from postward.agent.enforce.state import ApplyError
 from postward.agent.postfix.commands import Postfix
 from postward.config.consequences import Effect
 from postward.config.plan import Plan
@@ -61,9 +62,7 @@ def row(name: str, sent: list[int], planned: Plan) -> str:
 
 
 @pytest.mark.parametrize("swallows", [True, False], ids=["the filter keeps mail", "the relay refuses mail"])
-def test_a_failed_first_apply_harms_nothing(
-    swallows: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failed_first_apply_harms_nothing(swallows: bool, tmp_path: Path) -> None:
     """The hop that stopped the probe is blamed, and the host is as it was, byte for byte, unasked. Mail flows again."""
     with Host("amavis", tmp_path, probe_timeout=2) as host:
         before = host.files()
@@ -72,9 +71,9 @@ def test_a_failed_first_apply_harms_nothing(
         content_filter.swallows = swallows
         relay.fault = Fault(step="end_of_data", reply="554 5.7.1 Not from you")
         enforcer = Enforcer(host.settings, Postfix(host.postfix.config_directory))
-        with pytest.raises(SystemExit):
+        with pytest.raises(ApplyError) as refusal:
             put_into_force(host.settings, enforcer, verify=True)
-        said = capsys.readouterr().err
+        said = str(refusal.value)
         assert host.files() == before
         content_filter.swallows = False
         host.send_all(managed=False)
@@ -83,17 +82,17 @@ def test_a_failed_first_apply_harms_nothing(
     assert (hop if swallows else "554 5.7.1 Not from you") in said
 
 
-def test_a_container_is_not_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_container_is_not_ended(tmp_path: Path) -> None:
     """A parameter that needs a restart is refused where Postfix runs in the foreground. The master stays."""
     with Host("container", tmp_path) as host:
         settings = host.settings_file.read_text()
         host.settings_file.write_text(settings.replace("[host]", '[host]\ninet_protocols = "all"'))
         before, master = host.files(), host.postfix.master_pid()
         enforcer = Enforcer(host.settings, Postfix(host.postfix.config_directory))
-        with pytest.raises(SystemExit):
+        with pytest.raises(ApplyError) as refusal:
             put_into_force(host.settings, enforcer, verify=True, agreed=frozenset(Effect))
         assert (host.files(), host.postfix.master_pid()) == (before, master)
-    said = capsys.readouterr().err
+    said = str(refusal.value)
     assert "inet_protocols: takes effect only when Postfix starts" in said
     assert "or leave the key out of the settings; the configuration in force is unchanged" in said
 

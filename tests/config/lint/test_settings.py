@@ -41,3 +41,19 @@ def test_a_world_readable_settings_file_with_a_password_is_reported(host: Host, 
     assert "settings-password-readable" in ids(lint(settings, host.facts(settings, path), str(path)))
     path.write_text(text.replace('password = "Gr33n-Fern-s3cret"', ""))
     assert "settings-password-readable" not in ids(lint(settings, host.facts(settings, path), str(path)))
+
+
+def test_a_world_readable_fragment_with_a_password_is_reported(host: Host, tmp_path: Path) -> None:
+    """Fragments are judged like the settings file, each for itself."""
+    text = SETTINGS_MISTAKES[0][1]
+    path, fragment = tmp_path / "postward.toml", tmp_path / "postward.toml.d" / "20-host.toml"
+    path.write_text("")
+    fragment.parent.mkdir()
+    fragment.write_text(text)
+    fragment.chmod(0o644)
+    settings = load(text)
+    found = lint(settings, host.facts(settings, path), str(path))
+
+    assert [one.what for one in found if one.id == "settings-password-readable"] == [
+        f"{fragment} has mode 0644"
+    ]
