@@ -118,7 +118,7 @@ def lint_under_drift(settings: Settings, host: HostFacts, source: str) -> list[F
     The findings about what Postward derives from the settings then describe the drift, and their remedies would make
     it permanent: a login that belongs to the relay could be written for another host.
     """
-    names = read_drift(settings, Postfix(Path(settings.postfix.config_directory)))
+    names = read_drift(settings, Postfix(Path(settings.postfix.config_directory)), host)
     findings = lint(settings, host, source)
     if not names:
         return findings

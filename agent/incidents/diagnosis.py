@@ -20,6 +20,7 @@ from postward.agent.incidents.remedies import fill_in, fill_in_names, fill_in_se
 from postward.config.lint import lint
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.finding import Finding
+from postward.config.resources import OWN_SERVICE
 from postward.config.settings import Settings
 from postward.parsers.scrub import SERVER_REPLY, mask_addresses
 
@@ -144,6 +145,17 @@ def _by_drift(symptom: Symptom, incident: Incident, facts: HostFacts, names: Seq
     )
     title = _Texts(symptom, incident, facts, is_certain=is_certain).title
     return Diagnosis(Certainty.CERTAIN if is_certain else Certainty.LIKELY, title, (cause,))
+
+
+def visible_drift(settings: Settings, facts: HostFacts) -> tuple[str, ...]:
+    """Return "relayhost" if it is no relay of the settings, which everybody can see without the enforcer.
+
+    Where mail takes a service of Postward's, relayhost is the admin's.
+    """
+    relayhost = facts.expanded.get("relayhost", "")
+    if not relayhost or facts.expanded.get("default_transport", "").startswith(OWN_SERVICE):
+        return ()
+    return () if relayhost.lower() in {relay.next_hop.lower() for relay in settings.relay} else ("relayhost",)
 
 
 def drift_first(rows: Sequence[IncidentRow]) -> list[IncidentRow]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from postward.agent.enforce.state import is_in_sync, known_drift, restart_under_way
+from postward.agent.enforce.state import enforcement_as_shown, is_in_sync, known_drift, restart_under_way
 from postward.agent.incidents.catalog.symptom import Offer
-from postward.agent.incidents.diagnosis import diagnose, drift_first, proofs_of, to_dict
+from postward.agent.incidents.diagnosis import diagnose, drift_first, proofs_of, to_dict, visible_drift
 from postward.agent.incidents.history import DeliveryHistory
 from postward.agent.incidents.model import Change, Incident, IncidentRow
 from postward.agent.incidents.notify import Notifier
@@ -209,7 +209,9 @@ class IncidentMonitor(Part):
         yield from conditions(gauges, restarting=restarting)
         # Without a log, a probe fails whether or not it came through; while this host keeps mail back, it fails too.
         # The next one is sent when that is over.
-        if any(of_parts.get(symptom) for symptom in BLINDNESS) or keeps_mail_back(self.tracker.open):
+        if any(of_parts.get(symptom) for symptom in BLINDNESS) or keeps_mail_back(
+            self.tracker.open, is_drift=bool(self._drift())
+        ):
             self._unjudged_until = math.inf
         elif math.isinf(self._unjudged_until):
             self._unjudged_until = time.monotonic() + 2 * self._settings.probe.timeout_seconds
@@ -245,9 +247,18 @@ class IncidentMonitor(Part):
             return to_dict(incident, diagnose(incident))
         open_symptoms = {other.symptom for other in self.tracker.open}
         offer = Offer.of(self._relays().get(incident.relay))
-        drift = known_drift(self._enforced, time.monotonic())
-        diagnosis = diagnose(incident, self._host.facts, self._host.findings, open_symptoms, offer, drift)
+        diagnosis = diagnose(
+            incident, self._host.facts, self._host.findings, open_symptoms, offer, self._drift()
+        )
         return to_dict(incident, diagnosis)
+
+    def _drift(self) -> tuple[str, ...]:
+        """Return the names that differ as the enforcer sees it; without it, as the agent can see it."""
+        if not enforcement_as_shown(self._enforced):
+            return ()
+        return known_drift(self._enforced, time.monotonic()) or visible_drift(
+            self._settings, self._host.facts
+        )
 
     def _relay_labels(self) -> set[str]:
         return {relay.name for relay in self._settings.relay} | set(NO_RELAYS)
@@ -285,11 +296,11 @@ def conditions(gauges: Gauges, *, restarting: bool = False) -> Iterator[Conditio
         )
 
 
-def keeps_mail_back(open_: Iterable[Incident]) -> bool:
-    """Return whether a fault of this host, not of a relay, stops mail. Pure."""
+def keeps_mail_back(open_: Iterable[Incident], *, is_drift: bool = False) -> bool:
+    """Return whether a fault of this host, such as its drift, and not of a relay, stops mail. Pure."""
     return any(
         incident.worst in MAIL_STOPS
-        and (incident.cause is None or incident.place == _HERE)
+        and (is_drift or incident.cause is None or incident.place == _HERE)
         and incident.symptom != "probe-late"
         for incident in open_
     )

@@ -29,6 +29,7 @@ from postward.agent.incidents.diagnosis import (
     drift_first,
     proofs_of,
     to_dict,
+    visible_drift,
 )
 from postward.agent.incidents.model import Incident, IncidentRow
 from postward.agent.incidents.tracker import IncidentTracker
@@ -125,13 +126,20 @@ class HostIncidents:
         return diagnose(incident, self.facts, self.findings, symptoms, offer, self.drift)
 
 
-def read_drift(settings: Settings, postfix: Postfix) -> tuple[str, ...]:
-    """Return the names in which Postfix's configuration differs: compared now as root, else as the enforcer saw them."""
-    if os.geteuid() == 0 and enforcement_as_shown(Path(settings.enforce.directory)):
+def read_drift(settings: Settings, postfix: Postfix, facts: HostFacts) -> tuple[str, ...]:
+    """Return the names in which Postfix's configuration differs.
+
+    They are compared now as root, else as the enforcer saw them or as everybody can see them. Empty on a host that
+    Postward never changed.
+    """
+    directory = Path(settings.enforce.directory)
+    if not enforcement_as_shown(directory):
+        return ()
+    if os.geteuid() == 0:
         with contextlib.suppress(*LOOK_ERRORS):
             planned, _ = Enforcer(settings, postfix).look()
             return tuple(drift.name for drift in planned.drifts)
-    return known_drift(Path(settings.enforce.directory), time.monotonic())
+    return known_drift(directory, time.monotonic()) or visible_drift(settings, facts)
 
 
 def read_live(
@@ -157,8 +165,8 @@ def read_live(
         unknown, data = _read_checkpoint(settings, silence)
     incidents = _incidents(RelayNames.of_settings(settings), data)
     postfix = Postfix(Path(settings.postfix.config_directory))
-    drift = read_drift(settings, postfix)
     facts = read_host_facts(postfix, settings, settings_file.resolve())
+    drift = read_drift(settings, postfix, facts)
     facts = replace(facts, vouched=is_in_sync(Path(settings.enforce.directory), time.monotonic()))
     findings = proofs_of(settings, facts, str(settings_file.resolve()))
     relays = data.get("relays")

@@ -7,13 +7,14 @@ import pytest
 
 from postward.agent.incidents.catalog.symptom import Offer
 from postward.agent.incidents.catalog.table import SYMPTOMS
-from postward.agent.incidents.diagnosis import condition_row, diagnose, drift_first, to_dict
+from postward.agent.incidents.diagnosis import condition_row, diagnose, drift_first, to_dict, visible_drift
 from postward.agent.incidents.model import Certainty, Effect, Incident
 from postward.agent.incidents.monitor import keeps_mail_back
 from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.labels import RelayNames
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.table_facts import Table, TableReference
+from postward.config.settings import parse_settings
 from postward.parsers import parse
 
 _NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -163,6 +164,21 @@ def test_drift_is_the_only_cause_of_mail_that_fails_meanwhile() -> None:
     assert (same.certainty, [cause.id for cause in same.causes]) == (Certainty.LIKELY, ["drift"])
     assert {cause.remedy for cause in (*other.causes, *same.causes)} == {"postward apply"}
     assert "drift" not in {cause.id for cause in none.causes}
+
+
+def test_a_foreign_relayhost_is_drift_that_everybody_can_see() -> None:
+    """It is, unless mail takes a service of Postward's, or nothing is known of the host."""
+    settings = parse_settings(
+        {"host": {"myhostname": "mx.example.test"}, "relay": [{"name": "demo", "host": "relay.test"}]}, "test"
+    )
+    service = {"relayhost": "[inner.test]", "default_transport": "postward-demo:[relay.test]:587"}
+    for values, drift in (
+        ({"relayhost": "[other.test]:25", "default_transport": "smtp"}, ("relayhost",)),
+        ({"relayhost": "[Relay.test]:587", "default_transport": "smtp"}, ()),
+        (service, ()),
+        ({}, ()),
+    ):
+        assert visible_drift(settings, HostFacts(expanded=values)) == drift, values
 
 
 def test_drift_is_shown_before_the_mail_that_fails_for_it() -> None:

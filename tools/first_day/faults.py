@@ -124,7 +124,10 @@ BREAKAGES: Final[dict[str, Fault | Repaired]] = {
         alerts=("PostfixRelayAuthRejected",),
     ),
     "index of sasl_passwd deleted": Repaired(
-        switch="rm /etc/postfix/sasl_passwd.*", is_over="ls /etc/postfix/sasl_passwd.*"
+        switch="rm /etc/postfix/sasl_passwd.*",
+        is_over="ls /etc/postfix/sasl_passwd.*",
+        # Mail of that moment, and the repairs of this hour.
+        alerts=("PostfixTableBroken", "PostfixLocalFault", "PostwardConfigConflict"),
     ),
     "sasl_passwd readable by all": Repaired(
         switch="chmod 644 /etc/postfix/sasl_passwd*",
@@ -171,13 +174,6 @@ BREAKAGES: Final[dict[str, Fault | Repaired]] = {
         symptoms=("queue-full",),
         alerts=("PostfixResourcesExhausted",),
     ),
-    "queue read-only": Fault(
-        switch=f"{_QUEUES} mount --bind $queue $queue && mount -o remount,bind,ro $queue || exit; done",
-        repair=f"{_QUEUES} umount $queue || exit; done",
-        words="a file system that Postfix writes to is read-only",
-        symptoms=("queue-read-only",),
-        alerts=("PostfixResourcesExhausted", "PostwardProbeFailing"),
-    ),
     "master.cf without smtp": Fault(
         switch="postconf -M# smtp/unix; systemctl reload postfix",
         repair="sed -i 's/^#smtp  *unix/smtp unix/' /etc/postfix/master.cf; systemctl reload postfix; postqueue -f",
@@ -209,6 +205,13 @@ BREAKAGES: Final[dict[str, Fault | Repaired]] = {
         words="the settings file has errors",
         symptoms=("settings-not-in-force",),
         alerts=("PostwardSettingsNotInForce",),
+    ),
+    "queue read-only": Fault(
+        switch=f"{_QUEUES} mount --bind $queue $queue && mount -o remount,bind,ro $queue || exit; done",
+        repair=f"{_QUEUES} umount --lazy $queue || exit; done",
+        words="a file system that Postfix writes to is read-only",
+        symptoms=("queue-read-only",),
+        alerts=("PostfixResourcesExhausted", "PostwardProbeFailing"),
     ),
     "agent killed": Repaired(switch=_signal(_AGENT, "KILL"), is_over=_runs_again(_AGENT)),
     "agent frozen": Repaired(
@@ -242,15 +245,15 @@ BREAKAGES: Final[dict[str, Fault | Repaired]] = {
         switch=_keep_changing,
         repair=f"rm /var/lib/postward-enforce/enforcement.json; systemctl restart {_ENFORCER}",
         words="another tool keeps changing Postfix's configuration",
-        symptoms=("config-conflict",),
-        alerts=("PostwardConfigConflict",),
+        symptoms=("config-conflict", "config-drift", "dns-unknown"),
+        alerts=("PostwardConfigConflict", "PostfixRelayUnreachable"),
     ),
     "enforcer disabled, then drift": Fault(
         switch=f"systemctl disable --quiet --now {_ENFORCER}; {_OTHER_RELAYHOST}; systemctl reload postfix",
         repair=f"{_RUN.format(_ENFORCER)}; postqueue -f",
         words="Postfix's configuration differs from the settings",
-        symptoms=("config-drift", "enforcer-silent"),
-        alerts=("PostwardEnforcerDown",),
+        symptoms=("config-drift", "enforcer-silent", "dns-unknown"),
+        alerts=("PostwardEnforcerDown", "PostfixRelayUnreachable"),
     ),
     "agent disabled": Fault(
         switch=f"systemctl disable --quiet --now {_AGENT}",

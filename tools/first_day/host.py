@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
+from postward.agent.incidents.diagnosis import DRIFT
 from tests.support.ca import CA
 from tests.support.postfix import free_port
 from tests.support.relay import Relay
@@ -33,7 +34,7 @@ class Notice(NamedTuple):
     Attributes:
         at: monotonic seconds.
         host: the host that it is about.
-        name: an alert, or a symptom if `is_own`.
+        name: an alert, or a symptom if `is_own`: "config-drift" for mail that fails because of drift.
         is_own: sent by Postward itself, not by Alertmanager.
     """
 
@@ -90,7 +91,11 @@ class Receiver:
                 if alert["status"] == "firing"
             ]
         elif body["event"] == "incident_opened":
-            self.notices.append(Notice(now, path, body["incident"]["symptom"], is_own=True))
+            row = body["incident"]
+            by_drift = any(cause["id"] == DRIFT for cause in row["causes"][:1])
+            self.notices.append(
+                Notice(now, path, "config-drift" if by_drift else row["symptom"], is_own=True)
+            )
 
     def names(self, host: str, since: float, *, own: bool) -> dict[str, float]:
         """Return the names in the notifications about a host, with the time of the first, in monotonic seconds."""
