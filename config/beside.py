@@ -122,7 +122,7 @@ def _needs(
     yield from _keys_of_a_service(relay)
     if values.get("smtp_tls_wrappermode") == "yes":
         yield relay, "STARTTLS beside smtp_tls_wrappermode = yes", "remove smtp_tls_wrappermode from main.cf"
-    if relay.username and relay.tls in {"opportunistic", "none"}:
+    if relay.has_login and relay.tls in {"opportunistic", "none"}:
         yield relay, "a login without mandatory TLS", _PLAIN_TLS
     yield from _login_needs(relay, others)
     if others.captured:
@@ -166,7 +166,7 @@ def _login_needs(relay: Relay, others: Neighbours) -> Iterator[tuple[Relay, str,
     keys = {relay.host.lower(), relay.next_hop.lower()} & others.login_keys
     disabled = values.get("smtp_sasl_auth_enable") == "no"
     forbidden = "noplaintext" in split_list(values.get("smtp_sasl_tls_security_options", ""))
-    if relay.username and forbidden:
+    if relay.has_login and forbidden:
         name = "smtp_sasl_tls_security_options"
         yield relay, f"a login beside noplaintext in {name}", f"remove noplaintext from {name}"
     # smtp(8) looks for the host name in all tables, before it looks for the next hop (smtp_sasl_glue.c).
@@ -176,7 +176,7 @@ def _login_needs(relay: Relay, others: Neighbours) -> Iterator[tuple[Relay, str,
             f"a login beside that for {relay.host} in {admins}",
             f"write its key as [{relay.host}]:PORT",
         )
-    if not relay.username and not disabled and keys:
+    if not relay.has_login and not disabled and keys:
         yield relay, f"mail without the login in {admins}", "remove that login"
 
 
