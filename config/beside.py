@@ -7,7 +7,7 @@ master.cf. Parameters that other hops share keep their values.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from postward.config.logins import BY_SENDER, Logins
+from postward.config.logins import BY_SENDER, DELIMITER, Logins
 from postward.config.neighbours import CONCURRENCY, LOGINS_BY_NEXT_HOP, Neighbours
 from postward.config.providers import PROVIDERS
 from postward.config.relay import Relay
@@ -119,6 +119,8 @@ def _needs(
         yield relay, "delivery by lmtp, or direct for some senders,", "route it by recipients"
     if logins.by_sender:
         yield relay, "a login by sender", "use one login for each host and port"
+    if logins.delimiter != ":":
+        yield relay, "a user name with a colon", "ask the relay's operator for another login"
     yield from _keys_of_a_service(relay)
     if values.get("smtp_tls_wrappermode") == "yes":
         yield relay, "STARTTLS beside smtp_tls_wrappermode = yes", "remove smtp_tls_wrappermode from main.cf"
@@ -285,6 +287,8 @@ def _service(
     admins = others.values.get("smtp_sasl_password_maps", "")
     by_sender = others.values.get("smtp_sender_dependent_authentication") == "yes"
     references = [*split_list(passwords), *(split_list(admins) if by_sender else [])]
+    if logins.delimiter != ":":
+        overrides[DELIMITER] = logins.delimiter
     if logins.by_sender:
         overrides[BY_SENDER] = "yes" if relay.name in logins.by_sender else "no"
     overrides |= {
