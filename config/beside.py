@@ -7,7 +7,7 @@ master.cf. Parameters that other hops share keep their values.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from postward.config.logins import BY_SENDER, Logins
+from postward.config.logins import BY_SENDER, DELIMITER, Logins
 from postward.config.neighbours import CONCURRENCY, LOGINS_BY_NEXT_HOP, Neighbours
 from postward.config.providers import PROVIDERS
 from postward.config.relay import Relay
@@ -119,10 +119,12 @@ def _needs(
         yield relay, "delivery by lmtp, or direct for some senders,", "route it by recipients"
     if logins.by_sender:
         yield relay, "a login by sender", "use one login for each host and port"
+    if logins.delimiter != ":":
+        yield relay, "a user name with a colon", "ask the relay's operator for another login"
     yield from _keys_of_a_service(relay)
     if values.get("smtp_tls_wrappermode") == "yes":
         yield relay, "STARTTLS beside smtp_tls_wrappermode = yes", "remove smtp_tls_wrappermode from main.cf"
-    if relay.username and relay.tls in {"opportunistic", "none"}:
+    if relay.has_login and relay.tls in {"opportunistic", "none"}:
         yield relay, "a login without mandatory TLS", _PLAIN_TLS
     yield from _login_needs(relay, others)
     if others.captured:
@@ -166,7 +168,7 @@ def _login_needs(relay: Relay, others: Neighbours) -> Iterator[tuple[Relay, str,
     keys = {relay.host.lower(), relay.next_hop.lower()} & others.login_keys
     disabled = values.get("smtp_sasl_auth_enable") == "no"
     forbidden = "noplaintext" in split_list(values.get("smtp_sasl_tls_security_options", ""))
-    if relay.username and forbidden:
+    if relay.has_login and forbidden:
         name = "smtp_sasl_tls_security_options"
         yield relay, f"a login beside noplaintext in {name}", f"remove noplaintext from {name}"
     # smtp(8) looks for the host name in all tables, before it looks for the next hop (smtp_sasl_glue.c).
@@ -176,7 +178,7 @@ def _login_needs(relay: Relay, others: Neighbours) -> Iterator[tuple[Relay, str,
             f"a login beside that for {relay.host} in {admins}",
             f"write its key as [{relay.host}]:PORT",
         )
-    if not relay.username and not disabled and keys:
+    if not relay.has_login and not disabled and keys:
         yield relay, f"mail without the login in {admins}", "remove that login"
 
 
@@ -285,6 +287,8 @@ def _service(
     admins = others.values.get("smtp_sasl_password_maps", "")
     by_sender = others.values.get("smtp_sender_dependent_authentication") == "yes"
     references = [*split_list(passwords), *(split_list(admins) if by_sender else [])]
+    if logins.delimiter != ":":
+        overrides[DELIMITER] = logins.delimiter
     if logins.by_sender:
         overrides[BY_SENDER] = "yes" if relay.name in logins.by_sender else "no"
     overrides |= {

@@ -20,7 +20,7 @@ from postward.config.beside import (
     recipient_routes,
 )
 from postward.config.host import Host
-from postward.config.logins import BY_SENDER, Logins, logins_of, looks_senders_up
+from postward.config.logins import BY_SENDER, DELIMITER, Logins, logins_of, looks_senders_up
 from postward.config.neighbours import CONCURRENCY, NO_NEIGHBOURS, Neighbours, clients
 from postward.config.oauth2 import MECHANISMS
 from postward.config.providers import PROVIDERS
@@ -55,11 +55,13 @@ class PostfixFacts:
         config_directory: the directory of main.cf.
         default_map_type: default_database_type, as in "hash".
         map_types: the types that `postconf -m` lists.
+        delimits_logins: it knows smtp_sasl_password_result_delimiter.
     """
 
     config_directory: str
     default_map_type: str
     map_types: frozenset[str]
+    delimits_logins: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,8 @@ class DesiredState:
     transports: tuple[Transport, ...] = ()
 
 
-class UnsupportedMapTypeError(Exception):
-    """Postfix cannot build tables of the configured type."""
+class UnsupportedError(Exception):
+    """The installed Postfix lacks a type of table, or a delimiter of logins, that the settings require."""
 
 
 def desired_state(
@@ -87,19 +89,20 @@ def desired_state(
         others: the other SMTP hops of this Postfix.
 
     Raises:
-        UnsupportedMapTypeError: this Postfix cannot build tables of postfix.map_type.
+        UnsupportedError: this Postfix cannot build tables of postfix.map_type, or read a user name with a colon.
         SharedHopError: the relays' wishes cannot be met without changing other hops.
     """
     tables = Tables(facts.config_directory, _map_type(settings.postfix.map_type, facts), others.tables)
     host, relays = settings.host, settings.relay
     logins = logins_of(relays, passwords)
+    _require_delimiter(logins, facts, others)
     defaults = _DEFAULTS if host.profile == "send-only" else {}
     wishes = _wishes({**defaults, **settings.main_cf}, others) if others.hops else {}
     if others.hops or needs_services(relays):
         of_relays, transports = beside(relays, logins, tables, others, wishes)
     else:
         of_relays, transports = (
-            _alone(relays, logins, tables, others),
+            _alone(relays, logins, tables, others) | _delimiter(logins, facts),
             _transports(relays, logins, others),
         )
     parameters = {
@@ -113,6 +116,32 @@ def desired_state(
     }
     parameters = {name: value for name, value in parameters.items() if name not in wishes}
     return DesiredState(parameters, tuple(tables.collected), transports)
+
+
+def _delimiter(logins: Logins, facts: PostfixFacts) -> dict[str, str]:
+    """Return the delimiter in main.cf: also Postfix's own, which former settings may have changed."""
+    return {DELIMITER: logins.delimiter} if facts.delimits_logins and logins.entries else {}
+
+
+def _require_delimiter(logins: Logins, facts: PostfixFacts, others: Neighbours) -> None:
+    """Raise UnsupportedError if this Postfix would take the end of a user name for the password."""
+    if logins.delimiter == ":":
+        return
+    if not facts.delimits_logins:
+        raise UnsupportedError(
+            "relay.username: has a colon, behind which this Postfix expects the password: it does not know "
+            f"{DELIMITER}; upgrade Postfix, or ask the relay's operator for another login"
+        )
+    if any(":" in login.partition(logins.delimiter)[2] for _, login in logins.entries):
+        raise UnsupportedError(
+            "relay.password: must not contain a colon where a user name has one: plans could show a part of it; "
+            "set another password"
+        )
+    if logins.tables or others.values.get("smtp_sasl_password_maps"):
+        raise UnsupportedError(
+            f"relay.username: has a colon, which requires another {DELIMITER} for all tables of logins; "
+            "list the logins of the other tables in [[relay]] tables"
+        )
 
 
 def _wishes(parameters: Mapping[str, str], others: Neighbours) -> dict[str, str]:
@@ -140,7 +169,7 @@ def _map_type(setting: str, facts: PostfixFacts) -> str:
     map_type = facts.default_map_type if setting == "auto" else setting
     possible = sorted(facts.map_types & INDEX_SUFFIX.keys())
     if map_type not in possible:
-        raise UnsupportedMapTypeError(
+        raise UnsupportedError(
             f'postfix.map_type: must be a table type that this Postfix can build, not "{map_type}"; '
             f"write one of: {', '.join(possible)}"
         )

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from postward.config.relay import Relay
 
 BY_SENDER = "smtp_sender_dependent_authentication"
+DELIMITER = "smtp_sasl_password_result_delimiter"
+_DELIMITERS = ":|~^;"  # the first one that no user name has
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class Logins:
         tables: the admin's tables that hold logins.
         by_sender: the names of the relays that share a host and port with another login.
         enabled: Postfix logs in at some relay.
+        delimiter: the character between user name and password.
     """
 
     entries: tuple[tuple[str, str], ...] = field(repr=False)
@@ -29,6 +32,7 @@ class Logins:
     tables: tuple[str, ...]
     by_sender: frozenset[str]
     enabled: bool
+    delimiter: str = ":"
 
 
 def logins_of(relays: Sequence[Relay], passwords: Mapping[str, str]) -> Logins:
@@ -44,13 +48,18 @@ def logins_of(relays: Sequence[Relay], passwords: Mapping[str, str]) -> Logins:
         if relay.username:
             for key in _keys(relay, bool(shared)):
                 owners.setdefault(key, relay)
-    entries = tuple((key, f"{owner.username}:{passwords[owner.name]}") for key, owner in owners.items())
+    users = "".join(relay.username for relay in relays)
+    delimiter = next(char for char in _DELIMITERS if char not in users or char == _DELIMITERS[-1])
+    entries = tuple(
+        (key, f"{owner.username}{delimiter}{passwords[owner.name]}") for key, owner in owners.items()
+    )
     return Logins(
         entries,
         frozenset(key for key, owner in owners.items() if owner.oauth2),
         tuple(dict.fromkeys(relay.login_table for relay in relays if relay.login_table)),
         frozenset(shared),
         any(relay.has_login for relay in relays),
+        delimiter,
     )
 
 

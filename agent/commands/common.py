@@ -18,7 +18,7 @@ from postward.agent.postfix.commands import PostfixError
 from postward.agent.systemd import JournalFields
 from postward.config.beside import SharedHopError
 from postward.config.consequences import Effect
-from postward.config.desired import UnsupportedMapTypeError
+from postward.config.desired import UnsupportedError
 from postward.config.errors import SettingsError
 from postward.config.relay import hide_passwords
 from postward.config.settings import DEFAULT_FILE, Settings, load_settings
@@ -62,7 +62,7 @@ def exit_on_error() -> Iterator[None]:
         for problem in error.problems:
             click.echo(problem, err=True)
         sys.exit(BAD_SETTINGS)
-    except (ApplyError, PostfixError, NoLogError, SharedHopError, UnsupportedMapTypeError) as error:
+    except (ApplyError, PostfixError, NoLogError, SharedHopError, UnsupportedError) as error:
         fail(str(error))
 
 

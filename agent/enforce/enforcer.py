@@ -37,7 +37,7 @@ from postward.agent.postfix.permissions import Permissions
 from postward.agent.postfix.run import PostfixError
 from postward.config.beside import SharedHopError
 from postward.config.consequences import Effect, consequences
-from postward.config.desired import DesiredState, PostfixFacts, UnsupportedMapTypeError, desired_state
+from postward.config.desired import DesiredState, PostfixFacts, UnsupportedError, desired_state
 from postward.config.drift import ActualState, drift, unknown_parameters
 from postward.config.errors import SettingsError
 from postward.config.plan import Plan, plan
@@ -48,7 +48,7 @@ from postward.config.settings import Settings
 _SETTLE_TIME = 0.2  # seconds: editors write a file in several steps
 _RETRY_TIME = 5.0  # seconds: a failed attempt may have changed files itself, and must not trigger the next
 # Errors of a comparison of Postfix's configuration with the settings.
-LOOK_ERRORS = (PostfixError, SettingsError, SharedHopError, UnsupportedMapTypeError, OSError)
+LOOK_ERRORS = (PostfixError, SettingsError, SharedHopError, UnsupportedError, OSError)
 
 _log = logging.getLogger("postward.enforce")
 
@@ -114,7 +114,7 @@ class Enforcer:
         Raises:
             SettingsError: a password cannot be read.
             PostfixError, OSError: Postfix's configuration cannot be read.
-            UnsupportedMapTypeError: Postfix does not support postfix.map_type.
+            UnsupportedError: Postfix does not support postfix.map_type, or user names with a colon.
             SharedHopError: the relays' wishes cannot be met without changing other hops.
         """
         desired, actual = self._states()

@@ -27,6 +27,7 @@ from typing import BinaryIO
 from postward.agent.fsutil import wait_for_writers, wait_until, write_atomically
 from postward.agent.postfix.run import PostfixError, find_program, run, run_any_status, run_on_terminal
 from postward.config.desired import PostfixFacts
+from postward.config.logins import DELIMITER
 from postward.parsers.postconf import Master, parse_master, parse_parameters
 
 NAMES = ("main.cf", "master.cf")
@@ -61,9 +62,10 @@ class PostfixConfig:
 
     def facts(self) -> PostfixFacts:
         """Return which table types this Postfix supports. Raises PostfixError."""
-        default_type = self.parameters(["default_database_type"])["default_database_type"]
-        types = self._read("postconf", "-m").split()
-        return PostfixFacts(str(self.config_directory), default_type, frozenset(types))
+        parameters = self.parameters(["default_database_type", DELIMITER])
+        default_type = parameters["default_database_type"]
+        types = frozenset(self._read("postconf", "-m").split())
+        return PostfixFacts(str(self.config_directory), default_type, types, DELIMITER in parameters)
 
     def parameters(self, names: Iterable[str]) -> dict[str, str]:
         """Return effective values, not expanded (`postconf NAME…`). Unknown names are left out. Raises PostfixError."""

@@ -113,7 +113,9 @@ def _no_key_for_bounces(facts: Facts) -> Iterator[Fault]:
 
 
 def _senders_unused(facts: Facts) -> Iterator[Fault]:
-    if facts.yes("smtp_sender_dependent_authentication"):
+    name = "smtp_sender_dependent_authentication"
+    services = [value for key, value in facts.master.overrides.items() if key.endswith(f"/{name}")]
+    if facts.yes(name) or "yes" in services:
         return
     for table, entry in _entries(facts):
         if entry.key and "@" in entry.key:

@@ -210,7 +210,14 @@ def _no_authorities(facts: Facts) -> Iterator[Fault]:
     trusted = ("smtp_tls_CAfile", "smtp_tls_CApath", "smtp_tls_trust_anchor_file")
     if any(facts.value(name) for name in trusted) or facts.yes("tls_append_default_CA"):
         return
+    supplied = [
+        facts.master_where(key.rpartition("/")[0])
+        for key, value in facts.master.overrides.items()
+        if value and key.rpartition("/")[2] in trusted
+    ]
     for place, demanded, servers in _verifying(facts):
+        if any(place.startswith(f"{service} ") for service in supplied):
+            continue
         yield Fault(
             place,
             f"is {demanded}, and neither smtp_tls_CAfile nor smtp_tls_CApath is set",

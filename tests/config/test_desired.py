@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from postward.config.desired import PostfixFacts, UnsupportedMapTypeError, desired_state
+from postward.config.desired import PostfixFacts, UnsupportedError, desired_state
 from postward.config.providers import PROVIDERS
 from tests.config.samples import SECRET, load, toml
 
@@ -269,7 +269,7 @@ def test_tables_have_the_configured_type(
 def test_a_table_type_that_postfix_cannot_build_is_refused(map_type: str, default: str, refused: str) -> None:
     """The message lists the supported types. static and regexp are not tables of keys."""
     settings = load(toml(more=f'[postfix]\nmap_type = "{map_type}"'))
-    with pytest.raises(UnsupportedMapTypeError) as refusal:
+    with pytest.raises(UnsupportedError) as refusal:
         desired_state(settings, PostfixFacts("/etc/postfix", default, TYPES), {})
     assert str(refusal.value) == (
         f'postfix.map_type: must be a table type that this Postfix can build, not "{refused}"; '
@@ -292,3 +292,113 @@ def test_another_password_gives_another_state() -> None:
     """Otherwise a changed password would not be enforced."""
     settings = load(toml(relay=relay("starttls", True, False)))
     assert desired_state(settings, FACTS, {"a": "p"}) != desired_state(settings, FACTS, {"a": "q"})
+
+
+def test_a_user_name_with_a_colon_takes_another_delimiter() -> None:
+    """A Postfix that knows the delimiter gets one that no user name has; an older one would take the wrong login."""
+    settings = load(toml(relay='username = "tenant:user|1"\npassword = "p"'))
+    newer = PostfixFacts("/etc/postfix", "hash", TYPES, delimits_logins=True)
+    state = desired_state(settings, newer, {"a": "p"})
+    assert state.parameters["smtp_sasl_password_result_delimiter"] == "~"
+    assert state.tables[0].entries == (("[smtp.example.net]:587", "tenant:user|1~p"),)
+    plain = desired_state(load(toml(relay='username = "u"\npassword = "p"')), newer, {"a": "p"})
+    assert plain.parameters["smtp_sasl_password_result_delimiter"] == ":"
+    with pytest.raises(
+        UnsupportedError, match=r"^relay\.username: has a colon, behind which this Postfix expects"
+    ):
+        desired_state(settings, FACTS, {"a": "p"})
+    with pytest.raises(UnsupportedError, match=r"^relay\.password: must not contain a colon where"):
+        desired_state(settings, newer, {"a": "p:q"})
+
+
+def test_subdomains_are_patterns_behind_the_exact_keys() -> None:
+    """The nearest parent decides, and a dollar sign in a password is not a reference."""
+    text = toml(
+        relay='username = "u"\npassword = "p"',
+        more="""
+[[relay]]
+name = "b"
+host = "smtp.example.net"
+username = "v"
+password = "q"
+senders = ["@.example.org", "shop@example.org", "@.deep.example.org"]
+""",
+    )
+    state = desired_state(load(text), FACTS, {"a": "p", "b": "$1 q"})
+    assert [(table.name, table.type, table.secret, table.entries) for table in state.tables] == [
+        ("sender_relay", "hash", False, (("shop@example.org", "[smtp.example.net]:587"),)),
+        (
+            "sender_relay_subdomains",
+            "regexp",
+            False,
+            (
+                (r"/@[^@]*\.deep\.example\.org$/", "[smtp.example.net]:587"),
+                (r"/@[^@]*\.example\.org$/", "[smtp.example.net]:587"),
+            ),
+        ),
+        (
+            "sasl_passwd",
+            "hash",
+            True,
+            (("[smtp.example.net]:587", "u:p"), ("shop@example.org", "v:$1 q")),
+        ),
+        (
+            "sasl_passwd_subdomains",
+            "regexp",
+            True,
+            (
+                (r"/@[^@]*\.deep\.example\.org$/", "v:$$1 q"),
+                (r"/@[^@]*\.example\.org$/", "v:$$1 q"),
+            ),
+        ),
+    ]
+    assert state.parameters["smtp_sender_dependent_authentication"] == "yes"
+
+
+def test_a_login_of_a_sender_reaches_no_other_relay() -> None:
+    """Beside accounts at one host, relays without login or by recipient do not look senders up."""
+    text = toml(
+        relay='username = "u"\npassword = "p"',
+        more="""
+[[relay]]
+name = "b"
+host = "smtp.example.net"
+username = "v"
+password = "q"
+senders = ["@b.example"]
+
+[[relay]]
+name = "open"
+host = "open.example.net"
+senders = ["boss@b.example"]
+
+[[relay]]
+name = "partner"
+host = "partner.example.net"
+username = "w"
+password = "r"
+recipients = ["@partner.example"]
+
+[[relay]]
+name = "known"
+host = "known.example.net"
+username = "x"
+password = "s"
+senders = ["ceo@b.example"]
+""",
+    )
+    state = desired_state(load(text), FACTS, {"a": "p", "b": "q", "partner": "r", "known": "s"})
+    looks_up = {transport.relay: dict(transport.overrides) for transport in state.transports}
+    name = "smtp_sender_dependent_authentication"
+    assert {relay: options[name] for relay, options in looks_up.items()} == {"open": "no", "partner": "no"}
+    logins = next(table for table in state.tables if table.name == "sasl_passwd")
+    assert ("ceo@b.example", "x:s") in logins.entries
+
+
+def test_dane_asks_a_resolver_that_validates() -> None:
+    """A relay requires TLSA records; direct delivery uses those that there are."""
+    state = desired_state(load(toml(relay="dane = true")), FACTS, {})
+    assert state.parameters["smtp_tls_security_level"] == "dane-only"
+    assert state.parameters["smtp_dns_support_level"] == "dnssec"
+    direct = load('[host]\nmyhostname = "a.example.com"\n[[relay]]\nname = "d"\ndirect = true\ndane = true\n')
+    assert desired_state(direct, FACTS, {}).parameters["smtp_tls_security_level"] == "dane"

@@ -1,6 +1,7 @@
 """Each way out that the settings can name: applied, kept after a probe, and real mail that took it.
 
-All share one Postfix and its servers, so each is applied in the place of the one before. A scenario is a settings file, and
+All share one Postfix and its servers. Alone, each is applied in the place of the one before. Beside another hop of the
+admin, which keeps its route and has no login, each is applied to the files as they were. A scenario is a settings file, and
 mails of which each arrives at one server, with one login and one sender.
 """
 
@@ -73,6 +74,7 @@ class Bed:
             "hub": Relay(ca, users=USERS),
             "partner": Relay(ca, users={"user": USERS["user"]}),
             "implicit": Relay(ca, users={"user": USERS["user"]}, tls="implicit"),
+            "lan": Relay(ca, users={}, auth_required=False, tls="none"),
             "world": Relay(ca, users={}, auth_required=False),
         }
         self.hops["world"].host = WORLD
@@ -87,6 +89,18 @@ class Bed:
         server.start()
         stack.callback(server.stop)
         self.socket.chmod(0o666)
+        etc = self.postfix.config_directory
+        self._original = {name: (etc / name).read_bytes() for name in ("main.cf", "master.cf")}
+
+    def restore(self) -> None:
+        """Remove what a test applied."""
+        etc = self.postfix.config_directory
+        for path in etc.iterdir():
+            if path.is_file() and path.name not in self._original:
+                path.unlink()
+        for name, content in self._original.items():
+            (etc / name).write_bytes(content)
+        self.postfix.settle()
 
     def settings(self, folder: Path, text: str) -> Settings:
         """Return settings, with <name> for a server's port and <etc>, <ca>, <socket> for paths."""
@@ -147,7 +161,7 @@ SCENARIOS = {
         ),
         (
             Mail("hub", login="user", label="main"),
-            Mail("hub", "anna@client.example", login="anna", label="main"),
+            Mail("hub", "anna@client.example", login="anna"),
             Mail("hub", "x@bob.example", login="bob", label="bob"),
             Mail("hub", "x@deep.shop.bob.example", login="bob", label="bob"),
         ),
@@ -246,11 +260,27 @@ SCENARIOS = {
 }
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_mail_takes_the_way_that_the_settings_name(name: str, bed: Bed, tmp_path: Path) -> None:
+# Scenarios that get other services where the admin has another hop.
+BESIDE = (
+    "accounts at one host",
+    "a relay, some direct",
+    "certificates",
+    "a table of logins",
+    "lmtp over a socket",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [*((name, False) for name in SCENARIOS), *((name, True) for name in BESIDE)],
+    ids=lambda value: value if isinstance(value, str) else "beside another hop" if value else "alone",
+)
+def test_mail_takes_the_way_that_the_settings_name(name: str, beside: bool, bed: Bed, tmp_path: Path) -> None:
     """Applied and confirmed, mail arrives where it should, with login, sender and name; the metrics name the relay."""
     text, mails = SCENARIOS[name]
     etc = bed.postfix.config_directory
+    if beside:
+        bed.restore()
     (etc / "mailname").write_text("origin.example\n")
     logins = etc / "logins"
     logins.write_text(f"[localhost]:{bed.hops['hub'].port} anna:M0ss-Hers\n")
@@ -258,6 +288,9 @@ def test_mail_takes_the_way_that_the_settings_name(name: str, bed: Bed, tmp_path
     if name == "senders rewritten":  # beside a table of the admin
         (etc / "admins_canonical").write_text("old@client.example new@example.com\n")
         bed.postfix.set(sender_canonical_maps=f"texthash:{etc}/admins_canonical")
+    (etc / "admins_transport").write_text(f"lan.example smtp:[127.0.0.1]:{bed.hops['lan'].port}\n")
+    admins = f"texthash:{etc}/admins_transport" if beside else ""
+    bed.postfix.set(transport_maps=admins, smtp_tls_security_level="may")
     settings = bed.settings(tmp_path, text)
     enforcer = Enforcer(settings, Postfix(etc))
 
@@ -268,7 +301,7 @@ def test_mail_takes_the_way_that_the_settings_name(name: str, bed: Bed, tmp_path
     assert enforcer.route_changes() == []
     found = [one.id for one in lint(settings, read_host_facts(Postfix(etc), settings, None))]
     assert found == (["settings-counted-as-another"] if name == "accounts at one host" else [])
-    for mail in mails:
+    for mail in (*mails, *([Mail("lan", "x@y.example", "anna@lan.example")] if beside else [])):
         check(bed, settings, mail)
 
 
