@@ -161,7 +161,7 @@ def test_a_steady_sender_waits_for_no_token(site: TokenHost) -> None:
 
 
 def test_the_service_ends_without_work_and_comes_back(site: TokenHost) -> None:
-    """Each change of the settings starts it; without [relay.oauth2] it ends, and many changes are no failure."""
+    """Each change of the settings starts it; without [relay.oauth2] it ends, and does not fail after many changes."""
     path = site.host.root / SETTINGS.lstrip("/")
     text = path.read_text()
     for number in range(6):
