@@ -258,6 +258,11 @@ ALERTS: Final = (
           "postward_relay_certificate_expiry_timestamp_seconds - time() <= 0", "1m",
           "The relay's certificate has expired.",
           "The certificate of relay {{ $labels.relay }}, seen from {{ $labels.instance }}, has expired."),
+    Alert("PostfixClientCertificateEnds", "cause", "warning",
+          "postward_relay_client_certificate_expiry_timestamp_seconds - time() < 30 * 86400", "1h",
+          "The certificate that this host presents to the relay ends soon.",
+          "The client certificate of {{ $labels.instance }} for relay {{ $labels.relay }} ends in {{ $value | humanizeDuration }}: "
+          "after that the relay refuses the connection or the login."),
     Alert("PostfixRelayStarttlsGone", "cause", "critical",
           # Mail that fails for this reason has its own alert, PostfixRelayTlsBroken.
           "postward_relay_starttls_offered == 0 and max_over_time(postward_relay_starttls_offered[1d]) == 1 "

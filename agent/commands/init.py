@@ -129,6 +129,7 @@ def command(
         fail(f"{settings_file}: exists already; edit it, or replace it with --force")
     if yes and (missing := _missing(given)):
         raise click.UsageError(f"with --yes, these options are required: {', '.join(missing)}")
+    _require_identity(given)
     with exit_on_error():
         postfix = Postfix(Path(settings_of(Answers()).postfix.config_directory))
         _require_main_cf(postfix)
@@ -172,6 +173,15 @@ def command(
 
 def _probe_as_json(result: ProbeResult | None, seconds: float) -> dict[str, Any] | None:
     return None if result is None else {"outcome": result.outcome, "seconds": round(seconds, 3)}
+
+
+def _require_identity(given: dict[str, Any]) -> None:
+    """End the command if the endpoints for --grant are not known."""
+    known = [name for name, preset in PROVIDERS.items() if preset.identity]
+    if given["grant"] and given["host"] and given["provider"] not in known:
+        raise click.UsageError(
+            f"--grant needs --provider, one of {', '.join(known)}; for others see docs/oauth2.md"
+        )
 
 
 def _missing(given: dict[str, Any]) -> list[str]:

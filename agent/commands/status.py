@@ -157,10 +157,11 @@ def _relay(relay: dict[str, Any], now: float) -> Parts:
         True: f"probe accepted {moment(accepted, now) if accepted else ''}".rstrip(),
         False: "probe not accepted",
     }[relay["probe_accepted"]]
+    token = f"; token until {moment(relay['token_expires'], now)}" if relay["token_expires"] else ""
     return [
         (f"relay {relay['name']:14}", "bold"),
         (f"{relay['state']}{since}", _STATES[relay["state"]]),
-        (f"; last sent {last}; {probe}; {relay['host']}:{relay['port']}", "dim"),
+        (f"; last sent {last}; {probe}{token}; {relay['host']}:{relay['port']}", "dim"),
     ]
 
 

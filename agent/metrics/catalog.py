@@ -444,6 +444,12 @@ METRICS: tuple[Metric, ...] = (
         ("relay",),
     ),
     Metric(
+        "postward_relay_client_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When the certificate that this host presents to the relay (client_certificate) expires or expired.",
+        ("relay",),
+    ),
+    Metric(
         "postward_relay_changes_total",
         "counter",
         "Changes noticed at the relay; the agent's log describes them.",

@@ -3,7 +3,6 @@
 How it fails: SettingsError names the file and what it must hold, without its content.
 """
 
-import ssl
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from secrets import token_urlsafe
 
 from pydantic import BaseModel, Field, ValidationError
 
+from postward.agent.relay.x509 import der_of
 from postward.config.errors import SettingsError
 from postward.config.oauth2 import OAuth2
 from postward.config.passwords import password_from_credential, password_from_file, secret_text
@@ -21,7 +21,6 @@ from postward.config.relay import Relay
 Form = dict[str, str]
 _ASSERTION_LIFETIME = 600  # seconds
 _JWT_CLIENT = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523, 2.2
-_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
 class _ServiceAccount(BaseModel):
@@ -56,10 +55,8 @@ def client_form(relay: Relay, oauth2: OAuth2) -> Form:
 def certificate_of(relay: Relay, oauth2: OAuth2) -> bytes:
     """Return the client's certificate, in DER. Raises SettingsError."""
     key = f"relay.{relay.name}.oauth2.certificate_file"
-    pem = secret_text(Path(oauth2.certificate_file), key)
-    begin, end = pem.find(_BEGIN), pem.find(_END)
     try:
-        return ssl.PEM_cert_to_DER_cert(pem[begin : end + len(_END)])
+        return der_of(secret_text(Path(oauth2.certificate_file), key))
     except ValueError:
         raise SettingsError([f"{oauth2.certificate_file}: {key}: must be a certificate in PEM"]) from None
 

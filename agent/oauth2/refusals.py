@@ -9,13 +9,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-# What is at fault: the sign-in, the application's secret, the tenant's or domain's rules, a value of the settings, this
-# host's clock, the authorization server or the way to it, files of this host, or something that only its code names.
+# The fault is in the sign-in, in the application's secret, or in a rule of the tenant or domain; in a value of the
+# settings, this host's clock, or its files. It can be the server's, or one that only its code names.
 Fault = Literal["sign-in", "secret", "policy", "settings", "clock", "server", "host", "unknown"]
 
 
 class Advice(NamedTuple):
-    """The meaning of a refusal, its remedy, and what is at fault; `{relay}` stands for the relay's name."""
+    """The meaning of a refusal, its remedy, and the fault; `{relay}` stands for the relay's name."""
 
     meaning: str
     remedy: str
@@ -164,7 +164,7 @@ class Refusal:
 
     @property
     def fault(self) -> Fault:
-        """What is at fault."""
+        """The fault that the refusal shows."""
         if self.advice:
             return self.advice.fault
         return "unknown" if self.error else "server"

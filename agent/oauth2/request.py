@@ -31,7 +31,7 @@ class TokenError(Exception):
     Attributes:
         lasting: the same request would be refused again.
         error: the server's error code; "" if it gave none.
-        fault: what is at fault.
+        fault: its kind, see `refusals.Fault`.
     """
 
     def __init__(self, text: str, *, lasting: bool = False, error: str = "", fault: Fault = "server") -> None:

@@ -46,7 +46,7 @@ class TokenState:
         due: when the next one is asked for.
         failures: attempts since the last success.
         problem: why the last attempt failed; None if it did not.
-        fault: what is at fault, see `refusals.Fault`; None without a problem.
+        fault: its kind, see `refusals.Fault`; None without a problem.
         inputs: identities of the files on which the last attempt depended, and of the settings.
         outcomes: attempts by outcome, one of OUTCOMES.
         grant_since: of the refresh token; None without one.

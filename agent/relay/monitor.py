@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from postward.agent.metrics.tally import Tally
@@ -17,6 +18,7 @@ from postward.agent.relay.changes import KINDS, RelaySnapshot, update
 from postward.agent.relay.check import RelayCheck, check_relay
 from postward.agent.relay.endpoint import login_endpoint, read_plugins
 from postward.agent.relay.login_throttle import LoginThrottle
+from postward.agent.relay.x509 import der_of, parse_certificate
 from postward.config.errors import SettingsError
 from postward.config.relay import Relay
 from postward.config.settings import Settings
@@ -49,6 +51,7 @@ class RelayMonitor(Part):
         self._snapshots = {relay.name: RelaySnapshot() for relay in settings.relays_with_server}
         self._last: dict[str, tuple[float, RelayCheck]] = {}
         self._auth_accepted: dict[str, bool] = {}
+        self._own_ends: dict[str, float] = {}  # of the client certificates
         if settings.probe.relay_check_interval_seconds:
             for relay in settings.relays_with_server:
                 for kind in KINDS:
@@ -71,6 +74,8 @@ class RelayMonitor(Part):
     async def check(self, relay: Relay) -> RelayCheck:
         """Check a relay once."""
         check = await throttled_check(relay, self._settings, self._throttle)
+        if relay.client_certificate and (end := await asyncio.to_thread(_client_certificate_end, relay)):
+            self._own_ends[relay.name] = end
         if self._take(check, time.time()):
             await self._flush()
         return check
@@ -119,6 +124,9 @@ class RelayMonitor(Part):
             "postward_relay_certificate_expiry_timestamp_seconds": {
                 (name,): relay.not_after for name, relay in snapshots.items() if relay.not_after is not None
             },
+            "postward_relay_client_certificate_expiry_timestamp_seconds": {
+                (name,): end for name, end in self._own_ends.items()
+            },
         }
 
     def state(self) -> Mapping[str, Any]:
@@ -156,6 +164,14 @@ async def throttled_check(relay: Relay, settings: Settings, throttle: LoginThrot
     elif password is None and check.ok:
         check.auth_detail = reason
     return check
+
+
+def _client_certificate_end(relay: Relay) -> float | None:
+    """Return when the certificate ends that this host presents; None if this user cannot read it."""
+    try:
+        return parse_certificate(der_of(Path(relay.client_certificate).read_text())).not_after
+    except (OSError, ValueError):
+        return None
 
 
 def _password(relay: Relay) -> tuple[str | None, str]:

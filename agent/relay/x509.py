@@ -7,6 +7,7 @@ Promise: pure and bounded; bytes that are not a certificate raise ValueError.
 """
 
 import hashlib
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,13 @@ _ATTRIBUTES = {
 _ALTERNATIVE_NAMES = b"\x55\x1d\x11"
 _SEQUENCE, _UTC_TIME, _GENERALIZED_TIME, _VERSION, _EXTENSIONS = 0x30, 0x17, 0x18, 0xA0, 0xA3
 _OCTETS, _DNS, _ADDRESS, _BMP = 0x04, 0x82, 0x87, 0x1E
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+
+
+def der_of(pem: str) -> bytes:
+    """Return the first certificate of a PEM file, in DER. Raises ValueError without one."""
+    begin, end = pem.find(_BEGIN), pem.find(_END)
+    return ssl.PEM_cert_to_DER_cert(pem[begin : end + len(_END)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class _RelayForm(TypedDict):
     last_success: _Moment | None
     probe_accepted: bool | None
     probe_last_success: _Moment | None
+    token_expires: _Moment | None
 
 
 class _QueueForm(TypedDict):
@@ -176,6 +177,8 @@ def _relay(relay: Relay, observed: Observed, worst: str) -> dict[str, Any]:
         "last_failure": times.get("postfix_delivery_last_failure_timestamp_seconds", {}).get((name,)),
         "probe_accepted": _relay_flag(gauges, "postward_probe_success", name),
         "probe_last_success": times.get("postward_probe_last_success_timestamp_seconds", {}).get((name,)),
+        "token_expires": gauges.get("postward_token_expiry_timestamp_seconds", {}).get((name,)),
+        "secret_expires": gauges.get("postward_token_credential_expiry_timestamp_seconds", {}).get((name,)),
         "certificate_expires": gauges.get("postward_relay_certificate_expiry_timestamp_seconds", {}).get(
             (name,)
         ),

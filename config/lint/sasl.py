@@ -13,6 +13,7 @@ from postward.config.sasl import MECHANISMS, OWN_PLUGIN
 Facts = HostFacts
 
 _OPTIONS = {"noplaintext", "noactive", "nodictionary", "noanonymous", "mutual_auth"}
+_MICROSOFT = {"smtp.office365.com", "smtp-mail.outlook.com", "outlook.office365.com", "smtp.outlook.com"}
 _TOKENS = {"xoauth2", "oauthbearer"}
 _BUILD = "take the plug-in from the package postward, or build it (systemd/sasl/build), then {}"
 # The packages of plug-ins that Debian does not ship together with PLAIN.
@@ -177,6 +178,20 @@ def _in_clear(facts: Facts) -> Iterator[Fault]:
             )
 
 
+def _password_at_microsoft(facts: Facts) -> Iterator[Fault]:
+    # With settings, settings-password-at-microsoft names the relay. Another plug-in is preferred to PLAIN and LOGIN.
+    others = (facts.sasl_plugins or frozenset()) & set(MECHANISMS["xoauth2"].plugins) - {OWN_PLUGIN}
+    if "smtp_sasl_password_maps" in facts.managed or set(_mechanisms(facts)) <= _TOKENS or others:
+        return
+    for host in dict.fromkeys(route.hop.host.lower() for route in login_routes(facts)):
+        if host in _MICROSOFT:
+            yield Fault(
+                facts.where("smtp_sasl_password_maps"),
+                f"logs in to {host} with a password, which Microsoft switches off by default at the end of December 2026",
+                "run postward init with --grant device_code or client_credentials (docs/oauth2-microsoft.md)",
+            )
+
+
 def _unlogged(facts: Facts) -> Iterator[Fault]:
     levels = {level_for(route) for route in login_routes(facts)}
     if "may" in levels and facts.value("smtp_tls_loglevel") in {"0", "none"}:
@@ -249,6 +264,12 @@ RULES: tuple[Rule[HostFacts], ...] = (
         severity=W,
         check=_in_clear,
         why="If STARTTLS is missing or removed in transit, Postfix sends the password unencrypted, and the log shows success.",
+    ),
+    Rule(
+        id="password-at-microsoft",
+        severity=W,
+        check=_password_at_microsoft,
+        why="From then on the relay refuses every login (550 5.7.30, 535 5.7.139), and all mail is deferred.",
     ),
     Rule(
         id="tls-unlogged",

@@ -61,7 +61,7 @@ RULES: Final[tuple[Rule, ...]] = (
     problem(
         r"SASL authentication (?:failure|problem): (?P<reason>.*)", SaslFailed, "xsasl/xsasl_cyrus_log.c"
     ),
-    # Release 0.26 of the plug-in and later; earlier ones log under a name of their own.
+    # Release 0.25 of the plug-in and later; earlier ones log under a name of their own.
     rule(
         r"(?P<text>(?:\[sasl-xoauth2\]|sasl-xoauth2:) .*)",
         PluginNote,

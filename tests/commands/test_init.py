@@ -74,6 +74,44 @@ def test_a_provider_with_regions_needs_one(tmp_path: Path) -> None:
     assert "these options are required: --region" in error
 
 
+def test_the_options_that_a_grant_needs_are_named(tmp_path: Path) -> None:
+    """All at once, and none for a sign-in that needs no secret."""
+    status, error = _init(
+        *("--provider", "office365", "--grant", "client_credentials", "--myhostname", "mail.example.test"),
+        folder=tmp_path,
+    )
+    assert status == 2
+    assert "required: --username, --tenant, --client-id" in error
+    status, error = _init(
+        *("--provider", "office365", "--grant", "device_code", "--username", "a@example.com"),
+        *("--myhostname", "mail.example.test", "--tenant", "example.com"),
+        folder=tmp_path,
+    )
+    assert (status, "required: --client-id\n" in error) == (2, True)
+
+
+def test_a_grant_needs_a_provider_with_known_endpoints(tmp_path: Path) -> None:
+    """The message names the providers, and the page for others."""
+    (tmp_path / "main.cf").touch()
+    done = run_postward(
+        *(
+            "init",
+            "--config",
+            str(tmp_path / "postward.toml"),
+            "--yes",
+            "--host",
+            "r.test",
+            "--client-id",
+            "1",
+        ),
+        *("--grant", "device_code", "--username", "a@example.com", "--recipient", "p@r.test"),
+        *("--myhostname", "mail.example.test"),
+        env={"POSTWARD_POSTFIX__CONFIG_DIRECTORY": str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert "--grant needs --provider, one of gmail, gmail-relay, office365, outlook" in done.stderr
+
+
 def test_an_unknown_provider_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     """As a usage error."""
     status, error = _init("--provider", "sendcluod", folder=tmp_path)

@@ -233,6 +233,14 @@ FAULTS: Final[dict[str, Case]] = {
         "PostwardTokenCredentialEnds",
         {f"postward_token_credential_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "500000")},
     ),
+    "client-certificate": case(
+        "PostfixClientCertificateEnds",
+        {
+            f"postward_relay_client_certificate_expiry_timestamp_seconds{{{_RELAY}}}": becomes(
+                "9000000", "500000"
+            )
+        },
+    ),
     "starttls-gone": case(
         "PostfixRelayStarttlsGone", {f"postward_relay_starttls_offered{{{_RELAY}}}": becomes("1", "0")}
     ),

@@ -245,7 +245,7 @@ def test_a_secret_that_systemd_copied_earlier_ends_the_service(
 
 
 def test_a_secret_that_is_new_ends_the_service_once(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Systemd passes no copy of a file that did not exist, nor one from another folder: then the problem is told."""
+    """Systemd passes no copy of a file that did not exist, nor one from another folder: then the problem stays."""
     copies = bed.folder / "credentials"
     copies.mkdir()
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(copies))

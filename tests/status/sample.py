@@ -56,6 +56,7 @@ def relay(name: str, state: str, **facts: Any) -> dict[str, Any]:
         "last_failure": None,
         "probe_accepted": None,
         "probe_last_success": None,
+        "token_expires": None,
         "certificate_expires": None,
     } | facts
 

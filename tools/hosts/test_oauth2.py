@@ -6,6 +6,7 @@ takes 100 seconds, or as many as POSTWARD_OAUTH2_SECONDS names.
 """
 
 import contextlib
+import json
 import os
 import random
 import socket
@@ -85,8 +86,8 @@ def _free_address() -> str:
     raise AssertionError("no loopback address is free")
 
 
-@pytest.fixture(scope="module", params=RELEASES)
-def site(request: pytest.FixtureRequest, deb: Path) -> Iterator[TokenHost]:
+@contextlib.contextmanager
+def _made(release: str, deb: Path) -> Iterator[TokenHost]:
     """A fresh host with the package, and the bed."""
     ca, address = CA(), _free_address()
     relay = Relay(ca, "smtp.office365.com", mechanisms=("LOGIN", "XOAUTH2"), port=587)
@@ -100,10 +101,17 @@ def site(request: pytest.FixtureRequest, deb: Path) -> Iterator[TokenHost]:
     )
     server.lifetime = _LIFETIME
     relay.tokens = server.accepts
-    with Host(request.param) as host, server, relay:
+    with Host(release) as host, server, relay:
         site = TokenHost(host, relay, server)
         site.lead_to_bed(ca, address)
         site.install(deb)
+        yield site
+
+
+@pytest.fixture(scope="module", params=RELEASES)
+def site(request: pytest.FixtureRequest, deb: Path) -> Iterator[TokenHost]:
+    """A host of each release."""
+    with _made(request.param, deb) as site:
         yield site
 
 
@@ -161,7 +169,7 @@ def test_a_steady_sender_waits_for_no_token(site: TokenHost) -> None:
 
 
 def test_the_service_ends_without_work_and_comes_back(site: TokenHost) -> None:
-    """Each change of the settings starts it; without [relay.oauth2] it ends, and many changes are no failure."""
+    """Each change of the settings starts it; without [relay.oauth2] it ends, and does not fail after many changes."""
     path = site.host.root / SETTINGS.lstrip("/")
     text = path.read_text()
     for number in range(6):
@@ -219,3 +227,66 @@ def test_no_secret_is_seen(site: TokenHost) -> None:
         assert site.host.shell(command, status=None).strip() in {"", "0"}, command
     for unit in (_TOKEN, "postward-enforce.service", "postward.service"):
         assert site.show(unit, "LimitCORE") == ["0"], unit
+
+
+_EXPERIMENTAL = r"""
+printf 'deb http://deb.debian.org/debian %s main\\n' experimental sid > /etc/apt/sources.list.d/experimental.list
+apt-get -qq -o Acquire::Check-Valid-Until=false update
+DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends sasl-xoauth2/experimental >/dev/null 2>&1
+mkdir -p /var/spool/postfix/etc/tokens /var/spool/postfix/etc/ssl/certs
+cp /etc/ssl/certs/ca-certificates.crt /var/spool/postfix/etc/ssl/certs/
+"""
+
+
+def test_the_plugin_of_debians_experimental_suite(deb: Path) -> None:
+    """With auth = "xoauth2" sasl-xoauth2 logs in from the chroot by its token file, which is kept; its faults are named."""
+    with _made("trixie", deb) as site:
+        host, server = site.host, site.server
+        server.clients["app"] = Client("app", _SECRET)
+        host.shell(_EXPERIMENTAL)
+        endpoint = f"https://login.microsoftonline.com/{_TENANT}/oauth2/v2.0/token"
+        plugin = {
+            "client_id": "app",
+            "client_secret": _SECRET,
+            "token_endpoint": endpoint,
+            "ca_bundle_file": "/etc/ssl/certs/ca-certificates.crt",
+        }
+        host.put_text(json.dumps(plugin), "/etc/sasl-xoauth2.conf")
+        file = "/var/spool/postfix/etc/tokens/app"
+        token = {"access_token": "none", "expiry": "0", "refresh_token": server.issue("app", _USER)}
+        host.put_text(json.dumps(token), file)
+        host.shell(f"chown -R postfix {Path(file).parent}; chmod 600 {file}; systemctl restart postfix")
+        host.put_text(
+            '[host]\nprofile = "send-only"\nmyhostname = "host.example.test"\n[[relay]]\nname = "m365"\n'
+            f'provider = "office365"\nusername = "{_USER}"\nauth = "xoauth2"\npassword_file = "/etc/postward/file"\n'
+            f'[probe]\nrecipient = "{RECIPIENT}"\n[web]\nlisten = "127.0.0.1:{site.port}"\n',
+            SETTINGS,
+        )
+        host.shell("umask 077; echo /etc/tokens/app > /etc/postward/file")
+        print("\n" + host.run("sh", "-c", "postward apply 2>&1"))  # noqa: T201
+        assert "the login by XOAUTH2 is left to Postfix" in host.run("postward", "relay", status=None)
+        assert "sasl-xoauth2" in host.run("postward", "doctor", "--no-relay", status=None)
+        host.run("systemctl", "enable", "--now", "postward.service", "postward-enforce.service")
+        site.send(1)
+        wait_for(lambda: site.received() == 1, 60, "a mail at the relay")
+        assert all(attempt.mechanism == "XOAUTH2" for attempt in site.relay.auth_attempts)
+        assert json.loads(host.run("cat", file))["refresh_token"] != token["refresh_token"]
+
+        def cause() -> list[str]:
+            found = json.loads(host.run("postward", "why", "--json", status=None))["incidents"]
+            return [
+                one["id"] for row in found if row["symptom"] == "mechanism-dialogue" for one in row["causes"]
+            ]
+
+        server.revoke()
+        host.put_text(json.dumps(token), file)
+        site.send(1)
+        wait_for(lambda: cause() == ["oauth-token"], 60, "the refusal of the token")
+        host.run("rm", file)
+        host.run("sh", "-c", "postsuper -d ALL deferred 2>/dev/null; systemctl restart postfix")
+        print(host.run("postward", "why", status=None))  # noqa: T201
+        print(
+            host.shell(
+                "journalctl --no-pager -o cat -t postfix/smtp | grep -i xoauth2 | tail -20", status=None
+            )
+        )

@@ -288,6 +288,17 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         lambda h: h.set("smtp_tls_security_level = may", "smtp_tls_loglevel = 0"),
         {"password-in-clear", "tls-unlogged"},
     ),
+    *(
+        (
+            f"a password at {relay}",
+            lambda h, relay=relay: (
+                h.set(f"relayhost = [{relay}]:587"),
+                h.passwords(f"[{relay}]:587 {LOGIN}\n"),
+            ),
+            {"password-at-microsoft"},
+        )
+        for relay in ("smtp.office365.com", "smtp-mail.outlook.com")
+    ),
     # Tables of passwords
     (
         "a key with another port",
