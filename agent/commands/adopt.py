@@ -1,0 +1,173 @@
+"""`postward adopt`: write the settings of a host that sends through a relay already.
+
+Promise: nothing but the settings file and the password files is written, and neither before yes. A password is never
+shown; its file is readable by root only. No file is replaced.
+
+Exit status: 0 the settings are written, or shown by --dry-run, and their plan is empty; 3 as 0, but applying them
+would change what is shown; 1 nothing can be adopted, or not written; 2 usage.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from postward.agent.commands.common import (
+    echo_json,
+    exit_on_error,
+    fail,
+    json_option,
+    require_root,
+    settings_option,
+)
+from postward.agent.commands.exit_status import DRIFT
+from postward.agent.console import diff_text, terminal
+from postward.agent.enforce.adoption import Proven, found_programs, planned, prove, read_adopted, read_other
+from postward.agent.fsutil import write_atomically
+from postward.agent.postfix.commands import Postfix
+from postward.agent.postfix.run import PostfixError
+from postward.config.adopt import Adopted, NothingToAdoptError
+from postward.config.adopt.others import SOURCES
+from postward.config.plan import diff
+from postward.parsers.scrub import printable
+
+
+@click.command("adopt")
+@settings_option
+@json_option
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(["postfix", *SOURCES]),
+    help="The program whose configuration is read. The default is Postfix, or what is found if that has no relay.",
+)
+@click.option(
+    "--postfix",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("/etc/postfix"),
+    show_default=True,
+    help="The directory of main.cf.",
+)
+@click.option("--myhostname", help="This host's full name, if its configuration has none.")
+@click.option("--recipient", help="The recipient of probes.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
+@click.option("--yes", is_flag=True, help="Write without a question.")
+def command(
+    settings_file: Path,
+    as_json: bool,
+    source: str | None,
+    directory: Path,
+    myhostname: str | None,
+    recipient: str | None,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Write settings for what this host does already: its relays, logins and routes by sender.
+
+    Applying them changes nothing. What the settings can't say stays as it is, and is listed. Status 3 if applying them
+    would change something after all, which is shown then.
+    """
+    require_root()
+    if not (yes or dry_run or sys.stdin.isatty()):
+        fail("standard input is not a terminal, so adopt cannot ask; add --yes or --dry-run")
+    if settings_file.exists() and not dry_run:
+        fail(f"{settings_file}: exists already, and is not replaced; move it away, or see postward plan")
+    postfix = Postfix(directory)
+    with exit_on_error():
+        try:
+            proven = _read(source, postfix, myhostname, recipient)
+        except NothingToAdoptError as error:
+            fail(f"nothing to adopt: {error}")
+    files = {
+        settings_file.parent / "passwords" / name: text for name, text in proven.adopted.passwords().items()
+    }
+    text = proven.adopted.text(settings_file.parent / "passwords")
+    if not as_json:
+        _show(settings_file, text, files, proven)
+    written = not dry_run and (yes or click.confirm("Write these files?", default=True, err=True))
+    if written:
+        _write(settings_file, text, files)
+    if as_json:
+        echo_json(_as_json(settings_file, text, files, proven, written=written))
+    elif written:
+        _say("next: postward check; postward apply; systemctl enable --now postward-enforce postward")
+    if proven.planned:
+        sys.exit(DRIFT)
+
+
+def _read(source: str | None, postfix: Postfix, myhostname: str | None, recipient: str | None) -> Proven:
+    """Return the settings with their plan. Raises NothingToAdoptError, PostfixError, OSError."""
+    if source in (None, "postfix"):
+        try:
+            return prove(_with(read_adopted(postfix), myhostname, recipient), postfix)
+        except (NothingToAdoptError, PostfixError):
+            if source:
+                raise
+            if not (found := found_programs()):
+                raise
+            source = found[0]
+    return planned(_with(read_other(str(source)), myhostname, recipient), postfix)
+
+
+def _with(adopted: Adopted, myhostname: str | None, recipient: str | None) -> Adopted:
+    """Return the settings with the answers that a configuration does not give."""
+    host = {**adopted.host, "myhostname": myhostname} if myhostname else adopted.host
+    tables = {**adopted.tables, "probe": {"recipient": recipient}} if recipient else adopted.tables
+    return replace(adopted, host=host, tables=tables)
+
+
+def _show(settings_file: Path, text: str, files: Mapping[Path, str], proven: Proven) -> None:
+    """Print the settings on standard output, and all else beside them."""
+    click.echo(text, nl=False)
+    for path in files:
+        _say(f"password file: {path} (readable by root only)")
+    for one in proven.adopted.unmanaged:
+        _say(f"unmanaged: {printable(one.what)}: {printable(one.why)}")
+    for table in proven.exposed:
+        _say(f"every user can read the logins in {table}: chmod 0600 {table}")
+    if proven.planned is None:
+        _say("plan: unknown, because Postfix has no configuration yet")
+    elif proven.planned:
+        _say(f"plan: applying {settings_file} would change this:")
+        terminal(error=True).print(diff_text(diff(proven.planned)), end="")
+    else:
+        _say("plan: empty; Postfix does already as these settings say")
+
+
+def _as_json(
+    settings_file: Path, text: str, files: Mapping[Path, str], proven: Proven, *, written: bool
+) -> dict[str, Any]:
+    changes = None if proven.planned is None else [drift.name for drift in proven.planned.drifts]
+    return {
+        "settings_file": str(settings_file),
+        "settings": text,
+        "password_files": [str(path) for path in files],
+        "unmanaged": [{"what": one.what, "why": one.why} for one in proven.adopted.unmanaged],
+        "exposed": list(proven.exposed),
+        "changes": changes,
+        "written": written,
+    }
+
+
+def _write(settings_file: Path, text: str, files: Mapping[Path, str]) -> None:
+    """Write the password files, then the settings, so that the settings never name a missing file."""
+    for path, password in files.items():
+        content = f"{password}\n".encode()
+        if path.exists() and path.read_bytes() != content:
+            fail(f"nothing was written: {path} exists already, with another password; move it away")
+    for path, password in files.items():
+        path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        write_atomically(path, f"{password}\n".encode(), mode=0o600, owner=(0, 0))
+        _say(f"written: {path} (readable by root only)")
+    settings_file.parent.mkdir(parents=True, exist_ok=True)
+    # The settings contain no secret, and the unprivileged agent reads them.
+    write_atomically(settings_file, text.encode(), mode=0o644, owner=(0, 0))
+    _say(f"written: {settings_file}")
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
