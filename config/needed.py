@@ -71,7 +71,8 @@ def needed(
     for drift in droppable if not dropped else ():
         if trial.succeeds([other for other in every if other not in (*dropped, drift)]):
             dropped.append(drift)
-    left = [drift for drift in every if drift not in dropped]
+    kept = {drift.table.name for drift in every if drift.table and drift not in dropped}
+    left = [drift for drift in every if drift not in dropped or (drift.table and drift.table.name in kept)]
     return list(_used(left, trial.configuration(left)))
 
 

@@ -109,33 +109,43 @@ def planned(adopted: Adopted, postfix: Postfix) -> Proven:
 
 
 def prove(adopted: Adopted, postfix: Postfix) -> Proven:
-    """Return the settings without what would change something.
+    """Return the settings without what would change something, and without what they would not decide.
 
     Raises:
         NothingToAdoptError: what is left of them is not valid, or Postfix cannot do it.
     """
     for candidate in (adopted, adopted.without_providers()):
         proven = _tried(candidate, postfix)
-        if isinstance(proven, Proven) and not proven.planned:
+        if isinstance(proven, Proven) and not proven.planned and not _undecided(candidate, postfix):
             return proven
     first, *further = adopted.relays
     proven = _smallest(replace(adopted, relays=(first,)), postfix)
+    if reason := _undecided(proven.adopted, postfix):
+        raise NothingToAdoptError(f"{reason} decides about its relay, whatever the settings say")
     for relay in further:
         larger = replace(proven.adopted, relays=(*proven.adopted.relays, relay))
         tried = _tried(larger, postfix)
-        if isinstance(tried, Proven) and _names(tried.planned) <= _names(proven.planned):
-            proven = tried
+        if isinstance(tried, str):
+            why = tried
+        elif new := _names(tried.planned) - _names(proven.planned):
+            why = f"to manage it would change {listed(sorted(new))}"
+        elif decider := _undecided(larger, postfix):
+            why = f"{decider} decides, whatever the settings say"
         else:
-            why = (
-                tried
-                if isinstance(tried, str)
-                else f"to manage it would change {listed(sorted(_names(tried.planned)))}"
-            )
-            what = Unmanaged(
-                f"mail by {relay.host}:{relay.port} from {listed(relay.senders) or 'others'}", why
-            )
-            proven = replace(proven, adopted=larger.without({relay.name}, what))
+            proven = tried
+            continue
+        what = Unmanaged(f"mail by {relay.host}:{relay.port} from {listed(relay.senders) or 'others'}", why)
+        proven = replace(proven, adopted=proven.adopted.and_unmanaged(what))
     return proven
+
+
+def _undecided(adopted: Adopted, postfix: Postfix) -> str:
+    """Return what decides in the place of a relay's settings, once they change; "" if they decide."""
+    try:
+        settings = parse_settings(adopted.changed().raw(), "settings")
+        return next(iter(Enforcer(settings, postfix).ineffective().values()), "")
+    except LOOK_ERRORS:
+        return ""  # a later change is refused, with the reason
 
 
 def _smallest(adopted: Adopted, postfix: Postfix) -> Proven:

@@ -28,7 +28,7 @@ from postward.agent.enforce.history import (
 )
 from postward.agent.enforce.neighbours import read_neighbours
 from postward.agent.enforce.preflight import preflight
-from postward.agent.enforce.routes import read_plan, read_route_changes
+from postward.agent.enforce.routes import read_ineffective, read_plan, read_route_changes
 from postward.agent.enforce.state import ApplyError, Enforcement, RefusedError, StateStore
 from postward.agent.enforce.tables import renew_logins
 from postward.agent.fsutil import wait_for_writers
@@ -132,6 +132,11 @@ class Enforcer:
         return read_route_changes(
             self._postfix, desired, planned, sorted({self._settings.probe_sender, *senders})
         )
+
+    def ineffective(self) -> dict[str, str]:
+        """Return relay name → what would decide in its place, although the settings were applied. Raises as `look`."""
+        passwords = read_passwords(self._settings.relay)
+        return read_ineffective(self._postfix, self._settings, self._desired(), passwords)
 
     def converge(self) -> bool:
         """Repair drift. Return True if the result needs confirming by a probe.

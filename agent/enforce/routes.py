@@ -1,6 +1,6 @@
 """Reads which routes of mail a desired state changes, and the drift that changes one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from postward.agent.enforce.tables import is_own
@@ -10,6 +10,7 @@ from postward.agent.postfix.tables import configuration, read_configuration
 from postward.config.consequences import consequences
 from postward.config.desired import DesiredState
 from postward.config.drift import ActualState, Drift, drift
+from postward.config.effective import ineffective
 from postward.config.needed import may_be_needless, needed, without_dropped
 from postward.config.plan import Plan, plan
 from postward.config.resources import OWN_SERVICE
@@ -38,6 +39,20 @@ def read_plan(postfix: PostfixConfig, settings: Settings, desired: DesiredState,
     drifts = drift(desired, actual)
     left = _needed(postfix, settings, desired, actual, drifts)
     return plan(left, consequences(left, without_dropped(actual, drifts, left)))
+
+
+def read_ineffective(
+    postfix: PostfixConfig, settings: Settings, desired: DesiredState, passwords: Mapping[str, str]
+) -> dict[str, str]:
+    """Return relay name → what would still decide in its place, with the desired state in force. Raises PostfixError."""
+    before, vault = read_vaulted(postfix)
+    logins = {
+        relay.name: vault.conceal(f"{relay.username}:{passwords[relay.name]}")
+        for relay in settings.relay
+        if relay.username
+    }
+    values = postfix.meanings((), desired.parameters)
+    return ineffective(settings, logins, _after(postfix, before, values, desired, vault))
 
 
 def read_vaulted(postfix: PostfixConfig) -> tuple[Configuration, Vault]:

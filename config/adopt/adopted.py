@@ -4,7 +4,7 @@ Promise: the text of the settings holds no password. Passwords are in `AdoptedRe
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
@@ -132,10 +132,22 @@ class Adopted:
         """Return relay name → password."""
         return {relay.name: relay.password for relay in self.relays if relay.password is not None}
 
-    def without(self, relays: Collection[str], why: Unmanaged) -> "Adopted":
-        """Return the settings without relays of these names, for a reason."""
-        kept = tuple(relay for relay in self.relays if relay.name not in relays)
-        return replace(self, relays=kept, unmanaged=(*self.unmanaged, why))
+    def changed(self) -> "Adopted":
+        """Return settings in which each port and each password is another one."""
+        relays = tuple(
+            replace(
+                relay,
+                port=relay.port - 1 or 2,
+                password=None if relay.password is None else f"new {relay.name}",
+                more={**relay.more, "allow_unusual_port": True},
+            )
+            for relay in self.relays
+        )
+        return replace(self, relays=relays)
+
+    def and_unmanaged(self, what: Unmanaged) -> "Adopted":
+        """Return the settings with a further part that stays unmanaged."""
+        return replace(self, unmanaged=(*self.unmanaged, what))
 
     def without_providers(self) -> "Adopted":
         """Return the settings without presets, whose limits would change main.cf."""

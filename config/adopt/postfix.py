@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from postward.config.adopt.adopted import Adopted, AdoptedRelay, NothingToAdoptError, Unmanaged, listed, named
+from postward.config.effective import UNNAMED
 from postward.config.fields import is_address
 from postward.config.passwords import password_fault
 from postward.config.relay import PASSWORDLESS, TlsMode
@@ -20,7 +21,6 @@ from postward.config.routing.samples import ELSEWHERE
 from postward.config.routing.tables import KEYED_TYPES, PATTERN_TYPES, Keyed, Patterns, Static
 from postward.parsers.postconf import split_list
 
-_UNNAMED = "someone@sender.invalid"  # a sender in no table
 _BY_SENDER = ("sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")
 _TLS: Mapping[str, TlsMode] = {"none": "none", "may": "opportunistic"}
 _TOKENS = frozenset({"xoauth2", "oauthbearer"})
@@ -98,7 +98,7 @@ def adopt_postfix(config: Configuration, explicit: Mapping[str, str], vault: Vau
 
 def _default(config: Configuration) -> tuple[Hop, tuple[Hop, ...]]:
     """Return the relay of most mail, and its fallbacks."""
-    way = routes(_UNNAMED, ELSEWHERE, config, entry=INTERNAL)
+    way = routes(UNNAMED, ELSEWHERE, config, entry=INTERNAL)
     route = way[0]
     if len(way) > 1 or route.unknown:
         raise NothingToAdoptError(f"{route.unknown or 'a table of aliases'} decides where mail goes")
@@ -122,7 +122,7 @@ def _first(route: Route) -> Hop:
 
 def _by_sender(config: Configuration, unmanaged: list[Unmanaged]) -> Iterator[tuple[Hop, list[str]]]:
     """Yield the further relays and their senders. What has another form is listed as unmanaged."""
-    usual = _first(routes(_UNNAMED, ELSEWHERE, config, entry=INTERNAL)[0])
+    usual = _first(routes(UNNAMED, ELSEWHERE, config, entry=INTERNAL)[0])
     found: dict[tuple[Any, ...], tuple[Hop, list[str]]] = {}
     for key, name in _sender_keys(config, unmanaged):
         sample = f"someone{key}" if key.startswith("@") else key
