@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from postward.config.drift import ActualState, Drift, Kind
-from postward.config.resources import HEADER, OWN_SERVICE, LookupTable
+from postward.config.resources import HEADER, OWN_SERVICE
 from postward.config.routing import INTERNAL, Configuration, Hop, Route, Tables, routes
 from postward.config.routing.configuration import REWRITE
 from postward.config.routing.samples import ELSEWHERE, samples
@@ -48,6 +48,7 @@ def needed(
     before: Configuration,
     after: Configuration,
     own: Collection[str],
+    directory: str,
 ) -> list[Drift]:
     """Return the drift without the changes that change no mail.
 
@@ -58,9 +59,10 @@ def needed(
         before: the configuration in force.
         after: the configuration with all changes made. Its passwords have the same marks as those of `before`.
         own: tables of Postward's, as in "hash:/etc/postfix/sasl_passwd".
+        directory: where Postward's tables are.
     """
     every = list(drifts)
-    trial = _Trial(settings, before, after, [drift.table for drift in every if drift.table])
+    trial = _Trial(settings, before, after, {_reference(drift, directory) for drift in every})
     droppable = [
         drift
         for drift in every
@@ -73,7 +75,7 @@ def needed(
             dropped.append(drift)
     kept = {drift.table.name for drift in every if drift.table and drift not in dropped}
     left = [drift for drift in every if drift not in dropped or (drift.table and drift.table.name in kept)]
-    return list(_used(left, trial.configuration(left)))
+    return list(_used(left, trial.configuration(left), directory))
 
 
 def without_dropped(actual: ActualState, drifts: Iterable[Drift], left: Collection[Drift]) -> ActualState:
@@ -99,7 +101,7 @@ def _refers_to_own(value: str, own: Collection[str]) -> bool:
     return any(item in own or item.startswith(OWN_SERVICE) for item in split_list(value))
 
 
-def _used(drifts: list[Drift], in_force: Configuration) -> Iterator[Drift]:
+def _used(drifts: list[Drift], in_force: Configuration, directory: str) -> Iterator[Drift]:
     """Yield the drift without the services and tables to which the configuration does not refer."""
     items = [item for value in in_force.values.values() for item in split_list(value)]
     tables = [in_force.tables.contents.get(item) for item in items]
@@ -110,29 +112,27 @@ def _used(drifts: list[Drift], in_force: Configuration) -> Iterator[Drift]:
         if key.partition("/")[0] not in unused:
             items += split_list(value)
     for drift in drifts:
-        of_table = drift.table if drift.kind in {Kind.TABLE, Kind.INDEX} else None
-        if of_table is not None and not any(_refers(item, of_table) for item in items):
+        if (reference := _reference(drift, directory)) and reference not in items:
             continue
         if drift.kind is not Kind.SERVICE or drift.name not in unused:
             yield drift
 
 
-def _refers(item: str, table: LookupTable) -> bool:
-    return item.startswith(f"{table.type}:") and item.endswith(f"/{table.name}")
+def _reference(drift: Drift, directory: str) -> str:
+    """Return the reference to the table of a drift, as in "hash:/etc/postfix/sasl_passwd"; "" without one."""
+    return f"{drift.table.type}:{directory}/{drift.table.name}" if drift.table else ""
 
 
 class _Trial:
     """Tries configurations between two others."""
 
     def __init__(
-        self, settings: Settings, before: Configuration, after: Configuration, desired: list[LookupTable]
+        self, settings: Settings, before: Configuration, after: Configuration, desired: Collection[str]
     ) -> None:
         self._settings = settings
         self._before = before
         self._after = after
-        self._desired = {
-            name for name in after.tables.contents if any(_refers(name, table) for table in desired)
-        }
+        self._desired = desired  # references to the tables that are written
         relayed = list(_mails(settings, before))
         self._wanted = {mail: self._way(mail, after) for mail in relayed}
         others = (mail for config in (before, after) for mail in samples(config))
@@ -144,11 +144,11 @@ class _Trial:
         changed = {
             drift.name: after.values.get(drift.name, "") for drift in drifts if drift.kind is Kind.PARAMETER
         }
-        repaired = [drift.table for drift in drifts if drift.table]
+        repaired = {drift.table.name for drift in drifts if drift.table}
         contents = {
             name: table
             for name, table in after.tables.contents.items()
-            if name not in self._desired or any(_refers(name, one) for one in repaired)
+            if name not in self._desired or name.rpartition("/")[2] in repaired
         }
         contents |= {name: table for name, table in before.tables.contents.items() if name not in contents}
         lists = {**before.tables.lists, **after.tables.lists}

@@ -78,7 +78,7 @@ def _needed(
     after = _after(postfix, before, values, desired, vault)
     items = {item for one in drifts for item in split_list(before.values.get(one.name, ""))}
     own = {item for item in items if ":/" in item and is_own(Path(item.partition(":")[2]))}
-    return needed(drifts, settings, actual, before, after, own)
+    return needed(drifts, settings, actual, before, after, own, str(postfix.config_directory))
 
 
 def _after(
