@@ -186,7 +186,12 @@ class _Trial:
         return (*where, self._level(hop), login)
 
     def _level(self, hop: Hop) -> str:
-        """Return the level; "encrypt" for one that also checks the certificate, which the settings leave as it is."""
+        """Return the level; "encrypt" for one that also checks the certificate, which the settings leave as it is.
+
+        A fallback has the level of the service that tries it, so it has none to compare.
+        """
+        if hop.fallback:
+            return ""
         for relay in self._settings.relay:
             if (relay.host.lower(), relay.port) == (hop.host.lower(), hop.port) and keeps(relay, hop.level):
                 return "encrypt"

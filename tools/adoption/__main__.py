@@ -80,7 +80,7 @@ def _faults(
         yield traceback.format_exc()
         return
     if show:
-        _say(f"---- {status}\n{shown}")
+        _say(f"---- {status}\n{case}\n{shown}")
     if _digest(etc) != before:
         yield "Postfix's files changed"
     texts = shown + (file.read_text() if file.exists() else "")
