@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from postward.config.drift import ActualState, Drift, Kind
+from postward.config.effective import mails_of
 from postward.config.resources import HEADER, OWN_SERVICE
 from postward.config.routing import INTERNAL, Configuration, Hop, Route, Tables, routes
 from postward.config.routing.configuration import REWRITE
@@ -22,6 +23,7 @@ from postward.config.tls_level import keeps
 from postward.parsers.postconf import split_list
 
 _CLEAR, _ENCRYPTED = "smtp_sasl_security_options", "smtp_sasl_tls_security_options"
+_POLICIES = "smtp_tls_policy_maps"
 # The parameters whose effect on mail `routes` and `_forbids_passwords` know.
 _ROUTING = frozenset(
     {
@@ -32,9 +34,11 @@ _ROUTING = frozenset(
         "smtp_fallback_relay",
         "smtp_sasl_auth_enable",
         "smtp_sasl_password_maps",
-        "smtp_tls_policy_maps",
+        "smtp_sender_dependent_authentication",
+        _POLICIES,
         "smtp_tls_security_level",
         "smtp_tls_wrappermode",
+        "transport_maps",
     }
 )
 _OPTIONS = frozenset({_CLEAR, _ENCRYPTED})
@@ -88,6 +92,9 @@ def without_dropped(actual: ActualState, drifts: Iterable[Drift], left: Collecti
 
 def may_be_needless(drift: Drift, settings: Settings, actual: ActualState) -> bool:
     """Return True for drift of which the routes of mail can say that it does not matter."""
+    compared = any(relay.fingerprints or relay.verify_names for relay in settings.relay)
+    if compared and (drift.name == _POLICIES or (drift.table and drift.table.name.endswith("tls_policy"))):
+        return False  # the routes do not say with what a certificate is compared
     if drift.kind is Kind.PARAMETER:
         tokens = any(relay.oauth2 for relay in settings.relay)
         return drift.name in _ROUTING or (drift.name in _OPTIONS and not tokens)
@@ -193,17 +200,20 @@ class _Trial:
         if hop.fallback:
             return ""
         for relay in self._settings.relay:
-            if (relay.host.lower(), relay.port) == (hop.host.lower(), hop.port) and keeps(relay, hop.level):
-                return "encrypt"
+            is_its = (
+                hop.mx if relay.direct else (relay.host.lower(), relay.port) == (hop.host.lower(), hop.port)
+            )
+            if is_its and keeps(relay, hop.level):
+                return "may" if relay.direct and relay.tls == "opportunistic" else "encrypt"
         return hop.level
 
 
 def _mails(settings: Settings, config: Configuration) -> Iterator[tuple[str, str]]:
     """Yield the mails about which the settings say something."""
-    senders = [sender for relay in settings.relay for sender in relay.senders]
-    named = [f"someone{sender}" if sender.startswith("@") else sender for sender in senders]
-    usual = ["", f"root@{config.value('myorigin', REWRITE)}", settings.probe_sender, "someone@sender.invalid"]
-    yield from ((sender, ELSEWHERE) for sender in dict.fromkeys([*usual, *named]))
+    senders = ["", f"root@{config.value('myorigin', REWRITE)}", settings.probe_sender]
+    yield from ((sender, ELSEWHERE) for sender in senders)
+    for relay in settings.relay:
+        yield from mails_of(relay, takes_all=True)
 
 
 def _forbids_passwords(level: str, service: str, config: Configuration) -> tuple[bool, ...]:

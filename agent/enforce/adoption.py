@@ -121,7 +121,7 @@ def prove(adopted: Adopted, postfix: Postfix) -> Proven:
     first, *further = adopted.relays
     proven = _smallest(replace(adopted, relays=(first,)), postfix)
     if reason := _undecided(proven.adopted, postfix):
-        raise NothingToAdoptError(f"{reason} decides about its relay, whatever the settings say")
+        raise NothingToAdoptError(reason)
     for relay in further:
         larger = replace(proven.adopted, relays=(*proven.adopted.relays, relay))
         tried = _tried(larger, postfix)
@@ -129,23 +129,26 @@ def prove(adopted: Adopted, postfix: Postfix) -> Proven:
             why = tried
         elif new := _names(tried.planned) - _names(proven.planned):
             why = f"to manage it would change {listed(sorted(new))}"
-        elif decider := _undecided(larger, postfix):
-            why = f"{decider} decides, whatever the settings say"
+        elif reason := _undecided(larger, postfix):
+            why = reason
         else:
             proven = tried
             continue
-        what = Unmanaged(f"mail by {relay.host}:{relay.port} from {listed(relay.senders) or 'others'}", why)
+        keys = (*relay.senders, *relay.recipients)
+        where = f"{relay.host}:{relay.port}" if relay.host else "MX records"
+        what = Unmanaged(f"mail by {where} of {listed(keys) or 'all'}", why)
         proven = replace(proven, adopted=proven.adopted.and_unmanaged(what))
     return proven
 
 
 def _undecided(adopted: Adopted, postfix: Postfix) -> str:
-    """Return what decides in the place of a relay's settings, once they change; "" if they decide."""
+    """Return why a change of the settings would have no effect, or would be refused; "" if it would have one."""
     try:
         settings = parse_settings(adopted.changed().raw(), "settings")
-        return next(iter(Enforcer(settings, postfix).ineffective().values()), "")
-    except LOOK_ERRORS:
-        return ""  # a later change is refused, with the reason
+        deciders = Enforcer(settings, postfix).ineffective()
+    except LOOK_ERRORS as error:
+        return f"a change of it would be refused: {error}"
+    return next((f"{decider} decides, whatever the settings say" for decider in deciders.values()), "")
 
 
 def _smallest(adopted: Adopted, postfix: Postfix) -> Proven:

@@ -43,7 +43,8 @@ class AdoptedRelay:
     """A relay.
 
     Attributes:
-        host, port, tls, senders, username, fallback: as in `[[relay]]`.
+        host, port, tls, senders, recipients, username, fallback: as in `[[relay]]`. Host and port are "" and 0 for direct
+            delivery.
         password: for its password file; None without one.
         more: further keys of `[[relay]]`.
         name: its name, which `named` gives.
@@ -56,6 +57,7 @@ class AdoptedRelay:
     username: str = ""
     password: str | None = field(default=None, repr=False)
     senders: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
     fallback: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
@@ -63,7 +65,7 @@ class AdoptedRelay:
 
     def table(self, **login: str) -> dict[str, Any]:
         """Return the `[[relay]]` table, without values that mean nothing. `login`: where the password is."""
-        usual = (self.tls == "implicit") == (self.port in IMPLICIT_TLS_PORTS)
+        usual = not self.host or (self.tls == "implicit") == (self.port in IMPLICIT_TLS_PORTS)
         if self.tls == "implicit" and self.port not in {*IMPLICIT_TLS_PORTS, *STARTTLS_PORTS}:
             usual = True
         given = {
@@ -77,10 +79,11 @@ class AdoptedRelay:
             **(login if self.password is not None else {}),
             "allow_cleartext_password": self.tls == "none" and self.password is not None,
             "senders": list(self.senders),
+            "recipients": list(self.recipients),
             "fallback": self.fallback,
             **self.more,
         }
-        return {key: value for key, value in given.items() if value not in ("", False, [])}
+        return {key: value for key, value in given.items() if value not in ("", 0, [])}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +145,11 @@ class Adopted:
                 more={**relay.more, "allow_unusual_port": True},
             )
             for relay in self.relays
+            if relay.host
         )
-        return replace(self, relays=relays)
+        direct = tuple(relay for relay in self.relays if not relay.host)
+        ordered = (*direct, *relays) if self.relays[0] in direct else (*relays, *direct)
+        return replace(self, relays=ordered)
 
     def and_unmanaged(self, what: Unmanaged) -> "Adopted":
         """Return the settings with a further part that stays unmanaged."""
@@ -159,7 +165,7 @@ def named(relays: Iterable[AdoptedRelay]) -> tuple[AdoptedRelay, ...]:
     done: list[AdoptedRelay] = []
     for relay in relays:
         provider, more = _provider(relay)
-        base = provider or _name_of(relay.host)
+        base = provider or (_name_of(relay.host) if relay.host else "direct")
         taken = {other.name for other in done}
         names = (base, *(f"{base}-{number}" for number in range(2, len(taken) + 3)))
         name = next(name for name in names if name not in taken)

@@ -1,5 +1,7 @@
 """Adopts Debian's Exim: the smarthost of update-exim4.conf.conf, and passwd.client (exim4-config_files(5))."""
 
+from dataclasses import replace
+
 from postward.config.adopt.adopted import Adopted, AdoptedRelay, NothingToAdoptError
 from postward.config.adopt.source import (
     Draft,
@@ -31,11 +33,7 @@ def adopt(files: Files, this: ThisHost) -> Adopted:
     hosts = [item.strip() for item in values.get("dc_smarthost", "").split(";") if item.strip()]
     for number, item in enumerate(hosts):
         relay = _relay(item, files.get(FILES[1], ""), draft)
-        draft.relays.append(
-            AdoptedRelay(
-                relay.host, relay.port, relay.tls, relay.username, relay.password, fallback=number > 0
-            )
-        )
+        draft.relays.append(replace(relay, fallback=number > 0))
     for key, why in _STAYS.items():
         if values.get(key):
             draft.leave(f"{key}={values[key]}", why)

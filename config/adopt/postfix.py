@@ -80,102 +80,145 @@ def adopt_postfix(config: Configuration, explicit: Mapping[str, str], vault: Vau
     Raises:
         NothingToAdoptError: the way of most mail is none that the settings can say.
     """
-    first, fallbacks = _default(config)
-    relays = [_relay(first, config, vault)]
-    relays += [replace(_relay(hop, config, vault), fallback=True) for hop in fallbacks]
-    unmanaged: list[Unmanaged] = []
-    for hop, senders in _by_sender(config, unmanaged):
-        try:
-            relay = replace(_relay(hop, config, vault), senders=tuple(senders))
-        except NothingToAdoptError as error:
-            unmanaged.append(Unmanaged(f"mail from {listed(senders)}", str(error)))
-            continue
-        relays.append(relay)
+    usual = routes(UNNAMED, ELSEWHERE, config, entry=INTERNAL)
+    if len(usual) > 1 or usual[0].unknown:
+        raise NothingToAdoptError(f"{usual[0].unknown or 'a table of aliases'} decides where mail goes")
+    adoption = _Adoption(config, vault, usual[0])
+    relays = [adoption.relay(usual[0])]
+    relays += [
+        replace(adoption.relay_at(hop), fallback=True) for hop in usual[0].hops if hop.fallback and hop.port
+    ]
+    relays += adoption.by_sender()
+    relays += adoption.by_recipient()
     host, said = _host(config, explicit)
-    unmanaged += _left(explicit, said | _SAID)
-    return Adopted(host, named(relays), tuple(unmanaged))
+    unmanaged = (*adoption.unmanaged, *_left(explicit, said | _SAID))
+    return Adopted(host, named(relays), unmanaged)
 
 
-def _default(config: Configuration) -> tuple[Hop, tuple[Hop, ...]]:
-    """Return the relay of most mail, and its fallbacks."""
-    way = routes(UNNAMED, ELSEWHERE, config, entry=INTERNAL)
-    route = way[0]
-    if len(way) > 1 or route.unknown:
-        raise NothingToAdoptError(f"{route.unknown or 'a table of aliases'} decides where mail goes")
-    return _first(route), tuple(hop for hop in route.hops if hop.fallback)
+class _Adoption:
+    """Adopts the routes of a configuration, and lists what it leaves out in `unmanaged`."""
 
+    def __init__(self, config: Configuration, vault: Vault, usual: Route) -> None:
+        self._config = config
+        self._vault = vault
+        self._usual = usual
+        self.unmanaged: list[Unmanaged] = []
 
-def _first(route: Route) -> Hop:
-    """Return the only regular destination of a route."""
-    if route.broken or not route.hops:
-        what = route.broken or f"{route.transport}:{route.next_hop}"
-        raise NothingToAdoptError(f"it goes to {what}, which is no relay")
-    regular = [hop for hop in route.hops if not hop.fallback]
-    if route.next_hop_origin is None:
-        raise NothingToAdoptError("it goes to the MX hosts of its recipients, and not to a relay")
-    if len(regular) > 1:
-        raise NothingToAdoptError(
-            f"it goes to the first of {listed(hop.destination for hop in regular)} that answers"
-        )
-    return regular[0]
+    def by_sender(self) -> list[AdoptedRelay]:
+        """Return the relays of some senders."""
+        names = [*_BY_SENDER]
+        if self._config.yes("smtp_sender_dependent_authentication", "smtp/unix"):
+            names.append("smtp_sasl_password_maps")
+        keys = [(key, name) for name in names for key in self._keys(name) if name in _BY_SENDER or "@" in key]
+        samples = {
+            key: (f"someone{key}" if key.startswith("@") else key, ELSEWHERE)
+            for key, name in keys
+            if self._has_form(key, name, r'[^\s@#"*]*@[^\s@*\[\]]+')
+        }
+        return [
+            replace(relay, senders=tuple(named_keys)) for relay, named_keys in self._grouped("from", samples)
+        ]
 
-
-def _by_sender(config: Configuration, unmanaged: list[Unmanaged]) -> Iterator[tuple[Hop, list[str]]]:
-    """Yield the further relays and their senders. What has another form is listed as unmanaged."""
-    usual = _first(routes(UNNAMED, ELSEWHERE, config, entry=INTERNAL)[0])
-    found: dict[tuple[Any, ...], tuple[Hop, list[str]]] = {}
-    for key, name in _sender_keys(config, unmanaged):
-        sample = f"someone{key}" if key.startswith("@") else key
-        try:
-            hop = _first(routes(sample, ELSEWHERE, config, entry=INTERNAL)[0])
-        except NothingToAdoptError as error:
-            unmanaged.append(Unmanaged(f"mail from {key} ({name})", str(error)))
-            continue
-        if _identity(hop) != _identity(usual):
-            found.setdefault(_identity(hop), (hop, []))[1].append(key)
-    yield from found.values()
-
-
-def _sender_keys(config: Configuration, unmanaged: list[Unmanaged]) -> Iterator[tuple[str, str]]:
-    """Yield the addresses and @domains in the tables of senders, and the parameter of each."""
-    names = [*_BY_SENDER]
-    if config.yes("smtp_sender_dependent_authentication", "smtp/unix"):
-        names.append("smtp_sasl_password_maps")
-    seen: set[str] = set()
-    for name in names:
-        for table in split_list(config.value(name, REWRITE)):
-            contents = config.tables.contents_of(table)
-            if isinstance(contents, Static) and name == "smtp_sasl_password_maps":
+    def by_recipient(self) -> list[AdoptedRelay]:
+        """Return the relays of some recipients."""
+        samples: dict[str, tuple[str, str]] = {}
+        for key in self._keys("transport_maps"):
+            if key == "*" or not self._has_form(key, "transport_maps", r'([^\s@#"*]+@)?[^\s@*\[\]]+'):
                 continue
-            if not isinstance(contents, Keyed):
+            domain = f"someone@sub{key}" if key.startswith(".") else f"someone@{key}"
+            samples[key if "@" in key else f"@{key}"] = (UNNAMED, key if "@" in key else domain)
+        return [
+            replace(relay, recipients=tuple(named_keys)) for relay, named_keys in self._grouped("to", samples)
+        ]
+
+    def _keys(self, name: str) -> Iterator[str]:
+        """Yield the keys of a parameter's tables. Tables of patterns and in directories have none that are listed."""
+        for table in split_list(self._config.value(name, REWRITE)):
+            contents = self._config.tables.contents_of(table)
+            if isinstance(contents, Keyed):
+                yield from contents.entries
+            elif not isinstance(contents, Static):
                 kind = "patterns" if isinstance(contents, Patterns) else "entries"
-                unmanaged.append(
-                    Unmanaged(f"{name} = {table.partition(':')[0]}:…", f"its {kind} stay with the admin")
-                )
+                self._leave(f"{name} = {table.partition(':')[0]}:…", f"its {kind} stay with the admin")
+
+    def _has_form(self, key: str, name: str, form: str) -> bool:
+        if re.fullmatch(form, key):
+            return True
+        self._leave(f"{name}: {key}", "its key is no address and no domain")
+        return False
+
+    def _grouped(
+        self, way: str, samples: Mapping[str, tuple[str, str]]
+    ) -> Iterator[tuple[AdoptedRelay, list[str]]]:
+        """Yield each relay that takes other ways than most mail, and the keys that lead to it."""
+        found: dict[object, tuple[AdoptedRelay, list[str]]] = {}
+        for key, mail in samples.items():
+            route = routes(*mail, self._config, entry=INTERNAL)[0]
+            if _identity(route) == _identity(self._usual):
                 continue
-            for key in contents.entries:
-                if key in seen or (name == "smtp_sasl_password_maps" and "@" not in key):
-                    continue
-                seen.add(key)
-                if re.fullmatch(r'[^\s@#"*]*@[^\s@*\[\]]+', key):
-                    yield key, name
-                else:
-                    unmanaged.append(Unmanaged(f"{name}: {key}", "its key is no address and no @domain"))
+            try:
+                found.setdefault(_identity(route), (self.relay(route), []))[1].append(key)
+            except NothingToAdoptError as error:
+                self._leave(f"mail {way} {key}", str(error))
+        yield from found.values()
+
+    def _leave(self, what: str, why: str) -> None:
+        self.unmanaged.append(Unmanaged(what, why))
+
+    def relay(self, route: Route) -> AdoptedRelay:
+        """Return the relay of a route. Raises NothingToAdoptError."""
+        regular = [hop for hop in route.hops if not hop.fallback]
+        if route.unknown or route.broken or route.command != "smtp" or not regular:
+            what = route.unknown or route.broken or f"{route.transport}:{route.next_hop}"
+            raise NothingToAdoptError(f"it goes to {what}, which is no relay")
+        if len(regular) > 1:
+            raise NothingToAdoptError(
+                f"it goes to the first of {listed(hop.destination for hop in regular)} that answers"
+            )
+        if own := _own_parameters(route, self._config):
+            raise NothingToAdoptError(
+                f"its service {route.transport} in master.cf has parameters of its own ({listed(own)}), and stays"
+            )
+        if route.next_hop_origin is None:
+            return self._direct(regular[0])
+        return self.relay_at(regular[0])
+
+    def _direct(self, hop: Hop) -> AdoptedRelay:
+        if hop.login:
+            raise NothingToAdoptError("it goes to the MX hosts of its recipients, with a login")
+        if "level" in dict(hop.unknown):
+            raise NothingToAdoptError(f"its TLS level is in {dict(hop.unknown)['level']}")
+        mandatory = hop.level in {"encrypt", "fingerprint", "verify", "secure", "dane-only"}
+        tls: TlsMode = "starttls" if mandatory else _TLS.get(hop.level, "opportunistic")
+        return AdoptedRelay("", 0, tls, more={"direct": True})
+
+    def relay_at(self, hop: Hop) -> AdoptedRelay:
+        """Return a destination as a relay. Raises NothingToAdoptError."""
+        if fault := next(_faults(hop), None):
+            raise NothingToAdoptError(fault)
+        assert hop.port is not None  # noqa: S101 - or it would be a fault
+        tls: TlsMode = "implicit" if hop.wrapper else _TLS.get(hop.level, "starttls")
+        more = {**({"mx": True} if hop.mx else {}), **dict(_verification(hop, self._config))}
+        relay = AdoptedRelay(hop.host, hop.port, tls, more=more)
+        return _with_login(relay, hop.login, self._config, self._vault) if hop.login else relay
 
 
-def _identity(hop: Hop) -> tuple[Any, ...]:
+def _own_parameters(route: Route, config: Configuration) -> list[str]:
+    """Return the parameters of a service that make its mail differ from that of smtp(8) as in main.cf."""
+    prefix = f"{route.transport}/unix/"
+    usual = ("smtp_tls_", "smtp_sasl_", "smtp_fallback_relay", "smtp_sender_dependent", "syslog_name")
+    names = [key.removeprefix(prefix) for key in config.master.overrides if key.startswith(prefix)]
+    return [name for name in names if not name.startswith(usual)]
+
+
+def _identity(route: Route) -> object:
+    """Return what distinguishes the way of a mail: a relay, direct delivery, or something that is neither."""
+    hop = next((hop for hop in route.hops if not hop.fallback), None)
+    if hop is None or route.command != "smtp":
+        return (route.transport, route.next_hop, route.unknown, route.broken)
     login = hop.login and (hop.login.user, hop.login.mark)
-    return (hop.host.lower(), hop.port, hop.mx, hop.level, hop.wrapper, login, hop.unknown)
-
-
-def _relay(hop: Hop, config: Configuration, vault: Vault) -> AdoptedRelay:
-    """Return a destination as a relay. Raises NothingToAdoptError."""
-    if fault := next(_faults(hop), None):
-        raise NothingToAdoptError(fault)
-    assert hop.port is not None  # noqa: S101 - or it would be a fault
-    tls: TlsMode = "implicit" if hop.wrapper else _TLS.get(hop.level, "starttls")
-    relay = AdoptedRelay(hop.host, hop.port, tls, more=dict(_verification(hop, config)))
-    return _with_login(relay, hop.login, config, vault) if hop.login else relay
+    where = (hop.host.lower(), hop.port, hop.mx) if route.next_hop_origin else "direct"
+    return (where, hop.level, hop.wrapper, login, hop.unknown, route.transport)
 
 
 def _faults(hop: Hop) -> Iterator[str]:
@@ -183,8 +226,6 @@ def _faults(hop: Hop) -> Iterator[str]:
     unknown = dict(hop.unknown)
     if hop.faults:
         yield f"{hop.destination} has a fault: {'; '.join(hop.faults)}"
-    if hop.mx:
-        yield f"{hop.destination} has no brackets: its servers are found by MX records"
     if hop.port is None:
         yield f"the port of {hop.destination} is a name that the settings can't say"
     if "login" in unknown:
@@ -196,7 +237,7 @@ def _faults(hop: Hop) -> Iterator[str]:
 def _with_login(relay: AdoptedRelay, login: Login, config: Configuration, vault: Vault) -> AdoptedRelay:
     kind = login.table.removeprefix("proxy:").partition(":")[0]
     if kind not in KEYED_TYPES | PATTERN_TYPES | {"static", "inline"}:
-        raise NothingToAdoptError(f"the login at {relay.host} is in {kind}, and stays with the admin")
+        return replace(relay, more={**relay.more, "login_table": login.table})
     mechanisms = [item.lower() for item in config.words("smtp_sasl_mechanism_filter", "smtp/unix")]
     if _TOKENS & set(mechanisms):
         raise NothingToAdoptError(f"the login at {relay.host} is a token that another program renews")

@@ -1,7 +1,7 @@
 """The parts that adoptions from other mail programs share: their files, this host, and a relay in the making."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from postward.config.adopt.adopted import Adopted, AdoptedRelay, NothingToAdoptError, Unmanaged, named
@@ -60,16 +60,7 @@ def checked(relay: AdoptedRelay, *, verifies: bool, authorities: str) -> Adopted
     """Return a relay whose certificate is checked, if it was before."""
     possible = relay.tls in {"starttls", "implicit"} and authorities and not is_address(relay.host)
     more: dict[str, Any] = {"verify": True, "ca_file": authorities} if verifies and possible else {}
-    return AdoptedRelay(
-        relay.host,
-        relay.port,
-        relay.tls,
-        relay.username,
-        relay.password,
-        relay.senders,
-        relay.fallback,
-        {**relay.more, **more},
-    )
+    return replace(relay, more={**relay.more, **more})
 
 
 def with_login(relay: AdoptedRelay, username: str, password: str, draft: Draft) -> AdoptedRelay:
@@ -79,9 +70,7 @@ def with_login(relay: AdoptedRelay, username: str, password: str, draft: Draft) 
     if fault:
         draft.leave(f"the login at {relay.host}", fault)
         return relay
-    return AdoptedRelay(
-        relay.host, relay.port, relay.tls, username, password, relay.senders, relay.fallback, relay.more
-    )
+    return replace(relay, username=username, password=password)
 
 
 def tls_mode(*, tls: bool, starttls: bool) -> TlsMode:
