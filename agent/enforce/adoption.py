@@ -24,6 +24,7 @@ from postward.config.plan import Plan
 from postward.config.sections import Postfix as PostfixSection
 from postward.config.settings import Settings, parse_settings
 
+_REFUSED = "a change of its settings would be refused, until this is other: "
 _LOGINS = "smtp_sasl_password_maps"
 # Files with the system's certificate authorities: Debian and Alpine, RHEL, SUSE.
 _AUTHORITIES = (
@@ -121,7 +122,9 @@ def prove(adopted: Adopted, postfix: Postfix) -> Proven:
     first, *further = adopted.relays
     proven = _smallest(replace(adopted, relays=(first,)), postfix)
     if reason := _undecided(proven.adopted, postfix):
-        raise NothingToAdoptError(reason)
+        if not reason.startswith(_REFUSED):
+            raise NothingToAdoptError(reason)
+        proven = replace(proven, adopted=proven.adopted.and_unmanaged(Unmanaged("a later change", reason)))
     for relay in further:
         larger = replace(proven.adopted, relays=(*proven.adopted.relays, relay))
         tried = _tried(larger, postfix)
@@ -147,7 +150,7 @@ def _undecided(adopted: Adopted, postfix: Postfix) -> str:
         settings = parse_settings(adopted.changed().raw(), "settings")
         deciders = Enforcer(settings, postfix).ineffective()
     except LOOK_ERRORS as error:
-        return f"a change of it would be refused: {error}"
+        return f"{_REFUSED}{error}"
     return next((f"{decider} decides, whatever the settings say" for decider in deciders.values()), "")
 
 

@@ -84,11 +84,12 @@ def adopt_postfix(config: Configuration, explicit: Mapping[str, str], vault: Vau
     if len(usual) > 1 or usual[0].unknown:
         raise NothingToAdoptError(f"{usual[0].unknown or 'a table of aliases'} decides where mail goes")
     adoption = _Adoption(config, vault, usual[0])
-    relays = [adoption.relay(usual[0])]
+    by_sender = adoption.by_sender()
+    relays = [replace(adoption.relay(usual[0]), senders=tuple(adoption.senders_of_usual))]
     relays += [
         replace(adoption.relay_at(hop), fallback=True) for hop in usual[0].hops if hop.fallback and hop.port
     ]
-    relays += adoption.by_sender()
+    relays += by_sender
     relays += adoption.by_recipient()
     host, said = _host(config, explicit)
     unmanaged = (*adoption.unmanaged, *_left(explicit, said | _SAID))
@@ -96,13 +97,20 @@ def adopt_postfix(config: Configuration, explicit: Mapping[str, str], vault: Vau
 
 
 class _Adoption:
-    """Adopts the routes of a configuration, and lists what it leaves out in `unmanaged`."""
+    """Adopts the routes of a configuration.
+
+    Attributes:
+        unmanaged: what it leaves out.
+        senders_of_usual: keys of tables of next hops that lead to the relay of most mail. The settings name them, so that
+            they say all that these tables do.
+    """
 
     def __init__(self, config: Configuration, vault: Vault, usual: Route) -> None:
         self._config = config
         self._vault = vault
         self._usual = usual
         self.unmanaged: list[Unmanaged] = []
+        self.senders_of_usual: list[str] = []
 
     def by_sender(self) -> list[AdoptedRelay]:
         """Return the relays of some senders."""
@@ -115,9 +123,14 @@ class _Adoption:
             for key, name in keys
             if self._has_form(key, name, r'[^\s@#"*]*@[^\s@*\[\]]+')
         }
-        return [
+        relays = [
             replace(relay, senders=tuple(named_keys)) for relay, named_keys in self._grouped("from", samples)
         ]
+        if relays:
+            routed = [key for key, name in keys if name == "sender_dependent_relayhost_maps"]
+            usual = [key for key in routed if key in samples and self._is_usual(samples[key])]
+            self.senders_of_usual = list(dict.fromkeys(usual))
+        return relays
 
     def by_recipient(self) -> list[AdoptedRelay]:
         """Return the relays of some recipients."""
@@ -153,14 +166,18 @@ class _Adoption:
         """Yield each relay that takes other ways than most mail, and the keys that lead to it."""
         found: dict[object, tuple[AdoptedRelay, list[str]]] = {}
         for key, mail in samples.items():
-            route = routes(*mail, self._config, entry=INTERNAL)[0]
-            if _identity(route) == _identity(self._usual):
+            if self._is_usual(mail):
                 continue
+            route = routes(*mail, self._config, entry=INTERNAL)[0]
             try:
                 found.setdefault(_identity(route), (self.relay(route), []))[1].append(key)
             except NothingToAdoptError as error:
                 self._leave(f"mail {way} {key}", str(error))
         yield from found.values()
+
+    def _is_usual(self, mail: tuple[str, str]) -> bool:
+        route = routes(*mail, self._config, entry=INTERNAL)[0]
+        return _identity(route) == _identity(self._usual)
 
     def _leave(self, what: str, why: str) -> None:
         self.unmanaged.append(Unmanaged(what, why))
