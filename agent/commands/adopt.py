@@ -22,11 +22,11 @@ from postward.agent.commands.common import (
     json_option,
     require_root,
     settings_option,
+    write_settings,
 )
 from postward.agent.commands.exit_status import DRIFT
 from postward.agent.console import diff_text, terminal
 from postward.agent.enforce.adoption import Proven, found_programs, planned, prove, read_adopted, read_other
-from postward.agent.fsutil import write_atomically
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.run import PostfixError
 from postward.config.adopt import Adopted, NothingToAdoptError
@@ -90,13 +90,32 @@ def command(
         _show(settings_file, text, files, proven)
     written = not dry_run and (yes or click.confirm("Write these files?", default=True, err=True))
     if written:
-        _write(settings_file, text, files)
+        _require_new(files)
+        write_settings(settings_file, text, files)
     if as_json:
         echo_json(_as_json(settings_file, text, files, proven, written=written))
     elif written:
         _say("next: postward check; postward apply; systemctl enable --now postward-enforce postward")
     if proven.planned:
         sys.exit(DRIFT)
+
+
+def leads_to_adoption(postfix: Postfix, settings_file: Path, *, as_json: bool) -> bool:
+    """Offer to adopt a Postfix that sends through a relay, and do so. Return False if there is none, or on a no."""
+    try:
+        first = read_adopted(postfix).relays[0]
+    except (NothingToAdoptError, PostfixError):
+        return False
+    if not first.host:
+        return False
+    _say(f"Postfix sends through {first.host} already")
+    if not click.confirm("Write settings for what it does (postward adopt)?", default=True, err=True):
+        return False
+    directory = postfix.config_directory
+    click.get_current_context().invoke(
+        command, settings_file=settings_file, as_json=as_json, directory=directory
+    )
+    return True
 
 
 def _read(source: str | None, postfix: Postfix, myhostname: str | None, recipient: str | None) -> Proven:
@@ -153,20 +172,11 @@ def _as_json(
     }
 
 
-def _write(settings_file: Path, text: str, files: Mapping[Path, str]) -> None:
-    """Write the password files, then the settings, so that the settings never name a missing file."""
+def _require_new(files: Mapping[Path, str]) -> None:
+    """End the command if a password file exists with another password."""
     for path, password in files.items():
-        content = f"{password}\n".encode()
-        if path.exists() and path.read_bytes() != content:
+        if path.exists() and path.read_bytes() != f"{password}\n".encode():
             fail(f"nothing was written: {path} exists already, with another password; move it away")
-    for path, password in files.items():
-        path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-        write_atomically(path, f"{password}\n".encode(), mode=0o600, owner=(0, 0))
-        _say(f"written: {path} (readable by root only)")
-    settings_file.parent.mkdir(parents=True, exist_ok=True)
-    # The settings contain no secret, and the unprivileged agent reads them.
-    write_atomically(settings_file, text.encode(), mode=0o644, owner=(0, 0))
-    _say(f"written: {settings_file}")
 
 
 def _say(text: str) -> None:

@@ -91,7 +91,17 @@ class Field:
 
     def _sasl(self, case: Case, logins: list[tuple[str, str]]) -> None:
         case.main_cf["smtp_sasl_auth_enable"] = self._one("yes", "yes", "yes", "yes", "no")
-        self._maybe(case, 0.9, "smtp_sasl_security_options", "noanonymous", "noanonymous", "noanonymous", "", "", "noplaintext")
+        self._maybe(
+            case,
+            0.9,
+            "smtp_sasl_security_options",
+            "noanonymous",
+            "noanonymous",
+            "noanonymous",
+            "",
+            "",
+            "noplaintext",
+        )
         self._maybe(case, 0.3, "smtp_sasl_tls_security_options", "noanonymous", "")
         self._maybe(case, 0.2, "smtp_sasl_mechanism_filter", "plain", "login", "plain, login", "xoauth2")
         if len(logins) == 1 and self._chance(0.1) and " " not in logins[0][1]:
