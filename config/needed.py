@@ -4,7 +4,7 @@ Pure. An admin can say in other ways what Postward would write: in a table of an
 by a policy for a next hop. Where the relays get their mail, TLS and logins as the settings say, the admin's way stays.
 
 Promise: a change is left out only if each mail of the settings takes the same way without it, with the same TLS level
-and the same login, and no other mail takes a way that neither configuration has. Where a way is unknown, nothing is
+and login. No other mail takes a way that neither configuration has. Where a way is unknown, nothing is
 left out. A parameter that refers to Postward's own tables or services is never left out.
 """
 
@@ -195,7 +195,7 @@ class _Trial:
     def _level(self, hop: Hop) -> str:
         """Return the level; "encrypt" for one that also checks the certificate, which the settings leave as it is.
 
-        A fallback has the level of the service that tries it, so it has none to compare.
+        A fallback has the level of the service that tries it, so its level is not compared.
         """
         if hop.fallback:
             return ""

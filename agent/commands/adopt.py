@@ -26,7 +26,14 @@ from postward.agent.commands.common import (
 )
 from postward.agent.commands.exit_status import DRIFT
 from postward.agent.console import diff_text, terminal
-from postward.agent.enforce.adoption import Proven, found_programs, planned, prove, read_adopted, read_other
+from postward.agent.enforce.adoption import (
+    Adoption,
+    found_programs,
+    narrowed,
+    planned,
+    read_adopted,
+    read_other,
+)
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.run import PostfixError
 from postward.config.adopt import Adopted, NothingToAdoptError
@@ -52,7 +59,7 @@ from postward.parsers.scrub import printable
     show_default=True,
     help="The directory of main.cf.",
 )
-@click.option("--myhostname", help="This host's full name, if its configuration has none.")
+@click.option("--myhostname", help="This host's full name, if its configuration does not say it.")
 @click.option("--recipient", help="The recipient of probes.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @click.option("--yes", is_flag=True, help="Write without a question.")
@@ -68,7 +75,7 @@ def command(
 ) -> None:
     """Write settings for what this host does already: its relays, logins and routes by sender.
 
-    Applying them changes nothing. What the settings can't say stays as it is, and is listed. Status 3 if applying them
+    Applying them changes nothing. The rest of the configuration stays as it is, and is listed. Status 3 if applying them
     would change something after all, which is shown then.
     """
     require_root()
@@ -79,24 +86,24 @@ def command(
     postfix = Postfix(directory)
     with exit_on_error():
         try:
-            proven = _read(source, postfix, myhostname, recipient)
+            adoption = _read(source, postfix, myhostname, recipient)
         except NothingToAdoptError as error:
             fail(f"nothing to adopt: {error}")
     files = {
-        settings_file.parent / "passwords" / name: text for name, text in proven.adopted.passwords().items()
+        settings_file.parent / "passwords" / name: text for name, text in adoption.adopted.passwords().items()
     }
-    text = proven.adopted.text(settings_file.parent / "passwords")
+    text = adoption.adopted.text(settings_file.parent / "passwords")
     if not as_json:
-        _show(settings_file, text, files, proven)
+        _show(settings_file, text, files, adoption)
     written = not dry_run and (yes or click.confirm("Write these files?", default=True, err=True))
     if written:
         _require_new(files)
         write_settings(settings_file, text, files)
     if as_json:
-        echo_json(_as_json(settings_file, text, files, proven, written=written))
+        echo_json(_as_json(settings_file, text, files, adoption, written=written))
     elif written:
         _say("next: postward check; postward apply; systemctl enable --now postward-enforce postward")
-    if proven.planned:
+    if adoption.planned:
         sys.exit(DRIFT)
 
 
@@ -118,11 +125,11 @@ def leads_to_adoption(postfix: Postfix, settings_file: Path, *, as_json: bool) -
     return True
 
 
-def _read(source: str | None, postfix: Postfix, myhostname: str | None, recipient: str | None) -> Proven:
+def _read(source: str | None, postfix: Postfix, myhostname: str | None, recipient: str | None) -> Adoption:
     """Return the settings with their plan. Raises NothingToAdoptError, PostfixError, OSError."""
     if source in (None, "postfix"):
         try:
-            return prove(_with(read_adopted(postfix), myhostname, recipient), postfix)
+            return narrowed(_with(read_adopted(postfix), myhostname, recipient), postfix)
         except (NothingToAdoptError, PostfixError):
             if source:
                 raise
@@ -139,34 +146,34 @@ def _with(adopted: Adopted, myhostname: str | None, recipient: str | None) -> Ad
     return replace(adopted, host=host, tables=tables)
 
 
-def _show(settings_file: Path, text: str, files: Mapping[Path, str], proven: Proven) -> None:
+def _show(settings_file: Path, text: str, files: Mapping[Path, str], adoption: Adoption) -> None:
     """Print the settings on standard output, and all else beside them."""
     click.echo(text, nl=False)
     for path in files:
         _say(f"password file: {path} (readable by root only)")
-    for one in proven.adopted.unmanaged:
+    for one in adoption.adopted.unmanaged:
         _say(f"unmanaged: {printable(one.what)}: {printable(one.why)}")
-    for table in proven.exposed:
+    for table in adoption.exposed:
         _say(f"every user can read the logins in {table}: chmod 0600 {table}")
-    if proven.planned is None:
+    if adoption.planned is None:
         _say("plan: unknown, because Postfix has no configuration yet")
-    elif proven.planned:
+    elif adoption.planned:
         _say(f"plan: applying {settings_file} would change this:")
-        terminal(error=True).print(diff_text(diff(proven.planned)), end="")
+        terminal(error=True).print(diff_text(diff(adoption.planned)), end="")
     else:
         _say("plan: empty; Postfix does already as these settings say")
 
 
 def _as_json(
-    settings_file: Path, text: str, files: Mapping[Path, str], proven: Proven, *, written: bool
+    settings_file: Path, text: str, files: Mapping[Path, str], adoption: Adoption, *, written: bool
 ) -> dict[str, Any]:
-    changes = None if proven.planned is None else [drift.name for drift in proven.planned.drifts]
+    changes = None if adoption.planned is None else [drift.name for drift in adoption.planned.drifts]
     return {
         "settings_file": str(settings_file),
         "settings": text,
         "password_files": [str(path) for path in files],
-        "unmanaged": [{"what": one.what, "why": one.why} for one in proven.adopted.unmanaged],
-        "exposed": list(proven.exposed),
+        "unmanaged": [{"what": one.what, "why": one.why} for one in adoption.adopted.unmanaged],
+        "exposed": list(adoption.exposed),
         "changes": changes,
         "written": written,
     }

@@ -1,8 +1,7 @@
-"""Reads what a host has, and proves the settings adopted from it.
+"""Reads the settings that a host's configuration suggests, and narrows them to those that change nothing.
 
-Promise: nothing is written. The settings of a Postfix must be as its configuration is already, so that their plan is
-empty. What would change something is taken out, relay by relay. The first relay can't be taken out, and its plan says
-what would change.
+Promise: nothing is written. Postfix's configuration must be as the settings say already, so that their plan is empty.
+A relay that would change something is taken out. The first relay stays, and its plan says what would change.
 """
 
 import socket
@@ -35,7 +34,7 @@ _AUTHORITIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
+class Adoption:
     """Adopted settings with their plan.
 
     Attributes:
@@ -101,7 +100,7 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def planned(adopted: Adopted, postfix: Postfix) -> Proven:
+def planned(adopted: Adopted, postfix: Postfix) -> Adoption:
     """Return settings from another program with what they change in Postfix. Raises NothingToAdoptError."""
     tried = _tried(adopted, postfix)
     if isinstance(tried, str):
@@ -109,39 +108,41 @@ def planned(adopted: Adopted, postfix: Postfix) -> Proven:
     return tried
 
 
-def prove(adopted: Adopted, postfix: Postfix) -> Proven:
+def narrowed(adopted: Adopted, postfix: Postfix) -> Adoption:
     """Return the settings without what would change something, and without what they would not decide.
 
     Raises:
         NothingToAdoptError: what is left of them is not valid, or Postfix cannot do it.
     """
     for candidate in (adopted, adopted.without_providers()):
-        proven = _tried(candidate, postfix)
-        if isinstance(proven, Proven) and not proven.planned and not _undecided(candidate, postfix):
-            return proven
+        adoption = _tried(candidate, postfix)
+        if isinstance(adoption, Adoption) and not adoption.planned and not _undecided(candidate, postfix):
+            return adoption
     first, *further = adopted.relays
-    proven = _smallest(replace(adopted, relays=(first,)), postfix)
-    if reason := _undecided(proven.adopted, postfix):
+    adoption = _smallest(replace(adopted, relays=(first,)), postfix)
+    if reason := _undecided(adoption.adopted, postfix):
         if not reason.startswith(_REFUSED):
             raise NothingToAdoptError(reason)
-        proven = replace(proven, adopted=proven.adopted.and_unmanaged(Unmanaged("a later change", reason)))
+        adoption = replace(
+            adoption, adopted=adoption.adopted.and_unmanaged(Unmanaged("a later change", reason))
+        )
     for relay in further:
-        larger = replace(proven.adopted, relays=(*proven.adopted.relays, relay))
+        larger = replace(adoption.adopted, relays=(*adoption.adopted.relays, relay))
         tried = _tried(larger, postfix)
         if isinstance(tried, str):
             why = tried
-        elif new := _names(tried.planned) - _names(proven.planned):
+        elif new := _names(tried.planned) - _names(adoption.planned):
             why = f"to manage it would change {listed(sorted(new))}"
         elif reason := _undecided(larger, postfix):
             why = reason
         else:
-            proven = tried
+            adoption = tried
             continue
         keys = (*relay.senders, *relay.recipients)
         where = f"{relay.host}:{relay.port}" if relay.host else "MX records"
         what = Unmanaged(f"mail by {where} of {listed(keys) or 'all'}", why)
-        proven = replace(proven, adopted=proven.adopted.and_unmanaged(what))
-    return proven
+        adoption = replace(adoption, adopted=adoption.adopted.and_unmanaged(what))
+    return adoption
 
 
 def _undecided(adopted: Adopted, postfix: Postfix) -> str:
@@ -154,29 +155,29 @@ def _undecided(adopted: Adopted, postfix: Postfix) -> str:
     return next((f"{decider} decides, whatever the settings say" for decider in deciders.values()), "")
 
 
-def _smallest(adopted: Adopted, postfix: Postfix) -> Proven:
+def _smallest(adopted: Adopted, postfix: Postfix) -> Adoption:
     """Return the settings of the first relay, with the preset of its provider if that changes nothing."""
     with_preset = _tried(adopted, postfix)
-    if isinstance(with_preset, Proven) and not with_preset.planned:
+    if isinstance(with_preset, Adoption) and not with_preset.planned:
         return with_preset
-    proven = _tried(adopted.without_providers(), postfix)
-    if isinstance(proven, str):
-        raise NothingToAdoptError(proven)
-    return proven
+    adoption = _tried(adopted.without_providers(), postfix)
+    if isinstance(adoption, str):
+        raise NothingToAdoptError(adoption)
+    return adoption
 
 
-def _tried(adopted: Adopted, postfix: Postfix) -> Proven | str:
+def _tried(adopted: Adopted, postfix: Postfix) -> Adoption | str:
     """Return the settings with their plan, or why they are not possible."""
     try:
         settings = parse_settings(adopted.raw(), "settings")
     except SettingsError as error:
         return "; ".join(problem.removeprefix("settings: ") for problem in error.problems)
     if not postfix.main_cf.exists():
-        return Proven(adopted, settings, None)
+        return Adoption(adopted, settings, None)
     present = postfix.parameters([_LOGINS])
     exposed = tuple(exposed_logins(postfix, present, DesiredState({_LOGINS: ""}, ())))
     try:
-        return Proven(adopted, settings, Enforcer(settings, postfix).look()[0], exposed)
+        return Adoption(adopted, settings, Enforcer(settings, postfix).look()[0], exposed)
     except LOOK_ERRORS as error:
         return str(error)
 

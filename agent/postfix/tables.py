@@ -3,7 +3,7 @@
 Promise: the result holds no password. A table that may not be read, or that only Postfix can search, is left out, so
 that its answers are unknown.
 
-Contents are read from sources; from the index where it is older than its source, or has none.
+Contents are read from sources; from the index where it is older than its source, or without a source.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Settings from the configuration that a host has already: of Postfix, or of another mail program.
 
-Pure, one module a source: text or a `Configuration` in, `Adopted` out. What the settings can't say stays as it is, and
+Pure, one module a source: text or a `Configuration` in, `Adopted` out. The rest stays as it is, and
 is listed with the reason.
 """
 

@@ -145,7 +145,7 @@ class _Adoption:
         ]
 
     def _keys(self, name: str) -> Iterator[str]:
-        """Yield the keys of a parameter's tables. Tables of patterns and in directories have none that are listed."""
+        """Yield the keys of a parameter's tables. Tables of patterns and in directories have keys that are not listed."""
         for table in split_list(self._config.value(name, REWRITE)):
             contents = self._config.tables.contents_of(table)
             if isinstance(contents, Keyed):
@@ -157,7 +157,7 @@ class _Adoption:
     def _has_form(self, key: str, name: str, form: str) -> bool:
         if re.fullmatch(form, key):
             return True
-        self._leave(f"{name}: {key}", "its key is no address and no domain")
+        self._leave(f"{name}: {key}", "its key is neither an address nor a domain")
         return False
 
     def _grouped(
@@ -187,7 +187,7 @@ class _Adoption:
         regular = [hop for hop in route.hops if not hop.fallback]
         if route.unknown or route.broken or route.command != "smtp" or not regular:
             what = route.unknown or route.broken or f"{route.transport}:{route.next_hop}"
-            raise NothingToAdoptError(f"it goes to {what}, which is no relay")
+            raise NothingToAdoptError(f"it goes to {what}, which is not a relay")
         if len(regular) > 1:
             raise NothingToAdoptError(
                 f"it goes to the first of {listed(hop.destination for hop in regular)} that answers"

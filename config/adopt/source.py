@@ -14,7 +14,7 @@ Files = Mapping[str, str]  # path → text, of the files that exist
 
 @dataclass(frozen=True, slots=True)
 class ThisHost:
-    """What the settings need, and other programs do not say.
+    """Facts that the settings need, and other programs do not say.
 
     Attributes:
         myhostname: the host's full name; "" if it is unknown.
@@ -96,7 +96,7 @@ def port_of(text: str, tls: TlsMode, usual: int = 25) -> int:
     if text in names:
         return names[text]
     if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise NothingToAdoptError(f"{text!r} is no port")
+        raise NothingToAdoptError(f"{text!r} is not a port")
     return int(text)
 
 

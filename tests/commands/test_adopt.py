@@ -84,7 +84,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "etc").exists()
 
 
-def test_logins_that_everybody_can_read_are_told(tmp_path: Path) -> None:
+def test_logins_that_every_user_can_read_are_named(tmp_path: Path) -> None:
     """Adopting changes no mode of a file; it names the command."""
     host = _host(tmp_path)
     table = host.config_directory / "logins"

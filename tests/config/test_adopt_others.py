@@ -115,7 +115,7 @@ FromLineOverride=YES
 
 
 def test_ssmtp() -> None:
-    """The hub is the relay, and hostname is the host's name. What concerns local users is listed."""
+    """The hub is the relay, and hostname is the host's name. Parts that concern local users are listed."""
     adopted = _adopted("ssmtp", _SSMTP, "root:app@example.org:smtp.office365.com:587\n")
     assert _tables(adopted)["host"]["myhostname"] == "web1.example.org"
     assert _relay(adopted) == {
@@ -203,7 +203,7 @@ def test_exim_without_a_login() -> None:
         ("nullmailer", "host qmqp\n", "Postfix has no protocol qmqp"),
         ("dma", "STARTTLS\n", "goes to the MX hosts of its recipients"),
         ("exim", "dc_eximconfig_configtype='internet'\n", "which has no smarthost"),
-        ("ssmtp", "mailhub=mail.example.net:99999\n", "is no port"),
+        ("ssmtp", "mailhub=mail.example.net:99999\n", "is not a port"),
     ],
 )
 def test_nothing_to_adopt(program: str, text: str, reason: str) -> None:

@@ -103,7 +103,7 @@ def test_another_login_is_needed(logins: dict[str, str]) -> None:
 
 
 def test_verification_stays() -> None:
-    """A level that checks the certificate is no drift where the settings say nothing about that; a lower one is."""
+    """A level that checks the certificate is not drift where the settings say nothing about that; a lower one is."""
     logins = {"[relay.example]": _LOGIN}
     assert _left(_settings(), logins, values={"smtp_tls_security_level": "secure"}) == set()
     verified = _settings(verify=True, ca_file="/ca.pem")
