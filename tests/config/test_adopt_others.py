@@ -207,7 +207,7 @@ def test_exim_without_a_login() -> None:
     ],
 )
 def test_nothing_to_adopt(program: str, text: str, reason: str) -> None:
-    """The reason is given where there is no relay."""
+    """The reason is given where the configuration names no relay."""
     with pytest.raises(NothingToAdoptError, match=reason):
         _adopted(program, text)
 
