@@ -18,6 +18,7 @@ from postward.agent.output import guard_standard_output
 # Command, also the name of its module → summary, in the order of --help.
 COMMANDS = {
     "init": "Set up this host: settings, relay, first probe, services.",
+    "adopt": "Write the settings of a host that sends through a relay already.",
     "run": "Run the agent: read the mail log, count, probe, serve metrics.",
     "enforce": "Run the enforcer (root): keep Postfix's configuration as the settings say.",
     "token": "Run the token service: fetch and renew the tokens that take a password's place.",

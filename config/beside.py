@@ -282,7 +282,7 @@ def _service(
         overrides["smtp_sasl_auth_enable"] = "no"
         return Transport(relay.name, tuple(overrides.items()), limit)
     always_encrypted = relay.tls in {"starttls", "implicit"}
-    plain = always_encrypted or relay.tls == "none"
+    plain = always_encrypted or relay.password_in_clear
     # With logins by sender, the admin's entries for senders come before any entry for a next hop.
     admins = others.values.get("smtp_sasl_password_maps", "")
     by_sender = others.values.get("smtp_sender_dependent_authentication") == "yes"

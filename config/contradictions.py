@@ -68,7 +68,14 @@ def _relays(settings: Table) -> list[dict[str, Any]]:
 def _usable(relay: object) -> dict[str, Any]:
     if not isinstance(relay, dict):
         return {}
-    types = {"port": int, "senders": list, "recipients": list, "fallback": bool, "direct": bool}
+    types = {
+        "port": int,
+        "senders": list,
+        "recipients": list,
+        "fallback": bool,
+        "direct": bool,
+        "allow_cleartext_password": bool,
+    }
     filled = with_port_and_tls(with_provider(relay))
     return {key: value for key, value in filled.items() if isinstance(value, types.get(key, str)) and value}
 
@@ -127,8 +134,8 @@ def _other_authorities(index: int, relay: Table, relays: list[dict[str, Any]]) -
 
 
 def _cleartext_login(index: int, relay: Table, relays: list[dict[str, Any]]) -> Iterator[Problem]:
-    modes = {other.get("tls") for other in relays[:index] if "username" in other}
-    conflict = {"opportunistic": "none", "none": "opportunistic"}.get(relay.get("tls", ""))
+    modes = {_cleartext_mode(other) for other in relays[:index] if "username" in other}
+    conflict = {"opportunistic": "none", "none": "opportunistic"}.get(_cleartext_mode(relay))
     if "username" in relay and conflict in modes:
         yield (
             ("relay", index, "tls"),
@@ -138,6 +145,12 @@ def _cleartext_login(index: int, relay: Table, relays: list[dict[str, Any]]) -> 
                 'write tls = "starttls" there'
             ),
         )
+
+
+def _cleartext_mode(relay: Table) -> str:
+    """Return the TLS mode; "" for an opportunistic one whose password may be sent unencrypted."""
+    tls = str(relay.get("tls", ""))
+    return "" if tls == "opportunistic" and "allow_cleartext_password" in relay else tls
 
 
 def _fallback_first(relays: list[dict[str, Any]]) -> Iterator[Problem]:

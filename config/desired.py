@@ -332,7 +332,7 @@ def _sasl(relays: list[Relay], logins: Logins, tables: Tables, others: Neighbour
     if not logins.enabled:
         return {"smtp_sasl_auth_enable": "no", name: before_admins("", name, others)}
     with_login = [relay for relay in relays if relay.has_login]
-    in_clear = any(relay.tls == "none" for relay in with_login)
+    in_clear = any(relay.password_in_clear for relay in with_login)
     always_encrypted = all(relay.tls in {"starttls", "implicit"} for relay in with_login)
     entries = dict(logins.entries)
     # A host name in the admin's tables would come before the next hop in Postward's (smtp_sasl_glue.c).

@@ -108,7 +108,8 @@ def neighbours(
         master: the services of master.cf and their parameters.
         tables: files of the admin under the names of Postward's tables.
         ignored: items of `LISTS` that are Postward's, or that lead nowhere, as they name no existing table.
-        keys: file in `tables`, or table of logins → its keys in lowercase; missing if they cannot be read.
+        keys: file in `tables`, or table of logins or next hops by sender → its keys in lowercase; missing if they cannot
+            be read.
         policies: as in `Neighbours`.
     """
     own_hops = {relay.next_hop for relay in settings.relay if relay.next_hop}
@@ -120,6 +121,12 @@ def neighbours(
         admins[name] = ", ".join(item for item in split_list(admins.get(name, "")) if item not in ignored)
     logins = split_list(admins["smtp_sasl_password_maps"])
     kept = [item for item in logins if not _is_replaced(item, keys, settings)]
+    # A table of senders that the settings name too decides nothing more.
+    by_sender = "sender_dependent_relayhost_maps"
+    senders = {sender.lower() for relay in settings.relay for sender in relay.senders}
+    admins[by_sender] = ", ".join(
+        item for item in split_list(admins[by_sender]) if not keys.get(item, {""}) <= senders
+    )
     fallbacks = split_list(admins.get("smtp_fallback_relay", ""))
     admins["smtp_fallback_relay"] = ", ".join(hop for hop in fallbacks if hop not in own_hops)
     if settings.host.profile == "send-only" or admins.get("default_transport", "").startswith(OWN_SERVICE):

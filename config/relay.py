@@ -196,7 +196,9 @@ class Relay(Section):
         examples=["API_KEY"],
     )
     allow_cleartext_password: bool = Field(
-        default=False, description='True: allow the password to be sent unencrypted (tls = "none").'
+        default=False,
+        description='True: allow the password to be sent unencrypted: always with tls = "none", and with '
+        'tls = "opportunistic" where the relay offers no TLS.',
     )
     login_table: Text = Field(
         default="",
@@ -458,6 +460,11 @@ class Relay(Section):
         if self.auth:
             return (self.auth,)
         return MECHANISMS if self.oauth2 else ()
+
+    @property
+    def password_in_clear(self) -> bool:
+        """True if the password may be sent unencrypted."""
+        return self.tls == "none" or (self.tls == "opportunistic" and self.allow_cleartext_password)
 
     @property
     def own_parameters(self) -> dict[str, str]:

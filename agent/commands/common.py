@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +13,7 @@ import click
 
 from postward.agent.commands.exit_status import BAD_SETTINGS, FAILED
 from postward.agent.enforce.state import ApplyError
+from postward.agent.fsutil import write_atomically
 from postward.agent.logs.discover import NoLogError
 from postward.agent.postfix.commands import PostfixError
 from postward.agent.systemd import JournalFields
@@ -95,6 +96,18 @@ def require_root() -> None:
 def echo_json(value: Any) -> None:
     """Print a value as JSON."""
     click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def write_settings(settings_file: Path, text: str, secrets: Mapping[Path, str]) -> None:
+    """Write the files of secrets, readable by root only, then the settings, so that they never name a missing file."""
+    for path, secret in secrets.items():
+        path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        write_atomically(path, f"{secret}\n".encode(), mode=0o600, owner=(0, 0))
+        click.echo(f"written: {path} (readable by root only)", err=True)
+    settings_file.parent.mkdir(parents=True, exist_ok=True)
+    # The settings contain no secret, and the unprivileged agent reads them.
+    write_atomically(settings_file, text.encode(), mode=0o644, owner=(0, 0))
+    click.echo(f"written: {settings_file}", err=True)
 
 
 # Level → the priority that systemd reads in front of a line (sd-daemon(3)), so that `journalctl -p` works.

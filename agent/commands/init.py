@@ -18,6 +18,7 @@ from typing import Any, get_args
 
 import click
 
+from postward.agent.commands.adopt import leads_to_adoption
 from postward.agent.commands.apply import agree, put_into_force
 from postward.agent.commands.check import finding_text
 from postward.agent.commands.common import (
@@ -29,6 +30,7 @@ from postward.agent.commands.common import (
     load,
     require_root,
     settings_option,
+    write_settings,
 )
 from postward.agent.commands.exit_status import BAD_SETTINGS, FAILED
 from postward.agent.commands.login import sign_in, store_grant
@@ -36,7 +38,6 @@ from postward.agent.console import diff_text, terminal
 from postward.agent.doctor.system import relay_findings
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.state import ApplyError
-from postward.agent.fsutil import write_atomically
 from postward.agent.oauth2.keeper import renew
 from postward.agent.oauth2.request import fetch
 from postward.agent.oauth2.store import TokenStore
@@ -121,21 +122,19 @@ def command(
 ) -> None:
     """Set up this host: ask for missing options, check the relay, write the settings, apply them, start the services."""
     require_root()
-    if not yes and not sys.stdin.isatty():
-        fail("standard input is not a terminal, so init cannot ask questions; add --yes")
+    _require_sense(settings_file, given, yes=yes, force=force)
     logging.getLogger("postward.enforce").setLevel(logging.ERROR)  # the plan shows the changes already
     begun = time.monotonic()
-    if settings_file.exists() and not force:
-        fail(f"{settings_file}: exists already; edit it, or replace it with --force")
-    if yes and (missing := _missing(given)):
-        raise click.UsageError(f"with --yes, these options are required: {', '.join(missing)}")
-    _require_identity(given)
     with exit_on_error():
         postfix = Postfix(Path(settings_of(Answers()).postfix.config_directory))
         _require_main_cf(postfix)
+        is_new = not (yes or force or given["provider"] or given["host"])
+        if is_new and leads_to_adoption(postfix, settings_file, as_json=as_json):
+            return
         answers, secret, certificates = _converse(given, postfix, ask=not yes)
         _say("the check of the relay succeeded: connection, TLS, login")
-        _write(answers, secret, settings_file, initial_settings(answers))
+        secrets = {answers.secret_file: secret} if answers.secret_file and secret is not None else {}
+        write_settings(settings_file, initial_settings(answers), secrets)
         settings = load(settings_file)  # with its fragments
         if answers.grant:
             _require_token(next(relay for relay in settings.relay if relay.name == answers.relay_name))
@@ -173,6 +172,17 @@ def command(
 
 def _probe_as_json(result: ProbeResult | None, seconds: float) -> dict[str, Any] | None:
     return None if result is None else {"outcome": result.outcome, "seconds": round(seconds, 3)}
+
+
+def _require_sense(settings_file: Path, given: dict[str, Any], *, yes: bool, force: bool) -> None:
+    """End the command if it could not ask, would replace settings unasked, or lacks options."""
+    if not yes and not sys.stdin.isatty():
+        fail("standard input is not a terminal, so init cannot ask questions; add --yes")
+    if settings_file.exists() and not force:
+        fail(f"{settings_file}: exists already; edit it, or replace it with --force")
+    if yes and (missing := _missing(given)):
+        raise click.UsageError(f"with --yes, these options are required: {', '.join(missing)}")
+    _require_identity(given)
 
 
 def _require_identity(given: dict[str, Any]) -> None:
@@ -289,19 +299,6 @@ def _apply(
             f"{error}\nThe settings are in {settings_file}. Correct them there, then: postward apply. Or answer again: "
             "postward init --force"
         ) from None
-
-
-def _write(answers: Answers, secret: str | None, settings_file: Path, text: str) -> None:
-    """Write the file of the password or secret, then the settings, so that they never name a missing file."""
-    if secret is not None and answers.secret_file is not None:
-        folder = answers.secret_file.parent
-        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        write_atomically(answers.secret_file, f"{secret}\n".encode(), mode=0o600, owner=(0, 0))
-        _say(f"written: {answers.secret_file} (readable by root only)")
-    settings_file.parent.mkdir(parents=True, exist_ok=True)
-    # The settings contain no secret, and the unprivileged agent reads them.
-    write_atomically(settings_file, text.encode(), mode=0o644, owner=(0, 0))
-    _say(f"written: {settings_file}")
 
 
 def _findings(settings: Settings, settings_file: Path) -> list[Finding]:

@@ -28,7 +28,7 @@ from postward.agent.enforce.history import (
 )
 from postward.agent.enforce.neighbours import read_neighbours
 from postward.agent.enforce.preflight import preflight
-from postward.agent.enforce.routes import read_route_changes
+from postward.agent.enforce.routes import read_ineffective, read_plan, read_route_changes
 from postward.agent.enforce.state import ApplyError, Enforcement, RefusedError, StateStore
 from postward.agent.enforce.tables import renew_logins
 from postward.agent.fsutil import wait_for_writers
@@ -36,11 +36,11 @@ from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.permissions import Permissions
 from postward.agent.postfix.run import PostfixError
 from postward.config.beside import SharedHopError
-from postward.config.consequences import Effect, consequences
+from postward.config.consequences import Effect
 from postward.config.desired import DesiredState, PostfixFacts, UnsupportedError, desired_state
-from postward.config.drift import ActualState, drift, unknown_parameters
+from postward.config.drift import ActualState, unknown_parameters
 from postward.config.errors import SettingsError
-from postward.config.plan import Plan, plan
+from postward.config.plan import Plan
 from postward.config.relay import read_passwords
 from postward.config.routing.changes import RouteChange
 from postward.config.settings import Settings
@@ -118,7 +118,7 @@ class Enforcer:
             SharedHopError: the relays' wishes cannot be met without changing other hops.
         """
         desired, actual = self._states()
-        return _planned(desired, actual), unknown_parameters(desired, actual)
+        return self._planned(desired, actual), unknown_parameters(desired, actual)
 
     def allow(self, effects: frozenset[Effect]) -> None:
         """Agree to effects of other settings. Without that, settings with such an effect are not applied."""
@@ -127,9 +127,16 @@ class Enforcer:
     def route_changes(self) -> list[RouteChange]:
         """Return the routes of mail that the plan changes. Raises as `look`."""
         senders = {sender for relay in self._settings.relay for sender in relay.senders if sender[0] != "@"}
+        desired, actual = self._states()
+        planned = self._planned(desired, actual)
         return read_route_changes(
-            self._postfix, self._desired(), sorted({self._settings.probe_sender, *senders})
+            self._postfix, desired, planned, sorted({self._settings.probe_sender, *senders})
         )
+
+    def ineffective(self) -> dict[str, str]:
+        """Return relay name → what would decide in its place, although the settings were applied. Raises as `look`."""
+        passwords = read_passwords(self._settings.relay)
+        return read_ineffective(self._postfix, self._settings, self._desired(), passwords)
 
     def converge(self) -> bool:
         """Repair drift. Return True if the result needs confirming by a probe.
@@ -209,7 +216,15 @@ class Enforcer:
         if self._facts is None:
             self._facts = self._postfix.facts()
         others = read_neighbours(self._postfix, self._settings)
-        return desired_state(self._settings, self._facts, read_passwords(self._settings.relay), others)
+        passwords = read_passwords(self._settings.relay)
+        try:
+            return desired_state(self._settings, self._facts, passwords, others)
+        except SharedHopError:
+            # Nothing has to be met if the admin's configuration does already as the settings say.
+            alone = desired_state(self._settings, self._facts, passwords, replace(others, hops=()))
+            if self._planned(alone, read_actual(self._postfix, alone)):
+                raise
+            return alone
 
     def _converge(self) -> bool:
         if not self._observes:
@@ -217,7 +232,7 @@ class Enforcer:
         desired, actual = self._read()
         if not self._observes and renew_logins(self._postfix, desired, actual):
             actual = read_actual(self._postfix, desired)
-        planned = _planned(desired, actual)
+        planned = self._planned(desired, actual)
         was_in_sync = bool(self.state.in_sync)
         # With a conflict, the files are not those with which a probe was accepted.
         confirmed = "" if self.state.conflicts else self._store.applied.confirmed_in_force
@@ -258,6 +273,9 @@ class Enforcer:
     def _states(self) -> tuple[DesiredState, ActualState]:
         desired = self._desired()
         return desired, read_actual(self._postfix, desired)
+
+    def _planned(self, desired: DesiredState, actual: ActualState) -> Plan:
+        return read_plan(self._postfix, self._settings, desired, actual)
 
     def _repair(self, planned: Plan, desired: DesiredState, confirmed: str) -> bool:
         """Apply a plan. A repair keeps no generation, because it replaces drift and not a former configuration."""
@@ -306,7 +324,8 @@ class Enforcer:
         tried = self._in_force
         if tried is None or not self.pending_confirmation or self._observes:
             return
-        if _has_drifted(self._postfix, tried, self.state.conflicts):
+        planned = self._planned(tried, read_actual(self._postfix, tried))
+        if any(drift.name not in self.state.conflicts for drift in planned.drifts):
             _log.info(
                 "ignoring the result of a probe: the configuration has drifted since the probe was sent"
             )
@@ -358,11 +377,6 @@ def _blocked_reason(settings: Settings, store: StateStore, desired: DesiredState
     )
 
 
-def _planned(desired: DesiredState, actual: ActualState) -> Plan:
-    drifts = drift(desired, actual)
-    return plan(drifts, consequences(drifts, actual))
-
-
 def _disagreement(planned: Plan, allowed: frozenset[Effect]) -> str:
     """Return why a plan with effects that were not agreed to is not carried out; "" for another."""
     missing = [effect for effect in planned.effects if effect not in allowed]
@@ -372,12 +386,6 @@ def _disagreement(planned: Plan, allowed: frozenset[Effect]) -> str:
     texts = "; ".join(one.text for one in planned.consequences if one.effect in missing)
     options = " ".join(f"--allow {effect}" for effect in missing)
     return f"these settings are not applied, because they {what}: {texts}. To agree: postward apply {options}"
-
-
-def _has_drifted(postfix: Postfix, tried: DesiredState, conflicts: list[str]) -> bool:
-    """Return True if anything differs from the state that a probe was to test, apart from conflicts."""
-    drifts = drift(tried, read_actual(postfix, tried))
-    return any(drift.name not in conflicts for drift in drifts)
 
 
 def _require_preflight(settings: Settings, postfix: Postfix) -> None:

@@ -31,8 +31,9 @@ def read_neighbours(postfix: PostfixConfig, settings: Settings) -> Neighbours:
     own |= {directory / f"{OWN_PREFIX}{name}" for name in TABLE_NAMES}
     lists = postfix.parameters(LISTS)
     ignored = frozenset(_ignored(lists, directory, own))
-    logins = [item for item in split_list(lists["smtp_sasl_password_maps"]) if item not in ignored]
-    tables = {item: _keys(item, directory) for item in logins} | {
+    read = ("smtp_sasl_password_maps", "sender_dependent_relayhost_maps")
+    items = [item for name in read for item in split_list(lists[name]) if item not in ignored]
+    tables = {item: _keys(item, directory) for item in items} | {
         name: _keys(f"texthash:{directory / name}", directory) for name in files
     }
     readable = {table: keys for table, keys in tables.items() if keys is not None}

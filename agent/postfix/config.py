@@ -138,6 +138,11 @@ class PostfixConfig:
         )
         return dict(line.split("\t", 1) for line in output.splitlines() if "\t" in line)
 
+    def entries(self, table_type: str, path: Path) -> dict[str, str]:
+        """Return the entries of a compiled table (`postmap -s`). Raises PostfixError."""
+        output = self._read("postmap", "-s", f"{table_type}:{path}")
+        return dict(line.split("\t", 1) for line in output.splitlines() if "\t" in line)
+
     def _read(self, program: str, *arguments: str, stdin: str = "", statuses: tuple[int, ...] = (0,)) -> str:
         """Run a program that reads the configuration and does not change it."""
         with self._settled() as settled:

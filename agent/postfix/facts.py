@@ -191,7 +191,7 @@ def _with_postfix(
         selinux=reader.selinux(),
         sasl_plugins=reader.sasl_plugins(),
         tables=tables,
-        contents=configuration(values, master).tables,
+        contents=configuration(postfix, values, master).tables,
         aliases=_root_aliases(reader, expanded.get("alias_maps", "")),
         root_forwards=_exists(reader.system / "root/.forward"),
         files=_files(reader, postfix, expanded, tables, queue) | reader.files(named_files),

@@ -20,6 +20,7 @@ from postward.parsers.postconf import split_list
 LEVELS = ("none", "may", "encrypt", "fingerprint", "dane", "dane-only", "verify", "secure")
 _WEAKER_THAN_ENCRYPT = frozenset({"none", "may"})
 INVALID = "invalid"  # the level of a policy entry with a fault: smtp(8) defers the mail
+_MARK = re.compile(r"#[0-9]+")  # of a `Vault`
 # The default of known_tcp_ports (postconf(5), 3.6). Releases before look a name up in services(5) alone.
 PORT_NAMES = {"smtp": 25, "lmtp": 24, "submission": 587, "smtps": 465, "submissions": 465}
 
@@ -31,11 +32,13 @@ class Login(NamedTuple):
         table: the table.
         key: the sender, server or next hop that was found; "*" in a table that answers all.
         user: the user name.
+        mark: stands for the password, if the configuration was read with a `Vault`.
     """
 
     table: str
     key: str
     user: str
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +273,8 @@ def _with_login(sender: str, hop: Hop, client: str, service: str, config: Config
 
 
 def _login(found: Found) -> Login:
-    return Login(found.table, found.key, found.value.partition(":")[0])
+    user, _, mark = found.value.partition(":")
+    return Login(found.table, found.key, user, mark if _MARK.fullmatch(mark) else "")
 
 
 def _may_name_servers(maps: str, config: Configuration) -> bool:

@@ -1,7 +1,8 @@
 """The parameters whose tables decide about routes, and their values without passwords."""
 
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from postward.config.routing.tables import Contents, Keyed, Patterns, Static
 from postward.parsers.postconf import split_list
@@ -37,36 +38,58 @@ def holds_logins(parameter: str) -> bool:
     return parameter.endswith("_sasl_password_maps")
 
 
-def without_passwords(parameter: str, value: str) -> str:
-    """Return a value with the passwords of its static and inline tables masked; keys and users stay."""
-    if not holds_logins(parameter):
-        return value
-    return " ".join(_masked_table(item) for item in split_list(value))
-
-
-def _masked_table(item: str) -> str:
-    kind, _, text = item.partition(":")
-    inside = text[1:-1] if text.startswith("{") else text
-    if kind == "static":
-        return f"static:{{ {user_of(inside.strip())} }}"
-    if kind != "inline":
-        return item
-    pairs = (entry.strip("{}").partition("=") for entry in split_list(inside))
-    return f"inline:{{ {', '.join(f'{{ {key.strip()} = {user_of(login.strip())} }}' for key, _, login in pairs)} }}"
-
-
 def user_of(login: str) -> str:
     """Return a login with its password masked; all of it if it has no colon."""
     user, colon, _ = login.partition(":")
     return f"{user}:{MASK}" if colon and not re.search(r"\s", user) else MASK
 
 
-def without_logins(contents: Contents) -> Contents:
-    """Return a table of logins with its passwords masked."""
+Conceal = Callable[[str], str]  # a login → what a configuration holds of it
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """Passwords apart from the configuration that uses them, which has marks in their place.
+
+    Attributes:
+        passwords: mark → password. One password has one mark, so logins can be compared.
+    """
+
+    passwords: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def conceal(self, login: str) -> str:
+        """Return a login with a mark in the place of its password."""
+        user, colon, password = login.partition(":")
+        known = {password: mark for mark, password in self.passwords.items()}
+        mark = known.get(password, f"#{len(known)}")
+        self.passwords[mark] = password
+        return f"{user}:{mark}" if colon else MASK
+
+
+def without_passwords(parameter: str, value: str, conceal: Conceal = user_of) -> str:
+    """Return a value with the passwords of its static and inline tables concealed; keys and users stay."""
+    if not holds_logins(parameter):
+        return value
+    return " ".join(_concealed(item, conceal) for item in split_list(value))
+
+
+def _concealed(item: str, conceal: Conceal) -> str:
+    kind, _, text = item.partition(":")
+    inside = text[1:-1] if text.startswith("{") else text
+    if kind == "static":
+        return f"static:{{ {conceal(inside.strip())} }}"
+    if kind != "inline":
+        return item
+    pairs = (entry.strip("{}").partition("=") for entry in split_list(inside))
+    return f"inline:{{ {', '.join(f'{{ {key.strip()} = {conceal(login.strip())} }}' for key, _, login in pairs)} }}"
+
+
+def without_logins(contents: Contents, conceal: Conceal = user_of) -> Contents:
+    """Return a table of logins with its passwords concealed."""
     if isinstance(contents, Keyed):
-        return Keyed({key: user_of(login) for key, login in contents.entries.items()})
+        return Keyed({key: conceal(login) for key, login in contents.entries.items()})
     if isinstance(contents, Patterns):
-        rules = tuple(rule._replace(value=user_of(rule.value)) for rule in contents.rules)
+        rules = tuple(rule._replace(value=conceal(rule.value)) for rule in contents.rules)
         return replace(contents, rules=rules)
     assert isinstance(contents, Static)  # noqa: S101
-    return Static(user_of(contents.value))
+    return Static(conceal(contents.value))

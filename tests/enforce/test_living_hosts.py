@@ -45,8 +45,9 @@ def test_apply_repair_and_rollback_harm_nothing(name: str, tmp_path: Path) -> No
         assert by_line(host.files()) == by_line(applied)
         sent.append(host.send_all(managed=True))
 
-        done = CliRunner().invoke(rollback, ["--config", str(host.settings_file)])
-        assert done.exit_code == 0, done.output
+        if planned:  # where the host did as the settings say already, there is nothing to restore
+            done = CliRunner().invoke(rollback, ["--config", str(host.settings_file)])
+            assert done.exit_code == 0, done.output
         assert host.files() == before
         assert host.postfix.master_pid() == master
         sent.append(host.send_all(managed=False))

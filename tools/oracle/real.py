@@ -77,6 +77,10 @@ class Postfix:
         for name in ("data", "queue/incoming"):
             shutil.chown(folder / name, built["mail_owner"])
 
+    def write(self, values: dict[str, str], case: Case) -> None:
+        """Write the parameters and services of a case, with those that every case has."""
+        self._write(self._values | values, with_overrides([*_SERVICES, *case.services], case))
+
     def _write(self, main_cf: dict[str, str], master_cf: list[str]) -> None:
         etc = self.config.config_directory
         (etc / "main.cf").write_text("".join(f"{name} = {value}\n" for name, value in main_cf.items()))
@@ -91,7 +95,7 @@ class Postfix:
         tables = write_tables(case, etc)
         # No proxymap(8) runs.
         values = {name: value.replace("proxy:", "") for name, value in parameters(case, str(tables)).items()}
-        self._write(self._values | values, with_overrides([*_SERVICES, *case.services], case))
+        self.write(values, case)
         queue = self.folder / "queue"
         with ExitStack() as stack:
             rewrite, cleanup = (

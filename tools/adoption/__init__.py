@@ -1,0 +1,1 @@
+"""Adopts generated configurations, and checks what an adoption promises of each."""
