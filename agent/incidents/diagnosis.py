@@ -148,7 +148,7 @@ def _by_drift(symptom: Symptom, incident: Incident, facts: HostFacts, names: Seq
 
 
 def visible_drift(settings: Settings, facts: HostFacts) -> tuple[str, ...]:
-    """Return "relayhost" if it is no relay of the settings, which everybody can see without the enforcer.
+    """Return "relayhost" if it names another relay than the settings, which everybody can see without the enforcer.
 
     Where mail takes a service of Postward's, relayhost is the admin's.
     """
