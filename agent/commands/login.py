@@ -15,7 +15,7 @@ from postward.agent.oauth2.keeper import renew
 from postward.agent.oauth2.request import DeviceCode, TokenError, fetch_by_device_code, fetch_device_code
 from postward.agent.oauth2.store import Grant, TokenStore
 from postward.agent.relay.check import RelayCheck, check_relay
-from postward.agent.relay.endpoint import login_endpoint, read_plugins
+from postward.agent.relay.endpoint import login_endpoint, read_client
 from postward.config.oauth2 import STORED_GRANTS
 from postward.config.relay import Relay
 from postward.config.settings import Settings
@@ -51,7 +51,7 @@ def command(name: str, settings_file: Path, source: click.File | None) -> None:
 
 
 async def _try(relay: Relay, settings: Settings) -> RelayCheck:
-    return await check_relay(login_endpoint(relay, settings, relay.read_password(), read_plugins()))
+    return await check_relay(login_endpoint(relay, settings, relay.read_password(), read_client(settings)))
 
 
 def _relay(settings: Settings, name: str) -> Relay:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from postward.agent.postfix.config import PostfixConfig
 from postward.agent.postfix.run import PostfixError
 from postward.agent.relay.check import RelayCheck, check_relay
-from postward.agent.relay.endpoint import login_endpoint, read_plugins
+from postward.agent.relay.endpoint import login_endpoint, read_client
 from postward.config.relay import Relay
 from postward.config.settings import Settings
 from postward.parsers import Cause
@@ -95,9 +95,9 @@ def check_relays(
 async def _check_all(
     settings: Settings, passwords: Mapping[str, str], logins: Mapping[str, tuple[str, str]]
 ) -> list[RelayCheck]:
-    plugins = read_plugins()
+    client = read_client(settings)
     endpoints = [
-        login_endpoint(relay, settings, passwords.get(relay.name), plugins)
+        login_endpoint(relay, settings, passwords.get(relay.name), client)
         for relay in settings.relays_with_server
     ]
     with_logins = [

@@ -4,7 +4,9 @@ import socket
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from postward.agent.postfix.config import PostfixConfig
 from postward.agent.postfix.host_files import HostFiles
+from postward.agent.postfix.run import PostfixError
 from postward.config.host import Host
 from postward.config.relay import IMPLICIT_TLS_PORTS, Relay, TlsMode
 from postward.config.sasl import SaslClient
@@ -16,6 +18,7 @@ _TIMEOUT = 15.0  # seconds a step; RFC 5321 allows minutes, which is too long fo
 _FAMILIES = {"ipv4": (socket.AF_INET,), "ipv6": (socket.AF_INET6,)}
 _ALL_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _USUAL_CLIENT = SaslClient()
+_CERTIFICATES = ("smtp_tls_chain_files", "smtp_tls_cert_file", "smtp_tls_key_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +65,52 @@ class RelayEndpoint:
     envelope: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class PostfixClient:
+    """How smtp(8) of this host logs in, beyond the settings of a relay.
+
+    Attributes:
+        plugins: the names of the installed SASL plug-ins; None without any, as on a host without Postfix.
+        certificate, key: the files of main.cf that it presents; "" for none.
+    """
+
+    plugins: frozenset[str] | None = None
+    certificate: str = ""
+    key: str = ""
+
+
+def read_client(settings: Settings) -> PostfixClient:
+    """Return what smtp(8) has on this host. Without Postfix, or with a main.cf it cannot read, it has no certificate."""
+    postfix = PostfixConfig(Path(settings.postfix.config_directory))
+    given = {name: settings.main_cf[name] for name in _CERTIFICATES if name in settings.main_cf}
+    try:
+        values = postfix.meanings(_CERTIFICATES, given)
+    except PostfixError:
+        values = {}
+    chain = split_list(values.get("smtp_tls_chain_files", ""))  # the key comes first (postconf(5))
+    if chain:
+        return PostfixClient(read_plugins(), chain[min(1, len(chain) - 1)], chain[0])
+    certificate, key = (values.get(name, "") for name in ("smtp_tls_cert_file", "smtp_tls_key_file"))
+    return PostfixClient(read_plugins(), certificate, key or certificate)
+
+
 def read_plugins(system: Path = Path("/")) -> frozenset[str] | None:
     """Return the names of the installed SASL plug-ins; None without any, as on a host without Postfix."""
     return HostFiles(system).sasl_plugins() or None
 
 
 def login_endpoint(
-    relay: Relay, settings: Settings, password: str | None, plugins: frozenset[str] | None
+    relay: Relay, settings: Settings, password: str | None, client: PostfixClient
 ) -> RelayEndpoint:
-    """Return the endpoint of a relay with the login that Postfix would make with these settings and plug-ins."""
+    """Return the endpoint of a relay with the login that Postfix would make with these settings on this host."""
     own = relay.own_parameters
     words = own["smtp_sasl_mechanism_filter"] or settings.main_cf.get("smtp_sasl_mechanism_filter", "")
     options = frozenset(split_list(own["smtp_sasl_tls_security_options"]))
-    client = SaslClient(plugins, tuple(word.lower() for word in split_list(words)), options)
-    return replace(endpoint_of(relay, settings.host, password), sasl=client)
+    sasl = SaslClient(client.plugins, tuple(word.lower() for word in split_list(words)), options)
+    endpoint = replace(endpoint_of(relay, settings.host, password), sasl=sasl)
+    if relay.client_certificate:
+        return endpoint
+    return replace(endpoint, client_certificate=client.certificate, client_key=client.key)
 
 
 def endpoint_of(relay: Relay, host: Host, password: str | None = None) -> RelayEndpoint:

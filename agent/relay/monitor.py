@@ -16,7 +16,7 @@ from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part
 from postward.agent.relay.changes import KINDS, RelaySnapshot, update
 from postward.agent.relay.check import RelayCheck, check_relay
-from postward.agent.relay.endpoint import login_endpoint, read_plugins
+from postward.agent.relay.endpoint import login_endpoint, read_client
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.x509 import der_of, parse_certificate
 from postward.config.errors import SettingsError
@@ -74,7 +74,7 @@ class RelayMonitor(Part):
     async def check(self, relay: Relay) -> RelayCheck:
         """Check a relay once."""
         check = await throttled_check(relay, self._settings, self._throttle)
-        if relay.client_certificate and (end := await asyncio.to_thread(_client_certificate_end, relay)):
+        if end := await asyncio.to_thread(_client_certificate_end, relay, self._settings):
             self._own_ends[relay.name] = end
         if self._take(check, time.time()):
             await self._flush()
@@ -151,7 +151,8 @@ async def throttled_check(relay: Relay, settings: Settings, throttle: LoginThrot
     held_back = password is not None and throttle is not None and not throttle.acquire(relay.name)
     accepted: bool | None = None
     try:
-        endpoint = login_endpoint(relay, settings, None if held_back else password, read_plugins())
+        client = await asyncio.to_thread(read_client, settings)
+        endpoint = login_endpoint(relay, settings, None if held_back else password, client)
         check = await check_relay(endpoint)
         accepted = {"accepted": True, "rejected": False}.get(check.auth)
     finally:
@@ -166,10 +167,11 @@ async def throttled_check(relay: Relay, settings: Settings, throttle: LoginThrot
     return check
 
 
-def _client_certificate_end(relay: Relay) -> float | None:
-    """Return when the certificate ends that this host presents; None if this user cannot read it."""
+def _client_certificate_end(relay: Relay, settings: Settings) -> float | None:
+    """Return when the certificate ends that this host presents; None without one, or if this user cannot read it."""
+    path = relay.client_certificate or read_client(settings).certificate
     try:
-        return parse_certificate(der_of(Path(relay.client_certificate).read_text())).not_after
+        return parse_certificate(der_of(Path(path).read_text())).not_after if path else None
     except (OSError, ValueError):
         return None
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from postward.agent.oauth2.request import TokenError
 from postward.agent.relay.check import RelayCheck, check_relay
-from postward.agent.relay.endpoint import ALTERNATIVE_PORTS, RelayEndpoint, login_endpoint, read_plugins
+from postward.agent.relay.endpoint import ALTERNATIVE_PORTS, RelayEndpoint, login_endpoint, read_client
 from postward.agent.setup.questions import QUESTIONS, TLS_MODES, Question, Terminal
 from postward.agent.setup.reach import find_ways
 from postward.config.fields import is_address, is_host_name
@@ -403,7 +403,7 @@ class Conversation:
     def _endpoint(self, password: str | None) -> RelayEndpoint:
         """Return the relay as Postfix would use it with the answers so far."""
         settings = settings_of(self.answers)
-        endpoint = login_endpoint(settings.relay[0], settings, password, read_plugins())
+        endpoint = login_endpoint(settings.relay[0], settings, password, read_client(settings))
         sender = settings.host.rewrite_sender or settings.probe_sender
         recipients = dict.fromkeys(filter(None, (settings.probe.recipient, settings.host.admin)))
         return replace(endpoint, envelope=(sender, *recipients))

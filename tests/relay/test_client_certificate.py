@@ -36,7 +36,8 @@ def write_settings(folder: Path, relay: Relay, postfix: PostfixInstance, lines: 
     return path
 
 
-def test_a_relay_that_asks_for_a_certificate(tmp_path: Path, relay: tuple[CA, Relay]) -> None:
+@pytest.mark.parametrize("place", ["settings", "main.cf"])
+def test_a_relay_that_asks_for_a_certificate(place: str, tmp_path: Path, relay: tuple[CA, Relay]) -> None:
     """Without it the preflight fails and changes nothing; with it the probe is accepted, and its end is exported."""
     ca, running = relay
     files = tmp_path / "client.key", tmp_path / "client.pem"
@@ -47,7 +48,9 @@ def test_a_relay_that_asks_for_a_certificate(tmp_path: Path, relay: tuple[CA, Re
         done = run_postward("apply", "--config", str(write_settings(tmp_path, running, postfix, "")))
         assert done.returncode == 1, done.stdout
         assert not running.messages
-        settings = write_settings(tmp_path, running, postfix, lines)
+        if place == "main.cf":
+            postfix.set(smtp_tls_key_file=str(files[0]), smtp_tls_cert_file=str(files[1]))
+        settings = write_settings(tmp_path, running, postfix, lines if place == "settings" else "")
         done = run_postward("apply", "--config", str(settings))
         assert done.returncode == 0, done.stderr
         with AgentProcess(settings) as agent:
