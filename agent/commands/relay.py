@@ -43,7 +43,7 @@ def command(
             known = ", ".join(relay.name for relay in settings.relays_with_server)
             fail(f"unknown relay: {', '.join(sorted(unknown))}; the settings have: {known}")
         if not chosen:
-            fail("there is no relay to check: MX records name the servers")
+            fail("nothing to check: MX records name the servers of all relays")
         results = asyncio.run(_check_all(chosen, settings, all_ports=all_ports, login=not no_auth))
     if as_json:
         echo_json([[_as_json(check) for check in checks] for checks in results])
