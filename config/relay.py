@@ -440,6 +440,13 @@ class Relay(Section):
         return f"{self.host}:{self.port}" if self.mx else f"[{self.host}]:{self.port}"
 
     @property
+    def server(self) -> str:
+        """The relay's place for a reader: host and port, a socket, or whose servers take the mail."""
+        if self.direct:
+            return "the recipients' servers"
+        return self.socket or f"{'MX of ' if self.mx else ''}{self.host}:{self.port}"
+
+    @property
     def has_known_server(self) -> bool:
         """True if the settings name the server: it is not left to MX records."""
         return not self.direct and not self.mx

@@ -42,6 +42,8 @@ def command(
         if unknown := set(names) - {relay.name for relay in chosen}:
             known = ", ".join(relay.name for relay in settings.relays_with_server)
             fail(f"unknown relay: {', '.join(sorted(unknown))}; the settings have: {known}")
+        if not chosen:
+            fail("nothing to check: MX records name the servers of all relays")
         results = asyncio.run(_check_all(chosen, settings, all_ports=all_ports, login=not no_auth))
     if as_json:
         echo_json([[_as_json(check) for check in checks] for checks in results])
@@ -84,7 +86,7 @@ def check_text(check: RelayCheck) -> Text:
     """Return a check as text: the result, then the transcript."""
     text = Text.assemble(
         ("relay ", "bold"),
-        f"{check.relay} {check.host}:{check.port} ",
+        f"{check.relay} {check.server} ",
         ("ok", "bold green") if check.ok else ("", ""),
     )
     if not check.ok:

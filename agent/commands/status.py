@@ -161,7 +161,7 @@ def _relay(relay: dict[str, Any], now: float) -> Parts:
     return [
         (f"relay {relay['name']:14}", "bold"),
         (f"{relay['state']}{since}", _STATES[relay["state"]]),
-        (f"; last sent {last}; {probe}{token}; {relay['host']}:{relay['port']}", "dim"),
+        (f"; last sent {last}; {probe}{token}; {relay['server']}", "dim"),
     ]
 
 

@@ -110,4 +110,4 @@ async def _check_all(
 
 
 def _describe(check: RelayCheck) -> str:
-    return f"relay {check.relay} ({check.host}:{check.port}) fails at step {check.step}: {check.cause} ({check.detail})"
+    return f"relay {check.relay} ({check.server}) fails at step {check.step}: {check.cause} ({check.detail})"

@@ -95,6 +95,11 @@ class RelayCheck:
     transcript: list[Line] = field(default_factory=list)
 
     @property
+    def server(self) -> str:
+        """Host and port, or the path of a socket."""
+        return self.host if self.host.startswith("/") else f"{self.host}:{self.port}"
+
+    @property
     def ok(self) -> bool:
         """True if every step succeeded."""
         return not self.step
@@ -127,7 +132,9 @@ class _Check:
         if endpoint.password:
             self._session.transcript.hide(endpoint.password, f"\0{endpoint.username}\0{endpoint.password}")
         self._presented = True
-        self._result = RelayCheck(endpoint.relay, endpoint.host, endpoint.port, endpoint.tls)
+        self._result = RelayCheck(
+            endpoint.relay, endpoint.socket or endpoint.host, endpoint.port, endpoint.tls
+        )
         self._verify = not endpoint.fingerprints
         self._current = "dns"
 

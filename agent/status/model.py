@@ -26,8 +26,7 @@ _Moment = Annotated[float, Field(ge=0, le=MAX_MOMENT)]
 
 class _RelayForm(TypedDict):
     name: str
-    host: str
-    port: int
+    server: str
     state: Literal["failing", "unknown", "quiet", "going out"]
     since: _Moment | None
     last_success: _Moment | None
@@ -169,8 +168,7 @@ def _relay(relay: Relay, observed: Observed, worst: str) -> dict[str, Any]:
         state, since = "going out", max(ended, default=None)
     return {
         "name": name,
-        "host": relay.host,
-        "port": relay.port,
+        "server": relay.server,
         "state": state,
         "since": since,
         "last_success": success,

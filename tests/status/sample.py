@@ -47,8 +47,7 @@ def incident(effect: str, causes: int, *, closed: float | None = None) -> dict[s
 def relay(name: str, state: str, **facts: Any) -> dict[str, Any]:
     """A relay in this state."""
     return {
-        "host": "smtp.relay.test",
-        "port": 587,
+        "server": "smtp.relay.test:587",
         "name": name,
         "state": state,
         "since": None,
