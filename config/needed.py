@@ -164,6 +164,8 @@ class _Trial:
     def succeeds(self, drifts: Sequence[Drift]) -> bool:
         """Return True if the configuration with only this drift repaired does as the settings say."""
         tried = self.configuration(drifts)
+        if _ends_the_client(tried) and not _ends_the_client(self._after):
+            return False
         return (
             None not in self._wanted.values()
             and all(self._way(mail, tried) == way for mail, way in self._wanted.items())
@@ -206,6 +208,12 @@ class _Trial:
             if is_its and keeps(relay, hop.level):
                 return "may" if relay.direct and relay.tls == "opportunistic" else "encrypt"
         return hop.level
+
+
+def _ends_the_client(config: Configuration) -> bool:
+    """Return True if smtp(8) as in main.cf ends with a fatal error, although its mail may have other services."""
+    enabled = config.values.get("smtp_sasl_auth_enable") == "yes"
+    return enabled and not config.values.get("smtp_sasl_password_maps")
 
 
 def _mails(settings: Settings, config: Configuration) -> Iterator[tuple[str, str]]:

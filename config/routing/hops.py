@@ -256,6 +256,8 @@ def _with_login(sender: str, hop: Hop, client: str, service: str, config: Config
     if not config.yes(f"{client}_sasl_auth_enable", service) or hop.host.startswith("unix:"):
         return hop
     maps = config.value(f"{client}_sasl_password_maps", service)
+    if not maps:  # a fatal error of smtp(8) (smtp_sasl_glue.c: smtp_sasl_initialize)
+        return replace(hop, faults=(*hop.faults, f"{client}_sasl_auth_enable = yes without passwords"))
     by_sender = client == "smtp" and config.yes("smtp_sender_dependent_authentication", service)
     try:
         entry = find_address(maps, sender, config, service) if by_sender and sender else None

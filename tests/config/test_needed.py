@@ -59,7 +59,7 @@ def _left(
 ) -> set[str]:
     """Return the names of the drift that is needed, on a host with these logins in its table and these parameters."""
     actual_values = {**_VALUES, **values}
-    passwords = {relay.name: relay.read_password() for relay in settings.relay}
+    passwords = {relay.name: relay.read_password() for relay in settings.relay if relay.username}
     desired = desired_state(settings, _FACTS, passwords, Neighbours(values=actual_values))
     before = _configuration(actual_values, {_ADMINS: Keyed(dict(logins))})
     tables = {f"hash:/etc/postfix/{table.name}": Keyed(dict(table.entries)) for table in desired.tables}
@@ -100,6 +100,12 @@ def test_another_login_is_needed(logins: dict[str, str]) -> None:
     """
     needed_names = {"relayhost", "smtp_sasl_password_maps", "sasl_passwd", "sasl_passwd.db"}
     assert _left(_settings(), logins) == needed_names
+
+
+def test_logins_without_a_table_end_the_client() -> None:
+    """With smtp_sasl_auth_enable and no table smtp(8) ends, so the switch is needed although no relay has a login."""
+    settings = _settings(username="", password=None)
+    assert _left(settings, {}, values={"smtp_sasl_password_maps": ""}) == {"smtp_sasl_auth_enable"}
 
 
 def test_verification_stays() -> None:
