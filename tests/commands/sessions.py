@@ -296,9 +296,12 @@ SESSIONS = (
         faults=(Fault(step="rcpt", reply="550 5.1.1 User unknown", only="gone@"),),
     ),
     Session(
-        "a login with a colon",
-        ((_RELAY, "smtp.provider.test"), (_LOGIN, "user:pass"), (_LOGIN, "user"), *_REST, *_END),
-        ("must not contain a colon",),
+        "a login and its password in one",
+        (
+            *((_RELAY, "smtp.provider.test"), (_LOGIN, "user:pass"), *_REST, (_SECRET, PASSWORD)),
+            *((_LOGIN, "user"), *_END),
+        ),
+        ("it refuses the login: auth_rejected",),
     ),
     Session(
         "a password with a blank at its end",

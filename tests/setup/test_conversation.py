@@ -87,7 +87,7 @@ def test_the_password_is_asked_once_whatever_else_is_wrong(relay: Relay) -> None
         Fault(step="mail", reply="553 5.7.1 Sender not owned", only="postward@"),
     ]
     person = Person(
-        username=["us:er", "user"],
+        username=["user"],
         recipient=["ops", "gone@relay.test", "probe@relay.test"],
         rewrite_sender=["user@relay.test"],
     )
@@ -98,7 +98,7 @@ def test_the_password_is_asked_once_whatever_else_is_wrong(relay: Relay) -> None
         "probe@relay.test",
         "user@relay.test",
     )
-    assert (person.asked["secret"], person.asked["username"], person.asked["recipient"]) == (1, 2, 3)
+    assert (person.asked["secret"], person.asked["username"], person.asked["recipient"]) == (1, 1, 3)
     assert relay.messages == []
 
 
@@ -134,7 +134,7 @@ def test_a_valid_way_leaves_no_setting_that_has_a_default(relay: Relay) -> None:
     ("given", "message"),
     [
         ({"host": "relay"}, '--provider or --host: "relay" is neither'),
-        ({"username": "a:b"}, "--username: must not contain a colon"),
+        ({"username": "user "}, "--username: must not begin or end with a blank"),
         ({"username": "user", "password_file": StringIO("wrong\n")}, "nothing was written: 127.0.0.1:"),
         ({"username": "user", "password_file": StringIO(" \n")}, "--password-file: the password must not"),
         ({"username": "", "admin": "root"}, "--admin: must be a mail address"),

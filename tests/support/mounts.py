@@ -64,9 +64,8 @@ def _apart(**namespaces: int) -> Iterator[None]:
             _run("mount", "--make-rprivate", "/")
             yield
         finally:
-            library.unshare(
-                _CLONE_FS
-            )  # threads that this one has started may still share its working directory
+            # Threads that this one has started may still share its working directory.
+            library.unshare(_CLONE_FS)
             for flag, descriptor in outside.items():
                 if library.setns(descriptor, flag):
                     raise OSError(ctypes.get_errno(), "setns")
