@@ -20,7 +20,7 @@ from postward.agent.incidents.context import ContextLine, ProcessContext, is_con
 from postward.agent.incidents.evidence import line_of
 from postward.agent.incidents.model import MAX_EVIDENCE, Change, Effect, Incident, Server
 from postward.agent.incidents.resolution import LINE_PROOFS, PROOF_TEXTS, Success, line_proves, proves
-from postward.agent.incidents.store import MAX_CLOSED, IncidentStore
+from postward.agent.incidents.store import MAX_CLOSED, SUSPICION, IncidentStore
 from postward.agent.metrics.labels import RelayNames
 from postward.parsers import Cause, Event, Record, cause_of, classify, parse_stamp, relay_host_of
 from postward.parsers import events as ev
@@ -93,21 +93,27 @@ class IncidentTracker:
         names: the relays of the settings.
         clock: the time that stamps without a year are near to.
         keep_closed: number of closed incidents to remember.
+        suspicion: seconds after which a single failed attempt is an incident, if it is neither repeated nor healed.
     """
 
     def __init__(
-        self, names: RelayNames, clock: Callable[[], datetime], *, keep_closed: int = MAX_CLOSED
+        self,
+        names: RelayNames,
+        clock: Callable[[], datetime],
+        *,
+        keep_closed: int = MAX_CLOSED,
+        suspicion: float = SUSPICION,
     ) -> None:
         self._names = names
         self._clock = clock
-        self._store = IncidentStore(keep_closed)
+        self._store = IncidentStore(keep_closed, suspicion)
         self._context = ProcessContext()
         self._senders: OrderedDict[str, str] = OrderedDict()
         self._stamp: tuple[str | None, float] = (None, 0.0)
 
     @property
     def open(self) -> list[Incident]:
-        """The open incidents, worst first."""
+        """The open incidents, worst first; also suspicions, which are not announced yet."""
         return sorted(self._store.all_open, key=lambda incident: incident.rank)
 
     @property
@@ -117,7 +123,7 @@ class IncidentTracker:
 
     @property
     def opened_total(self) -> int:
-        """Number of incidents that opened or reopened."""
+        """Number of incidents that were confirmed, for the first time or again."""
         return self._store.opened_total
 
     @property
@@ -126,7 +132,7 @@ class IncidentTracker:
         return self._store.dropped_total
 
     def take_changes(self) -> list[Change]:
-        """Return the incidents that opened or closed since the last call."""
+        """Return the incidents that were confirmed or closed since the last call."""
         return self._store.take_changes()
 
     def state(self) -> dict[str, Any]:
@@ -216,6 +222,10 @@ class IncidentTracker:
             if same_host and _follows(condition.symptom, other.symptom, other.evidence):
                 self._store.merge(other, condition)
 
+    def confirm_lasting(self, now: float) -> None:
+        """Confirm single failures that have lasted a minute; `now` is in seconds since the epoch."""
+        self._store.confirm_lasting(now)
+
     def close_unobservable(self, relays: Collection[str], unobserved: Mapping[str, str], now: float) -> None:
         """Close the incidents that no proof can end under the present settings.
 
@@ -266,7 +276,7 @@ class IncidentTracker:
         incident = (
             self._origin(symptom, record)
             or self._suspended_by(record, event, cause, place)
-            or self._store.open(symptom, record.instance, place, self._time(record))
+            or self._store.suspect(symptom, record.instance, place, self._time(record))
         )
         if incident is None:
             return
@@ -284,6 +294,8 @@ class IncidentTracker:
         self._quote(symptom, incident, context)
         server = Server.of_peer(event.relay) or Server.in_text(event.reason or "")
         incident.add_evidence(line_of(record), record.daemon, server)
+        if incident.attempts > 1 or event.status == "bounced":  # a bounce has no next attempt
+            self._store.confirm(incident)
 
     def _quote(self, symptom: Symptom, incident: Incident, context: Sequence[ContextLine]) -> None:
         """Add the earlier lines that say why: those that the catalogue knows first, then complaints if there is room."""
