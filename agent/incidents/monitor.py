@@ -27,10 +27,11 @@ from postward.agent.metrics.tally import Counts
 from postward.agent.parts import Gauges, Part
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
+from postward.agent.rows import union
 from postward.agent.text import local_now
 from postward.config.lint import Finding, HostFacts
 from postward.config.settings import Settings
-from postward.parsers import Event, Record
+from postward.parsers.scan import Block, Wanted
 from postward.parsers.scrub import mask_addresses
 
 _POLL_INTERVAL: Final = 1.0  # seconds
@@ -116,10 +117,15 @@ class IncidentMonitor(Part):
         self._has_changed = False  # since the facts were read
         self._unjudged_until = 0.0  # monotonic; until then, the newest probe does not count
 
-    def observe(self, record: Record, event: Event) -> None:
-        """Take a recognised log line."""
-        self.tracker.observe(record, event)
-        self.history.observe(record, event)
+    @property
+    def wanted(self) -> Wanted:
+        """The columns that the tracker and the history read."""
+        return union((self.tracker.wanted, self.history.wanted))
+
+    def observe_block(self, block: Block) -> None:
+        """Take a block of lines."""
+        self.tracker.observe_block(block)
+        self.history.observe_block(block)
 
     def gauges(self) -> Gauges:
         """Return the open incidents by symptom, relay and effect, and the counters of incidents and notifications."""

@@ -53,6 +53,11 @@ class IncidentStore:
         """The closed incidents, latest first."""
         return list(reversed(self._closed))
 
+    @property
+    def has_open(self) -> bool:
+        """Whether an incident is open, or suspected."""
+        return bool(self._open)
+
     def take_changes(self) -> list[Change]:
         """Return the incidents that were confirmed or closed since the last call."""
         changes = list(self._changes)

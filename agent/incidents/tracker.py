@@ -9,10 +9,11 @@ Promise: memory is bounded for any log; `state` and `restore` carry all incident
 
 import ipaddress
 import re
-from collections import OrderedDict
+from bisect import bisect_right
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from postward.agent.incidents.catalog.symptom import Resolution, Symptom, proves_cause, says_why
 from postward.agent.incidents.catalog.table import SYMPTOMS, UNEXPLAINED, of_context, of_delivery, of_line
@@ -26,6 +27,7 @@ from postward.parsers import Cause, Event, Record, cause_of, classify, parse_sta
 from postward.parsers import events as ev
 from postward.parsers.cause import DELIVERED, SUSPENDED, bare_reason, without_output
 from postward.parsers.fields import split_peer
+from postward.parsers.scan import Block, Line, Wanted
 from postward.parsers.scrub import printable
 from postward.parsers.strangers import own_words
 
@@ -86,6 +88,36 @@ _SUPERVISORS: Final = frozenset({"qmgr", "master"})
 _CONSEQUENCE_SECONDS: Final = 120.0  # master(8) throttles the restart of a daemon for one minute
 
 
+# The lines by which the sender of a queue ID becomes known, and forgotten (None), with their ends.
+_SenderLines = deque[tuple[int, str, str | None]]
+
+
+class _Proofs:
+    """The lines of a block that can prove that an incident is over, in order.
+
+    Attributes:
+        passed: the end of the last line that was taken otherwise; proofs before it are skipped.
+    """
+
+    def __init__(self, block: Block, failed: Collection[int]) -> None:
+        self._block = block
+        self._failed = failed
+        self._ends: list[int] | None = None
+        self._place = 0
+        self.passed = 0
+
+    def next(self, before: int) -> Line | None:
+        """Return the next line that ends before a place."""
+        if self._ends is None:
+            sent = set(self._block.ends(ev.Delivery)).difference(self._failed)
+            self._ends = sorted((*sent, *self._block.ends(ev.PickedUp), *self._block.ends(ev.ClientAccepted)))
+        self._place = max(self._place, bisect_right(self._ends, self.passed))
+        if self._place == len(self._ends) or self._ends[self._place] >= before:
+            return None
+        self._place += 1
+        return self._block.line(self._ends[self._place - 1])
+
+
 class IncidentTracker:
     """The incidents of a host.
 
@@ -95,6 +127,12 @@ class IncidentTracker:
         keep_closed: number of closed incidents to remember.
         suspicion: seconds after which a single failed attempt is an incident, if it is neither repeated nor healed.
     """
+
+    wanted: ClassVar[Wanted] = {
+        ev.Delivery: ("status",),
+        ev.QueueActive: ("queue_id", "from_"),
+        ev.Removed: ("queue_id",),
+    }
 
     def __init__(
         self,
@@ -143,13 +181,59 @@ class IncidentTracker:
         """Restore the incidents that `state` returned."""
         self._store.restore(state)
 
+    def observe_block(self, block: Block) -> None:
+        """Take a block of lines: failures and complaints, in order, and successes only while they may be a proof."""
+        ends = block.ends(ev.Delivery)
+        statuses = block.column(ev.Delivery, "status")
+        failed = [end for end, status in zip(ends, statuses, strict=True) if status not in DELIVERED]
+        others = {line.end: line for line in block.others}
+        senders, proofs = self._sender_lines(block), _Proofs(block, failed)
+        for end in sorted((*others, *failed)):
+            self._await_proof(proofs, senders, end)
+            self._note_senders(senders, end)
+            line = others.get(end) or block.line(end)
+            if line.record is None:
+                self.observe_foreign(line.text)
+            elif line.event is not None:
+                self.observe(line.record, line.event)
+                proofs.passed = end
+        self._await_proof(proofs, senders, len(block.text) + 1)
+        self._note_senders(senders, len(block.text) + 1)
+
+    @staticmethod
+    def _sender_lines(block: Block) -> _SenderLines:
+        active = block.rows(ev.QueueActive, "queue_id", "from_")
+        removed = block.column(ev.Removed, "queue_id")
+        known = [(end, *row) for end, row in zip(block.ends(ev.QueueActive), active, strict=True)]
+        gone = [(end, queue_id, None) for end, queue_id in zip(block.ends(ev.Removed), removed, strict=True)]
+        return deque(sorted((*known, *gone)))
+
+    def _note_senders(self, lines: _SenderLines, before: int) -> None:
+        while lines and lines[0][0] < before:
+            _, queue_id, sender = lines.popleft()
+            if sender is None:
+                self._senders.pop(queue_id, None)
+            else:
+                self._remember_sender(queue_id, sender)
+
+    def _await_proof(self, proofs: "_Proofs", senders: _SenderLines, before: int) -> None:
+        """Take successes up to a place, until nothing waits for one."""
+        while self._is_waiting and (line := proofs.next(before)) is not None:
+            self._note_senders(senders, line.end)
+            if line.record is not None and line.event is not None:
+                self.observe(line.record, line.event)
+
+    @property
+    def _is_waiting(self) -> bool:
+        return self._store.has_open or self._context.is_waiting
+
     def observe(self, record: Record, event: Event) -> None:
         """Take a recognised log line."""
         match event:
             case ev.Delivery():
                 self._delivery(record, event)
             case ev.QueueActive():
-                self._remember_sender(event)
+                self._remember_sender(event.queue_id, event.from_)
             case ev.Removed():
                 self._senders.pop(event.queue_id, None)
             case ev.PickedUp() | ev.ClientAccepted() | ev.MasterStarted() | ev.MasterReloaded():
@@ -243,8 +327,8 @@ class IncidentTracker:
 
     # Deliveries
 
-    def _remember_sender(self, event: ev.QueueActive) -> None:
-        self._senders[event.queue_id] = event.from_
+    def _remember_sender(self, queue_id: str, sender: str) -> None:
+        self._senders[queue_id] = sender
         if len(self._senders) > _MAX_SENDERS:
             self._senders.popitem(last=False)
 
@@ -262,7 +346,7 @@ class IncidentTracker:
             return
         if is_first:
             self._note_fallback(record, event.relay)
-        if self._store.all_open:
+        if self._store.has_open:
             self._succeeded(record, event)
 
     def _failed(self, record: Record, event: ev.Delivery, context: list[ContextLine]) -> None:
