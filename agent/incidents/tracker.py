@@ -538,9 +538,10 @@ def _is_of_stranger(symptom: Symptom, event: Event) -> bool:
         return False
     address = split_peer(event.client)[1] or ""
     try:
-        return not any(ipaddress.ip_address(address) in network for network in _OWN_NETWORKS)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
+    return not any(parsed in network for network in _OWN_NETWORKS)
 
 
 def _subject(symptom: Symptom, record: Record) -> str:
