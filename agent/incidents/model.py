@@ -6,7 +6,7 @@ senders up to a limit. `IncidentRow` is the form in which commands, the status p
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
@@ -194,7 +194,14 @@ class Incident:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the incident as JSON values, for the checkpoint."""
-        return asdict(self) | {"daemons": sorted(self.daemons), "mails": list(self.mails)}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {
+            "mails": list(self.mails),
+            "senders": list(self.senders),
+            "domains": list(self.domains),
+            "evidence": list(self.evidence),
+            "server": None if self.server is None else asdict(self.server),
+            "daemons": sorted(self.daemons),
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Incident":
