@@ -170,8 +170,8 @@ class Agent:
             *(self._probes, relays, daemons, self._events, self._incidents, rows, self._endpoint, loop),
         )
         self._parts: tuple[Part, ...] = tuple(part for part in parts if part is not None)
-        observers = [part.observe for part in self._parts if type(part).observe is not Part.observe]
-        self._pipeline = Pipeline(self._counter, observers, self._incidents.tracker.observe_foreign)
+        observers = [part for part in self._parts if part.observes and part is not self._counter]
+        self._pipeline = Pipeline(self._counter, observers)
         for part in self._parts:
             if part.name:
                 self._failures.restore_part(part, states.get(part.name, {}))
@@ -252,6 +252,7 @@ class Agent:
 
     def _feed(self, data: bytes) -> None:
         self._pipeline.feed(data)
+        self._pipeline.settle()
 
     def _is_line_awaited(self) -> bool:
         return self._probes.is_waiting or self._canary.is_waiting

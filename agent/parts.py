@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from postward.parsers import Event, Record
+from postward.parsers.scan import Block, Wanted
 
 _FIRST_PAUSE: Final = 1.0  # seconds until the task of a part that failed is started again; doubled each time
 _RECENT: Final = 120.0  # seconds without a failure after which a part works again
@@ -66,8 +67,25 @@ class Part:
 
     name: str = ""
 
+    @property
+    def wanted(self) -> Wanted:
+        """The columns that `observe_block` reads, by event type."""
+        return {}
+
     def observe(self, record: Record, event: Event) -> None:
-        """Take a recognised log line. On the hot path: parts that do not override this are not called."""
+        """Take a recognised log line."""
+
+    def observe_block(self, block: Block) -> None:
+        """Take a block of lines. On the hot path: parts that override neither this nor `observe` are not called."""
+        for line in block.all_lines:
+            if line.record is not None and line.event is not None:
+                self.observe(line.record, line.event)
+
+    @property
+    def observes(self) -> bool:
+        """Whether the part takes log lines."""
+        kind = type(self)
+        return kind.observe is not Part.observe or kind.observe_block is not Part.observe_block
 
     def gauges(self) -> Gauges:
         """Return values true at this moment: metric name → labels → value."""

@@ -70,3 +70,11 @@ def plural(number: int, noun: str) -> str:
 def span(first: str | None, last: str | None) -> str:
     """A period for the eye; of one moment, that moment."""
     return first or "?" if first == last else f"{first or '?'} – {last or '?'}"
+
+
+def domain_of(address: str) -> str:
+    """Return the domain of an address in lower case."""
+    if not address:
+        return "<>"
+    _, at, domain = address.rpartition("@")
+    return domain.lower() if at else "(no domain)"

@@ -5,7 +5,15 @@ Postfix's that no rule knows, ``(record, event)`` one that was understood. Nothi
 reads a clock or logs, and no line makes it raise.
 """
 
-from postward.parsers.cause import Cause, cause_of, classify, relay_host_of, step_of
+from postward.parsers.cause import (
+    Cause,
+    cause_of,
+    cause_of_delivery,
+    classify,
+    next_hop,
+    relay_host_of,
+    step_of,
+)
 from postward.parsers.events import Event
 from postward.parsers.fields import as_fields, split_peer
 from postward.parsers.line import OUTCOMES, outcome_of, parse, parse_event
@@ -22,7 +30,9 @@ __all__ = [
     "Service",
     "as_fields",
     "cause_of",
+    "cause_of_delivery",
     "classify",
+    "next_hop",
     "outcome_of",
     "parse",
     "parse_event",

@@ -99,9 +99,22 @@ _DEBUG: Final = re.compile(DEBUG_LABEL)
 _LOGIN_FUNCTION: Final = re.compile(
     r"xsasl_|maps_|smtp_sasl_passwd|send attr |input attribute |SASL authentication (?:trace|pass)"
 )
-_MARKS: Final = re.compile(
-    r"auth|bearer|prompt|passw|pass `|passphrase|_pw|secret|token|api_?key|static:|inline:|map:|:\{| = | -> ",
-    re.IGNORECASE,
+# Words, in lower case, without which no secret stands in a text.
+_MARKS: Final = (
+    *(
+        "auth",
+        "bearer",
+        "prompt",
+        "passw",
+        "pass `",
+        "passphrase",
+        "_pw",
+        "secret",
+        "token",
+        "apikey",
+        "api_key",
+    ),
+    *("static:", "inline:", "map:", ":{", " = ", " -> "),
 )
 
 _MIN_HIDDEN: Final = (
@@ -158,7 +171,8 @@ def scrub(text: str, severity: str = "info") -> str:
     is_debugging = severity == "info" or _LOGIN_FUNCTION.match(text)
     if is_debugging and (shown := _shown_of_debugging(text)) is not None:
         return hidden(shown)
-    if _MARKS.search(text):
+    folded = text.casefold()
+    if any(mark in folded for mark in _MARKS):
         text = _AUTH_COMMAND.sub(rf"\1{SCRUBBED}", text)
         for pattern in _SECRETS:
             text = pattern.sub(rf"\1{SCRUBBED}", text)

@@ -108,14 +108,13 @@ class Replay:
             from postward.agent.probe.filter import ProbeFilter
 
             kind = ProbeFilter
-            observers.append(DaemonMetrics(self.tally, names, Exemplars()).observe)
+            observers.append(DaemonMetrics(self.tally, names, Exemplars()))
         if deliveries:
             from postward.agent.console import DeliveryRows, terminal
 
-            observers.append(DeliveryRows(terminal(error=True), names).observe)
+            observers.append(DeliveryRows(terminal(error=True), names))
         counting = kind(self.tally, names, lambda: self._written)
-        skimming = not observers and kind is Counting
-        self._pipeline = Pipeline(counting, observers, skimming=skimming)
+        self._pipeline = Pipeline(counting, observers)
 
     @property
     def has_lines(self) -> bool:

@@ -15,6 +15,8 @@ from postward.parsers import events as ev
 from postward.parsers.scrub import printable, scrub
 from postward.parsers.strangers import own_words
 
+# A complaint of another daemon is over when any mail leaves: all mail passes the other daemons.
+DELIVERY_AGENTS: Final = frozenset({"smtp", "lmtp", "local", "virtual", "pipe", "discard", "error", "retry"})
 _MAX_PROCESSES: Final = 256
 _MAX_LINES: Final = 8  # of one process
 _TLS_PROXY: Final = "tlsproxy"  # its lines concern every smtp(8) that talks to the server they name
@@ -96,6 +98,9 @@ class ContextLine(NamedTuple):
         return Server.of_peer(self.peer) or Server.in_text(self.text)
 
 
+_Key = tuple[str, str, int | None]  # instance, daemon, process
+
+
 class _Process:
     __slots__ = ("delivered", "lines")
 
@@ -108,8 +113,14 @@ class ProcessContext:
     """The recent lines of all processes."""
 
     def __init__(self) -> None:
-        self._processes: OrderedDict[tuple[str, str, int | None], _Process] = OrderedDict()
+        self._processes: OrderedDict[_Key, _Process] = OrderedDict()
+        self._undelivered: set[_Key] = set()
         self._plugin_lines: deque[str] = deque(maxlen=_MAX_PLUGIN_LINES)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a delivery agent has logged lines since its last delivery."""
+        return bool(self._undelivered)
 
     def add_plugin(self, line: str) -> ContextLine | None:
         """Remember and return a failure that a SASL plug-in logs; None for any other line."""
@@ -137,8 +148,10 @@ class ProcessContext:
             )
         )
         self._processes[key] = process
+        if record.daemon in DELIVERY_AGENTS:
+            self._undelivered.add(key)
         if len(self._processes) > _MAX_PROCESSES:
-            self._processes.popitem(last=False)
+            self._undelivered.discard(self._processes.popitem(last=False)[0])
 
     def before(self, record: Record, relay: str) -> tuple[list[ContextLine], bool]:
         """Return the lines before this delivery that may be about its server, and whether it is the first since."""
@@ -146,6 +159,7 @@ class ProcessContext:
         if process is None:
             return self._from_tls_proxy(record, relay), False
         first, process.delivered = not process.delivered, True
+        self._undelivered.discard(_key(record))
         own = [line for line in process.lines if _is_about(line.peer, relay)]
         return own or self._from_tls_proxy(record, relay), first
 
@@ -166,7 +180,7 @@ class ProcessContext:
         return [line for line in process.lines if line.peer == relay][-1:] if process is not None else []
 
 
-def _key(record: Record) -> tuple[str, str, int | None]:
+def _key(record: Record) -> _Key:
     is_shared = record.daemon == _TLS_PROXY or record.daemon in _TABLE_PROXIES
     return record.instance, record.daemon, None if is_shared else record.pid
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from postward.agent.metrics.labels import STATUSES
+from postward.agent.metrics.labels import STATUSES, delay_seconds
+from postward.agent.rows import ByRows, Rows, Take
 from postward.agent.stored import Form
-from postward.parsers import Cause, Event, Record, cause_of, parse_stamp
+from postward.parsers import Cause, cause_of_delivery, parse_stamp
 from postward.parsers.cause import DELIVERED
 from postward.parsers.events import Delivery
 
@@ -51,7 +52,7 @@ class Bucket:
         return bucket
 
 
-class DeliveryHistory:
+class DeliveryHistory(ByRows):
     """The buckets of the last 24 hours.
 
     Args:
@@ -63,18 +64,17 @@ class DeliveryHistory:
         self._buckets: dict[int, Bucket] = {}
         self._stamp = ("", 0)
 
-    def observe(self, record: Record, event: Event) -> None:
-        """Take a recognised log line."""
-        if not isinstance(event, Delivery):
-            return
-        bucket = self._bucket(self._number(record.stamp))
-        if event.status in DELIVERED:
-            bucket.status["sent"] += record.repeat
-            bucket.delays[bisect_left(DELAYS, _seconds(event.delay))] += record.repeat
-            return
-        bucket.status["bounced" if event.status == "bounced" else "deferred"] += record.repeat
-        cause = (cause_of(event) or Cause.OTHER).value
-        bucket.causes[cause] = bucket.causes.get(cause, 0) + record.repeat
+    def count(self, rows: Rows, times: int) -> None:
+        """Count deliveries."""
+        for stamp, status, delay, relay, reason, dsn in rows:
+            bucket = self._bucket(self._number(stamp))
+            if status in DELIVERED:
+                bucket.status["sent"] += times
+                bucket.delays[bisect_left(DELAYS, delay_seconds(delay) or 0.0)] += times
+                continue
+            bucket.status["bounced" if status == "bounced" else "deferred"] += times
+            cause = (cause_of_delivery(status, relay, reason, dsn) or Cause.OTHER).value
+            bucket.causes[cause] = bucket.causes.get(cause, 0) + times
 
     def buckets(self, now: float) -> list[Bucket]:
         """Return the last 24 hours, oldest first, empty buckets included."""
@@ -113,8 +113,6 @@ class DeliveryHistory:
         return self._stamp[1]
 
 
-def _seconds(delay: str) -> float:
-    try:
-        return float(delay)
-    except ValueError:
-        return 0.0
+DeliveryHistory.takes = {
+    Delivery: Take(("stamp", "status", "delay", "relay", "reason", "dsn"), DeliveryHistory.count)
+}

@@ -5,7 +5,8 @@ senders up to a limit. `IncidentRow` is the form in which commands, the status p
 """
 
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
@@ -46,6 +47,12 @@ class Effect(StrEnum):
     NOTE = "note"  # mail still goes out
 
 
+SEVERITY: Final[Mapping[Effect, int]] = {
+    effect: place for place, effect in enumerate(Effect)
+}  # 0 is the worst
+Key = tuple[str, str, str]  # symptom, instance, place
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """The server that an incident is about; "" for parts that the log does not name.
@@ -77,7 +84,7 @@ class Server:
         return cls(match["host"]) if match else None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Incident:
     """One thing that is wrong, with its place, time and evidence.
 
@@ -100,6 +107,7 @@ class Incident:
         server: the server that the latest line names; None if no line names one.
         daemons: the daemons that logged evidence.
         opened: number of times it opened, with its former periods of the last hour.
+        confirmed: whether it is announced; a single failed attempt may pass with the next one.
         closed: time of the proof that it is over; None while it is open.
         closed_by: that proof, as text.
     """
@@ -115,20 +123,21 @@ class Incident:
     last: float
     attempts: int = 0
     lost: int = 0
-    mails: list[str] = field(default_factory=list)
+    mails: dict[str, None] = field(default_factory=dict)
     senders: list[str] = field(default_factory=list)
     domains: list[str] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     server: Server | None = None
     daemons: set[str] = field(default_factory=set)
     opened: int = 1
+    confirmed: bool = True
     closed: float | None = None
     closed_by: str = ""
 
     @property
-    def key(self) -> str:
+    def key(self) -> Key:
         """The subject: two incidents with the same key are the same."""
-        return key_of(self.symptom, self.instance, self.place)
+        return self.symptom, self.instance, self.place
 
     @property
     def worst(self) -> Effect:
@@ -138,7 +147,7 @@ class Incident:
     @property
     def rank(self) -> tuple[int, int, float]:
         """Sort key, worst first: by effect, then by number of attempts, then by age."""
-        return list(Effect).index(self.worst), -self.attempts, self.first
+        return SEVERITY[self.worst], -self.attempts, self.first
 
     def add_evidence(self, line: str, daemon: str = "", server: Server | None = None) -> None:
         """Keep a line as evidence, with its daemon and server: the first lines stay, the last one is replaced."""
@@ -159,31 +168,47 @@ class Incident:
         for line in other.evidence:
             self.add_evidence(line)
         self.daemons |= other.daemons
-        for items, others, limit in (
-            (self.mails, other.mails, MAX_MAILS),
-            (self.senders, other.senders, MAX_SENDERS),
-            (self.domains, other.domains, MAX_SENDERS),
-        ):
-            items += [item for item in others if item not in items][: limit - len(items)]
+        for queue_id in other.mails:
+            self._add_mail(queue_id)
+        for items, others in ((self.senders, other.senders), (self.domains, other.domains)):
+            items += [item for item in others if item not in items][: MAX_SENDERS - len(items)]
+
+    def reopen(self, period: "Incident") -> None:
+        """Open this closed incident again, with the counts and lines of its new period."""
+        self.absorb(period)
+        self.opened, self.closed, self.closed_by = period.opened, None, ""
+        self.relay = self.relay if period.relay == "none" else period.relay
+        self.cause, self.server = period.cause or self.cause, period.server or self.server
 
     def add_mail(self, queue_id: str, sender: str | None, domain: str) -> None:
         """Note a mail concerned; `sender` is None if it is not known."""
-        for items, item, limit in (
-            (self.mails, queue_id or None, MAX_MAILS),
-            (self.senders, sender, MAX_SENDERS),
-            (self.domains, domain, MAX_SENDERS),
-        ):
-            if item is not None and item not in items and len(items) < limit:
+        if queue_id:
+            self._add_mail(queue_id)
+        for items, item in ((self.senders, sender), (self.domains, domain)):
+            if item is not None and len(items) < MAX_SENDERS and item not in items:
                 items.append(item)
+
+    def _add_mail(self, queue_id: str) -> None:
+        if len(self.mails) < MAX_MAILS:
+            self.mails[queue_id] = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the incident as JSON values, for the checkpoint."""
-        return asdict(self) | {"daemons": sorted(self.daemons)}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {
+            "mails": list(self.mails),
+            "senders": list(self.senders),
+            "domains": list(self.domains),
+            "evidence": list(self.evidence),
+            "server": None if self.server is None else asdict(self.server),
+            "daemons": sorted(self.daemons),
+        }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Incident":
         """Return the incident that `to_dict` described, printable and within its limits. Raises ValueError for other data."""
-        read = _FORM.check(data)
+        saved = _SAVED.check(data)
+        mails = _MAILS.check(saved.get("mails", []))[:MAX_MAILS]
+        read = _FORM.check(saved | {"mails": dict.fromkeys(mails)})
         if not all(0 <= moment <= MAX_MOMENT for moment in (read.first, read.last, read.closed or 0)):
             raise ValueError("times must be seconds since 1970")
         for name in ("symptom", "instance", "place", "relay", "daemon", "closed_by"):
@@ -192,21 +217,18 @@ class Incident:
         read.cause = None if read.cause is None else Cause(read.cause).value
         if read.server is not None and not read.server.is_safe:
             read.server = None
-        del read.mails[MAX_MAILS:], read.senders[MAX_SENDERS:], read.domains[MAX_SENDERS:]
+        del read.senders[MAX_SENDERS:], read.domains[MAX_SENDERS:]
         return read
 
 
 _FORM: Final[Form[Incident]] = Form(Incident)
+_SAVED: Final[Form[dict[str, Any]]] = Form(dict[str, Any])
+_MAILS: Final[Form[list[str]]] = Form(list[str])
 
 
 def is_safe_name(name: str) -> bool:
     """Whether a host or domain name may be put into a shell command."""
     return _SAFE_NAME.fullmatch(name) is not None
-
-
-def key_of(symptom: str, instance: str, place: str) -> str:
-    """Return the key of an incident."""
-    return f"{symptom} {instance} {place}"
 
 
 class Change(NamedTuple):

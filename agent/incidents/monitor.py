@@ -19,6 +19,7 @@ from postward.agent.incidents.diagnosis import diagnose, drift_first, proofs_of,
 from postward.agent.incidents.history import DeliveryHistory
 from postward.agent.incidents.model import Change, Incident, IncidentRow
 from postward.agent.incidents.notify import Notifier
+from postward.agent.incidents.quiet import Quiet
 from postward.agent.incidents.render import MAIL_STOPS, one_line
 from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.labels import NO_RELAYS, RelayNames
@@ -26,10 +27,11 @@ from postward.agent.metrics.tally import Counts
 from postward.agent.parts import Gauges, Part
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
+from postward.agent.rows import union
 from postward.agent.text import local_now
 from postward.config.lint import Finding, HostFacts
 from postward.config.settings import Settings
-from postward.parsers import Event, Record
+from postward.parsers.scan import Block, Wanted
 from postward.parsers.scrub import mask_addresses
 
 _POLL_INTERVAL: Final = 1.0  # seconds
@@ -109,21 +111,27 @@ class IncidentMonitor(Part):
         self.tracker = IncidentTracker(names, local_now)
         self.history = DeliveryHistory(local_now)
         self._notifier = Notifier(settings.notify)
+        self._quiet = Quiet()
         self._host = _HostState()
         self._queue_read_at = 0.0
         self._has_changed = False  # since the facts were read
         self._unjudged_until = 0.0  # monotonic; until then, the newest probe does not count
 
-    def observe(self, record: Record, event: Event) -> None:
-        """Take a recognised log line."""
-        self.tracker.observe(record, event)
-        self.history.observe(record, event)
+    @property
+    def wanted(self) -> Wanted:
+        """The columns that the tracker and the history read."""
+        return union((self.tracker.wanted, self.history.wanted))
+
+    def observe_block(self, block: Block) -> None:
+        """Take a block of lines."""
+        self.tracker.observe_block(block)
+        self.history.observe_block(block)
 
     def gauges(self) -> Gauges:
         """Return the open incidents by symptom, relay and effect, and the counters of incidents and notifications."""
         known = self._relay_labels()
         open_incidents: Counts = {}
-        for incident in self.tracker.open:
+        for incident in filter(lambda incident: incident.confirmed, self.tracker.open):
             relay = incident.relay if incident.relay in known else "other"
             labels = (incident.symptom, relay, incident.worst.value)
             open_incidents[labels] = open_incidents.get(labels, 0.0) + 1.0
@@ -163,6 +171,7 @@ class IncidentMonitor(Part):
         """Open and close the incidents of conditions as they are now, once the log has been read to its end."""
         if self._caught_up():
             now = time.time()
+            self.tracker.confirm_lasting(now)
             for condition in self._conditions():
                 self.tracker.set_condition(*condition, now)
 
@@ -197,7 +206,7 @@ class IncidentMonitor(Part):
             or (self.tracker.open and age > _FACTS_INTERVAL)
         ):
             await self._read_facts()
-        for change in changes:
+        for change in self._quiet.due(changes, time.monotonic()):
             self._report(change)
             # A backlog can bring hundreds of changes: a scrape must not wait for all of them.
             await asyncio.sleep(0)
@@ -240,7 +249,7 @@ class IncidentMonitor(Part):
         _log.log(
             level, "incident %s: %s", change.kind, text, extra={"fields": _journal_fields(change.kind, row)}
         )
-        self._notifier.notify(change.kind, row, reopened=change.incident.opened > 1)
+        self._notifier.notify(change.kind, row)
 
     def _row(self, incident: Incident) -> IncidentRow:
         if incident.closed is not None:

@@ -7,7 +7,6 @@ few attempts; then they are dropped and counted. Web hook addresses are secrets:
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -22,7 +21,6 @@ _MAX_WAITING: Final = 64
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE: Final = 2.0  # seconds between the first two attempts; doubled after each
 _TIMEOUT: Final = 10.0  # seconds of one attempt
-_QUIET: Final = 600.0  # seconds without a second notification for an incident that reopens
 _log = logging.getLogger("postward.notify")
 
 
@@ -91,7 +89,6 @@ class Notifier:
     Args:
         settings: the addresses, the template and the interval of the heartbeat.
         post: sends a request to an address, or a GET if the request is None; raises OSError or ValueError.
-        clock: monotonic seconds.
         first_pause: seconds between the first two attempts; doubled after each.
 
     Attributes:
@@ -102,15 +99,12 @@ class Notifier:
         self,
         settings: Notify,
         post: Callable[[str, Request | None], None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
         first_pause: float = _FIRST_PAUSE,
     ) -> None:
         self._settings = settings
         self._post = post or _post
-        self._clock = clock
         self._first_pause = first_pause
         self._waiting: asyncio.Queue[tuple[str, IncidentRow]] = asyncio.Queue(_MAX_WAITING)
-        self._notified: dict[str, float] = {}
         self.counts = {"sent": 0, "failed": 0, "dropped": 0}
         self._problems: dict[str, Problem] = {
             setting: Problem(
@@ -128,16 +122,10 @@ class Notifier:
         """Number of notifications in the queue."""
         return self._waiting.qsize()
 
-    def notify(self, kind: str, row: IncidentRow, *, reopened: bool = False) -> None:
-        """Queue a notification, unless the effect is note or rejected, or a reopened incident had one just before."""
+    def notify(self, kind: str, row: IncidentRow) -> None:
+        """Queue a notification, unless the effect is note or rejected."""
         if self._settings.webhook_url is None or row["effect"] in {"note", "rejected"}:
             return
-        now = self._clock()
-        self._notified = {key: last for key, last in self._notified.items() if now - last < _QUIET}
-        key = f"{kind} {row['symptom']} {row['postfix_instance']} {row['place']}"
-        if reopened and key in self._notified:
-            return
-        self._notified[key] = now
         try:
             self._waiting.put_nowait((kind, row))
         except asyncio.QueueFull:

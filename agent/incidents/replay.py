@@ -1,5 +1,6 @@
 """The incidents of finished logs, for commands that look back."""
 
+import math
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -45,7 +46,8 @@ def read_logs(
         LogFileError: a file cannot be read, or not to its end.
     """
     reference = now
-    tracker = IncidentTracker(names, lambda: reference, keep_closed=_MAX_CLOSED)
+    # A look back asks about single failures too.
+    tracker = IncidentTracker(names, lambda: reference, keep_closed=_MAX_CLOSED, suspicion=-math.inf)
     coverage = coverage or Coverage()
     complaints: deque[tuple[Record, Event]] = deque(maxlen=_MAX_COMPLAINTS)
     for path in paths:

@@ -5,13 +5,11 @@ from typing import Final, NamedTuple
 
 from postward.agent.incidents.catalog.symptom import Resolution
 from postward.agent.incidents.catalog.table import SYMPTOMS
+from postward.agent.incidents.context import DELIVERY_AGENTS
 from postward.agent.incidents.model import Effect, Incident
 from postward.parsers import events as ev
 
 _STARTUP_SECONDS: Final = 30.0  # from the warnings of postfix-script to the start that follows
-
-# Delivery agents. A complaint of another daemon is over when any mail leaves: all mail passes the other daemons.
-_DELIVERY_AGENTS: Final = frozenset({"smtp", "lmtp", "local", "virtual", "pipe", "discard", "error", "retry"})
 
 # Lines that are a proof by themselves, and the text of that proof.
 LINE_PROOFS: Final[Mapping[type, Resolution]] = {
@@ -61,7 +59,7 @@ def proves(success: Success, incident: Incident) -> bool:
     if resolution is Resolution.SAME_SENDER or (incident.opened > 2 and incident.senders):
         return same_sender
     if incident.cause is None:  # a daemon's complaint
-        return incident.place == success.daemon if incident.place in _DELIVERY_AGENTS else success.left
+        return incident.place == success.daemon if incident.place in DELIVERY_AGENTS else success.left
     # A corrected next hop is another place: then mail of the same sender to the same domain is the proof.
     same_way = same_sender and success.domain in incident.domains and incident.relay in {"none", "other"}
     return success.place == incident.place or same_way

@@ -9,10 +9,11 @@ Promise: memory is bounded for any log; `state` and `restore` carry all incident
 
 import ipaddress
 import re
-from collections import OrderedDict
+from bisect import bisect_right
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from postward.agent.incidents.catalog.symptom import Resolution, Symptom, proves_cause, says_why
 from postward.agent.incidents.catalog.table import SYMPTOMS, UNEXPLAINED, of_context, of_delivery, of_line
@@ -20,12 +21,13 @@ from postward.agent.incidents.context import ContextLine, ProcessContext, is_con
 from postward.agent.incidents.evidence import line_of
 from postward.agent.incidents.model import MAX_EVIDENCE, Change, Effect, Incident, Server
 from postward.agent.incidents.resolution import LINE_PROOFS, PROOF_TEXTS, Success, line_proves, proves
-from postward.agent.incidents.store import MAX_CLOSED, IncidentStore
+from postward.agent.incidents.store import MAX_CLOSED, SUSPICION, IncidentStore
 from postward.agent.metrics.labels import RelayNames
 from postward.parsers import Cause, Event, Record, cause_of, classify, parse_stamp, relay_host_of
 from postward.parsers import events as ev
 from postward.parsers.cause import DELIVERED, SUSPENDED, bare_reason, without_output
 from postward.parsers.fields import split_peer
+from postward.parsers.scan import Block, Line, Wanted
 from postward.parsers.scrub import printable
 from postward.parsers.strangers import own_words
 
@@ -86,6 +88,36 @@ _SUPERVISORS: Final = frozenset({"qmgr", "master"})
 _CONSEQUENCE_SECONDS: Final = 120.0  # master(8) throttles the restart of a daemon for one minute
 
 
+# The lines by which the sender of a queue ID becomes known, and forgotten (None), with their ends.
+_SenderLines = deque[tuple[int, str, str | None]]
+
+
+class _Proofs:
+    """The lines of a block that can prove that an incident is over, in order.
+
+    Attributes:
+        passed: the end of the last line that was taken otherwise; proofs before it are skipped.
+    """
+
+    def __init__(self, block: Block, failed: Collection[int]) -> None:
+        self._block = block
+        self._failed = failed
+        self._ends: list[int] | None = None
+        self._place = 0
+        self.passed = 0
+
+    def next(self, before: int) -> Line | None:
+        """Return the next line that ends before a place."""
+        if self._ends is None:
+            sent = set(self._block.ends(ev.Delivery)).difference(self._failed)
+            self._ends = sorted((*sent, *self._block.ends(ev.PickedUp), *self._block.ends(ev.ClientAccepted)))
+        self._place = max(self._place, bisect_right(self._ends, self.passed))
+        if self._place == len(self._ends) or self._ends[self._place] >= before:
+            return None
+        self._place += 1
+        return self._block.line(self._ends[self._place - 1])
+
+
 class IncidentTracker:
     """The incidents of a host.
 
@@ -93,21 +125,33 @@ class IncidentTracker:
         names: the relays of the settings.
         clock: the time that stamps without a year are near to.
         keep_closed: number of closed incidents to remember.
+        suspicion: seconds after which a single failed attempt is an incident, if it is neither repeated nor healed.
     """
 
+    wanted: ClassVar[Wanted] = {
+        ev.Delivery: ("status",),
+        ev.QueueActive: ("queue_id", "from_"),
+        ev.Removed: ("queue_id",),
+    }
+
     def __init__(
-        self, names: RelayNames, clock: Callable[[], datetime], *, keep_closed: int = MAX_CLOSED
+        self,
+        names: RelayNames,
+        clock: Callable[[], datetime],
+        *,
+        keep_closed: int = MAX_CLOSED,
+        suspicion: float = SUSPICION,
     ) -> None:
         self._names = names
         self._clock = clock
-        self._store = IncidentStore(keep_closed)
+        self._store = IncidentStore(keep_closed, suspicion)
         self._context = ProcessContext()
         self._senders: OrderedDict[str, str] = OrderedDict()
         self._stamp: tuple[str | None, float] = (None, 0.0)
 
     @property
     def open(self) -> list[Incident]:
-        """The open incidents, worst first."""
+        """The open incidents, worst first; also suspicions, which are not announced yet."""
         return sorted(self._store.all_open, key=lambda incident: incident.rank)
 
     @property
@@ -117,7 +161,7 @@ class IncidentTracker:
 
     @property
     def opened_total(self) -> int:
-        """Number of incidents that opened or reopened."""
+        """Number of incidents that were confirmed, for the first time or again."""
         return self._store.opened_total
 
     @property
@@ -126,7 +170,7 @@ class IncidentTracker:
         return self._store.dropped_total
 
     def take_changes(self) -> list[Change]:
-        """Return the incidents that opened or closed since the last call."""
+        """Return the incidents that were confirmed or closed since the last call."""
         return self._store.take_changes()
 
     def state(self) -> dict[str, Any]:
@@ -137,13 +181,59 @@ class IncidentTracker:
         """Restore the incidents that `state` returned."""
         self._store.restore(state)
 
+    def observe_block(self, block: Block) -> None:
+        """Take a block of lines: failures and complaints, in order, and successes only while they may be a proof."""
+        ends = block.ends(ev.Delivery)
+        statuses = block.column(ev.Delivery, "status")
+        failed = [end for end, status in zip(ends, statuses, strict=True) if status not in DELIVERED]
+        others = {line.end: line for line in block.others}
+        senders, proofs = self._sender_lines(block), _Proofs(block, failed)
+        for end in sorted((*others, *failed)):
+            self._await_proof(proofs, senders, end)
+            self._note_senders(senders, end)
+            line = others.get(end) or block.line(end)
+            if line.record is None:
+                self.observe_foreign(line.text)
+            elif line.event is not None:
+                self.observe(line.record, line.event)
+                proofs.passed = end
+        self._await_proof(proofs, senders, len(block.text) + 1)
+        self._note_senders(senders, len(block.text) + 1)
+
+    @staticmethod
+    def _sender_lines(block: Block) -> _SenderLines:
+        active = block.rows(ev.QueueActive, "queue_id", "from_")
+        removed = block.column(ev.Removed, "queue_id")
+        known = [(end, *row) for end, row in zip(block.ends(ev.QueueActive), active, strict=True)]
+        gone = [(end, queue_id, None) for end, queue_id in zip(block.ends(ev.Removed), removed, strict=True)]
+        return deque(sorted((*known, *gone)))
+
+    def _note_senders(self, lines: _SenderLines, before: int) -> None:
+        while lines and lines[0][0] < before:
+            _, queue_id, sender = lines.popleft()
+            if sender is None:
+                self._senders.pop(queue_id, None)
+            else:
+                self._remember_sender(queue_id, sender)
+
+    def _await_proof(self, proofs: "_Proofs", senders: _SenderLines, before: int) -> None:
+        """Take successes up to a place, until nothing waits for one."""
+        while self._is_waiting and (line := proofs.next(before)) is not None:
+            self._note_senders(senders, line.end)
+            if line.record is not None and line.event is not None:
+                self.observe(line.record, line.event)
+
+    @property
+    def _is_waiting(self) -> bool:
+        return self._store.has_open or self._context.is_waiting
+
     def observe(self, record: Record, event: Event) -> None:
         """Take a recognised log line."""
         match event:
             case ev.Delivery():
                 self._delivery(record, event)
             case ev.QueueActive():
-                self._remember_sender(event)
+                self._remember_sender(event.queue_id, event.from_)
             case ev.Removed():
                 self._senders.pop(event.queue_id, None)
             case ev.PickedUp() | ev.ClientAccepted() | ev.MasterStarted() | ev.MasterReloaded():
@@ -216,6 +306,10 @@ class IncidentTracker:
             if same_host and _follows(condition.symptom, other.symptom, other.evidence):
                 self._store.merge(other, condition)
 
+    def confirm_lasting(self, now: float) -> None:
+        """Confirm single failures that have lasted a minute; `now` is in seconds since the epoch."""
+        self._store.confirm_lasting(now)
+
     def close_unobservable(self, relays: Collection[str], unobserved: Mapping[str, str], now: float) -> None:
         """Close the incidents that no proof can end under the present settings.
 
@@ -233,8 +327,8 @@ class IncidentTracker:
 
     # Deliveries
 
-    def _remember_sender(self, event: ev.QueueActive) -> None:
-        self._senders[event.queue_id] = event.from_
+    def _remember_sender(self, queue_id: str, sender: str) -> None:
+        self._senders[queue_id] = sender
         if len(self._senders) > _MAX_SENDERS:
             self._senders.popitem(last=False)
 
@@ -252,7 +346,7 @@ class IncidentTracker:
             return
         if is_first:
             self._note_fallback(record, event.relay)
-        if self._store.all_open:
+        if self._store.has_open:
             self._succeeded(record, event)
 
     def _failed(self, record: Record, event: ev.Delivery, context: list[ContextLine]) -> None:
@@ -266,7 +360,7 @@ class IncidentTracker:
         incident = (
             self._origin(symptom, record)
             or self._suspended_by(record, event, cause, place)
-            or self._store.open(symptom, record.instance, place, self._time(record))
+            or self._store.suspect(symptom, record.instance, place, self._time(record))
         )
         if incident is None:
             return
@@ -284,6 +378,8 @@ class IncidentTracker:
         self._quote(symptom, incident, context)
         server = Server.of_peer(event.relay) or Server.in_text(event.reason or "")
         incident.add_evidence(line_of(record), record.daemon, server)
+        if incident.attempts > 1 or event.status == "bounced":  # a bounce has no next attempt
+            self._store.confirm(incident)
 
     def _quote(self, symptom: Symptom, incident: Incident, context: Sequence[ContextLine]) -> None:
         """Add the earlier lines that say why: those that the catalogue knows first, then complaints if there is room."""
@@ -442,9 +538,10 @@ def _is_of_stranger(symptom: Symptom, event: Event) -> bool:
         return False
     address = split_peer(event.client)[1] or ""
     try:
-        return not any(ipaddress.ip_address(address) in network for network in _OWN_NETWORKS)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
+    return not any(parsed in network for network in _OWN_NETWORKS)
 
 
 def _subject(symptom: Symptom, record: Record) -> str:

@@ -24,6 +24,7 @@ from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.agent.postfix.process import is_running
 from postward.parsers import Event, Record
 from postward.parsers.events import OwnTestLine
+from postward.parsers.scan import Block
 
 _FIRST = 30.0  # seconds from the start to the first line, or the interval if that is less
 _TIMEOUT = 6.0  # seconds, or the interval if that is less; syslog daemons need milliseconds
@@ -177,6 +178,12 @@ class LogCanary(Part):
         """Compare an event of the log with the test line."""
         if isinstance(event, OwnTestLine) and event.token == self._token:
             self._arrived.set()
+
+    def observe_block(self, block: Block) -> None:
+        """Take a block of lines; its test line is of no frequent kind."""
+        for line in block.others:
+            if line.record is not None and line.event is not None:
+                self.observe(line.record, line.event)
 
     def conditions(self) -> Mapping[str, str | None]:
         """Return why the log seems to have stopped; nothing while no line could be sent."""

@@ -1,4 +1,4 @@
-"""Poll all sources once a second and read them in turn, in slices of about 5 ms, so that scrapes and probes are not delayed.
+"""Poll all sources once a second and read them in turn, in slices of about 10 ms, so that scrapes and probes are not delayed.
 
 A wake-up for each line costs far more than the line, so nothing watches the log. `catch_up` reads at once, for a request
 that shows counts.
@@ -24,7 +24,7 @@ _POLL_INTERVAL = 1.0  # seconds between two polls
 _SHORT_INTERVAL = 0.02  # seconds, after a poll that read much, and while someone waits for a line
 _MUCH = 1 << 15  # bytes: half a pipe, whose writer waits once it is full
 _CATCH_UP = 0.1  # seconds of reading before a request is answered; more is a backlog
-_SLICE = 0.005  # CPU seconds of reading and counting at a time; the rest of the agent waits meanwhile
+_SLICE = 0.01  # CPU seconds of reading and counting at a time; the rest of the agent waits meanwhile
 _MIN_SIZE, _MAX_SIZE = 1 << 12, 1 << 17  # bytes of a slice
 # Iterations of the event loop after each slice: an HTTP request needs several.
 _TURNS = 8

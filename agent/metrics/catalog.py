@@ -485,7 +485,11 @@ METRICS: tuple[Metric, ...] = (
         "Open incidents, by symptom, relay, and effect on mail (lost, delayed, rejected, note).",
         ("symptom", "relay", "effect"),
     ),
-    Metric("postward_incidents_opened_total", "counter", "Incidents that opened or reopened."),
+    Metric(
+        "postward_incidents_opened_total",
+        "counter",
+        "Incidents that were confirmed, for the first time or again.",
+    ),
     Metric(
         "postward_incidents_dropped_total",
         "counter",

@@ -6,15 +6,16 @@ log.
 Promise: each label value is from a closed set in this module; any other value is counted as `other`.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from postward.agent.metrics.exemplars import Exemplars
-from postward.agent.metrics.labels import RelayNames, tls_labels
+from postward.agent.metrics.labels import Instances, RelayNames, delay_seconds, tls_labels
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Part
-from postward.parsers import Cause, Event, Record, cause_of
+from postward.agent.rows import ByRows, Rows, Take
+from postward.parsers import Cause, cause_of_delivery
 from postward.parsers import events as ev
 
 # The values of the `daemon` label, a subset of the daemons whose lines the parsers know.
@@ -98,7 +99,7 @@ _SCREENED = frozenset(
 _MAX_NEW = 4096  # messages between cleanup and the active queue; a host has a few
 
 
-class DaemonMetrics(Part):
+class DaemonMetrics(ByRows, Part):
     """Counts recognised events in a tally.
 
     Args:
@@ -107,12 +108,14 @@ class DaemonMetrics(Part):
         exemplars: receives the latest queue ID of each series.
     """
 
+    joins = True
+
     def __init__(self, tally: Tally, names: RelayNames, exemplars: Exemplars) -> None:
         self.tally = tally
         self.names = names
         self.exemplars = exemplars
         self.new_mails: OrderedDict[str, None] = OrderedDict()
-        self._instances: dict[str, str] = {}
+        self.instance = Instances(names)
         self._zero()
 
     def _zero(self) -> None:
@@ -132,159 +135,137 @@ class DaemonMetrics(Part):
         """Increase a counter."""
         self.tally.add(metric, labels, times)
 
-    def observe(self, record: Record, event: Event) -> None:
-        """Count one recognised line."""
-        handler = _HANDLERS.get(type(event))
-        if handler is not None:
-            handler(self, record, event)
-
-    def instance(self, record: Record) -> str:
-        """Return the `postfix_instance` label: the instance if its messages are counted already, else "other"."""
-        name = record.instance
-        known = self._instances.get(name)
-        if known is None:
-            counted = any(
-                labels[0] == name for labels in self.tally.counters["postfix_messages_removed_total"]
-            )
-            known = name if counted else "other"
-            if counted:
-                self._instances[name] = name
-        return known
-
 
 def _closed(value: str, known: frozenset[str] | tuple[str, ...]) -> str:
     return value if value in known else "other"
 
 
-def _daemon_of(command: str) -> str:
+def _daemon_of(command: str) -> tuple[str]:
     """Return the label of a daemon that master(8) logs by its path, or by the path of a wrapper."""
-    return _closed(command.rpartition("/")[2].split(" ")[0], LABELLED_DAEMONS)
+    return (_closed(command.rpartition("/")[2].split(" ")[0], LABELLED_DAEMONS),)
 
 
 # --- deliveries and connections
 
 
-def _delivery(details: DaemonMetrics, record: Record, event: ev.Delivery) -> None:
-    relay = details.names.of_delivery(event, record.instance)
-    if event.status in {"sent", "bounced"}:
-        try:
-            delay = float(event.delay)
-        except ValueError:
-            return  # a truncated or hostile line
-        details.exemplars.note_observation("postfix_delivery_delay_seconds", (relay,), event.queue_id, delay)
-    if event.status != "sent" and (cause := cause_of(event)) is not None:
-        labels = (record.instance, relay, cause.value)
-        details.exemplars.note("postfix_delivery_failures_total", labels, event.queue_id)
+def _deliveries(details: DaemonMetrics, rows: Rows, _times: int) -> None:
+    for instance, relay, status, queue_id, delay, dsn, reason in rows:
+        name = details.names.of(relay, reason, instance)
+        if status in {"sent", "bounced"}:
+            seconds = delay_seconds(delay)
+            if seconds is None:
+                continue  # a truncated or hostile line
+            details.exemplars.note_observation("postfix_delivery_delay_seconds", (name,), queue_id, seconds)
+        if status != "sent" and (cause := cause_of_delivery(status, relay, reason, dsn)) is not None:
+            labels = (instance, name, cause.value)
+            details.exemplars.note("postfix_delivery_failures_total", labels, queue_id)
 
 
-def _tls_failed(
-    details: DaemonMetrics, record: Record, event: ev.TlsFailed | ev.CertificateNotVerified
-) -> None:
-    cause = cause_of(event) or Cause.TLS_HANDSHAKE
-    relay = details.names.of_peer(event.peer, record.instance)
-    details.add("postfix_tls_failures_total", relay, cause.value, times=record.repeat)
+def _tls_failed(cause: Cause) -> Take:
+    def count(details: DaemonMetrics, rows: Rows, times: int) -> None:
+        for instance, peer in rows:
+            relay = details.names.of_peer(peer, instance)
+            details.add("postfix_tls_failures_total", relay, cause.value, times=times)
+
+    return Take(("instance", "peer"), count)
 
 
-def _tls_established(details: DaemonMetrics, record: Record, event: ev.TlsEstablished) -> None:
-    if event.direction == "from":
-        labels = tls_labels(event.protocol, event.trust)
-        details.add("postfix_smtpd_tls_connections_total", *labels, times=record.repeat)
+def _tls_sessions(details: DaemonMetrics, rows: Rows, times: int) -> None:
+    for (direction, protocol, trust), number in Counter(rows).items():
+        if direction == "from":
+            labels = tls_labels(protocol, trust)
+            details.add("postfix_smtpd_tls_connections_total", *labels, times=number * times)
 
 
-def _sasl(kind: str) -> Callable[[DaemonMetrics, Record, Any], None]:
-    def handle(details: DaemonMetrics, record: Record, _event: Any) -> None:
-        if record.daemon != "smtpd":
-            details.add("postfix_sasl_problems_total", kind, times=record.repeat)
+def _sasl(kind: str) -> Take:
+    def count(details: DaemonMetrics, rows: Rows, times: int) -> None:
+        for (daemon,) in rows:
+            if daemon != "smtpd":
+                details.add("postfix_sasl_problems_total", kind, times=times)
 
-    return handle
+    return Take(("daemon",), count)
 
 
 # --- the queue
 
 
-def _message_id(details: DaemonMetrics, _record: Record, event: ev.MessageId) -> None:
-    if not event.resent:
-        details.new_mails[event.queue_id] = None
-        if len(details.new_mails) > _MAX_NEW:
-            details.new_mails.popitem(last=False)
+def _message_ids(details: DaemonMetrics, rows: Rows, _times: int) -> None:
+    new = details.new_mails
+    new.update((queue_id, None) for queue_id, resent in rows if not resent)
+    while len(new) > _MAX_NEW:
+        new.popitem(last=False)
 
 
-def _queue_active(details: DaemonMetrics, record: Record, event: ev.QueueActive) -> None:
-    details.add("postfix_queue_activations_total", details.instance(record), times=record.repeat)
+def _queue_active(details: DaemonMetrics, rows: Rows, times: int) -> None:
+    new, sizes, numbers = details.new_mails, Counter[str](), Counter[str]()
     # A retry makes a message active again. Its size is observed once, at the first activation after cleanup.
-    if (
-        details.new_mails.pop(event.queue_id, "retry") is None
-        and len(event.size) < 16
-        and len(event.nrcpt) < 10
-    ):
-        details.tally.observe("postfix_message_size_bytes", (), float(event.size))
-        details.tally.observe("postfix_message_recipients", (), float(event.nrcpt))
+    for _, queue_id, size, nrcpt in rows:
+        if new.pop(queue_id, "retry") is None and len(size) < 16 and len(nrcpt) < 10:
+            sizes[size] += 1
+            numbers[nrcpt] += 1
+    for size, number in sizes.items():
+        details.tally.observe("postfix_message_size_bytes", (), float(size), number)
+    for nrcpt, number in numbers.items():
+        details.tally.observe("postfix_message_recipients", (), float(nrcpt), number)
+    for instance, number in Counter(row[0] for row in rows).items():
+        details.add("postfix_queue_activations_total", details.instance(instance), times=number * times)
 
 
-def _refused(details: DaemonMetrics, record: Record, _event: ev.MessageRefused) -> None:
-    details.add(
-        "postfix_messages_refused_total", _closed(record.daemon, LABELLED_DAEMONS), times=record.repeat
-    )
+# --- events that are counted by what one of their fields says
 
 
-def _notification(details: DaemonMetrics, record: Record, event: ev.Notification) -> None:
-    details.add("postfix_notifications_total", _closed(event.kind, NOTIFICATIONS), times=record.repeat)
+def _by(label: Callable[..., tuple[str, ...]], metric: str, *columns: str) -> Take:
+    """Count lines in a metric by the labels that a function makes of these columns."""
+
+    def count(details: DaemonMetrics, rows: Rows, times: int) -> None:
+        for row, number in Counter(rows).items():
+            details.add(metric, *label(*row), times=number * times)
+
+    return Take(columns, count)
 
 
-# --- this host
+def _bump(metric: str, *labels: str) -> Take:
+    """Count lines in a series."""
+
+    def count(details: DaemonMetrics, rows: Rows, times: int) -> None:
+        details.add(metric, *labels, times=len(rows) * times)
+
+    return Take((), count)
 
 
-def _exited(details: DaemonMetrics, record: Record, event: ev.ProcessExited) -> None:
-    details.add("postfix_daemon_exits_total", _daemon_of(event.command), times=record.repeat)
+def _command(stage: str) -> tuple[str]:
+    return (_closed(stage.split(" ")[0], _COMMANDS),)
 
 
-def _throttled(details: DaemonMetrics, record: Record, event: ev.Throttled) -> None:
-    details.add("postfix_daemon_throttled_total", _daemon_of(event.command), times=record.repeat)
+def _verdict(action: str, text: str) -> tuple[str, str]:
+    reply = {"4": "4xx", "5": "5xx"}.get(text[:1], "none") if text[1:3].isdecimal() else "none"
+    return _closed(action, _ACTIONS), reply
 
 
-# --- clients
-
-
-def _client_lost(details: DaemonMetrics, record: Record, event: ev.ClientLost) -> None:
-    command = event.stage.split(" ")[0]
-    details.add("postfix_smtpd_lost_connections_total", _closed(command, _COMMANDS), times=record.repeat)
-
-
-def _client_verdict(details: DaemonMetrics, record: Record, event: ev.ClientVerdict) -> None:
-    reply = {"4": "4xx", "5": "5xx"}.get(event.text[:1], "none") if event.text[1:3].isdecimal() else "none"
-    details.add("postfix_smtpd_verdicts_total", _closed(event.action, _ACTIONS), reply, times=record.repeat)
-
-
-def _screened(details: DaemonMetrics, record: Record, event: ev.Screened) -> None:
+def _screening(verdict: str) -> tuple[str]:
     # "DNSBL rank 7" and "PREGREET 14" contain a number that depends on the client.
-    words = event.verdict.split(" ")
-    verdict = words[0] if words[0] in {"DNSBL", "PREGREET"} else event.verdict
-    label = _closed(verdict, _SCREENED).lower().replace(" ", "_")
-    details.add("postfix_postscreen_verdicts_total", label, times=record.repeat)
+    words = verdict.split(" ")
+    verdict = words[0] if words[0] in {"DNSBL", "PREGREET"} else verdict
+    return (_closed(verdict, _SCREENED).lower().replace(" ", "_"),)
 
 
-def _bump(metric: str, *labels: str) -> Callable[[DaemonMetrics, Record, Any], None]:
-    def handle(details: DaemonMetrics, record: Record, _event: Any) -> None:
-        details.add(metric, *labels, times=record.repeat)
-
-    return handle
-
-
-# Event type → the function that counts it.
-_HANDLERS: Final[Mapping[Any, Callable[[DaemonMetrics, Record, Any], None]]] = {
-    ev.Delivery: _delivery,
-    ev.TlsFailed: _tls_failed,
-    ev.CertificateNotVerified: _tls_failed,
-    ev.TlsEstablished: _tls_established,
+# Event type → how it is counted; Message-IDs before the activations that follow them.
+DaemonMetrics.takes = {
+    ev.Delivery: Take(("instance", "relay", "status", "queue_id", "delay", "dsn", "reason"), _deliveries),
+    ev.TlsFailed: _tls_failed(Cause.TLS_HANDSHAKE),
+    ev.CertificateNotVerified: _tls_failed(Cause.TLS_VERIFY),
+    ev.TlsEstablished: Take(("direction", "protocol", "trust"), _tls_sessions),
     ev.SaslFailed: _sasl("library"),
     ev.MechanismsUnsupported: _sasl("mechanisms"),
-    ev.MessageId: _message_id,
-    ev.QueueActive: _queue_active,
-    ev.MessageRefused: _refused,
-    ev.Notification: _notification,
+    ev.MessageId: Take(("queue_id", "resent"), _message_ids),
+    ev.QueueActive: Take(("instance", "queue_id", "size", "nrcpt"), _queue_active),
+    ev.MessageRefused: _by(
+        lambda daemon: (_closed(daemon, LABELLED_DAEMONS),), "postfix_messages_refused_total", "daemon"
+    ),
+    ev.Notification: _by(lambda kind: (_closed(kind, NOTIFICATIONS),), "postfix_notifications_total", "kind"),
     ev.SubmissionFailed: _bump("postfix_submission_failures_total"),
-    ev.ProcessExited: _exited,
-    ev.Throttled: _throttled,
+    ev.ProcessExited: _by(_daemon_of, "postfix_daemon_exits_total", "command"),
+    ev.Throttled: _by(_daemon_of, "postfix_daemon_throttled_total", "command"),
     ev.ProcessLimit: _bump("postfix_process_limits_total"),
     ev.TableUnavailable: _bump("postfix_table_problems_total", "unavailable"),
     ev.TableProblem: _bump("postfix_table_problems_total", "error"),
@@ -295,11 +276,11 @@ _HANDLERS: Final[Mapping[Any, Callable[[DaemonMetrics, Record, Any], None]]] = {
     ev.MasterReloaded: _bump("postfix_master_events_total", "reloaded"),
     ev.MasterStopped: _bump("postfix_master_events_total", "stopped"),
     ev.ClientConnected: _bump("postfix_smtpd_connections_total"),
-    ev.ClientLost: _client_lost,
-    ev.ClientVerdict: _client_verdict,
+    ev.ClientLost: _by(_command, "postfix_smtpd_lost_connections_total", "stage"),
+    ev.ClientVerdict: _by(_verdict, "postfix_smtpd_verdicts_total", "action", "text"),
     ev.ClientSaslFailed: _bump("postfix_smtpd_sasl_failures_total"),
     ev.ClientLimit: _bump("postfix_smtpd_limits_total"),
-    ev.Screened: _screened,
+    ev.Screened: _by(_screening, "postfix_postscreen_verdicts_total", "verdict"),
     ev.DnsListed: _bump("postfix_dnsbl_listings_total"),
 }
 

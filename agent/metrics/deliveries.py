@@ -3,31 +3,45 @@
 Promise: label values are bounded for any log. A line "message repeated N times" counts N times.
 """
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, Final
 
 from postward.agent.metrics.destinations import OPERATORS, operator_of
 from postward.agent.metrics.labels import (
-    OWN_SERVICE,
-    STAGES,
     STATUSES,
+    Instances,
     RelayNames,
+    by_stage,
     delay_seconds,
     status_of,
     tls_labels,
 )
 from postward.agent.metrics.tally import Tally
-from postward.parsers import OUTCOMES, Cause, Event, Record, cause_of, outcome_of, parse_stamp, relay_host_of
+from postward.agent.rows import ByRows, Rows, Take
+from postward.parsers import (
+    OUTCOMES,
+    Cause,
+    Event,
+    Record,
+    cause_of_delivery,
+    next_hop,
+    outcome_of,
+    parse_stamp,
+)
 from postward.parsers import events as ev
+from postward.parsers.cause import system_error_cause
+from postward.parsers.scan import Block
 
 _MAX_DELAYS = 1 << 14  # distinct values that wait for `settle`
 _NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
-_MAX_INSTANCES = 32  # a host has a few; a hostile log must not create more
+_USUAL_STAMP: Final = re.compile(r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
-class Counting:
+class Counting(ByRows):
     """Counts lines in a tally.
 
     Args:
@@ -41,7 +55,7 @@ class Counting:
         self.names = names
         self._clock = clock
         self._lines = tally.counters["postward_log_lines_total"]
-        self._instances = {"postfix": "postfix"}
+        self.instance = Instances(names)
         self._stamps: dict[tuple[str, tuple[str, ...]], dict[tuple[str, str, int], str]] = {}
         self._delays: defaultdict[tuple[str, str | None], Counter[str]] = defaultdict(Counter)
         self._zero()
@@ -61,16 +75,20 @@ class Counting:
         for metric in ("postfix_messages_removed_total", "postfix_messages_expired_total"):
             self.tally.add(metric, ("postfix",), 0)
 
-    def count(self, record: Record | None, event: Event | None) -> None:
+    def take_rows(self, block: Block) -> None:
+        """Count the lines of the frequent kinds."""
+        self._lines["event",] += block.text.count("\n") - len(block.others)
+        super().take_rows(block)
+
+    def take_line(self, record: Record | None, event: Event | None) -> None:
         """Count one line, as parsed by `parsers.parse`."""
         self._lines[outcome_of(record, event),] += record.repeat if record is not None else 1
         if record is None:
             return
         if record.severity != "info":
             self.tally.add("postfix_daemon_problems_total", (record.daemon, record.severity), record.repeat)
-        handler = _HANDLERS.get(type(event))
-        if handler is not None:
-            handler(self, record, event)
+        if event is not None:
+            self.observe(record, event)
 
     def note_last_line(self, record: Record) -> None:
         """Record the time of the newest line."""
@@ -88,13 +106,22 @@ class Counting:
         if stamp > last.get(alike, ""):
             last[alike] = stamp
 
-    def delays(self, relay: str, stage: str | None, printed: Iterable[str]) -> None:
+    def note_times(self, metric: str, labels: tuple[str, ...], stamps: Collection[str]) -> None:
+        """Record the times of lines."""
+        last = max(stamps)
+        # Stamps without a year, of one month: text order is time order.
+        if _USUAL_STAMP.fullmatch(last) and last[:3] == min(stamps)[:3]:
+            stamps = (last,)
+        for stamp in set(stamps):
+            self.note_time(metric, labels, stamp)
+
+    def delays(self, relay: str, stage: str | None, printed: Iterable[str], times: int = 1) -> None:
         """Record delays, which the next `settle` observes.
 
         Postfix prints delays with two digits, so most values occur often and are observed together.
         """
         column = self._delays[relay, stage]
-        column.update(printed)
+        column.update(printed if times == 1 else dict.fromkeys(printed, times))
         if len(column) > _MAX_DELAYS:
             self.settle()
 
@@ -111,39 +138,6 @@ class Counting:
                     self.tally.latest(metric, labels, moment.timestamp())
         self._stamps.clear()
 
-    def sent(self, instance: str, relay: str, stamps: Iterable[str], times: int) -> None:
-        """Count successful deliveries with their time stamps."""
-        self.tally.add("postfix_deliveries_total", (instance, relay, "sent"), times)
-        for stamp in stamps:
-            self.note_time("postfix_delivery_last_success_timestamp_seconds", (relay,), stamp)
-
-    def failed(
-        self, instance: str, relay: str, status: str, stamps: Iterable[str], causes: Mapping[str, int]
-    ) -> None:
-        """Count failed deliveries; `causes` maps each cause to its number."""
-        self.tally.add("postfix_deliveries_total", (instance, relay, status), sum(causes.values()))
-        for cause, times in causes.items():
-            self.tally.add("postfix_delivery_failures_total", (instance, relay, cause), times)
-        for stamp in stamps:
-            self.note_time("postfix_delivery_last_failure_timestamp_seconds", (relay,), stamp)
-
-    def direct(self, relay: str, host: str, status: str, causes: Mapping[str, int] | int) -> None:
-        """Count deliveries without a relay by the operator of the recipient's server.
-
-        Args:
-            relay: the name in the settings; others than those of direct delivery are not counted.
-            host: the server, or the recipient's domain.
-            status: the label.
-            causes: cause → failures, or the number of other deliveries.
-        """
-        if relay not in self.names.direct:
-            return
-        operator = operator_of(host)
-        counted = causes if isinstance(causes, int) else sum(causes.values())
-        self.tally.add("postfix_direct_deliveries_total", (operator, status), counted)
-        for cause, times in ({} if isinstance(causes, int) else causes).items():
-            self.tally.add("postfix_direct_delivery_failures_total", (operator, cause), times)
-
     def delay(self, relay: str, stage: str | None, seconds: str, times: int) -> None:
         """Observe a total delay (stage None) or the delay of a stage, as printed; ignore an invalid number."""
         value = delay_seconds(seconds)
@@ -154,87 +148,95 @@ class Counting:
         else:
             self.tally.observe("postfix_delivery_stage_delay_seconds", (relay, stage), value, times)
 
-    def tls_session(self, relay: str, protocol: str, trust: str | None, times: int) -> None:
-        """Count TLS sessions with a relay."""
-        self.tally.add("postfix_tls_connections_total", (relay, *tls_labels(protocol, trust)), times)
-
-    def instance(self, name: str) -> str:
-        """Return the `postfix_instance` label; "other" after the first 32 instances."""
-        known = self._instances.get(name)
-        if known is None:
-            if len(self._instances) >= _MAX_INSTANCES:
-                return "other"
-            service = self.names.of_service(name)
-            bare = name.removesuffix(f"/{OWN_SERVICE}{service}") if service else name
-            known = self._instances[name] = bare
-        return known
+    def received(self, instance: str, via: str, times: int) -> None:
+        """Count arrivals of messages."""
+        self.tally.add("postfix_messages_received_total", (self.instance(instance), via), times)
 
 
-def _delivery(counting: Counting, record: Record, event: ev.Delivery) -> None:
-    status = status_of(event.status)
-    relay = counting.names.of_delivery(event, record.instance)
-    instance = counting.instance(record.instance)
-    causes: Mapping[str, int] | int = record.repeat
-    if status == "sent":
-        counting.sent(instance, relay, (record.stamp,), record.repeat)
-    elif status == "other":
-        counting.tally.add("postfix_deliveries_total", (instance, relay, status), record.repeat)
-    else:
-        causes = {(cause_of(event) or Cause.OTHER).value: record.repeat}
-        counting.failed(instance, relay, status, (record.stamp,), causes)
-    if relay in counting.names.direct:
-        server = relay_host_of(event)
-        counting.direct(relay, server[0] if server else event.to.rpartition("@")[2], status, causes)
-    if status in {"sent", "bounced"}:
-        _delays(counting, relay, event, record.repeat)
+_first: Final = itemgetter(0)
 
 
-def _delays(counting: Counting, relay: str, event: ev.Delivery, times: int) -> None:
-    """Observe the delays of a final status. Each retry would count the same waiting time again."""
-    counting.delay(relay, None, event.delay, times)
-    for stage, seconds in zip(STAGES, (event.delays or "").split("/"), strict=False):
-        counting.delay(relay, stage, seconds, times)
+def _deliveries(counting: Counting, rows: Rows, times: int) -> None:
+    """Count deliveries by instance, relay and status."""
+    groups: defaultdict[tuple[str, str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    name_of = counting.names.of
+    for instance, relay, status, stamp, dsn, delay, delays, reason, to, _ in rows:
+        path = counting.instance(instance), name_of(relay, reason, instance), status_of(status)
+        groups[path].append((relay, status, stamp, dsn, delay, delays, reason, to))
+    for (instance, relay, status), group in groups.items():
+        counting.tally.add("postfix_deliveries_total", (instance, relay, status), len(group) * times)
+        if relay in counting.names.direct:
+            _count_direct(counting, status, group, times)
+        if status == "other":
+            continue
+        relays, statuses, stamps, codes, delays, stages, reasons, _ = zip(*group, strict=True)
+        if status == "sent":
+            counting.note_times("postfix_delivery_last_success_timestamp_seconds", (relay,), stamps)
+        else:
+            counting.note_times("postfix_delivery_last_failure_timestamp_seconds", (relay,), stamps)
+            for cause, number in Counter(map(cause_of_delivery, statuses, relays, reasons, codes)).items():
+                labels = (instance, relay, (cause or Cause.OTHER).value)
+                counting.tally.add("postfix_delivery_failures_total", labels, number * times)
+        if status != "deferred":  # each retry would count the same waiting time again
+            counting.delays(relay, None, delays, times)
+            for stage, column in by_stage(stages):
+                counting.delays(relay, stage, column, times)
 
 
-def _expired(counting: Counting, record: Record, event: ev.Expired) -> None:
-    instance = counting.instance(record.instance)
-    counting.tally.add("postfix_messages_expired_total", (instance,), record.repeat)
-    counting.tally.add("postfix_deliveries_total", (instance, "none", "expired"), record.repeat)
+def _count_direct(counting: Counting, status: str, group: Rows, times: int) -> None:
+    """Count deliveries without a relay by the operator of the recipient's server, or else of its domain."""
+    for relay, printed, _, dsn, _, _, reason, to in group:
+        server = next_hop(relay, reason)
+        operator = operator_of(server[0] if server else to.rpartition("@")[2])
+        counting.tally.add("postfix_direct_deliveries_total", (operator, status), times)
+        if status not in {"sent", "other"}:
+            cause = cause_of_delivery(printed, relay, reason, dsn) or Cause.OTHER
+            counting.tally.add("postfix_direct_delivery_failures_total", (operator, cause.value), times)
 
 
-def _connect_failed(counting: Counting, record: Record, event: ev.ConnectFailed) -> None:
-    cause = cause_of(event) or Cause.OTHER
-    labels = (counting.names.of_peer(event.peer, record.instance), cause.value)
-    counting.tally.add("postfix_connection_failures_total", labels, record.repeat)
+def _expired(counting: Counting, rows: Rows, times: int) -> None:
+    for name, _ in rows:
+        instance = counting.instance(name)
+        counting.tally.add("postfix_messages_expired_total", (instance,), times)
+        counting.tally.add("postfix_deliveries_total", (instance, "none", "expired"), times)
 
 
-def _tls_established(counting: Counting, record: Record, event: ev.TlsEstablished) -> None:
-    if event.direction == "to":
-        relay = counting.names.of_peer(event.peer, record.instance)
-        counting.tls_session(relay, event.protocol, event.trust, record.repeat)
+def _connect_failed(counting: Counting, rows: Rows, times: int) -> None:
+    for instance, peer, error in rows:
+        labels = (counting.names.of_peer(peer, instance), system_error_cause(error).value)
+        counting.tally.add("postfix_connection_failures_total", labels, times)
 
 
-def _received(via: str) -> Callable[[Counting, Record, Any], None]:
-    def handle(counting: Counting, record: Record, _event: Any) -> None:
-        counting.tally.add(
-            "postfix_messages_received_total", (counting.instance(record.instance), via), record.repeat
-        )
-
-    return handle
+def _tls_sessions(counting: Counting, rows: Rows, times: int) -> None:
+    for (instance, direction, peer, protocol, trust), number in Counter(rows).items():
+        if direction == "to":
+            labels = (counting.names.of_peer(peer, instance), *tls_labels(protocol, trust))
+            counting.tally.add("postfix_tls_connections_total", labels, number * times)
 
 
-def _removed(counting: Counting, record: Record, _event: ev.Removed) -> None:
-    counting.tally.add("postfix_messages_removed_total", (counting.instance(record.instance),), record.repeat)
+def _received(via: str) -> Callable[[Counting, Rows, int], None]:
+    def count(counting: Counting, rows: Rows, times: int) -> None:
+        for instance, number in Counter(map(_first, rows)).items():
+            counting.received(instance, via, number * times)
+
+    return count
 
 
-# Event type → the function that counts it, besides the line itself.
-_HANDLERS: Mapping[Any, Callable[[Counting, Record, Any], None]] = {
-    ev.Delivery: _delivery,
-    ev.Expired: _expired,
-    ev.ConnectFailed: _connect_failed,
-    ev.TlsEstablished: _tls_established,
-    ev.PickedUp: _received("sendmail"),
-    ev.ClientAccepted: _received("smtp"),
-    ev.Notification: _received("notification"),
-    ev.Removed: _removed,
+def _removed(counting: Counting, rows: Rows, times: int) -> None:
+    for instance, number in Counter(map(_first, rows)).items():
+        counting.tally.add("postfix_messages_removed_total", (counting.instance(instance),), number * times)
+
+
+Counting.takes = {
+    ev.Delivery: Take(
+        ("instance", "relay", "status", "stamp", "dsn", "delay", "delays", "reason", "to", "queue_id"),
+        _deliveries,
+    ),
+    ev.Expired: Take(("instance", "queue_id"), _expired),
+    ev.ConnectFailed: Take(("instance", "peer", "error"), _connect_failed),
+    ev.TlsEstablished: Take(("instance", "direction", "peer", "protocol", "trust"), _tls_sessions),
+    ev.PickedUp: Take(("instance", "queue_id"), _received("sendmail")),
+    ev.ClientAccepted: Take(("instance", "queue_id"), _received("smtp")),
+    ev.Notification: Take(("instance", "queue_id", "notification_id"), _received("notification")),
+    ev.Removed: Take(("instance", "queue_id"), _removed),
 }

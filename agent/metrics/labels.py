@@ -4,11 +4,11 @@ The `relay` label is the relay of the settings that a log line is about. Postfix
 label is a name from the settings, or other, none, local. So neither a pool of addresses nor a foreign host creates series.
 """
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from postward.parsers import classify, relay_host_of, split_peer
+from postward.parsers import next_hop, split_peer
 from postward.parsers.events import Delivery
 
 if TYPE_CHECKING:  # a replay without settings need not load pydantic
@@ -25,12 +25,12 @@ _TRUSTS: Final = frozenset({"anonymous", "untrusted", "trusted", "verified"})
 NO_RELAYS: Final = ("other", "none", "local")  # values of `relay` beside the names in the settings
 
 _MAX_DELAY: Final = 1e9  # seconds, 30 years; a greater delay is not valid
-_MAX_CACHED: Final = 4096  # peers or reasons; a relay with a pool of addresses has dozens
+_MAX_INSTANCES: Final = 32  # a host has a few; a hostile log must not create more
+# Peers, of which a relay with a pool of addresses has dozens; delays, which have two digits.
+_MAX_CACHED: Final = 4096
 _THIS_HOST: Final = frozenset({"", "127.0.0.1", "::1", "localhost"})  # a content filter, for example
 # Prefix of Postward's services, as in `config.resources`, which loads pydantic.
 OWN_SERVICE: Final = "postward-"
-_ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")
-_causes: dict[tuple[str, str], str] = {}
 
 
 def status_of(printed: str) -> str:
@@ -47,6 +47,7 @@ def tls_labels(protocol: str, trust: str | None) -> tuple[str, str]:
     )
 
 
+@lru_cache(_MAX_CACHED)
 def delay_seconds(printed: str) -> float | None:
     """Parse a delay as printed; None if it is invalid."""
     try:
@@ -56,23 +57,14 @@ def delay_seconds(printed: str) -> float | None:
     return value if 0 <= value < _MAX_DELAY else None  # also "nan"
 
 
-def cause_of_failure(reason: str, dsn: str) -> str:
-    """Return the cause of a delivery that failed.
-
-    Results are cached without the relay's address, which never affects them.
-
-    Args:
-        reason: the reason as printed, with or without the parenthesis that ends the line.
-        dsn: the enhanced status code.
-    """
-    reason = reason.removesuffix(")")
-    key = (_ADDRESS_OF_PEER.sub("", reason, count=1), dsn)
-    cause = _causes.get(key)
-    if cause is None:
-        if len(_causes) >= _MAX_CACHED:
-            _causes.clear()
-        cause = _causes[key] = classify(reason, dsn).value
-    return cause
+def by_stage(printed: Sequence[str | None]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield each stage with its delays, from `delays=a/b/c/d`."""
+    rows = [(text or "").split("/") for text in printed]
+    if set(map(len, rows)) == {len(STAGES)}:
+        yield from zip(STAGES, zip(*rows, strict=True), strict=True)
+    else:
+        for row in rows:
+            yield from zip(STAGES, ([text] for text in row), strict=False)
 
 
 Row = tuple[str, int, str]
@@ -152,18 +144,26 @@ class RelayNames:
         return name
 
     def of_delivery(self, delivery: Delivery, instance: str = "") -> str:
+        """Return the name of the relay of a delivery; `of` explains it."""
+        return self.of(delivery.relay, delivery.reason, instance)
+
+    def of(self, relay: str, reason: str | None, instance: str = "") -> str:
         """Return the name of the relay that a delivery reached or, if it reached none, the intended one.
 
         Return "local" for a delivery on this host, "none" if the intended relay is unknown, "other" for other hosts.
+
+        Args:
+            relay: the peer, or another value of the field.
+            reason: names the intended relay, if there was no peer.
+            instance: the instance that logged it.
         """
-        relay = delivery.relay
         if relay in {"local", "virtual"}:
             return "local"
         if service := self.of_service(instance):
             return service
         if "[" in relay:
             return self.of_peer(relay)
-        meant = relay_host_of(delivery)
+        meant = next_hop(relay, reason)
         named = self.of_host(*meant) if meant else "other"
         return "none" if named == "other" and relay == "none" else named
 
@@ -172,3 +172,26 @@ class RelayNames:
         host = host.lower()
         name = self._by_peer.get((host, port or 0)) or self._by_host.get(host)
         return name or ("other" if host in _THIS_HOST else self._elsewhere)
+
+
+class Instances:
+    """Maps names of Postfix instances to the label `postfix_instance`: "other" after the first 32.
+
+    Args:
+        names: the relays; a service of Postward's for one of them is not an instance.
+    """
+
+    def __init__(self, names: RelayNames) -> None:
+        self._names = names
+        self._known = {"postfix": "postfix"}
+
+    def __call__(self, name: str) -> str:
+        """Return the label."""
+        known = self._known.get(name)
+        if known is None:
+            if len(self._known) >= _MAX_INSTANCES:
+                return "other"
+            service = self._names.of_service(name)
+            bare = name.removesuffix(f"/{OWN_SERVICE}{service}") if service else name
+            known = self._known[name] = bare
+        return known

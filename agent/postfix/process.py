@@ -9,19 +9,36 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 _PROC = Path("/proc")
-# Queue directory → the master found last. master.pid is readable only by root on most hosts, and scanning all of
-# /proc at every scrape is too expensive on busy ones.
-_last_master: dict[str, Path | None] = {}
+# master.pid is readable only by root on most hosts, and scanning all of /proc at every look is too expensive on busy
+# ones. Queue directory and /proc → the master found last, and the newest process when none was found: a master that
+# starts has newer children.
+_last_master: dict[tuple[str, Path], Path] = {}
+_last_without: dict[tuple[str, Path], bytes] = {}
 
 
 def is_master_running(queue_directory: str, proc: Path = _PROC) -> bool:
     """Return True if the master process of this queue runs."""
-    last = _last_master.get(queue_directory)
+    key = (queue_directory, proc)
+    last = _last_master.get(key)
     if last is not None and _is_master(last, queue_directory):
         return True
+    newest = _newest(proc)
+    if newest and _last_without.get(key) == newest:
+        return False
     master = next((entry for entry in _processes(proc) if _is_master(entry, queue_directory)), None)
-    _last_master[queue_directory] = master
-    return master is not None
+    if master is None:
+        _last_without[key] = newest
+        return False
+    _last_master[key] = master
+    return True
+
+
+def _newest(proc: Path) -> bytes:
+    """Return the ID of the newest process; nothing if it is not known."""
+    try:
+        return (proc / "loadavg").read_bytes().split()[-1]
+    except (OSError, IndexError):
+        return b""
 
 
 def queue_manager_start(queue_directory: str, proc: Path = _PROC) -> float | None:

@@ -8,7 +8,8 @@ Promise: exact for every message whose Message-ID was logged, also across restar
 counts. At most 4096 arrivals and 4096 probes are held; beyond that, the oldest count as user mail.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from typing_extensions import TypedDict
@@ -16,8 +17,8 @@ from typing_extensions import TypedDict
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.parts import Part
 from postward.agent.probe.message import is_probe
+from postward.agent.rows import Rows, Take
 from postward.agent.stored import Form
-from postward.parsers import Event, Record
 from postward.parsers import events as ev
 
 
@@ -30,70 +31,62 @@ _FORM: Form[_Saved] = Form(_Saved)
 _MAX_HELD = 4096  # arrivals; cleanup logs each Message-ID within the same second
 _MAX_PROBES = 4096
 
-_VIA: Final[Mapping[Any, str]] = {ev.PickedUp: "sendmail", ev.ClientAccepted: "smtp"}
-# Events that are counted per message and have a queue ID.
-_COUNTED: Final = frozenset({ev.Delivery, ev.Expired, ev.Removed, ev.Notification})
-# Replaces an event whose line is counted and whose message is not.
-_NOTHING: Final = ev.Skipped("")
-
 
 class ProbeFilter(Counting, Part):
     """Counts like `Counting`, without the messages of probes."""
 
     name = "traffic"
+    joins = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._held: dict[str, tuple[str, str]] = {}  # queue ID → instance, via
         self._probes: dict[str, None] = {}
 
-    def count(self, record: Record | None, event: Event | None) -> None:
-        """Count one line, as `parsers.parse` returns it."""
-        kind = type(event)
-        if record is None or event is None or record.repeat != 1:
-            super().count(record, event)
-        elif kind in _VIA:
-            super().count(record, _NOTHING)
-            self._hold(record, event)
-        elif isinstance(event, ev.MessageId):
-            super().count(record, event)
-            self._identify(event)
-        elif kind in _COUNTED and self._is_probes(event):
-            super().count(record, _NOTHING)
-        else:
-            super().count(record, event)
+    def hold(self, via: str, rows: Rows) -> None:
+        """Hold arrivals until their Message-IDs are known."""
+        for instance, queue_id in rows:
+            # Postfix reuses queue IDs: a new arrival is another message.
+            self._probes.pop(queue_id, None)
+            self._held[queue_id] = (instance, via)
+            if len(self._held) > _MAX_HELD:
+                self._arrive(next(iter(self._held)))
 
-    def _hold(self, record: Record, event: Any) -> None:
-        # Postfix reuses queue IDs: a new arrival is another message.
-        self._probes.pop(event.queue_id, None)
-        self._held[event.queue_id] = (record.instance, _VIA[type(event)])
-        if len(self._held) > _MAX_HELD:
-            self._arrive(next(iter(self._held)))
+    def identify(self, rows: Rows) -> None:
+        """Take the Message-IDs of arrivals."""
+        arrived: Counter[tuple[str, str]] = Counter()
+        for queue_id, message_id in rows:
+            held = self._held.pop(queue_id, None)
+            if is_probe(message_id):
+                self._remember(queue_id)
+            elif held is not None:
+                arrived[held] += 1
+        for held, number in arrived.items():
+            self.received(*held, number)
 
-    def _identify(self, event: ev.MessageId) -> None:
-        if not is_probe(event.message_id):
-            self._arrive(event.queue_id)
-            return
-        self._held.pop(event.queue_id, None)
-        self._remember(event.queue_id)
+    def of_users(self, rows: Rows, place: int) -> Rows:
+        """Return the rows of users' messages; `place` is that of the queue ID."""
+        if self._held:  # without a Message-ID it is not known to be a probe
+            for row in rows:
+                if row[place] not in self._probes:
+                    self._arrive(row[place])
+        return [row for row in rows if row[place] not in self._probes] if self._probes else rows
+
+    def forget(self, rows: Rows) -> None:
+        """Forget the probes among removed messages."""
+        for _, queue_id in rows if self._probes else ():
+            self._probes.pop(queue_id, None)
+
+    def bounced(self, rows: Rows) -> None:
+        """Remember the notifications about probes."""
+        for _, queue_id, notification_id in rows if self._probes else ():
+            if queue_id in self._probes:
+                self._remember(notification_id)
 
     def _arrive(self, queue_id: str) -> None:
         held = self._held.pop(queue_id, None)
         if held is not None:
-            labels = (self.instance(held[0]), held[1])
-            self.tally.add("postfix_messages_received_total", labels)
-
-    def _is_probes(self, event: Any) -> bool:
-        queue_id = event.queue_id
-        if queue_id not in self._probes:
-            # Without a Message-ID it is not known to be a probe.
-            self._arrive(queue_id)
-            return False
-        if isinstance(event, ev.Removed):
-            del self._probes[queue_id]
-        elif isinstance(event, ev.Notification):
-            self._remember(event.notification_id)
-        return True
+            self.received(*held, 1)
 
     def _remember(self, queue_id: str) -> None:
         self._probes[queue_id] = None
@@ -109,3 +102,45 @@ class ProbeFilter(Counting, Part):
         saved = _FORM.check(dict(state))
         self._held = dict(saved.get("held", {}))
         self._probes = dict.fromkeys(saved.get("probes", ()))
+
+
+def _arrivals(kind: type[Any], via: str) -> Take:
+    columns, count = Counting.takes[kind]
+
+    def held(counting: ProbeFilter, rows: Rows, times: int) -> None:
+        if times == 1:
+            counting.hold(via, rows)
+        else:
+            count(counting, rows, times)
+
+    return Take(columns, held)
+
+
+def _of_users(
+    kind: type[Any], after: Callable[[ProbeFilter, Rows], None] = lambda _counting, _rows: None
+) -> Take:
+    columns, count = Counting.takes[kind]
+    place = columns.index("queue_id")
+
+    def of_users(counting: ProbeFilter, rows: Rows, times: int) -> None:
+        users = counting.of_users(rows, place) if times == 1 else rows
+        if users:
+            count(counting, users, times)
+        if times == 1:
+            after(counting, rows)
+
+    return Take(columns, of_users)
+
+
+_OF_MESSAGES: Final = {  # in the order of a message's lines
+    ev.PickedUp: _arrivals(ev.PickedUp, "sendmail"),
+    ev.ClientAccepted: _arrivals(ev.ClientAccepted, "smtp"),
+    ev.MessageId: Take(("queue_id", "message_id"), lambda counting, rows, _times: counting.identify(rows)),
+    ev.Notification: _of_users(ev.Notification, ProbeFilter.bounced),
+    ev.Delivery: _of_users(ev.Delivery),
+    ev.Expired: _of_users(ev.Expired),
+    ev.Removed: _of_users(ev.Removed, ProbeFilter.forget),
+}
+ProbeFilter.takes = _OF_MESSAGES | {
+    kind: take for kind, take in Counting.takes.items() if kind not in _OF_MESSAGES
+}

@@ -68,7 +68,7 @@ def message_id_of(identifier: str, host: str) -> str:
 
 def is_probe(message_id: str) -> bool:
     """Return True for the Message-ID of a probe of any host."""
-    return _MESSAGE_ID.fullmatch(message_id) is not None
+    return "postward-probe" in message_id and _MESSAGE_ID.fullmatch(message_id) is not None
 
 
 def identifier_in(message_id: str) -> str | None:

@@ -31,6 +31,7 @@ from postward.agent.relay.login_throttle import LoginThrottle
 from postward.config.settings import Settings
 from postward.parsers import Event, Record
 from postward.parsers.events import Delivery
+from postward.parsers.scan import Block
 
 _TICK = 1.0  # seconds
 _JITTER = 0.1  # of the interval, in both directions
@@ -130,6 +131,11 @@ class ProbeScheduler(Part):
                 self._failing.discard(relay)
                 self._throttle.reset(relay)
                 self.probe_now(relay)
+
+    def observe_block(self, block: Block) -> None:
+        """Take a block of lines, while a probe is under way or a relay fails."""
+        if self._failing or not self._tracker.is_idle:
+            super().observe_block(block)
 
     # --- the schedule
 

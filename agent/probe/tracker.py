@@ -164,6 +164,11 @@ class ProbeTracker:
 
     # --- from the log
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no probe is under way, so that no line of the log matters."""
+        return not self._by_message_id and not self._by_queue_id
+
     def observe(self, record: Record, event: Event) -> None:
         """Take one line of the log."""
         handler = self._handlers.get(type(event))

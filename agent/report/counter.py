@@ -1,27 +1,41 @@
-"""Records and events → the tally of a report.
+"""Lines as rows → the tally of a report.
 
-This is the definition of what each line counts for; `fast_path.py` counts frequent lines alike, a block at a time. Every fact
-is counted from its own line, and facts of two lines of a mail are joined in the tally's sample of mails. So no count depends
-on the lines before it.
+Every fact is counted from its own line, and facts of two lines of a mail are joined in the tally's sample of mails. So no
+count depends on the lines before it, and a block counts exactly as its lines do one by one; a property test holds that.
 
 Times are the log's own clock, as printed. A line whose stamp cannot be read is counted at second 0.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
-from postward.agent.metrics.labels import STAGES, STATUSES, RelayNames, delay_seconds, status_of, tls_labels
+from postward.agent.metrics.labels import (
+    STAGES,
+    STATUSES,
+    RelayNames,
+    by_stage,
+    delay_seconds,
+    status_of,
+    tls_labels,
+)
 from postward.agent.report.delays import microseconds
-from postward.agent.report.sample import Mail, key_of
+from postward.agent.report.sample import Mails
 from postward.agent.report.tally import Domain, ReportTally
-from postward.parsers import Cause, Event, Record, cause_of, outcome_of, parse_stamp
+from postward.agent.rows import ByRows, Rows, Take
+from postward.agent.text import domain_of
+from postward.parsers import Cause, Event, Record, cause_of_delivery, outcome_of, parse_stamp
 from postward.parsers import events as ev
+from postward.parsers.scan import Block
 
 DELAYS: Final = ("", *STAGES)  # the whole delay, then its parts
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 -- the log's own clock
 _FORWARDED: Final = "forwarded as "
 _MAX_HOURS: Final = 4096  # remembered
+_MAX_DELAYS: Final = 4096  # remembered
+_MAX_PENDING: Final = 1 << 14  # distinct delays and domains that wait for `settle`
 
 
 class HostNames(RelayNames):
@@ -73,8 +87,8 @@ class LogClock:
         return max(0, int((moment.replace(tzinfo=None) - _EPOCH).total_seconds()))
 
 
-class LineCounter:
-    """Counts lines into a report's tally.
+class LineCounter(ByRows):
+    """Counts lines into a report's tally. Call `settle` before the tally is read.
 
     Args:
         tally: the counts.
@@ -86,29 +100,58 @@ class LineCounter:
         self.tally = tally
         self.names = names
         self.clock = LogClock(reference)
+        self.mails = Mails(tally.mails)
+        # Added to the tally from time to time: these repeat from block to block.
+        self.delays: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)  # (relay, stage)
+        self.sent: dict[str, list[int]] = {}  # domain → deliveries, delays, the longest
 
-    def count(self, record: Record | None, event: Event | None) -> None:
+    def observe_block(self, block: Block) -> None:
+        """Count the lines of a block."""
+        super().observe_block(block)
+        self.mails.settle(self.tally.relay)
+        if len(self.sent) > _MAX_PENDING or sum(map(len, self.delays.values())) > _MAX_PENDING:
+            self.settle()
+
+    def take_rows(self, block: Block) -> None:
+        """Count the lines of the frequent kinds."""
+        self.tally.lines["event"] += block.text.count("\n") - len(block.others)
+        super().take_rows(block)
+
+    def take_line(self, record: Record | None, event: Event | None) -> None:
         """Count one line, as `parsers.parse` returns it."""
         self.tally.lines[outcome_of(record, event)] += record.repeat if record is not None else 1
         if record is None:
             return
         if record.severity != "info":
             self._problem(record, event)
-        handler = _HANDLERS.get(type(event))
-        if handler is not None:
-            handler(self, record, event)
+        if event is not None:
+            self.observe(record, event)
 
-    def moment(self, stamp: str, what: str, times: int) -> int:
-        """Count `what` at a stamp, and return its second."""
-        second = self.clock.second(stamp)
-        self.tally.at(second, what, times)
-        if second:
-            self.tally.span(second, second)
-        return second
+    def settle(self) -> None:
+        """Add pending counts to the tally."""
+        self.mails.settle(self.tally.relay)
+        for (name, stage), column in self.delays.items():
+            relay = self.tally.relay(name)
+            for printed, times in column.items():
+                if (seconds := delay_seconds(printed)) is not None:
+                    self.tally.delay(relay, stage, seconds, times)
+        for name, (times, total, longest) in self.sent.items():
+            self.tally.domain(name, Domain(sent=times, delay=total, longest=longest))
+        self.delays.clear()
+        self.sent.clear()
 
-    def tls_session(self, relay: str, protocol: str, trust: str | None, times: int) -> None:
-        """Count TLS sessions with a relay."""
-        self.tally.tls[self.tally.relay(relay), *tls_labels(protocol, trust)] += times
+    def moments(self, what: str, stamps: Sequence[str], times: int) -> None:
+        """Count `what` at the stamps of lines."""
+        for alike in _by_hour(stamps):
+            first, last = self.clock.second(min(alike)), self.clock.second(max(alike))
+            if first and last - first < 3600 - first % 3600:
+                self.tally.at(first, what, len(alike) * times)
+                self.tally.span(first, last)
+                continue
+            for second in map(self.clock.second, alike):  # an impossible date, or a leap second
+                self.tally.at(second, what, times)
+                if second:
+                    self.tally.span(second, second)
 
     def _problem(self, record: Record, event: Event | None) -> None:
         second = self.clock.second(record.stamp)
@@ -116,65 +159,101 @@ class LineCounter:
         self.tally.problem(record.daemon, record.severity, kind, record.repeat, second, record.text)
 
 
-def domain_of(address: str) -> str:
-    """Return the domain of an address in lower case."""
-    if not address:
-        return "<>"
-    _, at, domain = address.rpartition("@")
-    return domain.lower() if at else "(no domain)"
+def _hour(stamp: str) -> str:
+    return stamp[:13] if stamp[4:5] == "-" else stamp[:9]
 
 
-def _delivery(counting: LineCounter, record: Record, event: ev.Delivery) -> None:
+def _by_hour(stamps: Sequence[str]) -> Iterable[Sequence[str]]:
+    """Group stamps by hour: within an hour, the order of text is the order of time."""
+    if _hour(min(stamps)) == _hour(max(stamps)):  # then all between begin with it
+        return (stamps,)
+    hours: defaultdict[str, list[str]] = defaultdict(list)
+    for stamp in stamps:
+        hours[_hour(stamp)].append(stamp)
+    return hours.values()
+
+
+def _deliveries(counting: LineCounter, rows: Rows, times: int) -> None:
+    groups: defaultdict[tuple[str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    name_of = counting.names.of
+    for row in rows:
+        relay, status, reason = row[:3]
+        status = status_of(status)
+        if status == "sent" and reason is not None and reason.startswith(_FORWARDED):
+            status = "forwarded"
+        groups[name_of(relay, reason), status].append(row)
+    for (name, status), group in groups.items():
+        _count_path(counting, name, status, group, times)
+
+
+def _count_path(counting: LineCounter, name: str, status: str, rows: Rows, times: int) -> None:
+    """Count deliveries to one relay with one status."""
+    relays, printed, reasons, stamps, hosts, ids, recipients, codes, delays, stages = zip(*rows, strict=True)
     tally = counting.tally
-    status = status_of(event.status)
-    if status == "sent" and (event.reason or "").startswith(_FORWARDED):
-        status = "forwarded"
-    second = counting.moment(record.stamp, status, record.repeat)
-    relay = tally.relay(counting.names.of_delivery(event))
-    tally.deliveries[relay, status] += record.repeat
-    if status in {"sent", "bounced"}:
-        _delays(tally, relay, event, record.repeat)
-    if status in STATUSES:
-        failures = frozenset[tuple[str, str]]()
-        if status != "sent":
-            cause = (cause_of(event) or Cause.OTHER).value
-            tally.failed(relay, cause, status, record.repeat, second, second, (event.reason or "",))
-            failures = frozenset({(relay, cause)})
-        sent, deferred, bounced = (record.repeat * (status == name) for name in STATUSES)
-        mail = Mail(sent=sent, deferred=deferred, bounced=bounced, failures=failures)
-        tally.mail(key_of(record.host, event.queue_id), mail)
-        delay = microseconds(delay_seconds(event.delay) or 0.0) if sent else 0
-        tally.domain(domain_of(event.to), Domain(sent, deferred, bounced, delay * record.repeat, delay))
+    counting.moments(status, stamps, times)
+    relay = tally.relay(name)
+    tally.deliveries[relay, status] += len(rows) * times
+    if status in {"sent", "bounced"}:  # each retry would count the same waiting time again
+        for stage, column in (("", delays), *by_stage(stages)):
+            counting.delays[name, stage].update(column if times == 1 else dict.fromkeys(column, times))
+    if status not in STATUSES:
+        return
+    counting.mails.delivered(status, hosts, ids, times)
+    if status == "sent":
+        _count_sent(counting.sent, recipients, delays, times)
+        return
+    for domain, number in Counter(map(domain_of, recipients)).items():
+        tally.domain(domain, Domain(**{status: number * times}))
+    causes = [
+        (cause or Cause.OTHER).value for cause in map(cause_of_delivery, printed, relays, reasons, codes)
+    ]
+    counting.mails.failed(hosts, ids, [(name, cause) for cause in causes])
+    hours: defaultdict[tuple[int, str], list[tuple[int, str]]] = defaultdict(list)
+    for stamp, cause, reason in zip(stamps, causes, reasons, strict=True):
+        second = counting.clock.second(stamp)
+        hours[second // 3600, cause].append((second, reason or ""))
+    for (_, cause), seen in hours.items():
+        first, last = min(seen)[0], max(seen)[0]
+        texts = (text for second, text in seen if second == first)
+        tally.failed(relay, cause, status, len(seen) * times, first, last, texts)
 
 
-def _delays(tally: ReportTally, relay: str, event: ev.Delivery, times: int) -> None:
-    """Observe the delays of a final status. Retries are left out: they would count the same waiting again."""
-    printed = (event.delay, *(event.delays or "").split("/"))
-    for stage, text in zip(DELAYS, printed, strict=False):
-        seconds = delay_seconds(text)
-        if seconds is not None:
-            tally.delay(relay, stage, seconds, times)
+def _count_sent(
+    pending: dict[str, list[int]], recipients: Iterable[str], delays: Iterable[str], times: int
+) -> None:
+    for recipient, printed in zip(recipients, delays, strict=True):
+        delay = _microseconds(printed)
+        row = pending.setdefault(domain_of(recipient), [0, 0, 0])
+        row[0] += times
+        row[1] += delay * times
+        if delay > row[2]:
+            row[2] = delay
 
 
-def _received(via: str) -> Callable[[LineCounter, Record, Any], None]:
-    def handle(counting: LineCounter, record: Record, event: Any) -> None:
-        counting.moment(record.stamp, "received", record.repeat)
-        counting.tally.totals[via] += record.repeat
-        counting.tally.mail(key_of(record.host, event.queue_id), Mail(received=True))
-
-    return handle
+@lru_cache(_MAX_DELAYS)
+def _microseconds(printed: str) -> int:
+    return microseconds(delay_seconds(printed) or 0.0)
 
 
-def _queue_active(counting: LineCounter, record: Record, event: ev.QueueActive) -> None:
-    size = int(event.size) if event.size.isascii() and event.size.isdigit() and len(event.size) <= 18 else -1
-    counting.tally.mail(key_of(record.host, event.queue_id), Mail(size=size, sender=domain_of(event.from_)))
+def _received(via: str) -> Take:
+    def count(counting: LineCounter, rows: Rows, times: int) -> None:
+        stamps, hosts, ids = zip(*rows, strict=True)
+        counting.moments("received", stamps, times)
+        counting.tally.totals[via] += len(rows) * times
+        counting.mails.arrived(hosts, ids)
+
+    return Take(("stamp", "host", "queue_id"), count)
 
 
-def _counted(what: str) -> Callable[[LineCounter, Record, Any], None]:
-    def handle(counting: LineCounter, record: Record, _event: Any) -> None:
-        counting.tally.totals[what] += record.repeat
+def _queue_active(counting: LineCounter, rows: Rows, _times: int) -> None:
+    counting.mails.active(rows)
 
-    return handle
+
+def _counted(what: str) -> Take:
+    def count(counting: LineCounter, rows: Rows, times: int) -> None:
+        counting.tally.totals[what] += len(rows) * times
+
+    return Take((), count)
 
 
 # smtpd/smtpd_check.c, cleanup/cleanup_milter.c, cleanup/cleanup_message.c: verdicts on arriving mail.
@@ -192,27 +271,32 @@ _VERDICTS: Final[Mapping[str, str]] = {
 }
 
 
-def _verdict(counting: LineCounter, record: Record, event: ev.ClientVerdict | ev.ContentAction) -> None:
-    what = _VERDICTS.get(event.action)
-    if what is not None:
-        counting.moment(record.stamp, what, record.repeat)
+def _verdict(counting: LineCounter, rows: Rows, times: int) -> None:
+    for action, stamp in rows:
+        if (what := _VERDICTS.get(action)) is not None:
+            counting.moments(what, (stamp,), times)
 
 
-def _tls_established(counting: LineCounter, record: Record, event: ev.TlsEstablished) -> None:
-    if event.direction == "to":
-        relay = counting.names.of_peer(event.peer)
-        counting.tls_session(relay, event.protocol, event.trust, record.repeat)
+def _tls_sessions(counting: LineCounter, rows: Rows, times: int) -> None:
+    tally = counting.tally
+    for (direction, peer, protocol, trust), number in Counter(rows).items():
+        if direction == "to":
+            relay = tally.relay(counting.names.of_peer(peer))
+            tally.tls[relay, *tls_labels(protocol, trust)] += number * times
 
 
-_HANDLERS: Final[Mapping[Any, Callable[[LineCounter, Record, Any], None]]] = {
-    ev.Delivery: _delivery,
+LineCounter.takes = {
+    ev.Delivery: Take(
+        ("relay", "status", "reason", "stamp", "host", "queue_id", "to", "dsn", "delay", "delays"),
+        _deliveries,
+    ),
     ev.ClientAccepted: _received("received_smtp"),
     ev.PickedUp: _received("received_sendmail"),
-    ev.QueueActive: _queue_active,
+    ev.QueueActive: Take(("host", "queue_id", "size", "from_"), _queue_active),
     ev.Notification: _counted("notifications"),
     ev.Removed: _counted("removed"),
     ev.Expired: _counted("expired"),
-    ev.ClientVerdict: _verdict,
-    ev.ContentAction: _verdict,
-    ev.TlsEstablished: _tls_established,
+    ev.ClientVerdict: Take(("action", "stamp"), _verdict),
+    ev.ContentAction: Take(("action", "stamp"), _verdict),
+    ev.TlsEstablished: Take(("direction", "peer", "protocol", "trust"), _tls_sessions),
 }

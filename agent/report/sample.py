@@ -8,15 +8,20 @@ afterwards they are scaled up, with a relative error of about one in the square 
 Promise: `merge` is associative, commutative and independent of how lines were cut.
 """
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from math import isqrt
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from postward.agent.metrics.labels import STATUSES
+from postward.agent.text import domain_of
+
 KEPT: Final = 1 << 15
 _HASH_BYTES: Final = 8
 _KEY_BYTES: Final = 4 + _HASH_BYTES
+_MAX_DIGITS: Final = 18  # of a size
 _NONE: Final[frozenset[tuple[str, str]]] = frozenset()
 
 
@@ -48,11 +53,6 @@ class Mail(NamedTuple):
 def rank(queue_id: str) -> int:
     """Return the first bytes of a mail's hash: quick to compute, and enough to exclude most mails."""
     return crc32(queue_id.encode("utf-8", "replace"))
-
-
-def of_rank(highest: int, hosts: list[str], queue_ids: list[str]) -> list[tuple[str, str]]:
-    """Return host and queue ID of the mails up to a rank. Queue IDs must be ASCII."""
-    return [mail for mail in zip(hosts, queue_ids, strict=True) if crc32(mail[1].encode()) <= highest]
 
 
 def key_of(host: str, queue_id: str) -> bytes:
@@ -131,3 +131,74 @@ class Sample:
     def mails(self) -> Iterator[Mail]:
         """Yield the rows in arbitrary order."""
         yield from self.rows.values()
+
+
+_Id = tuple[str, str]  # host, queue ID
+
+
+class Mails:
+    """Facts of a block about each mail that the sample may take, joined so that the sample is updated once a mail.
+
+    Args:
+        sample: receives them.
+    """
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+        self._forget()
+
+    def arrived(self, hosts: Sequence[str], ids: Sequence[str]) -> None:
+        """Note arrivals."""
+        self._received.update(self._sampled(hosts, ids))
+
+    def active(self, rows: Iterable[tuple[str, str, str, str]]) -> None:
+        """Note messages in the active queue: host, queue ID, size and sender."""
+        highest = self._sample.highest_rank
+        for host, queue_id, size, sender in rows:
+            if rank(queue_id) <= highest:
+                facts = (int(size) if size.isdigit() and len(size) <= _MAX_DIGITS else -1, domain_of(sender))
+                known = self._active.get((host, queue_id), _UNKNOWN)
+                self._active[host, queue_id] = max(known, facts)
+
+    def delivered(self, status: str, hosts: Sequence[str], ids: Sequence[str], times: int) -> None:
+        """Note attempts with a status."""
+        mails = self._sampled(hosts, ids)
+        self._by_status[status].update(mails if times == 1 else dict.fromkeys(mails, times))
+
+    def failed(self, hosts: Sequence[str], ids: Sequence[str], failures: Sequence[tuple[str, str]]) -> None:
+        """Note failures: name of the relay and cause."""
+        for host, queue_id, failure in zip(hosts, ids, failures, strict=True):
+            self._failures[host, queue_id].add(failure)
+
+    def settle(self, name_of: Callable[[str], str]) -> None:
+        """Add the facts to the sample; `name_of` returns the name under which a relay is counted."""
+        active, received, failures = self._active, self._received, self._failures
+        sent, deferred, bounced = (counter.get for counter in self._by_status.values())
+        for mail in received.union(active, *self._by_status.values()):
+            failed = failures.get(mail)
+            self._sample.add(
+                key_of(*mail),
+                Mail(
+                    *active.get(mail, _UNKNOWN),
+                    mail in received,
+                    sent(mail, 0),
+                    deferred(mail, 0),
+                    bounced(mail, 0),
+                    frozenset((name_of(relay), cause) for relay, cause in failed) if failed else _NONE,
+                ),
+            )
+        self._forget()
+
+    def _forget(self) -> None:
+        self._received: set[_Id] = set()
+        self._active: dict[_Id, tuple[int, str]] = {}
+        self._by_status: dict[str, Counter[_Id]] = {status: Counter() for status in STATUSES}
+        self._failures: defaultdict[_Id, set[tuple[str, str]]] = defaultdict(set)
+
+    def _sampled(self, hosts: Sequence[str], ids: Sequence[str]) -> list[_Id]:
+        """Return the mails that the sample may take."""
+        highest = self._sample.highest_rank
+        return [mail for mail in zip(hosts, ids, strict=True) if crc32(mail[1].encode()) <= highest]
+
+
+_UNKNOWN: Final = (-1, "")

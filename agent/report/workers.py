@@ -18,9 +18,8 @@ from typing import Final, NamedTuple
 from postward.agent.logs.archive import LogFileError
 from postward.agent.report.chunks import Chunk, Open, blocks_of
 from postward.agent.report.counter import HostNames, LineCounter
-from postward.agent.report.fast_path import BlockCounter
 from postward.agent.report.tally import Limits, ReportTally
-from postward.parsers import parse
+from postward.parsers.scan import Scanner
 
 # Starting processes takes as long as counting a few megabytes.
 _MIN_BYTES: Final = 8 << 20
@@ -89,12 +88,12 @@ def count_into(
         LogFileError: it cannot be read to its end; the lines before are counted.
     """
     counting = LineCounter(tally, names, chunk.written)
-    blocks = BlockCounter(counting, lambda line: counting.count(*parse(line.removesuffix("\r"))))
+    scanner = Scanner(counting.wanted, excerpts=True)
     try:
         for block in blocks_of(chunk, open_file):
-            blocks.feed(block.decode("utf-8", "replace"))
+            counting.observe_block(scanner.scan(block.decode("utf-8", "replace")))
     finally:
-        blocks.settle()
+        counting.settle()
     return tally
 
 

@@ -11,11 +11,14 @@ from postward.parsers.cause.decide import (
     SUSPENDED,
     bare_reason,
     cause_of,
+    cause_of_delivery,
     classify,
+    next_hop,
     relay_host_of,
     step_of,
     without_output,
 )
+from postward.parsers.cause.phrases import system_error_cause
 
 __all__ = [
     "DELIVERED",
@@ -23,8 +26,11 @@ __all__ = [
     "Cause",
     "bare_reason",
     "cause_of",
+    "cause_of_delivery",
     "classify",
+    "next_hop",
     "relay_host_of",
     "step_of",
+    "system_error_cause",
     "without_output",
 ]

@@ -10,9 +10,22 @@ from postward.parsers.cause.phrases import PHRASES, Phrase, system_error_cause
 from postward.parsers.events import Attempt, ConnectFailed, Delivery, Event
 from postward.parsers.fields import split_peer
 
-__all__ = ["DELIVERED", "Cause", "bare_reason", "cause_of", "classify", "relay_host_of", "step_of"]
+__all__ = [
+    "DELIVERED",
+    "Cause",
+    "bare_reason",
+    "cause_of",
+    "cause_of_delivery",
+    "classify",
+    "next_hop",
+    "relay_host_of",
+    "step_of",
+]
 
-_RECENT: Final = 64  # reasons: counts, incidents, history and probes ask for the same one in turn
+_REMEMBERED: Final = 4096  # reasons, without the address of the relay, which never affects their cause
+_RECENT: Final = 64  # reasons
+_ADDRESS_OF_PEER: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")
+_causes: dict[tuple[str, str | None], Cause] = {}
 SUSPENDED: Final = "delivery temporarily suspended: "  # qmgr/qmgr_deliver.c
 
 # Values of status= for success: global/sent.c, global/verify.c, global/trace.c.
@@ -65,9 +78,18 @@ _TALKED_TO: Final = re.compile(
 )
 
 
-@lru_cache(maxsize=_RECENT)
 def classify(reason: str, dsn: str | None = None) -> Cause:
     """Return the cause of a reason. The record's DSN replaces a missing enhanced code of a reply."""
+    key = (_ADDRESS_OF_PEER.sub("", reason, count=1), dsn)
+    cause = _causes.get(key)
+    if cause is None:
+        if len(_causes) >= _REMEMBERED:
+            _causes.clear()
+        cause = _causes[key] = _classify(reason, dsn)
+    return cause
+
+
+def _classify(reason: str, dsn: str | None) -> Cause:
     matched = _find(bare_reason(reason))
     if matched is not None:
         phrase, match = matched
@@ -81,16 +103,21 @@ def cause_of(event: Event) -> Cause | None:
     """Return why this event is a failure, or None if it is not a failure."""
     kind = type(event)
     if isinstance(event, Delivery):
-        if event.status in DELIVERED:
-            return None
-        cause = classify(event.reason or "", event.dsn)
-        # error(8) never connects; its text comes from main.cf, master.cf or a table.
-        return Cause.LOCAL_CONFIG if cause is Cause.OTHER and event.relay == "none" else cause
+        return cause_of_delivery(event.status, event.relay, event.reason, event.dsn)
     if isinstance(event, Attempt):
         return classify(event.reason)
     if isinstance(event, ConnectFailed):
         return system_error_cause(event.error)
     return _BY_EVENT.get(kind)
+
+
+def cause_of_delivery(status: str, relay: str, reason: str | None, dsn: str | None) -> Cause | None:
+    """Return why a delivery with these fields failed, or None if it did not."""
+    if status in DELIVERED:
+        return None
+    cause = classify(reason or "", dsn)
+    # error(8) never connects; its text comes from main.cf, master.cf or a table.
+    return Cause.LOCAL_CONFIG if cause is Cause.OTHER and relay == "none" else cause
 
 
 def step_of(event: Event) -> str:
@@ -109,11 +136,16 @@ def step_of(event: Event) -> str:
 def relay_host_of(event: Event) -> tuple[str, int | None] | None:
     """Return host and port of an event's next hop, from its peer or its reason; the port may be None."""
     if isinstance(event, Delivery):
-        return _host_of_peer(event.relay if "[" in event.relay else "") or _host_of_reason(event.reason)
+        return next_hop(event.relay, event.reason)
     if isinstance(event, Attempt):
         return _host_of_reason(event.reason)
     peer: str | None = getattr(event, "peer", None)
     return _host_of_peer(peer) if peer else None
+
+
+def next_hop(relay: str, reason: str | None) -> tuple[str, int | None] | None:
+    """Return host and port of a delivery's next hop, from these fields; the port may be None."""
+    return _host_of_peer(relay if "[" in relay else "") or _host_of_reason(reason)
 
 
 def bare_reason(reason: str) -> str:

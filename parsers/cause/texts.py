@@ -8,6 +8,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from postward.parsers.cause.causes import Cause
+from postward.parsers.needles import Searches, is_found, searches
 
 
 class Text(NamedTuple):
@@ -27,12 +28,12 @@ class Text(NamedTuple):
         """Return whether a reply has one of the texts."""
         if self.command not in ("", command) or self.permanent not in (None, permanent):
             return False
-        return _compile(self.patterns).search(text) is not None
+        return is_found(_searches(self.patterns), text, text)
 
 
 @cache
-def _compile(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(patterns))
+def _searches(patterns: tuple[str, ...]) -> Searches:
+    return searches(map(re.compile, patterns))
 
 
 _QUOTA: Final = (

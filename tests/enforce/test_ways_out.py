@@ -22,9 +22,9 @@ from aiosmtpd.lmtp import LMTP
 from postward.agent.commands.apply import put_into_force
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.metrics.deliveries import Counting
-from postward.agent.metrics.fast_path import skim
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
+from postward.agent.pipeline import Pipeline
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
 from postward.agent.text import local_now
@@ -356,16 +356,14 @@ def check(bed: Bed, settings: Settings, mail: Mail) -> None:
 
 
 def labels(settings: Settings, line: str) -> tuple[str, str]:
-    """Return the label of a delivery's line, as the parser and as the fast path count it."""
-    found, unknown = [], list[str]()
-    for fast in (False, True):
+    """Return the label of a delivery's line, as a line and as a block count it."""
+    found = []
+    for whole in (False, True):
         counting = Counting(Tally(), RelayNames.of_settings(settings), local_now)
-        if fast:
-            skim(f"{line}\n", counting, unknown.append)
+        if whole:
+            Pipeline(counting).feed(f"{line}\n".encode())
         else:
-            counting.count(*parse(line))
-        for text in unknown:
-            counting.count(*parse(text))
+            counting.take_line(*parse(line))
         counted = [
             key for key, number in counting.tally.counters["postfix_deliveries_total"].items() if number
         ]

@@ -152,19 +152,6 @@ def test_queue_is_bounded_and_leaves_notes_out() -> None:
     assert notifier.counts["dropped"] == 36
 
 
-def test_reopened_incident_notifies_once_in_ten_minutes() -> None:
-    """The first notification is sent at once, the next one after ten minutes."""
-    now = [0.0]
-    notifier = unreachable_hook(clock=lambda: now[0])
-    notifier.notify("opened", incident_row())
-    notifier.notify("opened", incident_row(), reopened=True)
-    assert notifier.waiting == 1
-    now[0] = 601.0
-    notifier.notify("opened", incident_row(), reopened=True)
-
-    assert notifier.waiting == 2
-
-
 def test_nothing_is_queued_without_a_hook() -> None:
     """Without notify.webhook the queue stays empty."""
     notifier = Notifier(Notify())

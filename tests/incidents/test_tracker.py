@@ -114,7 +114,8 @@ def test_lost_mail_ranks_above_more_delayed_mail() -> None:
 def test_success_on_the_same_path_closes() -> None:
     """A mail sent through another relay closes nothing; one through this relay does, and is named as the proof."""
     incidents = tracker()
-    observe(incidents, attempt("A1B2C3D4E5", "deferred", REFUSED), sent("B1B2C3D4E5", "smtp.other.test"))
+    failed = attempt("A1B2C3D4E5", "deferred", REFUSED)
+    observe(incidents, failed, failed, sent("B1B2C3D4E5", "smtp.other.test"))
     assert symptoms(incidents.open) == ["login-refused"]
     observe(incidents, sent("C1B2C3D4E5"))
 
@@ -122,6 +123,45 @@ def test_success_on_the_same_path_closes() -> None:
     assert incidents.closed[0].closed_by == "mail C1B2C3D4E5 was sent by demo"
     assert [change.kind for change in incidents.take_changes()] == ["opened", "closed"]
     assert incidents.take_changes() == []
+
+
+def test_failure_that_the_next_attempt_heals_is_not_an_incident() -> None:
+    """It is shown while it lasts; it is neither announced nor kept, however often that happens, also after a restart."""
+    incidents = tracker()
+    for number in range(5):
+        observe(incidents, attempt(f"A{number:09}", "deferred", REFUSED))
+        incidents = restored(incidents)
+        assert symptoms(incidents.open) == ["login-refused"]
+        observe(incidents, sent(f"B{number:09}"))
+
+    assert (incidents.open, incidents.closed, incidents.take_changes()) == ([], [], [])
+    assert incidents.opened_total == 0
+
+
+def test_second_failure_a_minute_or_a_bounce_confirms() -> None:
+    """Each of the three announces the incident, once."""
+    again, lasting, bounced = tracker(), tracker(), tracker()
+    observe(again, attempt("A1B2C3D4E5", "deferred", REFUSED), attempt("B1B2C3D4E5", "deferred", REFUSED))
+    observe(lasting, attempt("A1B2C3D4E5", "deferred", REFUSED))
+    since = lasting.open[0].first
+    lasting.confirm_lasting(since + 59)
+    assert lasting.take_changes() == []
+    lasting.confirm_lasting(since + 60)
+    observe(bounced, attempt("A1B2C3D4E5", "bounced", NO_LOGIN))
+
+    for incidents in (again, lasting, bounced):
+        incidents.confirm_lasting(since + 600)
+        assert [change.kind for change in incidents.take_changes()] == ["opened"]
+        assert incidents.opened_total == 1
+
+
+def test_failure_that_lasted_more_than_a_minute_is_an_incident_also_in_a_backlog() -> None:
+    """Its lines are read long after they were written; the proof is a minute younger than the failure."""
+    incidents = tracker()
+    filler = ["pickup: A1B2C3D4E6: uid=0 from=<root>"] * 60
+    observe(incidents, attempt("A1B2C3D4E5", "deferred", REFUSED), *filler, sent("B1B2C3D4E5"))
+
+    assert [change.kind for change in incidents.take_changes()] == ["opened", "closed"]
 
 
 def test_same_mail_sent_through_another_relay_closes() -> None:
@@ -173,7 +213,8 @@ def test_third_opening_needs_a_success_of_the_same_sender() -> None:
     queue_ids = iter(f"A{n}B2C3D4E5" for n in range(10, 99))
     for _ in range(3):
         queue_id = next(queue_ids)
-        observe(incidents, active(queue_id, "a@client.test"), attempt(queue_id, "deferred", REFUSED))
+        failed = attempt(queue_id, "deferred", REFUSED)
+        observe(incidents, active(queue_id, "a@client.test"), failed, failed)
         queue_id = next(queue_ids)
         observe(incidents, active(queue_id, "b@client.test"), sent(queue_id))
     assert symptoms(incidents.open) == ["login-refused"]
@@ -301,8 +342,7 @@ def test_restart_at_any_line_keeps_all_incidents(logs: list[Path], count: int) -
             incidents.observe(record, event)
     after = restored(incidents)
 
-    assert after.open == incidents.open
-    assert after.closed == incidents.closed
+    assert after.state() == incidents.state()
     assert all(len(incident.evidence) <= 5 for incident in incidents.open)
 
 

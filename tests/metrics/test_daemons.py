@@ -20,8 +20,9 @@ def watched(*lines: str) -> tuple[Tally, Exemplars]:
     """Return the counts and exemplars of a log."""
     tally, exemplars = Tally(), Exemplars()
     details = DaemonMetrics(tally, NAMES, exemplars)
-    pipeline = Pipeline(Counting(tally, NAMES, local_now), [details.observe])
+    pipeline = Pipeline(Counting(tally, NAMES, local_now), [details])
     pipeline.feed("".join(f"2026-11-24T09:00:00+00:00 mx {line}\n" for line in lines).encode())
+    pipeline.settle()
     return tally, exemplars
 
 
@@ -172,11 +173,12 @@ def test_a_hostile_log_creates_no_series() -> None:
     """After 10 000 lines, 100 000 more with new hosts, addresses, ciphers, protocols and statuses add no series."""
     tally, exemplars = Tally(), Exemplars()
     details = DaemonMetrics(tally, NAMES, exemplars)
-    pipeline = Pipeline(Counting(tally, NAMES, local_now), [details.observe])
+    pipeline = Pipeline(Counting(tally, NAMES, local_now), [details])
 
     def feed(numbers: range) -> None:
         lines = [line for number in numbers for line in hostile(number)]
         pipeline.feed("".join(f"2026-11-24T09:00:00+00:00 mx {line}\n" for line in lines).encode())
+        pipeline.settle()
 
     feed(range(700))
     before = series(tally, exemplars)

@@ -19,6 +19,7 @@ def counted(*lines: str) -> Tally:
     tally = Tally()
     pipeline = Pipeline(Counting(tally, NAMES, lambda: datetime(2026, 11, 24, 10, tzinfo=UTC)))
     pipeline.feed("".join(f"{STAMP} {line}\n" for line in lines).encode())
+    pipeline.settle()
     return tally
 
 

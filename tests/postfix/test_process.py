@@ -27,3 +27,14 @@ def test_a_process_name_need_not_be_utf8(tmp_path: Path) -> None:
     assert is_master_running("/var/spool/postfix", tmp_path)
     assert queue_manager_start("/var/spool/postfix", tmp_path) is not None
     assert not is_master_running("/var/spool/other", tmp_path)
+
+
+def test_processes_are_searched_again_only_after_a_new_one(tmp_path: Path) -> None:
+    """While Postfix is down, a look costs one small file; the processes that a start brings are noticed."""
+    (tmp_path / "loadavg").write_bytes(b"0.00 0.00 0.00 1/100 12\n")
+    assert not is_master_running("/var/spool/postfix", tmp_path)
+    process(tmp_path, 13, b"master")
+    assert not is_master_running("/var/spool/postfix", tmp_path)
+    (tmp_path / "loadavg").write_bytes(b"0.00 0.00 0.00 1/100 14\n")
+
+    assert is_master_running("/var/spool/postfix", tmp_path)

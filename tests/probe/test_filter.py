@@ -38,7 +38,7 @@ def counting() -> ProbeFilter:
 def feed(counting: ProbeFilter, lines: list[str]) -> None:
     """Count the lines."""
     for line in lines:
-        counting.count(*parse(f"Nov 24 09:00:00 mx postfix/{line}"))
+        counting.take_line(*parse(f"Nov 24 09:00:00 mx postfix/{line}"))
 
 
 def users(counting: ProbeFilter) -> dict[str, float]:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postward.agent.report.counter import HostNames, LineCounter
-from postward.agent.report.fast_path import BlockCounter
 from postward.agent.report.tally import Limits, ReportTally
 from postward.parsers import parse
-from tests.metrics.test_fast_path import HEADERS, TEXTS
+from postward.parsers.scan import Scanner
+from tests.test_pipeline import HEADERS, TEXTS
 from tools.bench.lines import log_lines
 
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -32,16 +32,12 @@ def counted(text: str, limits: Limits | None = None, *, by_blocks: bool = True) 
     tally = empty(limits)
     counting = LineCounter(tally, HostNames(NAMES), NOW)
 
-    def count(line: str) -> None:
-        counting.count(*parse(line.removesuffix("\r")))
-
     if by_blocks:
-        blocks = BlockCounter(counting, count)
-        blocks.feed(text)
-        blocks.settle()
+        counting.observe_block(Scanner(counting.wanted, excerpts=True).scan(text))
     else:
         for line in text.removesuffix("\n").split("\n") if text else ():
-            count(line)
+            counting.take_line(*parse(line.removesuffix("\r")))
+    counting.settle()
     return tally
 
 
@@ -103,7 +99,7 @@ def test_the_corpus_counts_the_same() -> None:
 
 
 def test_a_busy_host_counts_the_same() -> None:
-    """Most lines take the fast path."""
+    """Most lines are of frequent kinds."""
     same("".join(log_lines(6000)))
 
 

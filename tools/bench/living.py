@@ -1,8 +1,8 @@
 """Measure the CPU time of a running agent, and of prometheus-postfix-exporter if it is installed, on the same lines.
 
-Both follow a file of their own: first a backlog, then lines at several rates. One mail in ten fails. Printed are CPU
-seconds per million lines and per cent of one core, how often the threads woke up, memory, and the exporter's CPU time over
-ours. Nothing is asserted. Run `python -m tools.bench.living [lines of backlog]` in the repository's root.
+Both follow a file of their own: first a backlog of each kind of log, the healthy one twice, then healthy lines at several
+rates. Printed are CPU seconds per million lines and per cent of one core, how often the threads woke up, memory, and the
+exporter's CPU time over ours. Nothing is asserted. Run `python -m tools.bench.living [lines of backlog]` in the repository's root.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.support.postfix import PostfixInstance, free_port
 from tests.support.product import AgentProcess, write_reading_settings
 from tests.support.waiting import wait_for
-from tools.bench.lines import log_lines
+from tools.bench.lines import KINDS, log_lines
 
 _SECONDS = 20  # of each rate
 _RATES = ((0, 1), (1, 1), (100, 1), (1000, 10))  # lines a second, lines a write
@@ -157,10 +157,10 @@ def main(number: int) -> None:
             readers.append(stack.enter_context(_exporter(folder)))
         names = "".join(f"{reader.name[-13:]:>14}" for reader in readers)
         sys.stdout.write(f"{'':42}{names}{'ratio':>9}\n")
-        block = list(log_lines(number))
-        for title in ("backlog, first block", "backlog, second block"):
+        for kind in (*KINDS, "healthy"):
+            block = list(log_lines(number, kind))
             values = [backlog(reader, block) * 1e6 / number for reader in readers]
-            _row(title, "CPU s / 1M lines", values, "")
+            _row(f"backlog, {kind}", "CPU s / 1M lines", values, "")
         lines = itertools.cycle(block)
         for rate, size in _RATES:
             cores, wakeups = zip(*at_rate(readers, lines, rate, size), strict=True)

@@ -1,6 +1,7 @@
-"""Compare `postward report` with pflogsumm on one log: wall and CPU seconds, and memory of all processes.
+"""Compare `postward report` and `replay` with pflogsumm and mtail, as far as installed, on each kind of log.
 
-Nothing is asserted. Run `python -m tools.bench.report [lines]` in the repository's root.
+Printed are wall and CPU seconds, the memory of all processes, and the CPU time over that of `report --jobs 1`. mtail runs
+the program for Postfix that it comes with. Nothing is asserted. Run `python -m tools.bench.report [lines]` in the repository's root.
 """
 
 import os
@@ -12,9 +13,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.bench.lines import log_lines
+from tools.bench.lines import KINDS, log_lines
 
 _ROUNDS = 3
+_MTAIL_PROGRAM = Path("/usr/share/doc/mtail/examples/postfix.mtail")
 _POLL_INTERVAL = 0.05  # seconds between two measurements of the memory
 
 
@@ -51,27 +53,41 @@ def measure(command: list[str]) -> Figures:
     return Figures(time.perf_counter() - start, cpu, peak / 1024)
 
 
+def commands(log: Path) -> dict[str, list[str]]:
+    """Return the commands that read a log."""
+    ours = [sys.executable, "-m", "tests.commands.postward"]
+    found = {
+        "report --jobs 1": [*ours, "report", str(log), "--jobs", "1"],
+        "report": [*ours, "report", str(log)],
+        "replay": [*ours, "replay", str(log)],
+    }
+    if shutil.which("pflogsumm"):
+        found["pflogsumm"] = ["pflogsumm", str(log)]
+    if shutil.which("mtail") and _MTAIL_PROGRAM.exists():
+        found["mtail"] = ["mtail", "-one_shot", "-progs", str(_MTAIL_PROGRAM), "-logs", str(log)]
+    return found
+
+
 def main(lines: int) -> None:
     """Measure and print the best of several rounds, which other processes disturbed least."""
     cores = len(os.sched_getaffinity(0))
-    print(f"{lines:,} lines, {cores} cores")  # noqa: T201 -- figures are for the terminal
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "mail.log"
-        with log.open("w") as file:
-            file.writelines(log_lines(lines))
-        ours = [sys.executable, "-m", "tests.commands.postward", "report", str(log)]
-        commands = {"report": ours, "report --jobs 1": [*ours, "--jobs", "1"]}
-        if shutil.which("pflogsumm"):
-            commands["pflogsumm"] = ["pflogsumm", str(log)]
-        rounds = _ROUNDS if lines <= 1_000_000 else 1
-        figures: dict[str, list[Figures]] = {name: [] for name in commands}
-        for _ in range(rounds):
-            for name, command in commands.items():
-                figures[name].append(measure(command))
-    best = {name: min(rows) for name, rows in figures.items()}
-    print(f"{'':18}{'wall s':>9}{'CPU s':>9}{'MB':>7}{'x report':>10}")  # noqa: T201
-    for name, (wall, cpu, memory) in best.items():
-        print(f"{name:18}{wall:9.1f}{cpu:9.1f}{memory:7.0f}{wall / best['report'].wall:10.2f}")  # noqa: T201
+    out = sys.stdout.write
+    out(f"{lines:,} lines, {cores} cores\n")
+    for kind in KINDS:
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder) / "mail.log"
+            with log.open("w") as file:
+                file.writelines(log_lines(lines, kind))
+            figures: dict[str, list[Figures]] = {name: [] for name in commands(log)}
+            for _ in range(_ROUNDS if lines <= 1_000_000 else 1):
+                for name, command in commands(log).items():
+                    figures[name].append(measure(command))
+        best = {name: min(rows, key=lambda row: row.cpu) for name, rows in figures.items()}
+        out(f"{kind:18}{'wall s':>9}{'CPU s':>9}{'MB':>7}{'x report':>10}\n")
+        for name, (wall, cpu, memory) in best.items():
+            ratio = cpu / best["report --jobs 1"].cpu
+            out(f"  {name:16}{wall:9.1f}{cpu:9.1f}{memory:7.0f}{ratio:10.2f}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -288,10 +288,8 @@ def _statuses() -> list[bytes]:
 def _read_line(data: bytes) -> None:
     tally = Tally()
     tracker, history = IncidentTracker(RelayNames(), lambda: _NOW), DeliveryHistory(lambda: _NOW)
-    observers = (tracker.observe, history.observe)
-    Pipeline(Counting(tally, RelayNames(), lambda: _NOW), observers, tracker.observe_foreign).feed(
-        data + b"\n"
-    )
+    observers = (tracker, history)
+    Pipeline(Counting(tally, RelayNames(), lambda: _NOW), observers).feed(data + b"\n")
     for line in data.decode("utf-8", "replace").split("\n"):
         mask_addresses(scrub(line))
     _show_incidents(json.loads(json.dumps(tracker.state())))

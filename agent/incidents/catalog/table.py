@@ -6,7 +6,8 @@ without `text`, so every failure has a symptom. A new symptom is a row in a modu
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Final
 
 from postward.agent.incidents.catalog import (
@@ -23,6 +24,7 @@ from postward.agent.incidents.catalog import (
 )
 from postward.agent.incidents.catalog.symptom import Symptom, proves_cause
 from postward.parsers import Cause
+from postward.parsers.needles import Searches, is_found, searches
 
 ROWS: Final[tuple[Symptom, ...]] = (
     *logins.SYMPTOMS,
@@ -53,6 +55,8 @@ _BY_CAUSE: Final[Mapping[Cause, Sequence[Symptom]]] = {
     cause: sorted((row for row in ROWS if row.cause is cause), key=_is_general) for cause in Cause
 }
 _OF_LINES: Final = tuple(row for row in ROWS if row.cause is None)
+_REMEMBERED: Final = 4096  # texts
+_ADDRESS: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")  # no row depends on it
 
 
 def of_delivery(daemon: str, cause: Cause, reason: str, context: Sequence[str] = ()) -> Symptom:
@@ -64,7 +68,14 @@ def of_delivery(daemon: str, cause: Cause, reason: str, context: Sequence[str] =
         reason: `status=STATUS` and the reason.
         context: earlier lines of the process.
     """
-    return next(row for row in _BY_CAUSE[cause] if _matches(row, daemon, reason, context))
+    folded = reason.casefold()
+    return next(
+        row
+        for row in _BY_CAUSE[cause]
+        if (not row.daemon or re.fullmatch(row.daemon, daemon))
+        and _has_text(row, reason, folded)
+        and (row.context is None or any(row.context.search(line) for line in context))
+    )
 
 
 def of_context(text: str) -> Symptom | None:
@@ -77,12 +88,29 @@ def of_context(text: str) -> Symptom | None:
 def of_line(daemon: str, severity: str, text: str) -> Symptom | None:
     """Return the symptom of a line that is not a delivery, or None."""
     line = text if severity in {"info", "warning", "error"} else f"{severity}: {text}"
-    return next((row for row in _OF_LINES if _matches(row, daemon, line, ())), None)
+    return _of_line(daemon, _ADDRESS.sub("[]", line))
 
 
-def _matches(row: Symptom, daemon: str, text: str, context: Iterable[str]) -> bool:
-    if row.daemon and not re.fullmatch(row.daemon, daemon):
-        return False
-    if row.text is not None and not row.text.search(text):
-        return False
-    return row.context is None or any(row.context.search(line) for line in context)
+@lru_cache(_REMEMBERED)
+def _of_line(daemon: str, line: str) -> Symptom | None:
+    folded = line.casefold()
+    return next((row for row in _of_daemon(daemon) if _has_text(row, line, folded)), None)
+
+
+@lru_cache(_REMEMBERED)
+def _of_daemon(daemon: str) -> Sequence[Symptom]:
+    """Return the rows of lines that a daemon logs; none of them has a context."""
+    return tuple(
+        row
+        for row in _OF_LINES
+        if row.context is None and (not row.daemon or re.fullmatch(row.daemon, daemon))
+    )
+
+
+def _has_text(row: Symptom, text: str, folded: str) -> bool:
+    return row.text is None or is_found(_searches(row.text), text, folded)
+
+
+@cache
+def _searches(pattern: re.Pattern[str]) -> Searches:
+    return searches((pattern,))

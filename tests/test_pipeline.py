@@ -1,6 +1,5 @@
-"""Counting in blocks gives the same counts as counting line by line, for any lines."""
+"""A block of lines counts as its lines do one by one, for any lines: counters, probes, history and incidents."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postward.agent.metrics.deliveries import Counting
+from postward.agent.incidents import IncidentTracker
+from postward.agent.incidents.history import DeliveryHistory
+from postward.agent.logs.lines import split_lines
+from postward.agent.metrics.daemons import DaemonMetrics
+from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
 from postward.agent.pipeline import Pipeline
-from tools.bench.lines import log_lines
+from postward.agent.probe.filter import ProbeFilter
+from postward.parsers import parse
+from tools.bench.lines import KINDS, log_lines
 
-CORPUS = Path(__file__).parents[1] / "corpus"
+CORPUS = Path(__file__).parent / "corpus"
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 NAMES = (("smtp.relay.test", 587, "main"), ("smtp.example.net", 587, "net"))
 
@@ -64,23 +69,64 @@ smtp[9]: 3C0: to=<a@b>, relay=none, delay=1, delays=1/0/0/0, dsn=4.4.1, status=d
 )
 
 
-def counted(blocks: Sequence[bytes], *, skimming: bool) -> dict[str, Any]:
-    """Return the tally of blocks as plain data."""
-    tally = Tally()
-    pipeline = Pipeline(Counting(tally, RelayNames(NAMES), lambda: NOW), skimming=skimming)
-    for block in blocks:
-        pipeline.feed(block)
-    pipeline.settle()
-    histograms = {
-        name: {labels: [round(number, 6) for number in row] for labels, row in rows.items()}
-        for name, rows in tally.histograms.items()
-    }
-    return {"counters": tally.counters, "times": tally.times, "histograms": histograms}
+class Counts:
+    """All that counts lines in an agent."""
+
+    def __init__(self) -> None:
+        self.tally, names = Tally(), RelayNames(NAMES)
+        self.counting = ProbeFilter(self.tally, names, lambda: NOW)
+        self.daemons = DaemonMetrics(self.tally, names, Exemplars())
+        self.history = DeliveryHistory(lambda: NOW)
+        self.tracker = IncidentTracker(names, lambda: NOW)
+
+    def by_block(self, *blocks: bytes) -> dict[str, Any]:
+        """Count blocks and return everything as plain data."""
+        pipeline = Pipeline(self.counting, [self.daemons, self.history, self.tracker])
+        for block in blocks:
+            pipeline.feed(block)
+        return self.data()
+
+    def by_line(self, *blocks: bytes) -> dict[str, Any]:
+        """Count each line on its own, and return everything as plain data."""
+        for block in blocks:
+            last = None
+            for line in split_lines(block.decode("utf-8", "replace")):
+                record, event = parse(line.removesuffix("\r"))
+                if record is not None and not record.stamp:
+                    record, event = None, None
+                self.counting.take_line(record, event)
+                last = record or last
+                if record is None:
+                    self.tracker.observe_foreign(line)
+                elif event is not None:
+                    for part in (self.daemons, self.history, self.tracker):
+                        part.observe(record, event)
+            if last is not None:
+                self.counting.note_last_line(last)
+        return self.data()
+
+    def data(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        self.counting.settle()
+        histograms = {
+            name: {labels: [round(number, 6) for number in row] for labels, row in rows.items()}
+            for name, rows in self.tally.histograms.items()
+        }
+        return {
+            "counters": self.tally.counters,
+            "times": self.tally.times,
+            "histograms": histograms,
+            "traffic": self.counting.state(),
+            "new": set(self.daemons.new_mails),
+            "history": self.history.state(),
+            "incidents": self.tracker.state(),
+        }
 
 
 def assert_same_counts(*blocks: bytes) -> None:
-    """Check that both ways give the same counts."""
-    assert counted(blocks, skimming=True) == counted(blocks, skimming=False)
+    """Check that blocks count as their lines."""
+    by_block, by_line = Counts().by_block(*blocks), Counts().by_line(*blocks)
+    assert by_block == by_line
 
 
 def test_the_corpus_counts_the_same() -> None:
@@ -89,13 +135,12 @@ def test_the_corpus_counts_the_same() -> None:
         assert_same_counts(file.read_bytes())
 
 
-def test_a_busy_host_counts_the_same() -> None:
-    """The fast pattern matches most of these lines, across several blocks."""
-    data = "".join(log_lines(6000)).encode()
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_busy_host_counts_the_same(kind: str) -> None:
+    """Most of these lines are rows, across several blocks."""
+    lines = [line.encode() for line in log_lines(6000, kind)]
 
-    assert_same_counts(
-        *(b"".join(data.splitlines(keepends=True)[start : start + 999]) for start in range(0, 6000, 999))
-    )
+    assert_same_counts(*(b"".join(lines[start : start + 999]) for start in range(0, 6000, 999)))
 
 
 LINES = st.builds(
@@ -129,9 +174,3 @@ def test_a_damaged_line_counts_the_same(header: str, text: str, damage: list[tup
         line = f"{line[:place]}{char}{line[place + 1 :]}"
 
     assert_same_counts(f"{HEADERS[0]}{TEXTS[0]}\n{line}\n{HEADERS[0]}{TEXTS[1]}\n".encode())
-
-
-def test_skimming_allows_no_observers() -> None:
-    """Skimming creates no events, which observers need."""
-    with pytest.raises(ValueError, match="observers"):
-        Pipeline(Counting(Tally(), RelayNames(), lambda: NOW), [lambda _record, _event: None], skimming=True)
