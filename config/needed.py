@@ -93,7 +93,9 @@ def without_dropped(actual: ActualState, drifts: Iterable[Drift], left: Collecti
 
 def may_be_needless(drift: Drift, settings: Settings, actual: ActualState) -> bool:
     """Return True for drift of which the routes of mail can say that it does not matter."""
-    if any(_has_own_way(relay) for relay in settings.relay):
+    if any(_has_own_way(relay) for relay in settings.relay) or any(
+        not relay.has_known_server for relay in settings.relay[1:]
+    ):
         return (
             False  # the routes do not say by which name and address smtp(8) connects, or how the log names it
         )
@@ -110,9 +112,9 @@ def may_be_needless(drift: Drift, settings: Settings, actual: ActualState) -> bo
 
 
 def _has_own_way(relay: Relay) -> bool:
-    """Return True for a relay whose service the routes do not describe in full."""
+    """Return True for a relay with keys of its service that the routes do not describe."""
     own = (relay.own_service, relay.helo_name, relay.bind_address, relay.max_connections)
-    return any(own) or not relay.has_known_server
+    return any(own)
 
 
 def _refers_to_own(value: str, own: Collection[str]) -> bool:
