@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from postward.config.drift import ActualState, Drift, Kind
 from postward.config.effective import mails_of
+from postward.config.relay import Relay
 from postward.config.resources import HEADER, OWN_SERVICE
 from postward.config.routing import INTERNAL, Configuration, Hop, Route, Tables, routes
 from postward.config.routing.configuration import REWRITE
@@ -92,6 +93,12 @@ def without_dropped(actual: ActualState, drifts: Iterable[Drift], left: Collecti
 
 def may_be_needless(drift: Drift, settings: Settings, actual: ActualState) -> bool:
     """Return True for drift of which the routes of mail can say that it does not matter."""
+    if any(_has_own_way(relay) for relay in settings.relay) or any(
+        not relay.has_known_server for relay in settings.relay[1:]
+    ):
+        return (
+            False  # the routes do not say by which name and address smtp(8) connects, or how the log names it
+        )
     compared = any(relay.fingerprints or relay.verify_names for relay in settings.relay)
     if compared and (drift.name == _POLICIES or (drift.table and drift.table.name.endswith("tls_policy"))):
         return False  # the routes do not say with what a certificate is compared
@@ -102,6 +109,12 @@ def may_be_needless(drift: Drift, settings: Settings, actual: ActualState) -> bo
         text = actual.tables[drift.table.name].text
         return text is not None and not text.startswith(HEADER)
     return False
+
+
+def _has_own_way(relay: Relay) -> bool:
+    """Return True for a relay with keys of its service that the routes do not describe."""
+    own = (relay.own_service, relay.helo_name, relay.bind_address, relay.max_connections)
+    return any(own)
 
 
 def _refers_to_own(value: str, own: Collection[str]) -> bool:
