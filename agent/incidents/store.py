@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from postward.agent.incidents.catalog.symptom import Symptom
+from postward.agent.incidents.catalog.symptom import Resolution, Symptom
 from postward.agent.incidents.catalog.table import SYMPTOMS
 from postward.agent.incidents.model import SEVERITY, Change, Incident, Key
 
@@ -57,6 +57,12 @@ class IncidentStore:
     def has_open(self) -> bool:
         """Whether an incident is open, or suspected."""
         return bool(self._open)
+
+    def awaiting(self, proof: Resolution) -> list[Incident]:
+        """Return the open incidents that this kind of proof closes."""
+        return [
+            incident for incident in self._open.values() if SYMPTOMS[incident.symptom].resolution is proof
+        ]
 
     def take_changes(self) -> list[Change]:
         """Return the incidents that were confirmed or closed since the last call."""

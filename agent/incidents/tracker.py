@@ -510,7 +510,7 @@ class IncidentTracker:
         return max(origins, key=lambda incident: incident.last, default=None)
 
     def _prove(self, record: Record, proof: Resolution) -> None:
-        for incident in self._store.all_open:
+        for incident in self._store.awaiting(proof):
             if incident.instance == record.instance and line_proves(proof, incident, self._time(record)):
                 self._store.close(incident, self._time(record), PROOF_TEXTS[proof])
 
