@@ -167,6 +167,9 @@ class Block:
     def reuses_queue_ids(self) -> bool:
         """Whether a message begins after other lines with its queue ID: rows by kind would mix up two messages."""
         last: dict[str, int] = {}  # queue ID → the end of the line with which its message begins
+        arrivals = [queue_id for kind in _STAGES[0] for queue_id in self.column(kind, "queue_id")]
+        if len(set(arrivals)) < len(arrivals):
+            return True
         for stage, later in pairwise(_STAGES):
             last.update(pair for kind in stage for pair in self._queue_ids(kind))
             if any(last.get(queue_id, 0) > end for kind in later for queue_id, end in self._queue_ids(kind)):

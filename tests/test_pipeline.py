@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from postward.agent.incidents import IncidentTracker
@@ -156,6 +156,13 @@ LINES = st.builds(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(LINES, max_size=12), st.booleans())
+@example(
+    [
+        "Nov 24 06:05:01 mx1 postfix/smtpd[9]: 3C0: client=a[192.0.2.7]\n",
+        "Nov 24 06:05:01 mx1 postfix/pickup[9]: 3C0: uid=33 from=<www-data>\n",
+    ],
+    True,
+)
 def test_mixed_lines_count_the_same(lines: list[str], ended: bool) -> None:
     """Lines are mixed with foreign instances, junk, CR and a missing last newline."""
     assert_same_counts(("".join(lines) if ended else "".join(lines).removesuffix("\n")).encode())
