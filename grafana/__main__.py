@@ -1,4 +1,4 @@
-"""Writes the files made from the tables: rule files, Grafana's rules and dashboards. `make docs` calls `python -m grafana`."""
+"""Writes the files made from the tables of this folder: rules, dashboards, Zabbix's template. `make docs` runs it."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from grafana.dashboards import SHEETS, dashboard_json
 from grafana.rule_files import alerting_rules, alertmanager_example, grafana_rules, recording_rules
+from grafana.zabbix import template
 
 FOLDER = Path(__file__).parent
 FILES: Mapping[str, Callable[[], str]] = {
@@ -13,6 +14,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     "alerts/postward.records.yml": recording_rules,
     "alerts/alertmanager.yml": alertmanager_example,
     "provisioning/alerting/postward.yml": grafana_rules,
+    "zabbix/postward.yaml": template,
     **{f"dashboards/{sheet.uid}.json": partial(dashboard_json, sheet) for sheet in SHEETS},
 }
 

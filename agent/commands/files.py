@@ -15,7 +15,7 @@ from postward.agent.commands.manual import manual, today
 @click.command("files")
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 def command(directory: Path) -> None:
-    """Write alert rules, dashboards, runbooks, units, the SASL plug-in and the manual page into DIRECTORY.
+    """Write alert rules, dashboards, Zabbix's template, runbooks, units, the SASL plug-in and the manual page into DIRECTORY.
 
     Existing files of the same name are replaced. Nothing is installed or started.
     """

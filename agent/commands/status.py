@@ -1,12 +1,14 @@
 """`postward status`: whether mail goes out, by which relay and since when; queue, configuration, log, incidents.
 
 The source is the running agent. If its endpoint requires a login or does not answer, incidents are read from its checkpoint.
+As a plug-in of a monitoring system, it asks the agent alone, and ends within ten seconds.
 """
 
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -23,13 +25,15 @@ from postward.agent.incidents.render import (
     moment,
     worst_effect,
 )
-from postward.agent.status.client import LiveError, ask_former, ask_status, read_live
+from postward.agent.status.check import Check, as_local_check, as_plugin, check_of, unknown
+from postward.agent.status.client import LiveError, ask_for_check, ask_former, ask_status, read_live
 from postward.agent.status.model import config_of, queue_text
 from postward.agent.text import counted
 from postward.config.errors import SettingsError
 from postward.config.settings import Settings, load_settings
 
 _INTERVAL = 2.0  # seconds
+_PLUGIN_DEADLINE = 9.0  # seconds; longer than the agent is asked, shorter than NRPE's 10
 _MANY = 0.05  # as in the alert PostwardLogNotUnderstood
 _STATES = {"going out": "green", "failing": "bold red", "unknown": "bold red", "quiet": "dim"}
 _STATUSES = {"lost": DRIFT, "delayed": DRIFT, "degraded": DRIFT, "blind": UNREAD}  # effect → exit status
@@ -39,11 +43,22 @@ _STATUSES = {"lost": DRIFT, "delayed": DRIFT, "degraded": DRIFT, "blind": UNREAD
 @settings_option
 @json_option
 @click.option("--watch", is_flag=True, help="Refresh every two seconds until interrupted.")
-def command(settings_file: Path, as_json: bool, watch: bool) -> None:
+@click.option(
+    "--format",
+    "plugin",
+    type=click.Choice(["check", "checkmk"]),
+    help="One line with performance data. check: plug-in of Nagios and Icinga, exit status 0 (ok), 1 (warning), "
+    "2 (critical) or 3 (unknown). checkmk: local check of Checkmk, exit status 0.",
+)
+def command(settings_file: Path, as_json: bool, watch: bool, plugin: str | None) -> None:
     """Show whether mail goes out, by which relay and since when, and what is wrong.
 
     Exit status 3 if an open incident keeps mail back or Postward does not do all of its work, 4 if the state is not known.
     """
+    if plugin:
+        if as_json or watch:
+            raise click.UsageError("--format prints one line: leave out --json and --watch.")
+        _run_as_plugin(plugin, settings_file)
     bad = False
     with exit_on_error():
         try:
@@ -61,6 +76,30 @@ def command(settings_file: Path, as_json: bool, watch: bool) -> None:
         _show(status)
     if code := _STATUSES.get(status["effect"], BAD_SETTINGS if bad else 0):
         sys.exit(code)
+
+
+def _run_as_plugin(plugin: str, settings_file: Path) -> NoReturn:
+    """Print the line of a check, and exit with its status."""
+    answers: list[Check] = []
+
+    def ask() -> None:
+        try:
+            status, silence = ask_for_check(settings_file)
+            answers.append(unknown(silence) if status is None else check_of(status))
+        except Exception as error:
+            answers.append(unknown(f"{type(error).__name__}: {error}"))
+
+    # A file on a server that is away can hold a process up without limit, so a thread reads it.
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PLUGIN_DEADLINE)
+    check = answers[0] if answers else unknown(f"no answer within {_PLUGIN_DEADLINE:g} s")
+    if plugin == "check":
+        click.echo(as_plugin(check))
+        sys.exit(check.state)
+    # The agent of Checkmk discards the output of a cached local check that exits with another status.
+    click.echo(as_local_check(check))
+    sys.exit(0)
 
 
 def ask_despite(error: SettingsError, settings_file: Path) -> dict[str, Any]:

@@ -67,7 +67,7 @@ EFFECT_TEXTS: Final[Mapping[str, EffectText]] = {
 }
 HEADINGS: Final = {effect: text.heading.capitalize() for effect, text in EFFECT_TEXTS.items()}
 
-
+_MAX_NAMED: Final = 3  # incidents in a summary
 MAIL_STOPS: Final = ("lost", "delayed")  # effects that keep mail back
 
 
@@ -75,6 +75,18 @@ def worst_effect(rows: Iterable[IncidentRow]) -> str:
     """Return the worst effect of the open incidents; "note" if none is open."""
     effects = {row["effect"] for row in rows if row["closed"] is None}
     return next((effect for effect in EFFECT_TEXTS if effect in effects), "note")
+
+
+def summary(effect: str, rows: Iterable[IncidentRow], not_ready: str | None) -> str:
+    """Return the state of a host in one line: its verdict, and what is open, worst first."""
+    wrong = [row for row in rows if row["closed"] is None and row["effect"] != "note"]
+    wrong.sort(key=lambda row: list(EFFECT_TEXTS).index(row["effect"]))
+    reasons = [f"{row['title']} ({row['place']})" for row in wrong[:_MAX_NAMED]]
+    if len(wrong) > len(reasons):
+        reasons.append(f"{len(wrong) - len(reasons)} more")
+    if not_ready:
+        reasons.append(not_ready)
+    return EFFECT_TEXTS[effect].verdict + (f": {'; '.join(reasons)}" if reasons else "")
 
 
 def lines_of_incident(row: IncidentRow, now: float, *, with_place: bool = True) -> Iterator[Parts]:

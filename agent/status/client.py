@@ -39,13 +39,15 @@ from postward.agent.postfix.facts import read_host_facts
 from postward.agent.status.model import STATUS
 from postward.agent.stored import parse_json, printable_values
 from postward.agent.text import clock_time
+from postward.config.errors import SettingsError
 from postward.config.fields import split_address
 from postward.config.lint import Finding, HostFacts
 from postward.config.sections import State, Web
-from postward.config.settings import Settings, read_valid
+from postward.config.settings import Settings, load_settings, read_valid
 
 _TIMEOUT = 10.0  # seconds; the agent tests a silent log before it answers
-_REFUSED, _NO_ANSWER = os.strerror(errno.ECONNREFUSED), f"no answer within {_TIMEOUT:g} s"
+_CHECK_TIMEOUT = 8.0  # seconds; Nagios and NRPE end a plug-in after 10
+_REFUSED = os.strerror(errno.ECONNREFUSED)
 _MAX_ANSWER = 1 << 24  # bytes; incidents are bounded in number, and each in its lines
 _MAX_AGE = 30.0  # seconds; the agent saves every five
 
@@ -174,28 +176,33 @@ def read_live(
     return HostIncidents(incidents.open, incidents.closed, facts, findings, drift, offers, unknown)
 
 
-def ask(address: Address, path: str, *, has_login: bool = False) -> tuple[Mapping[str, Any] | None, str]:
+def ask(
+    address: Address, path: str, *, has_login: bool = False, deadline: float = _TIMEOUT
+) -> tuple[Mapping[str, Any] | None, str]:
     """Return the JSON object that the agent answers, and why it is silent.
 
     Both are empty if it answers another user than root, but requires a login or TLS, as it can if it `has_login`.
+    The socket and the endpoint together get `deadline` seconds.
     """
+    end = time.monotonic() + deadline
     try:
         owners = frozenset({0, address.socket.parent.stat().st_uid})
         local = Local(address.socket, owners)
         return _answer(
-            request(f"http://localhost{path}", deadline=_TIMEOUT, max_bytes=_MAX_ANSWER, local=local).body
+            request(f"http://localhost{path}", deadline=deadline, max_bytes=_MAX_ANSWER, local=local).body
         ), ""
     except (OSError, ValueError) as error:
-        if os.geteuid() == 0:
+        left = end - time.monotonic()
+        if os.geteuid() == 0 or left <= 0:
             return None, f"{address.socket}: {getattr(error, 'strerror', None) or error}"
     host, port = split_address(address.listen)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - an address to listen on, replaced by the local one
     url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
     try:
-        return _answer(request(url, deadline=_TIMEOUT, max_bytes=_MAX_ANSWER, proxies=False).body), ""
+        return _answer(request(url, deadline=left, max_bytes=_MAX_ANSWER, proxies=False).body), ""
     except HttpError as error:
         # An endpoint that speaks TLS ends a connection without.
-        is_tls = has_login and str(error) not in {_REFUSED, _NO_ANSWER}
+        is_tls = has_login and str(error) != _REFUSED and time.monotonic() < end
         return None, "" if error.status or is_tls else f"{address.listen}: {error}"
     except ValueError:
         return None, f"{address.listen}: the answer is not JSON; does another program listen there?"
@@ -213,6 +220,29 @@ def ask_status(settings: Settings, settings_file: Path) -> tuple[dict[str, Any] 
     except (ValueError, LiveError) as error:
         return None, f"its answer cannot be used: {error}"
     return {**answer, "incidents": rows}, ""
+
+
+def ask_for_check(settings_file: Path) -> tuple[dict[str, Any] | None, str]:
+    """Return the state of the host from the agent as it is, and why there is none.
+
+    It takes at most `_CHECK_TIMEOUT` seconds, and needs no settings file that this user can read: without one, the agent
+    is asked where it is by default. Nothing but the agent's answer is read.
+    """
+    try:
+        settings = load_settings(settings_file)
+        address, has_login = Address.of_settings(settings), bool(settings.web.config_file)
+    except SettingsError:
+        address, has_login = Address.of_bad_file(settings_file), True
+    answer, silence = ask(address, "/api/status", has_login=has_login, deadline=_CHECK_TIMEOUT)
+    if answer is None:
+        return None, silence or (
+            f"{address.listen}: the agent requires a login; make this user a member of the group postward"
+        )
+    try:
+        STATUS.check(answer)
+    except ValueError as error:
+        return None, f"the agent's answer cannot be used: {error}"
+    return dict(answer), ""
 
 
 def ask_former(settings_file: Path) -> dict[str, Any] | None:

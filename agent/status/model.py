@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from postward.agent.incidents.history import BUCKET, DELAYS, Bucket
 from postward.agent.incidents.model import IncidentRow
-from postward.agent.incidents.render import EFFECT_TEXTS, MAIL_STOPS, worst_effect
+from postward.agent.incidents.render import EFFECT_TEXTS, MAIL_STOPS, summary, worst_effect
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.parts import Gauges
 from postward.agent.stored import MAX_MOMENT, Form
@@ -33,12 +33,14 @@ class _RelayForm(TypedDict):
     probe_accepted: bool | None
     probe_last_success: _Moment | None
     token_expires: _Moment | None
+    certificate_expires: _Moment | None
 
 
 class _QueueForm(TypedDict):
     readable: bool | None
     mails: dict[str, int]
     causes: dict[str, int]
+    oldest_seconds: float | None
 
 
 class _ConfigForm(TypedDict):
@@ -59,7 +61,12 @@ class _LogForm(TypedDict):
     readable: bool | None
     test_line_arrives: bool | None
     last_line: _Moment | None
+    unread_bytes: float
     lines: _LinesForm
+
+
+class _IncidentForm(TypedDict):
+    closed: _Moment | None
 
 
 class _StatusForm(TypedDict):
@@ -70,11 +77,13 @@ class _StatusForm(TypedDict):
     not_ready: str | None
     effect: Literal["lost", "delayed", "blind", "degraded", "rejected", "note"]
     verdict: str
+    summary: str
     postfix_up: bool | None
     relays: list[_RelayForm]
     queue: _QueueForm
     config: _ConfigForm
     log: _LogForm
+    incidents: list[_IncidentForm]
 
 
 STATUS: Form[_StatusForm] = Form(_StatusForm)
@@ -121,6 +130,7 @@ def status_of(settings: Settings, observed: Observed, now: float, version: str) 
         "not_ready": observed.not_ready,
         "effect": worst,
         "verdict": EFFECT_TEXTS[worst].verdict,
+        "summary": summary(worst, incidents, observed.not_ready),
         "postfix_up": _flag(gauges, "postfix_up"),
         "relays": [_relay(relay, observed, worst) for relay in settings.relay],
         "queue": _queue(gauges),

@@ -69,6 +69,7 @@ def sample() -> dict[str, Any]:
         "not_ready": "",
         "effect": "delayed",
         "verdict": "mail waits",
+        "summary": "mail waits: the relay refuses this login (main)",
         "postfix_up": True,
         "relays": [
             relay("main", "failing", since=NOW - 5000, last_success=NOW - 6000, probe_accepted=False),

@@ -18,6 +18,7 @@ DATA = (
     "postward/files/systemd/postward.service",
     "postward/files/systemd/postward-token.service",
     "postward/files/systemd/postward.sysusers",
+    "postward/files/zabbix/postward.yaml",
 )
 
 
