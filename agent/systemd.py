@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from postward.parsers.scrub import hidden
+
 # The journal's native protocol: systemd.io/JOURNAL_NATIVE_PROTOCOL.
 SOCKET = Path("/run/systemd/journal/socket")
 
@@ -100,14 +102,15 @@ class JournalFields(logging.Handler):
 
     def _sent(self, record: logging.LogRecord, fields: Mapping[str, str]) -> bool:
         head = {
-            "MESSAGE": record.getMessage(),
+            "MESSAGE": hidden(record.getMessage()),
             "PRIORITY": str(self._priorities.get(record.levelno, 6)),
             "SYSLOG_IDENTIFIER": "postward",
         }
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
                 journal.settimeout(0.1)
-                journal.sendto(datagram({**head, **fields}), str(self._path))
+                shown = {name: hidden(value) for name, value in fields.items()}
+                journal.sendto(datagram({**head, **shown}), str(self._path))
         except OSError:
             return False
         return True

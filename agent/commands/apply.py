@@ -12,10 +12,10 @@ from postward.agent.commands.common import (
     exit_on_error,
     fail,
     load,
-    log_to_stderr,
     require_root,
     settings_option,
 )
+from postward.agent.commands.log_output import log_to_stderr
 from postward.agent.console import diff_text, probe_text, terminal
 from postward.agent.enforce.confirm import decide
 from postward.agent.enforce.enforcer import Enforcer

@@ -1,7 +1,6 @@
-"""Shared by commands: the settings option, and the output of errors and logs."""
+"""Shared by commands: the settings option, and the output of errors."""
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,14 +15,12 @@ from postward.agent.enforce.state import ApplyError
 from postward.agent.fsutil import write_atomically
 from postward.agent.logs.discover import NoLogError
 from postward.agent.postfix.commands import PostfixError
-from postward.agent.systemd import JournalFields
 from postward.config.beside import SharedHopError
 from postward.config.consequences import Effect
 from postward.config.desired import UnsupportedError
 from postward.config.errors import SettingsError
 from postward.config.relay import hide_passwords
 from postward.config.settings import DEFAULT_FILE, Settings, load_settings
-from postward.parsers.scrub import hidden
 
 
 def settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,30 +105,3 @@ def write_settings(settings_file: Path, text: str, secrets: Mapping[Path, str]) 
     # The settings contain no secret, and the unprivileged agent reads them.
     write_atomically(settings_file, text.encode(), mode=0o644, owner=(0, 0))
     click.echo(f"written: {settings_file}", err=True)
-
-
-# Level → the priority that systemd reads in front of a line (sd-daemon(3)), so that `journalctl -p` works.
-_PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
-
-
-class _Formatter(logging.Formatter):
-    """Formats without the passwords that this process knows."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return hidden(super().format(record))
-
-
-class _JournalFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return f"<{_PRIORITIES.get(record.levelno, 6)}>{hidden(record.getMessage())}"
-
-
-def log_to_stderr() -> None:
-    """Log to the journal under systemd, else to standard error with time and level."""
-    handler: logging.Handler = logging.StreamHandler()
-    if os.environ.get("JOURNAL_STREAM"):
-        handler.setFormatter(_JournalFormatter())
-        handler = JournalFields(handler, _PRIORITIES)
-    else:
-        handler.setFormatter(_Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import exit_on_error, load, log_to_stderr, require_root, settings_option
+from postward.agent.commands.common import exit_on_error, load, require_root, settings_option
 from postward.agent.commands.exit_status import FAILED
+from postward.agent.commands.log_output import log_options
 from postward.agent.enforce.confirm import decide
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.loop import EnforceLoop, confirm, converge, feed_watchdog
@@ -32,9 +33,9 @@ _log = logging.getLogger("postward.enforce")
 @click.command("enforce")
 @settings_option
 @click.option("--once", is_flag=True, help="Repair drift once, then exit.")
+@log_options
 def command(settings_file: Path, once: bool) -> None:
     """Keep Postfix's configuration equal to the settings, which are reloaded when their file changes."""
-    log_to_stderr()
     require_root()
     with exit_on_error():
         settings = load(settings_file)

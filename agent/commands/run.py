@@ -10,10 +10,10 @@ from postward.agent.commands.common import (
     exit_on_error,
     fail,
     load,
-    log_to_stderr,
     require_root,
     settings_option,
 )
+from postward.agent.commands.log_output import log_options
 from postward.agent.daemon import Options, StartError, serve
 from postward.config.consequences import Effect
 
@@ -31,9 +31,9 @@ _SWITCH_INTERVAL = 0.0005
     "--deliveries", is_flag=True, help="Print each delivery and each probe's timeline to standard output."
 )
 @allow_option
+@log_options
 def command(settings_file: Path, enforce: bool, deliveries: bool, allow: tuple[str, ...]) -> None:
     """Run the agent: read the mail log, count, probe, and serve metrics."""
-    log_to_stderr()
     sys.setswitchinterval(_SWITCH_INTERVAL)
     with exit_on_error():
         settings = load(settings_file)

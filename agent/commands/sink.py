@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import exit_on_error, fail, fail_without, log_to_stderr
+from postward.agent.commands.common import exit_on_error, fail, fail_without
+from postward.agent.commands.log_output import log_options
 from postward.agent.http.server import HttpServer
 from postward.agent.metrics.tally import Tally
 from postward.agent.probe.message import KeyFileError, read_key
@@ -48,11 +49,11 @@ _log = logging.getLogger("postward.sink")
     help="Address of the HTTP endpoint: agents ask it for arrivals, Prometheus for /metrics.",
 )
 @click.option("--domain", default="", help="Accept recipients of this domain only. Default: any domain.")
+@log_options
 def command(key_file: Path, smtp: str, web: str, domain: str) -> None:
     """Receive a fleet's probes and report their arrivals to its agents. All other mail is refused; no mail is kept."""
     if _missing:
         fail_without("aiosmtpd", _missing)
-    log_to_stderr()
     logging.getLogger("mail.log").setLevel(
         logging.WARNING
     )  # aiosmtpd's: five lines for each connection of strangers

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from postward.agent.commands.common import exit_on_error, fail, load, log_to_stderr, settings_option
+from postward.agent.commands.common import exit_on_error, fail, load, settings_option
 from postward.agent.commands.exit_status import FAILED
+from postward.agent.commands.log_output import log_options
 from postward.agent.logs.watcher import Watcher
 from postward.agent.oauth2.keeper import OutdatedSecretError, TokenKeeper, relays_with_tokens, renew
 from postward.agent.oauth2.store import TokenStore
@@ -24,9 +25,9 @@ _log = logging.getLogger("postward.token")
 @click.command("token")
 @settings_option
 @click.option("--once", is_flag=True, help="Renew each token whose time has come, then exit.")
+@log_options
 def command(settings_file: Path, once: bool) -> None:
     """Keep the tokens of relays with [relay.oauth2] fresh. Ends if no relay has it."""
-    log_to_stderr()
     with exit_on_error():
         settings = load(settings_file)
         try:

@@ -1,6 +1,7 @@
 """The enforcing loop of `postward run --enforce` and `postward enforce`: wake up, converge, have it confirmed, pause."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from postward.config.settings import Settings
 _MAX_CONVERGENCE = (
     300.0  # seconds; every command in it has a deadline, and the longest is a restart of Postfix
 )
+_log = logging.getLogger("postward.enforce")
 
 
 class EnforceLoop(Part):
@@ -53,6 +55,7 @@ class EnforceLoop(Part):
             while True:
                 self._began = time.monotonic()
                 needs_confirming = await converge(self._enforcer)
+                _log.debug("compared with the settings in %.2f s", time.monotonic() - self._began)
                 self._began = None
                 await self._request_probe(needs_confirming)
                 await wake_up(wake, self._settings.enforce.interval_seconds)

@@ -120,6 +120,7 @@ class Connection:
             raise  # of the client
         except Exception:
             _log.exception("web: no answer to %s", request.target.decode())
+        _log.debug("web: %s %s", request.method.decode(), request.target.partition(b"?")[0].decode())
         if self._http.our_state is h11.SEND_RESPONSE:
             await self._refuse(500)
 
