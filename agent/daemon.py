@@ -146,6 +146,7 @@ class Agent:
             relays.state,
             self._probes.probe_now,
             lambda: not reader.behind,
+            throttle,
         )
         # counts → the outside
         self._events = _event_stream(settings, names)

@@ -84,6 +84,7 @@ def request(
     body: bytes | None = None,
     headers: Mapping[str, str] = {},
     *,
+    method: str | None = None,
     deadline: float,
     max_bytes: int = MAX_ANSWER,
     proxies: bool = True,
@@ -95,6 +96,7 @@ def request(
         url: http or https.
         body: the content to POST; None: GET.
         headers: the request's header fields.
+        method: another method than POST or GET.
         deadline: seconds for the whole exchange.
         max_bytes: the largest answer that is accepted.
         proxies: use the environment's proxies (`http_proxy`, `https_proxy`, `no_proxy`).
@@ -108,7 +110,7 @@ def request(
     handlers: list[urllib.request.BaseHandler] = [_NoRedirect(), _Handler(limit, local)]
     if not proxies or local is not None:
         handlers.append(urllib.request.ProxyHandler({}))
-    question = urllib.request.Request(url, body, dict(headers))  # noqa: S310 -- the settings allow http and https only
+    question = urllib.request.Request(url, body, dict(headers), method=method)  # noqa: S310 -- the settings allow http and https only
     try:
         with limit, _open(handlers, question, deadline) as answer:
             content: bytes = answer.read(max_bytes + 1)

@@ -278,18 +278,49 @@ class Events(Section):
         return value
 
 
-class Notify(Section):
-    """Notifications of incidents by HTTP, for a host without Alertmanager. They do not depend on mail."""
+# Services whose address is the same for everyone → that address.
+_SERVICE_URLS = {
+    "telegram": "https://api.telegram.org",
+    "pagerduty": "https://events.pagerduty.com/v2/enqueue",
+}
 
+
+class Notify(Section):
+    """Notifications of incidents, for a host without Alertmanager. None of them goes through Postfix."""
+
+    template: Literal["generic", "slack", "ntfy", "teams", "discord", "telegram", "pagerduty", "matrix"] = (
+        Field(
+            default="generic",
+            description="Form of the notification. generic: the incident as JSON. slack: Slack, Mattermost and Rocket.Chat. "
+            "ntfy: text with headers. Others: the service of this name.",
+        )
+    )
     webhook_url: SecretStr | None = Field(
         default=None,
         description="URL to POST to when an incident that delays or loses mail opens or resolves. A secret; it can also "
-        "come from the environment.",
+        "come from the environment. matrix: the home server. Not required for telegram and pagerduty.",
         examples=["https://ntfy.example.com/mail"],
     )
-    template: Literal["generic", "slack", "ntfy"] = Field(
-        default="generic",
-        description="generic: the incident as JSON. slack: for Slack, Mattermost and Rocket.Chat. ntfy: text with headers.",
+    token: SecretStr | None = Field(
+        default=None,
+        description="telegram: token of the bot. pagerduty: integration key. matrix: access token. A secret.",
+        examples=["syt_…"],
+    )
+    chat: Text = Field(
+        default="",
+        description="telegram: number or @name of the chat. matrix: room ID.",
+        examples=["!abc:example.com"],
+    )
+    mail_to: Text = Field(
+        default="",
+        description="Address that gets notifications by mail too, sent by the agent itself through a relay that does not "
+        "fail. Requires a second relay for faults of the first one.",
+        examples=["ops@example.net"],
+    )
+    mail_from: Text = Field(
+        default="",
+        description="Sender of these mails. Empty: as of probes.",
+        examples=["postward@example.com"],
     )
     heartbeat_url: SecretStr | None = Field(
         default=None,
@@ -301,11 +332,59 @@ class Notify(Section):
         default=60, ge=10, le=86400, description="Time between two heartbeats, in seconds."
     )
 
+    @property
+    def url(self) -> str:
+        """The address that notifications are posted to; "" for none."""
+        return (
+            self.webhook_url.get_secret_value() if self.webhook_url else _SERVICE_URLS.get(self.template, "")
+        )
+
     @field_validator("webhook_url", "heartbeat_url")
     @classmethod
     def _is_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.fullmatch(r"https?://[^\s/]+[^\s]*", value.get_secret_value()):
             raise ValueError('must be an HTTP URL, as in "https://ntfy.example.com/mail"')
+        return value
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _is_given_for_its_template(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and (template := info.data.get("template")) in {
+            "slack",
+            "ntfy",
+            "teams",
+            "discord",
+            "matrix",
+        }:
+            raise ValueError(f"is required by template = {quoted(template)}; write the URL to post to")
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _is_given_for_a_service(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        template = info.data.get("template")
+        if value is None and template in {"telegram", "pagerduty", "matrix"}:
+            raise ValueError(
+                f"is required by template = {quoted(template)}; write the token or key that the service gave"
+            )
+        if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("must be printable ASCII without blanks")
+        return value
+
+    @field_validator("chat")
+    @classmethod
+    def _is_given_for_a_chat(cls, value: str, info: ValidationInfo) -> str:
+        if not value and (template := info.data.get("template")) in {"telegram", "matrix"}:
+            raise ValueError(
+                f"is required by template = {quoted(template)}; write the ID of the chat or room"
+            )
+        return value
+
+    @field_validator("mail_to", "mail_from")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if value and not (value.isascii() and re.fullmatch(r"[^\s<>@]+@[^\s<>@]+", value)):
+            raise ValueError(f'must be a mail address in ASCII, as in "ops@example.net", not {quoted(value)}')
         return value
 
 

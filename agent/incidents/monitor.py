@@ -17,16 +17,19 @@ from postward.agent.enforce.state import enforcement_as_shown, is_in_sync, known
 from postward.agent.incidents.catalog.symptom import Offer
 from postward.agent.incidents.diagnosis import diagnose, drift_first, proofs_of, to_dict, visible_drift
 from postward.agent.incidents.history import DeliveryHistory
+from postward.agent.incidents.mail import mail_notice
 from postward.agent.incidents.model import Change, Incident, IncidentRow
 from postward.agent.incidents.notify import Notifier
 from postward.agent.incidents.quiet import Quiet
 from postward.agent.incidents.render import MAIL_STOPS, one_line
+from postward.agent.incidents.services import Notice
 from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.labels import NO_RELAYS, RelayNames
 from postward.agent.metrics.tally import Counts
 from postward.agent.parts import Gauges, Part
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
+from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.rows import union
 from postward.agent.text import local_now
 from postward.config.lint import Finding, HostFacts
@@ -81,6 +84,7 @@ class IncidentMonitor(Part):
         relays: returns the saved state of each relay, by name.
         probe_again: sends the probes now.
         caught_up: whether the log has been read to its end; nothing is reported before.
+        throttle: of the logins at relays that get notifications by mail.
     """
 
     name = "incidents"
@@ -97,6 +101,7 @@ class IncidentMonitor(Part):
         relays: Callable[[], Mapping[str, Any]] = dict,
         probe_again: Callable[[], None] = lambda: None,
         caught_up: Callable[[], bool] = lambda: True,
+        throttle: LoginThrottle | None = None,
     ) -> None:
         self._settings = settings
         self._enforced = Path(settings.enforce.directory)
@@ -110,7 +115,8 @@ class IncidentMonitor(Part):
         self._caught_up = caught_up
         self.tracker = IncidentTracker(names, local_now)
         self.history = DeliveryHistory(local_now)
-        self._notifier = Notifier(settings.notify)
+        self._throttle = throttle
+        self._notifier = Notifier(settings.notify, settings.host.myhostname, mail=self._mail)
         self._quiet = Quiet()
         self._host = _HostState()
         self._queue_read_at = 0.0
@@ -250,6 +256,11 @@ class IncidentMonitor(Part):
             level, "incident %s: %s", change.kind, text, extra={"fields": _journal_fields(change.kind, row)}
         )
         self._notifier.notify(change.kind, row)
+
+    async def _mail(self, notice: Notice) -> str:
+        """Send a notification by mail; see `mail_notice`."""
+        failing = {incident.relay for incident in self.tracker.open if incident.worst.value in MAIL_STOPS}
+        return await mail_notice(self._settings, self._throttle, notice, failing)
 
     def _row(self, incident: Incident) -> IncidentRow:
         if incident.closed is not None:

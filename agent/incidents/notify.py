@@ -1,19 +1,20 @@
-"""Notifications about incidents by web hook, and a heartbeat whose absence raises an alarm. Neither needs mail to work.
+"""Notifications about incidents, and a heartbeat whose absence raises an alarm. Neither needs Postfix to work.
 
-Promise: the agent never waits for the network. Notifications stand in a bounded queue and are sent in a thread, with a
-few attempts; then they are dropped and counted. Web hook addresses are secrets: messages show only the host.
+Promise: the agent never waits for the network. For each way, by HTTP and by mail, notifications stand in a bounded queue
+and are sent with a few attempts; then they are dropped and counted. Addresses and tokens are secrets: messages show only
+the host.
 """
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 from urllib.parse import urlsplit
 
-from postward.agent.http_client import request
+from postward.agent.http_client import Answer, request
 from postward.agent.incidents.model import IncidentRow
-from postward.agent.incidents.render import one_line
+from postward.agent.incidents.services import SERVICES, Notice, Request
 from postward.agent.parts import Problem
 from postward.config.sections import Notify
 
@@ -21,66 +22,43 @@ _MAX_WAITING: Final = 64
 _ATTEMPTS: Final = 4
 _FIRST_PAUSE: Final = 2.0  # seconds between the first two attempts; doubled after each
 _TIMEOUT: Final = 10.0  # seconds of one attempt
+_MAX_ANSWER: Final = 1 << 16  # bytes; Telegram and Discord answer with the message
 _log = logging.getLogger("postward.notify")
 
-
-class Request(NamedTuple):
-    """The body and headers of a POST."""
-
-    body: bytes
-    headers: Mapping[str, str]
+Mail = Callable[[Notice], Awaitable[str]]
 
 
-def generic(kind: str, row: IncidentRow) -> Request:
-    """Return the incident as JSON, with the kind of change."""
-    return _json({"event": f"incident_{kind}", "text": one_line(row), "incident": row})
+class _Way:
+    """A way by which notices leave, with a queue of its own, so that none waits for another way.
 
+    Args:
+        setting: the setting that names where they go.
+        shown: what messages show of that.
+        deliver: sends a notice, and returns why it was not accepted; "" if it was. Raises OSError or ValueError.
+    """
 
-def slack(kind: str, row: IncidentRow) -> Request:
-    """Return the message for an incoming web hook of Slack, Mattermost or Rocket.Chat."""
-    icon = ":white_check_mark:" if kind == "closed" else ":rotating_light:"
-    text = f"{icon} *{_headline(kind, row)}*\n{_body(kind, row)}"
-    # https://api.slack.com/reference/surfaces/formatting#escaping
-    for char, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(char, escaped)
-    return _json({"text": text})
+    def __init__(self, setting: str, shown: str, deliver: Callable[[Notice], Awaitable[str]]) -> None:
+        self._deliver = deliver
+        self.waiting: asyncio.Queue[Notice] = asyncio.Queue(_MAX_WAITING)
+        self.problem = Problem(_log, f"{setting}: {shown}", f"{setting}: answers again")
+        self.setting = setting
 
-
-def ntfy(kind: str, row: IncidentRow) -> Request:
-    """Return the message for ntfy.sh and compatible servers: text, with headers."""
-    priorities = {"lost": "urgent", "delayed": "high"} if kind == "opened" else {}
-    headers = {
-        "Title": _headline(kind, row).encode("ascii", "replace").decode(),
-        "Priority": priorities.get(row["effect"], "default"),
-        "Tags": "white_check_mark" if kind == "closed" else "rotating_light",
-        "Content-Type": "text/plain; charset=utf-8",
-    }
-    return Request(_body(kind, row).encode(), headers)
-
-
-# notify.template → request.
-TEMPLATES: Final[Mapping[str, Callable[[str, IncidentRow], Request]]] = {
-    "generic": generic,
-    "slack": slack,
-    "ntfy": ntfy,
-}
-
-
-def _json(body: Mapping[str, Any]) -> Request:
-    return Request(json.dumps(body, ensure_ascii=False).encode(), {"Content-Type": "application/json"})
-
-
-def _headline(kind: str, row: IncidentRow) -> str:
-    return f"{'Over' if kind == 'closed' else 'Mail'}: {row['title']} ({row['place']})"
-
-
-def _body(kind: str, row: IncidentRow) -> str:
-    if kind == "closed":
-        return f"{row['closed_by']}; {row['mails']} mails were concerned, {row['lost']} lost"
-    lines = [f"{row['attempts']} attempts, {row['lost']} lost"]
-    for cause in row["causes"]:
-        lines += [f"- {cause['what']}", f"  setting: {cause['setting']}", f"  remedy: {cause['remedy']}"]
-    return "\n".join(lines)
+    async def send(self, notice: Notice, first_pause: float) -> bool:
+        """Send a notice, with a few attempts. Return whether it was accepted."""
+        pause = first_pause
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                reason = await self._deliver(notice)
+            except (OSError, ValueError) as error:
+                reason = _reason(error)
+            if not reason:
+                self.problem.note(None)
+                return True
+            if attempt < _ATTEMPTS:
+                await asyncio.sleep(pause)
+                pause *= 2
+        self.problem.note(f"{reason}; gave up after {_ATTEMPTS} attempts")
+        return False
 
 
 class Notifier:
@@ -88,100 +66,94 @@ class Notifier:
 
     Args:
         settings: the addresses, the template and the interval of the heartbeat.
-        post: sends a request to an address, or a GET if the request is None; raises OSError or ValueError.
+        host: the name of this host.
+        post: sends a request, or a GET to an address, and returns the answer; raises OSError or ValueError.
+        mail: sends a notice to `notify.mail_to`, and returns why it was not accepted; None: no mail is sent.
         first_pause: seconds between the first two attempts; doubled after each.
 
     Attributes:
-        counts: requests by result: sent, failed, dropped.
+        counts: notifications by result: sent, failed, dropped.
     """
 
     def __init__(
         self,
         settings: Notify,
-        post: Callable[[str, Request | None], None] | None = None,
+        host: str = "localhost",
+        post: Callable[[Request | str], Answer] | None = None,
+        mail: Mail | None = None,
         first_pause: float = _FIRST_PAUSE,
     ) -> None:
         self._settings = settings
+        self._host = host
         self._post = post or _post
         self._first_pause = first_pause
-        self._waiting: asyncio.Queue[tuple[str, IncidentRow]] = asyncio.Queue(_MAX_WAITING)
+        self._ways: list[_Way] = []
+        if settings.url:
+            self._ways.append(_Way("notify.webhook_url", host_of(settings.url), self._deliver))
+        if settings.mail_to and mail is not None:
+            self._ways.append(_Way("notify.mail_to", settings.mail_to, mail))
         self.counts = {"sent": 0, "failed": 0, "dropped": 0}
-        self._problems: dict[str, Problem] = {
-            setting: Problem(
-                _log, f"{setting}: {host_of(url.get_secret_value())}", f"{setting}: answers again"
-            )
-            for setting, url in (
-                ("notify.webhook_url", settings.webhook_url),
-                ("notify.heartbeat_url", settings.heartbeat_url),
-            )
-            if url is not None
-        }
+        heartbeat = settings.heartbeat_url
+        self._heartbeat = heartbeat.get_secret_value() if heartbeat else ""
+        self._heartbeat_problem = Problem(
+            _log,
+            f"notify.heartbeat_url: {host_of(self._heartbeat)}",
+            "notify.heartbeat_url: answers again",
+        )
 
     @property
     def waiting(self) -> int:
-        """Number of notifications in the queue."""
-        return self._waiting.qsize()
+        """Number of notifications in the queues."""
+        return sum(way.waiting.qsize() for way in self._ways)
 
     def notify(self, kind: str, row: IncidentRow) -> None:
         """Queue a notification, unless the effect is note or rejected."""
-        if self._settings.webhook_url is None or row["effect"] in {"note", "rejected"}:
+        if not self._ways or row["effect"] in {"note", "rejected"}:
             return
-        try:
-            self._waiting.put_nowait((kind, row))
-        except asyncio.QueueFull:
-            self.counts["dropped"] += 1
+        notice = Notice(kind, row, self._host, secrets.token_hex(8))
+        for way in self._ways:
+            try:
+                way.waiting.put_nowait(notice)
+            except asyncio.QueueFull:
+                self.counts["dropped"] += 1
 
     def conditions(self) -> Mapping[str, str | None]:
-        """Return why the last notification or heartbeat was not delivered; nothing if neither is configured."""
-        if not self._problems:
+        """Return why the last notification or heartbeat was not delivered; nothing if none is configured."""
+        if not self._ways and not self._heartbeat:
             return {}
-        failed = [f"{name}: {problem.text}" for name, problem in self._problems.items() if problem.text]
+        problems = {way.setting: way.problem for way in self._ways}
+        problems["notify.heartbeat_url"] = self._heartbeat_problem
+        failed = [f"{name}: {problem.text}" for name, problem in problems.items() if problem.text]
         return {"notify-failing": "; ".join(failed) or None}
 
     async def run(self) -> None:
         """Send until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._send_all())
-            group.create_task(self._send_heartbeats())
+            for way in self._ways:
+                group.create_task(self._send_all(way))
+            if self._heartbeat:
+                group.create_task(self._send_heartbeats())
 
-    async def _send_all(self) -> None:
+    async def _send_all(self, way: _Way) -> None:
         while True:
-            kind, row = await self._waiting.get()
-            if self._settings.webhook_url is not None:
-                message = TEMPLATES[self._settings.template](kind, row)
-                await self._send(self._settings.webhook_url.get_secret_value(), message)
+            notice = await way.waiting.get()
+            self.counts["sent" if await way.send(notice, self._first_pause) else "failed"] += 1
 
-    async def _send(self, url: str, message: Request) -> None:
-        pause = self._first_pause
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                await asyncio.to_thread(self._post, url, message)
-            except (OSError, ValueError) as error:
-                if attempt == _ATTEMPTS:
-                    self.counts["failed"] += 1
-                    self._problems["notify.webhook_url"].note(
-                        f"{_reason(error)}; gave up after {attempt} attempts"
-                    )
-                    return
-            else:
-                self.counts["sent"] += 1
-                self._problems["notify.webhook_url"].note(None)
-                return
-            await asyncio.sleep(pause)
-            pause *= 2
+    async def _deliver(self, notice: Notice) -> str:
+        service = SERVICES[self._settings.template]
+        answer = await asyncio.to_thread(self._post, service.request(self._settings, notice))
+        if service.accepts(answer.status, answer.body):
+            return ""
+        return f"answered {answer.status}, but did not accept the notification"
 
     async def _send_heartbeats(self) -> None:
         """Request the heartbeat address at its interval: its server raises an alarm if the requests stop."""
-        if self._settings.heartbeat_url is None:
-            return
-        url = self._settings.heartbeat_url.get_secret_value()
-        problem = self._problems["notify.heartbeat_url"]
         while True:
             try:
-                await asyncio.to_thread(self._post, url, None)
-                problem.note(None)
+                await asyncio.to_thread(self._post, self._heartbeat)
+                self._heartbeat_problem.note(None)
             except (OSError, ValueError) as error:
-                problem.note(_reason(error))
+                self._heartbeat_problem.note(_reason(error))
             await asyncio.sleep(self._settings.heartbeat_interval_seconds)
 
 
@@ -195,12 +167,9 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _post(url: str, message: Request | None) -> None:
-    """POST `message`, or GET without one. Raises OSError."""
-    request(
-        url,
-        message.body if message else None,
-        message.headers if message else {},
-        deadline=_TIMEOUT,
-        max_bytes=1024,
-    )
+def _post(message: Request | str) -> Answer:
+    """Send a request, or GET an address. Raises OSError."""
+    if isinstance(message, str):
+        return request(message, deadline=_TIMEOUT, max_bytes=_MAX_ANSWER)
+    url, body, headers, method = message
+    return request(url, body, headers, method=method, deadline=_TIMEOUT, max_bytes=_MAX_ANSWER)

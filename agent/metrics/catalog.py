@@ -499,7 +499,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postward_notices_total",
         "counter",
-        "Notifications to notify.webhook_url: sent, failed after all attempts, or dropped because too many waited.",
+        "Notifications by HTTP or mail: sent, failed after all attempts, or dropped because too many waited.",
         ("result",),
     ),
     # --- the agent

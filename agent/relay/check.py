@@ -68,6 +68,7 @@ class RelayCheck:
         capabilities: the EHLO keywords, after TLS if there was TLS; starttls: whether STARTTLS was offered.
         problem: why the certificate is invalid for this host; None if it is valid, or none was sent.
         refused: the address of the envelope that the relay refused.
+        sent: whether it took the mail of the endpoint.
         auth: accepted, rejected or untried; auth_detail: the reply, or why no login was attempted.
     """
 
@@ -90,6 +91,7 @@ class RelayCheck:
     chain: list[Certificate] = field(default_factory=list)
     problem: str | None = None
     refused: str = ""
+    sent: bool = False
     auth: str = "untried"
     auth_detail: str = ""
     transcript: list[Line] = field(default_factory=list)
@@ -107,7 +109,7 @@ class RelayCheck:
     @property
     def reachable(self) -> bool:
         """True if the session got as far as the login, whether that was accepted or not."""
-        return self.step in {"", "auth", "mail_from", "rcpt_to", "quit"}
+        return self.step in {"", "auth", "mail_from", "rcpt_to", "data", "quit"}
 
 
 async def check_relay(endpoint: RelayEndpoint, clock: Callable[[], float] = time.monotonic) -> RelayCheck:
@@ -144,7 +146,8 @@ class _Check:
             address = await self._connect(await self._resolve())
             await self._greet_and_verify(address)
             await self._log_in()
-            await self._try_envelope()
+            if await self._try_envelope():
+                await self._send_message()
             await self._quit()
         except SessionError as error:
             self._stop(error.cause, str(error))
@@ -417,23 +420,40 @@ class _Check:
             code, reply = await self._session.command(_base64(last))
         return code, reply
 
-    async def _try_envelope(self) -> None:
-        """Name sender and recipients as for a mail, without sending it. A temporary refusal (greylisting) is not a fault."""
+    async def _try_envelope(self) -> bool:
+        """Name sender and recipients as for a mail, and return whether all were accepted.
+
+        A temporary refusal (greylisting) is not a fault of the relay.
+        """
         endpoint, result = self._endpoint, self._result
         if endpoint.username is not None and result.auth != "accepted":
-            return
+            return False
         for place, address in enumerate(endpoint.envelope):
             if not address.isascii():
-                return
+                return False
             step, command = ("rcpt_to", "RCPT TO") if place else ("mail_from", "MAIL FROM")
             with self._step(step):
                 code, reply = await self._session.command(f"{command}:<{address}>")
             if 400 <= code < 500:
-                return
+                return False
             if code // 100 != 2:
                 result.refused = address
                 reason = f"host {endpoint.host} said: {reply} (in reply to {command} command)"
                 raise SessionError(classify(reason), reply)
+        return True
+
+    async def _send_message(self) -> None:
+        """Send the mail of the endpoint, if it has one, to the accepted envelope."""
+        if not self._endpoint.message:
+            return
+        with self._step("data"):
+            code, reply = await self._session.command("DATA")
+            if code == 354:
+                code, reply = await self._session.data(self._endpoint.message)
+        if code != 250:
+            reason = f"host {self._endpoint.host} said: {reply} (in reply to end of DATA command)"
+            raise SessionError(classify(reason), reply)
+        self._result.sent = True
 
     async def _quit(self) -> None:
         """Say QUIT. The result does not depend on the reply."""

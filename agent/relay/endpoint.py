@@ -39,6 +39,7 @@ class RelayEndpoint:
         ca_path, verify_names, fingerprints, socket, bind_address: as in the settings of the relay.
         lmtp: it speaks LMTP.
         envelope: the sender and the recipients to name after the login; empty: name none.
+        message: a mail to send to them, with CRLF line ends; empty: send none.
     """
 
     relay: str
@@ -63,6 +64,7 @@ class RelayEndpoint:
     bind_address: str = ""
     lmtp: bool = False
     envelope: tuple[str, ...] = ()
+    message: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +143,17 @@ class RelayMonitor(Part):
                 continue
 
 
-async def throttled_check(relay: Relay, settings: Settings, throttle: LoginThrottle | None) -> RelayCheck:
+async def throttled_check(
+    relay: Relay,
+    settings: Settings,
+    throttle: LoginThrottle | None,
+    envelope: tuple[str, ...] = (),
+    message: bytes = b"",
+) -> RelayCheck:
     """Check a relay, with a login only if its password is readable and the throttle, if any, allows the attempt.
 
-    A login that was rejected and may not be attempted yet is reported as rejected.
+    With an envelope and a message, send that mail. A login that was rejected and may not be attempted yet is reported
+    as rejected.
     """
     password, reason = await asyncio.to_thread(_password, relay)
     held_back = password is not None and throttle is not None and not throttle.acquire(relay.name)
@@ -153,7 +161,7 @@ async def throttled_check(relay: Relay, settings: Settings, throttle: LoginThrot
     try:
         client = await asyncio.to_thread(read_client, settings)
         endpoint = login_endpoint(relay, settings, None if held_back else password, client)
-        check = await check_relay(endpoint)
+        check = await check_relay(replace(endpoint, envelope=envelope, message=message))
         accepted = {"accepted": True, "rejected": False}.get(check.auth)
     finally:
         if password is not None and throttle is not None and not held_back:

@@ -10,6 +10,7 @@ or ssl.SSLError where the connection is lost.
 import asyncio
 import base64
 import contextlib
+import re
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -138,6 +139,15 @@ class SmtpSession:
         """Send a command and return its reply. The transcript shows `shown` in place of a command with a secret."""
         self.transcript.add("C", shown or text, self._clock())
         self._writer.write(f"{text}\r\n".encode())
+        async with asyncio.timeout(self._timeout):
+            await self._writer.drain()
+        return await self.reply()
+
+    async def data(self, message: bytes) -> tuple[int, str]:
+        """Send a mail after a 354, and return the reply. Lines that begin with a dot get another (RFC 5321, 4.5.2)."""
+        self.transcript.add("C", f"a mail of {len(message)} bytes", self._clock())
+        dotted = re.sub(rb"^\.", b"..", message, flags=re.MULTILINE)
+        self._writer.write(dotted + (b"" if dotted.endswith(b"\r\n") else b"\r\n") + b".\r\n")
         async with asyncio.timeout(self._timeout):
             await self._writer.drain()
         return await self.reply()

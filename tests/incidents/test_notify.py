@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from postward.agent.http_client import Answer
 from postward.agent.incidents.diagnosis import diagnose, to_dict
 from postward.agent.incidents.model import Effect, Incident, IncidentRow
-from postward.agent.incidents.notify import TEMPLATES, Notifier, Request, host_of
+from postward.agent.incidents.notify import Notifier, host_of
+from postward.agent.incidents.services import SERVICES, Notice, Request
 from postward.config.sections import Notify
 from tests.support import Fault, require_postfix, wait_for
 from tests.support.waiting import wait_for_async
@@ -109,10 +111,13 @@ def test_generic_notification_is_json() -> None:
 
 def test_slack_and_ntfy_have_their_own_formats() -> None:
     """Slack: one escaped text. ntfy: text, with title, priority and tags as headers in ASCII."""
-    slack = json.loads(TEMPLATES["slack"]("opened", incident_row(place="<b>&")).body)
-    ntfy = TEMPLATES["ntfy"]("opened", incident_row(Effect.LOST, title="Größe"))
+    to = Notify()
+    slack = SERVICES["slack"].request(to, Notice("opened", incident_row(place="<b>&"), "mx1", "1"))
+    ntfy = SERVICES["ntfy"].request(
+        to, Notice("opened", incident_row(Effect.LOST, title="Größe"), "mx1", "1")
+    )
 
-    assert "(&lt;b&gt;&amp;)" in slack["text"]
+    assert "(&lt;b&gt;&amp;)" in json.loads(slack.body)["text"]
     assert ntfy.headers["Priority"] == "urgent"
     assert ntfy.headers["Title"].isascii()
     assert b"setting: relay.username, relay.password_file" in ntfy.body
@@ -164,17 +169,16 @@ def test_failing_heartbeat_is_logged_once_without_its_address(caplog: pytest.Log
     """An unreachable server does not fill the journal."""
     calls: list[str] = []
 
-    def post(url: str, _request: Request | None) -> None:
-        calls.append(url)
+    def post(message: Request | str) -> Answer:
+        assert isinstance(message, str)
+        calls.append(message)
         raise OSError(111, "Connection refused")
 
     async def main() -> None:
         # The minimum of the setting would make this test wait.
         heartbeat = SecretStr(f"https://hc.test/{SECRET}")
-        settings = Notify.model_construct(
-            webhook_url=None, heartbeat_url=heartbeat, heartbeat_interval_seconds=0
-        )
-        task = asyncio.create_task(Notifier(settings, post).run())
+        settings = Notify.model_construct(heartbeat_url=heartbeat, heartbeat_interval_seconds=0)
+        task = asyncio.create_task(Notifier(settings, post=post).run())
         await wait_for_async(lambda: len(calls) >= 5, what="five heartbeats")
         task.cancel()
 
@@ -217,7 +221,7 @@ def test_agent_notifies_a_hook_and_sends_heartbeats(tmp_path: Path) -> None:
             assert SECRET not in made.agent.output()
 
     assert [headers["Title"] for _, headers, _ in posts()] == [
-        "Mail: the relay refuses this login (first)",
-        "Over: the relay refuses this login (first)",
+        "Mail: the relay refuses this login (first) on mail.example.test",
+        "Over: the relay refuses this login (first) on mail.example.test",
     ]
     assert b"bob@" not in posts()[0][2]

@@ -306,10 +306,10 @@ SYMPTOMS: tuple[Symptom, ...] = (
         candidates=(
             Candidate(
                 id="notify-server",
-                what="the server of the web hook or of the heartbeat does not answer, or refuses the request",
-                setting="notify.webhook_url, notify.heartbeat_url",
+                what="the server of the web hook or of the heartbeat, or the relay of notices by mail, does not answer or refuses",
+                setting="notify.webhook_url, notify.token, notify.chat, notify.mail_to, notify.heartbeat_url",
                 parameter="-",
-                remedy="correct the URL, or repair the way to the server",
+                remedy="correct the URL or the token, or repair the way to the server",
                 changes=Changes.WRITES,
                 check="curl -sv on the address that the settings name, from this host",
             ),

@@ -1,0 +1,57 @@
+"""Notices by mail, sent by the agent itself to a relay that does not fail: Postfix may be what is broken.
+
+Promise: a login is attempted only as often as the throttle allows, and the relay's TLS and certificate are what the
+settings require; otherwise the mail is not sent.
+"""
+
+from collections.abc import Collection
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate
+from typing import Final
+
+from postward.agent.incidents.services import Notice
+from postward.agent.relay.login_throttle import LoginThrottle
+from postward.agent.relay.monitor import throttled_check
+from postward.config.settings import Settings
+from postward.parsers.scrub import printable
+
+_MAX_SUBJECT: Final = 150  # characters
+
+
+def notice_mail(settings: Settings, notice: Notice) -> EmailMessage:
+    """Return the mail. Its headers say that it is automatic (RFC 3834), so that no responder answers."""
+    message = EmailMessage(policy=SMTP)
+    message["From"] = settings.notify.mail_from or settings.probe_sender
+    message["To"] = settings.notify.mail_to
+    message["Subject"] = printable(notice.headline[:_MAX_SUBJECT])
+    message["Date"] = formatdate()
+    message["Message-ID"] = f"<{notice.id}.postward@{settings.host.myhostname}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message["User-Agent"] = "Postward"
+    message.set_content(f"{notice.headline}\n\n{notice.body}\n")
+    return message
+
+
+async def mail_notice(
+    settings: Settings, throttle: LoginThrottle | None, notice: Notice, failing: Collection[str]
+) -> str:
+    """Send a notice to the first relay that takes it, and return why none did; "" if one did.
+
+    Args:
+        settings: the relays, and the recipient.
+        throttle: of logins.
+        notice: the notice.
+        failing: names of relays with an open incident, which are not tried; nor is that of a notice that opens one.
+    """
+    avoided = {*failing, *(() if notice.is_over else (notice.row["relay"],))}
+    relays = [relay for relay in settings.relays_with_server if relay.name not in avoided]
+    mail = notice_mail(settings, notice)
+    envelope, problems = (str(mail["From"]), str(mail["To"])), []
+    for relay in relays:
+        check = await throttled_check(relay, settings, throttle, envelope, mail.as_bytes())
+        if check.sent:
+            return ""
+        problems.append(f"relay {relay.name}: {check.detail or check.auth_detail or 'not accepted'}")
+    return "; ".join(problems) or "no relay of the settings works"
