@@ -33,6 +33,7 @@ COMMANDS = {
     "sink": "Receive a fleet's probes and report their arrivals.",
     "why": "Explain why mail does not go out: cause, setting to blame, remedy.",
     "status": "Show on one screen whether mail goes out, and what is wrong.",
+    "queue": "Show the mails that wait by cause, relay and age; deliver, hold, release or delete them.",
     "doctor": "Find faults of this host, each with its remedy.",
     "parse": "Print each line of a log as a row or JSON.",
     "replay": "Count logs as the agent would, and print the metrics.",

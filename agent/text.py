@@ -3,6 +3,7 @@
 Pure but for `local_now`, which code that must not read the clock is handed as an argument.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -12,6 +13,8 @@ from postward.parsers import parse_stamp
 STATUS_STYLE: Final = {"sent": "green", "deferred": "yellow", "SOFTBOUNCE": "yellow", "bounced": "red"}
 _NEAR_TO = datetime(2000, 1, 1, tzinfo=UTC)  # any year: the journal's stamps are absolute
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 -- the log's own clock
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def local_now() -> datetime:
@@ -78,3 +81,9 @@ def domain_of(address: str) -> str:
         return "<>"
     _, at, domain = address.rpartition("@")
     return domain.lower() if at else "(no domain)"
+
+
+def parse_duration(text: str) -> int | None:
+    """The seconds of a duration as people write it, "90s", "30m", "12h" or "3d"; None for other texts."""
+    match = _DURATION.fullmatch(text)
+    return int(match[1]) * _UNITS[match[2]] if match else None

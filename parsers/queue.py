@@ -15,7 +15,7 @@ QUEUES: Final = ("maildrop", "incoming", "active", "deferred", "hold")
 HEAD: Final = 16384  # bytes kept of each line
 
 _MAIL: Final = re.compile(
-    rb'\{"queue_name": "(\w{1,32})", "queue_id": "\w{1,32}", "arrival_time": (\d{1,12}), "message_size": (\d{1,15})'
+    rb'\{"queue_name": "(\w{1,32})", "queue_id": "(\w{1,32})", "arrival_time": (\d{1,12}), "message_size": (\d{1,15})'
 )
 _REASON: Final = re.compile(rb'"delay_reason": "((?:[^"\\]|\\.)*+)')
 _ESCAPE: Final = re.compile(r'\\(u[0-9a-fA-F]{4}|["\\/bfnrt])')
@@ -30,12 +30,14 @@ class QueuedMail(NamedTuple):
         arrival: when the message arrived, in seconds since the epoch.
         size: its size in bytes.
         reason: why delivery is delayed, with postqueue's escapes: the first reason given for a recipient.
+        queue_id: its name in the queue.
     """
 
     queue: str
     arrival: int
     size: int
     reason: bytes | None
+    queue_id: str = ""
 
 
 class QueueLines:
@@ -60,7 +62,14 @@ def parse_queued_mail(line: bytes) -> QueuedMail | None:
     if match is None:
         return None
     reason = _REASON.search(line, match.end())
-    return QueuedMail(match[1].decode(), int(match[2]), int(match[3]), reason[1] if reason else None)
+    name, queue_id, arrival, size = match.groups()
+    return QueuedMail(
+        name.decode(),
+        int(arrival),
+        int(size),
+        reason[1] if reason else None,
+        queue_id.decode("ascii", "replace"),
+    )
 
 
 def unescaped(reason: bytes) -> str:

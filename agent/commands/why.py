@@ -5,7 +5,6 @@ asks the running agent, or reads what the agent last saved, and reads facts abou
 one and the same line.
 """
 
-import re
 import sys
 import time
 from dataclasses import dataclass
@@ -32,20 +31,19 @@ from postward.agent.logs.coverage import Coverage
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.postfix.facts import read_posted_facts
 from postward.agent.status.client import LiveError, read_live
-from postward.agent.text import local_now
+from postward.agent.text import local_now, parse_duration
 from postward.config.errors import SettingsError
 from postward.config.lint import Finding, HostFacts
 from postward.config.settings import load_settings
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
     if value is None:
         return None
-    if match := re.fullmatch(r"(\d{1,6})([smhd])", value):
-        return local_now() - timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    if (seconds := parse_duration(value)) is not None:
+        return local_now() - timedelta(seconds=seconds)
     try:
         return datetime.fromisoformat(value).astimezone()
     except ValueError:

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from postward.agent.fsutil import wait_until
@@ -12,6 +12,7 @@ from postward.agent.postfix.run import PostfixError, check_on_terminal, find_pro
 
 _RELOAD_TIMEOUT = 5.0  # seconds until master(8) has started another queue manager
 _SYSTEMD_TIMEOUT = 120.0  # seconds for `systemctl restart`
+_POSTSUPER_TIMEOUT = 300.0  # seconds: it opens each mail of a list
 _SAME_START = 0.05  # seconds by which two readings of one process's start can differ
 
 
@@ -79,6 +80,17 @@ class Postfix(PostfixConfig):
     def flush(self) -> None:
         """Attempt delivery of all queued mail now (postqueue(1)). Raises PostfixError."""
         run(self.command("postqueue", "-f"))
+
+    def flush_mail(self, queue_id: str) -> None:
+        """Attempt delivery of one mail now (postqueue(1)). Raises PostfixError."""
+        run(self.command("postqueue", "-i", queue_id))
+
+    def supervise(self, option: str, queue_ids: Iterable[str]) -> None:
+        """Hold (-h), release (-H) or delete (-d) mails (postsuper(1), root only). Raises PostfixError.
+
+        An ID that is no longer in the queue is ignored.
+        """
+        run(self.command("postsuper", option, "-"), stdin="\n".join(queue_ids), timeout=_POSTSUPER_TIMEOUT)
 
     def delete(self, queue_id: str) -> None:
         """Delete a mail from the queue (postsuper(1), root only). Raises PostfixError."""
