@@ -34,6 +34,8 @@ class Provider:
         identity: its authorization server for OAuth2, if it takes tokens.
         senders: the senders that it accepts: "login" for the login's own address only, "verified" for those that the
             customer has confirmed to it, "" if nothing is documented.
+        spf: the domain that a sender's SPF record has to include; "" if the provider replaces the sender of the
+            envelope by an own one, or documents none.
     """
 
     title: str
@@ -49,6 +51,7 @@ class Provider:
     parameters: Mapping[str, str] = field(default_factory=dict)
     identity: Identity | None = None
     senders: Literal["", "verified", "login"] = ""
+    spf: str = ""
 
 
 PROVIDERS: Mapping[str, Provider] = {
@@ -89,6 +92,7 @@ PROVIDERS: Mapping[str, Provider] = {
         also=("exmail.qq.com",),
         login=ADDRESS,
         senders="login",
+        spf="spf.mail.qq.com",
     ),
     "fastmail": Provider(
         "Fastmail",
@@ -97,6 +101,7 @@ PROVIDERS: Mapping[str, Provider] = {
         also=("fastmail.com", "fastmail.fm", "messagingengine.com"),
         login=ADDRESS,
         credential=_APP,
+        spf="spf.messagingengine.com",
     ),
     "feishu": Provider("Feishu", "smtp.feishu.cn", starttls=None),
     "gmail": Provider(
@@ -108,6 +113,7 @@ PROVIDERS: Mapping[str, Provider] = {
         credential=_APP,
         parameters={"message_size_limit": "35882577"},
         identity=GOOGLE,
+        spf="_spf.google.com",
     ),
     "gmail-relay": Provider(
         "Google Workspace SMTP relay",
@@ -115,6 +121,7 @@ PROVIDERS: Mapping[str, Provider] = {
         login=f"{ADDRESS}, or empty if this host's IP address is allowed",
         credential=_APP,
         identity=GOOGLE,
+        spf="_spf.google.com",
     ),
     "gmx": Provider(
         "GMX",
@@ -134,6 +141,7 @@ PROVIDERS: Mapping[str, Provider] = {
         "smtp.mail.me.com",
         implicit=None,
         also=("apple", "icloud.com", "me.com", "mac.com"),
+        spf="icloud.com",
     ),
     "infomaniak": Provider("Infomaniak", "mail.infomaniak.com", implicit=None),
     "mailersend": Provider("MailerSend", "smtp.mailersend.net", implicit=None),
@@ -178,6 +186,7 @@ PROVIDERS: Mapping[str, Provider] = {
         parameters={"smtp_destination_concurrency_limit": "2"},
         identity=MICROSOFT,
         senders="verified",
+        spf="spf.protection.outlook.com",
     ),
     "outlook": Provider(
         "Outlook.com",
@@ -293,6 +302,7 @@ PROVIDERS: Mapping[str, Provider] = {
         also=("yandex.com", "yandex.ru"),
         login=ADDRESS,
         credential=_APP,
+        spf="_spf.yandex.net",
     ),
     "zoho": Provider(
         "Zoho Mail",

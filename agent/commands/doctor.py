@@ -14,6 +14,7 @@ from postward.agent.commands.common import echo_json, exit_on_error, json_option
 from postward.agent.commands.exit_status import BAD_SETTINGS, DRIFT
 from postward.agent.commands.relay import login_throttle
 from postward.agent.console import terminal
+from postward.agent.doctor.domains import Dns, DnsError, domain_findings
 from postward.agent.doctor.rules import doctor_findings
 from postward.agent.doctor.system import SystemFacts, read_system, relay_findings
 from postward.agent.enforce.state import EnforcementState
@@ -34,8 +35,9 @@ from postward.config.settings import Settings, load_settings
 @settings_option
 @json_option
 @click.option("--no-relay", is_flag=True, help="Do not connect to the relays.")
-def command(settings_file: Path, as_json: bool, no_relay: bool) -> None:
-    """Find the problems of this host: services, permissions, log, Postfix, relays, DNS, clock, versions.
+@click.option("--no-dns", is_flag=True, help="Do not look up the senders' domains.")
+def command(settings_file: Path, as_json: bool, no_relay: bool, no_dns: bool) -> None:
+    """Find the problems of this host: services, permissions, log, Postfix, relays, senders' domains, clock, versions.
 
     Each problem is shown with its remedy. Exit status 3 for errors or warnings, 78 for errors in the settings.
     """
@@ -53,7 +55,13 @@ def command(settings_file: Path, as_json: bool, no_relay: bool) -> None:
             findings += lint_under_drift(settings, host, str(settings_file))
             if not no_relay:
                 findings += _check_relays(settings)
-    report = _Report(system, problems, findings, list(unread_of(host)))
+    unread = list(unread_of(host))
+    if settings is not None and not no_dns:
+        try:
+            findings += domain_findings(settings, Dns())
+        except DnsError as error:
+            unread.append(f"the senders' domains: {error}")
+    report = _Report(system, problems, findings, unread)
     if as_json:
         echo_json(report.to_dict())
     else:
