@@ -17,11 +17,13 @@ from postward.config.settings import Settings
 from postward.parsers.scrub import printable
 
 _MAX_SUBJECT: Final = 150  # characters
+# Folded at the usual length, a subject can begin with an empty line, which filters of spam count.
+_POLICY: Final = SMTP.clone(max_line_length=990)
 
 
 def notice_mail(settings: Settings, notice: Notice) -> EmailMessage:
     """Return the mail. Its headers say that it is automatic (RFC 3834), so that no responder answers."""
-    message = EmailMessage(policy=SMTP)
+    message = EmailMessage(policy=_POLICY)
     message["From"] = settings.notify.mail_from or settings.probe_sender
     message["To"] = settings.notify.mail_to
     message["Subject"] = printable(notice.headline[:_MAX_SUBJECT])
