@@ -20,6 +20,7 @@ from typing import Any
 
 from postward.agent.checkpoint import Checkpoint, CheckpointError, CheckpointWriter, read_checkpoint
 from postward.agent.console import DeliveryRows, probe_text, terminal
+from postward.agent.doctor.daily import DomainLook
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.loop import EnforceLoop, confirm
 from postward.agent.enforce.state import EnforcementState
@@ -169,6 +170,7 @@ class Agent:
                 self._queue,
             ),
             *(self._probes, relays, daemons, self._events, self._incidents, rows, self._endpoint, loop),
+            DomainLook(settings),
         )
         self._parts: tuple[Part, ...] = tuple(part for part in parts if part is not None)
         observers = [part for part in self._parts if part.observes and part is not self._counter]

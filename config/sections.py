@@ -178,6 +178,12 @@ class Probe(Section):
         description="Time between two checks of each relay, in seconds: connection, certificate, login and extensions, "
         "without mail. 0: no checks.",
     )
+    domain_check_interval_seconds: int = Field(
+        default=86400,
+        ge=0,
+        le=2_592_000,
+        description="Time between two looks at the senders' domains in DNS (SPF, HELO name), in seconds. 0: never.",
+    )
     max_auth_attempts_per_hour: int = Field(
         default=2,
         ge=1,

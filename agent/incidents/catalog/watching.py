@@ -315,4 +315,22 @@ SYMPTOMS: tuple[Symptom, ...] = (
             ),
         ),
     ),
+    Symptom(
+        id="sender-records",
+        title="the domain of a sender does not allow the way of its mail",
+        text=NEVER,
+        effect=Effect.NOTE,
+        resolution=Resolution.CONDITION,
+        candidates=(
+            Candidate(
+                id="sender-records-dns",
+                what="the SPF record of the domain does not cover the relay, or the name of this host does not resolve back",
+                setting="relay.senders, host.myhostname",
+                parameter="myhostname, smtp_helo_name",
+                remedy="correct the records in DNS as postward doctor says",
+                changes=Changes.WRITES,
+                check="postward doctor",
+            ),
+        ),
+    ),
 )
