@@ -1,5 +1,6 @@
 """The enforcer: which drift it repairs, what it leaves alone, and what it reports."""
 
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def test_drift_that_returns_is_a_conflict(instance: PostfixInstance, tmp_path: P
     assert instance.postconf("relayhost")["relayhost"] == "[other.test]:25"
     assert one.state.conflicts == ["relayhost"]
     assert "another tool keeps changing relayhost" in (one.state.problem or "")
-    assert one.state.gauges(clock.now)["postward_config_conflict"] == {("relayhost",): 1.0}
+    assert one.state.gauges(time.monotonic())["postward_config_conflict"] == {("relayhost",): 1.0}
 
     clock.now += 3600
     one.converge()

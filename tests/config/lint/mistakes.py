@@ -77,7 +77,7 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
             h.set("relayhost = [smtp.office365.com]:465", "smtp_tls_wrappermode = yes"),
             h.passwords(f"[smtp.office365.com]:465 {LOGIN}\n"),
         ),
-        {"relayhost-provider-port"},
+        {"relayhost-provider-port", "password-at-microsoft"},
     ),
     ("no relayhost", lambda h: h.set("relayhost ="), {"relayhost-missing"}),
     (

@@ -258,7 +258,7 @@ class Host:
             for mail in hop.messages:
                 if mail.message_id == message_id and not isinstance(hop, Filter):
                     yield Arrival(name, mail.username, mail.tls, mail.helo), mail.data.decode()
-        for mailbox in self._mail.iterdir():
+        for mailbox in (path for path in self._mail.iterdir() if path.suffix != ".lock"):
             text = mailbox.read_text()
             if message_id in text:
                 # virtual(8) and local(8) append; a mail begins with its "From " line.
