@@ -1,7 +1,7 @@
 # make deps        install the Debian packages that the demo and the tests use, with apt, as root
 # make run         run the demo: a private Postfix, a relay, and Postward between them
 # make test        run all checks: format, lint, types and tests
-# make test-fast   run the tests that need only Python, in under a minute
+# make test-fast   run the tests that need only Python, in about two minutes
 # make coverage    run the fast tests and print their line coverage
 # make bench       measure time and memory of the hot paths, and print the figures
 # make soak        run 300 rounds of random faults each in a log, in rsyslogd's log, in a configuration and at a relay
@@ -31,7 +31,7 @@ test:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --durations=25
+	$(BIN)/python -m pytest -n auto --durations=25
 
 test-fast:
 	@.ci/setup
