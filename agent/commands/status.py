@@ -246,7 +246,7 @@ def _log(log: dict[str, Any], status: dict[str, Any]) -> tuple[str, bool]:
 
 def unknown_lines(lines: dict[str, int]) -> str:
     """Return what is not understood of the log, as text; "" if it is too little to matter."""
-    of_postfix = sum(lines.values()) - lines["foreign"]
+    of_postfix = lines["event"] + lines["generic"] + lines["unrecognised"]
     if not of_postfix:
         return f"none of {counted(lines['foreign'])} is Postfix's" if lines["foreign"] else ""
     unknown = lines["unrecognised"] / of_postfix

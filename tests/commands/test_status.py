@@ -47,3 +47,4 @@ def test_a_log_without_postfixs_lines_is_reported() -> None:
     nothing = {"event": 0, "generic": 0, "unrecognised": 0, "foreign": 0}
     assert unknown_lines(nothing) == ""
     assert unknown_lines(nothing | {"foreign": 1234}) == "none of 1,234 is Postfix's"
+    assert unknown_lines(nothing | {"event": 9, "a later kind": "?"}) == ""  # type: ignore[arg-type]
