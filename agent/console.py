@@ -1,9 +1,10 @@
-"""Terminal output: deliveries as rows, probes as timelines, plans as coloured diffs."""
+"""Terminal output: deliveries as rows, probes as timelines, plans as coloured diffs.
+
+Importing this module does not load rich: the agent, which imports it too, writes to no terminal.
+"""
 
 from collections.abc import Iterable
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.parts import Part
@@ -12,6 +13,10 @@ from postward.agent.relay.advice import describe_cause
 from postward.agent.text import STATUS_STYLE
 from postward.parsers import Event, Record, cause_of
 from postward.parsers.events import Delivery
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 _OUTCOME_STYLE = {
     "accepted": "bold green",
@@ -23,15 +28,17 @@ _OUTCOME_STYLE = {
 }
 
 
-def terminal(*, error: bool = False) -> Console:
+def terminal(*, error: bool = False) -> "Console":
     """Return a console that does not wrap lines, and colours them only on a terminal."""
+    from rich.console import Console
+
     return Console(stderr=error, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 class DeliveryRows(Part):
     """Prints each delivery as a row. An observer of the pipeline."""
 
-    def __init__(self, console: Console, names: RelayNames) -> None:
+    def __init__(self, console: "Console", names: RelayNames) -> None:
         self._console = console
         self._names = names
 
@@ -41,8 +48,10 @@ class DeliveryRows(Part):
             self._console.print(delivery_row(record, event, self._names.of_delivery(event, record.instance)))
 
 
-def delivery_row(record: Record, event: Delivery, relay: str) -> Text:
+def delivery_row(record: Record, event: Delivery, relay: str) -> "Text":
     """Return `time  status  relay  cause  delay  recipient  reason`."""
+    from rich.text import Text
+
     cause = cause_of(event)
     return Text.assemble(
         (_time_of_day(record.stamp), "dim"),
@@ -59,8 +68,10 @@ def _time_of_day(stamp: str) -> str:
     return stamp.rpartition(separator)[2][:8]
 
 
-def probe_text(result: ProbeResult) -> Text:
+def probe_text(result: ProbeResult) -> "Text":
     """Return a probe's result and its timeline."""
+    from rich.text import Text
+
     text = Text.assemble(("probe ", "bold"), (result.outcome, _OUTCOME_STYLE[result.outcome]))
     if result.accepted:
         text.append(f" by relay {result.relay}")
@@ -78,8 +89,10 @@ def probe_text(result: ProbeResult) -> Text:
     return text
 
 
-def diff_text(lines: Iterable[str]) -> Text:
+def diff_text(lines: Iterable[str]) -> "Text":
     """Return a plan's diff in colours."""
+    from rich.text import Text
+
     text = Text()
     for line in lines:
         text.append(f"{line}\n", {"-": "red", "+": "green", "!": "bold yellow"}.get(line[:1], ""))

@@ -5,18 +5,22 @@ Promise: everything that a template inserts is escaped, unless the product made 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from postward.agent.pages import charts
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 _FOLDER = Path(__file__).parent
 
 
-def environment(folder: Path, filters: Mapping[str, Any]) -> Environment:
+def environment(folder: Path, filters: Mapping[str, Any]) -> "Environment":
     """Return an environment for the templates in `folder`, which may use those of this package."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # loaded for the first page
+
     made = Environment(
         loader=FileSystemLoader([folder, _FOLDER]),
         autoescape=True,

@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from jinja2 import Template
 from markupsafe import Markup
 
 from postward.agent.incidents.render import HEADINGS, times_and_mails
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.pages import environment
 from postward.agent.status.model import Status, queue_text
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _MAX_RESOLVED: Final = 5
 _MAX_CAUSES: Final = 6
@@ -50,7 +52,7 @@ def page(status: Status) -> str:
 
 
 @cache
-def _template() -> Template:
+def _template() -> "Template":
     filters = {
         "counts": _counts,
         "iso": _iso,

@@ -176,15 +176,14 @@ def test_complaints_without_a_secret_stay(text: str) -> None:
     assert scrub(text, "warning") == text
 
 
-@pytest.fixture
-def forget_logins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the process know no logins, before and after the test."""
+@pytest.fixture(autouse=True)
+def _forget_logins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process know no logins, before and after the test: other tests' are words of these lines."""
     monkeypatch.setattr("postward.parsers.scrub._logins", {})
     monkeypatch.setattr("postward.parsers.scrub._hidden", [])
     monkeypatch.setattr("postward.parsers.scrub._hidden_words", None)
 
 
-@pytest.mark.usefixtures("forget_logins")
 def test_known_logins_are_masked_in_every_form() -> None:
     """Wherever they stand, also as AUTH PLAIN and AUTH LOGIN print them."""
     hide([("me", "s3cret/pass"), ("me", "sent")])
