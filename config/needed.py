@@ -93,12 +93,10 @@ def without_dropped(actual: ActualState, drifts: Iterable[Drift], left: Collecti
 
 def may_be_needless(drift: Drift, settings: Settings, actual: ActualState) -> bool:
     """Return True for drift of which the routes of mail can say that it does not matter."""
-    if any(_has_own_way(relay) for relay in settings.relay) or any(
-        not relay.has_known_server for relay in settings.relay[1:]
-    ):
-        return (
-            False  # the routes do not say by which name and address smtp(8) connects, or how the log names it
-        )
+    further = settings.relay[1:]
+    if any(map(_has_own_way, settings.relay)) or not all(relay.has_known_server for relay in further):
+        # The routes do not say by which name and address smtp(8) connects, or how the log names it.
+        return False
     compared = any(relay.fingerprints or relay.verify_names for relay in settings.relay)
     if compared and (drift.name == _POLICIES or (drift.table and drift.table.name.endswith("tls_policy"))):
         return False  # the routes do not say with what a certificate is compared
