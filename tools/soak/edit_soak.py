@@ -121,7 +121,9 @@ class EditSoak:
             path.chmod(0o644)
 
     def _overwrite_table(self) -> None:
-        (self.postfix.config_directory / "sasl_passwd").write_text("[127.0.0.1]:1 other:login\n")
+        """Write another login of the relay over Postward's. A login of another hop would make the table the admin's."""
+        entry = f"[127.0.0.1]:{self.relay.port} other:login\n"
+        (self.postfix.config_directory / "sasl_passwd").write_text(entry)
 
     # Other changes
 
