@@ -57,6 +57,7 @@ from postward.agent.status.model import Observed, Status, status_of
 from postward.agent.systemd import notify
 from postward.agent.text import local_now
 from postward.config.consequences import Effect
+from postward.config.lint.text import parse_main_cf
 from postward.config.relay import hide_passwords
 from postward.config.settings import Settings
 
@@ -379,9 +380,12 @@ class _Host(Part):
         """Return why the queue cannot be listed. Postfix's command would log the failure, at each scrape."""
         if not is_master_running(self._queue_directory):
             return "Postfix is not running"
-        if not os.access(self._main_cf, os.R_OK):
-            return f"{self._main_cf}: Permission denied"
-        return None
+        try:
+            lines = parse_main_cf(self._main_cf.read_text(encoding="utf-8", errors="replace"))
+        except OSError as error:
+            return f"{self._main_cf}: {error.strerror}"
+        broken = next((line.number for line in lines if not line.name), None)
+        return f"{self._main_cf}, line {broken}: not of the form name = value" if broken else None
 
 
 def _checkpoint_file(settings: Settings) -> Path:

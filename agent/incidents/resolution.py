@@ -11,15 +11,16 @@ from postward.parsers import events as ev
 
 _STARTUP_SECONDS: Final = 30.0  # from the warnings of postfix-script to the start that follows
 
-# Lines that are a proof by themselves, and the text of that proof.
-LINE_PROOFS: Final[Mapping[type, Resolution]] = {
-    ev.PickedUp: Resolution.SUBMITTED,
-    ev.ClientAccepted: Resolution.ACCEPTED,
-    ev.MasterStarted: Resolution.STARTED,
-    ev.MasterReloaded: Resolution.STARTED,
+# Lines that are proofs by themselves, and the texts of these proofs.
+LINE_PROOFS: Final[Mapping[type, tuple[Resolution, ...]]] = {
+    ev.PickedUp: (Resolution.SUBMITTED, Resolution.READ),
+    ev.ClientAccepted: (Resolution.ACCEPTED,),
+    ev.MasterStarted: (Resolution.STARTED, Resolution.READ),
+    ev.MasterReloaded: (Resolution.STARTED, Resolution.READ),
 }
 PROOF_TEXTS: Final[Mapping[Resolution, str]] = {
     Resolution.SUBMITTED: "a program of this host submitted a mail",
+    Resolution.READ: "Postfix's commands can read main.cf again",
     Resolution.ACCEPTED: "a client's mail was accepted",
     Resolution.STARTED: "Postfix started without the same complaint",
 }

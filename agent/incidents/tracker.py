@@ -237,7 +237,8 @@ class IncidentTracker:
             case ev.Removed():
                 self._senders.pop(event.queue_id, None)
             case ev.PickedUp() | ev.ClientAccepted() | ev.MasterStarted() | ev.MasterReloaded():
-                self._prove(record, LINE_PROOFS[type(event)])
+                for proof in LINE_PROOFS[type(event)]:
+                    self._prove(record, proof)
             case ev.Expired():
                 self._expired(record, event)
             case ev.MessageId() | ev.TlsEstablished():

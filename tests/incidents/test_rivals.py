@@ -53,6 +53,8 @@ SOLE_PRINTERS = {
     "relayhost-port-name": "smtp/smtp_connect.c",
     "relayhost-syntax": "smtp/smtp_connect.c",
     "transport-deferred": "qmgr/qmgr_message.c",
+    "main-cf-syntax": "util/dict.c",
+    "table-file-syntax": "util/dict.c",
     "bad-boolean": "global/mail_conf_bool.c",
     "bad-number": "global/mail_conf_int.c",
     "master-option-blanks": "master/single_server.c",

@@ -367,6 +367,18 @@ def test_error_of_a_delivery_agent_closes_when_the_agent_delivers() -> None:
         assert incidents.open == []
 
 
+def test_a_main_cf_that_is_read_again_closes() -> None:
+    """A mail is submitted without a start of Postfix. Of a table's file, which a daemon reads, it proves nothing."""
+    incidents = tracker()
+    fault = "line 8: missing '=' after attribute name: \"relayhost x\""
+    observe(incidents, f"sendmail: fatal: /etc/postfix/main.cf, {fault}")
+    observe(incidents, f"cleanup: fatal: /etc/postfix/mysql.cf, {fault}")
+    observe(incidents, "pickup: 4F2A91C0B3: uid=0 from=<root>")
+    assert symptoms(incidents.open) == ["table-file-syntax"]
+    observe(incidents, "master: daemon started -- version 3.7.11, configuration /etc/postfix")
+    assert incidents.open == []
+
+
 def test_incidents_of_a_removed_relay_close() -> None:
     """No mail goes through it any more that could prove them over; incidents of other relays stay open."""
     incidents = tracker()

@@ -5,6 +5,7 @@ import json
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.parsers import Cause
 from postward.parsers.queue import HEAD, QueuedMail, QueueLines, parse_queued_mail, unescaped
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
+from tests.support.product import AgentProcess, write_reading_settings
 
 NOW = 1_800_000_000.0
 REFUSED = "connect to smtp.relay.test[192.0.2.1]:587: Connection refused"
@@ -230,3 +232,21 @@ def test_a_real_queue(tmp_path: Path) -> None:
     assert shown["postfix_queue_messages"][("deferred", "refused")] == 5
     assert shown["postfix_queue_bytes"][("deferred",)] > 500
     assert 0 <= shown["postfix_queue_oldest_age_seconds"][("deferred",)] < 60
+
+
+def test_a_main_cf_that_cannot_be_parsed_is_not_read_by_postqueue(tmp_path: Path) -> None:
+    """The agent says that it cannot list the queue, and its look writes no fatal line into the mail log."""
+    require_postfix(sasl=False)
+    with PostfixInstance(tmp_path / "p") as postfix, ExitStack() as stack:
+        settings = write_reading_settings(tmp_path, postfix)
+        settings.write_text(settings.read_text().replace("[queue]\nenabled = false\n", ""))
+        agent = stack.enter_context(AgentProcess(settings))
+        wait_for(lambda: agent.value("postward_queue_readable") == 1, what="the queue to be listed")
+        main_cf = postfix.config_directory / "main.cf"
+        number = len(main_cf.read_text().splitlines()) + 1
+        main_cf.write_text(f"{main_cf.read_text()}relayhost [smtp.other.test]:25\n")
+        wait_for(lambda: agent.value("postward_queue_readable") == 0, what="the queue not to be listed")
+        printed, logged = agent.output(), postfix.maillog.read_text()
+
+    assert f"queue: {main_cf}, line {number}: not of the form name = value" in printed
+    assert "postqueue" not in logged

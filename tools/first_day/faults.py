@@ -150,7 +150,7 @@ BREAKAGES: Final[dict[str, Fault | Repaired]] = {
         switch=_refuse,
         repair=_listen,
         words="the relay refuses connections",
-        symptoms=("connection-refused",),
+        symptoms=("connection-refused", "connection-lost"),  # of a session that the relay's end cuts off
         alerts=("PostfixRelayUnreachable",),
     ),
     "firewall drops packets": Fault(
@@ -213,6 +213,14 @@ BREAKAGES: Final[dict[str, Fault | Repaired]] = {
         symptoms=("queue-read-only",),
         alerts=("PostfixResourcesExhausted", "PostwardProbeFailing"),
     ),
+    # Long before "another tool", whose incidents are the same: one that comes back is notified once in ten minutes.
+    "enforcer disabled, then drift": Fault(
+        switch=f"systemctl disable --quiet --now {_ENFORCER}; {_OTHER_RELAYHOST}; systemctl reload postfix",
+        repair=f"{_RUN.format(_ENFORCER)}; postqueue -f",
+        words="Postfix's configuration differs from the settings",
+        symptoms=("config-drift", "enforcer-silent", "dns-unknown"),
+        alerts=("PostwardEnforcerDown", "PostfixRelayUnreachable"),
+    ),
     "agent killed": Repaired(switch=_signal(_AGENT, "KILL"), is_over=_runs_again(_AGENT)),
     "agent frozen": Repaired(
         switch=_signal(_AGENT, "STOP"), is_over=_runs_again(_AGENT), alerts=("PostwardDown",)
@@ -247,13 +255,6 @@ BREAKAGES: Final[dict[str, Fault | Repaired]] = {
         words="another tool keeps changing Postfix's configuration",
         symptoms=("config-conflict", "config-drift", "dns-unknown"),
         alerts=("PostwardConfigConflict", "PostfixRelayUnreachable"),
-    ),
-    "enforcer disabled, then drift": Fault(
-        switch=f"systemctl disable --quiet --now {_ENFORCER}; {_OTHER_RELAYHOST}; systemctl reload postfix",
-        repair=f"{_RUN.format(_ENFORCER)}; postqueue -f",
-        words="Postfix's configuration differs from the settings",
-        symptoms=("config-drift", "enforcer-silent", "dns-unknown"),
-        alerts=("PostwardEnforcerDown", "PostfixRelayUnreachable"),
     ),
     "agent disabled": Fault(
         switch=f"systemctl disable --quiet --now {_AGENT}",

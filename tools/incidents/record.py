@@ -50,6 +50,16 @@ def _break_main_cf(*lines: str) -> Action:
     return act
 
 
+def _write(name: str, text: str) -> Action:
+    """Write a file beside main.cf, and send a mail."""
+
+    def act(stage: Stage) -> None:
+        (stage.postfix.config_directory / name).write_text(text)
+        stage.mail()
+
+    return act
+
+
 def _mail_after_mail(stage: Stage) -> None:
     """Send mails until one is deferred without an attempt."""
 
@@ -250,6 +260,12 @@ STAGINGS: Mapping[str, Staging] = {
     ),
     "inet-protocols": Staging("inet-protocols", "fatal: ", act=_break_main_cf("inet_protocols = ip4")),
     "main-cf-syntax": Staging("main-cf", "fatal: ", act=_break_main_cf(f"relayhost [{RELAY}]:587")),
+    "table-file-syntax": Staging(
+        "table-file",
+        "missing '=' after",
+        {"virtual_alias_maps": "memcache:{etc}/aliases.cf"},
+        act=_write("aliases.cf", "memcache inet:127.0.0.1:11211\n"),
+    ),
     "main-cf-recursive": Staging(
         "main-cf", "fatal: ", act=_break_main_cf("mydomain = $myhostname", "myhostname = app.$mydomain")
     ),

@@ -518,29 +518,35 @@ SYMPTOMS: tuple[Symptom, ...] = (
     ),
     Symptom(
         id="main-cf-syntax",
-        title="Postfix cannot read {line FILE|main.cf}",
-        names=(pattern(r"(?P<FILE>/[\w./-]+), line \d+: missing '='"),),
-        text=pattern("missing '=' after attribute name|macro processing error"),
-        resolution=Resolution.STARTED,
+        title="Postfix cannot read main.cf",
+        text=pattern("main\\.cf, line \\d+: missing (?:'=' after )?attribute name|macro processing error"),
+        resolution=Resolution.READ,
         candidates=(
             Candidate(
                 id="main-cf",
                 what="a line of main.cf is not name = value, or a value refers to itself or ends within a $name",
                 setting="main_cf",
                 parameter="main.cf",
-                certain_by=pattern(
-                    r"main\.cf, line \d+: missing '=' after attribute name|macro processing error"
-                ),
+                certain_by=pattern("missing (?:'=' after )?attribute name|macro processing error"),
                 remedy="correct the line that the log names",
                 changes=Changes.WRITES,
             ),
-            # util/dict.c: the files of ldap, mysql, pgsql and sqlite tables have the same form.
+        ),
+    ),
+    # util/dict.c: the files of ldap, mysql, pgsql and sqlite tables have the form of main.cf.
+    Symptom(
+        id="table-file-syntax",
+        title="Postfix cannot read {line FILE|a table's file}",
+        names=(pattern(r"(?P<FILE>/[\w./-]+), line \d+: missing (?:'='|attribute)"),),
+        text=pattern(r"/(?!main\.cf)[^/\s]+, line \d+: missing (?:'=' after )?attribute name"),
+        resolution=Resolution.STARTED,
+        candidates=(
             Candidate(
                 id="table-file",
                 what="a line of {line FILE|a table's file} is not name = value",
                 setting="main_cf",
                 parameter="{line FILE|the file in the line}",
-                certain_by=pattern(r"/(?!main\.cf)[^/\s]+, line \d+: missing '=' after attribute name"),
+                certain_by=pattern("missing (?:'=' after )?attribute name"),
                 remedy="correct the line that the log names, then {reload}",
                 changes=Changes.WRITES,
             ),
@@ -550,7 +556,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         id="myorigin-file",
         title="Postfix cannot read its configuration: the file that myorigin names is missing or empty",
         text=pattern("myorigin file|mailname: cannot open"),
-        resolution=Resolution.STARTED,
+        resolution=Resolution.READ,
         candidates=(
             Candidate(
                 id="mailname",

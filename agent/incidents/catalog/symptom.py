@@ -23,6 +23,7 @@ class Resolution(StrEnum):
     SAME_SENDER = "same-sender"  # the same mail, or one from the same sender
     LEFT = "left"  # any mail that left this host
     SUBMITTED = "submitted"  # a program on this host submitted a mail
+    READ = "read"  # main.cf was read: a mail was submitted, or Postfix started or was reloaded
     ACCEPTED = "accepted"  # a client's mail was accepted
     STARTED = "started"  # Postfix started or was reloaded, and did not log the line again
     CONDITION = "condition"  # the part of the agent that reported the condition says that it is over
