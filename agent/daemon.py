@@ -2,6 +2,9 @@
 
 Each part observes log events, has gauges, keeps state and runs as a task, as far as it overrides `Part`. There is one way
 to stop: a signal sets an event, the tasks are cancelled, and position and counts are saved last.
+
+Each instance of Postfix has an agent with its own settings and state. The agents share a process and an endpoint, that of
+the main settings file.
 """
 
 import asyncio
@@ -11,9 +14,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,11 +32,13 @@ from postward.agent.http.app import Hooks
 from postward.agent.http.endpoint import Endpoint, EndpointError, registry_of
 from postward.agent.http.server import Listeners
 from postward.agent.incidents.monitor import IncidentMonitor
+from postward.agent.instances import Instances
 from postward.agent.logs.canary import LogCanary
 from postward.agent.logs.discover import NoLogError, find_log, open_sources
 from postward.agent.logs.reader import LogReader
 from postward.agent.logs.source import Source
 from postward.agent.logs.watcher import Watcher
+from postward.agent.metrics.collector import InstancesCollector, PostwardCollector
 from postward.agent.metrics.daemons import DaemonMetrics
 from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
@@ -41,7 +46,7 @@ from postward.agent.metrics.queue import QueueMonitor
 from postward.agent.metrics.tally import Tally
 from postward.agent.oauth2.keeper import TokenKeeper, TokenMetrics
 from postward.agent.parts import Failures, Gauges, Labels, Part
-from postward.agent.pipeline import Pipeline
+from postward.agent.pipeline import OwnLines, Pipeline
 from postward.agent.postfix.commands import Postfix, PostfixError
 from postward.agent.postfix.permissions import Permissions
 from postward.agent.postfix.process import is_master_running
@@ -54,6 +59,7 @@ from postward.agent.relay.monitor import RelayMonitor
 from postward.agent.reload import SettingsReloader, race
 from postward.agent.status.client import local_socket
 from postward.agent.status.model import Observed, Status, status_of
+from postward.agent.status.routes import View
 from postward.agent.systemd import notify
 from postward.agent.text import local_now
 from postward.config.consequences import Effect
@@ -85,17 +91,41 @@ class Options:
     allow: frozenset[Effect] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of an agent among those of its process.
+
+    Attributes:
+        running: settings file → the agent that runs with it.
+        is_main: whether it is the agent of the main settings file, whose endpoint shows all.
+    """
+
+    running: "dict[Path | None, Agent]" = field(default_factory=dict)
+    is_main: bool = True
+
+
 class Agent:
-    """Reads, counts, probes, serves and, if asked to, enforces.
+    """Reads, counts, probes, serves and, if asked to, enforces: all for one instance of Postfix.
+
+    Attributes:
+        instance: the name of the instance in log, metrics and status; "" if the settings name no further instance.
+        directory: the instance's directory of main.cf.
 
     Raises:
         StartError: on construction, if a part cannot be set up.
     """
 
     def __init__(
-        self, settings: Settings, options: Options, reloader: SettingsReloader, listeners: Listeners
+        self,
+        settings: Settings,
+        options: Options,
+        reloader: SettingsReloader,
+        listeners: Listeners,
+        place: Place | None = None,
     ) -> None:
         hide_passwords(settings.relay)
+        self._place = place or Place()
+        self.directory = settings.postfix.config_directory
         self._settings = settings
         self._reloader = reloader
         self._deliveries = options.deliveries
@@ -108,6 +138,7 @@ class Agent:
             RelayNames.of_settings(settings),
             Exemplars(),
         )
+        self.instance = self._name(postfix)
         sources, self._tally, states = _resume(settings, postfix)
         writer = self._writer = CheckpointWriter(_checkpoint_file(settings), self._tally)
         throttle = LoginThrottle.of_settings(settings)
@@ -149,11 +180,15 @@ class Agent:
             self._probes.probe_now,
             lambda: not reader.behind,
             throttle,
+            instance="postfix" if self._place.is_main else self.instance,
+            instance_file=None if self._place.is_main else reloader.path,
         )
         # counts → the outside
         self._events = _event_stream(settings, names)
         rows = DeliveryRows(self._console, names) if options.deliveries else None
-        self._endpoint = self._make_endpoint(listeners, exemplars)
+        self._collector = PostwardCollector(self._tally, self._gauges, exemplars, self.instance)
+        self._view = View(self._reader.catch_up, self._look, self._status, self._incidents.public_state)
+        self._endpoint = self._make_endpoint(listeners)
         loop = self._enforce_loop()
         tokens = TokenMetrics(settings), (TokenKeeper(settings, self._watcher) if options.enforce else None)
 
@@ -175,7 +210,8 @@ class Agent:
         )
         self._parts: tuple[Part, ...] = tuple(part for part in parts if part is not None)
         observers = [part for part in self._parts if part.observes and part is not self._counter]
-        self._pipeline = Pipeline(self._counter, observers)
+        own = OwnLines(self.instance, foreign=self._place.is_main) if self.instance else None
+        self._pipeline = Pipeline(self._counter, observers, own)
         for part in self._parts:
             if part.name:
                 self._failures.restore_part(part, states.get(part.name, {}))
@@ -197,11 +233,16 @@ class Agent:
                     for part in self._parts
                     if type(part).run is not Part.run
                 ]
-                _log.info("metrics: %s", self._endpoint.url)
+                self._place.running[self._reloader.path] = self
                 self._reloader.listen(self._reopen)
-                notify("READY=1")
-                changed = await race(stop.wait(), self._reloader.changed(self._watcher))
-                if not isinstance(changed, Settings):
+                if self._place.is_main:
+                    _log.info("metrics: %s", self._endpoint.url)
+                    notify("READY=1")
+                try:
+                    changed = await race(stop.wait(), self._reloader.changed(self._watcher))
+                finally:
+                    del self._place.running[self._reloader.path]
+                if not isinstance(changed, Settings) and self._place.is_main:
                     notify("STOPPING=1")
                 for task in tasks:
                     task.cancel()
@@ -209,9 +250,26 @@ class Agent:
         self._reader.close()
         return changed if isinstance(changed, Settings) else None
 
+    def _name(self, postfix: Postfix) -> str:
+        """Return the name of the instance, by which its lines are known; "" where the settings name no further one."""
+        if self._place.is_main and not self._settings.postfix.instances:
+            return ""
+        try:
+            name = postfix.expanded("syslog_name")
+        except PostfixError as error:
+            raise StartError(f"postfix.config_directory: {error}") from error
+        for other in self._place.running.values() if not self._place.is_main else ():
+            if other.instance == name and other.directory != self.directory:
+                raise StartError(
+                    f"{postfix.main_cf}: syslog_name: {name} is also the name of {other.directory}, and no line "
+                    "shows which of them wrote it; set multi_instance_name, and leave syslog_name out"
+                )
+        return name
+
     # --- the parts that need more than a line
 
     def _probe_scheduler(self, postfix: Postfix, throttle: LoginThrottle) -> ProbeScheduler:
+        repairs = self._enforcer is not None and self._settings.enforce.mode == "enforce"
         try:
             return ProbeScheduler(
                 self._settings,
@@ -222,27 +280,34 @@ class Agent:
                 throttle=throttle,
                 flush=self._writer.flush,
                 has_backlog=self._is_catching_up,
-                first_after=self._settings.enforce.interval_seconds if self._enforcer else None,
+                first_after=self._settings.enforce.interval_seconds if repairs else None,
             )
         except KeyFileError as error:
             raise StartError(f"probe.key_file: {error}") from error
 
-    def _make_endpoint(self, listeners: Listeners, exemplars: Exemplars) -> Endpoint:
+    def _make_endpoint(self, listeners: Listeners) -> Endpoint:
         hooks = Hooks(
             not_ready=self._not_ready,
-            read_log=self._reader.catch_up,
-            refresh=self._refresh,
-            look=self._look,
-            status=self._status,
+            read_log=lambda: self._of_all(lambda agent: agent._reader.catch_up()),  # noqa: SLF001 -- of this class
+            refresh=lambda: self._of_all(lambda agent: agent._refresh()),  # noqa: SLF001
+            look=lambda: self._of_all(lambda agent: agent._look()),  # noqa: SLF001
+            status=self._status_of_all,
             incidents=self._incidents.public_state,
             reload=self._reload,
+            instances=self._views,
         )
         legacy = self._queue_counts if self._settings.web.legacy_metrics else None
-        registry = registry_of(self._tally, self._gauges, exemplars, legacy=legacy)
+        registry = registry_of(InstancesCollector(self._collectors), self._tally, legacy=legacy)
         try:
             names = (self._settings.host.myhostname, socket.gethostname())
             return Endpoint(
-                self._settings.web, names, local_socket(self._settings), listeners, registry, hooks
+                self._settings.web,
+                names,
+                local_socket(self._settings),
+                listeners,
+                registry,
+                hooks,
+                is_main=self._place.is_main,
             )
         except EndpointError as error:
             raise StartError(str(error)) from None
@@ -290,6 +355,34 @@ class Agent:
         return Checkpoint(self._reader.positions(), self._tally, states)
 
     # --- what the endpoint asks
+
+    @property
+    def _shown(self) -> "list[Agent]":
+        """The agents that this one's endpoint shows: itself first, and as the main one all others that run."""
+        others = self._place.running.values() if self._place.is_main else ()
+        return [self, *(agent for agent in others if agent.directory != self.directory)]
+
+    async def _of_all(self, ask: "Callable[[Agent], Coroutine[Any, Any, None]]") -> None:
+        await asyncio.gather(*(ask(agent) for agent in self._shown))
+
+    def _collectors(self) -> list[PostwardCollector]:
+        """Return the collectors of this agent and of the others that have caught up with the log."""
+        ready = (agent for agent in self._shown if agent is self or agent._not_ready() is None)  # noqa: SLF001
+        return [agent._collector for agent in ready]  # noqa: SLF001 -- of this class
+
+    def _views(self) -> Mapping[str, View]:
+        """Return what is shown of each instance, by its name and by its directory."""
+        return {
+            name: agent._view  # noqa: SLF001 -- of this class
+            for agent in self._shown
+            for name in (agent.instance, agent.directory)
+            if name
+        }
+
+    def _status_of_all(self) -> Status:
+        """Return the status, with those of the other instances."""
+        others = [agent._status() for agent in self._shown[1:]]  # noqa: SLF001 -- of this class
+        return self._status() | {"instances": others}
 
     def _not_ready(self) -> str | None:
         if self._reader.behind:
@@ -341,7 +434,7 @@ class Agent:
             self._tally.counters["postward_log_lines_total"],
             self._not_ready(),
         )
-        return status_of(self._settings, observed, now, self._version)
+        return status_of(self._settings, observed, now, self._version) | {"instance": self.instance}
 
 
 class _Host(Part):
@@ -424,14 +517,7 @@ def _event_stream(settings: Settings, names: RelayNames) -> EventStream | None:
 
 
 def serve(settings: Settings, options: Options) -> None:
-    """Run the agent until SIGTERM or SIGINT. Raises StartError."""
-    try:
-        Path(settings.state.directory).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartError(
-            f"state.directory: {settings.state.directory}: {error.strerror}; name a writable directory"
-        ) from error
-
+    """Run the agents until SIGTERM or SIGINT. Raises StartError."""
     with _alone(Path(settings.state.directory)):
         asyncio.run(_serve(settings, options))
 
@@ -439,6 +525,12 @@ def serve(settings: Settings, options: Options) -> None:
 @contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """Hold the lock on the state. Raises StartError if another agent has it; each would undo the other's counts."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"state.directory: {directory}: {error.strerror}; name a writable directory"
+        ) from error
     try:
         descriptor = os.open(
             directory / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
@@ -460,17 +552,48 @@ def _alone(directory: Path) -> Iterator[None]:
 
 
 async def _serve(settings: Settings, options: Options) -> None:
-    """Run one agent after the other, one for each version of the settings; the checkpoint hands the counts over."""
+    """Run the agent of the main settings file, and beside it one for each further instance that it names."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    place = Place()
+
+    async def run_instance(
+        reloader: SettingsReloader, stop: asyncio.Event, begun: Callable[[], None]
+    ) -> None:
+        with _alone(Path(reloader.settings.state.directory)):
+            await _run(options, reloader, stop, begun, replace(place, is_main=False))
+
     reloader = SettingsReloader(options.settings_file, settings)
-    listeners = Listeners()
-    agent = Agent(settings, options, reloader, listeners)
-    while (changed := await agent.run(stop)) is not None:
-        try:
-            agent = Agent(changed, options, reloader, listeners)
-        except StartError as error:
-            reloader.refuse(changed, settings, str(error))
-            agent = Agent(settings, options, reloader, listeners)
-        settings = reloader.settings
+    instances = Instances(reloader, run_instance)
+    try:
+        await _run(options, reloader, stop, instances.update, place)
+    finally:
+        await instances.close()
+
+
+async def _run(
+    options: Options,
+    reloader: SettingsReloader,
+    stop: asyncio.Event,
+    begun: Callable[[], None],
+    place: Place,
+) -> None:
+    """Run one agent after the other, one for each version of the settings; the checkpoint hands the counts over.
+
+    `begun` is called when an agent begins. Raises StartError if the first one cannot.
+    """
+    settings, listeners = reloader.settings, Listeners()
+    try:
+        agent = Agent(settings, options, reloader, listeners, place)
+        begun()
+        while (changed := await agent.run(stop)) is not None:
+            try:
+                agent = Agent(changed, options, reloader, listeners, place)
+            except StartError as error:
+                reloader.refuse(changed, settings, str(error))
+                agent = Agent(settings, options, reloader, listeners, place)
+            settings = reloader.settings
+            begun()
+    finally:
+        listeners.take(())

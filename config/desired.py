@@ -6,7 +6,7 @@ for the relays alone (`postward.config.beside`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postward.config.beside import (
     authorities,
@@ -56,12 +56,14 @@ class PostfixFacts:
         default_map_type: default_database_type, as in "hash".
         map_types: the types that `postconf -m` lists.
         delimits_logins: it knows smtp_sasl_password_result_delimiter.
+        log_name: syslog_name, which differs from one instance to the next.
     """
 
     config_directory: str
     default_map_type: str
     map_types: frozenset[str]
     delimits_logins: bool = False
+    log_name: str = "postfix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,17 @@ def desired_state(
         **settings.main_cf,
     }
     parameters = {name: value for name, value in parameters.items() if name not in wishes}
-    return DesiredState(parameters, tuple(tables.collected), transports)
+    logged = tuple(_logged_as(facts.log_name, transport) for transport in transports)
+    return DesiredState(parameters, tuple(tables.collected), logged)
+
+
+def _logged_as(name: str, transport: Transport) -> Transport:
+    """Return a service whose lines in the log are those of its instance."""
+    overrides = tuple(
+        (key, f"{name}{value.removeprefix('postfix')}" if key == "syslog_name" else value)
+        for key, value in transport.overrides
+    )
+    return replace(transport, overrides=overrides)
 
 
 def _delimiter(logins: Logins, facts: PostfixFacts) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """The tables of the settings file that concern Postward itself: sources, intervals, endpoints, directories."""
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, SecretStr, ValidationInfo, field_validator
 
@@ -44,6 +46,20 @@ class Postfix(Section):
         "They are refused otherwise.",
         examples=[["mailbox_command"]],
     )
+    instances: list[AbsolutePath] = Field(
+        default=[],
+        description="Settings files of the other Postfix instances on this host (postmulti). One agent and one enforcer "
+        "serve them all. Only the main settings file names them.",
+        examples=[["/etc/postward/out.toml"]],
+    )
+
+    @field_validator("instances")
+    @classmethod
+    def _names_each_file_once(cls, value: list[str]) -> list[str]:
+        for path in value:
+            if value.count(path) > 1:
+                raise ValueError(f"must list each file once, not {quoted(path)} twice")
+        return value
 
     @field_validator("config_directory")
     @classmethod
@@ -123,7 +139,8 @@ class Enforce(Section):
     )
     directory: AbsolutePath = Field(
         default="/var/lib/postward-enforce",
-        description="Directory of former configurations and of the state for the agent. Only root writes to it.",
+        description="Directory of former configurations and of the state for the agent. Only root writes to it. Default for "
+        "another postfix.config_directory than /etc/postfix: its last part below this directory.",
     )
 
 
@@ -398,5 +415,20 @@ class State(Section):
     """The agent's state, which is kept over restarts."""
 
     directory: AbsolutePath = Field(
-        default="/var/lib/postward", description="Directory of the counts and the position in the log."
+        default="/var/lib/postward",
+        description="Directory of the counts and the position in the log. Default for another postfix.config_directory than "
+        "/etc/postfix: its last part below this directory.",
     )
+
+
+def with_own_directories(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings, before validation, in which another instance than /etc/postfix has directories of its own."""
+    filled = dict(settings)
+    postfix = settings.get("postfix")
+    place = postfix.get("config_directory") if isinstance(postfix, Mapping) else None
+    if isinstance(place, str) and Path(place) != Path(Postfix().config_directory):
+        for name, default in (("state", State().directory), ("enforce", Enforce().directory)):
+            table = settings.get(name, {})
+            if isinstance(table, Mapping):
+                filled[name] = {"directory": f"{default}/{Path(place).name}", **table}
+    return filled

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -29,7 +29,18 @@ from postward.config.host import Host
 from postward.config.oauth2 import OAuth2
 from postward.config.parameters import MainCfValue, ParameterName
 from postward.config.relay import Relay
-from postward.config.sections import Enforce, Events, Log, Notify, Postfix, Probe, Queue, State, Web
+from postward.config.sections import (
+    Enforce,
+    Events,
+    Log,
+    Notify,
+    Postfix,
+    Probe,
+    Queue,
+    State,
+    Web,
+    with_own_directories,
+)
 
 DEFAULT_FILE = Path("/etc/postward/postward.toml")
 
@@ -60,6 +71,11 @@ class Settings(BaseSettings):
     events: Events = Events()
     notify: Notify = Notify()
     state: State = State()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_own_directories(cls, settings: Any) -> Any:
+        return with_own_directories(settings) if isinstance(settings, dict) else settings
 
     @property
     def probe_sender(self) -> str:

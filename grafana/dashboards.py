@@ -75,7 +75,8 @@ class Sheet:
     per_host: bool
 
 
-_HOST: Final = 'job=~"$job",instance=~"$instance"'
+# The label of an agent for several instances of Postfix. Series of the target have none, nor any series elsewhere.
+_HOST: Final = 'job=~"$job",instance=~"$instance",multi_instance=~"|$multi_instance"'
 _RELAY: Final = _HOST + ',relay=~"$relay|none|other"'
 _YES: Final = (("1", "yes", "green"), ("0", "no", "red"))
 _GOOD: Final = ((None, "red"), (1.0, "green"))
@@ -319,6 +320,16 @@ def _variables(sheet: Sheet) -> Iterator[Any]:
     yield _query_variable("job", "label_values(postward_build_info, job)")
     if sheet.per_host:
         yield _query_variable("instance", 'label_values(postward_build_info{job=~"$job"}, instance)')
+        yield (
+            _query_variable(
+                "multi_instance",
+                'label_values(postward_relay_is_fallback{job=~"$job",instance=~"$instance"}, multi_instance)',
+            )
+            .label("Instance of Postfix")
+            .multi(True)
+            .include_all(True)
+            .all_value(".*")
+        )
         yield (
             _query_variable("relay", f"label_values(postward_relay_is_fallback{{{_HOST}}}, relay)")
             .multi(True)

@@ -6,7 +6,7 @@ a kind, and a reader of events in the order of the lines has only the lines pars
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise, takewhile
 from typing import Any, Final, NamedTuple
@@ -137,6 +137,31 @@ class Block:
             if matches:
                 kind, groups = kinds[place]
                 self._of.setdefault(kind, []).append((groups, matches))
+
+    def of_instance(self, is_own: Callable[[str], bool], *, foreign: bool) -> "Block":
+        """Return the lines of an instance.
+
+        Args:
+            is_own: takes the instance of a line.
+            foreign: with the lines of other programs.
+        """
+        others = [
+            line for line in self.others if (foreign if line.record is None else is_own(line.record.instance))
+        ]
+        own = Block(self.text, {}, {}, others)
+        for kind, columns in self._of.items():
+            kept = [
+                (groups, [match for match in matches if is_own(match[groups["instance"]])])
+                for groups, matches in columns
+            ]
+            if kept := [(groups, matches) for groups, matches in kept if matches]:
+                own._of[kind] = kept
+        return own
+
+    @property
+    def frequent(self) -> int:
+        """The number of lines of the frequent kinds."""
+        return sum(len(matches) for columns in self._of.values() for _, matches in columns)
 
     def column(self, kind: type[Any], name: str) -> list[str]:
         """Return a column of the lines of a frequent kind, as printed."""

@@ -12,10 +12,11 @@ from postward.agent.incidents import IncidentTracker
 from postward.agent.incidents.history import DeliveryHistory
 from postward.agent.logs.lines import split_lines
 from postward.agent.metrics.daemons import DaemonMetrics
+from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
-from postward.agent.pipeline import Pipeline
+from postward.agent.pipeline import OwnLines, Pipeline
 from postward.agent.probe.filter import ProbeFilter
 from postward.parsers import parse
 from tools.bench.lines import KINDS, log_lines
@@ -181,3 +182,40 @@ def test_a_damaged_line_counts_the_same(header: str, text: str, damage: list[tup
         line = f"{line[:place]}{char}{line[place + 1 :]}"
 
     assert_same_counts(f"{HEADERS[0]}{TEXTS[0]}\n{line}\n{HEADERS[0]}{TEXTS[1]}\n".encode())
+
+
+_SHARED_LOG = (
+    "Nov 24 10:00:00 host postfix/pickup[1]: 3F1A62B400D: uid=0 from=<root>\n"
+    "Nov 24 10:00:01 host postfix-out/pickup[2]: 3F1A62B400E: uid=0 from=<root>\n"
+    "Nov 24 10:00:02 host postfix-out/relay/smtp[3]: 3F1A62B400E: to=<a@b.test>, relay=r[192.0.2.1]:25, delay=1, "
+    "delays=0/0/0/1, dsn=2.0.0, status=sent (250 ok)\n"
+    "Nov 24 10:00:03 host postfix-in/pickup[4]: 3F1A62B400F: uid=0 from=<root>\n"
+    "Nov 24 10:00:04 host postfix/smtpd[5]: warning: hostname a.test does not resolve to address 192.0.2.9\n"
+    "Nov 24 10:00:05 host sshd[6]: a line of another program\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("own", "arrivals", "deliveries", "lines", "last"),
+    [
+        (None, 3, 1, 6, "10:00:04"),
+        (OwnLines("postfix", foreign=True), 1, 0, 3, "10:00:04"),
+        (OwnLines("postfix-out", foreign=False), 1, 1, 2, "10:00:02"),
+        (OwnLines("postfix-o", foreign=False), 0, 0, 0, None),
+    ],
+)
+def test_an_instance_takes_its_own_lines(
+    own: OwnLines | None, arrivals: int, deliveries: int, lines: int, last: str | None
+) -> None:
+    """Its services' lines are its own, those of another name are not. One instance takes the lines of other programs."""
+    tally = Tally()
+    now = datetime(2026, 11, 24, 11, tzinfo=UTC)
+    pipeline = Pipeline(Counting(tally, RelayNames(), lambda: now), own=own)
+    pipeline.feed(_SHARED_LOG.encode())
+    pipeline.settle()
+
+    assert sum(tally.counters["postfix_messages_received_total"].values()) == arrivals
+    assert sum(tally.counters["postfix_deliveries_total"].values()) == deliveries
+    assert sum(tally.counters["postward_log_lines_total"].values()) == lines
+    seen = tally.times.get("postward_log_last_line_timestamp_seconds", {}).get(())
+    assert (seen and datetime.fromtimestamp(seen, UTC).strftime("%H:%M:%S")) == last

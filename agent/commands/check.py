@@ -15,6 +15,7 @@ from postward.agent.console import terminal
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts, unread_of
 from postward.config.example import example
+from postward.config.instances import load_instances
 from postward.config.lint import Finding, HostFacts, Severity, lint
 from postward.config.settings import Settings, settings_files
 
@@ -36,6 +37,7 @@ def command(settings_file: Path, as_json: bool, no_host: bool, show_example: boo
         return
     with exit_on_error():
         settings = load(settings_file)
+        load_instances(settings_file, settings)
         facts = HostFacts() if no_host else _read(settings, settings_file)
     findings = lint(settings, facts, str(settings_file.resolve()))
     unread = list(unread_of(facts))

@@ -1,10 +1,11 @@
-"""`postward enforce`: the enforcer without the agent."""
+"""`postward enforce`: the enforcer without the agent, for each instance of Postfix that the settings name."""
 
 import asyncio
 import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from postward.agent.commands.log_output import log_options
 from postward.agent.enforce.confirm import decide
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.loop import EnforceLoop, confirm, converge, feed_watchdog
+from postward.agent.instances import Instances
 from postward.agent.logs.discover import NoLogError
 from postward.agent.logs.watcher import Watcher
 from postward.agent.postfix.commands import Postfix, PostfixError
@@ -22,6 +24,7 @@ from postward.agent.probe.message import KeyFileError
 from postward.agent.probe.once import probe_once
 from postward.agent.reload import SettingsReloader, race
 from postward.agent.systemd import notify
+from postward.config.instances import load_instances
 from postward.config.settings import Settings
 
 _FIRST_RETRY = 60.0  # seconds until settings that no probe has confirmed are probed again; doubled each time
@@ -42,8 +45,9 @@ def command(settings_file: Path, once: bool) -> None:
         if not once:
             asyncio.run(_enforce(settings, settings_file))
             return
-        in_sync = asyncio.run(_once(settings))
-    sys.exit(0 if in_sync else FAILED)
+        every = [settings, *load_instances(settings_file, settings).values()]
+        in_sync = [asyncio.run(_once(each)) for each in every]
+    sys.exit(0 if all(in_sync) else FAILED)
 
 
 async def _once(settings: Settings) -> bool:
@@ -53,18 +57,45 @@ async def _once(settings: Settings) -> bool:
 
 
 async def _enforce(settings: Settings, settings_file: Path) -> None:
-    """Run one enforcer after the other, each with other settings."""
+    """Run an enforcer for the main settings, and one for each further instance that they name."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    reloading = SettingsReloader(settings_file, settings)
-    reloading.listen()
+    reloader = SettingsReloader(settings_file, settings)
+    reloader.listen()
+    loops: dict[Path | None, EnforceLoop] = {}
+
+    async def run_instance(
+        reloader: SettingsReloader, stop: asyncio.Event, begun: Callable[[], None]
+    ) -> None:
+        await _run(reloader, stop, begun, loops)
+
+    instances = Instances(reloader, run_instance)
     notify("READY=1")
+    try:
+        await race(_run(reloader, stop, instances.update, loops), feed_watchdog(loops))
+    finally:
+        await instances.close()
+
+
+async def _run(
+    reloader: SettingsReloader,
+    stop: asyncio.Event,
+    begun: Callable[[], None],
+    loops: dict[Path | None, EnforceLoop],
+) -> None:
+    """Run one enforcer after the other, each with other settings, until `stop`. `begun` is called when one begins."""
+    settings = reloader.settings
     while True:
         enforcer = Enforcer(settings, Postfix(Path(settings.postfix.config_directory)))
         with Watcher() as watcher:
             loop = EnforceLoop(settings, enforcer, watcher, _Confirmation(settings, enforcer).request)
-            changed = await race(stop.wait(), reloading.changed(watcher), loop.run(), feed_watchdog(loop))
+            loops[reloader.path] = loop
+            begun()
+            try:
+                changed = await race(stop.wait(), reloader.changed(watcher), loop.run())
+            finally:
+                del loops[reloader.path]
         if not isinstance(changed, Settings):
             return
         settings = changed

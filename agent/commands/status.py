@@ -16,6 +16,7 @@ from postward.agent.commands.common import echo_json, exit_on_error, fail, json_
 from postward.agent.commands.exit_status import BAD_SETTINGS, DRIFT, UNREAD
 from postward.agent.doctor.system import agent_remedy
 from postward.agent.enforce.state import EnforcementState
+from postward.agent.incidents.diagnosis import for_settings_file
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.render import (
     EFFECT_TEXTS,
@@ -64,17 +65,19 @@ def command(settings_file: Path, as_json: bool, watch: bool, plugin: str | None)
         try:
             settings = load_settings(settings_file)
         except SettingsError as error:
-            status, bad = ask_despite(error, settings_file), True
+            all_, bad = [ask_despite(error, settings_file)], True
         else:
             if watch:
                 _watch(settings, settings_file)
                 return
-            status = _read(settings, settings_file)
+            all_ = _read_all(settings, settings_file)
     if as_json:
-        echo_json(status)
+        main, *others = all_
+        echo_json({**main, "instances": others} if others else main)
     else:
-        _show(status)
-    if code := _STATUSES.get(status["effect"], BAD_SETTINGS if bad else 0):
+        _show(all_)
+    effects = {status["effect"] for status in all_}
+    if code := next((_STATUSES[effect] for effect in _STATUSES if effect in effects), BAD_SETTINGS * bad):
         sys.exit(code)
 
 
@@ -116,6 +119,23 @@ def ask_despite(error: SettingsError, settings_file: Path) -> dict[str, Any]:
     return status
 
 
+def _read_all(settings: Settings, settings_file: Path) -> list[dict[str, Any]]:
+    """Return the status of the instance of these settings, then those of the further instances that they name."""
+    found = [_read(settings, settings_file)]
+    for path in map(Path, settings.postfix.instances):
+        try:
+            status = _read(load_settings(path), path)
+            rows = [for_settings_file(row, path) for row in status["incidents"]]
+            found.append({**status, "incidents": rows})
+        except SettingsError as error:
+            # While its file was good, the agent watched it; if it never was, the main instance has the incident.
+            if (former := ask_former(path)) is not None:
+                found.append(former)
+            for problem in error.problems:
+                click.echo(problem, err=True)
+    return found
+
+
 def _read(settings: Settings, settings_file: Path) -> dict[str, Any]:
     status, silence = ask_status(settings, settings_file)
     if status is not None:
@@ -145,7 +165,8 @@ def _watch(settings: Settings, settings_file: Path) -> None:
     from rich.text import Text
 
     def made() -> Text:
-        return Text("\n").join(Text.assemble(*parts) for parts in screen(_read(settings, settings_file)))
+        lines = screens(_read_all(settings, settings_file))
+        return Text("\n").join(Text.assemble(*parts) for parts in lines)
 
     try:
         with Screen(made(), auto_refresh=False, screen=sys.stdout.isatty()) as shown:
@@ -156,14 +177,20 @@ def _watch(settings: Settings, settings_file: Path) -> None:
         return
 
 
-def _show(status: dict[str, Any]) -> None:
+def _show(all_: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     from postward.agent.console import terminal
 
     console = terminal()
-    for parts in screen(status):
+    for parts in screens(all_):
         console.print(Text.assemble(*parts))
+
+
+def screens(all_: list[dict[str, Any]]) -> list[Parts]:
+    """Return the statuses of instances line by line."""
+    first, *others = map(screen, all_)
+    return [*first, *(parts for lines in others for parts in ([], *lines))]
 
 
 def screen(status: dict[str, Any]) -> list[Parts]:
@@ -172,6 +199,7 @@ def screen(status: dict[str, Any]) -> list[Parts]:
     lines: list[Parts] = [
         [
             (f"{status['host']}  ", "bold"),
+            (f"{name}  " if (name := status.get("instance")) else "", "bold"),
             (f" {status['verdict']} ", EFFECT_TEXTS[status["effect"]].verdict_style),
         ],
     ]

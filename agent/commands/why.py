@@ -5,6 +5,7 @@ asks the running agent, or reads what the agent last saved, and reads facts abou
 one and the same line.
 """
 
+import contextlib
 import sys
 import time
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from postward.agent.commands.status import ask_despite
 from postward.agent.console import terminal
 from postward.agent.doctor.system import agent_remedy
 from postward.agent.incidents import Incident
-from postward.agent.incidents.diagnosis import diagnose, proofs_of, to_dict
+from postward.agent.incidents.diagnosis import diagnose, for_settings_file, proofs_of, to_dict
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.pasted import explain_pasted
 from postward.agent.incidents.render import MAIL_STOPS, closed_line, heading, lines_of_incident, worst_effect
@@ -175,17 +176,28 @@ def _of_files(options: _Options, coverage: Coverage) -> list[IncidentRow]:
 
 
 def _live(options: _Options) -> tuple[list[IncidentRow], str]:
-    """Return the incidents of this host, and why they may be out of date."""
+    """Return the incidents of this host, of all its instances, and why they may be out of date."""
     settings, since = load_settings(options.settings_file), options.since
-    try:
-        live = read_live(settings, options.settings_file, addresses=options.addresses)
-    except LiveError as error:
-        fail(str(error))
+    every = {options.settings_file: settings}
+    for path in map(Path, settings.postfix.instances):
+        # The incident of a bad file is one of the main instance.
+        with contextlib.suppress(SettingsError):
+            every[path] = load_settings(path)
 
     def is_since(incident: Incident) -> bool:
         return since is None or max(incident.last, incident.closed or 0.0) >= since.timestamp()
 
-    return live.shown(is_since, addresses=options.addresses), live.unknown
+    rows: list[IncidentRow] = []
+    unknown: list[str] = []
+    for file, own in every.items():
+        try:
+            live = read_live(own, file, addresses=options.addresses)
+        except LiveError as error:
+            fail(str(error))
+        shown = live.shown(is_since, addresses=options.addresses)
+        rows += shown if own is settings else [for_settings_file(row, file) for row in shown]
+        unknown += filter(None, [live.unknown])
+    return sorted(rows, key=lambda row: row["closed"] is not None), "; ".join(unknown)
 
 
 def _show(rows: list[IncidentRow], *, with_place: bool = True, in_full: bool = True) -> None:

@@ -106,7 +106,7 @@ def _settings_unreadable(facts: SystemFacts) -> Iterator[Fault]:
         owned = facts.files.get(file)
         if owned and facts.uid is not None and not owned.allows(facts.uid, facts.gids, 4):
             readable = f"chgrp {USER} {file} && chmod 0640 {file}"
-            remedy = f"chmod 0755 {file}" if file == f"{facts.settings_file}.d" else readable
+            remedy = f"chmod 0755 {file}" if file.endswith(".d") else readable
             yield Fault(file, f"has mode {owned.mode:04o}, and the agent cannot read it", remedy)
 
 

@@ -91,7 +91,7 @@ class SystemFacts:
     Attributes:
         distribution: "debian", "rhel", "suse", "alpine", or "".
         settings_file: the path of the settings file.
-        sources: the paths of the settings file and its fragments.
+        sources: the paths of the settings file and its fragments, and likewise of further instances.
         units: name → state of the unit; None if systemd does not run on this host.
         uid: the agent's user; None if it does not exist.
         gids: all groups of the agent's user; empty if it does not exist.
@@ -141,7 +141,8 @@ def read_system(settings: Settings | None, settings_file: Path, host: HostFacts)
     folders = [settings.state.directory, settings.enforce.directory] if settings else []
     state = _tree(settings.state.directory) if settings else []
     main_cf = Path(settings.postfix.config_directory if settings else "/etc/postfix", "main.cf")
-    sources = _sources(settings_file)
+    instances = map(Path, settings.postfix.instances) if settings else ()
+    sources = [path for file in (settings_file, *instances) for path in _sources(file)]
     paths = [*sources, main_cf, *map(Path, passwords), *state, *map(Path, logs)]
     queue = host.expanded.get("queue_directory")
     agent_runs = units is None or units[AGENT].active == "active"

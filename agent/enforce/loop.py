@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from postward.agent.enforce.confirm import Decision, Result
 from postward.agent.enforce.enforcer import Enforcer
@@ -73,11 +74,11 @@ class EnforceLoop(Part):
         return wake
 
 
-async def feed_watchdog(loop: EnforceLoop) -> None:
-    """Feed systemd's watchdog until cancelled, unless a convergence hangs."""
+async def feed_watchdog(loops: Mapping[Any, EnforceLoop]) -> None:
+    """Feed systemd's watchdog until cancelled, unless a convergence of one of the loops hangs."""
     watchdog = Watchdog()
     while True:
-        if not loop.hangs:
+        if not any(loop.hangs for loop in loops.values()):
             watchdog.alive()
         await asyncio.sleep(1.0)
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from postward.agent.http.auth import AccessMiddleware, WebAccess
 from postward.agent.http.headers import HeadersMiddleware
 from postward.agent.http.scrape_cache import ScrapeCache
-from postward.agent.status.routes import Action, status_routes
+from postward.agent.status.routes import Action, View, status_routes
 
 _LANDING = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Postward</title></head>
 <body><h1>Postward</h1><p>Keeps the outbound mail of this host alive. Version {version}.</p>
@@ -52,6 +52,7 @@ class Hooks:
         status: returns the state of the host (`status_of`); None while it is unknown.
         incidents: returns the incidents as JSON values; None while they are unknown.
         reload: re-reads the settings. Returns None when done, else the error text.
+        instances: returns what is shown of each instance of Postfix, by its name and by its directory of main.cf.
     """
 
     not_ready: Callable[[], str | None]
@@ -61,6 +62,12 @@ class Hooks:
     status: Callable[[], Mapping[str, Any] | None] = lambda: None
     incidents: Callable[[], Mapping[str, Any] | None] = lambda: None
     reload: Callable[[], Awaitable[str | None]] = _no_reload
+    instances: Callable[[], Mapping[str, View]] = dict
+
+    @property
+    def view(self) -> View:
+        """The instance that the endpoint shows unless a request names another."""
+        return View(self.read_log, self.look, self.status, self.incidents)
 
 
 def application(
@@ -115,7 +122,7 @@ def application(
     routes = [
         Route("/", landing),
         Route("/metrics", metrics),
-        *status_routes(hooks.read_log, hooks.look, hooks.status, hooks.incidents),
+        *status_routes(hooks.view, hooks.instances),
         Route("/-/healthy", healthy),
         Route("/-/ready", ready),
         Route("/-/reload", reload, methods=["POST"]),

@@ -11,13 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.registry import Collector
 
 from postward.agent.http.app import Hooks, application
 from postward.agent.http.auth import WebAccess
 from postward.agent.http.server import HttpServer, Listeners
 from postward.agent.http.web_config import WebConfigError
-from postward.agent.metrics.collector import PostwardCollector
-from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.legacy import LegacyCollector
 from postward.agent.metrics.queue import QueueCounts
 from postward.agent.metrics.tally import Tally
@@ -42,6 +41,7 @@ class Endpoint(Part):
         listeners: listening sockets, kept from one agent to the next.
         registry: the metrics.
         hooks: functions of the agent; `reload` re-reads the settings.
+        is_main: it listens on the addresses of the settings, not only locally.
 
     Raises:
         EndpointError: on construction.
@@ -55,12 +55,14 @@ class Endpoint(Part):
         listeners: Listeners,
         registry: CollectorRegistry,
         hooks: Hooks,
+        *,
+        is_main: bool = True,
     ) -> None:
         try:
-            self._access = WebAccess(Path(settings.config_file) if settings.config_file else None)
+            self._access = WebAccess(Path(settings.config_file) if settings.config_file and is_main else None)
         except WebConfigError as error:
             raise EndpointError(f"web.config_file: {error}") from None
-        self._addresses = (settings.listen, *settings.also_listen)
+        self._addresses = (settings.listen, *settings.also_listen) if is_main else ()
         hosts = {split_address(address)[0] for address in self._addresses} | {*names, *settings.hosts}
         app = application(
             registry,
@@ -80,7 +82,9 @@ class Endpoint(Part):
 
     @property
     def url(self) -> str:
-        """The URL of the metrics."""
+        """The URL of the metrics; "" if it listens only locally."""
+        if not self._addresses:
+            return ""
         scheme = "https" if self._access.config.tls else "http"
         return f"{scheme}://{self._addresses[0]}/metrics"
 
@@ -95,6 +99,8 @@ class Endpoint(Part):
 
     def gauges(self) -> Gauges:
         """Return whether the web.config file is in force, and how many connections were refused."""
+        if not self._addresses:
+            return {}
         return {
             "postward_web_config_last_reload_successful": {(): float(self._access.problem is None)},
             "postward_web_config_last_reload_success_timestamp_seconds": {(): self._access.loaded_at},
@@ -113,22 +119,20 @@ def _take(listeners: Listeners, addresses: Sequence[str], local: Path) -> list[s
 
 
 def registry_of(
+    metrics: Collector,
     tally: Tally,
-    gauges: Callable[[], Gauges],
-    exemplars: Exemplars,
     *,
     legacy: Callable[[], QueueCounts | None] | None = None,
 ) -> CollectorRegistry:
     """Return the registry behind /metrics.
 
     Args:
-        tally: the counts.
-        gauges: returns the values true at the moment.
-        exemplars: mails that stand for a series.
+        metrics: the collector of Postward's metrics.
+        tally: the counts that the metrics of prometheus-postfix-exporter show.
         legacy: returns the queue for the metrics of prometheus-postfix-exporter; None: without these metrics.
     """
     registry = CollectorRegistry()
-    registry.register(PostwardCollector(tally, gauges, exemplars))
+    registry.register(metrics)
     if legacy is not None:
         registry.register(LegacyCollector(tally, legacy))
     ProcessCollector(registry=registry)

@@ -10,6 +10,7 @@ certain cause.
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from postward.agent.incidents.catalog.symptom import LOGIN_TABLE, Candidate, Changes, Offer, Symptom
@@ -42,6 +43,8 @@ _MX_NAME: Final = re.compile(
     r"(?:^|[.-])(?:mx[a-z]{0,2}\d*|aspmx\d*|smtp-in|inbound)(?=[.-])|\.mail\.protection\.outlook\.com$",
     re.IGNORECASE,
 )
+# Commands that read the settings file.
+_COMMAND: Final = re.compile(r"\bpostward (?:apply|plan|check|rollback|probe|login)\b")
 DRIFT: Final = "drift"  # id of the cause
 _DRIFTS: Final = frozenset({"config-drift", "config-conflict"})
 # Names of drift by which mail takes another way, another login or other TLS: parameters, tables, services, main.cf.
@@ -174,6 +177,18 @@ def proofs_of(settings: Settings | None, facts: HostFacts, source: str = "") -> 
     usual = {finding.id: finding for finding in lint(settings, facts, source)}
     everything = lint(settings, replace(facts, managed=frozenset()), source)
     return [usual.get(finding.id) or replace(finding, remedy="") for finding in everything]
+
+
+def for_settings_file(row: IncidentRow, settings_file: Path) -> IncidentRow:
+    """Return an incident whose remedies name the settings file of its instance, which is not the main one."""
+
+    def named(text: str) -> str:
+        return _COMMAND.sub(rf"\g<0> --config {settings_file}", text)
+
+    causes: list[CauseRow] = [
+        {**cause, "remedy": named(cause["remedy"]), "check": named(cause["check"])} for cause in row["causes"]
+    ]
+    return {**row, "causes": causes}
 
 
 def to_dict(incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False) -> IncidentRow:

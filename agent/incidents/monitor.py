@@ -15,7 +15,14 @@ from typing import Any, Final, NamedTuple
 
 from postward.agent.enforce.state import enforcement_as_shown, is_in_sync, known_drift, restart_under_way
 from postward.agent.incidents.catalog.symptom import Offer
-from postward.agent.incidents.diagnosis import diagnose, drift_first, proofs_of, to_dict, visible_drift
+from postward.agent.incidents.diagnosis import (
+    diagnose,
+    drift_first,
+    for_settings_file,
+    proofs_of,
+    to_dict,
+    visible_drift,
+)
 from postward.agent.incidents.history import DeliveryHistory
 from postward.agent.incidents.mail import mail_notice
 from postward.agent.incidents.model import Change, Incident, IncidentRow
@@ -85,6 +92,8 @@ class IncidentMonitor(Part):
         probe_again: sends the probes now.
         caught_up: whether the log has been read to its end; nothing is reported before.
         throttle: of the logins at relays that get notifications by mail.
+        instance: the name of the instance in the log.
+        instance_file: its settings file; None for the main one, which commands read by default.
     """
 
     name = "incidents"
@@ -102,6 +111,8 @@ class IncidentMonitor(Part):
         probe_again: Callable[[], None] = lambda: None,
         caught_up: Callable[[], bool] = lambda: True,
         throttle: LoginThrottle | None = None,
+        instance: str = "postfix",
+        instance_file: Path | None = None,
     ) -> None:
         self._settings = settings
         self._enforced = Path(settings.enforce.directory)
@@ -116,6 +127,8 @@ class IncidentMonitor(Part):
         self.tracker = IncidentTracker(names, local_now)
         self.history = DeliveryHistory(local_now)
         self._throttle = throttle
+        self._instance = instance
+        self._instance_file = instance_file
         self._notifier = Notifier(settings.notify, settings.host.myhostname, mail=self._mail)
         self._quiet = Quiet()
         self._host = _HostState()
@@ -179,7 +192,7 @@ class IncidentMonitor(Part):
             now = time.time()
             self.tracker.confirm_lasting(now)
             for condition in self._conditions():
-                self.tracker.set_condition(*condition, now)
+                self.tracker.set_condition(*condition, now, self._instance)
 
     def rows(self) -> list[IncidentRow]:
         """Return the open incidents, then the closed ones; mail addresses are masked."""
@@ -263,6 +276,10 @@ class IncidentMonitor(Part):
         return await mail_notice(self._settings, self._throttle, notice, failing)
 
     def _row(self, incident: Incident) -> IncidentRow:
+        row = self._diagnosed(incident)
+        return row if self._instance_file is None else for_settings_file(row, self._instance_file)
+
+    def _diagnosed(self, incident: Incident) -> IncidentRow:
         if incident.closed is not None:
             return to_dict(incident, diagnose(incident))
         open_symptoms = {other.symptom for other in self.tracker.open}

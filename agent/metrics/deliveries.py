@@ -77,7 +77,7 @@ class Counting(ByRows):
 
     def take_rows(self, block: Block) -> None:
         """Count the lines of the frequent kinds."""
-        self._lines["event",] += block.text.count("\n") - len(block.others)
+        self._lines["event",] += block.frequent
         super().take_rows(block)
 
     def take_line(self, record: Record | None, event: Event | None) -> None:

@@ -18,6 +18,8 @@ def _lines() -> Iterator[str]:
     yield ""
     yield "`relay` is a relay's name in the settings, or `other`, `local` (delivered on this host) or `none` (no relay was"
     yield "reached, and the log does not name the intended one). All counters continue across restarts."
+    yield "Where one agent serves several instances of Postfix, each metric also has the label `multi_instance`"
+    yield "([instances](instances.md))."
     yield ""
     yield "| metric | type | labels | meaning |"
     yield "|---|---|---|---|"

@@ -7,9 +7,15 @@ from pathlib import Path
 
 from postward.agent.fsutil import wait_until
 from postward.agent.postfix.config import PostfixConfig
-from postward.agent.postfix.process import is_master_in_foreground, queue_manager_start
+from postward.agent.postfix.process import (
+    is_master_in_foreground,
+    master_cgroup,
+    queue_manager_start,
+    service_of,
+)
 from postward.agent.postfix.run import PostfixError, check_on_terminal, find_program, run, stream
 
+_SYSTEMD = Path("/run/systemd/system")  # exists where systemd runs (sd_booted(3))
 _RELOAD_TIMEOUT = 5.0  # seconds until master(8) has started another queue manager
 _SYSTEMD_TIMEOUT = 120.0  # seconds for `systemctl restart`
 _POSTSUPER_TIMEOUT = 300.0  # seconds: it opens each mail of a list
@@ -47,7 +53,11 @@ class Postfix(PostfixConfig):
 
     @property
     def _is_systemds(self) -> bool:
-        return str(self.config_directory) == "/etc/postfix" and Path("/run/systemd/system").is_dir()
+        return str(self.config_directory) == "/etc/postfix" and _SYSTEMD.is_dir()
+
+    def _unit(self) -> str:
+        """Return the unit of systemd in which master(8) runs, as in "postfix@out.service"; "" without one."""
+        return service_of(master_cgroup(self._queue_directory())) if _SYSTEMD.is_dir() else ""
 
     def can_restart(self) -> bool:
         """Return False if Postfix runs as in a container (`postfix start-fg`), which ends with it. Raises PostfixError."""
@@ -56,10 +66,11 @@ class Postfix(PostfixConfig):
     def restart(self) -> None:
         """Stop and start, for parameters that a reload does not bring into force. Raises PostfixError.
 
-        systemd restarts the distribution's own instance, because it supervises it.
+        systemd restarts an instance that it supervises: started from here, Postfix would belong to this service.
         """
-        if self._is_systemds:
-            run(["systemctl", "restart", "postfix.service"], timeout=_SYSTEMD_TIMEOUT)
+        unit = "postfix.service" if self._is_systemds else self._unit()
+        if unit:
+            run(["systemctl", "restart", unit], timeout=_SYSTEMD_TIMEOUT)
             return
         check_on_terminal(self.command("postfix", "stop"))
         check_on_terminal(self.command("postfix", "start"))

@@ -61,11 +61,14 @@ class PostfixConfig:
         return [find_program(program), "-c", str(self.config_directory), *arguments]
 
     def facts(self) -> PostfixFacts:
-        """Return which table types this Postfix supports. Raises PostfixError."""
+        """Return which table types this Postfix supports, and its name in the log. Raises PostfixError."""
         parameters = self.parameters(["default_database_type", DELIMITER])
         default_type = parameters["default_database_type"]
         types = frozenset(self._read("postconf", "-m").split())
-        return PostfixFacts(str(self.config_directory), default_type, types, DELIMITER in parameters)
+        log_name = self.meanings(["syslog_name"])["syslog_name"]
+        return PostfixFacts(
+            str(self.config_directory), default_type, types, DELIMITER in parameters, log_name
+        )
 
     def parameters(self, names: Iterable[str]) -> dict[str, str]:
         """Return effective values, not expanded (`postconf NAME…`). Unknown names are left out. Raises PostfixError."""

@@ -41,7 +41,8 @@ from postward.config.lint.table_facts import (
 from postward.config.lint.text import parse_main_cf, parse_master_cf, parse_table, without_secrets
 from postward.config.parameters import DERIVED_PARAMETERS, expand
 from postward.config.resources import INDEX_SUFFIX
-from postward.config.settings import Settings, settings_files
+from postward.config.sections import Postfix as PostfixSection
+from postward.config.settings import Settings, read_valid, settings_files
 from postward.parsers.postconf import Master, parse_master, parse_parameters, split_list
 
 _OPTIONS = ("-d", "-n", "-x", "-M", "-P", "-m", "-A")
@@ -90,7 +91,15 @@ def read_host_facts(
             relay.next_hop for relay in settings.relay if relay.allow_cleartext_password
         ),
         mx_on_purpose=frozenset(relay.next_hop for relay in settings.relay if relay.mx),
+        instances=frozenset(_directory_in(Path(file)) for file in settings.postfix.instances),
     )
+
+
+def _directory_in(settings_file: Path) -> str:
+    """Return the directory of main.cf that a settings file names; the default one if it names none."""
+    postfix = read_valid(settings_file).get("postfix")
+    directory = postfix.get("config_directory") if isinstance(postfix, dict) else None
+    return directory if isinstance(directory, str) else PostfixSection().config_directory
 
 
 def _may_read(path: Path) -> bool:

@@ -4,6 +4,7 @@ Any user of the host can name processes, with any bytes, so names are compared a
 """
 
 import os
+import re
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -54,6 +55,22 @@ def is_master_in_foreground(queue_directory: str, proc: Path = _PROC) -> bool:
     return any({b"-i", b"-s"} & set((master / "cmdline").read_bytes().split(b"\0")) for master in masters)
 
 
+def master_cgroup(queue_directory: str, proc: Path = _PROC) -> str:
+    """Return the control groups of the master process of this queue, as proc(5) shows them; "" if it does not run."""
+    for master in (entry for entry in _processes(proc) if _is_master(entry, queue_directory)):
+        try:
+            return (master / "cgroup").read_text()
+        except OSError:
+            return ""
+    return ""
+
+
+def service_of(cgroup: str) -> str:
+    """Return the unit of Postfix in control groups, as in "0::/system.slice/postfix@out.service"; "" without one."""
+    units = re.findall(r"/(postfix[^/\n]*\.service)$", cgroup, re.MULTILINE)
+    return units[0] if units else ""
+
+
 def is_running(names: Collection[str], proc: Path = _PROC) -> bool:
     """Return True if a process with one of these names runs."""
     wanted = {name.encode() + b"\n" for name in names}
@@ -81,8 +98,27 @@ def _is_master(process: Path, queue_directory: str) -> bool:
         return False  # it has just ended
     try:
         return str((process / "cwd").readlink()) == queue_directory
+    except OSError:  # not readable for this user
+        return _holds_lock(process, Path(queue_directory) / "pid" / "master.pid")
+
+
+def _holds_lock(process: Path, file: Path) -> bool:
+    """Return whether a process has locked a file, as master(8) locks its file of the process ID.
+
+    Where file or locks are not visible, return True: a host with one instance has one master.
+    """
+    try:
+        inode = str(file.stat().st_ino)
+        locks = (process.parent / "locks").read_text().splitlines()
+    except FileNotFoundError:
+        return not (process.parent / "locks").exists()
     except OSError:
-        return True  # not readable for this user: a host with one instance has one master
+        return True
+    # proc(5), locks, as in "1: FLOCK  ADVISORY  WRITE 4711 fe:01:123456 0 EOF"
+    held = [fields[4:6] for line in locks if len(fields := line.split()) > 5]
+    return not held or any(
+        process.name == holder and place.rpartition(":")[2] == inode for holder, place in held
+    )
 
 
 def _is_child(process: Path, name: bytes, parents: set[bytes]) -> bool:

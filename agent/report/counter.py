@@ -114,7 +114,7 @@ class LineCounter(ByRows):
 
     def take_rows(self, block: Block) -> None:
         """Count the lines of the frequent kinds."""
-        self.tally.lines["event"] += block.text.count("\n") - len(block.others)
+        self.tally.lines["event"] += block.frequent
         super().take_rows(block)
 
     def take_line(self, record: Record | None, event: Event | None) -> None:

@@ -6,6 +6,7 @@ address. The agent decides what is wrong, so the performance data have no thresh
 Sources: the guidelines of the Monitoring Plugins project (states, performance data), the manual of Checkmk (local checks).
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,8 @@ _STATES: Final[Mapping[str, int]] = {
     "rejected": OK,
     "note": OK,
 }
+_WORST_LAST: Final = (OK, WARNING, UNKNOWN, CRITICAL)
+_NOT_IN_LABEL: Final = re.compile(r"[^a-z0-9_-]")
 _SERVICE: Final = "Postward"
 _MAX_TEXT: Final = 600  # characters; NRPE 3 passes on 1024 bytes with the performance data
 # `|` begins performance data, `\` an escape in Checkmk, `<` and `>` a tag in a web interface.
@@ -50,8 +53,16 @@ class Check(NamedTuple):
 
 
 def check_of(status: Mapping[str, Any]) -> Check:
-    """Return the result for the state of a host, in the form of `STATUS`."""
-    return Check(_STATES[status["effect"]], status["summary"], tuple(_values(status)))
+    """Return the result for the state of a host, in the form of `STATUS`: the worst of its instances."""
+    others = status.get("instances", [])
+    state = max((_STATES[each["effect"]] for each in (status, *others)), key=_WORST_LAST.index)
+    text, values = status["summary"], [*_values(status)]
+    if others:
+        text = "; ".join(f"{each.get('instance')}: {each['summary']}" for each in (status, *others))
+    for each in others:
+        name = _NOT_IN_LABEL.sub("_", each["instance"].lower())
+        values += [value._replace(label=f"{name}_{value.label}") for value in _values(each)]
+    return Check(state, text, tuple(values))
 
 
 def _values(status: Mapping[str, Any]) -> Iterator[Metric]:

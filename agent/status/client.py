@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 from postward.agent.checkpoint import CheckpointError, read_checkpoint
 from postward.agent.enforce.enforcer import LOOK_ERRORS, Enforcer
@@ -42,9 +43,10 @@ from postward.agent.text import clock_time
 from postward.config.errors import SettingsError
 from postward.config.fields import split_address
 from postward.config.lint import Finding, HostFacts
-from postward.config.sections import State, Web
+from postward.config.sections import State, Web, with_own_directories
 from postward.config.settings import Settings, load_settings, read_valid
 
+_NOT_FOUND = 404
 _TIMEOUT = 10.0  # seconds; the agent tests a silent log before it answers
 _CHECK_TIMEOUT = 8.0  # seconds; Nagios and NRPE end a plug-in after 10
 _REFUSED = os.strerror(errno.ECONNREFUSED)
@@ -63,21 +65,23 @@ class Address:
     Attributes:
         socket: the path of its Unix socket.
         listen: host and port of its endpoint, as `web.listen`.
+        instance: the directory of main.cf of the instance that it is asked for; "" for that of its main settings file.
     """
 
     socket: Path
     listen: str
+    instance: str = ""
 
     @classmethod
     def of_settings(cls, settings: Settings) -> Self:
         """Return the address of the agent with these settings."""
-        return cls(local_socket(settings), settings.web.listen)
+        return cls(local_socket(settings), settings.web.listen, settings.postfix.config_directory)
 
     @classmethod
     def of_bad_file(cls, settings_file: Path) -> Self:
         """Return where an agent may answer whose settings are bad now: valid tables of the file, else the defaults."""
         state, web = State(), Web()
-        raw = read_valid(settings_file)
+        raw = with_own_directories(read_valid(settings_file))
         with contextlib.suppress(ValueError):
             state = State.model_validate(raw.get("state", {}))
         with contextlib.suppress(ValueError):
@@ -87,7 +91,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class HostIncidents:
-    """Incidents and facts of this host.
+    """Incidents and facts of an instance of Postfix on this host.
 
     Attributes:
         open: open incidents, worst first.
@@ -197,10 +201,13 @@ def ask(
             return None, f"{address.socket}: {getattr(error, 'strerror', None) or error}"
     host, port = split_address(address.listen)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - an address to listen on, replaced by the local one
-    url = f"http://[{host}]:{port}{path}" if ":" in host else f"http://{host}:{port}{path}"
+    query = f"?instance={quote(address.instance)}" if address.instance else ""
+    url = f"http://[{host}]:{port}{path}{query}" if ":" in host else f"http://{host}:{port}{path}{query}"
     try:
         return _answer(request(url, deadline=left, max_bytes=_MAX_ANSWER, proxies=False).body), ""
     except HttpError as error:
+        if error.status == _NOT_FOUND:
+            return None, f"{address.listen}: its agent does not watch the Postfix of {address.instance}"
         # An endpoint that speaks TLS ends a connection without.
         is_tls = has_login and str(error) != _REFUSED and time.monotonic() < end
         return None, "" if error.status or is_tls else f"{address.listen}: {error}"

@@ -5,7 +5,7 @@ It contains no secret, and mail addresses are masked.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -69,8 +69,8 @@ class _IncidentForm(TypedDict):
     closed: _Moment | None
 
 
-class _StatusForm(TypedDict):
-    """The part of an answer that commands use."""
+class _InstanceForm(TypedDict):
+    """The part of an answer that commands use, for one instance of Postfix."""
 
     host: str
     now: _Moment
@@ -84,6 +84,17 @@ class _StatusForm(TypedDict):
     config: _ConfigForm
     log: _LogForm
     incidents: list[_IncidentForm]
+
+
+class _OtherForm(_InstanceForm):
+    instance: str
+
+
+class _StatusForm(_InstanceForm):
+    """The part of an answer that commands use."""
+
+    instance: NotRequired[str]
+    instances: NotRequired[list[_OtherForm]]
 
 
 STATUS: Form[_StatusForm] = Form(_StatusForm)

@@ -101,6 +101,7 @@ class HostFacts:
         password_files: name of a relay → the file with its password, as the settings name it.
         clear_on_purpose: next hops whose password may cross the network unencrypted, as the settings say.
         mx_on_purpose: next hops whose servers MX records name, by the settings.
+        instances: directories of main.cf of the further instances whose settings files the settings name.
         unread: files and commands that could not be read, and why.
         vouched: the enforcer, which may read everything, found all that Postward manages as the settings say.
     """
@@ -138,6 +139,7 @@ class HostFacts:
     password_files: Mapping[str, str] = field(default_factory=dict)
     clear_on_purpose: frozenset[str] = frozenset()
     mx_on_purpose: frozenset[str] = frozenset()
+    instances: frozenset[str] = frozenset()
     unread: tuple[str, ...] = ()
     vouched: bool = False
 

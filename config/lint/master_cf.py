@@ -137,6 +137,23 @@ def _no_postlog(facts: Facts) -> Iterator[Fault]:
 
 E, W = Severity.ERROR, Severity.WARNING
 
+
+def _log_name(facts: Facts) -> Iterator[Fault]:
+    """Debian's master.cf has a relay service that logs as the primary instance, also where it is a copy."""
+    own = facts.value("syslog_name")
+    if not facts.value("multi_instance_name") or own == "postfix":
+        return
+    for key, name in facts.master.overrides.items():
+        service, _, parameter = key.rpartition("/")
+        if parameter == "syslog_name" and re.match(r"postfix(/|\Z)", name):
+            assignment = f"{key}={own}{name.removeprefix('postfix')}"
+            yield Fault(
+                f"{facts.config_directory}/master.cf: {service}",
+                f"logs as {name}, a name of the primary instance",
+                remedies.override(facts, assignment),
+            )
+
+
 RULES: tuple[Rule[HostFacts], ...] = (
     Rule(
         id="master-field-count",
@@ -167,6 +184,12 @@ RULES: tuple[Rule[HostFacts], ...] = (
         severity=W,
         check=_override,
         why="It overrides main.cf, and postconf NAME does not show it.",
+    ),
+    Rule(
+        id="master-log-name",
+        severity=W,
+        check=_log_name,
+        why="Its lines in the log count as lines of that instance.",
     ),
     Rule(
         id="master-service-missing",

@@ -70,6 +70,11 @@ def remove(facts: HostFacts, name: str) -> str:
     return f"postconf {_option(facts)}-X {name} && {postfix(facts, 'reload')}"
 
 
+def override(facts: HostFacts, assignment: str) -> str:
+    """Change a -o setting of master.cf."""
+    return f"postconf {_option(facts)}-P {shlex.quote(assignment)} && {postfix(facts, 'reload')}"
+
+
 def remove_override(facts: HostFacts, service: str, name: str) -> str:
     """Remove a -o setting from master.cf."""
     return f"postconf {_option(facts)}-PX {service}/unix/{name} && {postfix(facts, 'reload')}"

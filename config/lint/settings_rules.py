@@ -12,6 +12,7 @@ from postward.config.lint.main_cf import FREE_VALUES, close_parameter
 from postward.config.lint.relayhost import wrong_provider_port
 from postward.config.providers import PROVIDERS, login_fault, provider_of
 from postward.config.settings import Settings
+from postward.parsers.postconf import split_list
 
 
 class Case(NamedTuple):
@@ -84,6 +85,17 @@ def _sender_of_provider(case: Case) -> Iterator[Fault]:
             f"is not the login of {relay.name}, and {name} accepts mail from no other sender",
             f'write rewrite_sender = "{relay.username}"',
         )
+
+
+def _instance_missing(case: Case) -> Iterator[Fault]:
+    """The main.cf of the primary instance lists the others (postmulti(1))."""
+    for directory in split_list(case.facts.value("multi_instance_directories")):
+        if directory.rstrip("/") not in case.facts.instances:
+            yield Fault(
+                "postfix.instances",
+                f"names no settings file for the instance in {directory}",
+                "write a settings file for it, and name it there (docs/instances.md)",
+            )
 
 
 def _senders_of_first(case: Case) -> Iterator[Fault]:
@@ -237,7 +249,7 @@ def _ses_login(case: Case) -> Iterator[Fault]:
             )
 
 
-E, W = Severity.ERROR, Severity.WARNING
+E, W, N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 RULES: tuple[Rule[Case], ...] = (
     Rule(
@@ -335,5 +347,11 @@ RULES: tuple[Rule[Case], ...] = (
         severity=W,
         check=_main_cf_name,
         why="Postward cannot apply the settings: this Postfix does not know the name.",
+    ),
+    Rule(
+        id="settings-instance-missing",
+        severity=N,
+        check=_instance_missing,
+        why="That instance is neither watched nor enforced. If none is named, mail of all instances in the log counts as one's.",
     ),
 )

@@ -346,9 +346,11 @@ FAULTS: Final[dict[str, Case]] = {
 }
 
 
-def series_of(name: str, host: Case) -> Series:
-    """Return all series of a host, with the labels of its target."""
+def series_of(name: str, host: Case, multi_instance: str = "") -> Series:
+    """Return all series of a host, or of one instance of Postfix on it, with the labels of its target."""
     target = f'job="postward",instance="{name}"'
+    if multi_instance:
+        target += f',multi_instance="{multi_instance}"'
     labelled = {}
     for key, values in (IDLE | {_TLS: f"0+1x{MINUTES}"} | host.series).items():
         metric, _, labels = key.partition("{")

@@ -117,6 +117,51 @@ def test_rules_fire_for_their_faults_only(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_an_instance_of_postfix_hides_no_fault_of_another(tmp_path: Path) -> None:
+    """Beside an instance whose mail goes out through a relay of the same name, a fault fires, for its own instance."""
+    promtool = required("promtool", "prometheus")
+    busy = SILENT["busy"]
+    # Alerts that compare with other series of the host or of the relay.
+    compared = {
+        "PostfixRelayTlsBroken",
+        "PostfixRelayNoSuccess",
+        "PostwardTestLineLost",
+        "PostfixQueueOldMail",
+    }
+    faults = {name: host for name, host in FAULTS.items() if host.fires & compared}
+    assert set().union(*(host.fires for host in faults.values())) >= compared
+    samples = [
+        {"labels": f'{{alertname="{alert}", instance="{name}", multi_instance="postfix-out"}}', "value": 1}
+        for name, host in faults.items()
+        for alert in host.fires - {"PostwardDown"}
+    ]
+    series = [
+        {"series": key, "values": values}
+        for name, host in faults.items()
+        for each, instance in ((host, "postfix-out"), (busy, "postfix"))
+        for key, values in series_of(name, each, instance).items()
+    ]
+    fired = (
+        'max by (alertname, instance, multi_instance) (ALERTS{alertstate="firing",alertname!="PostwardDown"})'
+    )
+    tests = {
+        "rule_files": [str(FOLDER / "alerts" / f"postward.{kind}.yml") for kind in ("records", "rules")],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": series,
+                "promql_expr_test": [{"expr": fired, "eval_time": "480m", "exp_samples": samples}],
+            }
+        ],
+    }
+    file = tmp_path / "tests.yml"
+    file.write_text(yaml.safe_dump(tests, sort_keys=False, width=1000))
+    done = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def pages() -> dict[str, str]:
     """Return path → text of each runbook."""
     folder = ROOT / "docs" / "runbooks"

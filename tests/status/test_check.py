@@ -150,3 +150,14 @@ def test_one_line_is_not_json(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert "leave out --json and --watch" in done.stderr
+
+
+def test_the_worst_instance_decides() -> None:
+    """On a host with several instances of Postfix, each is named, and its values have its name."""
+    other = sample() | {"instance": "postfix-out", "effect": "delayed", "summary": "mail waits"}
+    main = sample() | {"instance": "postfix", "effect": "blind", "summary": "not known", "instances": [other]}
+    check = check_of(main)
+
+    assert check.state == 2
+    assert check.text == "postfix: not known; postfix-out: mail waits"
+    assert {"queue_deferred", "postfix-out_queue_deferred"} <= {metric.label for metric in check.metrics}

@@ -648,6 +648,14 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"master-override", "password-without-tls"},
     ),
     ("no logins by a -o option", lambda h: h.option("smtp_sasl_auth_enable=no"), {"master-override"}),
+    (
+        "a service that logs as another instance",
+        lambda h: (
+            h.set("multi_instance_name = postfix-out", "syslog_name = postfix-out"),
+            h.option("syslog_name=postfix/$service_name"),
+        ),
+        {"master-log-name"},
+    ),
     ("a service removed", lambda h: h.master(without="cleanup"), {"master-service-missing"}),
     ("no tlsmgr", lambda h: h.master(without="tlsmgr"), {"master-service-missing"}),
     (

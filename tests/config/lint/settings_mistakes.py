@@ -142,6 +142,12 @@ SETTINGS_MISTAKES: tuple[tuple[str, str, Callable[[Host], object], set[str]], ..
         {"settings-main-cf-value"},
     ),
     (
+        "an instance without settings",
+        _GOOD,
+        lambda host: host.append("multi_instance_directories = /etc/postfix-out"),
+        {"settings-instance-missing"},
+    ),
+    (
         "a misspelt parameter",
         f"{_GOOD}[main_cf]\nmesage_size_limit = 1\n",
         _nothing,
