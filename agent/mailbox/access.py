@@ -1,6 +1,6 @@
 """Access to a mailbox: what a reader of IMAP or of a Maildir gives, whatever mail lies there.
 
-Promise: a reader changes nothing but the mails that it is told to delete: no flag, no folder, no other mail. Each look
+Promise: a reader changes nothing but the mails that `delete` names: no flag, no folder, no other mail. Each look
 is bounded, and continues where the last one ended. Nothing that a mail contains raises an exception.
 
 How it fails: MailboxError names the fault and says why, without a secret.

@@ -197,7 +197,7 @@ def _heads(root: int, folder: str, kind: Kind, path: str, files: Sequence[tuple[
 
 
 def _peek(root: int, path: str, part: str, name: str, size: int) -> tuple[float, bytes] | None:
-    """Return when a mail came and its beginning; None for one that is gone, or is no regular file."""
+    """Return when a mail came and its beginning; None for one that is gone, or is not a regular file."""
     try:
         with _below(root, path, part) as directory:
             descriptor = os.open(name, _FILE, dir_fd=directory)

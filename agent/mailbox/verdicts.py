@@ -4,8 +4,8 @@ Pure. Anyone can write such a field into a mail, so it counts only if
 
 - its authserv-id is the one that the settings name,
 - it stands above a Received field: below all of them is only what the sender wrote,
-- it is the topmost with the method, and at most one Received field separates it from the topmost trusted field: a server
-  adds its fields at the top, some above its own Received field and some below it.
+- it is the topmost with the method, and no Received field separates it from the topmost trusted field: a server adds its
+  fields at the top, and a field below another hop can be that hop's.
 """
 
 import re
@@ -45,10 +45,9 @@ def _trusted_fields(message: Message, authserv_id: str) -> Iterator[list[str]]:
     fields = [(name.lower(), str(value)[:_MAX_FIELD]) for name, value in message.items()]
     places = [place for place, (name, _) in enumerate(fields) if name == "received"]
     last_received = places[-1] if places else -1
-    passed, found = 0, False
+    found = False
     for name, value in fields[: max(0, last_received)]:
-        passed += found and name == "received"
-        if passed > 1:
+        if found and name == "received":
             return
         if name == _FIELD:
             parts = _parts(value)

@@ -1,8 +1,8 @@
-"""Looks into the mailbox that receives the probes, and tells the tracker what has arrived.
+"""Looks into the mailbox that receives the probes, and gives the arrivals to the tracker.
 
 A probe is recognised by its signature. The mailbox is the memory: copies stay there while their probe is followed, so
 that a restart forgets none, and are deleted afterwards. Probes of other hosts with the same key are left to them, and
-deleted when nobody can follow them any more.
+deleted five days later.
 
 Promise: all work is done in a thread of its own, with a deadline; errors are returned, not raised. The server is asked
 only while a probe is followed, less and less often the older the probe is. After a failure it is asked with back-off,

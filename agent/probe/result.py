@@ -122,7 +122,7 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What the receiving side knows of a probe.
+    """The arrival of a probe, as the receiving side knows it.
 
     Attributes:
         at: when each copy came, in seconds since the epoch.

@@ -227,7 +227,7 @@ def test_a_missing_password_file(server: Box) -> None:
     ],
 )
 def test_a_server_that_is_none(tmp_path: Path, answers: bytes) -> None:
-    """Whatever answers there, the error is one of the mailbox."""
+    """The error is one of the mailbox, not of its parser."""
     (tmp_path / "password").write_text("x")
     ca = CA()
     ca.write(tmp_path)

@@ -75,12 +75,12 @@ def test_a_field_inside_the_message_is_not_trusted() -> None:
 
 
 def test_a_field_of_an_earlier_hop_is_not_trusted() -> None:
-    """The topmost field decides, and those below a second Received field are of hops before."""
-    real = f"Authentication-Results: {TRUSTED}; spf=fail"
-    hop = RECEIVED.replace("from relay", "from scanner")
-    assert verdicts(real, RECEIVED, hop, FORGED, SUBMITTED) == {"spf": "fail"}
-    spf_above = [real, RECEIVED, f"Authentication-Results: {TRUSTED}; dkim=pass; spf=pass", SUBMITTED]
-    assert verdicts(*spf_above) == {"spf": "fail", "dkim": "pass"}
+    """The topmost fields of the server decide; those below its Received field can be of hops before."""
+    spf = f"Authentication-Results: {TRUSTED}; spf=fail"
+    dkim = f"Authentication-Results: {TRUSTED}; dkim=pass; spf=pass"
+    assert verdicts(spf, RECEIVED, FORGED, SUBMITTED) == {"spf": "fail"}
+    assert verdicts(spf, dkim, RECEIVED, FORGED, SUBMITTED) == {"spf": "fail", "dkim": "pass"}
+    assert verdicts(RECEIVED, "Subject: x", spf, dkim, SUBMITTED) == {"spf": "fail", "dkim": "pass"}
 
 
 def test_no_server_is_trusted_without_a_name() -> None:
@@ -98,6 +98,6 @@ def test_no_server_is_trusted_without_a_name() -> None:
         b"Received: a\n" * 5000 + b"\n",
     ],
 )
-def test_hostile_fields_are_no_verdicts(head: bytes) -> None:
+def test_hostile_fields_give_nothing(head: bytes) -> None:
     """Nothing is raised."""
     assert verdicts_of(message_from_bytes(head), TRUSTED) == ()

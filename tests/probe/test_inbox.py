@@ -13,7 +13,7 @@ import pytest
 from postward.agent.mailbox.access import Key, Look, MailboxError
 from postward.agent.probe.inbox import MailboxClient
 from postward.agent.probe.message import message_id_of, new_identifier, probe_message
-from postward.agent.probe.result import Arrival
+from postward.agent.probe.result import Arrival, ProbeResult
 from postward.agent.probe.route import Route
 from postward.agent.probe.tracker import Limits, ProbeTracker
 from postward.config.settings import Settings, parse_settings
@@ -28,7 +28,7 @@ STAMPS = (
 
 
 class Inbox:
-    """A Maildir, its client, and a tracker that records what it is told."""
+    """A Maildir, its client, and a tracker that records its arrivals."""
 
     def __init__(self, folder: Path) -> None:
         self.maildir = folder / "Maildir"
@@ -117,7 +117,7 @@ async def test_only_finished_probes_are_deleted(inbox: Inbox) -> None:
     stranger = inbox.put(b"Subject: postward-probe\r\nX-Postward-Probe: 1.2.3\r\n\r\nhello")
     forged = inbox.put(inbox.probe(follow=False, key=b"another key of another fleet"))
     fleet = inbox.put(inbox.probe(follow=False))
-    inbox.put(inbox.probe(follow=False, made=time.time() - 6 * 86400))  # nobody follows it any more
+    inbox.put(inbox.probe(follow=False, made=time.time() - 6 * 86400))  # its host has given it up
     own = inbox.put(inbox.probe())
     assert await inbox.look() is None
     assert inbox.left() == {path.name for path in (stranger, forged, fleet, own)}
@@ -127,7 +127,7 @@ async def test_only_finished_probes_are_deleted(inbox: Inbox) -> None:
 
 
 @in_loop
-async def test_a_mail_that_is_moved_is_no_second_copy(inbox: Inbox) -> None:
+async def test_a_moved_mail_is_one_copy(inbox: Inbox) -> None:
     """A filter moves it to the folder for spam after it was seen in the inbox."""
     path = inbox.put(inbox.probe())
     await inbox.look()
@@ -240,7 +240,7 @@ def test_the_pause_grows_with_the_age_of_the_probe(tmp_path: Path) -> None:
 
 def test_a_probe_is_accepted_while_the_mailbox_cannot_be_read(tmp_path: Path) -> None:
     """Neither late nor lost is claimed; the result says that its arrival is not known."""
-    results = []
+    results: list[ProbeResult] = []
     now = [1_800_000_000.0]
     tracker = ProbeTracker(lambda: now[0], Limits(60, 3600), results.append, results.append)
 

@@ -15,6 +15,7 @@ import time
 from base64 import b64encode
 from itertools import count
 from pathlib import Path
+from string import Template
 from types import TracebackType
 from typing import Final, Self
 
@@ -28,53 +29,7 @@ from tests.support.waiting import wait_for
 
 _OWNER: Final = "nobody"  # Dovecot reads no mail as root
 _KEY: Final = b"a key of the test bed for tokens"
-_CONFIG: Final = """\
-base_dir = {folder}/run
-state_dir = {folder}/state
-log_path = {folder}/log
-auth_verbose = yes
-protocols = imap
-listen = 127.0.0.1
-ssl = required
-ssl_cert = <{folder}/cert.pem
-ssl_key = <{folder}/key.pem
-auth_mechanisms = plain login xoauth2 oauthbearer
-auth_failure_delay = 0
-first_valid_uid = 1
-mail_location = maildir:{folder}/Maildir
-service imap-login {{
-  inet_listener imap {{
-    port = {starttls_port}
-  }}
-  inet_listener imaps {{
-    port = {port}
-    ssl = yes
-  }}
-}}
-service anvil {{
-  chroot =
-}}
-passdb {{
-  driver = passwd-file
-  args = scheme=plain username_format=%u {folder}/users
-}}
-passdb {{
-  driver = oauth2
-  mechanisms = xoauth2 oauthbearer
-  args = {folder}/oauth2
-}}
-userdb {{
-  driver = static
-  args = uid={owner} gid=nogroup home={folder}/home
-}}
-namespace inbox {{
-  inbox = yes
-  mailbox Junk {{
-    auto = create
-    special_use = \\Junk
-  }}
-}}
-"""
+_CONFIG: Final = Template(Path(__file__).with_name("dovecot.conf").read_text())
 _OAUTH2: Final = """\
 introspection_mode = local
 local_validation_key_dict = fs:posix:prefix={folder}/keys/
@@ -135,9 +90,10 @@ class Dovecot:
         keys = folder / "keys/default/HS256"
         keys.mkdir(parents=True)
         (keys / "default").write_bytes(b64encode(_KEY))
-        (folder / "dovecot.conf").write_text(
-            _CONFIG.format(folder=folder, port=self.port, starttls_port=self.starttls_port, owner=_OWNER)
+        config = _CONFIG.substitute(
+            folder=folder, port=self.port, starttls_port=self.starttls_port, owner=_OWNER
         )
+        (folder / "dovecot.conf").write_text(config)
         for name in ("Maildir", "home"):
             (folder / name).mkdir()
             self._give(folder / name)
