@@ -86,7 +86,7 @@ def test_each_outcome_is_counted_once(tmp_path: Path, local: bool) -> None:
             dovecot.deliver(received(mails["twice"]), at=at)
             dovecot.deliver(received(mails["changed"].replace(b"Subject: ", b"Subject: [SPAM] ")), at=at)
             wait_for(lambda: "probe late" in agent.output(), what="a late verdict", timeout=20)
-            dovecot.deliver(received(mails["late"]))
+            dovecot.deliver(received(mails["late"]), at=at + 10)
             expected = {"arrived": 2, "late": 1, "lost": 1, "duplicate": 1, "altered": 1}
 
             def counted() -> dict[str, float]:

@@ -48,7 +48,7 @@ class Inbox:
         self.client = MailboxClient(self.settings)
         self.tracker = ProbeTracker(limits=Limits(60, 3600))
         self.arrivals: dict[str, Arrival] = {}
-        self.tracker.arrived = self.arrivals.__setitem__  # type: ignore[method-assign]
+        self.tracker.arrived = self.arrivals.__setitem__  # type: ignore[assignment, method-assign]
         self.waiting: list[str] = []
         self.tracker.awaiting_arrival = lambda: self.waiting  # type: ignore[method-assign]
         self.number = 0
