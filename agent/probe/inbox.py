@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from postward.agent.mailbox.access import Key, Mail, MailboxError, Reader
-from postward.agent.mailbox.imap import ImapReader
 from postward.agent.mailbox.maildir import MaildirReader
 from postward.agent.mailbox.verdicts import Verdicts, verdicts_of
 from postward.agent.probe.arrivals import SinkClient
@@ -82,8 +81,7 @@ class MailboxClient:
     ) -> None:
         self._mailbox = settings.mailbox
         self._key = read_key(Path(settings.probe.key_file))
-        of_settings = ImapReader if settings.mailbox.host else MaildirReader
-        self._reader: Reader = reader or of_settings(settings)
+        self._reader: Reader = reader or _reader_of(settings)
         self._clock = clock
         self._copies: dict[str, dict[Key, _Copy]] = {}
         self._finished: dict[Key, None] = {}
@@ -220,6 +218,14 @@ class MailboxClient:
         self._reader.delete(self._finished)
         self._finished.clear()
         self._undeleted = None
+
+
+def _reader_of(settings: Settings) -> Reader:
+    if not settings.mailbox.host:
+        return MaildirReader(settings)
+    from postward.agent.mailbox.imap import ImapReader  # its library is needed by few hosts
+
+    return ImapReader(settings)
 
 
 def _identifiers(head: bytes, key: bytes) -> list[tuple[str, float]]:
