@@ -351,7 +351,7 @@ ALERTS: Final = (
           "{{ $value | humanizePercentage }} of the mail of {{ $labels.instance }} through {{ $labels.relay }} is bounced."),
     Alert("PostwardProbeFailing", "symptom", "critical",
           # A probe that the relay accepted has its own alert, PostwardProbeNotArriving.
-          "postward_probe_success == 0 unless on (job, instance, relay) postward_probe_arrived == 0",
+          "postward_probe_success == 0 unless on (job, instance, multi_instance, relay) postward_probe_arrived == 0",
         "10m",
           "Probes fail.",
           "No probe of {{ $labels.instance }} through relay {{ $labels.relay }} has succeeded for 10 minutes."),
