@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _OUTCOME_STYLE = {
     "accepted": "bold green",
+    "arrived": "bold green",
     "failed": "bold red",
     "lost": "bold red",
     "late": "bold yellow",
@@ -74,7 +75,9 @@ def probe_text(result: ProbeResult) -> "Text":
 
     text = Text.assemble(("probe ", "bold"), (result.outcome, _OUTCOME_STYLE[result.outcome]))
     if result.accepted:
-        text.append(f" by relay {result.relay}")
+        text.append(f" {'by' if result.outcome == 'accepted' else 'through'} relay {result.relay}")
+        if result.folder == "spam":
+            text.append(", in a folder for spam", "bold yellow")
     else:
         text.append(f" on its way to relay {result.relay}, at step ")
         text.append(result.step, "bold")
@@ -86,6 +89,8 @@ def probe_text(result: ProbeResult) -> "Text":
     noted = result.timeline and result.timeline[-1].note and result.timeline[-1].step != "passed on"
     if result.detail and not noted and not result.accepted:
         text.append(f"\n  {result.detail}", "dim")
+    if result.unseen:
+        text.append(f"\n  whether it arrived is not known: {result.unseen}", "yellow")
     return text
 
 

@@ -215,7 +215,7 @@ class Probe(Section):
     )
     key_file: OptionalPath = Field(
         default="",
-        description="File with the fleet's key, which signs probes. Required by sink_url.",
+        description="File with the fleet's key, which signs probes. Required by sink_url and [mailbox].",
         examples=["/etc/postward/probe.key"],
     )
 

@@ -26,6 +26,7 @@ from postward.config.environment import Environment, models_of, read_overrides
 from postward.config.errors import Loc, Origin, Problem, SettingsError, describe, unknown
 from postward.config.fragments import merge
 from postward.config.host import Host
+from postward.config.mailbox import Mailbox
 from postward.config.oauth2 import OAuth2
 from postward.config.parameters import MainCfValue, ParameterName
 from postward.config.relay import Relay
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     log: Log = Log()
     enforce: Enforce = Enforce()
     probe: Probe = Probe()
+    mailbox: Mailbox = Mailbox()
     web: Web = Web()
     queue: Queue = Queue()
     events: Events = Events()

@@ -82,7 +82,8 @@ def test_parsers_do_no_io() -> None:
 ORDER = (
     *("fsutil", "stored", "text", "systemd", "parts", "rows", "http_client", "pages"),
     *("postfix", "metrics", "logs", "pipeline", "reload", "instances", "checkpoint"),
-    *("relay", "oauth2", "enforce", "probe", "export", "incidents", "status", "http", "sink", "report"),
+    *("relay", "oauth2", "enforce", "mailbox", "probe", "export", "incidents", "status", "http"),
+    *("sink", "report"),
     *("doctor", "console", "setup", "output", "daemon", "cli", "commands"),
 )
 

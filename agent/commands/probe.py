@@ -20,7 +20,7 @@ from postward.agent.probe.result import ProbeResult
 from postward.config.settings import Settings
 
 # Outcome → exit status of a monitoring plug-in; all others are CRITICAL.
-_PLUGIN_STATUS = {"accepted": 0, "late": 1, "duplicate": 1, "altered": 1}
+_PLUGIN_STATUS = {"accepted": 0, "arrived": 0, "late": 1, "duplicate": 1, "altered": 1}
 _CRITICAL, _UNKNOWN = 2, 3
 _PLUGIN_STATUS_NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
@@ -109,11 +109,13 @@ async def _probe(
 
 
 def _as_json(result: ProbeResult) -> dict[str, object]:
-    return asdict(result) | {"accepted": result.accepted, "durations": result.durations()}
+    more = {"accepted": result.accepted, "verdicts": dict(result.verdicts), "durations": result.durations()}
+    return asdict(result) | more
 
 
 def _plugin_status(result: ProbeResult) -> int:
-    return _PLUGIN_STATUS.get(result.outcome, _CRITICAL)
+    status = _PLUGIN_STATUS.get(result.outcome, _CRITICAL)
+    return max(status, 1) if result.folder == "spam" else status
 
 
 def _print_check(results: list[ProbeResult]) -> int:
@@ -123,6 +125,7 @@ def _print_check(results: list[ProbeResult]) -> int:
     verdicts = "; ".join(
         f"{result.relay} {result.outcome}"
         + (f" at {result.step}" + (f" ({result.cause})" if result.cause else "") if result.step else "")
+        + (" in a folder for spam" if result.folder == "spam" else "")
         for result in worst_first
     )
     times = " ".join(

@@ -30,7 +30,7 @@ from postward.agent.incidents.notify import Notifier
 from postward.agent.incidents.quiet import Quiet
 from postward.agent.incidents.render import MAIL_STOPS, one_line
 from postward.agent.incidents.services import Notice
-from postward.agent.incidents.tracker import IncidentTracker
+from postward.agent.incidents.tracker import OF_PROBES, IncidentTracker
 from postward.agent.metrics.labels import NO_RELAYS, RelayNames
 from postward.agent.metrics.tally import Counts
 from postward.agent.parts import Gauges, Part
@@ -247,6 +247,7 @@ class IncidentMonitor(Part):
         if time.monotonic() > self._unjudged_until:
             explained = {incident.relay for incident in self.tracker.open if incident.cause is not None}
             yield from probes(gauges, explained)
+            yield from arrivals(gauges)
 
     async def _read_facts(self) -> None:
         self._has_changed = False
@@ -304,7 +305,14 @@ class IncidentMonitor(Part):
         """Return the conditions that these settings do not observe, and why."""
         unobserved: dict[str, str] = {}
         if not self._settings.sends_probes:
-            unobserved["probe-late"] = "probes are switched off"
+            unobserved |= dict.fromkeys(OF_PROBES, "probes are switched off")
+        if not self._settings.mailbox.is_set:
+            unobserved |= dict.fromkeys(
+                ("probe-in-spam", "probe-unauthenticated", "mailbox-unreadable"),
+                "no mailbox is read any more",
+            )
+            if not self._settings.probe.sink_url:
+                unobserved["probe-not-arrived"] = "arrivals are not watched any more"
         if not self._settings.queue.enabled:
             unobserved |= dict.fromkeys(
                 ("not-picked-up", "silent-delay"), "the listing of the queue is switched off"
@@ -338,18 +346,35 @@ def keeps_mail_back(open_: Iterable[Incident], *, is_drift: bool = False) -> boo
     return any(
         incident.worst in MAIL_STOPS
         and (is_drift or incident.cause is None or incident.place == _HERE)
-        and incident.symptom != "probe-late"
+        and incident.symptom not in OF_PROBES
         for incident in open_
     )
 
 
 def probes(gauges: Gauges, explained: Collection[str]) -> Iterator[Condition]:
     """Return the condition of each relay's last probe; `explained` are the relays with a failed delivery. Pure."""
+    arrived = gauges.get("postward_probe_arrived", {})
     for (relay,), accepted in gauges.get("postward_probe_success", {}).items():
-        if accepted:
+        if accepted or arrived.get((relay,)) == 0:
             yield Condition("probe-late", relay, None)
         elif relay not in explained:
             yield Condition("probe-late", relay, "the last probe was not accepted, and no delivery failed")
+    for (relay,), is_in_time in arrived.items():
+        problem = "the relay accepted the last probe, and it did not arrive once, unchanged and in time"
+        yield Condition("probe-not-arrived", relay, None if is_in_time else problem)
+
+
+def arrivals(gauges: Gauges) -> Iterator[Condition]:
+    """Return the conditions of each relay's last probe in the mailbox: its folder, and the receiver's verdicts. Pure."""
+    for (relay,), in_spam in gauges.get("postward_probe_in_spam", {}).items():
+        problem = "the last probe is in a folder for spam"
+        yield Condition("probe-in-spam", relay, problem if in_spam else None)
+    failed: dict[str, list[str]] = {}
+    for (relay, method), passed in gauges.get("postward_probe_authenticated", {}).items():
+        failed.setdefault(relay, []).extend([] if passed else [method.upper()])
+    for relay, methods in failed.items():
+        problem = f"the receiver of the last probe says: {', '.join(methods)} failed"
+        yield Condition("probe-unauthenticated", relay, problem if methods else None)
 
 
 def _journal_fields(kind: str, row: IncidentRow) -> dict[str, str]:

@@ -56,6 +56,8 @@ _CONSEQUENCES: Final[Mapping[str, str]] = {
     "transport-unavailable": "*",
     "daemon-crashed": "",
 }
+# Symptoms of a relay's probes; their place is the relay.
+OF_PROBES: Final = frozenset({"probe-late", "probe-not-arrived", "probe-in-spam", "probe-unauthenticated"})
 # Conditions of the host → the symptoms, and the words of lines, that follow from them while they last.
 _EXPLAINS: Final[Mapping[str, tuple[frozenset[str], str]]] = {
     "postfix-down": (
@@ -63,8 +65,8 @@ _EXPLAINS: Final[Mapping[str, tuple[frozenset[str], str]]] = {
         "",
     ),
     "permissions": (frozenset({"submission-forbidden"}), "Permission denied"),
-    "log-unreadable": (frozenset({"probe-late"}), ""),
-    "log-silent": (frozenset({"probe-late"}), ""),
+    "log-unreadable": (OF_PROBES, ""),
+    "log-silent": (OF_PROBES, ""),
 }
 # Symptoms that follow only from these.
 _ORIGINS: Final[Mapping[str, frozenset[str]]] = {
@@ -320,7 +322,7 @@ class IncidentTracker:
             now: seconds since the epoch.
         """
         for incident in self._store.all_open:
-            relay = incident.place if incident.symptom == "probe-late" else incident.relay
+            relay = incident.place if incident.symptom in OF_PROBES else incident.relay
             if relay not in relays:
                 self._store.close(incident, now, "the settings no longer have this relay")
             elif incident.symptom in unobserved:

@@ -359,8 +359,8 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postward_probes_total",
         "counter",
-        "Probes by outcome (accepted, failed, late, lost, duplicate, altered); step is the one at which a probe stopped "
-        "or spent the most time, empty if it was accepted.",
+        "Probes by outcome (accepted, arrived, failed, late, lost, duplicate, altered); step is the one at which a probe "
+        "stopped or spent the most time, empty if it was accepted or has arrived.",
         ("relay", "outcome", "step"),
     ),
     Metric(
@@ -380,6 +380,43 @@ METRICS: tuple[Metric, ...] = (
         "gauge",
         "Duration of each step of the last finished probe.",
         ("relay", "step"),
+    ),
+    Metric(
+        "postward_probe_arrived",
+        "gauge",
+        "1 if the newest probe of each sender arrived once, unchanged and in time; 0 if the relay accepted one that did "
+        "not. Missing if arrivals are not watched, or not known.",
+        ("relay",),
+    ),
+    Metric(
+        "postward_probe_arrivals_total",
+        "counter",
+        "Probes that arrived in the mailbox, by kind of folder: inbox or spam.",
+        ("relay", "folder"),
+    ),
+    Metric(
+        "postward_probe_verdicts_total",
+        "counter",
+        "Verdicts of the mailbox's server on arrived probes, by method (spf, dkim, dmarc) and result (RFC 8601).",
+        ("relay", "method", "verdict"),
+    ),
+    Metric(
+        "postward_probe_in_spam",
+        "gauge",
+        "1 if the newest arrived probe of a sender is in a folder for spam.",
+        ("relay",),
+    ),
+    Metric(
+        "postward_probe_authenticated",
+        "gauge",
+        "1 if the newest arrived probe of each sender passed the method (spf, dkim, dmarc), 0 if one failed it; missing "
+        "without such a verdict.",
+        ("relay", "method"),
+    ),
+    Metric(
+        "postward_mailbox_readable",
+        "gauge",
+        "1 if the last look into the mailbox of the probes succeeded.",
     ),
     # --- checks of the relays
     Metric(

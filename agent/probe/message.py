@@ -10,6 +10,7 @@ is not an identifier of this fleet is None.
 import hashlib
 import hmac
 import re
+from collections.abc import Iterator
 from email.message import EmailMessage, Message
 from email.policy import SMTP
 from email.utils import formatdate, parseaddr
@@ -86,6 +87,18 @@ def signed_at(identifier: str, key: bytes) -> float | None:
     if not hmac.compare_digest(match["signature"], _digest(key, "identifier", plain)):
         return None
     return int(match["time"], 16) / 1000
+
+
+def signed_identifiers(message: Message, key: bytes) -> Iterator[tuple[str, float]]:
+    """Yield the identifiers of this fleet in a mail, each with the time when it was made.
+
+    Two fields have it, and either is enough: a relay may remove the header or rewrite the Message-ID.
+    """
+    header = str(message.get(PROBE_HEADER, "")).strip()
+    for identifier in filter(None, (header, identifier_in(str(message.get("Message-ID", "")).strip()))):
+        signed = signed_at(identifier, key)
+        if signed is not None:
+            yield identifier, signed
 
 
 def probe_message(settings: "Settings", route: "Route", identifier: str, key: bytes | None) -> EmailMessage:

@@ -19,7 +19,7 @@ from postward.agent.logs.lines import lines_of
 from postward.agent.logs.reader import LogReader
 from postward.agent.metrics.tally import Tally
 from postward.agent.postfix.commands import Postfix
-from postward.agent.probe.arrivals import SinkClient
+from postward.agent.probe.inbox import ArrivalClient, MailboxClient, arrival_client
 from postward.agent.probe.locate import locate_step
 from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.route import Route
@@ -83,13 +83,13 @@ async def _prober(settings: Settings) -> AsyncIterator[Prober]:
     reader = LogReader(
         open_sources(names, {}), lambda lines: _observe(tracker, lines), Tally(), awaited=lambda: True
     )
-    sink = SinkClient(settings.probe.sink_url)
+    arrivals = arrival_client(settings)
     reader.read_slice()  # skip the lines before now
     if (reader.problem or "").endswith(os.strerror(errno.EACCES)):
         raise NoLogError(f"{reader.problem}; a probe is followed in the mail log: run this with sudo")
     jobs = [asyncio.create_task(reader.run())]
-    if settings.probe.sink_url:
-        jobs.append(asyncio.create_task(_ask(sink, tracker)))
+    if arrivals is not None:
+        jobs.append(asyncio.create_task(_ask(arrivals, tracker)))
     try:
         yield prober
     finally:
@@ -98,7 +98,10 @@ async def _prober(settings: Settings) -> AsyncIterator[Prober]:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*jobs)
         reader.close()
-        sink.close()
+        if isinstance(arrivals, MailboxClient):
+            await arrivals.clean()
+        if arrivals is not None:
+            arrivals.close()
         prober.close()
 
 
@@ -118,7 +121,7 @@ def _observe(tracker: ProbeTracker, lines: bytes) -> None:
             tracker.observe(record, event)
 
 
-async def _ask(sink: SinkClient, tracker: ProbeTracker) -> None:
+async def _ask(arrivals: ArrivalClient, tracker: ProbeTracker) -> None:
     while True:
-        await sink.update(tracker)
+        await arrivals.update(tracker)
         await asyncio.sleep(_ARRIVALS_INTERVAL)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from postward.agent.mailbox.verdicts import FAILED
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges
 from postward.agent.probe.locate import is_ambiguous, locate_step
@@ -51,6 +52,7 @@ class ProbeOutcomes:
         self._on_counted = on_counted
         self._locate = locate
         self._newest: dict[Route, ProbeResult] = {}
+        self._arrived: dict[Route, ProbeResult] = {}  # the newest that a mailbox has
         self._uncounted: list[ProbeResult] = []
         self._checks: dict[ProbeResult, asyncio.Future[ProbeResult]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -65,6 +67,8 @@ class ProbeOutcomes:
         newest = self._newest.get(route) if route else None
         if route and (newest is None or newest.submitted <= result.submitted):
             self._newest[route] = result
+        if route and result.folder:
+            self._arrived[route] = result
 
     async def located(self, result: ProbeResult) -> ProbeResult:
         """Return a result with its step located."""
@@ -93,6 +97,10 @@ class ProbeOutcomes:
     def _count_as(self, outcome: ProbeResult, located: ProbeResult) -> None:
         self._uncounted.remove(outcome)
         self._tally.add("postward_probes_total", (located.relay, located.outcome, located.step))
+        if located.folder:
+            self._tally.add("postward_probe_arrivals_total", (located.relay, located.folder))
+        for method, verdict in located.verdicts:
+            self._tally.add("postward_probe_verdicts_total", (located.relay, method, verdict))
         self.remember(located)
 
     async def settled(self) -> None:
@@ -114,7 +122,33 @@ class ProbeOutcomes:
             for step, seconds in result.durations().items():
                 labels = (result.relay, step)
                 durations[labels] = max(durations.get(labels, 0.0), seconds)
-        return {"postward_probe_success": success, "postward_probe_step_duration_seconds": durations}
+        return {
+            "postward_probe_success": success,
+            "postward_probe_step_duration_seconds": durations,
+            **self._gauges_of_arrivals(),
+        }
+
+    def _gauges_of_arrivals(self) -> Gauges:
+        """Return what the receiving side shows of the newest probe of each route; the worst for each relay."""
+        arrived: dict[tuple[str, ...], float] = {}
+        for result in self._newest.values():
+            if result.outcome == "arrived" or result.failed_to_arrive:
+                relay = (result.relay,)
+                arrived[relay] = min(arrived.get(relay, 1.0), float(not result.failed_to_arrive))
+        in_spam: dict[tuple[str, ...], float] = {}
+        passed: dict[tuple[str, ...], float] = {}
+        for result in self._arrived.values():
+            relay = (result.relay,)
+            in_spam[relay] = max(in_spam.get(relay, 0.0), float(result.folder == "spam"))
+            for method, verdict in result.verdicts:
+                if verdict == "pass" or verdict in FAILED:
+                    labels = (result.relay, method)
+                    passed[labels] = min(passed.get(labels, 1.0), float(verdict == "pass"))
+        return {
+            "postward_probe_arrived": arrived,
+            "postward_probe_in_spam": in_spam,
+            "postward_probe_authenticated": passed,
+        }
 
     def state(self) -> list[list[str]]:
         """Return the labels of the outcomes that are not counted yet."""

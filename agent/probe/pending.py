@@ -39,6 +39,9 @@ _PLAIN_FIELDS = (
 )
 
 
+_FormerArrival = tuple[Annotated[tuple[float, ...], Field(min_length=1)], tuple[str, ...]]  # up to 0.1
+
+
 class _Saved(TypedDict, total=False):
     message_id: str
     submitted: float
@@ -52,7 +55,7 @@ class _Saved(TypedDict, total=False):
     passed_id: str | None
     route: Route
     timeline: list[tuple[str, float, str]]
-    arrival: tuple[Annotated[tuple[float, ...], Field(min_length=1)], tuple[str, ...]] | None
+    arrival: Arrival | _FormerArrival | None
 
 
 _FORM: Form[_Saved] = Form(_Saved)
@@ -124,6 +127,8 @@ class Pending:
             self.submitted,
             hop=self.hop if step == "return" else "",
             recipient=self.route.recipient,
+            folder=self.arrival.folder if self.arrival else "",
+            verdicts=self.arrival.verdicts if self.arrival else (),
         )
 
     def unfinished(self, outcome: str) -> ProbeResult:
@@ -135,10 +140,10 @@ class Pending:
             last = "active"
         return self.result(outcome, *_NEXT_STEP.get(last, _NEXT_STEP["active"]))
 
-    def finished(self, moment: float, timeout: float) -> ProbeResult:
-        """Return the result of a probe that came through: accepted, or late at the step that took longest."""
+    def finished(self, moment: float, timeout: float, outcome: str = "accepted") -> ProbeResult:
+        """Return the result of a probe that came through: with this outcome, or late at the step that took longest."""
         age = moment - self.submitted
-        accepted = self.result("accepted", detail=self.reply)
+        accepted = self.result(outcome, detail=self.reply)
         if age < timeout:
             return accepted
         durations = accepted.durations()
@@ -153,14 +158,19 @@ class Pending:
             return self.result("altered", "arrival", None, f"changed: {', '.join(self.arrival.altered)}")
         if len(self.arrival.at) > 1:
             return self.result("duplicate", "arrival", None, f"{len(self.arrival.at)} copies arrived")
-        return self.finished(min(self.arrival.at), timeout)
+        return self.finished(min(self.arrival.at), timeout, "arrived")
+
+    def unseen(self, reason: str, timeout: float) -> ProbeResult:
+        """Return the result of a probe that the relay accepted while the receiving side cannot be asked."""
+        accepted = self.finished(self.submitted + self.timeline[-1].seconds, timeout)
+        return replace(accepted, unseen=reason)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values for the checkpoint, without the caller that waits."""
         return {name: getattr(self, name) for name in _PLAIN_FIELDS} | {
             "route": asdict(self.route),
             "timeline": [[one.step, one.seconds, one.note] for one in self.timeline],
-            "arrival": self.arrival and [self.arrival.at, self.arrival.altered],
+            "arrival": self.arrival and asdict(self.arrival),
         }
 
     @classmethod
@@ -173,5 +183,5 @@ class Pending:
         return cls(
             **saved,
             timeline=[Milestone(*one) for one in timeline] or [Milestone("submitted", 0.0)],
-            arrival=Arrival(*arrival) if arrival else None,
+            arrival=Arrival(*arrival) if isinstance(arrival, tuple) else arrival,
         )

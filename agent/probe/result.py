@@ -40,8 +40,8 @@ class ProbeResult:
 
     Attributes:
         relay: the relay's name in the settings.
-        outcome: accepted, failed, late, lost, duplicate or altered.
-        step: where the probe stopped, or what it waits for; "" if it was accepted.
+        outcome: accepted, arrived, failed, late, lost, duplicate or altered.
+        step: where the probe stopped, or what it waits for; "" if it was accepted or has arrived.
         cause: why, if Postfix or the relay said so.
         detail: the reply of the relay or Postfix, or what is waited for.
         timeline: the milestones that were reached.
@@ -50,6 +50,9 @@ class ProbeResult:
         submitted: when it was submitted, in seconds since the epoch.
         hop: the hop before the relay at which it stopped, such as a content filter; "" if the relay is to blame.
         recipient: the envelope recipient.
+        folder: the kind of folder in which the mailbox has it, inbox or spam; "" if it was not seen in one.
+        verdicts: the receiver's verdicts, method → result; see `mailbox.verdicts`.
+        unseen: why it is not known whether it arrived; "" if it is known, or not watched.
     """
 
     relay: str
@@ -63,6 +66,9 @@ class ProbeResult:
     submitted: float = 0.0
     hop: str = ""
     recipient: str = ""
+    folder: str = ""
+    verdicts: tuple[tuple[str, str], ...] = ()
+    unseen: str = ""
 
     @property
     def blame(self) -> str:
@@ -76,13 +82,18 @@ class ProbeResult:
 
     @property
     def accepted(self) -> bool:
-        """True if the relay accepted it in time and, if arrivals are watched, it arrived."""
-        return self.outcome == "accepted"
+        """True if the relay accepted it in time and, if arrivals are watched and can be seen, it arrived."""
+        return self.outcome in {"accepted", "arrived"}
 
     @property
     def relayed(self) -> bool:
         """True if the relay accepted the mail, whether it arrived or not."""
         return any(milestone.step == "accepted" for milestone in self.timeline)
+
+    @property
+    def failed_to_arrive(self) -> bool:
+        """True if the relay accepted it, and it did not arrive once, unchanged and in time."""
+        return self.relayed and not self.accepted and self.step in {"arrival", "arrived"}
 
     @property
     def conclusive(self) -> bool:
@@ -111,7 +122,23 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What the receiving side knows of a probe: when each copy came (seconds since the epoch), and its changed parts."""
+    """The arrival of a probe, as the receiving side knows it.
+
+    Attributes:
+        at: when each copy came, in seconds since the epoch.
+        altered: the parts that were changed on the way.
+        folder: the kind of folder that has the first copy, inbox or spam; "" for a sink.
+        verdicts: the receiver's verdicts on the first copy, method → result.
+    """
 
     at: Annotated[tuple[float, ...], Field(min_length=1)]
     altered: tuple[str, ...] = ()
+    folder: str = ""
+    verdicts: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def note(self) -> str:
+        """The arrival in a few words."""
+        verdicts = " ".join(f"{method}={result}" for method, result in self.verdicts)
+        changed = f"changed: {', '.join(self.altered)}" if self.altered else ""
+        return "; ".join(filter(None, (self.folder, verdicts, changed)))

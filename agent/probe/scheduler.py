@@ -20,7 +20,7 @@ from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part, Problem
 from postward.agent.postfix.commands import Postfix
-from postward.agent.probe.arrivals import SinkClient
+from postward.agent.probe.inbox import ArrivalClient, arrival_client
 from postward.agent.probe.locate import locate_step
 from postward.agent.probe.outcomes import Locate, ProbeOutcomes
 from postward.agent.probe.result import ProbeResult
@@ -101,14 +101,17 @@ class ProbeScheduler(Part):
         )
         self._prober = Prober(settings, postfix, self._tracker, flush)
         self._outcomes = ProbeOutcomes(settings, self._prober.routes, tally, self._on_counted, locate)
-        self._sink = SinkClient(settings.probe.sink_url)
+        self._arrivals = arrival_client(settings)
+        place = "mailbox" if settings.mailbox.is_set else "probe.sink_url"
+        self._arrival_problem = Problem(_log, place, f"{place}: it answers again")
         self._failing: set[str] = set()  # relays whose last probe was not accepted
         self._wakes = {route: asyncio.Event() for route in self._prober.routes}
         self._confirmed: dict[str, str] = {}  # relay → hash of the settings that probes confirmed
         self._new_settings: _NewSettings | None = None
         if self._prober.routes:
             for route in self._prober.routes:
-                tally.add("postward_probes_total", (route.relay, "accepted", ""), 0)
+                outcome = "arrived" if self._prober.is_awaited(route) else "accepted"
+                tally.add("postward_probes_total", (route.relay, outcome, ""), 0)
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -150,13 +153,14 @@ class ProbeScheduler(Part):
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow_time())
-                if self._settings.probe.sink_url:
-                    group.create_task(self._follow_arrivals())
+                if self._arrivals is not None:
+                    group.create_task(self._follow_arrivals(self._arrivals))
                 for number, route in enumerate(self.routes):
                     group.create_task(self._probe_periodically(route, number * _STAGGER))
         finally:
             self._prober.close()
-            self._sink.close()
+            if self._arrivals is not None:
+                self._arrivals.close()
             self._outcomes.close()
 
     async def _probe_periodically(self, route: Route, delay: float) -> None:
@@ -193,10 +197,9 @@ class ProbeScheduler(Part):
             if not self._has_backlog():
                 self._tracker.tick()
 
-    async def _follow_arrivals(self) -> None:
-        problem = Problem(_log, "probe.sink_url", "probe.sink_url: the sink answers again")
+    async def _follow_arrivals(self, arrivals: ArrivalClient) -> None:
         while True:
-            problem.note(await self._sink.update(self._tracker))
+            self._arrival_problem.note(await arrivals.update(self._tracker))
             await asyncio.sleep(self._tick)
 
     # --- results
@@ -256,8 +259,15 @@ class ProbeScheduler(Part):
     # --- gauges and state
 
     def gauges(self) -> Gauges:
-        """Return the gauges of the newest results."""
-        return self._outcomes.gauges()
+        """Return the gauges of the newest results, and whether the mailbox can be read."""
+        gauges = dict(self._outcomes.gauges())
+        if self._settings.mailbox.is_set:
+            gauges["postward_mailbox_readable"] = {(): float(self._arrival_problem.text is None)}
+        return gauges
+
+    def conditions(self) -> Mapping[str, str | None]:
+        """Return why the mailbox cannot be read."""
+        return {"mailbox-unreadable": self._arrival_problem.text} if self._settings.mailbox.is_set else {}
 
     def state(self) -> Mapping[str, Any]:
         """Return the probes under way, the outcomes to be counted, and the confirmed settings."""

@@ -70,6 +70,11 @@ class Prober:
         self.routes = routes_of(settings)
         self.waiting = 0
 
+    def is_awaited(self, route: Route) -> bool:
+        """Return whether the arrival of a route's probes is watched: a mailbox is that of probe.recipient only."""
+        probe = self._settings.probe
+        return bool(probe.sink_url) or (self._settings.mailbox.is_set and route.recipient == probe.recipient)
+
     async def probe(self, route: Route) -> ProbeResult:
         """Submit one probe and wait for its verdict."""
         self.waiting += 1
@@ -83,7 +88,7 @@ class Prober:
         message = probe_message(self._settings, route, identifier, self._key)
         message_id = str(message["Message-ID"])
         logs_tls = await asyncio.get_running_loop().run_in_executor(self._threads, self._logs_tls)
-        arrives = bool(self._settings.probe.sink_url)
+        arrives = self.is_awaited(route)
         verdict = self._tracker.expect(message_id, route, arrives=arrives, logs_tls=logs_tls)
         try:
             async with asyncio.timeout(self._settings.probe.timeout_seconds):

@@ -6,7 +6,8 @@ connection setup and transmission (`delays=a/b/c/d`), from which those milestone
 
 A probe gets one *verdict*, at most `Limits.timeout` seconds after submission ("late" if its fate is unknown by then).
 It gets one *final outcome*, which is counted: accepted, failed at a step, late (it came after its time), lost (it never
-came), and, where arrivals are reported, duplicate or altered.
+came), and, where arrivals are reported, arrived, duplicate or altered. While the receiving side cannot be asked, a probe
+that the relay accepted is accepted, and not lost.
 
 Only a relay of the route can accept a probe, with the TLS that the settings require, as far as the log shows it. Another
 hop that takes it, such as a content filter, is a milestone; the mail is followed behind it by its Message-ID, which it
@@ -63,6 +64,9 @@ class ProbeTracker:
         limits: when a probe is late, and when it is lost.
         on_verdict: called with the verdict of a probe of a former run, for which no caller waits.
         on_final: called once for each probe with its final outcome.
+
+    Attributes:
+        blind: why the receiving side cannot be asked now; None if it can.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class ProbeTracker:
         self._limits = limits
         self._on_verdict = on_verdict
         self._on_final = on_final
+        self.blind: str | None = None
         self._by_message_id: dict[str, Pending] = {}
         self._by_queue_id: dict[str, Pending] = {}
         self._picked_up: dict[str, float] = {}
@@ -124,7 +129,13 @@ class ProbeTracker:
     def overdue(self, message_id: str) -> None:
         """Give the verdict "late", unless there is one."""
         if pending := self._by_message_id.get(message_id):
-            self._report(pending, pending.unfinished("late"))
+            self._report(pending, self._unfinished(pending, "late"))
+
+    def _unfinished(self, pending: Pending, outcome: str) -> ProbeResult:
+        """Return the result of a probe that waits for something, at the end of a time."""
+        if self.blind and pending.arrives and pending.relayed and pending.arrival is None:
+            return pending.unseen(self.blind, self._limits.timeout)
+        return pending.unfinished(outcome)
 
     def tick(self) -> None:
         """Give verdicts of probes that are late, and outcomes of those that are lost or have arrived."""
@@ -138,12 +149,12 @@ class ProbeTracker:
                 elif pending.unconfirmed:
                     del self._by_message_id[pending.message_id]
                 else:
-                    self._finish(pending, pending.unfinished("lost"))
+                    self._finish(pending, self._unfinished(pending, "lost"))
             elif age >= self._limits.timeout and not pending.unconfirmed:
                 if arrived:  # a second copy had time to arrive too
                     self._finish(pending, pending.arrived(self._limits.timeout))
                 else:
-                    self._report(pending, pending.unfinished("late"))
+                    self._report(pending, self._unfinished(pending, "late"))
 
     # --- from the receiving side
 
@@ -157,7 +168,7 @@ class ProbeTracker:
         if pending is None or not arrival.at:
             return
         if pending.arrival is None and pending.relayed:
-            pending.reach("arrived", min(arrival.at), ", ".join(arrival.altered))
+            pending.reach("arrived", min(arrival.at), arrival.note)
         pending.arrival = arrival
         if pending.relayed:
             self._report(pending, pending.arrived(self._limits.timeout))
@@ -251,7 +262,7 @@ class ProbeTracker:
         if not pending.arrives:
             self._finish(pending, pending.finished(now, self._limits.timeout))
         elif pending.arrival is not None:  # the receiving side was quicker than the log
-            pending.reach("arrived", min(pending.arrival.at), ", ".join(pending.arrival.altered))
+            pending.reach("arrived", min(pending.arrival.at), pending.arrival.note)
             self._report(pending, pending.arrived(self._limits.timeout))
 
     # --- verdict and final outcome

@@ -34,7 +34,7 @@ from postward.agent.http.server import group_of
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.tally import Tally
 from postward.agent.probe.arrivals import MAX_ASKED
-from postward.agent.probe.message import PROBE_HEADER, altered_parts, identifier_in, signed_at
+from postward.agent.probe.message import altered_parts, identifier_in, signed_identifiers
 from postward.agent.stored import parse_json
 
 _MAX_AGE = 86400.0  # seconds
@@ -78,14 +78,8 @@ class Arrivals:
         """Record a mail. Return why it is refused, or None for a probe of this fleet."""
         now = self._clock()
         message = message_from_bytes(data)
-        # Either is enough: a relay may remove the header or rewrite the Message-ID.
-        identifiers = (
-            str(message.get(PROBE_HEADER, "")).strip(),
-            identifier_in(str(message.get("Message-ID", ""))),
-        )
-        for identifier in filter(None, identifiers):
-            signed = signed_at(identifier, self._key)
-            if signed is not None and -_MAX_CLOCK_SKEW <= now - signed <= _MAX_AGE:
+        for identifier, signed in signed_identifiers(message, self._key):
+            if -_MAX_CLOCK_SKEW <= now - signed <= _MAX_AGE:
                 self._record(identifier, now - signed, altered_parts(message, identifier, self._key), now)
                 return None
         self._tally.add("postward_sink_mails_total", ("refused",))

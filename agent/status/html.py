@@ -17,7 +17,7 @@ from markupsafe import Markup
 from postward.agent.incidents.render import HEADINGS, times_and_mails
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.pages import environment
-from postward.agent.status.model import Status, queue_text
+from postward.agent.status.model import Status, probe_words, queue_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -58,6 +58,7 @@ def _template() -> "Template":
         "iso": _iso,
         "mails": queue_text,
         "moment": _moment,
+        "probe": probe_words,
         "span": _span,
         "zone": lambda seconds: f"{_local(seconds):%Z}",
         "times_and_mails": times_and_mails,

@@ -32,6 +32,9 @@ class _RelayForm(TypedDict):
     last_success: _Moment | None
     probe_accepted: bool | None
     probe_last_success: _Moment | None
+    probe_arrived: bool | None
+    probe_in_spam: bool | None
+    probe_failed_checks: list[str]
     token_expires: _Moment | None
     certificate_expires: _Moment | None
 
@@ -196,12 +199,30 @@ def _relay(relay: Relay, observed: Observed, worst: str) -> dict[str, Any]:
         "last_failure": times.get("postfix_delivery_last_failure_timestamp_seconds", {}).get((name,)),
         "probe_accepted": _relay_flag(gauges, "postward_probe_success", name),
         "probe_last_success": times.get("postward_probe_last_success_timestamp_seconds", {}).get((name,)),
+        "probe_arrived": _relay_flag(gauges, "postward_probe_arrived", name),
+        "probe_in_spam": _relay_flag(gauges, "postward_probe_in_spam", name),
+        "probe_failed_checks": [
+            method
+            for (relay_name, method), passed in gauges.get("postward_probe_authenticated", {}).items()
+            if relay_name == name and not passed
+        ],
         "token_expires": gauges.get("postward_token_expiry_timestamp_seconds", {}).get((name,)),
         "secret_expires": gauges.get("postward_token_credential_expiry_timestamp_seconds", {}).get((name,)),
         "certificate_expires": gauges.get("postward_relay_certificate_expiry_timestamp_seconds", {}).get(
             (name,)
         ),
     }
+
+
+def probe_words(relay: Mapping[str, Any]) -> str:
+    """Return the state of a relay's newest probe in a few words, without its time."""
+    if relay["probe_arrived"] is False:
+        return "accepted, and did not arrive as it should"
+    if not relay["probe_accepted"]:
+        return "none yet" if relay["probe_accepted"] is None else "not accepted"
+    words = "arrived" if relay["probe_arrived"] else "accepted"
+    place = " in spam" if relay["probe_in_spam"] else ""
+    return words + place + "".join(f", {check.upper()} fails" for check in relay["probe_failed_checks"])
 
 
 def _has_stopped(incidents: Sequence[IncidentRow], success: float) -> bool:

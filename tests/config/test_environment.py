@@ -86,7 +86,10 @@ def test_a_relay_keeps_settings_that_are_not_overridden(monkeypatch: pytest.Monk
     assert patched.relay[1] == file.relay[1]
 
 
-NO_SECTION = "is not a setting; the sections are: HOST, RELAY, MAIN_CF, POSTFIX, LOG, ENFORCE, PROBE, WEB, QUEUE, EVENTS, NOTIFY, STATE"
+NO_SECTION = (
+    "is not a setting; the sections are: "
+    "HOST, RELAY, MAIN_CF, POSTFIX, LOG, ENFORCE, PROBE, MAILBOX, WEB, QUEUE, EVENTS, NOTIFY, STATE"
+)
 NO_SENDER = 'must be an address such as "app@example.com" or a domain such as "@example.com", not "bad"'
 DECORATED = (
     'must be a host name without brackets and port, not "[smtp.example.org]:25"; '

@@ -102,6 +102,10 @@ IDLE: Final[Series] = {
     f'postward_probes_total{{{_RELAY},outcome="failed",step="auth"}}': steady("1"),
     f'postward_probes_total{{{_RELAY},outcome="lost",step="pickup"}}': steady("0"),
     f'postward_probes_total{{{_RELAY},outcome="late",step="active"}}': steady("1"),
+    f"postward_probe_arrived{{{_RELAY}}}": steady("1"),
+    f"postward_probe_in_spam{{{_RELAY}}}": steady("0"),
+    f'postward_probe_authenticated{{{_RELAY},method="dkim"}}': steady("1"),
+    "postward_mailbox_readable": steady("1"),
 }
 # A healthy host with much mail and a usual share of failures.
 BUSY: Final[Series] = {
@@ -337,6 +341,19 @@ FAULTS: Final[dict[str, Case]] = {
         "PostwardProbeLate",
         {f'postward_probes_total{{{_RELAY},outcome="late",step="active"}}': since("1", "+0.2")},
     ),
+    "probe-not-arriving": case(
+        "PostwardProbeNotArriving",
+        {
+            f"postward_probe_arrived{{{_RELAY}}}": becomes("1", "0"),
+            f"postward_probe_success{{{_RELAY}}}": becomes("1", "0"),
+        },
+    ),
+    "probe-in-spam": case("PostwardProbeInSpam", {f"postward_probe_in_spam{{{_RELAY}}}": becomes("0", "1")}),
+    "probe-unauthenticated": case(
+        "PostwardProbeUnauthenticated",
+        {f'postward_probe_authenticated{{{_RELAY},method="dkim"}}': becomes("1", "0")},
+    ),
+    "mailbox-unreadable": case("PostwardMailboxUnreadable", {"postward_mailbox_readable": becomes("1", "0")}),
     "losing-slowly": case(
         "PostfixSloDeliveredSlow",
         {deliveries("sent"): f"0+95x{MINUTES}", deliveries("bounced"): since("0", "+5")},

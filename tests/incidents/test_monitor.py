@@ -5,7 +5,7 @@ from typing import Any
 
 from postward.agent.incidents.catalog.symptom import Resolution
 from postward.agent.incidents.catalog.table import SYMPTOMS
-from postward.agent.incidents.monitor import IncidentMonitor, conditions, probes
+from postward.agent.incidents.monitor import IncidentMonitor, arrivals, conditions, probes
 from postward.agent.metrics.catalog import BY_NAME
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.parts import Gauges
@@ -79,6 +79,38 @@ def test_failed_probe_is_reported_only_without_a_failed_delivery() -> None:
         ("probe-late", "first", "the last probe was not accepted, and no delivery failed"),
         ("probe-late", "third", None),
     ]
+
+
+def test_what_the_mailbox_shows_is_an_incident_of_its_own() -> None:
+    """A probe that the relay accepted and that did not arrive does not say that it was not accepted."""
+    gauges: Gauges = {
+        "postward_probe_success": {("first",): 0.0, ("second",): 1.0},
+        "postward_probe_arrived": {("first",): 0.0, ("second",): 1.0},
+        "postward_probe_in_spam": {("first",): 1.0, ("second",): 0.0},
+        "postward_probe_authenticated": {
+            ("first", "spf"): 1.0,
+            ("first", "dkim"): 0.0,
+            ("first", "dmarc"): 0.0,
+            ("second", "spf"): 1.0,
+        },
+    }
+    shown = {
+        (symptom, place): problem for symptom, place, problem in [*probes(gauges, ()), *arrivals(gauges)]
+    }
+
+    assert shown == {
+        ("probe-late", "first"): None,
+        (
+            "probe-not-arrived",
+            "first",
+        ): "the relay accepted the last probe, and it did not arrive once, unchanged and in time",
+        ("probe-in-spam", "first"): "the last probe is in a folder for spam",
+        ("probe-unauthenticated", "first"): "the receiver of the last probe says: DKIM, DMARC failed",
+        ("probe-late", "second"): None,
+        ("probe-not-arrived", "second"): None,
+        ("probe-in-spam", "second"): None,
+        ("probe-unauthenticated", "second"): None,
+    }
 
 
 def test_settings_without_probes_close_the_incidents_of_probes(tmp_path: Path) -> None:

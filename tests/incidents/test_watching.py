@@ -31,6 +31,10 @@ _CERTAIN = (
         ("token-not-renewed", f"relay m365: no new token ({fault}): a reason; a remedy", f"token-{fault}")
         for fault in ("sign-in", "secret", "policy", "settings", "clock", "server", "host", "service")
     ),
+    *(
+        ("mailbox-unreadable", f"imap.example.com:993: ({fault}) a reason", f"mailbox-{fault}")
+        for fault in ("login", "tls", "server", "folder", "host", "behind")
+    ),
 )
 # Evidence of the same symptoms that leaves one cause, and does not prove it.
 _LIKELY = (
@@ -38,6 +42,8 @@ _LIKELY = (
     ("enforcer-silent", "the enforcer has not compared the configuration since 09:12:33", "enforcer-stopped"),
     ("state-unwritable", "checkpoint.json: Permission denied; after a crash, …", "state-permission"),
     ("permissions", "/var/lib/postfix is owned by uid 0", "data-owner"),
+    ("probe-unauthenticated", "the receiver of the last probe says: DKIM failed", "unauthenticated-dkim"),
+    ("probe-unauthenticated", "the receiver of the last probe says: SPF failed", "unauthenticated-spf"),
 )
 
 

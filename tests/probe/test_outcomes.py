@@ -74,7 +74,34 @@ def test_the_newest_probe_of_a_route_has_the_gauges() -> None:
     run.outcomes.remember(AMBIGUOUS)
 
     assert run.outcomes.newest(ROUTE) == accepted
-    assert run.outcomes.gauges() == {
+    gauges = {name: series for name, series in run.outcomes.gauges().items() if series}
+    assert gauges == {
         "postward_probe_success": {("demo",): 1.0},
         "postward_probe_step_duration_seconds": {("demo", "accepted"): 2.0},
     }
+
+
+def test_the_mailbox_has_gauges_and_counters() -> None:
+    """The folder and the verdicts of the newest arrived probe; a probe that then fails changes neither."""
+    run = Outcomes()
+    verdicts = (("spf", "pass"), ("dkim", "fail"), ("dmarc", "none"))
+    spam = replace(AMBIGUOUS, outcome="arrived", step="", submitted=200.0, folder="spam", verdicts=verdicts)
+    lost = replace(AMBIGUOUS, outcome="lost", step="arrival", submitted=300.0)
+    lost = replace(lost, timeline=(Milestone("submitted", 0.0), Milestone("accepted", 2.0)))
+
+    async def scenario() -> None:
+        run.outcomes.count(spam)
+        await run.outcomes.settled()
+
+    asyncio.run(scenario())
+    arrived = {"postward_probe_in_spam": {("demo",): 1.0}}
+    arrived["postward_probe_authenticated"] = {("demo", "spf"): 1.0, ("demo", "dkim"): 0.0}  # type: ignore[dict-item]
+    assert arrived.items() <= run.outcomes.gauges().items()
+    assert run.outcomes.gauges()["postward_probe_arrived"] == {("demo",): 1.0}
+    assert run.tally.counters["postward_probe_arrivals_total"] == {("demo", "spam"): 1}
+    assert run.tally.counters["postward_probe_verdicts_total"] == {
+        ("demo", method, verdict): 1 for method, verdict in verdicts
+    }
+    run.outcomes.remember(lost)
+    assert arrived.items() <= run.outcomes.gauges().items()
+    assert run.outcomes.gauges()["postward_probe_arrived"] == {("demo",): 0.0}

@@ -229,7 +229,7 @@ def test_each_outcome_is_counted_once_across_a_restart(tmp_path: Path) -> None:
             agent.start()
             wait_for(lambda: "probe late" in agent.output(), what="a late verdict", timeout=15)
             sink.receive(mails["late"])
-            expected = {"accepted": 1, "late": 1, "lost": 1, "duplicate": 1, "altered": 1}
+            expected = {"arrived": 1, "late": 1, "lost": 1, "duplicate": 1, "altered": 1}
 
             def counted() -> dict[str, float]:
                 return {

@@ -44,6 +44,11 @@ class CA:
         issued = self._authority.issue_cert(common_name=name, key_type=trustme.KeyType.RSA)
         return issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes()
 
+    def server_certificate(self, *names: str) -> tuple[bytes, bytes]:
+        """Return key and certificate of a server, in PEM, for one that reads them from files."""
+        issued = self._authority.issue_cert(*names)
+        return issued.private_key_pem.bytes(), issued.cert_chain_pems[0].bytes()
+
     def server_context(
         self,
         *names: str,

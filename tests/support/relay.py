@@ -97,6 +97,7 @@ class Relay:
         self.tls_failures: list[str] = []
         self.transcript: deque[str] = deque(maxlen=5000)
         self.problems: list[BaseException] = []
+        self.on_message: Callable[[bytes], object] | None = None  # passes accepted mail on
         self.connections = 0
         self._active: list[_Active] = []
         self._open: set[Conversation] = set()
@@ -344,6 +345,8 @@ class Relay:
     def note_message(
         self, sender: str, recipients: list[str], data: bytes, user: str | None, tls: bool, helo: str
     ) -> None:
+        if self.on_message is not None:
+            self.on_message(data)
         match = _MESSAGE_ID.search(data.partition(b"\r\n\r\n")[0])
         self.messages.append(
             ReceivedMessage(

@@ -1,0 +1,256 @@
+"""Looks into the mailbox that receives the probes, and gives the arrivals to the tracker.
+
+A probe is recognised by its signature. The mailbox is the memory: copies stay there while their probe is followed, so
+that a restart forgets none, and are deleted afterwards. Probes of other hosts with the same key are left to them, and
+deleted five days later.
+
+Promise: all work is done in a thread of its own, with a deadline; errors are returned, not raised. The server is asked
+only while a probe is followed, less and less often the older the probe is. After a failure it is asked with back-off,
+so that a wrong password locks no account.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+
+from postward.agent.mailbox.access import Key, Mail, MailboxError, Reader
+from postward.agent.mailbox.maildir import MaildirReader
+from postward.agent.mailbox.verdicts import Verdicts, verdicts_of
+from postward.agent.probe.arrivals import SinkClient
+from postward.agent.probe.message import altered_parts, identifier_in, read_key, signed_identifiers
+from postward.agent.probe.result import Arrival
+from postward.agent.probe.tracker import ProbeTracker
+from postward.config.settings import Settings
+
+T = TypeVar("T")
+
+_DEADLINE: Final = 60.0  # seconds for a look
+_MIN_PAUSE, _MAX_PAUSE = 1.0, 30.0  # seconds between two looks
+_FIRST_RETRY, _MAX_RETRY = 5.0, 300.0  # seconds after a failure
+_FIRST_LOGIN, _MAX_LOGIN = 60.0, 900.0  # seconds after a refused login
+_MAX_FOLLOWED: Final = 432000.0  # seconds: the highest probe.lost_after_seconds
+_MAX_COPIES: Final = 10
+_MAX_FINISHED: Final = 1000  # mails that wait to be deleted
+
+
+class ArrivalClient(Protocol):
+    """Asks the receiving side which probes have arrived."""
+
+    async def update(self, tracker: ProbeTracker) -> str | None:
+        """Give the arrivals of its probes to the tracker. Return why the receiving side could not be asked, or None."""
+
+    def close(self) -> None:
+        """Release its threads, without waiting."""
+
+
+def arrival_client(settings: Settings) -> ArrivalClient | None:
+    """Return the client of the sink or the mailbox that the settings name. Raises KeyFileError."""
+    if settings.mailbox.is_set:
+        return MailboxClient(settings)
+    return SinkClient(settings.probe.sink_url) if settings.probe.sink_url else None
+
+
+class _Copy(NamedTuple):
+    """A copy of a probe in the mailbox."""
+
+    at: float
+    folder: str
+    altered: tuple[str, ...]
+    verdicts: Verdicts
+
+
+class MailboxClient:
+    """Looks into one mailbox.
+
+    Args:
+        settings: the mailbox and the fleet's key.
+        reader: reads it; None: by the settings.
+        clock: seconds since the epoch.
+
+    Raises:
+        KeyFileError: probe.key_file cannot be used.
+    """
+
+    def __init__(
+        self, settings: Settings, reader: Reader | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._mailbox = settings.mailbox
+        self._key = read_key(Path(settings.probe.key_file))
+        self._reader: Reader = reader or _reader_of(settings)
+        self._clock = clock
+        self._copies: dict[str, dict[Key, _Copy]] = {}
+        self._finished: dict[Key, None] = {}
+        self._threads: ThreadPoolExecutor | None = None
+        self._job: asyncio.Future[Any] | None = None
+        self._looked_at = float("-inf")  # monotonic
+        self._failures = 0
+        self._retry = (_FIRST_RETRY, _MAX_RETRY)
+        self.problem: str | None = None
+        self._undeleted: str | None = None
+
+    async def update(self, tracker: ProbeTracker) -> str | None:
+        """Look into the mailbox if it is time; see `ArrivalClient`."""
+        waiting = {
+            identifier: message_id
+            for message_id in tracker.awaiting_arrival()
+            if (identifier := identifier_in(message_id))
+        }
+        if not waiting and not self._copies:
+            await self._release()
+        elif time.monotonic() - self._looked_at >= self._pause(waiting):
+            await self._look(tracker, waiting)
+            self._looked_at = time.monotonic()
+        tracker.blind = self.problem
+        return self.problem or self._undeleted
+
+    async def clean(self) -> None:
+        """Delete all copies that were read, at the end of a command."""
+        copies = [key for copies in self._copies.values() for key in copies]
+        self._copies.clear()
+        self._finish(copies)
+        if self._finished and not self.problem:
+            with contextlib.suppress(MailboxError):
+                await self._in_thread(self._delete)
+        await self._release()
+
+    def close(self) -> None:
+        """Release the thread, without waiting."""
+        self._reader.abort()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _pause(self, waiting: Collection[str]) -> float:
+        if self._failures:
+            first, longest = self._retry
+            return min(first * 2.0 ** (self._failures - 1), longest)
+        youngest = max(map(_made_at, waiting), default=0.0)
+        return min(max((self._clock() - youngest) / 10, _MIN_PAUSE), _MAX_PAUSE) if waiting else 0.0
+
+    async def _look(self, tracker: ProbeTracker, waiting: dict[str, str]) -> None:
+        since = min(map(_made_at, waiting), default=self._clock()) - _MAX_FOLLOWED
+        try:
+            left = await self._in_thread(lambda: self._read_new(frozenset(waiting), since))
+        except MailboxError as error:
+            is_login = error.fault == "login"
+            self._retry = (_FIRST_LOGIN, _MAX_LOGIN) if is_login else (_FIRST_RETRY, _MAX_RETRY)
+            self._failures = min(self._failures + 1, 10)
+            self.problem = f"{self._mailbox.place}: {error}"
+            return
+        self._failures = 0
+        self.problem = f"{self._mailbox.place}: (behind) {left} mails are not read yet" if left else None
+        for identifier, message_id in waiting.items():
+            if copies := self._copies.get(identifier):
+                tracker.arrived(message_id, _arrival(copies.values()))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        """Do work in the thread. Raises MailboxError, also if the work before it has not ended."""
+        self._threads = self._threads or ThreadPoolExecutor(1, "mailbox")
+        if self._job is not None and not self._job.done():
+            raise MailboxError("server", f"no answer within {_DEADLINE:g} s")
+        job = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        self._job = job
+        try:
+            return await asyncio.wait_for(asyncio.shield(job), _DEADLINE)
+        except TimeoutError:
+            job.add_done_callback(_ignore)
+            self._reader.abort()
+            raise MailboxError("server", f"no answer within {_DEADLINE:g} s") from None
+
+    async def _release(self) -> None:
+        """Close the connection: no probe is followed."""
+        if self._threads is not None and (self._job is None or self._job.done()):
+            with contextlib.suppress(MailboxError):
+                await self._in_thread(self._reader.close)
+            self._threads.shutdown(wait=False)
+            self._threads, self._looked_at = None, float("-inf")
+
+    # --- in the thread
+
+    def _read_new(self, waiting: Collection[str], since: float) -> int:
+        """Take new copies, forget and delete those of probes that have ended. Return the number of mails left."""
+        look = self._reader.look(since)
+        for mail in look.mails:
+            self._take(mail, waiting)
+        for identifier in self._copies.keys() - set(waiting):
+            self._finish(self._copies.pop(identifier))
+        for copies in self._copies.values():
+            if len(copies) > 1 and (present := self._reader.present(copies)):
+                for key in copies.keys() - present:  # moved to another folder
+                    del copies[key]
+        if self._finished:
+            try:
+                self._delete()
+            except MailboxError as error:
+                self._undeleted = f"{self._mailbox.place}: probes cannot be deleted: {error}"
+        return look.left
+
+    def _take(self, mail: Mail, waiting: Collection[str]) -> None:
+        """Take a mail if it is a copy of a probe; all others are left alone."""
+        for identifier, signed in _identifiers(mail.head, self._key):
+            if identifier in waiting:
+                copies = self._copies.setdefault(identifier, {})
+                if len(copies) >= _MAX_COPIES:
+                    self._finish([mail.key])
+                elif data := self._reader.read(mail.key):
+                    message = message_from_bytes(data)
+                    copies[mail.key] = _Copy(
+                        min(mail.at, self._clock()),
+                        mail.kind,
+                        altered_parts(message, identifier, self._key),
+                        verdicts_of(message, self._mailbox.authserv_id),
+                    )
+                return
+            if self._clock() - signed > _MAX_FOLLOWED:
+                self._finish([mail.key])
+                return
+
+    def _finish(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            if len(self._finished) < _MAX_FINISHED:
+                self._finished[key] = None
+
+    def _delete(self) -> None:
+        self._reader.delete(self._finished)
+        self._finished.clear()
+        self._undeleted = None
+
+
+def _reader_of(settings: Settings) -> Reader:
+    if not settings.mailbox.host:
+        return MaildirReader(settings)
+    from postward.agent.mailbox.imap import ImapReader  # its library is needed by few hosts
+
+    return ImapReader(settings)
+
+
+def _identifiers(head: bytes, key: bytes) -> list[tuple[str, float]]:
+    """Return the signed identifiers in a stranger's header fields."""
+    if b"postward" not in head.lower():
+        return []
+    try:
+        return list(signed_identifiers(message_from_bytes(head), key))
+    except Exception:  # the parser's faults: a field that it cannot read is not ours
+        return []
+
+
+def _arrival(copies: Iterable[_Copy]) -> Arrival:
+    ordered = sorted(copies)
+    altered = sorted({part for copy in ordered for part in copy.altered})
+    first = ordered[0]
+    return Arrival(tuple(copy.at for copy in ordered), tuple(altered), first.folder, first.verdicts)
+
+
+def _made_at(identifier: str) -> float:
+    """Return when an identifier of this host was made, in seconds since the epoch."""
+    return int(identifier.partition(".")[0], 16) / 1000
+
+
+def _ignore(job: "asyncio.Future[Any]") -> None:
+    """Take the result of work that came too late."""
+    if not job.cancelled():
+        job.exception()
