@@ -15,7 +15,7 @@
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
-TEST_PACKAGES := postfix postfix-lmdb postfix-ldap slapd libsasl2-modules libsasl2-dev gcc libc6-dev python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm
+TEST_PACKAGES := postfix postfix-lmdb postfix-ldap slapd libsasl2-modules libsasl2-dev gcc libc6-dev python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm groff-base
 
 .PHONY: deps run test test-fast coverage docs lint bench soak lock drill package host-test
 

@@ -92,6 +92,7 @@ def application(
     cache = ScrapeCache(registry)
 
     async def metrics(request: Request) -> Response:
+        """The metrics, for Prometheus, as text or OpenMetrics."""
         if reason := hooks.not_ready():
             # Counts of a log that is not caught up with would look like counters that went back.
             return PlainTextResponse(f"not ready: {reason}\n", 503)
@@ -103,20 +104,24 @@ def application(
         return Response(body, headers=headers | ({"Content-Encoding": "gzip"} if compressed else {}))
 
     async def healthy(_request: Request) -> Response:
+        """200 while the process runs."""
         return PlainTextResponse("Postward is healthy.\n")
 
     async def ready(_request: Request) -> Response:
+        """200 once the log has been read up to now, else 503 with the reason."""
         if reason := hooks.not_ready():
             return PlainTextResponse(f"not ready: {reason}\n", 503)
         return PlainTextResponse("Postward is ready.\n")
 
     async def reload(_request: Request) -> Response:
+        """Read the settings again, if web.reload allows it."""
         if not may_reload:
             return PlainTextResponse("reload is off; web.reload = true allows it\n", 403)
         problem = await hooks.reload()
         return PlainTextResponse(f"{problem}\n", 500) if problem else PlainTextResponse("reloaded\n")
 
     async def landing(_request: Request) -> Response:
+        """A page with links to the others."""
         return HTMLResponse(_LANDING.format(version=version))
 
     routes = [
