@@ -73,7 +73,7 @@ soak:
 package:
 	@.ci/packages rpm gcc binutils libc6-dev libsasl2-dev
 	@.ci/setup
-	rm -f dist/postward*
+	rm -f dist/postward*.deb dist/postward*.rpm dist/postward*.cdx.json
 	systemd/package/build dist 1 deb rpm
 
 package-test: package
