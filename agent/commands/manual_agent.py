@@ -1,5 +1,6 @@
 """The manual page postward-agent(8), made from the units, the commands that they start, and the routes of the endpoint."""
 
+import re
 from collections.abc import Iterator
 from configparser import ConfigParser
 from importlib.resources import files
@@ -98,6 +99,7 @@ def endpoint_paths() -> Iterator[tuple[str, str]]:
     """Return the paths of the endpoint, each with what it is."""
     app = application(CollectorRegistry(), Hooks(not_ready=lambda: None), WebAccess(None))
     for route in app.routes:
-        assert isinstance(route, Route)  # noqa: S101 -- there are no others
+        assert isinstance(route, Route)  # noqa: S101 -- all of them are
         text = (route.endpoint.__doc__ or "").strip()
-        yield route.path, f"{text} POST only." if route.methods == {"POST"} else text
+        path = re.sub(r"\{(\w+)[^}]*\}", lambda name: name[1].upper(), route.path)
+        yield path, f"{text} POST only." if route.methods == {"POST"} else text

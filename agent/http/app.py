@@ -1,6 +1,7 @@
 """Routes of the endpoint: /metrics for Prometheus, /-/healthy and /-/ready for supervisors, a landing page at /.
 
-The state of the host is at /status (a page), /api/status and /api/incidents (JSON). POST /-/reload re-reads the settings, if
+The state of the host is at /status (a page), /api/status and /api/incidents (JSON), the runbooks are below /runbooks/.
+POST /-/reload re-reads the settings, if
 they allow it. Any other path is 404. Access is checked first (`auth.py`).
 """
 
@@ -19,6 +20,7 @@ from starlette.routing import Route
 
 from postward.agent.http.auth import AccessMiddleware, WebAccess
 from postward.agent.http.headers import HeadersMiddleware
+from postward.agent.http.runbooks import runbook_routes
 from postward.agent.http.scrape_cache import ScrapeCache
 from postward.agent.status.routes import Action, View, status_routes
 
@@ -27,7 +29,9 @@ _LANDING = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>
 
 <ul><li><a href="/status">Status</a></li>
 
-<li><a href="/metrics">Metrics</a></li><li><a href="/-/healthy">Healthy</a></li><li><a href="/-/ready">Ready</a></li></ul>
+<li><a href="/metrics">Metrics</a></li><li><a href="/runbooks/">Runbooks</a></li>
+
+<li><a href="/-/healthy">Healthy</a></li><li><a href="/-/ready">Ready</a></li></ul>
 </body></html>
 """
 
@@ -128,6 +132,7 @@ def application(
         Route("/", landing),
         Route("/metrics", metrics),
         *status_routes(hooks.view, hooks.instances),
+        *runbook_routes(),
         Route("/-/healthy", healthy),
         Route("/-/ready", ready),
         Route("/-/reload", reload, methods=["POST"]),

@@ -101,6 +101,16 @@ def test_the_wheel_alone_is_enough(wheel: Path, tmp_path: Path) -> None:
         assert (target / "man" / page).read_text().startswith(".TH POSTWARD")
 
 
+def test_the_wheel_has_its_revision(wheel: Path) -> None:
+    """Git's, which reaches the wheel through the sdist; in a copy without git there is none."""
+    git = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    archive = zipfile.ZipFile(wheel)
+    found = "postward/REVISION" in archive.namelist() and archive.read("postward/REVISION").decode()
+    assert found == (git.stdout if git.returncode == 0 else False)
+
+
 def test_the_metadata_is_complete(wheel: Path) -> None:
     """As an index shows it: a summary of one line, the README, a contact, a licence file, and links in https."""
     archive = zipfile.ZipFile(wheel)
