@@ -1,12 +1,15 @@
 """The files about the packages: the SBOM, the copyright file, and the licences of the libraries."""
 
 import json
+import os
+import subprocess
 from email import message_from_string
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
+from tests.support.require import demand, required
 from tools.packages.__main__ import project
 from tools.packages.contents import (
     ContentsError,
@@ -77,3 +80,25 @@ def test_each_library_of_the_packages_has_a_licence_and_hashes() -> None:
     assert found["jinja2"] == "BSD-3-Clause"
     with pytest.raises(ContentsError, match="odd: no licence is known; add its name to tools/packages"):
         parse_library(message_from_string("Name: odd\nVersion: 1\nLicense: see the file\n"), ())
+
+
+def test_logrotate_takes_the_file(tmp_path: Path) -> None:
+    """It moves the file of events away, as root in the place of the service's user; without systemd it goes on."""
+    logrotate = required("logrotate", "logrotate")
+    demand(None if os.geteuid() == 0 else "only root can rotate files as another user")
+    text = (ROOT / "systemd/postward.logrotate").read_text()
+    folder = tmp_path / "log"
+    folder.mkdir(mode=0o750)
+    (folder / "events.json").write_text("{}\n")
+    settings = tmp_path / "logrotate.conf"
+    text = text.replace("/var/log/postward", str(folder)).replace("su postward postward", "su root root")
+    settings.write_text(text.replace("systemctl", "no-systemctl"))
+    settings.chmod(0o644)
+    done = subprocess.run(
+        [logrotate, "--force", "--state", str(tmp_path / "state"), str(settings)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [path.name for path in folder.iterdir()] == ["events.json.1"]
