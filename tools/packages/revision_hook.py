@@ -3,6 +3,7 @@
 It is git's, or that of the sdist from which a wheel is built. Without both, the distribution lacks the file.
 """
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,12 @@ class RevisionHook(BuildHookInterface[Any]):
         root = Path(self.root)
         path = root / "REVISION"
         if not path.exists():
-            git = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
-            found = subprocess.run(git, capture_output=True, text=True, check=False)
-            if found.returncode:
+            found = _git_revision(root)
+            if found is None:
                 return
             path = self._written
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(found.stdout)
+            path.write_text(found)
         build_data["force_include"][str(path)] = (
             "REVISION" if self.target_name == "sdist" else "postward/REVISION"
         )
@@ -40,3 +40,12 @@ class RevisionHook(BuildHookInterface[Any]):
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Remove the file, which is in the distribution now."""
         self._written.unlink(missing_ok=True)
+
+
+def _git_revision(root: Path) -> str | None:
+    """Return the revision of a checkout; None without git, or in a mere copy."""
+    if shutil.which("git") is None or not (root / ".git").exists():
+        return None
+    git = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
+    found = subprocess.run(git, capture_output=True, text=True, check=False)
+    return found.stdout if found.returncode == 0 else None
