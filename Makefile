@@ -9,15 +9,16 @@
 # make docs        generate references, alert rules and dashboards from their tables
 # make drill       stage a fault on each of 18 hosts, with Prometheus and Alertmanager; takes 15 minutes
 # make package     build a .deb and an .rpm in dist/, each with its own Python environment
+# make package-test  build both, lint them, and build them again: the bytes must be the same
 # make host-test   test the .deb on Debian hosts under their own systemd (HOSTS=bookworm: one release only), as root
 # make lock        update the versions of the dependencies in requirements/
 
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
-TEST_PACKAGES := postfix postfix-lmdb postfix-ldap slapd libsasl2-modules libsasl2-dev gcc libc6-dev python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm dovecot-imapd
+TEST_PACKAGES := postfix postfix-lmdb postfix-ldap slapd libsasl2-modules libsasl2-dev gcc libc6-dev python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm dovecot-imapd groff-base
 
-.PHONY: deps run test test-fast coverage docs lint bench soak lock drill package host-test
+.PHONY: deps run test test-fast coverage docs lint bench soak lock drill package package-test host-test
 
 deps:
 	@.ci/packages $(TEST_PACKAGES)
@@ -70,9 +71,14 @@ soak:
 	$(BIN)/python -m tools.soak relay --rounds 300
 
 package:
-	@.ci/packages rpm gcc libc6-dev libsasl2-dev
+	@.ci/packages rpm gcc binutils libc6-dev libsasl2-dev
 	@.ci/setup
+	rm -f dist/postward*.deb dist/postward*.rpm dist/postward*.cdx.json
 	systemd/package/build dist 1 deb rpm
+
+package-test: package
+	@.ci/packages lintian rpmlint
+	$(BIN)/python -m pytest tools/packages
 
 host-test:
 	@.ci/packages debootstrap systemd-container gcc libc6-dev libsasl2-dev

@@ -40,7 +40,7 @@ COMMANDS = {
     "report": "Report on logs: totals, incidents, relays, causes, delays, domains.",
     "trace": "Show one mail's life across queue IDs, as a timeline.",
     "export": "Write the events of logs as Parquet.",
-    "files": "Write out alert rules, dashboards, Zabbix's template, runbooks, units and the manual page.",
+    "files": "Write out alert rules, dashboards, Zabbix's template, runbooks, units and manual pages.",
 }
 
 

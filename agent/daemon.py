@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +55,7 @@ from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.scheduler import ProbeScheduler
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.monitor import RelayMonitor
+from postward.agent.release import build_labels
 from postward.agent.reload import SettingsReloader, race
 from postward.agent.status.client import local_socket
 from postward.agent.status.model import Observed, Status, status_of
@@ -132,7 +132,7 @@ class Agent:
         self._failures = Failures()
         self._console = terminal()
         self._watcher = Watcher()
-        self._version = version("postward")  # read from files: not at every scrape
+        self._build = build_labels()  # read from files: not at every scrape
         postfix, names, exemplars = (
             Postfix(Path(settings.postfix.config_directory)),
             RelayNames.of_settings(settings),
@@ -162,7 +162,7 @@ class Agent:
         )
         # host, relays and mail as they are
         enforcement = EnforcementState(Path(settings.enforce.directory))
-        host = _Host(settings, postfix, self._version, enforcement)
+        host = _Host(settings, postfix, self._build, enforcement)
         self._queue = (
             QueueMonitor(postfix.list_queue, unlistable=host.unlistable) if settings.queue.enabled else None
         )
@@ -434,20 +434,20 @@ class Agent:
             self._tally.counters["postward_log_lines_total"],
             self._not_ready(),
         )
-        return status_of(self._settings, observed, now, self._version) | {"instance": self.instance}
+        return status_of(self._settings, observed, now, self._build[0]) | {"instance": self.instance}
 
 
 class _Host(Part):
     """Gauges and conditions of the host itself."""
 
     def __init__(
-        self, settings: Settings, postfix: Postfix, release: str, enforcement: EnforcementState
+        self, settings: Settings, postfix: Postfix, build: Labels, enforcement: EnforcementState
     ) -> None:
         self._enforcement = enforcement
         self._fallbacks: dict[Labels, float] = {
             (relay.name,): float(relay.fallback) for relay in settings.relay
         }
-        self._release = release
+        self._build = build
         self._main_cf = postfix.main_cf
         try:
             self._queue_directory = postfix.expanded("queue_directory")
@@ -456,10 +456,10 @@ class _Host(Part):
             raise StartError(f"postfix.config_directory: {error}") from error
 
     def gauges(self) -> Gauges:
-        """Return whether Postfix runs, the release, and which relays are fallbacks."""
+        """Return whether Postfix runs, the build, and which relays are fallbacks."""
         return {
             "postfix_up": {(): float(is_master_running(self._queue_directory))},
-            "postward_build_info": {(self._release,): 1.0},
+            "postward_build_info": {self._build: 1.0},
             "postward_relay_is_fallback": self._fallbacks,
             "postward_events_dropped_total": {(): 0.0},  # the event stream, if there is one, says more
         }

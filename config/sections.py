@@ -242,6 +242,15 @@ class Probe(Section):
         return value
 
 
+def _web_url(value: str) -> str:
+    """Validate a URL of this endpoint, and return it without a slash at its end."""
+    if value and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[^\s?#]*)?", value):
+        raise ValueError(
+            f'must be a URL without ? and #, as in "https://postward.example.com", not {quoted(value)}'
+        )
+    return value.rstrip("/")
+
+
 class Web(Section):
     """The HTTP endpoint for Prometheus."""
 
@@ -260,6 +269,12 @@ class Web(Section):
         description="Further names under which the status is read. Requests for other names than these, this host's and "
         "its addresses are refused (421), except those for /metrics: a web page could make a browser send them.",
         examples=["postward.example.com"],
+    )
+    external_url: Annotated[str, AfterValidator(plain_text), AfterValidator(_web_url)] = Field(
+        default="",
+        description="URL under which others reach this endpoint, as behind a proxy. Its host is one of the names above, and "
+        "postward files writes alert rules with links to its runbooks. Empty: the links lead to the project.",
+        examples=["https://postward.example.com"],
     )
     reload: bool = Field(
         default=False,

@@ -5,13 +5,20 @@ from functools import partial
 from pathlib import Path
 
 from grafana.dashboards import SHEETS, dashboard_json
-from grafana.rule_files import alerting_rules, alertmanager_example, grafana_rules, recording_rules
+from grafana.rule_files import (
+    alerting_rules,
+    alertmanager_example,
+    grafana_rules,
+    kubernetes_rules,
+    recording_rules,
+)
 from grafana.zabbix import template
 
 FOLDER = Path(__file__).parent
 FILES: Mapping[str, Callable[[], str]] = {
     "alerts/postward.rules.yml": alerting_rules,
     "alerts/postward.records.yml": recording_rules,
+    "alerts/postward.prometheusrule.yaml": kubernetes_rules,
     "alerts/alertmanager.yml": alertmanager_example,
     "provisioning/alerting/postward.yml": grafana_rules,
     "zabbix/postward.yaml": template,

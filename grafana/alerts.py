@@ -14,7 +14,8 @@ from typing import Final, Literal
 
 Severity = Literal["critical", "warning", "info"]
 Layer = Literal["blindness", "cause", "symptom"]
-RUNBOOKS: Final = "docs/runbooks"
+# The project's copy. `postward files --runbooks URL` writes rules that lead to another, such as an agent's.
+RUNBOOKS: Final = "https://github.com/postward/postward/blob/main/docs/runbooks"
 # Where the host shows its own diagnosis.
 WHY: Final = "postward why, on the host; or its endpoint's /status"
 
@@ -42,7 +43,7 @@ class Alert:
 
     @property
     def runbook(self) -> str:
-        """The path of the runbook: the page of the cause if `by_cause`, else the page of the alert."""
+        """The URL of the runbook: the page of the cause if `by_cause`, else the page of the alert."""
         return (
             f"{RUNBOOKS}/causes/{{{{ $labels.cause }}}}.md" if self.by_cause else f"{RUNBOOKS}/{self.name}.md"
         )

@@ -20,23 +20,42 @@ _HEAD = "# Made from the tables in grafana/alerts.py by `make docs`; change them
 
 def recording_rules(pace: int = 1) -> str:
     """Return a rule file with the recording rules."""
+    return _HEAD + _yaml({"groups": _recording_groups(pace)})
+
+
+def _recording_groups(pace: int) -> list[dict[str, Any]]:
     rules = [{"record": record.name, "expr": _paced(record.expr, pace)} for record in RECORDS]
-    return _HEAD + _yaml({"groups": [{"name": "postward.records", "rules": rules}]})
+    return [{"name": "postward.records", "rules": rules}]
 
 
 def alerting_rules(pace: int = 1) -> str:
     """Return a rule file with the alerts, in a group for each layer."""
-    groups = [
+    return (
+        _HEAD
+        + "# The group of blindness is first: all other alerts rely on the log being read.\n"
+        + _yaml({"groups": _alerting_groups(pace)})
+    )
+
+
+def _alerting_groups(pace: int) -> list[dict[str, Any]]:
+    return [
         {
             "name": f"postward.{layer}",
             "rules": [_rule(alert, pace) for alert in ALERTS if alert.layer == layer],
         }
         for layer in ("blindness", "cause", "symptom")
     ]
-    return (
-        _HEAD
-        + "# The group of blindness is first: all other alerts rely on the log being read.\n"
-        + _yaml({"groups": groups})
+
+
+def kubernetes_rules() -> str:
+    """Return both kinds of rules as one object for Prometheus Operator (PrometheusRule, monitoring.coreos.com/v1)."""
+    return _HEAD + _yaml(
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": {"name": "postward", "labels": {"app.kubernetes.io/name": "postward"}},
+            "spec": {"groups": [*_recording_groups(1), *_alerting_groups(1)]},
+        }
     )
 
 

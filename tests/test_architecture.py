@@ -80,7 +80,7 @@ def test_parsers_do_no_io() -> None:
 
 # The parts of `agent`; each imports only parts before it.
 ORDER = (
-    *("fsutil", "stored", "text", "systemd", "parts", "rows", "http_client", "pages"),
+    *("fsutil", "stored", "text", "systemd", "parts", "rows", "http_client", "pages", "release"),
     *("postfix", "metrics", "logs", "pipeline", "reload", "instances", "checkpoint"),
     *("relay", "oauth2", "enforce", "mailbox", "probe", "export", "incidents", "status", "http"),
     *("sink", "report"),

@@ -1,17 +1,18 @@
-"""`python -m postward.agent.commands.manual`: print the manual page postward(1) as roff (man(7)).
+"""`python -m postward.agent.commands.manual DIRECTORY`: write the manual pages as roff (man(7)).
 
-Promise: it has each command and option of `--help`, with the same text.
+postward(1) has each command and option of `--help`, with the same text. `manual_settings` makes postward.toml(5) from
+the models of the settings, `manual_agent` postward-agent(8) from the units and commands of the services.
 """
 
-import os
-import re
-import time
-from datetime import UTC, datetime
-from importlib.metadata import version
+import sys
+from pathlib import Path
 
 import click
 
 from postward.agent.cli import COMMANDS, main
+from postward.agent.commands.manual_agent import agent_manual
+from postward.agent.commands.manual_settings import settings_manual
+from postward.agent.commands.roff import heading, options, roff, today
 
 _DESCRIPTION = """\
 Hosts that send through a relay fail silently: a password changes at the provider, TLS starts in the wrong mode, someone
@@ -82,18 +83,17 @@ The agent's counts and log position; the enforcer's former configurations.
 Nothing to read is a log without a line of Postfix, or an agent that does not answer.
 \fBprobe \-\-format check\fR exits as a monitoring plug\-in does.
 .SH SEE ALSO
-postconf(5), postfix(1), systemctl(1)
+postward.toml(5), postward-agent(8), postconf(5), postfix(1), systemctl(1)
 """
 
 
 def manual(day: str) -> str:
-    """Return the manual page, with the day of its version."""
+    """Return postward(1), with the day of its version."""
     context = click.Context(main, info_name="postward")
     parts = [
-        f'.TH POSTWARD 1 "{day}" "Postward {version("postward")}"',
-        f".SH NAME\npostward \\- {_roff('keeps the outbound mail of a Postfix relay host alive')}",
+        heading("postward", 1, day, "keeps the outbound mail of a Postfix relay host alive"),
         r".SH SYNOPSIS" + "\n" + r"\fBpostward\fR \fICOMMAND\fR [\fIOPTION\fR...]",
-        f".SH DESCRIPTION\n{_roff(_DESCRIPTION)}",
+        f".SH DESCRIPTION\n{roff(_DESCRIPTION)}",
         ".SH COMMANDS",
     ]
     for name in COMMANDS:
@@ -105,29 +105,25 @@ def manual(day: str) -> str:
 
 def _command(command: click.Command, context: click.Context) -> str:
     usage = " ".join(command.collect_usage_pieces(context))
-    parts = [
-        rf".SS \fBpostward {_roff(context.info_name or '')}\fR {_roff(usage)}",
-        _roff(command.help or ""),
-    ]
-    for parameter in command.get_params(context):
-        if isinstance(parameter, click.Option) and (record := parameter.get_help_record(context)):
-            parts += [".TP", rf"\fB{_roff(record[0])}\fR", _roff(record[1])]
-    return "\n".join(parts)
+    title = rf".SS \fBpostward {roff(context.info_name or '')}\fR {roff(usage)}"
+    return "\n".join([title, roff(command.help or ""), *options(command, context)])
 
 
-def _roff(text: str) -> str:
-    """Return plain text for man(7): paragraphs are kept, and characters special to roff are escaped."""
-    escaped = text.replace("\\", r"\e").replace("-", r"\-").replace("\b\n", "")
-    paragraphs = re.split(r"\n\s*\n", escaped.strip())
-    lines = (re.sub(r"^(['.])", r"\\&\1", " ".join(paragraph.split())) for paragraph in paragraphs)
-    return "\n.PP\n".join(lines)
+def pages(day: str) -> dict[str, str]:
+    """Return the manual pages: file name → roff."""
+    return {
+        "postward.1": manual(day),
+        "postward.toml.5": settings_manual(day),
+        "postward-agent.8": agent_manual(day),
+    }
 
 
-def today() -> str:
-    """Return the day of the build, as reproducible builds name it (SOURCE_DATE_EPOCH), or else the present one."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    return datetime.fromtimestamp(int(epoch) if epoch else time.time(), UTC).strftime("%Y-%m-%d")
+def write_pages(directory: Path) -> None:
+    """Write the manual pages into a directory, which is created."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, page in pages(today()).items():
+        (directory / name).write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    print(manual(today()), end="")  # noqa: T201 -- its output
+    write_pages(Path(sys.argv[1]))

@@ -1,6 +1,7 @@
 """Routes of the endpoint: /metrics for Prometheus, /-/healthy and /-/ready for supervisors, a landing page at /.
 
-The state of the host is at /status (a page), /api/status and /api/incidents (JSON). POST /-/reload re-reads the settings, if
+The state of the host is at /status (a page), /api/status and /api/incidents (JSON), the runbooks are below /runbooks/.
+POST /-/reload re-reads the settings, if
 they allow it. Any other path is 404. Access is checked first (`auth.py`).
 """
 
@@ -19,6 +20,7 @@ from starlette.routing import Route
 
 from postward.agent.http.auth import AccessMiddleware, WebAccess
 from postward.agent.http.headers import HeadersMiddleware
+from postward.agent.http.runbooks import runbook_routes
 from postward.agent.http.scrape_cache import ScrapeCache
 from postward.agent.status.routes import Action, View, status_routes
 
@@ -27,7 +29,9 @@ _LANDING = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>
 
 <ul><li><a href="/status">Status</a></li>
 
-<li><a href="/metrics">Metrics</a></li><li><a href="/-/healthy">Healthy</a></li><li><a href="/-/ready">Ready</a></li></ul>
+<li><a href="/metrics">Metrics</a></li><li><a href="/runbooks/">Runbooks</a></li>
+
+<li><a href="/-/healthy">Healthy</a></li><li><a href="/-/ready">Ready</a></li></ul>
 </body></html>
 """
 
@@ -92,6 +96,7 @@ def application(
     cache = ScrapeCache(registry)
 
     async def metrics(request: Request) -> Response:
+        """The metrics, for Prometheus, as text or OpenMetrics."""
         if reason := hooks.not_ready():
             # Counts of a log that is not caught up with would look like counters that went back.
             return PlainTextResponse(f"not ready: {reason}\n", 503)
@@ -103,26 +108,31 @@ def application(
         return Response(body, headers=headers | ({"Content-Encoding": "gzip"} if compressed else {}))
 
     async def healthy(_request: Request) -> Response:
+        """200 while the process runs."""
         return PlainTextResponse("Postward is healthy.\n")
 
     async def ready(_request: Request) -> Response:
+        """200 once the log has been read up to now, else 503 with the reason."""
         if reason := hooks.not_ready():
             return PlainTextResponse(f"not ready: {reason}\n", 503)
         return PlainTextResponse("Postward is ready.\n")
 
     async def reload(_request: Request) -> Response:
+        """Read the settings again, if web.reload allows it."""
         if not may_reload:
             return PlainTextResponse("reload is off; web.reload = true allows it\n", 403)
         problem = await hooks.reload()
         return PlainTextResponse(f"{problem}\n", 500) if problem else PlainTextResponse("reloaded\n")
 
     async def landing(_request: Request) -> Response:
+        """A page with links to the others."""
         return HTMLResponse(_LANDING.format(version=version))
 
     routes = [
         Route("/", landing),
         Route("/metrics", metrics),
         *status_routes(hooks.view, hooks.instances),
+        *runbook_routes(),
         Route("/-/healthy", healthy),
         Route("/-/ready", ready),
         Route("/-/reload", reload, methods=["POST"]),

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.registry import Collector
@@ -64,6 +65,7 @@ class Endpoint(Part):
             raise EndpointError(f"web.config_file: {error}") from None
         self._addresses = (settings.listen, *settings.also_listen) if is_main else ()
         hosts = {split_address(address)[0] for address in self._addresses} | {*names, *settings.hosts}
+        hosts.add(urlsplit(settings.external_url).hostname or "")
         app = application(
             registry,
             hooks,

@@ -560,7 +560,12 @@ METRICS: tuple[Metric, ...] = (
         "counter",
         "Events that could not be written to events.target in time.",
     ),
-    Metric("postward_build_info", "gauge", "1, labelled with the version.", ("version",)),
+    Metric(
+        "postward_build_info",
+        "gauge",
+        "1, labelled with the version, the revision of its source (empty if unknown) and the version of Python.",
+        ("version", "revision", "python"),
+    ),
 )
 
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -51,6 +51,7 @@ def status_routes(main: View, instances: Callable[[], Mapping[str, View]] = dict
         return view
 
     async def as_page(request: Request) -> Response:
+        """The state of the host, as a page."""
         view = chosen(request)
         await view.read_log()
         # The page does not wait for the listing of the queue or the log's test: the next page shows them.
@@ -64,12 +65,14 @@ def status_routes(main: View, instances: Callable[[], Mapping[str, View]] = dict
         return HTMLResponse(page(dict(known)), headers={**_HEADERS, "Content-Security-Policy": POLICY})
 
     async def as_json(request: Request) -> Response:
+        """The state of the host, as JSON."""
         view = chosen(request)
         await view.look()
         await view.read_log()
         return JSONResponse(view.status(), headers=_HEADERS)
 
     async def incidents_as_json(request: Request) -> Response:
+        """The incidents, as JSON."""
         view = chosen(request)
         await view.look()
         await view.read_log()

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from grafana_foundation_sdk.models.alerting import Rule as RuleModel
 
 from grafana.__main__ import FILES, FOLDER
-from grafana.alerts import ALERTS, RECORDS
+from grafana.alerts import ALERTS, RECORDS, RUNBOOKS
 from postward.agent.metrics.catalog import BY_NAME
 from postward.parsers import Cause
 from tests.grafana.alert_cases import FAULTS, SILENT, series_of
@@ -173,6 +174,24 @@ def test_every_alert_and_every_cause_has_a_runbook() -> None:
     expected = {f"{alert.name}.md" for alert in ALERTS} | {f"causes/{cause.value}.md" for cause in Cause}
 
     assert set(pages()) - {"README.md"} == expected
+
+
+def test_runbook_urls_lead_to_pages() -> None:
+    """Each is a URL of the project, and the path in it is that of a page; a cause's name takes the place of the label."""
+    source = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"]
+    assert f"{source}/blob/main/docs/runbooks" == RUNBOOKS
+    for alert in ALERTS:
+        path = alert.runbook.removeprefix(f"{RUNBOOKS}/").replace("{{ $labels.cause }}", "timeout")
+        assert path in pages(), alert.name
+
+
+def test_kubernetes_gets_the_same_rules() -> None:
+    """One PrometheusRule with the groups of both files."""
+    rule = yaml.safe_load(FILES["alerts/postward.prometheusrule.yaml"]())
+    both = [yaml.safe_load(FILES[f"alerts/postward.{kind}.yml"]())["groups"] for kind in ("records", "rules")]
+    assert (rule["apiVersion"], rule["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    assert re.fullmatch(r"[a-z0-9-]+", rule["metadata"]["name"])
+    assert rule["spec"]["groups"] == both[0] + both[1]
 
 
 @pytest.mark.parametrize("page", pages())

@@ -1,6 +1,7 @@
 """Tests of the dashboards: the files fit the SDK's model, and all names in queries exist."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.__main__ import FOLDER
-from grafana.dashboards import ANNOTATIONS, SHEETS, Sheet, queries
+from grafana.dashboards import ANNOTATIONS, INPUTS, REQUIRES, SCHEMA, SHEETS, Sheet, queries
 from postward.agent.metrics.catalog import BY_NAME
 from tests.grafana.promql_names import faults_of
 
@@ -33,7 +34,11 @@ def test_the_file_fits_the_model_of_grafana(sheet: Sheet) -> None:
     content = json.loads((FOLDER / "dashboards" / f"{sheet.uid}.json").read_text())
     again = json.loads(JSONEncoder(sort_keys=True, indent=2).encode(Dashboard.from_json(content)))
 
+    assert content.pop("__inputs") == INPUTS
+    assert content.pop("__requires") == REQUIRES
     assert again == content
+    assert content["editable"] is True
+    assert content["schemaVersion"] == SCHEMA
     assert len(panels_of(content)) == sum(len(row.panels) for row in sheet.rows)
 
 
@@ -55,6 +60,15 @@ def test_panels_are_placed_and_complete(sheet: Sheet) -> None:
         assert panel["title"]
         assert panel["datasource"]["uid"] == "${datasource}"
         assert all(target["expr"] for target in panel["targets"])
+
+
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.uid)
+def test_an_import_asks_for_the_data_source(sheet: Sheet) -> None:
+    """The variable of all panels begins with the chosen one, and each name in `${DS_…}` is asked for."""
+    text = (FOLDER / "dashboards" / f"{sheet.uid}.json").read_text()
+    (variable,) = (one for one in json.loads(text)["templating"]["list"] if one["name"] == "datasource")
+    assert variable["current"]["value"] == "${DS_PROMETHEUS}"
+    assert set(re.findall(r"\$\{(DS_\w+)\}", text)) == {one["name"] for one in INPUTS}
 
 
 def test_dashboards_have_their_variables() -> None:

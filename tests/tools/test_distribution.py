@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
+import click
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +20,7 @@ DATA = (
     "postward/files/systemd/postward.service",
     "postward/files/systemd/postward-token.service",
     "postward/files/systemd/postward.sysusers",
+    "postward/files/systemd/postward.logrotate",
     "postward/files/zabbix/postward.yaml",
 )
 
@@ -70,18 +73,55 @@ def test_a_distribution_named_config_stays_usable(wheel: Path, tmp_path: Path) -
     assert done.stdout.split("another distribution ")[1].startswith(str(site / "postward"))
 
 
-def test_files_are_written_out_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
-    """`postward files DIRECTORY` writes rules, dashboards, runbooks, units and the manual page."""
-    site, target = tmp_path / "site", tmp_path / "files"
-    zipfile.ZipFile(wheel).extractall(site)
+def test_the_wheel_alone_is_enough(wheel: Path, tmp_path: Path) -> None:
+    """In an environment without the checkout, `postward files DIRECTORY` writes rules, dashboards, runbooks, units, manuals."""
+    environment, target = tmp_path / "environment", tmp_path / "files"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin/python"), "--quiet"]
     subprocess.run(
-        [sys.executable, "-c", "from postward.agent.cli import main; main()", "files", str(target)],
-        env={**os.environ, "PYTHONPATH": str(site)},
+        [*pip, "--disable-pip-version-check", "install", "--no-deps", "--no-index", str(wheel)], check=True
+    )
+    [site] = environment.glob("lib/python*/site-packages")
+    # The libraries, without the .pth file beside them that leads to the checkout.
+    (site / "libraries.pth").write_text(f"{Path(click.__file__).parents[1]}\n")
+    program = environment / "bin/postward"
+    found = subprocess.run(
+        [str(environment / "bin/python"), "-c", "import postward.agent.cli as cli; print(cli.__file__)"],
         cwd=tmp_path,
         capture_output=True,
+        text=True,
         check=True,
     )
+    assert found.stdout.startswith(str(site))
+    subprocess.run([str(program), "files", str(target)], cwd=tmp_path, capture_output=True, check=True)
     written = {f"postward/files/{path.relative_to(target)}" for path in target.rglob("*") if path.is_file()}
 
     assert set(DATA) <= written
-    assert (target / "man" / "postward.1").read_text().startswith(".")
+    for page in ("postward.1", "postward.toml.5", "postward-agent.8"):
+        assert (target / "man" / page).read_text().startswith(".TH POSTWARD")
+
+
+def test_the_wheel_has_its_revision(wheel: Path) -> None:
+    """Git's, which reaches the wheel through the sdist; in a copy without git there is none."""
+    git = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    archive = zipfile.ZipFile(wheel)
+    found = "postward/REVISION" in archive.namelist() and archive.read("postward/REVISION").decode()
+    assert found == (git.stdout if git.returncode == 0 else False)
+
+
+def test_the_metadata_is_complete(wheel: Path) -> None:
+    """As an index shows it: a summary of one line, the README, a contact, a licence file, and links in https."""
+    archive = zipfile.ZipFile(wheel)
+    [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    metadata = message_from_bytes(archive.read(name))
+    assert len(metadata["Summary"]) < 200
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata["License-File"] == "LICENSE"
+    assert "@" in metadata["Author-email"]
+    urls = dict(value.split(", ") for value in metadata.get_all("Project-URL", []))
+    assert set(urls) == {"Homepage", "Documentation", "Source", "Issues", "Changelog"}
+    assert all(url.startswith("https://") for url in urls.values())
+    assert "# Postward" in str(metadata.get_payload())

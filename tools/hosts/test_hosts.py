@@ -113,6 +113,18 @@ def test_reload_by_systemctl(installed: Installed) -> None:
     assert installed.show("postward.service", "MainPID") == number
 
 
+def test_events_are_written_where_the_unit_allows(installed: Installed) -> None:
+    """Into /var/log/postward, which only the agent's group reads; a file that was moved is replaced on reload."""
+    host, file = installed.host, "/var/log/postward/events.json"
+    installed.edit("[probe]", f'[events]\ntarget = "{file}"\n\n[probe]')
+    wait_for(lambda: host.call("test", "-s", file).returncode == 0, 40, "events")
+    assert host.run("stat", "-c", "%A %U %G", "/var/log/postward") == "drwxr-x--- postward postward\n"
+    host.run("mv", file, f"{file}.1")
+    host.run("systemctl", "reload", "postward.service")
+    wait_for(lambda: host.call("test", "-s", file).returncode == 0, 40, "events in the new file")
+    assert host.run("stat", "-c", "%A %U", file) == "-rw-r----- postward\n"
+
+
 @pytest.mark.parametrize("unit", ["postward.service", "postward-enforce.service"])
 def test_systemd_restarts_a_killed_service(installed: Installed, unit: str) -> None:
     """After SIGKILL systemd starts the service again. No line is lost or counted twice."""

@@ -1,0 +1,120 @@
+"""The manual page postward.toml(5), made from the models of the settings.
+
+Promise: it has each table and key, with the description, the values and the default of the model.
+"""
+
+from collections.abc import Iterator
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from postward.agent.commands.roff import heading, item, roff
+from postward.config.environment import models_of
+from postward.config.fields import Section
+from postward.config.oauth2 import OAuth2
+from postward.config.settings import DEFAULT_FILE, Settings
+from postward.config.toml import toml_value
+
+_DESCRIPTION = f"""\
+{DEFAULT_FILE} holds the settings of Postward, in TOML. The fragments {DEFAULT_FILE}.d/*.toml follow in the order of their
+names: tables are merged key by key, and the later file wins. Relays with the same name are one relay.
+
+Environment variables override both: POSTWARD_SECTION__KEY, and POSTWARD_RELAY__NAME__KEY for one relay.
+
+A change comes into force when a file is saved. Unknown keys and bad values are refused, all at once, and the former
+settings stay in force. postward check prints the settings in effect.
+"""
+
+_END = rf"""
+.SH EXAMPLES
+A host that sends its mail through a relay:
+.PP
+.nf
+[host]
+profile = "send\-only"
+myhostname = "mail.example.com"
+
+[[relay]]
+name = "sendcloud"
+provider = "sendcloud"
+username = "API_USER"
+password_file = "/etc/postward/passwords/sendcloud"
+
+[probe]
+recipient = "probe@example.com"
+.fi
+.SH FILES
+.TP
+{roff(str(DEFAULT_FILE))}, {roff(str(DEFAULT_FILE))}.d/*.toml
+The settings.
+.TP
+/etc/postward/passwords/
+A file with the password of each relay, readable by root only.
+.SH SEE ALSO
+postward(1), postward\-agent(8), postconf(5)
+"""
+
+
+def settings_manual(day: str) -> str:
+    """Return the manual page, with the day of its version."""
+    parts = [
+        heading("postward.toml", 5, day, "settings of Postward"),
+        f".SH DESCRIPTION\n{roff(_DESCRIPTION)}",
+    ]
+    for name, model in models_of(Settings).items():
+        field = Settings.model_fields[name]
+        if model is None:
+            parts += [f".SH [{roff(name)}]", roff(field.description or "")]
+            continue
+        parts += _table("[[relay]]" if name == "relay" else f"[{name}]", ".SH", model)
+        if name == "relay":
+            parts += _table("[relay.oauth2]", ".SS", OAuth2)
+    return "\n".join(parts) + _END
+
+
+def _table(title: str, level: str, model: type[Section]) -> Iterator[str]:
+    yield f"{level} {roff(title)}"
+    yield roff((model.__doc__ or "").replace("`", ""))
+    for key, field in model.model_fields.items():
+        if key != "oauth2":  # a table of its own
+            yield item(rf"\fB{roff(key)}\fR", " ".join(_explained(field)))
+
+
+def _explained(field: FieldInfo) -> Iterator[str]:
+    yield field.description or ""
+    if values := _choices(field.annotation):
+        yield f"Values: {', '.join(map(toml_value, values))}."
+    if bounds := _bounds(field):
+        yield f"{bounds}."
+    if field.is_required():
+        yield "Required."
+    elif field.default not in (PydanticUndefined, None, "", [], {}):
+        yield f"Default: {toml_value(field.default)}."
+    if field.examples and field.examples[0] and not values:
+        yield f"Example: {toml_value(field.examples[0])}."
+
+
+def _choices(annotation: Any) -> list[str]:
+    """Return the values of a type that is a list of them, or of them and None."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    return _choices(kinds[0]) if len(kinds) == 1 and len(get_args(annotation)) == 2 else []
+
+
+def _bounds(field: FieldInfo) -> str:
+    texts = []
+    for bound in field.metadata:
+        match bound:
+            case Ge(ge=value):
+                texts.append(f"at least {value}")
+            case Gt(gt=value):
+                texts.append(f"more than {value}")
+            case Le(le=value):
+                texts.append(f"at most {value}")
+            case Lt(lt=value):
+                texts.append(f"less than {value}")
+    return " and ".join(texts).capitalize()

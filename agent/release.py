@@ -1,0 +1,16 @@
+"""What runs: the version of Postward, the revision of its source, the version of Python."""
+
+import platform
+from importlib.metadata import version
+from importlib.resources import files
+
+
+def build_labels() -> tuple[str, str, str]:
+    """Return the labels of `postward_build_info`. The revision is "" in a checkout that was not built."""
+    return version("postward"), revision(), platform.python_version()
+
+
+def revision() -> str:
+    """Return the revision of the source, as the build wrote it; "" if it is unknown."""
+    file = files("postward").joinpath("REVISION")
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
