@@ -97,7 +97,7 @@ class Digest(NamedTuple):
 
     @property
     def is_over(self) -> bool:
-        """True if there is no incident to look at."""
+        """True if the report has no incidents."""
         return not self.report["incidents"]
 
     @property

@@ -1,10 +1,10 @@
 """The mails that a log shows as lost: for each recipient that a mail never reached, one row.
 
-A mail is lost if it bounced, if it expired in the queue, if a rule discarded it after its sender was told that it is
-accepted, or if postsuper deleted it. A bounced mail is usually returned to its sender, who is the only one to know.
+A mail is lost if it bounced, expired in the queue, was accepted and discarded by a rule, or was deleted by postsuper. A
+bounced mail is usually returned to its sender, who is the only one to know.
 
 Sender and failed recipients of a mail stand in earlier lines, so the logs are read in order, by one process. Memory is
-bounded: at most 100,000 mails in the queue are known at a time, and 10,000 rows kept. What is beyond is counted.
+bounded: at most 100,000 mails in the queue are known at a time, and 10,000 rows kept. Further rows are only counted.
 """
 
 from collections import Counter, OrderedDict
@@ -50,7 +50,7 @@ _Id = tuple[str, str]  # host, queue ID
 
 
 class LostRow(TypedDict):
-    """A recipient that a mail never reached. What is not known is empty."""
+    """A recipient that a mail never reached. Unknown values are empty."""
 
     time: str
     host: str
