@@ -242,7 +242,7 @@ ALERTS: Final = (
           "A limit of the relay is nearly used up.",
           "{{ $labels.instance }} has used {{ $value | humanizePercentage }} of what relay {{ $labels.relay }} accepts "
           "in one {{ $labels.window }}."),
-    Alert("PostfixMailFlood", "cause", "warning", "max by (job, instance) (postward_mail_flood) == 1", "0s",
+    Alert("PostfixMailFlood", "cause", "warning", "max by (job, instance, multi_instance) (postward_mail_flood) == 1", "0s",
           "Far more mail leaves than usual.",
           "{{ $labels.instance }} sends far more mail than in the last weeks at this hour: a program can loop, or an account be abused."),
     Alert("PostfixRelaySenderRejected", "cause", "critical", _at_all("sender_rejected"), "0s",
