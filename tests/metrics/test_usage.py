@@ -11,8 +11,11 @@ from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.usage import Accepted, MailVolume, minute_of
 from postward.agent.metrics.volume import HOUR, Volume
 from postward.agent.rows import ByRows
+from postward.agent.status.model import limits_text
 from postward.config.settings import Settings, load_settings
 from postward.parsers.scan import Scanner
+from tests.support import require_postfix, wait_for
+from tools.incidents.pairs import bed
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 WEEK = 7 * 24 * HOUR
@@ -162,3 +165,23 @@ def test_a_flood_does_not_become_usual() -> None:
         assert history.flood(now) is not None
         history.flood(now + HOUR)
     assert len(history.to_dict()) <= 5 * 7 * 24 + 30
+
+
+def test_the_agent_names_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real Postfix and relay: after the mail that uses the limit up, `status` and the incidents name it."""
+    require_postfix()
+    monkeypatch.setenv("POSTWARD_RELAY__FIRST__DAILY_LIMIT", "1")
+    with bed(tmp_path) as made:
+        made.mail(0)
+        wait_for(
+            lambda: "relay-limit-near" in {symptom for _, symptom in made.open()}, 30, "the note on the limit"
+        )
+        status = json.loads(made.agent.get("/api/status")[1])
+
+    [first] = [relay for relay in status["relays"] if relay["name"] == "first"]
+    [limit] = first["limits"]
+    assert (limit["window"], limit["ratio"]) == ("day", 1.0)
+    assert limits_text(first, lambda _: "now") == "100% of the limit of the day, used up now at this rate"
+    [note] = [row for row in status["incidents"] if row["symptom"] == "relay-limit-near"]
+    assert note["effect"] == "note"
+    assert note["evidence"] == ["relay first: 1 of 1 recipients of the last day, is used up"]
