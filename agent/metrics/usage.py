@@ -27,6 +27,7 @@ WINDOWS: Final[Mapping[str, int]] = {"hour": 3600, "day": 86400}  # seconds
 NEAR: Final = 0.8  # of a limit
 _RATE_STEPS: Final = 12  # whose mean is the rate of a forecast: an hour
 _MAX_STAMPS: Final = 4096  # remembered
+_TO_THE_MINUTE: Final = 16  # characters of a stamp as RFC 3339 writes it; a traditional one is shorter
 _DONE: Final = frozenset({"sent", "bounced"})
 
 
@@ -103,20 +104,28 @@ class MailVolume(ByRows, Part):
         self._seconds: dict[str, float | None] = {}  # stamp up to the minute → its second
 
     def delivered(self, rows: Rows, times: int) -> None:
-        """Count recipients that need no further attempt."""
+        """Count recipients that need no further attempt.
+
+        Stamps and peers repeat in a block: each is looked up once.
+        """
+        minutes: dict[str, str] = {}  # beginning of a stamp, with its minute → a whole stamp
         done: Counter[str] = Counter()
-        accepted: Counter[tuple[str, str]] = Counter()
-        for instance, relay, status, reason, stamp in rows:
+        accepted: Counter[tuple[str, str, str]] = Counter()
+        for instance, relay, status, stamp in rows:
             if status in _DONE:
-                minute = minute_of(stamp)
+                minute = stamp[:_TO_THE_MINUTE]
+                if minute not in done:
+                    minutes[minute] = stamp
                 done[minute] += 1
                 if status == "sent" and self._accepted:
-                    accepted[self._names.of(relay, reason, instance), minute] += 1
+                    accepted[instance, relay, minute] += 1
+        seconds = {minute: self._second(minute_of(stamp)) for minute, stamp in minutes.items()}
         for minute, number in done.items():
-            if (second := self._second(minute)) is not None:
+            if (second := seconds[minute]) is not None:
                 self._volume.add(second, number * times)
-        for (name, minute), number in accepted.items():
-            if name in self._accepted and (second := self._second(minute)) is not None:
+        for (instance, relay, minute), number in accepted.items():
+            name, second = self._names.of(relay, None, instance), seconds[minute]
+            if name in self._accepted and second is not None:
                 self._accepted[name].add(second, number * times)
 
     def gauges(self) -> Gauges:
@@ -224,7 +233,7 @@ def _counts(saved: Mapping[str, Any]) -> dict[int, int]:
 
 MailVolume.takes = {
     ev.Delivery: Take(
-        ("instance", "relay", "status", "reason", "stamp"),
+        ("instance", "relay", "status", "stamp"),
         lambda part, rows, times: part.delivered(rows, times),
     )
 }
