@@ -37,7 +37,7 @@ COMMANDS = {
     "doctor": "Find faults of this host, each with its remedy.",
     "parse": "Print each line of a log as a row or JSON.",
     "replay": "Count logs as the agent would, and print the metrics.",
-    "report": "Report on logs: totals, incidents, relays, causes, delays, domains.",
+    "report": "Report on logs: totals, incidents, relays, causes, delays, domains; list lost mail.",
     "trace": "Show one mail's life across queue IDs, as a timeline.",
     "export": "Write the events of logs as Parquet.",
     "files": "Write out alert rules, dashboards, Zabbix's template, runbooks, units and manual pages.",

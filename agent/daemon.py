@@ -43,6 +43,7 @@ from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.queue import QueueMonitor
 from postward.agent.metrics.tally import Tally
+from postward.agent.metrics.usage import MailVolume
 from postward.agent.oauth2.keeper import TokenKeeper, TokenMetrics
 from postward.agent.parts import Failures, Gauges, Labels, Part
 from postward.agent.pipeline import OwnLines, Pipeline
@@ -207,6 +208,7 @@ class Agent:
             ),
             *(self._probes, relays, daemons, self._events, self._incidents, rows, self._endpoint, loop),
             DomainLook(settings),
+            MailVolume(settings, names, local_now),
         )
         self._parts: tuple[Part, ...] = tuple(part for part in parts if part is not None)
         observers = [part for part in self._parts if part.observes and part is not self._counter]

@@ -44,10 +44,29 @@ def contradictions(settings: Table) -> Iterator[Problem]:
     yield from _unreachable_relays(host, relays)
     yield from _local_probe(host, _table(settings, "probe"))
     yield from mailbox_problems(_table(settings, "mailbox"), _table(settings, "probe"), settings.get("relay"))
+    yield from _report(_table(settings, "report"), _table(settings, "notify"))
     yield from _admin(_table(settings, "host"), host, main_cf)
     yield from _circular_references({"host": host, "main_cf": main_cf})
     yield from _logins(main_cf)
     yield from _code(main_cf, _table(settings, "postfix").get("allow_code"))
+
+
+def _report(report: Table, notify: Table) -> Iterator[Problem]:
+    template = notify.get("template")
+    if report.get("webhook") is True and template == "pagerduty":
+        yield (
+            ("report", "webhook"),
+            "must be false: PagerDuty takes incidents, not reports; write mail_to, or another notify.template",
+        )
+    elif report.get("webhook") is True and "webhook_url" not in notify and template != "telegram":
+        yield ("report", "webhook"), "requires an address; write notify.webhook_url"
+    if report.get("send") in {"daily", "weekly"} and not (
+        report.get("webhook") or report.get("mail_to") or notify.get("mail_to")
+    ):
+        yield (
+            ("report", "send"),
+            'requires a recipient; write mail_to = "ops@example.net", or webhook = true with notify.webhook_url',
+        )
 
 
 def _table(settings: Table, name: str) -> dict[str, Any]:

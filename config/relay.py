@@ -238,6 +238,21 @@ class Relay(Section):
         le=1000,
         description="Max connections to this relay at the same time. 0: the provider's limit, else Postfix's.",
     )
+    daily_limit: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000_000,
+        description="Recipients that the relay accepts in 24 hours. At 80 % an alert is raised; nothing is held back. "
+        "0: no limit is known.",
+        examples=[10000],
+    )
+    hourly_limit: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000_000,
+        description="As daily_limit, in an hour.",
+        examples=[1000],
+    )
     own_service: bool = Field(
         default=False,
         description="True: a service of its own in master.cf, whose name the log shows. Without it, the log does not show "

@@ -323,6 +323,12 @@ _SERVICE_URLS = {
 }
 
 
+def _ascii_address(value: str) -> str:
+    if value and not (value.isascii() and re.fullmatch(r"[^\s<>@]+@[^\s<>@]+", value)):
+        raise ValueError(f'must be a mail address in ASCII, as in "ops@example.net", not {quoted(value)}')
+    return value
+
+
 class Notify(Section):
     """Notifications of incidents, for a host without Alertmanager. None of them goes through Postfix."""
 
@@ -421,9 +427,35 @@ class Notify(Section):
     @field_validator("mail_to", "mail_from")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        if value and not (value.isascii() and re.fullmatch(r"[^\s<>@]+@[^\s<>@]+", value)):
-            raise ValueError(f'must be a mail address in ASCII, as in "ops@example.net", not {quoted(value)}')
-        return value
+        return _ascii_address(value)
+
+
+class Report(Section):
+    """Reports on the mail of a day or week, which postward-report.timer sends."""
+
+    send: Literal["never", "daily", "weekly"] = Field(
+        default="never",
+        description="daily: send a report on the day before, each morning. weekly: on the week before, each Monday.",
+        examples=["weekly"],
+    )
+    mail_to: Text = Field(
+        default="",
+        description="Address that gets reports by mail, sent through a relay that does not fail. Empty: notify.mail_to.",
+        examples=["ops@example.net"],
+    )
+    webhook: bool = Field(
+        default=False,
+        description="True: send reports to notify.webhook_url too, in the form of notify.template.",
+    )
+    mask: bool = Field(
+        default=False, description="True: leave out names of hosts and domains, and replies of servers."
+    )
+    top: int = Field(default=20, ge=0, le=1000, description="Number of hosts, and of domains of each kind.")
+
+    @field_validator("mail_to")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        return _ascii_address(value)
 
 
 class State(Section):

@@ -38,6 +38,7 @@ from postward.config.sections import (
     Postfix,
     Probe,
     Queue,
+    Report,
     State,
     Web,
     with_own_directories,
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     queue: Queue = Queue()
     events: Events = Events()
     notify: Notify = Notify()
+    report: Report = Report()
     state: State = State()
 
     @model_validator(mode="before")
@@ -88,6 +90,11 @@ class Settings(BaseSettings):
     def sends_probes(self) -> bool:
         """True if a recipient of probes is set."""
         return bool(self.probe.recipient) or any(relay.probe_recipients for relay in self.relay)
+
+    @property
+    def report_to(self) -> str:
+        """The address that gets reports by mail; "" for none."""
+        return self.report.mail_to or self.notify.mail_to
 
     @property
     def relays_with_server(self) -> list[Relay]:

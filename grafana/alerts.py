@@ -238,6 +238,13 @@ ALERTS: Final = (
     Alert("PostfixRelayQuotaUsedUp", "cause", "critical", _at_all("quota"), "0s",
           "The quota at the relay is used up.",
           "Relay {{ $labels.relay }} accepts no more mail from {{ $labels.instance }} until its quota is reset.", by_cause=True),
+    Alert("PostfixRelayLimitNear", "cause", "warning", "postward_relay_limit_ratio >= 0.8", "5m",
+          "A limit of the relay is nearly used up.",
+          "{{ $labels.instance }} has used {{ $value | humanizePercentage }} of what relay {{ $labels.relay }} accepts "
+          "in one {{ $labels.window }}."),
+    Alert("PostfixMailFlood", "cause", "warning", "max by (job, instance, multi_instance) (postward_mail_flood) == 1", "0s",
+          "Far more mail leaves than usual.",
+          "{{ $labels.instance }} sends far more mail than in the last weeks at this hour: a program can loop, or an account be abused."),
     Alert("PostfixRelaySenderRejected", "cause", "critical", _at_all("sender_rejected"), "0s",
           "The relay rejects a sender address.",
           "Relay {{ $labels.relay }} rejects a sender address of {{ $labels.instance }}: Postfix bounces such mail.",

@@ -61,7 +61,13 @@ from postward.config.relay import Relay, TlsMode
 from postward.config.routing.changes import RouteChange, route_lines
 from postward.config.settings import Settings
 
-_UNITS = ("postward-token.path", "postward-token.service", "postward-enforce.service", "postward.service")
+_UNITS = (
+    "postward-token.path",
+    "postward-token.service",
+    "postward-enforce.service",
+    "postward.service",
+    "postward-report.timer",
+)
 
 
 @click.command("init")

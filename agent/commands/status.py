@@ -28,7 +28,7 @@ from postward.agent.incidents.render import (
 )
 from postward.agent.status.check import Check, as_local_check, as_plugin, check_of, unknown
 from postward.agent.status.client import LiveError, ask_for_check, ask_former, ask_status, read_live
-from postward.agent.status.model import config_of, probe_words, queue_text
+from postward.agent.status.model import config_of, limits_text, probe_words, queue_text
 from postward.agent.text import counted
 from postward.config.errors import SettingsError
 from postward.config.settings import Settings, load_settings
@@ -222,10 +222,12 @@ def _relay(relay: dict[str, Any], now: float) -> Parts:
     at = f" {moment(accepted, now)}" if accepted and relay["probe_accepted"] else ""
     probe = "no probe yet" if relay["probe_accepted"] is None else f"probe {probe_words(relay)}{at}"
     token = f"; token until {moment(relay['token_expires'], now)}" if relay["token_expires"] else ""
+    limits = limits_text(relay, lambda at: moment(at, now))
+    limits = f"; {limits}" if limits else ""
     return [
         (f"relay {relay['name']:14}", "bold"),
         (f"{relay['state']}{since}", _STATES[relay["state"]]),
-        (f"; last sent {last}; {probe}{token}; {relay['server']}", "dim"),
+        (f"; last sent {last}; {probe}{token}{limits}; {relay['server']}", "dim"),
     ]
 
 

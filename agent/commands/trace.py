@@ -14,14 +14,8 @@ import click
 
 from postward.agent.commands.common import exit_on_error, fail, json_option, load, settings_option
 from postward.agent.commands.exit_status import UNREAD
-from postward.agent.commands.reading import LOG_FILE, progress_bar
-from postward.agent.logs.archive import (
-    JOURNAL,
-    STANDARD_INPUT,
-    LogFileError,
-    blocks,
-    first_moment,
-)
+from postward.agent.commands.reading import LOG_FILE, in_order, logs_of_this_host, progress_bar
+from postward.agent.logs.archive import STANDARD_INPUT, LogFileError, blocks
 from postward.agent.logs.coverage import head_of, looks_of
 from postward.agent.logs.lines import lines_of
 from postward.agent.output import has_reader
@@ -47,9 +41,9 @@ def command(name: str, files: tuple[Path, ...], settings_file: Path, as_json: bo
     """
     if STANDARD_INPUT in files:
         raise click.UsageError("standard input cannot be read twice; write it to a file first")
-    with exit_on_error():
-        paths = _in_order(files) if files else _of_this_host(settings_file)
     try:
+        with exit_on_error():
+            paths = in_order(files) if files else logs_of_this_host(load(settings_file))
         found = _print_rows(_rows(paths, _find_mails(name, paths)), as_json=as_json)
     except LogFileError as error:
         fail(str(error))
@@ -123,33 +117,3 @@ def _lines(
 def _text(row: TraceRow) -> str:
     arrow = f"  → {row['leads_to']}" if row["leads_to"] else ""
     return printable(f"{row['stamp']}  {row['queue_id']:15} {row['daemon']:10} {row['text']}{arrow}")
-
-
-def _in_order(files: tuple[Path, ...]) -> list[Path]:
-    """Return the files in the order of their first stamps; those without a stamp come last."""
-
-    def first(path: Path) -> float:
-        try:
-            moment = first_moment(path)
-        except LogFileError as error:
-            fail(str(error))
-        return moment.timestamp() if moment else float("inf")
-
-    unique = list(dict.fromkeys(files))
-    return sorted(unique, key=first) if len(unique) > 1 else unique
-
-
-def _of_this_host(settings_file: Path) -> list[Path]:
-    from postward.agent.logs import journal
-    from postward.agent.logs.discover import find_log
-    from postward.agent.logs.rotation import rotated_files
-    from postward.agent.postfix.commands import Postfix
-
-    settings = load(settings_file)
-    names, _ = find_log(settings.log.source, Postfix(Path(settings.postfix.config_directory)))
-    paths = [entry.path for name in names if name.startswith("/") for entry in rotated_files(Path(name))]
-    if journal.NAME in names:
-        paths.append(JOURNAL)
-    if not paths:
-        fail("log.source is standard input, which cannot be read again; name the files that it came from")
-    return paths

@@ -9,7 +9,7 @@ import contextlib
 import sys
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import click
 
 from postward.agent.commands.common import echo_json, exit_on_error, fail, json_option, settings_option
 from postward.agent.commands.exit_status import BAD_SETTINGS, DRIFT, UNREAD
-from postward.agent.commands.reading import LOG_FILE, progress_bar
+from postward.agent.commands.reading import LOG_FILE, moment_of, progress_bar
 from postward.agent.commands.status import ask_despite
 from postward.agent.console import terminal
 from postward.agent.doctor.system import agent_remedy
@@ -32,7 +32,7 @@ from postward.agent.logs.coverage import Coverage
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.postfix.facts import read_posted_facts
 from postward.agent.status.client import LiveError, read_live
-from postward.agent.text import local_now, parse_duration
+from postward.agent.text import local_now
 from postward.config.errors import SettingsError
 from postward.config.lint import Finding, HostFacts
 from postward.config.settings import load_settings
@@ -40,23 +40,12 @@ from postward.config.settings import load_settings
 _FILE: Final = click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
 
 
-def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    if (seconds := parse_duration(value)) is not None:
-        return local_now() - timedelta(seconds=seconds)
-    try:
-        return datetime.fromisoformat(value).astimezone()
-    except ValueError:
-        raise click.BadParameter(f'{value} is not a time; write 30m, 2h, 3d, or "2026-11-24 09:00"') from None
-
-
 @click.command("why")
 @click.argument("files", type=LOG_FILE, nargs=-1, metavar="[FILE|-]...")
 @settings_option
 @json_option
 @click.option(
-    "--since", callback=_since, help='Only lines written since: 30m, 2h, 3d, or "2026-11-24 09:00".'
+    "--since", callback=moment_of, help='Only lines written since: 30m, 2h, 3d, or "2026-11-24 09:00".'
 )
 @click.option("--addresses", is_flag=True, help="Show mail addresses; they are masked otherwise.")
 @click.option(

@@ -32,6 +32,7 @@ from postward.config.settings import Settings, fragments_of, settings_files
 from postward.parsers import Cause
 
 AGENT, ENFORCER, TOKEN = "postward.service", "postward-enforce.service", "postward-token.service"
+REPORT = "postward-report.timer"
 USER = "postward"
 # The groups in SupplementaryGroups= of the agent's unit. If one is missing, the unit cannot start.
 GROUPS = ("adm", "systemd-journal", "postdrop")
@@ -132,7 +133,9 @@ class SystemFacts:
 def read_system(settings: Settings | None, settings_file: Path, host: HostFacts) -> SystemFacts:
     """Read the facts of this host; `settings` is None if they have errors."""
     units = _read_units(
-        AGENT, ENFORCER, *([TOKEN] if settings and any(relay.oauth2 for relay in settings.relay) else [])
+        *(AGENT, ENFORCER),
+        *([TOKEN] if settings and any(relay.oauth2 for relay in settings.relay) else []),
+        *([REPORT] if settings and settings.report.send != "never" else []),
     )
     uid, gids = _user()
     logs, log_problem = _logs(settings)

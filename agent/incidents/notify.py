@@ -50,7 +50,7 @@ class _Way:
             try:
                 reason = await self._deliver(notice)
             except (OSError, ValueError) as error:
-                reason = _reason(error)
+                reason = reason_of_failure(error)
             if not reason:
                 self.problem.note(None)
                 return True
@@ -85,7 +85,7 @@ class Notifier:
     ) -> None:
         self._settings = settings
         self._host = host
-        self._post = post or _post
+        self._post = post or send_request
         self._first_pause = first_pause
         self._ways: list[_Way] = []
         if settings.url:
@@ -153,7 +153,7 @@ class Notifier:
                 await asyncio.to_thread(self._post, self._heartbeat)
                 self._heartbeat_problem.note(None)
             except (OSError, ValueError) as error:
-                self._heartbeat_problem.note(_reason(error))
+                self._heartbeat_problem.note(reason_of_failure(error))
             await asyncio.sleep(self._settings.heartbeat_interval_seconds)
 
 
@@ -162,12 +162,12 @@ def host_of(url: str) -> str:
     return urlsplit(url).hostname or "?"
 
 
-def _reason(error: Exception) -> str:
+def reason_of_failure(error: Exception) -> str:
     """Return why a request failed, without its address."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _post(message: Request | str) -> Answer:
+def send_request(message: Request | str) -> Answer:
     """Send a request, or GET an address. Raises OSError."""
     if isinstance(message, str):
         return request(message, deadline=_TIMEOUT, max_bytes=_MAX_ANSWER)

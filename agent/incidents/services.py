@@ -1,4 +1,4 @@
-"""The services that get notifications by HTTP: how a request is formed, and which answer means accepted. Pure.
+"""The services that get notifications and reports by HTTP: how a request is formed, and which answer means accepted. Pure.
 
 Promise: texts are escaped as the service reads them, mention no user of a chat, and fit its limits. The address and the
 token of a service are secrets, which no text has.
@@ -35,6 +35,21 @@ class Notice(NamedTuple):
         return self.kind == "closed"
 
     @property
+    def effect(self) -> str:
+        """The effect of the incident."""
+        return self.row["effect"]
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """The notice as JSON values."""
+        return {
+            "event": f"incident_{self.kind}",
+            "host": self.host,
+            "text": one_line(self.row),
+            "incident": self.row,
+        }
+
+    @property
     def headline(self) -> str:
         """The notice in one line."""
         return (
@@ -54,8 +69,53 @@ class Notice(NamedTuple):
 
     def text(self, limit: int) -> str:
         """Headline and body, cut to `limit` characters."""
-        text = f"{self.headline}\n{self.body}"
-        return text if len(text) <= limit else f"{text[: limit - 1]}…"
+        return _cut(f"{self.headline}\n{self.body}", limit)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+class Digest(NamedTuple):
+    """A report on a day or week, in the form of a notice.
+
+    Attributes:
+        host: the name of this host.
+        id: unique, so that a service recognises a second attempt.
+        headline: the report in one line.
+        body: the report as text.
+        report: the report as plain data.
+        page: the report as an HTML file.
+    """
+
+    host: str
+    id: str
+    headline: str
+    body: str
+    report: Mapping[str, Any]
+    page: str
+
+    @property
+    def is_over(self) -> bool:
+        """True if the report has no incidents."""
+        return not self.report["incidents"]
+
+    @property
+    def effect(self) -> str:
+        """Reports are as urgent as notes."""
+        return "note"
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """The report as JSON values."""
+        return {"event": "report", "host": self.host, "text": self.headline, "report": self.report}
+
+    def text(self, limit: int) -> str:
+        """Headline and body, cut to `limit` characters."""
+        return _cut(f"{self.headline}\n{self.body}", limit)
+
+
+Sent = Notice | Digest
 
 
 class Request(NamedTuple):
@@ -74,15 +134,11 @@ def _json(
     return Request(url, content, {"Content-Type": "application/json", **headers}, method)
 
 
-def _generic(to: Notify, notice: Notice) -> Request:
-    row = notice.row
-    return _json(
-        to.url,
-        {"event": f"incident_{notice.kind}", "host": notice.host, "text": one_line(row), "incident": row},
-    )
+def _generic(to: Notify, notice: Sent) -> Request:
+    return _json(to.url, notice.content)
 
 
-def _slack(to: Notify, notice: Notice) -> Request:
+def _slack(to: Notify, notice: Sent) -> Request:
     icon = ":white_check_mark:" if notice.is_over else ":rotating_light:"
     text = f"{icon} *{notice.headline}*\n{notice.body}"
     # https://api.slack.com/reference/surfaces/formatting#escaping
@@ -91,18 +147,18 @@ def _slack(to: Notify, notice: Notice) -> Request:
     return _json(to.url, {"text": text})
 
 
-def _ntfy(to: Notify, notice: Notice) -> Request:
+def _ntfy(to: Notify, notice: Sent) -> Request:
     priorities = {} if notice.is_over else {"lost": "urgent", "delayed": "high"}
     headers = {
         "Title": notice.headline.encode("ascii", "replace").decode(),
-        "Priority": priorities.get(notice.row["effect"], "default"),
+        "Priority": priorities.get(notice.effect, "default"),
         "Tags": "white_check_mark" if notice.is_over else "rotating_light",
         "Content-Type": "text/plain; charset=utf-8",
     }
     return Request(to.url, notice.body.encode(), headers)
 
 
-def _teams(to: Notify, notice: Notice) -> Request:
+def _teams(to: Notify, notice: Sent) -> Request:
     """Return an Adaptive Card, for a workflow "When a Teams webhook request is received" or an incoming web hook."""
     head = {
         "type": "TextBlock",
@@ -133,11 +189,11 @@ def _plain(text: str) -> str:
     return "".join(f"\\{char}" if char in r"\[]*_" else char for char in text.lstrip("- "))
 
 
-def _discord(to: Notify, notice: Notice) -> Request:
+def _discord(to: Notify, notice: Sent) -> Request:
     return _json(to.url, {"content": notice.text(2000), "allowed_mentions": {"parse": []}})
 
 
-def _telegram(to: Notify, notice: Notice) -> Request:
+def _telegram(to: Notify, notice: Sent) -> Request:
     body = {"chat_id": to.chat, "text": notice.text(4096), "link_preview_options": {"is_disabled": True}}
     return _json(f"{to.url.rstrip('/')}/bot{_token(to)}/sendMessage", body)
 
@@ -146,8 +202,10 @@ def _telegram(to: Notify, notice: Notice) -> Request:
 _SEVERITIES: Final = {"lost": "critical", "delayed": "critical", "blind": "error", "degraded": "warning"}
 
 
-def _pagerduty(to: Notify, notice: Notice) -> Request:
+def _pagerduty(to: Notify, notice: Sent) -> Request:
     """Return an event of the Events API v2, with the same key when the incident opens and when it is over."""
+    if isinstance(notice, Digest):
+        raise ValueError("PagerDuty takes incidents, not reports")  # noqa: TRY004 -- as a service that refuses
     row = notice.row
     event: dict[str, Any] = {
         "routing_key": _token(to),
@@ -168,7 +226,7 @@ def _pagerduty(to: Notify, notice: Notice) -> Request:
     return _json(to.url, event)
 
 
-def _matrix(to: Notify, notice: Notice) -> Request:
+def _matrix(to: Notify, notice: Sent) -> Request:
     """Return a message event; the transaction's ID makes a second attempt the same message."""
     place = (
         f"_matrix/client/v3/rooms/{quote(to.chat, safe='')}/send/m.room.message/{quote(notice.id, safe='')}"
@@ -214,7 +272,7 @@ class Service(NamedTuple):
         accepts: whether an answer with this status, 2xx, and this body means that the notice was accepted.
     """
 
-    request: Callable[[Notify, Notice], Request]
+    request: Callable[[Notify, Sent], Request]
     accepts: Callable[[int, bytes], bool] = _any
 
 

@@ -498,6 +498,24 @@ METRICS: tuple[Metric, ...] = (
         "1 for a relay that is used only while another relay is unavailable.",
         ("relay",),
     ),
+    Metric(
+        "postward_relay_limit_ratio",
+        "gauge",
+        "Recipients that the relay accepted in the last hour or day, over relay.hourly_limit or daily_limit.",
+        ("relay", "window"),
+    ),
+    Metric(
+        "postward_relay_limit_used_up_timestamp_seconds",
+        "gauge",
+        "When a limit of the relay is used up at the rate of the last hour; absent if it is not within its window.",
+        ("relay", "window"),
+    ),
+    Metric(
+        "postward_mail_flood",
+        "gauge",
+        "1 while far more mail leaves in the last hour or day than in the last weeks at this hour of the week.",
+        ("window",),
+    ),
     # --- postward sink
     Metric(
         "postward_sink_mails_total",

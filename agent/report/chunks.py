@@ -72,19 +72,20 @@ def cut(name: str, open_file: Open, length: int, written: datetime, size: int = 
     ]
 
 
-def blocks_of(chunk: Chunk, open_file: Open | None = None) -> Iterator[bytes]:
+def blocks_of(chunk: Chunk, open_file: Open | None = None, since: datetime | None = None) -> Iterator[bytes]:
     """Yield the lines of a chunk in blocks of whole lines.
 
     Args:
         chunk: the chunk.
         open_file: opens the file; None: a local file.
+        since: the journal leaves older entries out; files are read in full.
 
     Raises:
         LogFileError: it cannot be read, or is damaged.
     """
     path = Path(chunk.name)
     if chunk.end is None and open_file is None:
-        yield from blocks(path)
+        yield from blocks(path, since=since)
         return
     with readable(chunk.name), open_file() if open_file is not None else path.open("rb") as file:
         if chunk.end is None:

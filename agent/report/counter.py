@@ -21,19 +21,18 @@ from postward.agent.metrics.labels import (
     status_of,
     tls_labels,
 )
+from postward.agent.report.clock import LogClock, prefix_of_hour
 from postward.agent.report.delays import microseconds
 from postward.agent.report.sample import Mails
 from postward.agent.report.tally import Domain, ReportTally
 from postward.agent.rows import ByRows, Rows, Take
 from postward.agent.text import domain_of
-from postward.parsers import Cause, Event, Record, cause_of_delivery, outcome_of, parse_stamp
+from postward.parsers import Cause, Event, Record, cause_of_delivery, outcome_of
 from postward.parsers import events as ev
 from postward.parsers.scan import Block
 
 DELAYS: Final = ("", *STAGES)  # the whole delay, then its parts
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 -- the log's own clock
 _FORWARDED: Final = "forwarded as "
-_MAX_HOURS: Final = 4096  # remembered
 _MAX_DELAYS: Final = 4096  # remembered
 _MAX_PENDING: Final = 1 << 14  # distinct delays and domains that wait for `settle`
 
@@ -45,46 +44,6 @@ class HostNames(RelayNames):
         """Return the name of a relay."""
         name = super().of_host(host, port)
         return host.lower() if name == "other" and host else name
-
-
-class LogClock:
-    """Converts stamps to seconds since 1970 by the log's own clock.
-
-    Args:
-        reference: time near to stamps without a year.
-    """
-
-    def __init__(self, reference: datetime) -> None:
-        self._reference = reference
-        self._hours: dict[str, int] = {}
-
-    def second(self, stamp: str) -> int:
-        """Return the second of a stamp; 0 if it cannot be read."""
-        if stamp[4:5] == "-":
-            hour, minutes = stamp[:13], stamp[14:19]
-        else:
-            hour, minutes = stamp[:9], stamp[10:15]
-        start = self.hour(hour)
-        if start and minutes[2:3] == ":" and minutes[:2].isdecimal() and minutes[3:].isdecimal():
-            return start + int(minutes[:2]) * 60 + int(minutes[3:])
-        return self._whole(stamp)
-
-    def hour(self, prefix: str) -> int:
-        """Return the first second of an hour, given the stamp up to the hour; 0 if it cannot be read."""
-        start = self._hours.get(prefix)
-        if start is None:
-            if len(self._hours) >= _MAX_HOURS:
-                self._hours.clear()
-            start = self._hours[prefix] = self._whole(f"{prefix}:00:00")
-        return start
-
-    def _whole(self, stamp: str) -> int:
-        moment = parse_stamp(stamp, self._reference)
-        if moment is None:
-            return 0
-        if stamp.isdecimal():  # the journal's microseconds: no clock was printed
-            moment = moment.astimezone(self._reference.tzinfo)
-        return max(0, int((moment.replace(tzinfo=None) - _EPOCH).total_seconds()))
 
 
 class LineCounter(ByRows):
@@ -159,17 +118,13 @@ class LineCounter(ByRows):
         self.tally.problem(record.daemon, record.severity, kind, record.repeat, second, record.text)
 
 
-def _hour(stamp: str) -> str:
-    return stamp[:13] if stamp[4:5] == "-" else stamp[:9]
-
-
 def _by_hour(stamps: Sequence[str]) -> Iterable[Sequence[str]]:
     """Group stamps by hour: within an hour, the order of text is the order of time."""
-    if _hour(min(stamps)) == _hour(max(stamps)):  # then all between begin with it
+    if prefix_of_hour(min(stamps)) == prefix_of_hour(max(stamps)):  # then all between begin with it
         return (stamps,)
     hours: defaultdict[str, list[str]] = defaultdict(list)
     for stamp in stamps:
-        hours[_hour(stamp)].append(stamp)
+        hours[prefix_of_hour(stamp)].append(stamp)
     return hours.values()
 
 
@@ -199,6 +154,7 @@ def _count_path(counting: LineCounter, name: str, status: str, rows: Rows, times
     if status not in STATUSES:
         return
     counting.mails.delivered(status, hosts, ids, times)
+    _count_hosts(tally, hosts, status, times)
     if status == "sent":
         _count_sent(counting.sent, recipients, delays, times)
         return
@@ -216,6 +172,11 @@ def _count_path(counting: LineCounter, name: str, status: str, rows: Rows, times
         first, last = min(seen)[0], max(seen)[0]
         texts = (text for second, text in seen if second == first)
         tally.failed(relay, cause, status, len(seen) * times, first, last, texts)
+
+
+def _count_hosts(tally: ReportTally, hosts: Iterable[str], what: str, times: int) -> None:
+    for host, number in Counter(hosts).items():
+        tally.host(host, what, number * times)
 
 
 def _count_sent(
@@ -241,6 +202,7 @@ def _received(via: str) -> Take:
         counting.moments("received", stamps, times)
         counting.tally.totals[via] += len(rows) * times
         counting.mails.arrived(hosts, ids)
+        _count_hosts(counting.tally, hosts, "received", times)
 
     return Take(("stamp", "host", "queue_id"), count)
 

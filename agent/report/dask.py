@@ -104,7 +104,7 @@ def _open(url: str) -> IO[bytes]:
 def _count(job: Job, chunk: Chunk) -> Counted:
     counted = Counted(job.tally(), [])
     try:
-        count_into(counted.tally, HostNames(job.relays), chunk, partial(_open, chunk.name))
+        count_into(counted.tally, HostNames(job.relays), chunk, job.period, partial(_open, chunk.name))
     except LogFileError as error:
         counted.errors.append(str(error))
     return counted

@@ -8,6 +8,8 @@ from typing import Any, Final
 from postward.agent.incidents.render import HEADINGS
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.pages import environment
+from postward.agent.report.summary import PER_HOST
+from postward.agent.report.text import change, period_notes
 from postward.agent.text import counted, plural, seconds, size, span
 
 _TOTALS: Final = (
@@ -61,7 +63,11 @@ def as_page(report: Mapping[str, Any], files: Sequence[str], version: str) -> st
         files=files,
         max_rows=_MAX_ROWS,
         percents=_PERCENTS,
-        period=span,
+        change=change,
+        per_host=PER_HOST,
+        notes=list(period_notes(dict(report))),
+        before_totals=(report["before"] or {}).get("totals"),
+        period_of=span,
         statuses=list(STATUSES),
         totals_shown=_TOTALS,
         version=version,

@@ -4,36 +4,56 @@ Promise: the same tally gives the same report, in the same order; ties are order
 """
 
 from collections import Counter, defaultdict
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.report.counter import DELAYS
 from postward.agent.report.incidents import incidents_of
+from postward.agent.report.period import Period
 from postward.agent.report.sample import Mail
 from postward.agent.report.tally import Domain, Occurrences, ReportTally, join_row
 from postward.agent.text import hour_of_day, moment
 from postward.parsers import OUTCOMES
 
 PERCENTS: Final = (50, 90, 95, 99)
+PER_HOST: Final = ("received", *STATUSES)
 PER_TIME: Final = ("received", *STATUSES, "rejected")
 _RELAYS_SHOWN_AS: Final = ("hosts", "last two labels", "other")
 
 Report = dict[str, Any]
 
 
-def summarise(tally: ReportTally, *, top: int = 20, mask: bool = False) -> Report:
+class Compared(NamedTuple):
+    """The counts of the period before."""
+
+    period: Period
+    tally: ReportTally
+
+
+def summarise(
+    tally: ReportTally,
+    *,
+    top: int = 20,
+    mask: bool = False,
+    period: Period = Period(),  # noqa: B008 -- immutable
+    before: Compared | None = None,
+) -> Report:
     """Return the report.
 
     Args:
-        tally: the counts of all lines.
-        top: number of domains of each kind.
-        mask: leave out names of domains, and replies of servers, which can contain them.
+        tally: the counts of the lines.
+        top: number of domains of each kind, and of hosts.
+        mask: leave out names of hosts and domains, and replies of servers, which can contain them.
+        period: the time that the lines were taken from.
+        before: the period before, to compare with.
     """
     mails = _Mails(tally)
     report: Report = {
+        "period": None if period == Period() else _period(period, tally),
         "span": {"first": moment(tally.first), "last": moment(tally.last)},
         "lines": {outcome: tally.lines[outcome] for outcome in OUTCOMES},
         "totals": _totals(tally, mails),
+        "before": None if before is None else _before(before),
         "accuracy": {
             "mails_exact": tally.mails.is_whole,
             "mails_relative_error": tally.mails.error,
@@ -42,6 +62,7 @@ def summarise(tally: ReportTally, *, top: int = 20, mask: bool = False) -> Repor
             "recipient_domains_exact": tally.domains is not None,
         },
         "incidents": incidents_of(tally),
+        "hosts": _hosts(tally, top),
         "relays": _relays(tally),
         "failures": _failures(tally, mails),
         "steps": _steps(tally),
@@ -55,6 +76,28 @@ def summarise(tally: ReportTally, *, top: int = 20, mask: bool = False) -> Repor
         "problems": _problems(tally),
     }
     return _masked(report) if mask else report
+
+
+def _period(period: Period, tally: ReportTally) -> Report:
+    return {
+        "since": moment(period.since),
+        "until": moment(period.until),
+        "reaches_back": period.since is None or tally.reaches_back,
+    }
+
+
+def _before(before: Compared) -> Report:
+    """Return the totals of the period before; None in their place if the log does not contain its beginning."""
+    row = _period(*before)
+    return {**row, "totals": _totals(before.tally, _Mails(before.tally)) if row["reaches_back"] else None}
+
+
+def _hosts(tally: ReportTally, top: int) -> list[Report] | None:
+    """Return None if there were too many hosts to count."""
+    if tally.hosts is None:
+        return None
+    rows = sorted(tally.hosts.items(), key=lambda pair: (-pair[1].total(), pair[0]))[:top]
+    return [{"host": host, **{what: row[what] for what in PER_HOST}} for host, row in rows]
 
 
 class _Mails:
@@ -235,6 +278,8 @@ def _masked(report: Report) -> Report:
     for kind in ("recipient", "sender"):
         for number, row in enumerate(report[f"{kind}_domains"] or (), start=1):
             row["domain"] = f"{kind} domain {number}"
+    for number, row in enumerate(report["hosts"] or (), start=1):
+        row["host"] = f"host {number}"
     for part in ("incidents", "failures", "problems"):
         for row in report[part]:
             row["example"] = None

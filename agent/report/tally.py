@@ -6,7 +6,7 @@ test holds both. Memory is bounded by rules that depend on the content alone, no
 - time: hours, until there are more than 2,048 of them; then days, then months of 32 days, and so on;
 - relays: hosts, until there are more than 100; then their last two labels; if those are too many as well, "other".
   Names from the settings stay;
-- recipients' domains: all of them, until there are more than 50,000; then none;
+- recipients' domains: all of them, until there are more than 50,000; then none; hosts likewise, up to 5,000;
 - mails: see `sample.py`.
 """
 
@@ -80,6 +80,7 @@ class Limits(NamedTuple):
     hours: int = 2048
     relays: int = 100
     domains: int = 50_000
+    hosts: int = 5000
     mails: int = KEPT
 
 
@@ -133,7 +134,9 @@ class ReportTally:
         self.tls: Counter[tuple[str, str, str]] = Counter()  # (relay, protocol, trust)
         self.problems: dict[tuple[str, str, str], Occurrences] = {}  # (daemon, severity, kind)
         self.domains: dict[str, Domain] | None = {}  # None: too many to keep
+        self.hosts: dict[str, Counter[str]] | None = {}  # host of the log → what → how many; None: too many
         self.mails = Sample(self.limits.mails)
+        self.reaches_back = False  # a line before the period was read
         self.first: int | None = None  # seconds since 1970 by the log's clock
         self.last: int | None = None
         self.time_level = 0
@@ -195,6 +198,18 @@ class ReportTally:
         if len(self.domains) > self.limits.domains:
             self.domains = None
 
+    def host(self, name: str, what: str, times: int) -> None:
+        """Count `what` on a host whose log this is."""
+        if self.hosts is None:
+            return
+        name = name[:_MAX_NAME]
+        row = self.hosts.get(name)
+        if row is None:
+            row = self.hosts[name] = Counter()
+        row[what] += times
+        if len(self.hosts) > self.limits.hosts:
+            self.hosts = None
+
     def mail(self, key: bytes, mail: Mail) -> None:
         """Add facts about a mail to the sample."""
         self.mails.add(key, mail)
@@ -226,6 +241,8 @@ class ReportTally:
         for problem, seen in other.problems.items():
             join_row(self.problems, problem, seen)
         self._merge_domains(other)
+        self._merge_hosts(other)
+        self.reaches_back |= other.reaches_back
         self.mails.merge(other.mails)
         self.first = _of_both(min, self.first, other.first)
         self.last = _of_both(max, self.last, other.last)
@@ -235,6 +252,13 @@ class ReportTally:
             self.domains = None
         for name, row in (other.domains or {}).items():
             self.domain(name, row)
+
+    def _merge_hosts(self, other: "ReportTally") -> None:
+        if other.hosts is None:
+            self.hosts = None
+        for name, row in (other.hosts or {}).items():
+            for what, times in row.items():
+                self.host(name, what, times)
 
     # --- bounds
 
@@ -301,6 +325,10 @@ class ReportTally:
             "tls": sorted((+self.tls).items()),
             "problems": sorted(self.problems.items()),
             "domains": None if self.domains is None else sorted(self.domains.items()),
+            "hosts": None
+            if self.hosts is None
+            else sorted((name, sorted(row.items())) for name, row in self.hosts.items()),
+            "reaches_back": self.reaches_back,
             "mails": [
                 (key.hex(), *mail[:-1], sorted(mail.failures))
                 for key, mail in sorted(self.mails.rows.items())

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from postward.agent.metrics.labels import STATUSES
-from postward.agent.report.summary import PER_TIME
+from postward.agent.report.summary import PER_HOST, PER_TIME
 from postward.agent.text import counted, plural, seconds, size, span
 
 _TOTALS: Final = (
@@ -46,9 +46,11 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         yield "No mail with a time"
     yield ", ".join(f"{counted(number)} lines {outcome}" for outcome, number in lines.items())
     yield from _accuracy(report["accuracy"])
+    yield from period_notes(report)
     sign = "" if report["accuracy"]["mails_exact"] else "~"
-    yield from _totals(report["totals"], sign)
+    yield from _totals(report["totals"], (report["before"] or {}).get("totals") or {}, sign)
     yield from _incidents(report["incidents"])
+    yield from _hosts(report["hosts"])
     yield from _relays(report["relays"])
     yield from _failures(report["failures"], sign)
     yield from _steps(report)
@@ -64,11 +66,35 @@ def _accuracy(accuracy: dict[str, Any]) -> Iterator[str]:
         yield f"There are too many relays to name each; shown: {accuracy['relays']}. Relays in the settings keep their names."
 
 
-def _totals(totals: dict[str, Any], sign: str) -> Iterator[str]:
+def period_notes(report: dict[str, Any]) -> Iterator[str]:
+    """Yield what was asked for, and where the log does not reach back."""
+    period, before = report["period"], report["before"]
+    if period is not None:
+        yield f"Asked for: {' '.join(_ends(period))}"
+        if not period["reaches_back"]:
+            yield "The log may begin later: no earlier line was found in it."
+    if before is not None:
+        text = f"Before: {' '.join(_ends(before))}"
+        yield text if before["totals"] else f"{text}; not compared, as the log has no earlier line"
+
+
+def _ends(period: dict[str, Any]) -> Iterator[str]:
+    for name in ("since", "until"):
+        if period[name]:
+            yield f"{name} {period[name]}"
+
+
+def change(number: int, before: int) -> str:
+    """Return the change of a number in per cent; "" without a former number."""
+    return f"{(number - before) / before:+.0%}" if before else ""
+
+
+def _totals(totals: dict[str, Any], before: dict[str, Any], sign: str) -> Iterator[str]:
     yield from ("", "Totals")
     for key, words in _TOTALS:
         number = counted(totals[key])
-        yield f"{sign + number if key == 'deferred_mails' else number:>12}  {words}"
+        was = f"before: {counted(before[key])}  {change(totals[key], before[key])}" if before else ""
+        yield f"{sign + number if key == 'deferred_mails' else number:>12}  {words:22}{was}".rstrip()
     yield f"{sign + size(totals['bytes_received']):>12}  received"
     yield f"{sign + size(totals['bytes_delivered']):>12}  delivered"
     yield f"{counted(totals['sender_domains']):>12}  sender domains"
@@ -95,6 +121,17 @@ def _incidents(incidents: list[dict[str, Any]]) -> Iterator[str]:
             yield f"{_INDENT}{row['example']}"
     if len(incidents) > _MAX_ROWS:
         yield f"  and {len(incidents) - _MAX_ROWS} more: --json"
+
+
+def _hosts(hosts: list[dict[str, Any]] | None) -> Iterator[str]:
+    """Yield the hosts, if there are several."""
+    if hosts is None:
+        yield from ("", "Hosts", "  too many to count each")
+    elif len(hosts) > 1:
+        yield from ("", "Hosts")
+        yield from _row(["host", *PER_HOST], 36, 11)
+        for row in hosts:
+            yield from _row([row["host"], *(counted(row[name]) for name in PER_HOST)], 36, 11)
 
 
 def _relays(relays: list[dict[str, Any]]) -> Iterator[str]:

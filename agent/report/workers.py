@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from postward.agent.logs.archive import LogFileError
 from postward.agent.report.chunks import Chunk, Open, blocks_of
 from postward.agent.report.counter import HostNames, LineCounter
+from postward.agent.report.period import Period, Within
 from postward.agent.report.tally import Limits, ReportTally
 from postward.parsers.scan import Scanner
 
@@ -34,10 +36,16 @@ class Job(NamedTuple):
 
     relays: tuple[Relay, ...] = ()
     limits: Limits = Limits()
+    period: Period = Period()
 
     def tally(self) -> ReportTally:
         """Return an empty tally."""
         return ReportTally((name for _, _, name in self.relays), self.limits)
+
+    def before(self, now: datetime) -> "Job | None":
+        """Return the same for the period before; None for a period without a beginning."""
+        before = self.period.before(now)
+        return None if before is None else self._replace(period=before)
 
 
 class Counted(NamedTuple):
@@ -51,7 +59,7 @@ def count(job: Job, chunks: Iterable[Chunk], progress: Progress = lambda _: None
     """Count chunks in this process.
 
     Args:
-        job: relays and limits.
+        job: relays, limits and period.
         chunks: the chunks.
         progress: called with the bytes on disk of each counted chunk.
     """
@@ -60,7 +68,7 @@ def count(job: Job, chunks: Iterable[Chunk], progress: Progress = lambda _: None
     with _without_garbage_collection():
         for chunk in chunks:
             try:
-                count_into(counted.tally, names, chunk)
+                count_into(counted.tally, names, chunk, job.period)
             except LogFileError as error:
                 counted.errors.append(str(error))
             progress(chunk.size)
@@ -80,7 +88,11 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def count_into(
-    tally: ReportTally, names: HostNames, chunk: Chunk, open_file: Open | None = None
+    tally: ReportTally,
+    names: HostNames,
+    chunk: Chunk,
+    period: Period,
+    open_file: Open | None = None,
 ) -> ReportTally:
     """Count one chunk.
 
@@ -89,11 +101,14 @@ def count_into(
     """
     counting = LineCounter(tally, names, chunk.written)
     scanner = Scanner(counting.wanted, excerpts=True)
+    within = Within(period, counting.clock)
     try:
-        for block in blocks_of(chunk, open_file):
-            counting.observe_block(scanner.scan(block.decode("utf-8", "replace")))
+        for block in blocks_of(chunk, open_file, period.in_the_journal):
+            text = block.decode("utf-8", "replace")
+            counting.observe_block(scanner.scan(text if period == Period() else within.lines(text)))
     finally:
         counting.settle()
+        tally.reaches_back |= within.reaches_back
     return tally
 
 

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from postward.agent.incidents.render import HEADINGS, times_and_mails
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.pages import environment
-from postward.agent.status.model import Status, probe_words, queue_text
+from postward.agent.status.model import Status, limits_text, probe_words, queue_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -56,6 +56,7 @@ def _template() -> "Template":
     filters = {
         "counts": _counts,
         "iso": _iso,
+        "limits": lambda relay: limits_text(relay, _moment),
         "mails": queue_text,
         "moment": _moment,
         "probe": probe_words,

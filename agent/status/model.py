@@ -3,7 +3,7 @@
 It contains no secret, and mail addresses are masked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -208,6 +208,17 @@ def _relay(relay: Relay, observed: Observed, worst: str) -> dict[str, Any]:
         ],
         "token_expires": gauges.get("postward_token_expiry_timestamp_seconds", {}).get((name,)),
         "secret_expires": gauges.get("postward_token_credential_expiry_timestamp_seconds", {}).get((name,)),
+        "limits": [
+            {
+                "window": window,
+                "ratio": ratio,
+                "used_up_at": gauges.get("postward_relay_limit_used_up_timestamp_seconds", {}).get(
+                    (name, window)
+                ),
+            }
+            for (of, window), ratio in gauges.get("postward_relay_limit_ratio", {}).items()
+            if of == name
+        ],
         "certificate_expires": gauges.get("postward_relay_certificate_expiry_timestamp_seconds", {}).get(
             (name,)
         ),
@@ -255,6 +266,20 @@ def _queue(gauges: Gauges) -> dict[str, Any]:
         "causes": causes,
         "oldest_seconds": max(ages.values(), default=None),
     }
+
+
+def limits_text(relay: Mapping[str, Any], show: Callable[[float], str]) -> str:
+    """Return the used part of a relay's limits, as text; "" if none is known.
+
+    Args:
+        relay: a relay of the status. An agent of an earlier release says nothing of limits.
+        show: returns a moment as text.
+    """
+    parts = []
+    for row in relay.get("limits", ()):
+        end = f", used up {show(row['used_up_at'])} at this rate" if row["used_up_at"] else ""
+        parts.append(f"{row['ratio']:.0%} of the limit of the {row['window']}{end}")
+    return "; ".join(parts)
 
 
 def queue_text(queue: Mapping[str, Any]) -> str:

@@ -206,6 +206,10 @@ FAULTS: Final[dict[str, Case]] = {
         {failures("rate_limit"): since("0", "+2"), deliveries("sent"): f"0+9x{MINUTES}"},
     ),
     "quota": case("PostfixRelayQuotaUsedUp", {failures("quota"): since("0", "+2")}),
+    "limit": case(
+        "PostfixRelayLimitNear", {'postward_relay_limit_ratio{relay="main",window="day"}': steady("0.81")}
+    ),
+    "flood": case("PostfixMailFlood", {'postward_mail_flood{window="hour"}': becomes("0", "1")}),
     "sender": case("PostfixRelaySenderRejected", {failures("sender_rejected"): since("0", "+1")}),
     "policy": case("PostfixRelayMailRefused", {failures("policy"): since("0", "+1")}),
     "local": case("PostfixLocalFault", {failures("local_config"): since("0", "+1")}),

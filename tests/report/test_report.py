@@ -171,9 +171,12 @@ def test_estimates_are_marked(logs: list[Path]) -> None:
     assert not totals["deferrals"].startswith("~")
 
 
-def test_no_files_is_a_usage_error() -> None:
-    """Click exits with status 2."""
-    assert run().exit_code == 2
+def test_without_files_settings_are_required(tmp_path: Path) -> None:
+    """They name the log of this host; without them the status is 78."""
+    result = run("--config", tmp_path / "none.toml")
+
+    assert result.exit_code == 78
+    assert "none.toml: No such file or directory" in result.stderr
 
 
 @settings(max_examples=200, deadline=None)

@@ -18,6 +18,8 @@ DATA = (
     "postward/files/runbooks/causes/timeout.md",
     "postward/files/sasl/oauth2.c",
     "postward/files/systemd/postward.service",
+    "postward/files/systemd/postward-report.service",
+    "postward/files/systemd/postward-report.timer",
     "postward/files/systemd/postward-token.service",
     "postward/files/systemd/postward.sysusers",
     "postward/files/systemd/postward.logrotate",

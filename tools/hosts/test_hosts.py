@@ -18,7 +18,12 @@ from tools.hosts.product import PASSWORD, ROOT, SERVICES, SETTINGS, USER, Instal
 
 # Highest accepted exposure level of `systemd-analyze security`, measured on both releases.
 # A higher one means that the unit lost a restriction.
-MOST_EXPOSED = {"postward.service": 1.5, "postward-enforce.service": 4.0, "postward-token.service": 1.5}
+MOST_EXPOSED = {
+    "postward.service": 1.5,
+    "postward-enforce.service": 4.0,
+    "postward-token.service": 1.5,
+    "postward-report.service": 1.5,
+}
 
 
 def _main_pid(installed: Installed) -> str:

@@ -399,4 +399,40 @@ SYMPTOMS: tuple[Symptom, ...] = (
             ),
         ),
     ),
+    Symptom(
+        id="relay-limit-near",
+        title="a limit of the relay is nearly used up",
+        text=NEVER,
+        effect=Effect.NOTE,
+        resolution=Resolution.CONDITION,
+        candidates=(
+            Candidate(
+                id="relay-limit-traffic",
+                what="this host sends almost as much as the relay accepts in an hour or day",
+                setting="relay.daily_limit, relay.hourly_limit",
+                parameter="-",
+                remedy="buy a higher limit and write it into the settings, or send bulk mail later or through another relay",
+                changes=Changes.WRITES,
+                check="postward report --since 24h",
+            ),
+        ),
+    ),
+    Symptom(
+        id="mail-flood",
+        title="far more mail leaves than in the last weeks at this hour",
+        text=NEVER,
+        effect=Effect.NOTE,
+        resolution=Resolution.CONDITION,
+        candidates=(
+            Candidate(
+                id="mail-flood-program",
+                what="a program loops, an account or form is abused, or bulk mail is sent that was not sent before",
+                setting="nothing in the settings: the programs and users of this host",
+                parameter="-",
+                remedy="postward queue shows what waits; stop the program that sends, then delete its mail",
+                changes=Changes.READS,
+                check="postward report --since 2h",
+            ),
+        ),
+    ),
 )

@@ -1,0 +1,1 @@
+"""How often the volume alarm is wrong, and how soon it is right."""
