@@ -36,10 +36,17 @@ def _absolute_path_or_empty(value: str) -> str:
     return value and _absolute_path(value)
 
 
+def _credential_name(value: str) -> str:
+    if "/" in value or value in {".", ".."}:
+        raise ValueError(f"must be the name before the colon in LoadCredential=, not {quoted(value)}")
+    return value
+
+
 Text = Annotated[str, AfterValidator(plain_text)]
 PostfixList = Annotated[str, BeforeValidator(joined), AfterValidator(plain_text)]
 AbsolutePath = Annotated[str, AfterValidator(plain_text), AfterValidator(_absolute_path)]
 OptionalPath = Annotated[str, AfterValidator(plain_text), AfterValidator(_absolute_path_or_empty)]
+CredentialName = Annotated[str, AfterValidator(plain_text), AfterValidator(_credential_name)]
 
 
 class Section(BaseModel):

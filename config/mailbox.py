@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator
 
 from postward.config.errors import Problem
-from postward.config.fields import OptionalPath, Section, Text, is_address, is_host_name, quoted
+from postward.config.fields import (
+    CredentialName,
+    OptionalPath,
+    Section,
+    Text,
+    is_address,
+    is_host_name,
+    quoted,
+)
 from postward.config.passwords import password_from_credential, password_from_file
 from postward.parsers.scrub import hide
 
@@ -50,7 +58,7 @@ class Mailbox(Section):
         description="File that holds only the password.",
         examples=["/etc/postward/passwords/mailbox"],
     )
-    password_credential: Text = Field(
+    password_credential: CredentialName = Field(
         default="", description="Alternative: the name of a systemd credential (LoadCredential=)."
     )
     token_of: Text = Field(
@@ -116,13 +124,6 @@ class Mailbox(Section):
     def _names_a_folder(cls, value: list[str]) -> list[str]:
         if not value:
             raise ValueError('must name at least one folder, as in ["INBOX"]')
-        return value
-
-    @field_validator("password_credential")
-    @classmethod
-    def _is_credential_name(cls, value: str) -> str:
-        if "/" in value or value in {".", ".."}:
-            raise ValueError(f"must be the name before the colon in LoadCredential=, not {quoted(value)}")
         return value
 
     @field_validator("authserv_id")

@@ -15,7 +15,15 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from postward.config.errors import SettingsError
-from postward.config.fields import AbsolutePath, OptionalPath, Section, Text, plain_text, quoted
+from postward.config.fields import (
+    AbsolutePath,
+    CredentialName,
+    OptionalPath,
+    Section,
+    Text,
+    plain_text,
+    quoted,
+)
 
 Grant = Literal["device_code", "refresh_token", "client_credentials", "service_account"]
 # Grants that begin with a refresh token, which `postward login` stores.
@@ -140,7 +148,7 @@ class OAuth2(Section):
         description="File that holds only the application's secret.",
         examples=["/etc/postward/oauth2/client-secret"],
     )
-    client_secret_credential: Text = Field(
+    client_secret_credential: CredentialName = Field(
         default="", description="Alternative: the name of a systemd credential (LoadCredential=)."
     )
     secret_expires: Day = Field(

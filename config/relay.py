@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_val
 from postward.config.errors import SettingsError
 from postward.config.fields import (
     Addresses,
+    CredentialName,
     MailAddress,
     OptionalPath,
     Section,
@@ -187,7 +188,7 @@ class Relay(Section):
         description="File that holds only the password.",
         examples=["/etc/postward/sendcloud.password"],
     )
-    password_credential: Text = Field(
+    password_credential: CredentialName = Field(
         default="", description="Alternative: the name of a systemd credential (LoadCredential=)."
     )
     password: SecretStr | None = Field(
@@ -416,13 +417,6 @@ class Relay(Section):
         if value and not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", value):  # RFC 4422, 3.1
             raise ValueError(f'must be the name of one mechanism, as in "gssapi", not {quoted(value)}')
         return value.lower()
-
-    @field_validator("password_credential")
-    @classmethod
-    def _is_credential_name(cls, value: str) -> str:
-        if "/" in value or value in {".", ".."}:
-            raise ValueError(f"must be the name before the colon in LoadCredential=, not {quoted(value)}")
-        return value
 
     @field_validator("password")
     @classmethod
