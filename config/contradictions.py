@@ -60,7 +60,7 @@ def _report(report: Table, notify: Table) -> Iterator[Problem]:
         )
     elif report.get("webhook") is True and "webhook_url" not in notify and template != "telegram":
         yield ("report", "webhook"), "requires an address; write notify.webhook_url"
-    if report.get("send") in {"daily", "weekly"} and not (
+    if report.get("send") in ("daily", "weekly") and not (  # a list, too, can stand there
         report.get("webhook") or report.get("mail_to") or notify.get("mail_to")
     ):
         yield (

@@ -97,7 +97,7 @@ def _oauth2(relay: Table) -> Found:
             "username",
             "is required by [relay.oauth2]; write the mailbox whose token it is, as in app@example.com",
         )
-    if relay.get("tls") in {"opportunistic", "none"}:
+    if relay.get("tls") in ("opportunistic", "none"):
         yield (
             "tls",
             f'must not be {quoted(relay["tls"])} with [relay.oauth2]: a token is sent encrypted only; write "starttls"',
