@@ -22,6 +22,8 @@ _SPDX: Final = {
     "BSD License": "BSD-3-Clause",
     "MIT License": "MIT",
 }
+# Of distributions whose metadata name none, as their licence files say it.
+_UNNAMED: Final = {"imapclient": "BSD-3-Clause"}
 _LICENCE_FILE: Final = re.compile(r"(licen[cs]e|copying|notice)", re.IGNORECASE)
 
 
@@ -84,7 +86,7 @@ def parse_library(metadata: "Message[str, str]", notices: Sequence[str]) -> Libr
         if value.startswith("License ::")
     ]
     named = metadata.get("License-Expression") or metadata.get("License") or ""
-    for candidate in (named, *reversed(classified)):
+    for candidate in (named, *reversed(classified), _UNNAMED.get(name, "")):
         licence = _SPDX.get(candidate, candidate)
         if re.fullmatch(r"[A-Za-z0-9.+-]+( (AND|OR) [A-Za-z0-9.+-]+)*", licence):
             break
