@@ -19,6 +19,7 @@ SERVICES = {
     "postward.service": "run",
     "postward-enforce.service": "enforce",
     "postward-token.service": "token",
+    "postward-report.service": "report",
 }
 # Directives of a unit → how the page names them.
 _DIRECTIVES = {
@@ -31,9 +32,10 @@ _DIRECTIVES = {
 }
 
 _DESCRIPTION = """\
-Three services run Postward. The agent reads the mail log, counts, sends probes and serves metrics, without privileges.
+Four services run Postward. The agent reads the mail log, counts, sends probes and serves metrics, without privileges.
 The enforcer alone changes Postfix's configuration, as root and without a listener. The token service fetches the tokens
-of relays that take no password, and ends if there is none.
+of relays that take no password, and ends if there is none. The report service, which a timer starts, sends the reports
+that [report] asks for.
 
 They log to the journal (journalctl -u postward), and report to systemd: ready, alive, and what they do.
 Status 78 means bad settings, which systemd does not try again.
