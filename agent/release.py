@@ -1,8 +1,11 @@
-"""What runs: the version of Postward, the revision of its source, the version of Python."""
+"""What runs: the version of Postward, the revision of its source, the version of Python; and its documents."""
 
 import platform
 from importlib.metadata import version
 from importlib.resources import files
+from typing import Final
+
+DOCUMENTS: Final = "https://github.com/postward/postward/blob/main/docs"  # the project's copy
 
 
 def build_labels() -> tuple[str, str, str]:

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 PASSWORD_SOURCES = ("password_file", "password_credential", "token_of")
 _OF_SERVERS = ("ca_file", "username", *PASSWORD_SOURCES)
-# The port of the other mode, where no server would answer.
-_WRONG_PORTS = {"implicit": 143, "starttls": 993}
+_PORTS = {"implicit": 993, "starttls": 143}
 
 
 class Mailbox(Section):
@@ -172,12 +171,12 @@ def _server_problems(given: Mapping[str, Any], relays: object) -> Iterator[Probl
             "must be the name of a relay with [relay.oauth2]; without one, write password_file",
         )
     mode = given.get("tls", "implicit")
-    port = given.get("port", 993)
-    if isinstance(mode, str) and _WRONG_PORTS.get(mode) == port:
-        other = next(right for wrong, right in (("implicit", 993), ("starttls", 143)) if wrong == mode)
+    port = given.get("port", _PORTS["implicit"])
+    right = _PORTS.get(mode) if isinstance(mode, str) else None
+    if right and port != right and port in _PORTS.values():
         yield (
             ("mailbox", "port"),
-            f'is {port}, and tls is "{mode}": no server would answer; write port = {other}',
+            f'is {port}, and tls is "{mode}": no server would answer; write port = {right}',
         )
 
 

@@ -12,10 +12,12 @@ several instances of Postfix, mail of one says nothing of another; elsewhere no 
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from postward.agent.release import DOCUMENTS
+
 Severity = Literal["critical", "warning", "info"]
 Layer = Literal["blindness", "cause", "symptom"]
 # The project's copy. `postward files --runbooks URL` writes rules that lead to another, such as an agent's.
-RUNBOOKS: Final = "https://github.com/postward/postward/blob/main/docs/runbooks"
+RUNBOOKS: Final = f"{DOCUMENTS}/runbooks"
 # Where the host shows its own diagnosis.
 WHY: Final = "postward why, on the host; or its endpoint's /status"
 

@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -18,8 +17,6 @@ from postward.agent.report.lost import LostMails
 from postward.agent.report.period import Period
 from postward.agent.report.workers import Relay
 from postward.parsers.scan import Scanner
-
-_LINE_END: Final = "\n"
 
 
 def print_lost(
@@ -56,7 +53,7 @@ def print_lost(
                 for data in blocks(path, progress(path)):
                     block = scanner.scan(data.decode("utf-8", "replace"))
                     mails.observe_block(block)
-                    lines += block.text.count(_LINE_END) - sum(line.record is None for line in block.others)
+                    lines += block.text.count("\n") - sum(line.record is None for line in block.others)
             except LogFileError as error:
                 click.echo(f"postward: {error}", err=True)
                 errors += 1
@@ -72,9 +69,9 @@ def print_lost(
 def _text(mails: LostMails, form: str) -> str:
     if form == "csv":
         file = io.StringIO()
-        csv.writer(file, lineterminator=_LINE_END).writerows(lost.as_csv_rows(mails.rows))
+        csv.writer(file, lineterminator="\n").writerows(lost.as_csv_rows(mails.rows))
         return file.getvalue()
     if form == "json":
         counts = {fate: mails.counts[fate] for fate in lost.FATES}
-        return json.dumps({"lost": mails.rows, "number": counts}, ensure_ascii=False) + _LINE_END
-    return "".join(f"{line}{_LINE_END}" for line in lost.as_lines(mails.rows, mails.counts))
+        return json.dumps({"lost": mails.rows, "number": counts}, ensure_ascii=False) + "\n"
+    return "".join(f"{line}\n" for line in lost.as_lines(mails.rows, mails.counts))

@@ -111,9 +111,8 @@ def written_since(paths: Iterable[Path], period: "Period", *, whole_mails: bool 
 
     if period.since is None:
         return [*paths]
-    first = period.since - (
-        _QUEUE_LIFETIME if whole_mails else _DAY
-    )  # a clock can be set, and has summer time
+    # A day more, as a clock can be set, and has summer time.
+    first = period.since - (_QUEUE_LIFETIME if whole_mails else _DAY)
     return [path for path in paths if second_of(last_written(path)) >= first]
 
 

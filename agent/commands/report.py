@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -34,6 +34,9 @@ from postward.agent.report.chunks import CHUNK, chunks_of
 from postward.agent.report.period import Period
 from postward.agent.report.workers import Counted, Job, count_on_all_cores
 from postward.agent.text import local_now
+
+if TYPE_CHECKING:
+    from postward.config.settings import Settings
 
 _STANDARD_OUTPUT: Final = Path("-")
 
@@ -127,19 +130,23 @@ def _report(options: _Options) -> None:
         from postward.agent.commands.sending import send_report
 
         sys.exit(send_report(settings_file_of(options.settings_file), now))
-    settings_file = options.settings_file
-    if not options.files:
-        options = replace(options, files=_of_this_host(options, period, now))
-        settings_file = settings_file_of(settings_file)
+    if options.files:
+        relays = relays_of(options.settings_file)
+    else:
+        from postward.agent.metrics.labels import rows_of
+
+        settings = settings_of(settings_file_of(options.settings_file))
+        options = replace(options, files=_of_this_host(settings, options, period, now))
+        relays = rows_of(settings.relay)
     if options.lost:
         from postward.agent.commands.lost import print_lost
 
         files = [Path(file) for file in options.files]
         form = "json" if options.as_json else "csv" if options.as_csv else "text"
         masks = (options.addresses, options.mask)
-        sys.exit(print_lost(files, relays_of(settings_file), period, form, *masks))
+        sys.exit(print_lost(files, relays, period, form, *masks))
     file = options.html if options.html != _STANDARD_OUTPUT else None
-    job = Job(relays_of(settings_file), period=period)
+    job = Job(relays, period=period)
     with output_file(file) if file else nullcontext() as page:
         status = _count_and_write(options, job, job.before(now) if options.compare else None, page)
     sys.exit(status)
@@ -161,10 +168,10 @@ def _check(options: _Options, period: Period) -> None:
         raise click.UsageError("--send sends the report of the settings: leave out FILE, --lost and times")
 
 
-def _of_this_host(options: _Options, period: Period, now: datetime) -> tuple[str, ...]:
+def _of_this_host(settings: "Settings", options: _Options, period: Period, now: datetime) -> tuple[str, ...]:
     """Return the logs of this host that may have lines of the period."""
     first = period.before(now) if options.compare else period
-    paths = logs_of_this_host(settings_of(settings_file_of(options.settings_file)))
+    paths = logs_of_this_host(settings)
     return tuple(map(str, written_since(paths, first or Period(), whole_mails=options.lost)))
 
 

@@ -65,20 +65,21 @@ def command(settings_file: Path, as_json: bool, watch: bool, plugin: str | None)
         try:
             settings = load_settings(settings_file)
         except SettingsError as error:
-            all_, bad = [ask_despite(error, settings_file)], True
+            statuses, bad = [ask_despite(error, settings_file)], True
         else:
             if watch:
                 _watch(settings, settings_file)
                 return
-            all_ = _read_all(settings, settings_file)
+            statuses = _read_all(settings, settings_file)
     if as_json:
-        main, *others = all_
+        main, *others = statuses
         echo_json({**main, "instances": others} if others else main)
     else:
-        _show(all_)
-    effects = {status["effect"] for status in all_}
-    if code := next((_STATUSES[effect] for effect in _STATUSES if effect in effects), BAD_SETTINGS * bad):
-        sys.exit(code)
+        _show(statuses)
+    effects = {status["effect"] for status in statuses}
+    codes = [code for effect, code in _STATUSES.items() if effect in effects]  # the worst first
+    if codes or bad:
+        sys.exit(codes[0] if codes else BAD_SETTINGS)
 
 
 def _run_as_plugin(plugin: str, settings_file: Path) -> NoReturn:
@@ -177,19 +178,19 @@ def _watch(settings: Settings, settings_file: Path) -> None:
         return
 
 
-def _show(all_: list[dict[str, Any]]) -> None:
+def _show(statuses: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     from postward.agent.console import terminal
 
     console = terminal()
-    for parts in screens(all_):
+    for parts in screens(statuses):
         console.print(Text.assemble(*parts))
 
 
-def screens(all_: list[dict[str, Any]]) -> list[Parts]:
+def screens(statuses: list[dict[str, Any]]) -> list[Parts]:
     """Return the statuses of instances line by line."""
-    first, *others = map(screen, all_)
+    first, *others = map(screen, statuses)
     return [*first, *(parts for lines in others for parts in ([], *lines))]
 
 

@@ -1,8 +1,7 @@
 """Routes of the endpoint: /metrics for Prometheus, /-/healthy and /-/ready for supervisors, a landing page at /.
 
 The state of the host is at /status (a page), /api/status and /api/incidents (JSON), the runbooks are below /runbooks/.
-POST /-/reload re-reads the settings, if
-they allow it. Any other path is 404. Access is checked first (`auth.py`).
+POST /-/reload re-reads the settings, if they allow it. Any other path is 404. Access is checked first (`auth.py`).
 """
 
 import ipaddress

@@ -16,12 +16,12 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from postward.agent.pages import environment
+from postward.agent.release import DOCUMENTS
 
 if TYPE_CHECKING:
     from jinja2 import Template
     from markdown_it import MarkdownIt
 
-_DOCUMENTS: Final = "https://github.com/postward/postward/blob/main/docs/"
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _LIST: Final = "README"
 
@@ -58,7 +58,7 @@ def rendered(name: str) -> str:
     """Return a page in HTML. HTML in its text is escaped."""
     title, _, text = runbooks()[name].removeprefix("# ").partition("\n")
     outside = "../" * (name.count("/") + 1)
-    body = _markdown().render(text.replace(f"]({outside}", f"]({_DOCUMENTS}"))
+    body = _markdown().render(text.replace(f"]({outside}", f"]({DOCUMENTS}/"))
     back = "../" * name.count("/") + f"{_LIST}.md"
     return _template().render(title=title, body=Markup(body), list=back)  # noqa: S704 - our text, and escaped
 

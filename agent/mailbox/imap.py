@@ -118,10 +118,8 @@ class ImapReader:
             raise
         except Exception as error:
             # The library raises whatever an answer makes its parser raise.
-            self._client, client = None, self._client
-            if client is not None:
-                with contextlib.suppress(Exception):
-                    client.shutdown()
+            self.abort()
+            self._client = None
             raise MailboxError(_fault(error), _text(error)) from None
 
     def _connect(self) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -66,7 +67,7 @@ class MaildirReader:
     def read(self, key: Key) -> bytes:
         """Return the beginning of a mail; see `Reader`."""
         with self._faults(), self._root() as root:
-            for path, part, name in self._find(root, key):
+            for _, path, part, name in self._find(root, [key]):
                 found = _peek(root, path, part, name, MAX_MAIL)
                 return found[1] if found else b""
         return b""
@@ -74,15 +75,14 @@ class MaildirReader:
     def present(self, keys: Iterable[Key]) -> set[Key]:
         """Return the mails that are still there; see `Reader`."""
         with self._faults(), self._root() as root:
-            return {key for key in keys if next(self._find(root, key), None)}
+            return {key for key, *_ in self._find(root, keys)}
 
     def delete(self, keys: Iterable[Key]) -> None:
         """Delete mails; see `Reader`."""
         with self._faults(), self._root() as root:
-            for key in keys:
-                for path, part, name in self._find(root, key):
-                    with _below(root, path, part) as directory, contextlib.suppress(FileNotFoundError):
-                        os.unlink(name, dir_fd=directory)
+            for _, path, part, name in self._find(root, keys):
+                with _below(root, path, part) as directory, contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=directory)
 
     def close(self) -> None:
         """Do nothing: no descriptor is kept."""
@@ -129,16 +129,22 @@ class MaildirReader:
             )
         return dict(list(kinds.items())[:MAX_FOLDERS])
 
-    def _find(self, root: int, key: Key) -> Iterator[tuple[str, str, str]]:
-        """Yield directory, part and file name of a mail, whose flags a mail program may have changed."""
-        folder, _, mail = key
-        found = self._folders(root).get(folder)
-        if found is not None:
-            yield from (
-                (found[0], part, name)
-                for part, name in _names(root, found[0])
-                if name.partition(":")[0] == mail
-            )
+    def _find(self, root: int, keys: Iterable[Key]) -> Iterator[tuple[Key, str, str, str]]:
+        """Yield each mail with its directory, part and file name, in which a mail program may have changed the flags.
+
+        Each folder is listed once, before the first of its mails is given.
+        """
+        wanted: dict[str, dict[int | str, Key]] = defaultdict(dict)
+        for key in keys:
+            wanted[key[0]][key[2]] = key
+        folders = self._folders(root) if wanted else {}
+        for folder in wanted.keys() & folders.keys():
+            path, mails = folders[folder][0], wanted[folder]
+            yield from [
+                (mails[mail], path, part, name)
+                for part, name in _names(root, path)
+                if (mail := name.partition(":")[0]) in mails
+            ]
 
 
 @contextmanager
