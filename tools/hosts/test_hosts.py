@@ -254,7 +254,12 @@ def test_packages_change_amid_work(installed: Installed, deb: Path) -> None:
     assert host.run("postconf", "-h", "myhostname") == "host.example.test\n"
     assert host.run("cat", SETTINGS) == settings
     assert host.run("dpkg", "--audit") == ""
-    assert host.run("systemctl", "is-active", *SERVICES) == "active\nactive\n"
+    # systemd waits RestartSec after the last kill; a service that cannot start stays out of this state.
+    wait_for(
+        lambda: host.call("systemctl", "is-active", *SERVICES).stdout == "active\nactive\n",
+        60,
+        "both services",
+    )
     wait_for(lambda: installed.received() == received + sent, 40, f"{sent} mails at the relay")
     installed.await_metric(before + sent, "postfix_deliveries_total", "status=sent")
     assert installed.sent() == before + sent
