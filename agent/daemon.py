@@ -27,6 +27,7 @@ from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.enforce.loop import EnforceLoop, confirm
 from postward.agent.enforce.state import EnforcementState
 from postward.agent.export.jsonl import EventStream, open_target
+from postward.agent.hosts import OtherHosts
 from postward.agent.http.app import Hooks
 from postward.agent.http.endpoint import Endpoint, EndpointError, registry_of
 from postward.agent.http.server import Listeners
@@ -37,7 +38,7 @@ from postward.agent.logs.discover import NoLogError, find_log, open_sources
 from postward.agent.logs.reader import LogReader
 from postward.agent.logs.source import Source
 from postward.agent.logs.watcher import Watcher
-from postward.agent.metrics.collector import InstancesCollector, PostwardCollector
+from postward.agent.metrics.collector import MULTI_INSTANCE, JoinedCollector, PostwardCollector
 from postward.agent.metrics.daemons import DaemonMetrics
 from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
@@ -187,7 +188,9 @@ class Agent:
         # counts → the outside
         self._events = _event_stream(settings, names)
         rows = DeliveryRows(self._console, names) if options.deliveries else None
-        self._collector = PostwardCollector(self._tally, self._gauges, exemplars, self.instance)
+        label = (MULTI_INSTANCE, self.instance) if self.instance else None
+        self._collector = PostwardCollector(self._tally, self._gauges, exemplars, label)
+        self._hosts = self._other_hosts()
         self._view = View(self._reader.catch_up, self._look, self._status, self._incidents.public_state)
         self._endpoint = self._make_endpoint(listeners)
         loop = self._enforce_loop()
@@ -209,11 +212,14 @@ class Agent:
             *(self._probes, relays, daemons, self._events, self._incidents, rows, self._endpoint, loop),
             DomainLook(settings),
             MailVolume(settings, names, local_now),
+            self._hosts,
         )
         self._parts: tuple[Part, ...] = tuple(part for part in parts if part is not None)
-        observers = [part for part in self._parts if part.observes and part is not self._counter]
+        whole = [part for part in (self._events, rows) if part is not None]
+        observers = [part for part in self._parts if part.observes and part not in (self._counter, *whole)]
         own = OwnLines(self.instance, foreign=self._place.is_main) if self.instance else None
-        self._pipeline = Pipeline(self._counter, observers, own)
+        splitter = self._hosts.by_host if self._hosts is not None else None
+        self._pipeline = Pipeline(self._counter, observers, own, splitter, whole)
         for part in self._parts:
             if part.name:
                 self._failures.restore_part(part, states.get(part.name, {}))
@@ -287,6 +293,14 @@ class Agent:
         except KeyFileError as error:
             raise StartError(f"probe.key_file: {error}") from error
 
+    def _other_hosts(self) -> OtherHosts | None:
+        patterns = self._settings.log.hosts
+        if not patterns or not self._place.is_main:
+            return None
+        names = (self._settings.host.myhostname, socket.gethostname())
+        own = {form for name in names for form in (name.lower(), name.lower().partition(".")[0])}
+        return OtherHosts(patterns, own, RelayNames.of_settings(self._settings), self._incidents.report)
+
     def _make_endpoint(self, listeners: Listeners) -> Endpoint:
         hooks = Hooks(
             not_ready=self._not_ready,
@@ -294,12 +308,12 @@ class Agent:
             refresh=lambda: self._of_all(lambda agent: agent._refresh()),  # noqa: SLF001
             look=lambda: self._of_all(lambda agent: agent._look()),  # noqa: SLF001
             status=self._status_of_all,
-            incidents=self._incidents.public_state,
+            incidents=self._incidents_of_all,
             reload=self._reload,
             instances=self._views,
         )
         legacy = self._queue_counts if self._settings.web.legacy_metrics else None
-        registry = registry_of(InstancesCollector(self._collectors), self._tally, legacy=legacy)
+        registry = registry_of(JoinedCollector(self._collectors), self._tally, legacy=legacy)
         try:
             names = (self._settings.host.myhostname, socket.gethostname())
             return Endpoint(
@@ -368,9 +382,10 @@ class Agent:
         await asyncio.gather(*(ask(agent) for agent in self._shown))
 
     def _collectors(self) -> list[PostwardCollector]:
-        """Return the collectors of this agent and of the others that have caught up with the log."""
+        """Return the collectors of this agent, of the others that have caught up with the log, and of other hosts."""
         ready = (agent for agent in self._shown if agent is self or agent._not_ready() is None)  # noqa: SLF001
-        return [agent._collector for agent in ready]  # noqa: SLF001 -- of this class
+        hosts = self._hosts.logs.values() if self._hosts else ()
+        return [*(agent._collector for agent in ready), *(log.collector for log in hosts)]  # noqa: SLF001
 
     def _views(self) -> Mapping[str, View]:
         """Return what is shown of each instance, by its name and by its directory."""
@@ -384,7 +399,13 @@ class Agent:
     def _status_of_all(self) -> Status:
         """Return the status, with those of the other instances."""
         others = [agent._status() for agent in self._shown[1:]]  # noqa: SLF001 -- of this class
-        return self._status() | {"instances": others}
+        hosts = self._hosts.status(time.time()) if self._hosts else []
+        return self._status() | {"instances": others, "hosts": hosts}
+
+    def _incidents_of_all(self) -> Mapping[str, Any]:
+        """Return the incidents, with those of other hosts."""
+        hosts = self._hosts.incidents() if self._hosts else {}
+        return self._incidents.public_state() | {"hosts": hosts}
 
     def _not_ready(self) -> str | None:
         if self._reader.behind:

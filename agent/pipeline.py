@@ -5,10 +5,11 @@ The hot path: every line of a log passes here once, whether live or replayed.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from postward.agent.rows import union
-from postward.parsers import Record, parse_record
+from postward.parsers import Record
 from postward.parsers.scan import Block, Scanner, Wanted
 
 
@@ -54,6 +55,23 @@ class OwnLines:
         return instance == self.name or instance.startswith(f"{self.name}/")
 
 
+class Splitter(Protocol):
+    """Takes the lines of other hosts out of a log."""
+
+    @property
+    def wanted(self) -> Wanted:
+        """The columns that it reads, by event type."""
+        ...
+
+    def split(self, block: Block) -> Block:
+        """Take lines of other hosts. Return the rest."""
+        ...
+
+    def settle(self) -> None:
+        """Bring the counts up to date."""
+        ...
+
+
 class Pipeline:
     """Feeds lines to the counting and to the observers.
 
@@ -61,39 +79,54 @@ class Pipeline:
         counting: counts every line. Call `settle` before its tally is read.
         observers: take the lines after it.
         own: the lines that are taken; None takes all.
+        others: takes the lines of other hosts before.
+        whole: take all lines, those of other hosts too.
     """
 
     def __init__(
-        self, counting: Counter, observers: Iterable[Observer] = (), own: OwnLines | None = None
+        self,
+        counting: Counter,
+        observers: Iterable[Observer] = (),
+        own: OwnLines | None = None,
+        others: Splitter | None = None,
+        whole: Iterable[Observer] = (),
     ) -> None:
         self._counting = counting
         self._own = own
+        self._others = others
+        self._whole = tuple(whole)
         self._observers: Sequence[Observer] = (counting, *observers)
-        self._scanner = Scanner(union(observer.wanted for observer in self._observers))
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        """The columns that are read, by event type."""
+        of_others = [self._others.wanted] if self._others else []
+        return union([*(reader.wanted for reader in (*self._observers, *self._whole)), *of_others])
+
+    @cached_property
+    def _scanner(self) -> Scanner:
+        return Scanner(self.wanted)
 
     def feed(self, data: bytes) -> None:
         """Take whole lines, as a source hands them out."""
-        if not data:
-            return
-        block = self._scanner.scan(data.decode("utf-8", "replace"))
+        if data:
+            self.take(self._scanner.scan(data.decode("utf-8", "replace")))
+
+    def take(self, block: Block) -> None:
+        """Take a block of lines."""
+        for observer in self._whole:
+            observer.observe_block(block)
+        if self._others is not None:
+            block = self._others.split(block)
         if self._own is not None:
             block = block.of_instance(self._own.is_own, foreign=self._own.foreign)
         for observer in self._observers:
             observer.observe_block(block)
-        if (last := _last_record(block.text, self._own)) is not None:
+        if (last := block.last_record) is not None:
             self._counting.note_last_line(last)
 
     def settle(self) -> None:
         """Bring the counts up to date."""
         self._counting.settle()
-
-
-def _last_record(text: str, own: OwnLines | None) -> Record | None:
-    end = len(text) - 1
-    while end >= 0:
-        start = text.rfind("\n", 0, end) + 1
-        record = parse_record(text[start:end])
-        if record is not None and (own is None or own.is_own(record.instance)):
-            return record
-        end = start - 1
-    return None
+        if self._others is not None:
+            self._others.settle()

@@ -45,6 +45,7 @@ def contradictions(settings: Table) -> Iterator[Problem]:
     yield from _local_probe(host, _table(settings, "probe"))
     yield from mailbox_problems(_table(settings, "mailbox"), _table(settings, "probe"), settings.get("relay"))
     yield from _report(_table(settings, "report"), _table(settings, "notify"))
+    yield from _collected_log(_table(settings, "log"), _table(settings, "postfix"))
     yield from _admin(_table(settings, "host"), host, main_cf)
     yield from _circular_references({"host": host, "main_cf": main_cf})
     yield from _logins(main_cf)
@@ -66,6 +67,14 @@ def _report(report: Table, notify: Table) -> Iterator[Problem]:
         yield (
             ("report", "send"),
             'requires a recipient; write mail_to = "ops@example.net", or webhook = true with notify.webhook_url',
+        )
+
+
+def _collected_log(log: Table, postfix: Table) -> Iterator[Problem]:
+    if log.get("hosts") and postfix.get("instances"):
+        yield (
+            ("log", "hosts"),
+            "must be left out with postfix.instances: no line would show to which of them it belongs",
         )
 
 

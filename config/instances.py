@@ -53,6 +53,8 @@ def _misplaced(own: Settings, main_file: Path, main: Settings) -> Iterator[str]:
     """Yield what belongs into the main file."""
     if own.postfix.instances:
         yield f"postfix.instances: must be left out: {main_file} names this file; name further instances there"
+    if own.log.hosts:
+        yield "log.hosts: must be left out: only an agent of one instance counts the lines of other hosts"
     if own.web not in (Web(), main.web):
         yield f"web: must be left out, or as in {main_file}: one endpoint serves all instances"
 

@@ -75,16 +75,19 @@ class Postfix(Section):
 def _log_source(value: object) -> str | list[str]:
     """Validate a string or a list of paths. For a union, pydantic would report the faults of both."""
     if isinstance(value, str):
-        if value not in {"auto", "journal", "-"} and not value.startswith("/"):
+        if value not in {"auto", "-"} and not _is_kept_log(value):
             raise ValueError(
-                f'must be "auto", "journal", "-" (standard input) or an absolute path, not {quoted(value)}'
+                'must be "auto", "journal", "journal:/directory", "-" (standard input) or an absolute path, not '
+                f"{quoted(value)}"
             )
         return plain_text(value)
     if not isinstance(value, list) or not value or not all(isinstance(path, str) for path in value):
         raise ValueError('must be a string or a list of paths, as in "auto" or ["/var/log/mail.log"]')
     for path in value:
-        if not path.startswith("/"):
-            raise ValueError(f"must list only absolute paths, not {quoted(path)}")
+        if not _is_kept_log(path):
+            raise ValueError(
+                f'must list only absolute paths, "journal" and "journal:/directory", not {quoted(path)}'
+            )
         if value.count(path) > 1:
             raise ValueError(
                 f"must list each file once, not {quoted(path)} twice: its lines would count twice"
@@ -92,7 +95,20 @@ def _log_source(value: object) -> str | list[str]:
     return [plain_text(path) for path in value]
 
 
+def _is_kept_log(name: str) -> bool:
+    return name == "journal" or name.removeprefix("journal:").startswith("/")
+
+
+def _host_pattern(value: str) -> str:
+    if not re.fullmatch(r"[\w.:*?-]+", value):
+        raise ValueError(
+            f'must be the name of a host as the log has it, or a pattern as in "web*", not {quoted(value)}'
+        )
+    return value
+
+
 LogSource = Annotated[str | list[str], PlainValidator(_log_source)]
+HostPattern = Annotated[str, AfterValidator(_host_pattern)]
 
 
 class Log(Section):
@@ -100,8 +116,9 @@ class Log(Section):
 
     source: LogSource = Field(
         default="auto",
-        description='The mail log: a file, a list of files, "journal", or "-" for standard input. auto: maillog_file of '
-        "Postfix, else /var/log/maillog or /var/log/mail.log if it is written to, else the journal.",
+        description='The mail log: a file, a list of files, "journal", "journal:DIRECTORY" for the files of '
+        'systemd-journal-remote, or "-" for standard input. auto: maillog_file of Postfix, else /var/log/maillog or '
+        "/var/log/mail.log if it is written to, else the journal.",
         examples=["/var/log/mail.log"],
     )
     test_interval_seconds: int = Field(
@@ -110,6 +127,12 @@ class Log(Section):
         le=86400,
         description="Time between two test lines, in seconds. Postward sends them through postlog and expects them in the "
         "log. 0: no test lines.",
+    )
+    hosts: list[HostPattern] = Field(
+        default=[],
+        description="Other hosts whose lines the log has too, on a host that collects logs: names as in the log, or patterns "
+        "such as web*. Each is counted apart, with the label log_host. Lines of this host are never among them.",
+        examples=[["web*", "db1.example.com"]],
     )
 
 

@@ -135,8 +135,7 @@ class Block:
         self._of: dict[type[Any], list[tuple[Mapping[str, int], list[_Match]]]] = {}
         for place, matches in found.items():
             if matches:
-                kind, groups = kinds[place]
-                self._of.setdefault(kind, []).append((groups, matches))
+                self.add(*kinds[place], matches)
 
     def of_instance(self, is_own: Callable[[str], bool], *, foreign: bool) -> "Block":
         """Return the lines of an instance.
@@ -157,6 +156,46 @@ class Block:
             if kept := [(groups, matches) for groups, matches in kept if matches]:
                 own._of[kind] = kept
         return own
+
+    def by_host(self, group_of: Callable[[str], str]) -> "dict[str, Block]":
+        """Return the lines of each group of hosts, in order; lines that are not of a host are in the group "".
+
+        Args:
+            group_of: returns the group of a host, which the lines name.
+        """
+        hosts = {
+            match[_COLUMNS["host"]]
+            for columns in self._of.values()
+            for _, found in columns
+            for match in found
+        }
+        hosts.update(line.record.host for line in self.others if line.record is not None)
+        groups = {host: group_of(host) for host in hosts}
+        if set(groups.values()) <= {""}:
+            return {"": self}
+        blocks = {group: Block(self.text, {}, {}, []) for group in ("", *groups.values())}
+        for line in self.others:
+            blocks[groups[line.record.host] if line.record is not None else ""].others.append(line)
+        for kind, columns in self._of.items():
+            for places, matches in columns:
+                of_group: dict[str, list[_Match]] = {}
+                for match in matches:
+                    of_group.setdefault(groups[match[_COLUMNS["host"]]], []).append(match)
+                for group, found in of_group.items():
+                    blocks[group].add(kind, places, found)
+        return blocks
+
+    def add(self, kind: type[Any], places: Mapping[str, int], matches: list[_Match]) -> None:
+        """Add lines of a frequent kind, with the places of their columns."""
+        self._of.setdefault(kind, []).append((places, matches))
+
+    @property
+    def last_record(self) -> Record | None:
+        """The record of the last line that has one."""
+        end = max((found[-1].end() for columns in self._of.values() for _, found in columns), default=0)
+        later = takewhile(lambda line: line.end > end, reversed(self.others))
+        record = next((line.record for line in later if line.record is not None), None)
+        return record if record is not None or not end else self.line(end).record
 
     @property
     def frequent(self) -> int:

@@ -78,8 +78,7 @@ def settings_file_of(given: Path | None) -> Path:
 def logs_of_this_host(settings: "Settings") -> list[Path]:
     """Return the log of the settings with its rotated files, oldest first, or the journal; without one, end the command."""
     from postward.agent.commands.common import exit_on_error, fail
-    from postward.agent.logs import journal
-    from postward.agent.logs.archive import JOURNAL
+    from postward.agent.logs.archive import is_journal
     from postward.agent.logs.discover import find_log
     from postward.agent.logs.rotation import rotated_files
     from postward.agent.postfix.commands import Postfix
@@ -91,8 +90,7 @@ def logs_of_this_host(settings: "Settings") -> list[Path]:
         paths = [entry.path for name in names if name.startswith("/") for entry in rotated_files(Path(name))]
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}; run this with sudo, or as a member of the log's group")
-    if journal.NAME in names:
-        paths.append(JOURNAL)
+    paths += filter(is_journal, map(Path, names))
     if not paths:
         fail("log.source is standard input, which cannot be read again; name the files that it came from")
     return paths

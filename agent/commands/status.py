@@ -29,7 +29,7 @@ from postward.agent.incidents.render import (
 from postward.agent.status.check import Check, as_local_check, as_plugin, check_of, unknown
 from postward.agent.status.client import LiveError, ask_for_check, ask_former, ask_status, read_live
 from postward.agent.status.model import config_of, limits_text, probe_words, queue_text
-from postward.agent.text import counted
+from postward.agent.text import counted, plural
 from postward.config.errors import SettingsError
 from postward.config.settings import Settings, load_settings
 
@@ -210,9 +210,19 @@ def screen(status: dict[str, Any]) -> list[Parts]:
         lines += [[], *(_relay(relay, now) for relay in status["relays"]), *_host(status)]
     else:
         lines += [[], _row("config", *_config(status["config"], now))]
+    lines += _other_hosts(status.get("hosts", []))
     open_: list[IncidentRow] = [row for row in status["incidents"] if row["closed"] is None]
     for row in open_:
         lines += [[], *lines_of_incident({**row, "evidence": row["evidence"][-1:]}, now)]
+    return lines
+
+
+def _other_hosts(hosts: list[dict[str, Any]]) -> list[Parts]:
+    """Return the other hosts in the log: each one with an incident, and the number of the others."""
+    wrong = [host for host in hosts if host["effect"] != "note"]
+    lines = [_row(host["host"], host["summary"], good=host["effect"] == "rejected") for host in wrong]
+    if others := len(hosts) - len(wrong):
+        lines.append(_row(plural(others, "other host"), EFFECT_TEXTS["note"].verdict, good=True))
     return lines
 
 

@@ -191,10 +191,20 @@ def for_settings_file(row: IncidentRow, settings_file: Path) -> IncidentRow:
     return {**row, "causes": causes}
 
 
-def to_dict(incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False) -> IncidentRow:
-    """Return an incident with its diagnosis as JSON values; `addresses` leaves mail addresses unmasked."""
+def to_dict(
+    incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False, host: str = ""
+) -> IncidentRow:
+    """Return an incident with its diagnosis as JSON values.
+
+    Args:
+        incident: the incident.
+        diagnosis: its diagnosis.
+        addresses: leave mail addresses unmasked.
+        host: the host whose log shows it, in a log of several hosts.
+    """
     mask: Callable[[str], str] = str if addresses else mask_addresses
     return {
+        "host": host,
         "symptom": incident.symptom,
         "title": diagnosis.title,
         "effect": incident.worst.value,

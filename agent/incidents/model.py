@@ -263,8 +263,11 @@ class CauseRow(TypedDict):
 class IncidentRow(TypedDict):
     """An incident with its diagnosis in JSON.
 
-    Times are seconds since the epoch. Mail addresses are masked unless the caller asks for them.
+    Times are seconds since the epoch. Mail addresses are masked unless the caller asks for them. `host` is the host whose
+    log shows the incident, in a log of several hosts; "" for this host.
     """
+
+    host: str
 
     symptom: str
     title: str

@@ -25,10 +25,10 @@ from postward.agent.incidents.diagnosis import (
 )
 from postward.agent.incidents.history import DeliveryHistory
 from postward.agent.incidents.mail import mail_notice
-from postward.agent.incidents.model import Change, Incident, IncidentRow
+from postward.agent.incidents.model import Incident, IncidentRow
 from postward.agent.incidents.notify import Notifier
 from postward.agent.incidents.quiet import Quiet
-from postward.agent.incidents.render import MAIL_STOPS, one_line
+from postward.agent.incidents.render import MAIL_STOPS, one_line, where
 from postward.agent.incidents.services import Notice
 from postward.agent.incidents.tracker import OF_PROBES, IncidentTracker
 from postward.agent.metrics.labels import NO_RELAYS, RelayNames
@@ -148,16 +148,7 @@ class IncidentMonitor(Part):
 
     def gauges(self) -> Gauges:
         """Return the open incidents by symptom, relay and effect, and the counters of incidents and notifications."""
-        known = self._relay_labels()
-        open_incidents: Counts = {}
-        for incident in filter(lambda incident: incident.confirmed, self.tracker.open):
-            relay = incident.relay if incident.relay in known else "other"
-            labels = (incident.symptom, relay, incident.worst.value)
-            open_incidents[labels] = open_incidents.get(labels, 0.0) + 1.0
-        return {
-            "postward_incident_open": open_incidents,
-            "postward_incidents_opened_total": {(): float(self.tracker.opened_total)},
-            "postward_incidents_dropped_total": {(): float(self.tracker.dropped_total)},
+        return incident_gauges(self.tracker, self._relay_labels()) | {
             "postward_notices_total": {
                 (result,): float(number) for result, number in self._notifier.counts.items()
             },
@@ -200,14 +191,10 @@ class IncidentMonitor(Part):
 
     def public_state(self) -> dict[str, Any]:
         """Return the incidents without their diagnoses, for `postward why`; mail addresses are masked."""
-        state = self.tracker.state()
-        for row in (*state["open"], *state["closed"]):
-            row["evidence"] = [mask_addresses(line) for line in row["evidence"]]
-            row["senders"] = row["domains"] = []
         offers = {
             name: {"mechanisms": snapshot.get("mechanisms")} for name, snapshot in self._relays().items()
         }
-        return {**state, "relays": offers}
+        return {**public_incidents(self.tracker), "relays": offers}
 
     async def _poll(self) -> None:
         if self._settings.queue.enabled and time.monotonic() - self._queue_read_at > _QUEUE_INTERVAL:
@@ -226,7 +213,7 @@ class IncidentMonitor(Part):
         ):
             await self._read_facts()
         for change in self._quiet.due(changes, time.monotonic()):
-            self._report(change)
+            self.report(change.kind, self._row(change.incident))
             # A backlog can bring hundreds of changes: a scrape must not wait for all of them.
             await asyncio.sleep(0)
 
@@ -259,17 +246,15 @@ class IncidentMonitor(Part):
             _log.warning("incidents: cannot read facts about this host: %s: %s", type(error).__name__, error)
             self._host.read_at = time.monotonic()
 
-    def _report(self, change: Change) -> None:
-        row = self._row(change.incident)
-        level = logging.INFO if change.kind == "closed" or row["effect"] == "note" else logging.ERROR
+    def report(self, kind: str, row: IncidentRow) -> None:
+        """Report an incident that opened or closed, in the journal and by notifications."""
+        level = logging.INFO if kind == "closed" or row["effect"] == "note" else logging.ERROR
         text = one_line(row)
-        if change.kind == "closed":
-            text = f"{row['title']} ({row['place']}): {row['closed_by']}"
+        if kind == "closed":
+            text = f"{row['title']} ({where(row)}): {row['closed_by']}"
         # The handler for the journal turns `fields` into fields of the entry.
-        _log.log(
-            level, "incident %s: %s", change.kind, text, extra={"fields": _journal_fields(change.kind, row)}
-        )
-        self._notifier.notify(change.kind, row)
+        _log.log(level, "incident %s: %s", kind, text, extra={"fields": _journal_fields(kind, row)})
+        self._notifier.notify(kind, row)
 
     async def _mail(self, notice: Notice) -> str:
         """Send a notification by mail; see `mail_notice`."""
@@ -318,6 +303,34 @@ class IncidentMonitor(Part):
                 ("not-picked-up", "silent-delay"), "the listing of the queue is switched off"
             )
         return unobserved
+
+
+def public_incidents(tracker: IncidentTracker) -> dict[str, Any]:
+    """Return incidents without their diagnoses, as JSON values; mail addresses are masked."""
+    state = tracker.state()
+    for row in (*state["open"], *state["closed"]):
+        row["evidence"] = [mask_addresses(line) for line in row["evidence"]]
+        row["senders"] = row["domains"] = []
+    return state
+
+
+def incident_gauges(tracker: IncidentTracker, relays: Collection[str]) -> dict[str, Counts]:
+    """Return the open incidents by symptom, relay and effect, and the counters of incidents.
+
+    Args:
+        tracker: the incidents.
+        relays: the values of the label `relay`; any other relay is "other".
+    """
+    open_incidents: Counts = {}
+    for incident in filter(lambda incident: incident.confirmed, tracker.open):
+        relay = incident.relay if incident.relay in relays else "other"
+        labels = (incident.symptom, relay, incident.worst.value)
+        open_incidents[labels] = open_incidents.get(labels, 0.0) + 1.0
+    return {
+        "postward_incident_open": open_incidents,
+        "postward_incidents_opened_total": {(): float(tracker.opened_total)},
+        "postward_incidents_dropped_total": {(): float(tracker.dropped_total)},
+    }
 
 
 def conditions(gauges: Gauges, *, restarting: bool = False) -> Iterator[Condition]:
@@ -381,6 +394,7 @@ def _journal_fields(kind: str, row: IncidentRow) -> dict[str, str]:
     causes = row["causes"]
     return {
         "POSTWARD_INCIDENT": kind,
+        "POSTWARD_HOST": row["host"],
         "POSTWARD_SYMPTOM": row["symptom"],
         "POSTWARD_EFFECT": row["effect"],
         "POSTWARD_RELAY": row["relay"],

@@ -110,7 +110,7 @@ class Notifier:
         """Queue a notification, unless the effect is note or rejected."""
         if not self._ways or row["effect"] in {"note", "rejected"}:
             return
-        notice = Notice(kind, row, self._host, secrets.token_hex(8))
+        notice = Notice(kind, row, row["host"] or self._host, secrets.token_hex(8))
         for way in self._ways:
             try:
                 way.waiting.put_nowait(notice)

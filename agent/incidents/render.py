@@ -95,7 +95,7 @@ def lines_of_incident(row: IncidentRow, now: float, *, with_place: bool = True) 
     heading, style = ("OVER", "green") if row["closed"] is not None else (text.heading.upper(), text.style)
     yield [(f"{heading:13} ", style), (row["title"], "bold")]
     if with_place:
-        yield [(f"  {_where(row)}; {_when(row, now)}; {times_and_mails(row)}", "")]
+        yield [(f"  {where(row)}; {_when(row, now)}; {times_and_mails(row)}", "")]
     if len(row["causes"]) == 1:
         yield from _lines_of_cause(row["causes"][0], "cause:   ", "  ", f" ({row['certainty']})")
     else:
@@ -108,7 +108,7 @@ def lines_of_incident(row: IncidentRow, now: float, *, with_place: bool = True) 
 
 def closed_line(row: IncidentRow, now: float) -> Parts:
     """Return a closed incident in one line."""
-    return [("OVER          ", "green"), (row["title"], "bold"), (f" ({_where(row)}); {_when(row, now)}", "")]
+    return [("OVER          ", "green"), (row["title"], "bold"), (f" ({where(row)}); {_when(row, now)}", "")]
 
 
 def _lines_of_cause(cause: CauseRow, label: str, indent: str, certainty: str) -> Iterator[Parts]:
@@ -129,7 +129,7 @@ def one_line(row: IncidentRow) -> str:
     """Return an incident in one line, for the journal and for pagers."""
     cause = row["causes"][0]
     setting = f"; setting: {cause['setting']}; remedy: {cause['remedy']}" if len(row["causes"]) == 1 else ""
-    return f"{row['title']} ({_where(row)}){setting}"
+    return f"{row['title']} ({where(row)}){setting}"
 
 
 def heading(rows: Iterable[IncidentRow]) -> str:
@@ -159,11 +159,13 @@ def moment(seconds: float, now: float) -> str:
     return then.strftime("%H:%M:%S") if then.date() == today.date() else then.strftime("%d %b %H:%M")
 
 
-def _where(row: IncidentRow) -> str:
+def where(row: IncidentRow) -> str:
+    """Return the place of an incident as text, and its host unless that is this one."""
+    host = f" on {row['host']}" if row["host"] else ""
     instance = "" if row["postfix_instance"] == "postfix" else f" of {row['postfix_instance']}"
     is_relay = row["relay"] not in {"none", "local"} and row["cause"]
     kind = "server " if row["relay"] == "other" and row["place"].endswith(":25") else "relay "
-    return f"{kind if is_relay else ''}{row['place']}{instance}"
+    return f"{kind if is_relay else ''}{row['place']}{instance}{host}"
 
 
 def _when(row: IncidentRow, now: float) -> str:

@@ -23,7 +23,7 @@ from postward.parsers import parse_record, parse_stamp
 # Bytes. The memory of a larger block is returned to the system and allocated again each time.
 BLOCK: Final = 1 << 19
 STANDARD_INPUT: Final = Path("-")
-JOURNAL: Final = Path("journal")  # as in log.source; a file of that name is ./journal
+JOURNAL: Final = "journal"  # as in log.source; a file of that name is ./journal
 
 
 class LogFileError(Exception):
@@ -36,7 +36,8 @@ def blocks(
     """Yield a log in blocks of whole lines.
 
     Args:
-        path: the file. "-" is standard input, which is not unpacked; "journal" is the mail in the systemd journal.
+        path: the file. "-" is standard input, which is not unpacked; "journal" is the mail in the systemd journal, and
+            "journal:DIRECTORY" that of the files in a directory.
         progress: called with the number of bytes on disk that have been read.
         since: the journal leaves older entries out; files are read in full.
 
@@ -47,8 +48,8 @@ def blocks(
         standard_input = cast(BufferedReader, sys.stdin.buffer)
         yield from _whole_lines(lambda: standard_input.read1(BLOCK))
         return
-    if path == JOURNAL:
-        yield from _of_the_journal(since)
+    if is_journal(path):
+        yield from _of_journal(path, since)
         return
     with readable(path), path.open("rb") as file:
         stream = unpacked(file)
@@ -57,15 +58,21 @@ def blocks(
             yield block
 
 
-def _of_the_journal(since: datetime | None) -> Iterator[bytes]:
+def is_journal(path: Path) -> bool:
+    """Return whether a path stands for the systemd journal, or for a directory of its files."""
+    return str(path).partition(":")[0] == JOURNAL
+
+
+def _of_journal(path: Path, since: datetime | None) -> Iterator[bytes]:
     # Imported here: only the journal starts programs.
     from postward.agent.logs.journal import JournalError, read_journal
 
-    pieces = read_journal(since)
+    directory = str(path).partition(":")[2]
+    pieces = read_journal(since, Path(directory) if directory else None)
     try:
         yield from _whole_lines(lambda: next(pieces, b""))
     except JournalError as error:
-        raise LogFileError(f"the journal: {error}") from error
+        raise LogFileError(f"the journal{f' in {directory}' if directory else ''}: {error}") from error
 
 
 @contextmanager
@@ -128,7 +135,7 @@ def last_written(path: Path) -> datetime:
     input, the journal, and a file that cannot be examined: reading it reports the error.
     """
     now = local_now()
-    if path in {STANDARD_INPUT, JOURNAL}:
+    if path == STANDARD_INPUT or is_journal(path):
         return now
     try:
         return min(now, datetime.fromtimestamp(path.stat().st_mtime).astimezone())

@@ -12,6 +12,7 @@ from typing import Any
 
 from postward.agent.logs import journal, stdin
 from postward.agent.logs.journal import JournalSource
+from postward.agent.logs.journal_directory import JournalDirectory
 from postward.agent.logs.rotation import rotated_files
 from postward.agent.logs.segment import FilePosition
 from postward.agent.logs.source import Source
@@ -23,6 +24,7 @@ from postward.agent.stored import Form
 AUTO = "auto"
 _POSITIONS: Form[list[FilePosition]] = Form(list[FilePosition])
 _CURSOR: Form[str | None] = Form(str | None)
+_CURSORS: Form[dict[str, str | None]] = Form(dict[str, str | None])
 _USUAL = (Path("/var/log/maillog"), Path("/var/log/mail.log"))
 _JOURNALD = Path("/run/systemd/journal/socket")
 # Seconds. A file that is so much older than the journal's newest mail entry is not the log.
@@ -79,6 +81,9 @@ def open_source(name: str, position: Any = None) -> Source:
     """
     if name == journal.NAME:
         return JournalSource(_CURSOR.check(position))
+    if name.startswith(journal.PREFIX):
+        cursors = None if position is None else _CURSORS.check(position)
+        return JournalDirectory(Path(name.removeprefix(journal.PREFIX)), cursors)
     if name == stdin.NAME:
         return StandardInput()
     return FileSource(Path(name), None if position is None else _POSITIONS.check(position))

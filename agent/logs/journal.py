@@ -16,7 +16,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from postward.agent.logs.source import nothing_to_sync
 from postward.agent.logs.stdin import Pipe
 
 NAME = "journal"
+PREFIX = f"{NAME}:"  # before the directory of other hosts' journals, in log.source
 _MAIL = "SYSLOG_FACILITY=2"
 _SUPPRESSED_ID = "a596d6fe7bfa4994828e72309e95d61e"  # systemd's SD_MESSAGE_JOURNAL_DROPPED
 _MOMENT = re.compile(r"(?:^|;)t=([0-9a-f]{1,16})(?:;|$)")
@@ -50,14 +51,21 @@ class JournalSource:
         position: the cursor of the last entry returned. None at the first start, where existing entries are skipped;
             empty if the journal was empty, so that all entries are read.
         clock: monotonic seconds.
+        files: returns the files of the journal to read; None: the journal of this host.
     """
 
     name = NAME
     folder: Path | None = None
     skipping = False
 
-    def __init__(self, position: str | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        position: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        files: Callable[[], Iterable[Path]] | None = None,
+    ) -> None:
         self.position = position
+        self._files = files or tuple
         self.problem: str | None = None
         self.losses = 0
         self._clock = clock
@@ -89,6 +97,10 @@ class JournalSource:
         After a power cut, journalctl takes a cursor beyond the end of the journal for its end.
         """
         return nothing_to_sync
+
+    def reopen(self) -> None:
+        """Start journalctl again: it goes on after the last entry returned."""
+        self.close()
 
     def close(self) -> None:
         """Kill the child process."""
@@ -131,13 +143,14 @@ class JournalSource:
         if self._clock() < self._not_before:
             return None
         try:
+            where = [f"--file={file}" for file in self._files()]
             if self.position is None:
-                self.position = _newest() or ""
-            self._newest = _newest(_MAIL)
+                self.position = _newest(*where) or ""
+            self._newest = _newest(*where, _MAIL)
             after = [f"--after-cursor={self.position}"] if self.position else []
             self._started = self._clock()
             matches = [_MAIL, "+", f"MESSAGE_ID={_SUPPRESSED_ID}"]
-            self._child = _Child([*_COMMAND, "--follow", "--no-tail", *after, *matches])
+            self._child = _Child([*_COMMAND, *where, "--follow", "--no-tail", *after, *matches])
         except FileNotFoundError:
             self._fail("is not installed; name a log file in log.source")
         except (OSError, subprocess.SubprocessError) as error:
@@ -196,14 +209,14 @@ def last_mail() -> float | None:
     return _moment(cursor) / 1e6 or None
 
 
-def _newest(*matches: str) -> str | None:
-    """Return the cursor of the newest entry that matches; None if there is none.
+def _newest(*arguments: str) -> str | None:
+    """Return the cursor of the newest entry that these arguments of journalctl select; None if there is none.
 
     Raises:
         OSError: journalctl cannot be run or fails.
         subprocess.TimeoutExpired: journalctl takes longer than 10 seconds.
     """
-    command = [*_COMMAND, "--lines=1", *matches]
+    command = [*_COMMAND, "--lines=1", *arguments]
     run = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_DEADLINE, check=False
     )
@@ -233,17 +246,20 @@ class JournalError(Exception):
     """The journal cannot be read."""
 
 
-def read_journal(since: datetime | None = None) -> Iterator[bytes]:
-    """Yield the mail entries of the journal as JSON, oldest first, in pieces of any length.
+def read_journal(since: datetime | None = None, directory: Path | None = None) -> Iterator[bytes]:
+    """Yield the mail entries of a journal as JSON, oldest first, in pieces of any length.
 
     Args:
         since: earlier entries are left out; None reads all.
+        directory: of its files; None: the journal of this host.
 
     Raises:
         JournalError: journalctl is missing, fails, or may not read the journal. Entries before the failure have been
             yielded by then.
     """
-    command = [*_HISTORY_COMMAND, *([f"--since=@{since.timestamp():.0f}"] if since else []), _MAIL]
+    options = [f"--directory={directory}"] if directory else []
+    options += [f"--since=@{since.timestamp():.0f}"] if since else []
+    command = [*_HISTORY_COMMAND, *options, _MAIL]
     try:
         running = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -15,12 +15,15 @@ class Source(Protocol):
     Attributes:
         name: as in log.source; the key of the position in the checkpoint.
         folder: the folder of the log's files; None for other sources.
-        problem: the reason why the source cannot be read now; None if it can.
-        losses: number of gaps and suppressed lines since the source was opened.
     """
 
-    problem: str | None
-    losses: int
+    @property
+    def problem(self) -> str | None:
+        """The reason why the source cannot be read now; None if it can."""
+
+    @property
+    def losses(self) -> int:
+        """Number of gaps and suppressed lines since the source was opened."""
 
     @property
     def skipping(self) -> bool:

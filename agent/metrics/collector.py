@@ -33,7 +33,7 @@ class PostwardCollector(Collector):
         tally: the counts.
         gauges: returns the gauges; called at each scrape.
         exemplars: example messages of series, shown in the OpenMetrics format.
-        instance: the value of the label `multi_instance`, where one agent serves several instances; "" adds no label.
+        label: a further label of all metrics, and its value; None adds none.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class PostwardCollector(Collector):
         tally: Tally,
         gauges: Callable[[], Gauges],
         exemplars: Exemplars | None = None,
-        instance: str = "",
+        label: tuple[str, str] | None = None,
     ) -> None:
         self._tally = tally
         self._gauges = gauges
         self._exemplars = exemplars or Exemplars()
-        self._label = (MULTI_INSTANCE,) if instance else ()
-        self._value = (instance,) if instance else ()
+        self._label: Labels = label[:1] if label else ()
+        self._value: Labels = label[1:] if label else ()
 
     def collect(self) -> Iterable[Family]:
         """Yield all families of the table, in its order."""
@@ -81,11 +81,11 @@ class PostwardCollector(Collector):
         return family
 
 
-class InstancesCollector(Collector):
-    """Renders the metrics of several instances, each family once.
+class JoinedCollector(Collector):
+    """Renders the metrics of several instances and hosts, each family once.
 
     Args:
-        collectors: returns the collector of each instance, at least one; called at each scrape.
+        collectors: returns the collector of each of them, at least one; called at each scrape.
     """
 
     def __init__(self, collectors: Callable[[], Sequence[PostwardCollector]]) -> None:

@@ -12,9 +12,9 @@ from typing import IO, Final, NamedTuple
 
 from postward.agent.logs.archive import (
     BLOCK,
-    JOURNAL,
     STANDARD_INPUT,
     blocks,
+    is_journal,
     last_written,
     readable,
     unpacked,
@@ -48,7 +48,7 @@ def chunks_of(paths: Sequence[Path], size: int = CHUNK) -> list[Chunk]:
     """
     found: list[Chunk] = []
     for path in dict.fromkeys(paths):
-        if path in {STANDARD_INPUT, JOURNAL}:
+        if path == STANDARD_INPUT or is_journal(path):
             found.append(Chunk(str(path), 0, None, 0, last_written(path)))
             continue
         with readable(path):

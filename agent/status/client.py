@@ -100,6 +100,7 @@ class HostIncidents:
         findings: findings of lint about these facts.
         drift: names in which Postfix's configuration differs from the settings.
         relays: what each relay offered in its last session, by the relay's name.
+        hosts: the incidents of other hosts whose lines the log has, by host.
         unknown: why this may be out of date; "" if it is current.
     """
 
@@ -109,10 +110,14 @@ class HostIncidents:
     findings: list[Finding]
     drift: tuple[str, ...]
     relays: Mapping[str, Any]
+    hosts: Mapping[str, IncidentTracker]
     unknown: str = ""
 
     def shown(self, wanted: Callable[[Incident], bool], *, addresses: bool) -> list[IncidentRow]:
-        """Return the incidents with their diagnoses. Present facts do not weigh on resolved incidents."""
+        """Return the incidents with their diagnoses, those of other hosts too.
+
+        Facts of this host do not weigh on resolved incidents, nor on those of other hosts.
+        """
         symptoms = {incident.symptom for incident in self.open}
         rows = [
             to_dict(incident, self._diagnose(incident, symptoms), addresses=addresses)
@@ -121,11 +126,15 @@ class HostIncidents:
         ]
         if self.drift and symptoms.isdisjoint({"config-drift", "config-conflict"}):
             rows.append(condition_row("config-drift", f"drift in {', '.join(self.drift)}", time.time()))
-        return drift_first(rows) + [
-            to_dict(incident, diagnose(incident), addresses=addresses)
-            for incident in self.closed
-            if wanted(incident)
-        ]
+        rows = drift_first(rows)
+        others = [(host, incident) for host, of in self.hosts.items() for incident in of.open]
+        closed = [(host, incident) for host, of in self.hosts.items() for incident in of.closed]
+        for host, incident in (*others, *(("", incident) for incident in self.closed), *closed):
+            if wanted(incident):
+                symptoms = {other.symptom for other in self.hosts[host].open} if host else set()
+                diagnosis = diagnose(incident, open_symptoms=symptoms)
+                rows.append(to_dict(incident, diagnosis, addresses=addresses, host=host))
+        return rows
 
     def _diagnose(self, incident: Incident, symptoms: Collection[str]) -> Diagnosis:
         offer = Offer.of(self.relays.get(incident.relay))
@@ -169,7 +178,14 @@ def read_live(
         )
     if data is None or addresses:
         unknown, data = _read_checkpoint(settings, silence)
-    incidents = _incidents(RelayNames.of_settings(settings), data)
+    names = RelayNames.of_settings(settings)
+    incidents = _incidents(names, data)
+    others = data.get("hosts")
+    hosts = {
+        host: _incidents(names, state)
+        for host, state in (others if isinstance(others, dict) else {}).items()
+        if isinstance(state, dict)
+    }
     postfix = Postfix(Path(settings.postfix.config_directory))
     facts = read_host_facts(postfix, settings, settings_file.resolve())
     drift = read_drift(settings, postfix, facts)
@@ -177,7 +193,7 @@ def read_live(
     findings = proofs_of(settings, facts, str(settings_file.resolve()))
     relays = data.get("relays")
     offers = relays if isinstance(relays, dict) else {}
-    return HostIncidents(incidents.open, incidents.closed, facts, findings, drift, offers, unknown)
+    return HostIncidents(incidents.open, incidents.closed, facts, findings, drift, offers, hosts, unknown)
 
 
 def ask(
@@ -317,4 +333,5 @@ def _read_checkpoint(settings: Settings, silence: str) -> tuple[str, Mapping[str
         )
     elif age > _MAX_AGE:
         unknown = f"the agent has not saved its state since {clock_time(time.time() - age)}"
-    return unknown, {**parts.get("incidents", {}), "relays": parts.get("relays", {})}
+    hosts = {host: state["incidents"] for host, state in parts.get("hosts", {}).items()}
+    return unknown, {**parts.get("incidents", {}), "relays": parts.get("relays", {}), "hosts": hosts}

@@ -38,7 +38,7 @@ def page(status: Status) -> str:
     day, incidents = status["day"], status["incidents"]
     series = {name: day[name] for name in STATUSES}
     return _template().render(
-        {"instance": "", "instances": [], **status},
+        {"instance": "", "instances": [], "hosts": [], **status},
         open=[row for row in incidents if row["closed"] is None],
         resolved=[row for row in incidents if row["closed"] is not None][:_MAX_RESOLVED],
         attempts=_counts({name: sum(column) for name, column in series.items()}, zeros=True),

@@ -93,11 +93,21 @@ class _OtherForm(_InstanceForm):
     instance: str
 
 
+class _HostForm(TypedDict):
+    """The part of an answer that commands use, for another host whose lines the log has."""
+
+    host: str
+    effect: Literal["lost", "delayed", "blind", "degraded", "rejected", "note"]
+    summary: str
+    last_line: _Moment | None
+
+
 class _StatusForm(_InstanceForm):
     """The part of an answer that commands use."""
 
     instance: NotRequired[str]
     instances: NotRequired[list[_OtherForm]]
+    hosts: NotRequired[list[_HostForm]]
 
 
 STATUS: Form[_StatusForm] = Form(_StatusForm)

@@ -95,7 +95,7 @@ DECORATED = (
     'must be a host name without brackets and port, not "[smtp.example.org]:25"; '
     'write host = "smtp.example.org" and port = 25'
 )
-SOURCES = r'must be "auto", "journal", "-" (standard input) or an absolute path, not "[\"/a.log\"]"'
+SOURCES = r'must be "auto", "journal", "journal:/directory", "-" (standard input) or an absolute path, not "[\"/a.log\"]"'
 NO_INTEGER = "must be an integer, without quotes or fraction"
 
 
@@ -136,7 +136,11 @@ NO_INTEGER = "must be an integer, without quotes or fraction"
             "[x]",
             "is derived from host and port of the first [[relay]]; set it there and remove it here",
         ),
-        ("POSTWARD_LOG__SOURCE", "/var/log/a.log journal", 'must list only absolute paths, not "journal"'),
+        (
+            "POSTWARD_LOG__SOURCE",
+            "/var/log/a.log auto",
+            'must list only absolute paths, "journal" and "journal:/directory", not "auto"',
+        ),
         (
             "POSTWARD_LOG__SOURCE",
             "/a.log,/a.log",
