@@ -3,16 +3,15 @@
 Only their lines are known, not their configuration or queue. So other hosts have counts and incidents, and no remedy
 depends on a fact of the host.
 
-Promise: memory and series are bounded: hosts beyond `MAX_HOSTS` are counted together as `other`. The names come from the
+Promise: memory and series are bounded: hosts beyond `MAX_HOSTS` are counted together (`pipeline.ByHost`). The names come from the
 lines, so whoever may send lines may choose them.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final
 
 from postward.agent.incidents.diagnosis import diagnose, to_dict
 from postward.agent.incidents.history import DeliveryHistory
@@ -24,97 +23,19 @@ from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.daemons import DaemonMetrics
 from postward.agent.metrics.exemplars import Exemplars
+from postward.agent.metrics.exposition import HOST_LABEL
 from postward.agent.metrics.labels import NO_RELAYS, STATUSES, RelayNames
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part
-from postward.agent.pipeline import Pipeline
+from postward.agent.pipeline import ByHost, Pipeline
 from postward.agent.probe.filter import ProbeFilter
 from postward.agent.stored import Form
 from postward.agent.text import local_now
 from postward.parsers.scan import Block, Wanted
 
-MAX_HOSTS: Final = 500
-OTHER: Final = "other"
-LABEL: Final = "log_host"  # "host" is a label of many people's targets
 _FORGOTTEN_AFTER: Final = 30 * 86400.0  # seconds without a line, at a start of the agent
 _POLL_INTERVAL: Final = 1.0  # seconds
-_NAME: Final = re.compile(r"[\w.:-]{1,255}")
 _FORM: Final[Form[dict[str, dict[str, Any]]]] = Form(dict[str, dict[str, Any]])
-
-
-class Log(Protocol):
-    """Takes the lines of a host."""
-
-    @property
-    def wanted(self) -> Wanted:
-        """The columns that it reads, by event type."""
-        ...
-
-    def take(self, block: Block) -> None:
-        """Take a block of lines."""
-        ...
-
-    def settle(self) -> None:
-        """Bring the counts up to date."""
-        ...
-
-
-T = TypeVar("T", bound=Log)
-
-
-class ByHost(Generic[T]):
-    """Splits the lines of a log by host.
-
-    Args:
-        make: returns the log of a host that is seen for the first time.
-        is_apart: whether the lines of a host are split off.
-        limit: number of hosts.
-
-    Attributes:
-        logs: host → its log.
-        is_apart: see above.
-    """
-
-    def __init__(
-        self, make: Callable[[str], T], is_apart: Callable[[str], bool], limit: int = MAX_HOSTS
-    ) -> None:
-        self.logs: dict[str, T] = {}
-        self.wanted = make(OTHER).wanted
-        self._unsettled: dict[str, T] = {}
-        self._make = make
-        self.is_apart = is_apart
-        self._limit = limit
-
-    def split(self, block: Block) -> Block:
-        """Give each host its lines. Return the others, and the lines that are of no host."""
-        blocks = block.by_host(self._group)
-        rest = blocks.pop("")
-        for host, lines in blocks.items():
-            log = self._unsettled[host] = self.log_of(host)
-            log.take(lines)
-        return rest
-
-    def settle(self) -> None:
-        """Bring all counts up to date."""
-        for log in self._unsettled.values():
-            log.settle()
-        self._unsettled.clear()
-
-    def log_of(self, host: str) -> T:
-        """Return the log of a host."""
-        if host not in self.logs:
-            self.logs[host] = self._make(host)
-        return self.logs[host]
-
-    def _group(self, host: str) -> str:
-        if host in self.logs:
-            return host
-        if not self.is_apart(host):
-            return ""
-        if _NAME.fullmatch(host) is None or len(self.logs) >= self._limit:
-            return OTHER
-        self.log_of(host)  # counts for the limit from now on
-        return host
 
 
 class HostLog:
@@ -134,7 +55,7 @@ class HostLog:
         self.tally = Tally()
         self.tracker = IncidentTracker(names, local_now)
         exemplars = Exemplars()
-        self.collector = PostwardCollector(self.tally, self._gauges, exemplars, (LABEL, host))
+        self.collector = PostwardCollector(self.tally, self._gauges, exemplars, (HOST_LABEL, host))
         self._host = host
         self._known = {*names.known, *NO_RELAYS}
         self._history = DeliveryHistory(local_now)

@@ -3,14 +3,19 @@
 The hot path: every line of a log passes here once, whether live or replayed.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from postward.agent.rows import union
 from postward.parsers import Record
 from postward.parsers.scan import Block, Scanner, Wanted
+
+MAX_HOSTS: Final = 500
+OTHER: Final = "other"  # stands for further hosts, and for names that no host has
+_HOST: Final = re.compile(r"[\w.:-]{1,255}")
 
 
 class Observer(Protocol):
@@ -55,21 +60,84 @@ class OwnLines:
         return instance == self.name or instance.startswith(f"{self.name}/")
 
 
-class Splitter(Protocol):
-    """Takes the lines of other hosts out of a log."""
+class Log(Protocol):
+    """Takes the lines of a host."""
 
     @property
     def wanted(self) -> Wanted:
         """The columns that it reads, by event type."""
         ...
 
-    def split(self, block: Block) -> Block:
-        """Take lines of other hosts. Return the rest."""
+    def take(self, block: Block) -> None:
+        """Take a block of lines."""
         ...
 
     def settle(self) -> None:
         """Bring the counts up to date."""
         ...
+
+
+L = TypeVar("L", bound=Log)
+
+
+class ByHost(Generic[L]):
+    """Splits the lines of a log by host.
+
+    Args:
+        make: returns the log of a host that is seen for the first time.
+        is_apart: whether the lines of a host are split off.
+        limit: number of hosts.
+
+    Attributes:
+        logs: host → its log.
+        is_apart: see above.
+    """
+
+    def __init__(
+        self, make: Callable[[str], L], is_apart: Callable[[str], bool], limit: int = MAX_HOSTS
+    ) -> None:
+        self.logs: dict[str, L] = {}
+        self._other = make(OTHER)
+        self._unsettled: dict[str, L] = {}
+        self._make = make
+        self.is_apart = is_apart
+        self._limit = limit
+
+    @property
+    def wanted(self) -> Wanted:
+        """The columns that are read, by event type."""
+        return self._other.wanted
+
+    def split(self, block: Block) -> Block:
+        """Give each host its lines. Return the others, and the lines that are of no host."""
+        blocks = block.by_host(self._group)
+        rest = blocks.pop("")
+        for host, lines in blocks.items():
+            log = self._unsettled[host] = self.log_of(host)
+            log.take(lines)
+        return rest
+
+    def settle(self) -> None:
+        """Bring all counts up to date."""
+        for log in self._unsettled.values():
+            log.settle()
+        self._unsettled.clear()
+
+    def log_of(self, host: str) -> L:
+        """Return the log of a host."""
+        if host not in self.logs:
+            self.logs[host] = self._other if host == OTHER else self._make(host)
+        return self.logs[host]
+
+    def _group(self, host: str) -> str:
+        if host in self.logs:
+            return host
+        if not self.is_apart(host):
+            return ""
+        if _HOST.fullmatch(host) is None or len(self.logs) >= self._limit:
+            return OTHER
+        self.log_of(host)  # counts for the limit from now on
+        return host
 
 
 class Pipeline:
@@ -88,7 +156,7 @@ class Pipeline:
         counting: Counter,
         observers: Iterable[Observer] = (),
         own: OwnLines | None = None,
-        others: Splitter | None = None,
+        others: ByHost[Any] | None = None,
         whole: Iterable[Observer] = (),
     ) -> None:
         self._counting = counting

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postward.agent.hosts import MAX_HOSTS, OTHER, ByHost, HostLog, OtherHosts, is_other
+from postward.agent.hosts import HostLog, OtherHosts, is_other
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
-from postward.agent.pipeline import Pipeline
+from postward.agent.pipeline import MAX_HOSTS, OTHER, ByHost, Pipeline
 from postward.agent.text import local_now
 from tests.support import PostfixInstance, require_postfix, wait_for
 from tests.support.product import AgentProcess, run_postward, write_reading_settings

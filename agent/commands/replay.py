@@ -6,10 +6,11 @@ status is 1.
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,7 +26,7 @@ from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.exposition import History, write_text
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
-from postward.agent.pipeline import Observer, Pipeline
+from postward.agent.pipeline import ByHost, Observer, Pipeline
 from postward.agent.text import local_now
 from postward.parsers import parse_record, parse_stamp
 
@@ -56,6 +57,7 @@ _PLAIN = re.compile(rb"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:|[0-9]{4}-[0-9]{2}-[0-
 @click.option(
     "--all", "everything", is_flag=True, help="Count all that the agent counts, not only deliveries; slower."
 )
+@click.option("--by-host", is_flag=True, help="Count each host of the log apart, with the label log_host.")
 @click.option("--deliveries", is_flag=True, help="Print each delivery as a row on standard error.")
 def command(
     files: tuple[Path, ...],
@@ -63,15 +65,17 @@ def command(
     interval: int,
     settings_file: Path | None,
     everything: bool,
+    by_host: bool,
     deliveries: bool,
 ) -> None:
     """Count logs (also .gz, .xz, .bz2, .zst; - is standard input) as the agent would, and print the metrics.
 
     The files are read in the order of their first stamps.
     """
-    replay = Replay(RelayNames(relays_of(settings_file)), everything=everything, deliveries=deliveries)
+    names = RelayNames(relays_of(settings_file))
+    replay = Replay(names, everything=everything, by_host=by_host, deliveries=deliveries)
     if output == "openmetrics":
-        with closing(History(replay.tally, interval)) as history:
+        with closing(History(lambda: replay.tallies, interval)) as history:
             failed = replay.read(files, history)
             if not failed or replay.has_lines:
                 history.write(sys.stdout.write)
@@ -82,26 +86,19 @@ def command(
         if output == "json":
             import json
 
-            click.echo(json.dumps(replay.tally.as_json()))
+            click.echo(json.dumps(replay.as_json()))
         else:
-            write_text(replay.tally, sys.stdout.write)
+            write_text(replay.tallies, sys.stdout.write)
     sys.exit(1 if failed else 0)
 
 
-class Replay:
-    """Counts log files into a tally.
+class _Counts(Pipeline):
+    """Counts lines in a tally."""
 
-    Args:
-        names: the relays of the settings.
-        everything: count all that the agent counts, and probes apart from users' mail.
-        deliveries: print each delivery as a row on standard error.
-    """
-
-    def __init__(self, names: RelayNames, *, everything: bool = False, deliveries: bool = False) -> None:
-        self.tally = Tally()
-        self._written = local_now()  # last write of the current file, which gives stamps their year
-        observers: list[Observer] = []
-        kind = Counting
+    def __init__(
+        self, names: RelayNames, clock: Callable[[], datetime], *, everything: bool, **options: Any
+    ) -> None:
+        self.tally, kind, observers = Tally(), Counting, list[Observer]()
         if everything:
             from postward.agent.metrics.daemons import DaemonMetrics
             from postward.agent.metrics.exemplars import Exemplars
@@ -109,17 +106,52 @@ class Replay:
 
             kind = ProbeFilter
             observers.append(DaemonMetrics(self.tally, names, Exemplars()))
+        super().__init__(kind(self.tally, names, clock), observers, **options)
+
+
+class Replay:
+    """Counts log files.
+
+    Args:
+        names: the relays of the settings.
+        everything: count all that the agent counts, and probes apart from users' mail.
+        by_host: count each host of the log apart.
+        deliveries: print each delivery as a row on standard error.
+    """
+
+    def __init__(
+        self, names: RelayNames, *, everything: bool = False, by_host: bool = False, deliveries: bool = False
+    ) -> None:
+        self._written = local_now()  # last write of the current file, which gives stamps their year
+        whole: list[Observer] = []
         if deliveries:
             from postward.agent.console import DeliveryRows, terminal
 
-            observers.append(DeliveryRows(terminal(error=True), names))
-        counting = kind(self.tally, names, lambda: self._written)
-        self._pipeline = Pipeline(counting, observers)
+            whole.append(DeliveryRows(terminal(error=True), names))
+
+        def counts(**others: Any) -> _Counts:
+            return _Counts(names, lambda: self._written, everything=everything, **others)
+
+        self._hosts = ByHost(lambda _: counts(), lambda _: True) if by_host else None
+        self._pipeline = counts(others=self._hosts, whole=whole)
+
+    @property
+    def tallies(self) -> dict[str, Tally]:
+        """The counts by host, and those of no host under ""."""
+        hosts = self._hosts.logs if self._hosts else {}
+        return {"": self._pipeline.tally} | {host: counts.tally for host, counts in hosts.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the counts as data for JSON."""
+        hosts = {host: tally.as_json() for host, tally in self.tallies.items() if host}
+        return self._pipeline.tally.as_json() | ({"hosts": hosts} if self._hosts else {})
 
     @property
     def has_lines(self) -> bool:
         """Return whether a line was read."""
-        return any(self.tally.counters["postward_log_lines_total"].values())
+        return any(
+            any(tally.counters["postward_log_lines_total"].values()) for tally in self.tallies.values()
+        )
 
     def read(self, files: tuple[Path, ...], history: History | None = None) -> bool:
         """Count files in the order of their first stamps. Return True if one could not be read to its end."""

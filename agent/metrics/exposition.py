@@ -6,7 +6,7 @@ write a history without holding all of it in memory. A test reads the text back 
 
 import os
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate, chain
 from typing import Final
 
@@ -15,30 +15,34 @@ from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Labels
 
 Write = Callable[[str], object]
+Tallies = Mapping[str, Tally]  # host → its counts; "" for all of a log, without a label
+_Series = tuple[str, Labels]  # host, labels
+
+HOST_LABEL: Final = "log_host"  # "host" is a label of many people's targets
 
 _ROWS_IN_MEMORY: Final = 64  # of each series; the others are in a temporary file
 
 
-def write_text(tally: Tally, write: Write) -> None:
+def write_text(tallies: Tallies, write: Write) -> None:
     """Write the current counts in the text format."""
     for metric in METRICS:
         write(f"# HELP {metric.name} {_escaped(metric.help)}\n# TYPE {metric.name} {metric.kind}\n")
-        for labels, values in _points(metric, tally):
-            for name, value in zip(_sample_names(metric, labels), values, strict=True):
+        for series, values in _points(metric, tallies):
+            for name, value in zip(_sample_names(metric, series), values, strict=True):
                 write(f"{name} {_number(value)}\n")
 
 
 class History:
-    """Samples of a tally at increasing times, written series by series as OpenMetrics requires.
+    """Samples of tallies at increasing times, written series by series as OpenMetrics requires.
 
     A new counter also gets a zero sample one interval earlier, so that its first value is an increase. Samples are kept
     in a temporary file, which `close` removes.
     """
 
-    def __init__(self, tally: Tally, interval: int) -> None:
-        self._tally = tally
+    def __init__(self, tallies: Callable[[], Tallies], interval: int) -> None:
+        self._tallies = tallies
         self.interval = interval
-        self._series: dict[str, dict[Labels, _Rows]] = {metric.name: {} for metric in METRICS}
+        self._series: dict[str, dict[_Series, _Rows]] = {metric.name: {} for metric in METRICS}
         import tempfile  # slow to load, and only a history needs it
 
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as this object
@@ -49,12 +53,13 @@ class History:
 
     def sample(self, moment: int) -> None:
         """Record the current counts as samples of this moment, in seconds since the epoch."""
+        tallies = self._tallies()
         for metric in METRICS:
-            series = self._series[metric.name]
-            for labels, values in _points(metric, self._tally):
-                rows = series.get(labels)
+            known = self._series[metric.name]
+            for series, values in _points(metric, tallies):
+                rows = known.get(series)
                 if rows is None:
-                    rows = series[labels] = _Rows(self._file.fileno(), len(values) + 1)
+                    rows = known[series] = _Rows(self._file.fileno(), len(values) + 1)
                     if metric.kind != "gauge":
                         rows.add([moment - self.interval, *[0.0] * len(values)])
                 rows.add([moment, *values])
@@ -62,13 +67,13 @@ class History:
     def write(self, write: Write) -> None:
         """Write all samples and the end mark."""
         for metric in METRICS:
-            series = self._series[metric.name]
-            if not series:
+            known = self._series[metric.name]
+            if not known:
                 continue
             family = metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
             write(f"# HELP {family} {_escaped(metric.help)}\n# TYPE {family} {metric.kind}\n")
-            for labels, rows in series.items():
-                names = _sample_names(metric, labels)
+            for series, rows in known.items():
+                names = _sample_names(metric, series)
                 for moment, *values in rows:
                     for name, value in zip(names, values, strict=True):
                         write(f"{name} {_number(value)} {int(moment)}\n")
@@ -108,21 +113,24 @@ def _read(file: int, size: int, offset: int) -> bytes:
     return os.pread(file, size, offset)
 
 
-def _points(metric: Metric, tally: Tally) -> Iterator[tuple[Labels, list[float]]]:
-    """Yield the labels and values of each series; for a histogram the cumulative buckets, the count and the sum."""
-    if metric.kind == "histogram":
-        for labels, (*counts, total) in tally.histograms[metric.name].items():
-            buckets = list(accumulate(counts))
-            yield labels, [*buckets, buckets[-1], total]
-    else:
-        group = tally.counters if metric.kind == "counter" else tally.times
-        for labels, value in group.get(metric.name, {}).items():
-            yield labels, [value]
+def _points(metric: Metric, tallies: Tallies) -> Iterator[tuple[_Series, list[float]]]:
+    """Yield each series with its values; for a histogram the cumulative buckets, the count and the sum."""
+    for host, tally in tallies.items():
+        if metric.kind == "histogram":
+            for labels, (*counts, total) in tally.histograms[metric.name].items():
+                buckets = list(accumulate(counts))
+                yield (host, labels), [*buckets, buckets[-1], total]
+        else:
+            group = tally.counters if metric.kind == "counter" else tally.times
+            for labels, value in group.get(metric.name, {}).items():
+                yield (host, labels), [value]
 
 
-def _sample_names(metric: Metric, labels: Labels) -> list[str]:
+def _sample_names(metric: Metric, series: _Series) -> list[str]:
     """Return the names, with labels, of the values that `_points` yields."""
-    pairs = [f'{name}="{_quoted(value)}"' for name, value in zip(metric.labels, labels, strict=True)]
+    host, labels = series
+    pairs = [f'{HOST_LABEL}="{_quoted(host)}"'] if host else []
+    pairs += [f'{name}="{_quoted(value)}"' for name, value in zip(metric.labels, labels, strict=True)]
     if metric.kind != "histogram":
         return [_named(metric.name, pairs)]
     bounds = [*map(str, metric.buckets), "+Inf"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_metrics_are_those_that_the_agent_serves(tmp_path: Path) -> None:
     counted = Replay(RelayNames())
     assert not counted.read((file,))
     registry = CollectorRegistry()
-    registry.register(PostwardCollector(counted.tally, dict))
+    registry.register(PostwardCollector(counted.tallies[""], dict))
     served = samples(generate_latest(registry).decode())
 
     assert samples(replay(file).stdout) == served
@@ -102,6 +103,33 @@ def test_relay_labels_come_from_the_settings(tmp_path: Path) -> None:
 
     settings.write_text("nonsense = 1\n")
     assert replay("--config", settings, file).exit_code == 78
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_hosts_of_a_log_are_counted_apart(tmp_path: Path, everything: bool) -> None:
+    """Each host has the metrics of a log with its lines alone; the lines of no host have no label."""
+    lines = "".join(log_lines(1500)).splitlines(keepends=True)
+    of_host = {f"web{number}": lines[number * 500 : (number + 1) * 500] for number in range(3)}
+    of_host = {host: [line.replace(" mx1 ", f" {host} ") for line in part] for host, part in of_host.items()}
+    options = ["--all"] if everything else []
+    file = tmp_path / "all.log"
+    file.write_text("".join(chain(*zip(*of_host.values(), strict=True), ["no line of a log\n"])))
+
+    together = samples(replay("--by-host", *options, file).stdout)
+    data = json.loads(replay("--by-host", "--json", *options, file).stdout)
+    history = replay("--by-host", "--openmetrics", *options, file).stdout
+
+    for host, part in of_host.items():
+        (tmp_path / host).write_text("".join(part))
+        alone = samples(replay(*options, tmp_path / host).stdout)
+        assert {
+            (name, tuple(sorted(dict(labels, log_host=host).items()))): value
+            for (name, labels), value in alone.items()
+        }.items() <= together.items()
+        assert data["hosts"][host] == json.loads(replay("--json", *options, tmp_path / host).stdout)
+        assert f'postfix_deliveries_total{{log_host="{host}",' in history
+    assert together[("postward_log_lines_total", (("outcome", "foreign"),))] == 1
+    assert set(data["hosts"]) == set(of_host)
 
 
 def test_files_are_read_in_the_order_of_their_time_stamps(tmp_path: Path) -> None:
@@ -250,7 +278,7 @@ def test_rows_that_do_not_fit_into_memory_keep_their_order() -> None:
     """A temporary file holds them."""
     tally = Tally()
     text: list[str] = []
-    with closing(History(tally, 60)) as kept:
+    with closing(History(lambda: {"": tally}, 60)) as kept:
         for minute in range(1000):
             tally.add("postfix_deliveries_total", ("postfix", "other", "sent"), 2)
             kept.sample(minute * 60 + 60)
