@@ -6,7 +6,8 @@ and a critical `cause` inhibits the `symptom`s of its host. So a fault is one no
 An alert on failures by cause looks back ten minutes at most. Where mail can fail on a healthy host, the alert also
 requires that no mail got through, or a number of failures. So an idle host, a healthy host and a restart cause no
 alert. Expressions keep only the labels that the runbook needs. `multi_instance` is one of them: where one agent serves
-several instances of Postfix, mail of one says nothing of another; elsewhere no series has this label.
+several instances of Postfix, mail of one says nothing of another; elsewhere no series has this label. `log_host` is the
+same for hosts whose logs one agent reads.
 """
 
 from dataclasses import dataclass
@@ -51,10 +52,10 @@ class Alert:
         )
 
 
-_OF: Final = "job, instance, multi_instance"
+_OF: Final = "job, instance, multi_instance, log_host"
 _FAILED: Final = f'sum by ({_OF}, relay, cause) (increase(postfix_delivery_failures_total{{{{cause=~"{{causes}}"}}}}[{{window}}]))'
 _NO_SUCCESS: Final = (
-    " unless on (job, instance, multi_instance, relay) "
+    " unless on (job, instance, multi_instance, log_host, relay) "
     "postfix_delivery_last_success_timestamp_seconds > postfix_delivery_last_failure_timestamp_seconds - 60"
 )
 
@@ -77,25 +78,23 @@ def _at_all(causes: str, more_than: int = 0, window: str = "5m") -> str:
     return (_FAILED + " > {number}").format(causes=causes, window=window, number=more_than)
 
 
-_SENT: Final = (
-    'sum by (job, instance, multi_instance) (rate(postfix_deliveries_total{{status="sent"}}[{window}]))'
-)
-_LOST: Final = 'sum by (job, instance, multi_instance) (rate(postfix_deliveries_total{{status=~"bounced|expired"}}[{window}]))'
+_SENT: Final = 'sum by (job, instance, multi_instance, log_host) (rate(postfix_deliveries_total{{status="sent"}}[{window}]))'
+_LOST: Final = 'sum by (job, instance, multi_instance, log_host) (rate(postfix_deliveries_total{{status=~"bounced|expired"}}[{window}]))'
 
 RECORDS: Final = (
     Record(
         "instance:postfix_queue_messages:sum",
-        'sum by (job, instance, multi_instance) (postfix_queue_messages{queue=~"active|deferred"})',
+        'sum by (job, instance, multi_instance, log_host) (postfix_queue_messages{queue=~"active|deferred"})',
     ),
     Record(
         "relay:postfix_deliveries_deferred:ratio_rate10m",
-        'sum by (job, instance, multi_instance, relay) (rate(postfix_deliveries_total{status="deferred"}[10m])) '
-        '/ (sum by (job, instance, multi_instance, relay) (rate(postfix_deliveries_total{status=~"sent|deferred|bounced"}[10m])) > 0)',
+        'sum by (job, instance, multi_instance, log_host, relay) (rate(postfix_deliveries_total{status="deferred"}[10m])) '
+        f'/ (sum by ({_OF}, relay) (rate(postfix_deliveries_total{{status=~"sent|deferred|bounced"}}[10m])) > 0)',
     ),
     Record(
         "relay:postfix_deliveries_bounced:ratio_rate30m",
-        'sum by (job, instance, multi_instance, relay) (rate(postfix_deliveries_total{status="bounced"}[30m])) '
-        '/ (sum by (job, instance, multi_instance, relay) (rate(postfix_deliveries_total{status=~"sent|bounced"}[30m])) > 0)',
+        'sum by (job, instance, multi_instance, log_host, relay) (rate(postfix_deliveries_total{status="bounced"}[30m])) '
+        '/ (sum by (job, instance, multi_instance, log_host, relay) (rate(postfix_deliveries_total{status=~"sent|bounced"}[30m])) > 0)',
     ),
     *(
         Record(
@@ -107,14 +106,14 @@ RECORDS: Final = (
     *(
         Record(
             f"instance:postfix_mail_slow:ratio_rate{window}",
-            f'1 - sum by (job, instance, multi_instance) (rate(postfix_delivery_delay_seconds_bucket{{le="300.0"}}[{window}])) '
-            f"/ (sum by (job, instance, multi_instance) (rate(postfix_delivery_delay_seconds_count[{window}])) > 0)",
+            f'1 - sum by (job, instance, multi_instance, log_host) (rate(postfix_delivery_delay_seconds_bucket{{le="300.0"}}[{window}])) '
+            f"/ (sum by (job, instance, multi_instance, log_host) (rate(postfix_delivery_delay_seconds_count[{window}])) > 0)",
         )
         for window in ("5m", "30m", "1h", "6h")
     ),
     Record(
         "relay:postfix_delivery_delay_seconds:p95_rate10m",
-        "histogram_quantile(0.95, sum by (job, instance, multi_instance, relay, le) (rate(postfix_delivery_delay_seconds_bucket[10m])))",
+        f"histogram_quantile(0.95, sum by ({_OF}, relay, le) (rate(postfix_delivery_delay_seconds_bucket[10m])))",
     ),
 )
 
@@ -133,7 +132,7 @@ def _burn(ratio: str, short: str, long: str, factor: str, budget: str) -> str:
 
 _UNDELIVERED: Final = "instance:postfix_mail_undelivered:ratio_rate"
 _SLOW: Final = "instance:postfix_mail_slow:ratio_rate"
-_ON: Final = "on (job, instance, multi_instance)"
+_ON: Final = "on (job, instance, multi_instance, log_host)"
 
 ALERTS: Final = (
     # --- blindness: all other alerts rely on these
@@ -146,7 +145,7 @@ ALERTS: Final = (
     Alert("PostwardLogSilent", "blindness", "critical",
           # The newest probe is not successful, and the log does not show its first step.
         f"time() - postward_log_last_line_timestamp_seconds > 120 and {_ON} postfix_up == 1 and {_ON} "
-        "(postward_probe_success == 0 unless on (job, instance, multi_instance, relay) postward_probe_step_duration_seconds)",
+        "(postward_probe_success == 0 unless on (job, instance, multi_instance, log_host, relay) postward_probe_step_duration_seconds)",
         "1m",
           "The mail log has no new lines although Postfix runs.",
           "{{ $labels.instance }} sends probes, and its log has had no line of Postfix for 2 minutes: "
@@ -178,11 +177,11 @@ ALERTS: Final = (
           "The file web.config_file cannot be used.",
           "{{ $labels.instance }} still uses its former web configuration. After a restart it would not start."),
     Alert("PostwardPartFailing", "blindness", "warning",
-          "sum by (job, instance, multi_instance, part) (increase(postward_part_failures_total[10m])) > 0", "5m",
+          "sum by (job, instance, multi_instance, log_host, part) (increase(postward_part_failures_total[10m])) > 0", "5m",
           "A part of the agent fails.",
           "The part {{ $labels.part }} of Postward on {{ $labels.instance }} fails and is tried again: its data may be missing."),
     Alert("PostwardNotificationsFailing", "blindness", "warning",
-          'sum by (job, instance, multi_instance) (postward_incident_open{symptom="notify-failing"}) > 0', "5m",
+          'sum by (job, instance, multi_instance, log_host) (postward_incident_open{symptom="notify-failing"}) > 0', "5m",
           "Postward's own notifications cannot be delivered.",
           "The web hook or the heartbeat of {{ $labels.instance }} fails: who relies on them does not hear of incidents."),
     Alert("PostwardMailboxUnreadable", "blindness", "warning", "postward_mailbox_readable == 0", "15m",
@@ -196,19 +195,19 @@ ALERTS: Final = (
           "Postfix is not running.",
           "The master process of Postfix on {{ $labels.instance }} is not running: mail waits in maildrop."),
     Alert("PostfixDaemonThrottled", "cause", "critical",
-          "sum by (job, instance, multi_instance, daemon) (increase(postfix_daemon_throttled_total[5m])) > 0", "1m",
+          "sum by (job, instance, multi_instance, log_host, daemon) (increase(postfix_daemon_throttled_total[5m])) > 0", "1m",
           "A daemon of Postfix cannot start.",
           "On {{ $labels.instance }} master(8) throttles {{ $labels.daemon }}, because it exits at its start."),
     Alert("PostfixDaemonDying", "cause", "warning",
-          "sum by (job, instance, multi_instance, daemon) (increase(postfix_daemon_exits_total[10m])) > 3", "5m",
+          "sum by (job, instance, multi_instance, log_host, daemon) (increase(postfix_daemon_exits_total[10m])) > 3", "5m",
           "A daemon of Postfix keeps failing.",
           "{{ $labels.daemon }} on {{ $labels.instance }} failed {{ $value | humanize }} times in 10 minutes."),
     Alert("PostfixResourcesExhausted", "cause", "critical",
-          "sum by (job, instance, multi_instance) (increase(postfix_resource_problems_total[5m])) > 0", "1m",
+          "sum by (job, instance, multi_instance, log_host) (increase(postfix_resource_problems_total[5m])) > 0", "1m",
           "Postfix has run out of disk space, memory, processes or file descriptors.",
           "Postfix on {{ $labels.instance }} logs that a resource has run out: it may not accept mail."),
     Alert("PostfixTableBroken", "cause", "warning",
-          "sum by (job, instance, multi_instance, kind) (increase(postfix_table_problems_total[10m])) > 0", "1m",
+          "sum by (job, instance, multi_instance, log_host, kind) (increase(postfix_table_problems_total[10m])) > 0", "1m",
           "A lookup table of Postfix cannot be used.",
           "{{ $labels.instance }} has a lookup table that is {{ $labels.kind }}: logins or routes may be missing."),
     # --- the relay, by cause
@@ -244,7 +243,7 @@ ALERTS: Final = (
           "A limit of the relay is nearly used up.",
           "{{ $labels.instance }} has used {{ $value | humanizePercentage }} of what relay {{ $labels.relay }} accepts "
           "in one {{ $labels.window }}."),
-    Alert("PostfixMailFlood", "cause", "warning", "max by (job, instance, multi_instance) (postward_mail_flood) == 1", "0s",
+    Alert("PostfixMailFlood", "cause", "warning", "max by (job, instance, multi_instance, log_host) (postward_mail_flood) == 1", "0s",
           "Far more mail leaves than usual.",
           "{{ $labels.instance }} sends far more mail than in the last weeks at this hour: a program can loop, or an account be abused."),
     Alert("PostfixRelaySenderRejected", "cause", "critical", _at_all("sender_rejected"), "0s",
@@ -281,7 +280,7 @@ ALERTS: Final = (
     Alert("PostfixRelayStarttlsGone", "cause", "critical",
           # Mail that fails for this reason has its own alert, PostfixRelayTlsBroken.
           "postward_relay_starttls_offered == 0 and max_over_time(postward_relay_starttls_offered[1d]) == 1 "
-          "unless on (job, instance, multi_instance, relay) "
+          "unless on (job, instance, multi_instance, log_host, relay) "
           'increase(postfix_delivery_failures_total{cause="tls_not_offered"}[10m]) > 0', "1m",
           "The relay no longer offers STARTTLS.",
           "Relay {{ $labels.relay }}, seen from {{ $labels.instance }}, offered STARTTLS within the last day and does not now: "
@@ -320,17 +319,17 @@ ALERTS: Final = (
           "New settings were rolled back.",
           "The relay accepted no probe with the new settings of {{ $labels.instance }}: the former configuration is in force again."),
     Alert("PostwardConfigConflict", "cause", "warning",
-          "max by (job, instance, multi_instance, parameter) (postward_config_conflict) == 1 or "
-          "sum by (job, instance, multi_instance, parameter) (increase(postward_config_repairs_total[1h])) > 3.5", "0s",  # 3 can be 3.2
+          "max by (job, instance, multi_instance, log_host, parameter) (postward_config_conflict) == 1 or "
+          f"sum by ({_OF}, parameter) (increase(postward_config_repairs_total[1h])) > 3.5", "0s",  # 3 can be 3.2
           "Another tool keeps changing Postfix's configuration.",
           "Another tool on {{ $labels.instance }} keeps changing {{ $labels.parameter }}."),
     # --- symptoms
     Alert("PostfixRelayNoSuccess", "symptom", "critical",
-          'sum by (job, instance, multi_instance, relay) (increase(postfix_deliveries_total{status=~"deferred|bounced"}[10m])) > 0 unless '
-          'sum by (job, instance, multi_instance, relay) (increase(postfix_deliveries_total{status="sent"}[10m])) > 0 '
+          f'sum by ({_OF}, relay) (increase(postfix_deliveries_total{{status=~"deferred|bounced"}}[10m])) > 0 unless '
+          'sum by (job, instance, multi_instance, log_host, relay) (increase(postfix_deliveries_total{status="sent"}[10m])) > 0 '
           # After a repair, mail goes out through another relay, or the failed attempts had none.
-          f'unless {_ON} (sum by (job, instance, multi_instance) (postfix_queue_messages{{queue="deferred"}}) == 0 unless {_ON} '
-          'sum by (job, instance, multi_instance) (increase(postfix_deliveries_total{status="bounced"}[10m])) > 0)', "10m",
+          f'unless {_ON} (sum by (job, instance, multi_instance, log_host) (postfix_queue_messages{{queue="deferred"}}) == 0 unless {_ON} '
+          'sum by (job, instance, multi_instance, log_host) (increase(postfix_deliveries_total{status="bounced"}[10m])) > 0)', "10m",
           "All delivery attempts fail.",
           "{{ $labels.instance }} has delivered no mail through {{ $labels.relay }} for 20 minutes, and attempts failed."),
     Alert("PostfixDeferralRatioHigh", "symptom", "warning",
@@ -344,33 +343,33 @@ ALERTS: Final = (
           "{{ $value | humanizePercentage }} of the delivery attempts of {{ $labels.instance }} through {{ $labels.relay }} are "
           "deferred, more than three times the average of the last three days."),
     Alert("PostfixQueueGrowing", "symptom", "warning",
-          'sum by (job, instance, multi_instance) (postfix_queue_messages{queue="deferred"}) > 50 and '
-          'sum by (job, instance, multi_instance) (deriv(postfix_queue_messages{queue="deferred"}[10m])) * 3600 > 60', "5m",
+          'sum by (job, instance, multi_instance, log_host) (postfix_queue_messages{queue="deferred"}) > 50 and '
+          'sum by (job, instance, multi_instance, log_host) (deriv(postfix_queue_messages{queue="deferred"}[10m])) * 3600 > 60', "5m",
           "The deferred queue grows.",
           "{{ $labels.instance }} has {{ $value | humanize }} deferred mails, and their number grows by more than 60 an hour."),
     Alert("PostfixQueueOldMail", "symptom", "warning",
           'postfix_queue_messages{queue="deferred"} > 0 and '
-          'on (job, instance, multi_instance) postfix_queue_oldest_age_seconds{queue="deferred"} > 4 * 3600', "10m",
+          'on (job, instance, multi_instance, log_host) postfix_queue_oldest_age_seconds{queue="deferred"} > 4 * 3600', "10m",
           "Mail has waited for more than four hours.",
           "{{ $labels.instance }} has {{ $value | humanize }} mails deferred by {{ $labels.cause }}. The oldest mail of the queue "
           "has waited for more than four hours."),
     Alert("PostfixBounceRatioHigh", "symptom", "warning",
           "relay:postfix_deliveries_bounced:ratio_rate30m > 0.1 and "
-          'sum by (job, instance, multi_instance, relay) (increase(postfix_deliveries_total{status="bounced"}[30m])) > 5', "10m",
+          'sum by (job, instance, multi_instance, log_host, relay) (increase(postfix_deliveries_total{status="bounced"}[30m])) > 5', "10m",
           "More than 10 % of the mail is bounced.",
           "{{ $value | humanizePercentage }} of the mail of {{ $labels.instance }} through {{ $labels.relay }} is bounced."),
     Alert("PostwardProbeFailing", "symptom", "critical",
           # A probe that the relay accepted has its own alert, PostwardProbeNotArriving.
-          "postward_probe_success == 0 unless on (job, instance, multi_instance, relay) postward_probe_arrived == 0",
+          "postward_probe_success == 0 unless on (job, instance, multi_instance, log_host, relay) postward_probe_arrived == 0",
         "10m",
           "Probes fail.",
           "No probe of {{ $labels.instance }} through relay {{ $labels.relay }} has succeeded for 10 minutes."),
     Alert("PostwardProbeLost", "symptom", "critical",
-          'sum by (job, instance, multi_instance, relay, step) (increase(postward_probes_total{outcome="lost"}[15m])) > 1', "5m",
+          'sum by (job, instance, multi_instance, log_host, relay, step) (increase(postward_probes_total{outcome="lost"}[15m])) > 1', "5m",
           "Probes are lost.",
           "Probes of {{ $labels.instance }} to relay {{ $labels.relay }} were lost; they waited at step {{ $labels.step }}."),
     Alert("PostwardProbeLate", "symptom", "warning",
-          'sum by (job, instance, multi_instance, relay, step) (increase(postward_probes_total{outcome="late"}[15m])) > 1', "5m",
+          'sum by (job, instance, multi_instance, log_host, relay, step) (increase(postward_probes_total{outcome="late"}[15m])) > 1', "5m",
           "Probes are late.",
           "Probes of {{ $labels.instance }} to relay {{ $labels.relay }} take too long, mostly at step {{ $labels.step }}."),
     Alert("PostwardProbeNotArriving", "symptom", "critical", "postward_probe_arrived == 0", "10m",

@@ -93,8 +93,8 @@ class Sheet:
     per_host: bool
 
 
-# The label of an agent for several instances of Postfix. Series of the target have none, nor any series elsewhere.
-_HOST: Final = 'job=~"$job",instance=~"$instance",multi_instance=~"|$multi_instance"'
+# The labels of an agent for several instances of Postfix, and of hosts whose logs it collects. Other series have neither.
+_HOST: Final = 'job=~"$job",instance=~"$instance",multi_instance=~"|$multi_instance",log_host=~"$log_host"'
 _RELAY: Final = _HOST + ',relay=~"$relay|none|other"'
 _YES: Final = (("1", "yes", "green"), ("0", "no", "red"))
 _GOOD: Final = ((None, "red"), (1.0, "green"))
@@ -254,13 +254,13 @@ FLEET: Final = Sheet(
                   ((f"sum by (cause) (rate(postfix_delivery_failures_total{{{_JOB}}}[$__rate_interval])) > 0 or "
                     f"0 * sum(rate(postfix_delivery_failures_total{{{_JOB}}}[$__rate_interval]))", "{{cause}}"),), "ops"),
             Panel("Deferred ratio, worst ten", "graph",
-                  ((f"topk(10, max by (instance) (relay:postfix_deliveries_deferred:ratio_rate10m{{{_JOB}}}) or 0 * max by (instance) (up{{{_JOB}}}))",
-                    "{{instance}}"),), "percentunit"),
+                  ((f"topk(10, max by (instance, log_host) (relay:postfix_deliveries_deferred:ratio_rate10m{{{_JOB}}}) or 0 * max by (instance, log_host) (up{{{_JOB}}}))",
+                    "{{instance}} {{log_host}}"),), "percentunit"),
             Panel("Waiting mail, most ten", "graph", ((f"topk(10, instance:postfix_queue_messages:sum{{{_JOB}}})", "{{instance}}"),)),
             Panel("Since the last success", "bars",
-                  ((f"topk(20, time() - max by (instance) (postfix_delivery_last_success_timestamp_seconds{{{_JOB}}}))", "{{instance}}"),), "s"),
+                  ((f"topk(20, time() - max by (instance, log_host) (postfix_delivery_last_success_timestamp_seconds{{{_JOB}}}))", "{{instance}} {{log_host}}"),), "s"),
             Panel("Delay, 95 of 100 mails", "graph",
-                  ((f"topk(10, max by (instance) (relay:postfix_delivery_delay_seconds:p95_rate10m{{{_JOB}}}))", "{{instance}}"),), "s"),
+                  ((f"topk(10, max by (instance, log_host) (relay:postfix_delivery_delay_seconds:p95_rate10m{{{_JOB}}}))", "{{instance}} {{log_host}}"),), "s"),
             Panel("Certificates end in", "bars",
                   ((f"bottomk(10, min by (relay) (postward_relay_certificate_expiry_timestamp_seconds{{{_JOB}}} - time()))", "{{relay}}"),), "s"),
             Panel("Secrets and client certificates end in", "bars",
@@ -351,6 +351,15 @@ def _variables(sheet: Sheet) -> Iterator[Any]:
             .multi(True)
             .include_all(True)
             .all_value(".*")
+        )
+        yield (
+            _query_variable(
+                "log_host",
+                'label_values(postward_log_lines_total{job=~"$job",instance=~"$instance"}, log_host)',
+            )
+            .label("Host in its log (All: itself)")
+            .include_all(True)
+            .all_value("$^")  # no label
         )
         yield (
             _query_variable("relay", f"label_values(postward_relay_is_fallback{{{_HOST}}}, relay)")

@@ -97,7 +97,7 @@ def alertmanager_example() -> str:
 # Do not send alerts about mail by mail alone. Use a webhook, a pager, or mail through a host that these rules do not cover.
 route:
   receiver: pager
-  group_by: [alertname, instance, multi_instance, relay]
+  group_by: [alertname, instance, multi_instance, log_host, relay]
   group_wait: 10s
   group_interval: 1m
   repeat_interval: 4h
@@ -109,20 +109,20 @@ inhibit_rules:
   - source_matchers: [alertname = PostwardDown]
     target_matchers: [layer =~ "cause|symptom"]
     equal: [instance]
-  # multi_instance: the instance of Postfix, on a host with several of them.
+  # multi_instance: the instance of Postfix, on a host with several of them. log_host: a host whose log this one collects.
   - source_matchers: [layer = blindness, severity = critical]
     target_matchers: [layer =~ "cause|symptom"]
     equal: [instance, multi_instance]
   - source_matchers: [layer = cause, severity = critical]
     target_matchers: [layer = symptom]
-    equal: [instance, multi_instance]
+    equal: [instance, multi_instance, log_host]
   - source_matchers: [alertname = PostfixRelayTlsBroken]
     target_matchers: [alertname =~ "PostfixRelayCertificate.*"]
-    equal: [instance, multi_instance, relay]
+    equal: [instance, multi_instance, log_host, relay]
   # These warnings explain the symptoms of the same host, such as a growing queue.
   - source_matchers: [alertname =~ "PostfixRelayRateLimited|PostfixRelayMailRefused"]
     target_matchers: [layer = symptom]
-    equal: [instance, multi_instance]
+    equal: [instance, multi_instance, log_host]
 """
 
 

@@ -25,7 +25,14 @@ from postward.agent.incidents import Incident
 from postward.agent.incidents.diagnosis import diagnose, for_settings_file, proofs_of, to_dict
 from postward.agent.incidents.model import IncidentRow
 from postward.agent.incidents.pasted import explain_pasted
-from postward.agent.incidents.render import MAIL_STOPS, closed_line, heading, lines_of_incident, worst_effect
+from postward.agent.incidents.render import (
+    EFFECT_TEXTS,
+    MAIL_STOPS,
+    closed_line,
+    heading,
+    lines_of_incident,
+    worst_effect,
+)
 from postward.agent.incidents.replay import read_logs
 from postward.agent.logs.archive import LogFileError
 from postward.agent.logs.coverage import Coverage
@@ -157,11 +164,18 @@ def _of_files(options: _Options, coverage: Coverage) -> list[IncidentRow]:
             )
     except LogFileError as error:
         fail(str(error))
-    symptoms = {incident.symptom for incident in incidents.open}
-    return [
-        to_dict(incident, diagnose(incident, facts, findings, symptoms), addresses=options.addresses)
-        for incident in (*incidents.open, *incidents.closed)
-    ]
+    if options.main_cf is not None and len(incidents.by_host) > 1:
+        hosts = ", ".join(sorted(incidents.by_host))
+        click.echo(f"{options.main_cf} is not used: FILE has lines of several hosts: {hosts}", err=True)
+        facts, findings = HostFacts(), []
+    rows: list[IncidentRow] = []
+    for host, of_host in incidents.by_host.items():
+        symptoms = {incident.symptom for incident in of_host.open}
+        for incident in (*of_host.open, *of_host.closed):
+            diagnosis = diagnose(incident, facts, findings, symptoms)
+            rows.append(to_dict(incident, diagnosis, addresses=options.addresses, host=host))
+    effects = list(EFFECT_TEXTS)
+    return sorted(rows, key=lambda row: (row["closed"] is not None, effects.index(row["effect"])))
 
 
 def _live(options: _Options) -> tuple[list[IncidentRow], str]:

@@ -3,17 +3,19 @@
 import math
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from postward.agent.incidents.context import is_complaint
+from postward.agent.incidents.model import Incident
 from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.logs.archive import STANDARD_INPUT, blocks, last_written
 from postward.agent.logs.coverage import Coverage
 from postward.agent.logs.lines import lines_of
 from postward.agent.metrics.labels import RelayNames
+from postward.agent.pipeline import MAX_HOSTS, OTHER
 from postward.parsers import Event, Record, parse, parse_stamp
 from postward.parsers.dialects import has_header, repeats_of
 
@@ -21,6 +23,71 @@ _MAX_CLOSED: Final = 1000
 _MAX_COMPLAINTS: Final = 20
 _MAX_JOINED: Final = 3000  # characters; Postfix cuts its text at 2000 bytes
 _UNFINISHED: Final = re.compile(r"\]: \w+: to=<")
+
+
+class Incidents:
+    """The incidents of logs, each host's apart: no mail of one host proves anything about another.
+
+    Args:
+        names: the relays of the settings.
+        clock: the time that stamps without a year are near to.
+    """
+
+    def __init__(self, names: RelayNames, clock: Callable[[], datetime]) -> None:
+        self._names = names
+        self._clock = clock
+        self._last = _Host(names, clock)  # of the line before, to which lines of other programs belong
+        self._hosts: dict[str, _Host] = {}
+
+    def observe(self, record: Record, event: Event) -> None:
+        """Take a recognised line."""
+        if (host := self._hosts.get(record.host)) is None:
+            name = record.host if len(self._hosts) < MAX_HOSTS else OTHER
+            new = _Host(self._names, self._clock) if self._hosts else self._last
+            host = self._hosts.setdefault(name, new)
+        host.observe(record, event)
+        self._last = host
+
+    def observe_foreign(self, line: str) -> None:
+        """Take a line of another program."""
+        self._last.tracker.observe_foreign(line)
+
+    @property
+    def by_host(self) -> Mapping[str, IncidentTracker]:
+        """Host → its incidents; if the logs are of one host, its name is ""."""
+        if len(self._hosts) < 2:
+            return {"": self._last.incidents}
+        return {name: host.incidents for name, host in self._hosts.items()}
+
+    @property
+    def open(self) -> list[Incident]:
+        """The open incidents, those of a host together."""
+        return [incident for tracker in self.by_host.values() for incident in tracker.open]
+
+    @property
+    def closed(self) -> list[Incident]:
+        """The closed incidents, those of a host together."""
+        return [incident for tracker in self.by_host.values() for incident in tracker.closed]
+
+
+class _Host:
+    """The lines of a host."""
+
+    def __init__(self, names: RelayNames, clock: Callable[[], datetime]) -> None:
+        # A look back asks about single failures too.
+        self.tracker = IncidentTracker(names, clock, keep_closed=_MAX_CLOSED, suspicion=-math.inf)
+        self._complaints: deque[tuple[Record, Event]] = deque(maxlen=_MAX_COMPLAINTS)
+
+    def observe(self, record: Record, event: Event) -> None:
+        self.tracker.observe(record, event)
+        if is_complaint(record, event):
+            self._complaints.append((record, event))
+
+    @property
+    def incidents(self) -> IncidentTracker:
+        if not self.tracker.open and not self.tracker.closed:
+            self.tracker.observe_excerpt(self._complaints)
+        return self.tracker
 
 
 def read_logs(
@@ -31,7 +98,7 @@ def read_logs(
     since: datetime | None = None,
     coverage: Coverage | None = None,
     progress: Callable[[Path], Callable[[int], object]] = lambda _: lambda _: None,
-) -> IncidentTracker:
+) -> Incidents:
     """Return the incidents of logs, read in the order given.
 
     Args:
@@ -46,24 +113,18 @@ def read_logs(
         LogFileError: a file cannot be read, or not to its end.
     """
     reference = now
-    # A look back asks about single failures too.
-    tracker = IncidentTracker(names, lambda: reference, keep_closed=_MAX_CLOSED, suspicion=-math.inf)
+    incidents = Incidents(names, lambda: reference)
     coverage = coverage or Coverage()
-    complaints: deque[tuple[Record, Event]] = deque(maxlen=_MAX_COMPLAINTS)
     for path in paths:
         reference = now if path == STANDARD_INPUT else last_written(path)
         for line, record, event in _parsed(_lines(path, progress(path), since)):
             in_time = record is not None and (since is None or _is_since(record, since, reference))
             coverage.add(line, record, event, in_time=in_time)
             if record is None:
-                tracker.observe_foreign(line)
+                incidents.observe_foreign(line)
             elif event is not None and in_time:
-                tracker.observe(record, event)
-                if is_complaint(record, event):
-                    complaints.append((record, event))
-    if not tracker.open and not tracker.closed:
-        tracker.observe_excerpt(complaints)
-    return tracker
+                incidents.observe(record, event)
+    return incidents
 
 
 def _lines(path: Path, progress: Callable[[int], object], since: datetime | None) -> Iterator[str]:

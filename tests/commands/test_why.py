@@ -174,3 +174,30 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     both = run_postward("why", str(main_cf), "--text", "550 no")
     assert both.returncode == 2
     assert "leave out FILE" in both.stderr
+
+
+def test_the_hosts_of_a_log_are_kept_apart(tmp_path: Path) -> None:
+    """Mail that one host sends proves nothing about another, whose mail goes through the same relay."""
+    relay = "smtp.relay.test[192.0.2.9]:587"
+    failed = (
+        f"2026-11-24T06:00:0{{}}+00:00 web1 postfix/smtp[1]: 3C{{}}: to=<a@b>, relay={relay}, delay=2, delays=0/0/1/1, "
+        "dsn=4.7.8, status=deferred (SASL authentication failed; server smtp.relay.test[192.0.2.9] said: 535 5.7.8 Error)\n"
+    )
+    sent = (
+        f"2026-11-24T06:00:09+00:00 web2 postfix/smtp[1]: 3C9: to=<a@b>, relay={relay}, delay=2, delays=0/0/1/1, "
+        "dsn=2.0.0, status=sent (250 2.0.0 Ok)\n"
+    )
+    log, main_cf = tmp_path / "log", tmp_path / "main.cf"
+    log.write_text(failed.format(1, 1) + failed.format(2, 2) + sent)
+    main_cf.write_text("relayhost = [smtp.relay.test]:587\n")
+
+    told = run_postward("why", str(log), "--main-cf", str(main_cf))
+    rows = json.loads(run_postward("why", str(log), "--json").stdout)["incidents"]
+
+    assert [(row["host"], row["cause"], row["closed"]) for row in rows] == [("web1", "auth_rejected", None)]
+    assert f"relay {relay.partition('[')[0]}:587 on web1; " in told.stdout
+    assert f"{main_cf} is not used: FILE has lines of several hosts: web1, web2\n" in told.stderr
+    log.write_text(failed.format(1, 1) + sent.replace("web2", "web1"))
+    (row,) = json.loads(run_postward("why", str(log), "--json").stdout)["incidents"]
+    assert row["host"] == ""
+    assert row["closed"] is not None

@@ -367,11 +367,9 @@ FAULTS: Final[dict[str, Case]] = {
 }
 
 
-def series_of(name: str, host: Case, multi_instance: str = "") -> Series:
-    """Return all series of a host, or of one instance of Postfix on it, with the labels of its target."""
-    target = f'job="postward",instance="{name}"'
-    if multi_instance:
-        target += f',multi_instance="{multi_instance}"'
+def series_of(name: str, host: Case, label: str = "") -> Series:
+    """Return all series of a host, with the labels of its target and a further label, as in `log_host="web1"`."""
+    target = f'job="postward",instance="{name}"' + (f",{label}" if label else "")
     labelled = {}
     for key, values in (IDLE | {_TLS: f"0+1x{MINUTES}"} | host.series).items():
         metric, _, labels = key.partition("{")

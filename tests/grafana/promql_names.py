@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from grafana.alerts import RECORDS
 from postward.agent.metrics.catalog import BY_NAME, Metric
 from postward.agent.metrics.collector import MULTI_INSTANCE
+from postward.agent.metrics.exposition import HOST_LABEL
 from postward.parsers import Cause
 
 _NAME = r"\b((?:postfix|postward)_\w+)"
 RECORDED = {record.name for record in RECORDS}
-# Labels that are not in the table: of the target, of an agent for several instances, of histograms, of alerts.
-TARGET = {"job", "instance", MULTI_INSTANCE, "le", "alertname", "alertstate", "severity", "layer"}
+# Labels that are not in the table: of the target, of an agent for several instances or hosts, of histograms, of alerts.
+TARGET = {"job", "instance", MULTI_INSTANCE, HOST_LABEL, "le", "alertname", "alertstate", "severity", "layer"}
 
 
 def metric_of(name: str) -> Metric | None:

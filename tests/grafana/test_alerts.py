@@ -12,6 +12,8 @@ from grafana_foundation_sdk.models.alerting import Rule as RuleModel
 from grafana.__main__ import FILES, FOLDER
 from grafana.alerts import ALERTS, RECORDS, RUNBOOKS
 from postward.agent.metrics.catalog import BY_NAME
+from postward.agent.metrics.collector import MULTI_INSTANCE
+from postward.agent.metrics.exposition import HOST_LABEL
 from postward.parsers import Cause
 from tests.grafana.alert_cases import FAULTS, SILENT, series_of
 from tests.grafana.promql_names import faults_of
@@ -118,8 +120,9 @@ def test_rules_fire_for_their_faults_only(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_an_instance_of_postfix_hides_no_fault_of_another(tmp_path: Path) -> None:
-    """Beside an instance whose mail goes out through a relay of the same name, a fault fires, for its own instance."""
+@pytest.mark.parametrize("label", [MULTI_INSTANCE, HOST_LABEL])
+def test_what_one_agent_watches_hides_no_fault_of_another(label: str, tmp_path: Path) -> None:
+    """Beside an instance or host whose mail goes out through a relay of the same name, a fault fires, for its own one."""
     promtool = required("promtool", "prometheus")
     busy = SILENT["busy"]
     # Alerts that compare with other series of the host or of the relay.
@@ -132,19 +135,17 @@ def test_an_instance_of_postfix_hides_no_fault_of_another(tmp_path: Path) -> Non
     faults = {name: host for name, host in FAULTS.items() if host.fires & compared}
     assert set().union(*(host.fires for host in faults.values())) >= compared
     samples = [
-        {"labels": f'{{alertname="{alert}", instance="{name}", multi_instance="postfix-out"}}', "value": 1}
+        {"labels": f'{{alertname="{alert}", instance="{name}", {label}="failing"}}', "value": 1}
         for name, host in faults.items()
         for alert in host.fires - {"PostwardDown"}
     ]
     series = [
         {"series": key, "values": values}
         for name, host in faults.items()
-        for each, instance in ((host, "postfix-out"), (busy, "postfix"))
-        for key, values in series_of(name, each, instance).items()
+        for each, value in ((host, "failing"), (busy, "busy"))
+        for key, values in series_of(name, each, f'{label}="{value}"').items()
     ]
-    fired = (
-        'max by (alertname, instance, multi_instance) (ALERTS{alertstate="firing",alertname!="PostwardDown"})'
-    )
+    fired = f'max by (alertname, instance, {label}) (ALERTS{{alertstate="firing",alertname!="PostwardDown"}})'
     tests = {
         "rule_files": [str(FOLDER / "alerts" / f"postward.{kind}.yml") for kind in ("records", "rules")],
         "evaluation_interval": "1m",

@@ -79,7 +79,7 @@ def test_dashboards_have_their_variables() -> None:
         names[sheet.uid] = [variable["name"] for variable in content["templating"]["list"]]
 
     assert names == {
-        "postward-host": ["datasource", "job", "instance", "multi_instance", "relay"],
+        "postward-host": ["datasource", "job", "instance", "multi_instance", "log_host", "relay"],
         "postward-fleet": ["datasource", "job"],
     }
 
