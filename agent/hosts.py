@@ -3,8 +3,8 @@
 Only their lines are known, not their configuration or queue. So other hosts have counts and incidents, and no remedy
 depends on a fact of the host.
 
-Promise: memory and series are bounded: hosts beyond `MAX_HOSTS` are counted together (`pipeline.ByHost`). The names come from the
-lines, so whoever may send lines may choose them.
+Promise: memory and series are bounded: hosts beyond `MAX_HOSTS` are counted together (`pipeline.ByHost`). The names come
+from the lines, and a sender of lines can choose them.
 """
 
 import asyncio

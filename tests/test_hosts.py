@@ -94,7 +94,7 @@ def test_this_host_is_never_apart() -> None:
 
 
 def test_hosts_without_limit_are_counted_together() -> None:
-    """Whoever may send lines may invent names."""
+    """Names come from lines, and can be invented."""
     lines = [_line(f"web{number}", TEXTS[8]) for number in range(MAX_HOSTS + 30)]
     lines += [_line('web"}\\', TEXTS[8]), _line("web" + "x" * 999, TEXTS[8])]
 
@@ -161,7 +161,7 @@ def _append(log: Path, *lines: str) -> None:
 
 
 def test_each_host_has_its_own_metrics_and_incidents(agent: tuple[AgentProcess, Path]) -> None:
-    """Counts, incidents, status page and commands tell the hosts apart, also after a restart."""
+    """Counts, incidents, status page and commands keep the hosts apart, also after a restart."""
     process, log = agent
     _append(
         log,

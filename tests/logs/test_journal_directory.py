@@ -26,7 +26,7 @@ class Remote:
         self.source = self.open()
 
     def open(self, position: dict[str, str | None] | None = None) -> JournalDirectory:
-        """Open the source anew."""
+        """Open the source again."""
         self.source = JournalDirectory(self.folder, position, lambda: self.now)
         return self.source
 
@@ -127,7 +127,7 @@ def test_a_missing_directory_is_a_problem_until_it_is_there(remote: Remote) -> N
     assert source.problem is None
 
 
-def test_too_many_journals_are_told(tmp_path: Path) -> None:
+def test_too_many_journals_are_reported(tmp_path: Path) -> None:
     """Each costs a process. The names alone count here: nothing is started before it is read."""
     for number in range(MAX_JOURNALS + 2):
         (tmp_path / f"remote-h{number}.journal").touch()

@@ -26,6 +26,7 @@ def incident(effect: str, causes: int, *, closed: float | None = None) -> dict[s
         "effect": effect,
         "relay": "main",
         "place": "main",
+        "host": "",
         "postfix_instance": "postfix",
         "daemon": "smtp",
         "cause": "auth_rejected",
