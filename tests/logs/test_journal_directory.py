@@ -95,7 +95,7 @@ def test_late_entries_are_read(remote: Remote) -> None:
 
 
 def test_rotation_and_restart_lose_nothing(remote: Remote) -> None:
-    """A journal is renamed when it is rotated, and goes on in a new file, also while nobody reads."""
+    """A journal is renamed when it is rotated, and goes on in a new file, also while no source reads it."""
     remote.write("web1", 0)
     assert remote.source.read() == b""
     remote.write("web1", 10)
