@@ -10,6 +10,7 @@
 # make drill       stage a fault on each of 18 hosts, with Prometheus and Alertmanager; takes 15 minutes
 # make package     build a .deb and an .rpm in dist/, each with its own Python environment
 # make package-test  build both, lint them, and build them again: the bytes must be the same
+# make repository URL=https://…  make signed apt and yum repositories of dist/ in dist/repository
 # make host-test   test the .deb on Debian hosts under their own systemd (HOSTS=bookworm: one release only), as root
 # make lock        update the versions of the dependencies in requirements/
 
@@ -18,7 +19,7 @@ export PYTHON
 BIN := .venv/bin
 TEST_PACKAGES := postfix postfix-lmdb postfix-ldap slapd libsasl2-modules libsasl2-dev gcc libc6-dev python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm dovecot-imapd groff-base systemd-journal-remote
 
-.PHONY: deps run test test-fast coverage docs lint bench soak lock drill package package-test host-test
+.PHONY: deps run test test-fast coverage docs lint bench soak lock drill package package-test repository host-test
 
 deps:
 	@.ci/packages $(TEST_PACKAGES)
@@ -77,11 +78,15 @@ package:
 	systemd/package/build dist 1 deb rpm
 
 package-test: package
-	@.ci/packages lintian rpmlint
+	@.ci/packages lintian rpmlint apt-utils createrepo-c gnupg dnf
 	$(BIN)/python -m pytest tools/packages
 
+repository:
+	@.ci/packages apt-utils createrepo-c gnupg rpm
+	systemd/package/repository dist dist/repository "$(URL)" $(KEY)
+
 host-test:
-	@.ci/packages debootstrap systemd-container gcc libc6-dev libsasl2-dev
+	@.ci/packages debootstrap systemd-container gcc libc6-dev libsasl2-dev apt-utils createrepo-c gnupg rpm
 	@.ci/setup
 	$(BIN)/python -m pytest -s tools/hosts $(if $(HOSTS),-k "$(HOSTS)")
 

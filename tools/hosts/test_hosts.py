@@ -15,6 +15,7 @@ import pytest
 from postward.agent.systemd import SETTINGS_REFUSED
 from tests.support.waiting import wait_for
 from tools.hosts.product import PASSWORD, ROOT, SERVICES, SETTINGS, USER, Installed, next_release
+from tools.packages.repository import SCRIPT, end_agent, environment, make_key
 
 # Highest accepted exposure level of `systemd-analyze security`, measured on both releases.
 # A higher one means that the unit lost a restriction.
@@ -228,6 +229,27 @@ def test_an_older_package_keeps_settings_and_counts(installed: Installed, deb: P
     assert installed.host.run("dpkg-query", "-W", "-f", "${Version}", "postward").endswith("-1")
     installed.await_metric(probes + 1, "postward_probes_total", "outcome=accepted")
     assert installed.sent() == before
+
+
+def test_a_signed_repository_upgrades(installed: Installed, deb: Path, tmp_path: Path) -> None:
+    """apt-get takes the next release from it, with the one file that docs/install.md names; counters continue."""
+    host, keys, url = installed.host, environment(tmp_path / "keys"), "file:///srv/postward"
+    before, probes = installed.sent(), installed.probed()
+    (tmp_path / "dist").mkdir()
+    shutil.copy(next_release(deb), tmp_path / "dist")
+    make_key(keys)
+    subprocess.run([SCRIPT, tmp_path / "dist", host.root / "srv/postward", url], env=keys, check=True)
+    end_agent(keys)
+    host.put(host.root / "srv/postward/apt/postward.sources", "/etc/apt/sources.list.d")
+
+    host.shell("apt-get -qq update && apt-get -qq install --only-upgrade postward >/dev/null 2>&1")
+
+    assert host.run("dpkg-query", "-W", "-f", "${Version}", "postward").endswith("-2")
+    assert f"{url}/apt stable/main" in host.run("apt-cache", "policy", "postward")
+    installed.await_metric(probes + 1, "postward_probes_total", "outcome=accepted")
+    assert installed.sent() == before
+    host.shell("rm -r /srv/postward /etc/apt/sources.list.d/postward.sources")
+    installed.install(deb)
 
 
 def test_packages_change_amid_work(installed: Installed, deb: Path) -> None:
