@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -80,6 +81,44 @@ def test_a_limit_that_is_nearly_used_up(tmp_path: Path) -> None:
     text = str(restarted.conditions()["relay-limit-near"])
     end = datetime.fromtimestamp((NOW + timedelta(minutes=15)).timestamp()).astimezone()
     assert text == f"relay main: 240 of 300 recipients of the last day, used up at {end:%H:%M} at this rate"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_day_of_traffic_with_restarts(seed: int, tmp_path: Path) -> None:
+    """The ratio is that of the relay's own count at every minute, and 80 % are reached before the relay defers mail."""
+    random = Random(seed)  # noqa: S311 -- a reproducible day
+    given, limit = settings(tmp_path, "daily_limit = 2000"), 2000
+    clock = [NOW]
+    part = MailVolume(given, RelayNames.of_settings(given), lambda: clock[0], lambda: clock[0].timestamp())
+    accepted: list[float] = []  # when the relay accepted a recipient
+    warned = deferred = None
+    for _ in range(24 * 60):
+        clock[0] += timedelta(minutes=1)
+        now = clock[0].timestamp()
+        lines = []
+        for _ in range(random.choice((0, 1, 1, 2, 3))):
+            moment = clock[0] - timedelta(seconds=random.randrange(60))
+            # The relay's window is not longer than ours, which has whole steps.
+            is_full = sum(at > moment.timestamp() - 24 * HOUR for at in accepted) >= limit
+            if is_full:
+                deferred = deferred or now
+            else:
+                accepted.append(moment.timestamp())
+            lines.append(line(moment, "deferred" if is_full else "sent"))
+        feed(part, "".join(lines))
+        [ratio] = values(part, "postward_relay_limit_ratio").values()
+        assert ratio == len(accepted) / limit
+        warned = warned or (now if part.conditions()["relay-limit-near"] else None)
+        if random.random() < 0.02:  # a crash: the checkpoint has state and position together
+            state = json.loads(json.dumps(part.state()))
+            part = MailVolume(
+                given, RelayNames.of_settings(given), lambda: clock[0], lambda: clock[0].timestamp()
+            )
+            part.restore(state)
+
+    assert warned is not None
+    assert deferred is not None
+    assert deferred - warned > HOUR
 
 
 def test_state_of_a_relay_without_a_limit_is_dropped(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """From the submission to the mailbox: the agent, Postfix, a relay, and the Dovecot that has the mailbox."""
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,13 @@ def received(data: bytes, *results: str) -> bytes:
 
 
 def settings_file(
-    folder: Path, relay: Relay, postfix: PostfixInstance, dovecot: Dovecot, *, local: bool = False
+    folder: Path,
+    relay: Relay,
+    postfix: PostfixInstance,
+    dovecot: Dovecot,
+    *,
+    local: bool = False,
+    lost_after: int = 20,
 ) -> Path:
     """Write settings whose probes go to the mailbox."""
     path = write_settings(folder, relay, postfix, password=PASSWORD)
@@ -33,7 +40,7 @@ def settings_file(
     (folder / "mailbox").write_text(dovecot.password)
     senders = [f"{name}@example.test" for name in SENDERS]
     probe = (
-        f'timeout_seconds = 4\nlost_after_seconds = 20\nkey_file = "{folder / "probe.key"}"\n'
+        f'timeout_seconds = 4\nlost_after_seconds = {lost_after}\nkey_file = "{folder / "probe.key"}"\n'
         f"senders = {json.dumps(senders)}\n"
     )
     server = (
@@ -65,11 +72,27 @@ def mails_of(relay: Relay) -> dict[str, bytes]:
     return {mail.mail_from.partition("@")[0]: mail.data for mail in relay.messages}
 
 
-@pytest.mark.parametrize("local", [False, True], ids=["imap", "maildir"])
-def test_each_outcome_is_counted_once(tmp_path: Path, local: bool) -> None:
-    """Mail arrives, goes to spam, is late, lost, doubled and changed behind the relay; strangers' mails stay."""
+def restart(agent: AgentProcess, dovecot: Dovecot) -> None:
+    """End both without notice, and start them again."""
+    dovecot.stop()
+    agent.stop(signal.SIGKILL)
+    dovecot.start()
+    agent.start()
+
+
+@pytest.mark.parametrize(
+    ("local", "restarts"),
+    [(False, False), (True, False), (False, True)],
+    ids=["imap", "maildir", "restarts"],
+)
+def test_each_outcome_is_counted_once(tmp_path: Path, local: bool, restarts: bool) -> None:
+    """Mail arrives, goes to spam, is late, lost, doubled and changed behind the relay; strangers' mails stay.
+
+    With restarts, agent and Dovecot end and start again between the arrivals.
+    """
     with bed(tmp_path) as (relay, postfix, dovecot):
-        path = settings_file(tmp_path, relay, postfix, dovecot, local=local)
+        lost_after = 60 if restarts else 20  # a start takes seconds
+        path = settings_file(tmp_path, relay, postfix, dovecot, local=local, lost_after=lost_after)
         strangers = {dovecot.deliver(b"Subject: postward-probe\r\n\r\nhello"), dovecot.deliver(b"", "Junk")}
         with AgentProcess(path, "--enforce") as agent:
             wait_for(lambda: len(relay.messages) == 6, timeout=30, what="the probes of all senders")
@@ -83,9 +106,13 @@ def test_each_outcome_is_counted_once(tmp_path: Path, local: bool) -> None:
                 received(_FORGED + mails["spam"], "spf=pass", "dkim=fail (bad signature)"), "Junk", at=at
             )
             dovecot.deliver(received(mails["twice"]), at=at)
+            if restarts:
+                restart(agent, dovecot)
             dovecot.deliver(received(mails["twice"]), at=at)
             dovecot.deliver(received(mails["changed"].replace(b"Subject: ", b"Subject: [SPAM] ")), at=at)
-            wait_for(lambda: "probe late" in agent.output(), what="a late verdict", timeout=20)
+            wait_for(lambda: "probe late" in agent.output(), what="a late verdict", timeout=30)
+            if restarts:
+                restart(agent, dovecot)
             dovecot.deliver(received(mails["late"]), at=at + 10)
             expected = {"arrived": 2, "late": 1, "lost": 1, "duplicate": 1, "altered": 1}
 
@@ -95,7 +122,7 @@ def test_each_outcome_is_counted_once(tmp_path: Path, local: bool) -> None:
                     for outcome in expected
                 }
 
-            wait_for(lambda: counted() == expected, timeout=60, what="each outcome, once")
+            wait_for(lambda: counted() == expected, timeout=90, what="each outcome, once")
             agent.stop()
             agent.start()
             assert counted() == expected

@@ -3,8 +3,10 @@
 import gzip
 import json
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postward.agent.commands.report import command
+from postward.agent.report import chunks as report_chunks
 from postward.agent.report.clock import LogClock
 from postward.agent.report.period import Period, Within
 from postward.agent.text import local_now
@@ -135,6 +138,49 @@ def test_without_a_file_the_log_of_this_host_is_read(tmp_path: Path) -> None:
 
     assert (whole["totals"]["delivered"], day["totals"]["delivered"]) == (8, 2)
     assert [row["relay"] for row in day["relays"]] == ["demo"]
+
+
+def test_a_year_of_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A day is read from the files that can have it, and a week is the sum of its days."""
+    log, settings = tmp_path / "mail.log", tmp_path / "postward.toml"
+    settings.write_text(
+        '[host]\nmyhostname = "mx.example.test"\n[[relay]]\nname = "demo"\nhost = "r.test"\ntls = "starttls"\n'
+        f'[log]\nsource = "{log}"\n'
+    )
+    today = datetime.combine(local_now(), datetime.min.time()).astimezone()
+    for age in range(365):
+        day = today - timedelta(days=age)
+        text = "".join(sent(day + timedelta(minutes=n), number=n) for n in range(10 + age % 7)).encode()
+        path = log if age == 0 else tmp_path / (f"mail.log.{age}" + (".gz" if age > 1 else ""))
+        path.write_bytes(gzip.compress(text) if age > 1 else text)
+        written = (day + timedelta(days=1, seconds=-1)).timestamp()
+        os.utime(path, (written, written))
+    size = sum(path.stat().st_size for path in tmp_path.glob("mail.log*"))
+    read: dict[str, int] = {}
+    chunks = report_chunks.chunks_of
+
+    def noted(paths: Sequence[Path], *options: Any) -> Any:
+        read.update({path.name: path.stat().st_size for path in paths})
+        return chunks(paths, *options)
+
+    monkeypatch.setattr("postward.agent.commands.report.chunks_of", noted)
+
+    def delivered(*period: object) -> int:
+        number = json.loads(run("--json", "--config", settings, *period).stdout)["totals"]["delivered"]
+        assert isinstance(number, int)
+        return number
+
+    assert delivered("--yesterday") == 11
+    print(f"--yesterday read {sum(read.values()):,} of {size:,} bytes: {', '.join(sorted(read))}")  # noqa: T201
+    assert set(read) == {"mail.log", "mail.log.1", "mail.log.2.gz"}
+    monday = today - timedelta(days=today.weekday())
+    days = [
+        delivered(
+            "--since", f"{monday - timedelta(days=n):%F}", "--until", f"{monday - timedelta(days=n - 1):%F}"
+        )
+        for n in range(1, 8)
+    ]
+    assert delivered("--last-week") == sum(days) == 91
 
 
 @pytest.mark.parametrize(
