@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
@@ -51,6 +52,13 @@ def test_the_wheel_has_one_top_level_name(wheel: Path) -> None:
 
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"postward"}
     assert set(DATA) <= set(names)
+
+
+def test_a_checkout_has_the_files_of_the_wheel() -> None:
+    """The folder .import-path has a link for each file and folder that the wheel takes from elsewhere."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for source, target in build["force-include"].items():
+        assert (ROOT / ".import-path" / target).resolve() == (ROOT / source).resolve(), target
 
 
 def test_a_distribution_named_config_stays_usable(wheel: Path, tmp_path: Path) -> None:
