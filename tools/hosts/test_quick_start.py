@@ -21,6 +21,7 @@ from tests.support.relay import Relay
 from tests.support.waiting import wait_for
 from tools.hosts.host import Host
 
+DOCUMENTS = ("docs/quick-start.md", "docs/zh-CN/quick-start.md")
 _RELEASE = "bookworm"
 _RELAYS, _NAMES = (
     "127.0.58.7",
@@ -94,7 +95,7 @@ class _FreshHost:
         )
 
 
-@pytest.mark.parametrize("document", ["docs/quick-start.md", "docs/zh-CN/quick-start.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_quick_start_ends_with_a_delivered_probe(document: str, deb: Path) -> None:
     """Each provider's block delivers a probe with its login; afterwards the commands of the last steps succeed."""
     blocks = _blocks(document)
@@ -118,11 +119,7 @@ def test_the_quick_start_ends_with_a_delivered_probe(document: str, deb: Path) -
             else:
                 print(fresh.follow(block))  # noqa: T201 - what a reader sees
                 for recipient in re.findall(r"\| sendmail (\S+)", block.text):
-                    wait_for(
-                        lambda to=recipient: any(relay.messages_to(to) for relay in relays.values()),
-                        40,
-                        recipient,
-                    )
+                    _await_mail(recipient, relays)
 
 
 def _check_set_up(fresh: _FreshHost, block: Block, match: re.Match[str], relays: dict[int, Relay]) -> None:
@@ -143,6 +140,10 @@ def _check_set_up(fresh: _FreshHost, block: Block, match: re.Match[str], relays:
     if provider.senders == "login":
         assert {message.mail_from for message in relay.messages} <= {match["login"], ""}
     print(f"{block}: {printed.splitlines()[-2]}")  # noqa: T201 - the seconds until the first delivered probe
+
+
+def _await_mail(recipient: str, relays: dict[int, Relay]) -> None:
+    wait_for(lambda: any(relay.messages_to(recipient) for relay in relays.values()), 40, recipient)
 
 
 def _nameserver() -> str:
