@@ -47,7 +47,7 @@ NOT_COMMANDS = {
 # Beginning of a shell command → the test that runs it.
 RUN_ELSEWHERE = {
     "make ": "test_targets_of_make_exist, below",
-    "python -m tools.screenshots": "tests/documents/test_pictures.py",
+    "python -m tools.screenshots.documents": "tests/documents/test_pictures.py",
     "apt-get install ./postward": "tools/hosts/test_hosts.py, from the README",
     "openssl rand -hex 32": "tools/hosts/test_commands.py, with the sink",
     "PIPX_HOME=/opt/pipx": "tools/hosts/test_hosts.py, in the installation elsewhere",
@@ -59,6 +59,7 @@ RUN_ELSEWHERE = {
 }
 # Beginning of a shell command → why no test runs it.
 NEVER_RUN = {
+    "python -m tools.screenshots FOLDER": "makes pictures to look at; tests/status/test_page.py checks the pages",
     "apt-get install python3-pip": "downloads pip and 50 MB of pyarrow",
     "python3 -m pip --python /usr/lib/postward": "downloads 50 MB of pyarrow",
 }

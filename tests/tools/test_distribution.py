@@ -1,6 +1,7 @@
 """The wheel: its import names collide with nothing, and it carries the files that are not Python."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -134,4 +135,10 @@ def test_the_metadata_is_complete(wheel: Path) -> None:
     urls = dict(value.split(", ") for value in metadata.get_all("Project-URL", []))
     assert set(urls) == {"Homepage", "Documentation", "Source", "Issues", "Changelog"}
     assert all(url.startswith("https://") for url in urls.values())
-    assert "# Postward" in str(metadata.get_payload())
+    readme = str(metadata.get_payload())
+    assert "# Postward" in readme
+    targets = re.findall(r"\]\(([^)\s]+)\)", readme)
+    assert len(targets) > 20
+    assert [target for target in targets if not target.startswith("https://")] == []
+    assert f"({urls['Source']}/raw/main/docs/images/status.png)" in readme
+    assert f"({urls['Source']}/blob/main/docs/index.md)" in readme
