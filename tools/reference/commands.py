@@ -11,7 +11,8 @@ from tools.reference.markdown import cell, plain, wrapped
 _INTRODUCTION = """\
 # Commands
 
-`make docs` makes this page from the commands; `--help` and `postward(1)` have the same text.
+`--help` and `postward(1)` have the text of this page, which `make docs` makes from the commands. All commands exit
+alike:
 
 | exit status | meaning |
 |---|---|

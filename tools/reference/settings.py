@@ -8,12 +8,12 @@ from tools.reference.markdown import cell, plain, wrapped
 _INTRODUCTION = """\
 # Settings
 
-`make docs` makes this page from the models of the settings; `postward.toml(5)` has the same text. The settings are in
-`/etc/postward/postward.toml` and in its fragments, `/etc/postward/postward.toml.d/*.toml`, in TOML. Environment
-variables override both: `POSTWARD_SECTION__KEY`, and `POSTWARD_RELAY__NAME__KEY` for one relay. Unknown keys and bad
-values are refused, all at once, and the former settings stay in force.
+The settings are in `/etc/postward/postward.toml` and in its fragments, `/etc/postward/postward.toml.d/*.toml`, in TOML.
+Environment variables override both: `POSTWARD_SECTION__KEY`, and `POSTWARD_RELAY__NAME__KEY` for one relay. Unknown
+keys and bad values are refused, all at once, and the former settings stay in force.
 
-`postward check --example` prints all of them as a file. `postward check` prints those in effect on a host.
+`postward check` prints the settings in effect on a host, and `postward check --example` all of them as a file.
+`postward.toml(5)` has the text of this page, which `make docs` makes from the models of the settings.
 """
 
 

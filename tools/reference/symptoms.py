@@ -25,10 +25,10 @@ SUBJECTS: Final = {
 _INTRODUCTION = """\
 # Symptoms
 
-`make docs` makes this page from `agent/incidents/catalog/`. A symptom is a sign in the log, of a probe, of the queue or
-of the enforcer. Its name is the label `symptom` of `postward_incident_open`. [Incidents](incidents.md) explains the
-effects, and how facts of the host leave one cause of several. `postward why` prints the remedy of that cause for the
-host that it runs on.
+A symptom is a sign in the log, of a probe, of the queue or of the enforcer. Its name is the label `symptom` of
+`postward_incident_open`. `postward why` prints the causes that are left on a host, each with its remedy.
+[Incidents](incidents.md) explains the effects, and [certainty](certainty.md) how facts of the host leave one cause of
+several. `make docs` makes this page from `agent/incidents/catalog/`.
 """
 
 
@@ -46,7 +46,12 @@ def _sections() -> Iterator[str]:
         for identifier in dict.fromkeys(row.id for row in rows):
             same = [row for row in rows if row.id == identifier]
             causes = dict.fromkeys(_text(one.what) for row in same for one in row.candidates)
-            yield f"| `{identifier}` | {same[0].effect} | {_text(same[0].title)} | {'<br>'.join(causes)} |"
+            listed = (
+                [f"{number}. {cause}" for number, cause in enumerate(causes, 1)]
+                if len(causes) > 1
+                else causes
+            )
+            yield f"| `{identifier}` | {same[0].effect} | {_text(same[0].title)} | {'<br>'.join(listed)} |"
 
 
 def _text(text: str) -> str:

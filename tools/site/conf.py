@@ -25,6 +25,7 @@ html_theme = "furo"
 html_title = f"Postward {release}"
 html_theme_options = {"source_repository": _SOURCE, "source_branch": "main", "source_directory": "docs/"}
 html_copy_source = html_show_sphinx = False
+smartquotes = False  # values and options can be copied as they stand
 myst_heading_anchors = 4  # the anchors of a forge, for links such as page.md#heading
 suppress_warnings = ["misc.highlighting_failure"]  # some blocks are logs, or languages that Pygments lacks
 
