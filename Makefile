@@ -6,7 +6,7 @@
 # make bench       measure time and memory of the hot paths, and print the figures
 # make soak        run 300 rounds of random faults each in a log, in rsyslogd's log, in a configuration and at a relay
 # make lint        format the code, then check style and types
-# make docs        generate references, alert rules and dashboards from their tables
+# make docs        generate references, alert rules and dashboards from their tables, and build the site in build/site
 # make drill       stage a fault on each of 18 hosts, with Prometheus and Alertmanager; takes 15 minutes
 # make package     build a .deb and an .rpm in dist/, each with its own Python environment
 # make package-test  build both, lint them, and build them again: the bytes must be the same
@@ -46,9 +46,11 @@ coverage:
 
 docs:
 	@.ci/setup
-	$(BIN)/python -m postward.agent.metrics.reference > docs/metrics.md
-	$(BIN)/python -m postward.config.lint.reference > docs/lint.md
+	$(BIN)/python -m tools.reference
 	$(BIN)/python -m grafana
+	@.ci/setup docs
+	.venv/docs/bin/sphinx-build -q -W --keep-going -n -c tools/site -d build/doctrees docs build/site
+	$(BIN)/python -m tools.site build/site
 
 drill: deps
 	@.ci/setup
@@ -97,3 +99,5 @@ lock:
 		--no-emit-trusted-host --allow-unsafe --strip-extras --no-header --extra dev -o requirements/dev.lock pyproject.toml
 	.venv/lock/bin/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--allow-unsafe --strip-extras --no-header --extra dask --extra sink -c requirements/dev.lock -o requirements/run.lock pyproject.toml
+	.venv/lock/bin/pip-compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
+		--no-emit-trusted-host --allow-unsafe --strip-extras --no-header -o requirements/docs.lock requirements/docs.in

@@ -3,7 +3,7 @@
 Promise: it has each table and key, with the description, the values and the default of the model.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
@@ -13,7 +13,6 @@ from pydantic_core import PydanticUndefined
 
 from postward.agent.commands.roff import heading, item, roff
 from postward.config.environment import models_of
-from postward.config.fields import Section
 from postward.config.oauth2 import OAuth2
 from postward.config.settings import DEFAULT_FILE, Settings
 from postward.config.toml import toml_value
@@ -64,26 +63,29 @@ def settings_manual(day: str) -> str:
         heading("postward.toml", 5, day, "settings of Postward"),
         f".SH DESCRIPTION\n{roff(_DESCRIPTION)}",
     ]
-    for name, model in models_of(Settings).items():
-        field = Settings.model_fields[name]
-        if model is None:
-            parts += [f".SH [{roff(name)}]", roff(field.description or "")]
-            continue
-        parts += _table("[[relay]]" if name == "relay" else f"[{name}]", ".SH", model)
-        if name == "relay":
-            parts += _table("[relay.oauth2]", ".SS", OAuth2)
+    for title, meaning, fields in tables():
+        level = ".SS" if title == "[relay.oauth2]" else ".SH"
+        parts += [f"{level} {roff(title)}", roff(meaning.replace("`", ""))]
+        parts += [item(rf"\fB{roff(key)}\fR", " ".join(explained(field))) for key, field in fields.items()]
     return "\n".join(parts) + _END
 
 
-def _table(title: str, level: str, model: type[Section]) -> Iterator[str]:
-    yield f"{level} {roff(title)}"
-    yield roff((model.__doc__ or "").replace("`", ""))
-    for key, field in model.model_fields.items():
-        if key != "oauth2":  # a table of its own
-            yield item(rf"\fB{roff(key)}\fR", " ".join(_explained(field)))
+def tables() -> Iterator[tuple[str, str, Mapping[str, FieldInfo]]]:
+    """Yield each table of the settings: its title, its meaning, and its keys; `[main_cf]` has any parameter as key."""
+    for name, model in models_of(Settings).items():
+        if model is None:
+            yield f"[{name}]", Settings.model_fields[name].description or "", {}
+            continue
+        fields = {
+            key: field for key, field in model.model_fields.items() if key != "oauth2"
+        }  # a table of its own
+        yield "[[relay]]" if name == "relay" else f"[{name}]", model.__doc__ or "", fields
+        if name == "relay":
+            yield "[relay.oauth2]", OAuth2.__doc__ or "", OAuth2.model_fields
 
 
-def _explained(field: FieldInfo) -> Iterator[str]:
+def explained(field: FieldInfo) -> Iterator[str]:
+    """Yield what is known of a setting: description, values, bounds, default, example."""
     yield field.description or ""
     if values := _choices(field.annotation):
         yield f"Values: {', '.join(map(toml_value, values))}."

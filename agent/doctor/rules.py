@@ -7,8 +7,8 @@ from postward.agent.systemd import SETTINGS_REFUSED
 from postward.config.lint.finding import Fault, Finding, Rule, Severity
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
-_MIN_SYSTEMD = 252  # supports LoadCredential= for a folder, and all other options of the units
-_MIN_POSTFIX = (3, 5)
+MIN_SYSTEMD = 252  # supports LoadCredential= for a folder, and all other options of the units
+MIN_POSTFIX = (3, 5)
 # Distribution → the command that installs an NTP client.
 _INSTALL_NTP = {
     "debian": "apt-get install systemd-timesyncd",
@@ -156,12 +156,12 @@ def _clock_not_synchronised(facts: SystemFacts) -> Iterator[Fault]:
 
 def _old_versions(facts: SystemFacts) -> Iterator[Fault]:
     numbers = [int(word) for word in facts.versions.get("postfix", "").split(".")[:2] if word.isdecimal()]
-    if len(numbers) == 2 and tuple(numbers) < _MIN_POSTFIX:
+    if len(numbers) == 2 and tuple(numbers) < MIN_POSTFIX:
         yield Fault(
             "Postfix", f"is {facts.versions['postfix']}", "upgrade to a release with Postfix 3.5 or later"
         )
     systemd = facts.versions.get("systemd", "").partition(".")[0]
-    if systemd.isdecimal() and int(systemd) < _MIN_SYSTEMD and facts.units is not None:
+    if systemd.isdecimal() and int(systemd) < MIN_SYSTEMD and facts.units is not None:
         yield Fault("systemd", f"is {systemd}", "upgrade to a release with systemd 252 or later")
 
 

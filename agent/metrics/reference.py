@@ -1,6 +1,5 @@
-"""Generates docs/metrics.md from the table: `python -m postward.agent.metrics.reference > docs/metrics.md`."""
+"""The text of docs/metrics.md, from the table of metrics. `make docs` writes it."""
 
-import sys
 from collections.abc import Iterator
 
 from postward.agent.metrics.catalog import METRICS
@@ -33,7 +32,3 @@ def _lines() -> Iterator[str]:
     for metric in METRICS:
         if metric.buckets:
             yield f"- `{metric.name}` ({metric.unit}): {', '.join(f'{bound:g}' for bound in metric.buckets)}"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(reference())

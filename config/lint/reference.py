@@ -1,6 +1,5 @@
-"""Make docs/lint.md from the tables of rules: `python -m postward.config.lint.reference > docs/lint.md`."""
+"""The text of docs/lint.md, from the tables of rules. `make docs` writes it."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -41,7 +40,3 @@ def _table(title: str, rules: Sequence[Rule[Any]]) -> Iterator[str]:
     yield "|---|---|---|"
     for rule in rules:
         yield f"| `{rule.id}` | {rule.severity} | {rule.why.replace('|', chr(92) + '|')} |"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(reference())

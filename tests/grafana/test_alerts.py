@@ -207,15 +207,6 @@ def test_a_runbook_has_all_sections(page: str) -> None:
     assert not list(faults_of(" ".join(re.findall(r"`((?:postfix|postward)_[^`]*)`", text))))
 
 
-@pytest.mark.parametrize("page", pages())
-def test_links_of_runbooks_lead_to_files(page: str) -> None:
-    """The target of each relative link exists."""
-    here = ROOT / "docs" / "runbooks" / page
-    for target in re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", here.read_text()):
-        if target and "://" not in target:
-            assert (here.parent / target).exists(), target
-
-
 def test_grafanas_own_rules_are_the_same_alerts() -> None:
     """Each rule fits the SDK's model, has an existing condition, and has the expression of Prometheus's rule."""
     groups = yaml.safe_load((FOLDER / "provisioning/alerting/postward.yml").read_text())["groups"]

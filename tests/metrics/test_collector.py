@@ -10,12 +10,10 @@ from postward.agent.metrics.catalog import METRICS
 from postward.agent.metrics.collector import PostwardCollector
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.labels import RelayNames
-from postward.agent.metrics.reference import reference
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges
 from postward.agent.text import local_now
 from tests.support.require import required
-from tests.test_architecture import ROOT
 
 
 def registry(gauges: Gauges | None = None) -> tuple[CollectorRegistry, Tally]:
@@ -61,11 +59,6 @@ def test_promtool_accepts_the_page() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     encode, _ = choose_encoder("application/openmetrics-text")
     assert encode(shown).endswith(b"# EOF\n")
-
-
-def test_the_reference_is_up_to_date() -> None:
-    """docs/metrics.md is the reference that `make docs` generates from the table."""
-    assert reference() == (ROOT / "docs" / "metrics.md").read_text()
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)

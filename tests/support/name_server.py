@@ -1,12 +1,17 @@
-"""A name server on loopback, by UDP: it answers from a table, and knows names that do not exist and its own failures."""
+"""A name server on loopback, by UDP: it answers from a table, and knows names that do not exist and its own failures.
+
+With another name server behind it, it passes questions on whose names are not in the table.
+"""
 
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import dns.exception
 import dns.flags
 import dns.message
+import dns.query
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
@@ -17,20 +22,31 @@ Records = Mapping[tuple[str, str], Sequence[str]]  # name and type → values, a
 
 @contextmanager
 def name_server(
-    records: Records, *, failing: frozenset[str] = frozenset()
+    records: Records,
+    *,
+    failing: frozenset[str] = frozenset(),
+    at: tuple[str, int] = ("127.0.0.1", 0),
+    behind: str | None = None,
 ) -> Iterator[dns.resolver.Resolver]:
-    """A server that answers SERVFAIL for the failing names; the resolver that asks it, and no other."""
+    """A server that answers SERVFAIL for the failing names; the resolver that asks it, and no other.
+
+    Args:
+        records: the table.
+        failing: the failing names.
+        at: its address and port.
+        behind: address of the name server that answers for other names; None: they do not exist.
+    """
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(("127.0.0.1", 0))
+    server.bind(at)
     resolver = dns.resolver.Resolver(configure=False)
-    resolver.nameservers, resolver.port = ["127.0.0.1"], server.getsockname()[1]
+    resolver.nameservers, resolver.port = [at[0]], server.getsockname()[1]
 
     def answer() -> None:
         while True:
             data, client = server.recvfrom(4096)
             if data == b"end":
                 return
-            server.sendto(_answer(data, records, failing), client)
+            server.sendto(_answer(data, records, failing, behind), client)
 
     thread = threading.Thread(target=answer)
     thread.start()
@@ -42,7 +58,7 @@ def name_server(
         server.close()
 
 
-def _answer(data: bytes, records: Records, failing: frozenset[str]) -> bytes:
+def _answer(data: bytes, records: Records, failing: frozenset[str], behind: str | None) -> bytes:
     query = dns.message.from_wire(data)
     (question,) = query.question
     name = question.name.to_text(omit_final_dot=True).lower()
@@ -54,5 +70,11 @@ def _answer(data: bytes, records: Records, failing: frozenset[str]) -> bytes:
     elif values := records.get((name, kind)):
         response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *values))
     elif not any(known == name for known, _ in records):
-        response.set_rcode(dns.rcode.NXDOMAIN)
+        if behind is None:
+            response.set_rcode(dns.rcode.NXDOMAIN)
+        else:
+            try:
+                return dns.query.udp(query, behind, timeout=5).to_wire()
+            except (dns.exception.DNSException, OSError):
+                response.set_rcode(dns.rcode.SERVFAIL)
     return response.to_wire()

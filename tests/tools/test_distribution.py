@@ -1,8 +1,10 @@
 """The wheel: its import names collide with nothing, and it carries the files that are not Python."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
@@ -51,6 +53,13 @@ def test_the_wheel_has_one_top_level_name(wheel: Path) -> None:
 
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"postward"}
     assert set(DATA) <= set(names)
+
+
+def test_a_checkout_has_the_files_of_the_wheel() -> None:
+    """The folder .import-path has a link for each file and folder that the wheel takes from elsewhere."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for source, target in build["force-include"].items():
+        assert (ROOT / ".import-path" / target).resolve() == (ROOT / source).resolve(), target
 
 
 def test_a_distribution_named_config_stays_usable(wheel: Path, tmp_path: Path) -> None:
@@ -126,4 +135,10 @@ def test_the_metadata_is_complete(wheel: Path) -> None:
     urls = dict(value.split(", ") for value in metadata.get_all("Project-URL", []))
     assert set(urls) == {"Homepage", "Documentation", "Source", "Issues", "Changelog"}
     assert all(url.startswith("https://") for url in urls.values())
-    assert "# Postward" in str(metadata.get_payload())
+    readme = str(metadata.get_payload())
+    assert "# Postward" in readme
+    targets = re.findall(r"\]\(([^)\s]+)\)", readme)
+    assert len(targets) > 20
+    assert [target for target in targets if not target.startswith("https://")] == []
+    assert f"({urls['Source']}/raw/main/docs/images/status.png)" in readme
+    assert f"({urls['Source']}/blob/main/docs/index.md)" in readme

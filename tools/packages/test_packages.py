@@ -54,6 +54,8 @@ def test_rpmlint_finds_nothing(rpm: Path) -> None:
         "/etc/logrotate.d/postward",
         "/usr/share/doc/postward/README.md",
         "/usr/share/doc/postward/docs/install.md",
+        "/usr/share/doc/postward/docs/images/status.png",
+        "/usr/share/doc/postward/docs/zh-CN/quick-start.md",
         "/usr/share/doc/postward/sbom.cdx.json",
         "/usr/share/man/man1/postward.1.gz",
         "/usr/share/man/man5/postward.toml.5.gz",

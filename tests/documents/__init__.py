@@ -1,0 +1,1 @@
+"""Tests of the documents: their links, code blocks, pictures and references."""

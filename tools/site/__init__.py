@@ -1,0 +1,1 @@
+"""The documentation site: Sphinx's settings, and the check of what it built. `make docs` runs both."""
