@@ -1,0 +1,236 @@
+"""Log lines → messages, recipients and failures by source and by sender address, for the last hour and day. No I/O.
+
+A message is counted when it first enters the active queue, at the time at which it arrived, because only then its number
+of recipients is known. Its source comes from the line of its arrival, by the queue ID. A message that a content filter
+hands back, or that was requeued, has been counted before. Lines a day older than the newest one are not counted.
+
+Promise: memory is bounded. The last hour is kept in steps of five minutes, the day before it in hours.
+
+How it fails: a message whose arrival is not in the log is not counted. Of more than 20,000 messages in the queue, the
+oldest have no source: their failures are not counted.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, ClassVar, Final
+
+from typing_extensions import TypedDict
+
+from postward.agent.metrics.minutes import Minutes
+from postward.agent.rows import ByRows, Rows, Take
+from postward.agent.senders.share import CLIENT, DOMINATES, LOCAL, LOGIN, MIN_MESSAGES, Share
+from postward.agent.senders.top import Top, merged
+from postward.agent.stored import Form
+from postward.parsers import events as ev
+from postward.parsers.cause import DELIVERED
+
+_STEP: Final = 300  # seconds
+_HOUR: Final = 3600  # seconds
+_DAY: Final = 86400  # seconds
+_STEPS: Final = _HOUR // _STEP
+_HOURS: Final = _DAY // _HOUR
+_MAX_MAILS: Final = 20_000
+_MAX_NAME: Final = 320  # characters of an address
+_MAX_DIGITS: Final = 9  # of a number of recipients
+_PLACES: Final = {"deferred": (0, 0, 1, 0), "SOFTBOUNCE": (0, 0, 1, 0), "bounced": (0, 0, 0, 1)}
+
+Submitted = Callable[[str, str, int, int], None]  # instance, source, messages, recipients
+
+
+class Counts:
+    """The counts of a time.
+
+    Attributes:
+        sources: by source; the partner is the first sender.
+        senders: by sender address; the partner is the first source.
+    """
+
+    def __init__(self, sources: Top | None = None, senders: Top | None = None) -> None:
+        self.sources = sources or Top()
+        self.senders = senders or Top()
+
+    def add(self, source: str, sender: str, numbers: tuple[int, ...]) -> None:
+        """Add numbers in the order of `COLUMNS`."""
+        self.sources.add(source, numbers, sender)
+        self.senders.add(sender, numbers, source)
+
+    @classmethod
+    def sum(cls, counts: "Iterable[Counts]") -> "Counts":
+        """Return the sum, oldest first."""
+        rows = list(counts)
+        return cls(merged([row.sources for row in rows]), merged([row.senders for row in rows]))
+
+
+class _Saved(TypedDict, total=False):
+    steps: dict[str, list[Any]]
+    hours: dict[str, list[Any]]
+    new: dict[str, tuple[str, float | None]]
+
+
+_FORM: Final[Form[_Saved]] = Form(_Saved)
+
+
+class Senders(ByRows):
+    """Counts senders.
+
+    Args:
+        local_now: returns the time near which stamps without a year are read.
+        submitted: called with the instance, the source, and numbers of messages and recipients.
+    """
+
+    takes: ClassVar[Mapping[type[Any], Take]] = {}
+    joins = True
+
+    def __init__(self, local_now: Callable[[], datetime], submitted: Submitted = lambda *_: None) -> None:
+        self._local_now = local_now
+        self._minutes = Minutes(local_now)
+        self._submitted = submitted
+        self._steps: dict[int, Counts] = {}  # step since 1970 → its counts
+        self._hours: dict[int, Counts] = {}
+        self._newest = 0  # step
+        self._new: dict[str, tuple[str, float | None]] = {}  # queue ID → source and time of arrival
+        self._queued: dict[str, tuple[str, str]] = {}  # queue ID → source and sender
+
+    def arrived(self, queue_id: str, source: str, stamp: str) -> None:
+        """Note the arrival of a message."""
+        self._queued.pop(queue_id, None)  # Postfix reuses queue IDs
+        self._new[queue_id] = (source[:_MAX_NAME], self._minutes.second(stamp))
+        if len(self._new) > _MAX_MAILS:
+            del self._new[next(iter(self._new))]
+
+    def activated(self, rows: Rows) -> None:
+        """Count the messages that enter the active queue for the first time."""
+        new, queued = self._new, self._queued
+        found: dict[tuple[str, str, str, float | None], list[int]] = {}
+        for instance, queue_id, sender, nrcpt in rows:
+            mail = new.pop(queue_id, None)
+            if mail is not None:
+                source, second = mail
+                row = found.setdefault((instance, source, sender[:_MAX_NAME], second), [0, 0])
+                row[0] += 1
+                row[1] += int(nrcpt) if len(nrcpt) <= _MAX_DIGITS else 0
+                queued[queue_id] = (source, sender[:_MAX_NAME])
+        for (instance, source, sender, second), (messages, recipients) in found.items():
+            self._submitted(instance, source, messages, recipients)
+            self._add(second, source, sender, (messages, recipients, 0, 0))
+        while len(queued) > _MAX_MAILS:
+            del queued[next(iter(queued))]
+
+    def failed(self, rows: Rows, times: int) -> None:
+        """Count failed attempts of messages whose source is known."""
+        for queue_id, status, stamp in rows:
+            if status not in DELIVERED and (mail := self._queued.get(queue_id)) and status in _PLACES:
+                numbers = tuple(times * number for number in _PLACES[status])
+                self._add(self._minutes.second(stamp), *mail, numbers)
+
+    def removed(self, rows: Rows) -> None:
+        """Forget messages that left the queue."""
+        for (queue_id,) in rows:
+            self._new.pop(queue_id, None)
+            self._queued.pop(queue_id, None)
+
+    def within(self, window: str, now: float) -> Counts:
+        """Return the counts of the last hour or day; the step or hour in which it begins counts in full."""
+        step = int(now) // _STEP
+        steps = [(at, counts) for at, counts in sorted(self._steps.items()) if at <= step]
+        if window == "hour":
+            return Counts.sum(counts for at, counts in steps if at >= step - _STEPS)
+        hour = int(now) // _HOUR
+        hours = [counts for at, counts in sorted(self._hours.items()) if hour - _HOURS <= at <= hour]
+        return Counts.sum([*hours, *(counts for _, counts in steps)])
+
+    def share(self, windows: Iterable[str], now: float) -> Share | None:
+        """Return the source with at least half of the recipients, of the first window that has one; else None."""
+        for window in windows:
+            sources = self.within(window, now).sources
+            all_messages, all_recipients = sources.totals[:2]
+            for entry in sources.entries():
+                messages, recipients = entry.at_least[:2]
+                if messages >= MIN_MESSAGES and recipients >= DOMINATES * all_recipients:
+                    return Share(
+                        *(window, now, entry.key, entry.partner),
+                        *(messages, recipients, all_messages, all_recipients),
+                    )
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """Return the counts as JSON values."""
+        return {
+            "steps": _as_json(self._steps),
+            "hours": _as_json(self._hours),
+            "new": self._new,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` returned. Raises ValueError for other data."""
+        saved = _FORM.check(dict(state))
+        self._steps, self._hours = _counts(saved.get("steps", {})), _counts(saved.get("hours", {}))
+        self._newest = max(self._steps, default=0)
+        self._new = dict(list(saved.get("new", {}).items())[-_MAX_MAILS:])
+
+    def _add(self, second: float | None, source: str, sender: str, numbers: tuple[int, ...]) -> None:
+        if second is None:
+            return
+        step = int(second) // _STEP
+        if step > self._newest:
+            if second > self._local_now().timestamp() + _DAY:  # a wrong clock
+                return
+            self._newest = step
+            self._fold()
+        elif step < self._newest - _DAY // _STEP:
+            return
+        of, at = (
+            (self._steps, step) if step >= self._newest - _STEPS else (self._hours, step * _STEP // _HOUR)
+        )
+        counts = of.get(at)
+        if counts is None:
+            counts = of[at] = Counts()
+        counts.add(source, sender, numbers)
+
+    def _fold(self) -> None:
+        """Move steps that are older than an hour into their hours, and forget hours that are older than a day."""
+        for step in sorted(step for step in self._steps if step < self._newest - _STEPS):
+            counts, hour = self._steps.pop(step), step * _STEP // _HOUR
+            known = self._hours.get(hour)
+            self._hours[hour] = counts if known is None else Counts.sum((known, counts))
+        first = self._newest * _STEP // _HOUR - _HOURS
+        for hour in [hour for hour in self._hours if hour < first]:
+            del self._hours[hour]
+
+
+def _as_json(counts: Mapping[int, Counts]) -> dict[str, list[Any]]:
+    return {str(at): [row.sources.to_json(), row.senders.to_json()] for at, row in sorted(counts.items())}
+
+
+def _counts(saved: Mapping[str, list[Any]]) -> dict[int, Counts]:
+    return {int(at): Counts(*map(Top.from_json, row)) for at, row in saved.items()}
+
+
+def source_of_client(client: str, login: str | None) -> str:
+    """Return the source of a message that smtpd(8) or qmqpd(8) accepted."""
+    return f"{LOGIN}{login}" if login else f"{CLIENT}{client}"
+
+
+def _picked_up(senders: Senders, rows: Rows, _times: int) -> None:
+    for queue_id, uid, orig_id, stamp in rows:
+        if orig_id is None:
+            senders.arrived(queue_id, f"{LOCAL}{uid}", stamp)
+
+
+def _accepted(senders: Senders, rows: Rows, _times: int) -> None:
+    for queue_id, client, login, orig_queue_id, stamp in rows:
+        if orig_queue_id is None:
+            senders.arrived(queue_id, source_of_client(client, login), stamp)
+
+
+Senders.takes = {
+    ev.PickedUp: Take(("queue_id", "uid", "orig_id", "stamp"), _picked_up),
+    ev.ClientAccepted: Take(("queue_id", "client", "sasl_username", "orig_queue_id", "stamp"), _accepted),
+    ev.QueueActive: Take(
+        ("instance", "queue_id", "from_", "nrcpt"), lambda senders, rows, _times: senders.activated(rows)
+    ),
+    ev.Delivery: Take(
+        ("queue_id", "status", "stamp"), lambda senders, rows, times: senders.failed(rows, times)
+    ),
+    ev.Removed: Take(("queue_id",), lambda senders, rows, _times: senders.removed(rows)),
+}
