@@ -113,7 +113,7 @@ class Top:
         """Return what `to_json` described. Raises ValueError for other data."""
         totals, floor, rows = _FORM.check(data)
         top = cls(capacity)
-        numbers = [totals, floor, *(row[place] for row in rows.values() for place in (0, 1))]
+        numbers = [totals, floor, *(row[0] for row in rows.values()), *(row[1] for row in rows.values())]
         if any(len(row) != len(COLUMNS) or min(row) < 0 for row in numbers):
             raise ValueError(f"must have {len(COLUMNS)} counts, none of them negative")
         top.totals, top.floor = totals, tuple(floor)

@@ -76,6 +76,9 @@ class Senders(ByRows):
     Args:
         local_now: returns the time near which stamps without a year are read.
         submitted: called with the instance, the source, and numbers of messages and recipients.
+
+    Attributes:
+        queued: queue ID → source and sender of the messages in the queue.
     """
 
     takes: ClassVar[Mapping[type[Any], Take]] = {}
@@ -89,18 +92,18 @@ class Senders(ByRows):
         self._hours: dict[int, Counts] = {}
         self._newest = 0  # step
         self._new: dict[str, tuple[str, float | None]] = {}  # queue ID → source and time of arrival
-        self._queued: dict[str, tuple[str, str]] = {}  # queue ID → source and sender
+        self.queued: dict[str, tuple[str, str]] = {}  # queue ID → source and sender
 
     def arrived(self, queue_id: str, source: str, stamp: str) -> None:
         """Note the arrival of a message."""
-        self._queued.pop(queue_id, None)  # Postfix reuses queue IDs
+        self.queued.pop(queue_id, None)  # Postfix reuses queue IDs
         self._new[queue_id] = (source[:_MAX_NAME], self._minutes.second(stamp))
         if len(self._new) > _MAX_MAILS:
             del self._new[next(iter(self._new))]
 
     def activated(self, rows: Rows) -> None:
         """Count the messages that enter the active queue for the first time."""
-        new, queued = self._new, self._queued
+        new, queued = self._new, self.queued
         found: dict[tuple[str, str, str, float | None], list[int]] = {}
         for instance, queue_id, sender, nrcpt in rows:
             mail = new.pop(queue_id, None)
@@ -119,7 +122,7 @@ class Senders(ByRows):
     def failed(self, rows: Rows, times: int) -> None:
         """Count failed attempts of messages whose source is known."""
         for queue_id, status, stamp in rows:
-            if status not in DELIVERED and (mail := self._queued.get(queue_id)) and status in _PLACES:
+            if status not in DELIVERED and (mail := self.queued.get(queue_id)) and status in _PLACES:
                 numbers = tuple(times * number for number in _PLACES[status])
                 self._add(self._minutes.second(stamp), *mail, numbers)
 
@@ -127,7 +130,7 @@ class Senders(ByRows):
         """Forget messages that left the queue."""
         for (queue_id,) in rows:
             self._new.pop(queue_id, None)
-            self._queued.pop(queue_id, None)
+            self.queued.pop(queue_id, None)
 
     def within(self, window: str, now: float) -> Counts:
         """Return the counts of the last hour or day; the step or hour in which it begins counts in full."""

@@ -157,7 +157,7 @@ def test_an_action_needs_a_choice(action: str) -> None:
     done = CliRunner().invoke(command, [action, "--yes"])
 
     assert done.exit_code == 2
-    assert f"{action} needs --cause, --relay, --in, --older, or --all." in done.output
+    assert f"{action} needs --cause, --relay, --sender, --in, --older, or --all." in done.output
 
 
 def test_a_relay_that_is_not_in_the_settings_is_refused(tmp_path: Path) -> None:
