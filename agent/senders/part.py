@@ -86,7 +86,7 @@ class SenderCounts(Senders, Part):
 
 
 def user_of(uid: str) -> str | None:
-    """Return the name of a uid of this host; None if it has none."""
+    """Return the name of a uid of this host; None if no user has it."""
     try:
         return pwd.getpwuid(int(uid)).pw_name
     except (KeyError, ValueError, OverflowError):

@@ -18,7 +18,7 @@ LOCAL, LOGIN, CLIENT = "uid:", "login:", "client:"
 VIA: Final = {LOCAL: "local", LOGIN: "authenticated", CLIENT: "network"}  # prefix of a source → the way in
 WINDOWS: Final = {"hour": "hour", "day": "24 hours"}  # window → its name in texts
 DOMINATES: Final = 0.5  # of the recipients
-MIN_MESSAGES: Final = 10  # fewer are no pattern
+MIN_MESSAGES: Final = 10  # of the source; fewer say nothing
 
 # Texts that are safe in a shell command, unquoted.
 _SAFE_ADDRESS: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]*@[A-Za-z0-9.-]+")

@@ -39,6 +39,7 @@ def incident(effect: str, causes: int, *, closed: float | None = None) -> dict[s
         "lost": 0,
         "certainty": "likely" if causes == 1 else "ambiguous",
         "causes": [cause(n) for n in range(causes)],
+        "sender": None,
         "evidence": [
             "Nov 24 06:05:01 mx1 postfix/smtp[1]: 4A: to=<…@dest.test>, status=deferred (<script>x</script>)"
         ],
