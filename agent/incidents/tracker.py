@@ -78,7 +78,7 @@ _OF_AN_EXIT: Final = frozenset({"transport-failed", "daemon-throttled", "transpo
 _EXITED_DAEMON: Final = re.compile(
     r"(?:/|private/|public/)([\w-]+)(?:: bad command startup| socket: | pid (\d+) killed by signal)"
 )
-_SHARE_INTERVAL: Final = 300.0  # seconds between two looks at who sends most
+_SHARE_INTERVAL: Final = 60.0  # seconds between two looks at who sends most
 # Causes and conditions that come from too much mail → the windows in which one source can stand out, the first first.
 _OF_VOLUME: Final[Mapping[str, tuple[str, ...]]] = {
     Cause.QUOTA: ("day", "hour"),
