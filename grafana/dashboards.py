@@ -168,7 +168,7 @@ HOST: Final = Sheet(
             Panel("Who sends", "stacked",
                   ((f"topk(10, sum by (via, uid) (rate(postfix_messages_submitted_total{{{_HOST}}}[$__rate_interval])))",
                     "{{via}} {{uid}}"),), "ops"),
-            Panel("Recipients by who sends", "stacked",
+            Panel("Recipients by source", "stacked",
                   ((f"topk(10, sum by (via, uid) (rate(postfix_recipients_submitted_total{{{_HOST}}}[$__rate_interval])))",
                     "{{via}} {{uid}}"),), "ops"),
         )),

@@ -153,16 +153,18 @@ def percent(part: int, whole: int) -> str:
 
 
 def _find(source: str, user: str | None) -> str:
-    """Return how to find who sends. Programs of mail servers keep their user, so `ps` may show a web server or cron alone."""
+    """Return how to find the program, login or client."""
     if source.startswith(LOCAL):
         uid = source.removeprefix(LOCAL)
         name = user if user and _SAFE_USER.fullmatch(user) else ""
         if not uid.isdecimal():
             return "ps -ef"
-        crontab = (
-            f"crontab -l -u {name}" if name else f"crontab -l -u of the user that `getent passwd {uid}` names"
+        whose = "" if name else f"USER is that of `getent passwd {uid}`: "
+        name = name or "USER"
+        return (
+            f"ps -fu {uid}; {whose}crontab -l -u {name}; grep -rw {name} /etc/crontab /etc/cron.d; "
+            "systemctl list-timers"
         )
-        return f"ps -fu {uid}; {crontab}; grep -rw {name or 'USER'} /etc/crontab /etc/cron.d; systemctl list-timers"
     if source.startswith(LOGIN):
         return "grep sasl_username in the mail log for the clients of this login; change its password if it is abused"
     if _LOOPBACK.search(source):

@@ -1,7 +1,8 @@
 """The largest of any number of keys, in bounded memory: Space-Saving (Metwally, Agrawal, El Abbadi, 2005). Pure.
 
-Counts are exact until there are more than twice `capacity` keys. Then the smallest are dropped, and a key that comes
-back starts at the largest count that was dropped. So a count is an upper bound, and count minus error a lower one.
+Counts are exact, and do not depend on the order of lines, until there are more than `room` keys. Then all but the largest
+are dropped, and a key that comes back starts at the largest count that was dropped. So a count is an upper bound, and
+count minus error a lower one.
 
 Promise: the error in messages is at most all messages / capacity, also after merges. `merge` is commutative.
 """
@@ -52,6 +53,7 @@ class Top:
 
     Args:
         capacity: number of keys that are always kept.
+        room: number of keys beyond which the others are dropped; twice the capacity by default.
 
     Attributes:
         totals: exact sums over all keys, in the order of `COLUMNS`.
@@ -59,10 +61,11 @@ class Top:
         rows: key → its counts.
     """
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int = CAPACITY, room: int | None = None) -> None:
         self.totals = list(_ZEROS)
         self.floor: tuple[int, ...] = _ZEROS
         self._capacity = capacity
+        self._room = 2 * capacity if room is None else room
         self.rows: dict[str, _Row] = {}
 
     def add(self, key: str, numbers: Sequence[int], partner: str = "") -> None:
@@ -74,7 +77,7 @@ class Top:
         for place, number in enumerate(numbers):
             counts[place] += number
             totals[place] += number
-        if len(self.rows) > 2 * self._capacity:
+        if len(self.rows) > self._room:
             self._shrink()
 
     def merge(self, other: "Top") -> None:
@@ -95,7 +98,7 @@ class Top:
                     row.errors = tuple(_sum(row.errors, other.floor))
         self.floor = tuple(_sum(self.floor, other.floor))
         self.totals = _sum(self.totals, other.totals)
-        if len(self.rows) > 2 * self._capacity:
+        if len(self.rows) > self._room:
             self._shrink()
 
     def entries(self) -> list[Entry]:
@@ -109,17 +112,17 @@ class Top:
         return [self.totals, self.floor, rows]
 
     @classmethod
-    def from_json(cls, data: Any, capacity: int = CAPACITY) -> "Top":
+    def from_json(cls, data: Any, capacity: int = CAPACITY, room: int | None = None) -> "Top":
         """Return what `to_json` described. Raises ValueError for other data."""
         totals, floor, rows = _FORM.check(data)
-        top = cls(capacity)
+        top = cls(capacity, room)
         numbers = [totals, floor, *(row[0] for row in rows.values()), *(row[1] for row in rows.values())]
         if any(len(row) != len(COLUMNS) or min(row) < 0 for row in numbers):
             raise ValueError(f"must have {len(COLUMNS)} counts, none of them negative")
         top.totals, top.floor = totals, tuple(floor)
         for key, (counts, errors, partner) in rows.items():
             top.rows[key[:MAX_TEXT]] = _Row(counts, tuple(errors), partner[:MAX_TEXT])
-        if len(top.rows) > 2 * capacity:
+        if len(top.rows) > top._room:
             top._shrink()
         return top
 

@@ -29,7 +29,10 @@ _HOUR: Final = 3600  # seconds
 _DAY: Final = 86400  # seconds
 _STEPS: Final = _HOUR // _STEP
 _HOURS: Final = _DAY // _HOUR
+_ROOM: Final = 1024  # sources, and senders, of a step that are counted exactly
 _MAX_MAILS: Final = 20_000
+_LOOK: Final = 60  # seconds
+_MAX_SHARES: Final = 16
 _MAX_NAME: Final = 320  # characters of an address
 _MAX_DIGITS: Final = 9  # of a number of recipients
 _PLACES: Final = {"deferred": (0, 0, 1, 0), "SOFTBOUNCE": (0, 0, 1, 0), "bounced": (0, 0, 0, 1)}
@@ -46,8 +49,8 @@ class Counts:
     """
 
     def __init__(self, sources: Top | None = None, senders: Top | None = None) -> None:
-        self.sources = sources or Top()
-        self.senders = senders or Top()
+        self.sources = sources or Top(room=_ROOM)
+        self.senders = senders or Top(room=_ROOM)
 
     def add(self, source: str, sender: str, numbers: tuple[int, ...]) -> None:
         """Add numbers in the order of `COLUMNS`."""
@@ -91,6 +94,7 @@ class Senders(ByRows):
         self._steps: dict[int, Counts] = {}  # step since 1970 → its counts
         self._hours: dict[int, Counts] = {}
         self._newest = 0  # step
+        self._shares: dict[tuple[tuple[str, ...], int], Share | None] = {}
         self._new: dict[str, tuple[str, float | None]] = {}  # queue ID → source and time of arrival
         self.queued: dict[str, tuple[str, str]] = {}  # queue ID → source and sender
 
@@ -134,18 +138,31 @@ class Senders(ByRows):
 
     def within(self, window: str, now: float) -> Counts:
         """Return the counts of the last hour or day; the step or hour in which it begins counts in full."""
+        return Counts.sum(self._of(window, now))
+
+    def _of(self, window: str, now: float) -> list[Counts]:
         step = int(now) // _STEP
         steps = [(at, counts) for at, counts in sorted(self._steps.items()) if at <= step]
         if window == "hour":
-            return Counts.sum(counts for at, counts in steps if at >= step - _STEPS)
+            return [counts for at, counts in steps if at >= step - _STEPS]
         hour = int(now) // _HOUR
         hours = [counts for at, counts in sorted(self._hours.items()) if hour - _HOURS <= at <= hour]
-        return Counts.sum([*hours, *(counts for _, counts in steps)])
+        return [*hours, *(counts for _, counts in steps)]
 
     def share(self, windows: Iterable[str], now: float) -> Share | None:
-        """Return the source with at least half of the recipients, of the first window that has one; else None."""
+        """Return the source with at least half of the recipients, of the first window that has one; else None.
+
+        The answer is that of the first question of a minute.
+        """
+        asked = (tuple(windows), int(now) // _LOOK)
+        if asked not in self._shares:
+            self._shares = {} if len(self._shares) >= _MAX_SHARES else self._shares
+            self._shares[asked] = self._share(asked[0], now)
+        return self._shares[asked]
+
+    def _share(self, windows: Iterable[str], now: float) -> Share | None:
         for window in windows:
-            sources = self.within(window, now).sources
+            sources = merged([counts.sources for counts in self._of(window, now)])
             all_messages, all_recipients = sources.totals[:2]
             for entry in sources.entries():
                 messages, recipients = entry.at_least[:2]
@@ -194,8 +211,8 @@ class Senders(ByRows):
         """Move steps that are older than an hour into their hours, and forget hours that are older than a day."""
         for step in sorted(step for step in self._steps if step < self._newest - _STEPS):
             counts, hour = self._steps.pop(step), step * _STEP // _HOUR
-            known = self._hours.get(hour)
-            self._hours[hour] = counts if known is None else Counts.sum((known, counts))
+            known = [self._hours[hour]] if hour in self._hours else []
+            self._hours[hour] = Counts.sum([*known, counts])
         first = self._newest * _STEP // _HOUR - _HOURS
         for hour in [hour for hour in self._hours if hour < first]:
             del self._hours[hour]
@@ -206,7 +223,7 @@ def _as_json(counts: Mapping[int, Counts]) -> dict[str, list[Any]]:
 
 
 def _counts(saved: Mapping[str, list[Any]]) -> dict[int, Counts]:
-    return {int(at): Counts(*map(Top.from_json, row)) for at, row in saved.items()}
+    return {int(at): Counts(*(Top.from_json(top, room=_ROOM) for top in row)) for at, row in saved.items()}
 
 
 def source_of_client(client: str, login: str | None) -> str:

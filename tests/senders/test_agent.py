@@ -10,12 +10,12 @@ from tests.support import require_postfix, wait_for
 from tests.support.product import run_postward
 from tools.incidents.pairs import bed, sender
 
-FLOODER, OTHER = "nobody", "daemon"
+FLOODER, OTHER = "bin", "daemon"
 LIMIT, FLOOD = 18, 14
 
 
 def test_the_user_behind_a_flood_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Status, page, metrics, `why` and the report name the uid; addresses are masked where nobody asked for them."""
+    """Status, page, metrics, `why` and the report name the uid; addresses are masked without `--addresses`."""
     require_postfix()
     monkeypatch.setenv("POSTWARD_RELAY__FIRST__DAILY_LIMIT", str(LIMIT))
     uid = str(pwd.getpwnam(FLOODER).pw_uid)

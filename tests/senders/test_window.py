@@ -134,7 +134,7 @@ def test_the_source_of_most_mail_is_named() -> None:
     assert share_row(share.masked())["hold"] == "postward queue --sender ADDRESS --hold"
 
 
-def test_nobody_stands_out_among_equals_or_few() -> None:
+def test_no_source_stands_out_among_equals_or_few() -> None:
     """Three sources with a third each, and nine messages."""
     part = made()
     arrivals = ("pickup[1]: ID: uid=1 from=<a>", LOGIN, CLIENT)
