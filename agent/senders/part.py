@@ -66,8 +66,8 @@ class SenderCounts(Senders, Part):
         now = self._clock()
         return {window: window_rows(self, window, now) for window in WINDOWS}
 
-    def _count(self, instance: str, source: str, messages: int, recipients: int) -> None:
-        kind, _, name = source.partition(":")
+    def _count(self, instance: str, way: str, messages: int, recipients: int) -> None:
+        kind, _, name = way.partition(":")
         labels = (
             self._instance(instance),
             VIA[f"{kind}:"],

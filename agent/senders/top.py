@@ -8,6 +8,7 @@ Promise: the error in messages is at most all messages / capacity, also after me
 """
 
 from collections.abc import Mapping, Sequence
+from operator import add
 from typing import Any, Final, NamedTuple
 
 from postward.agent.stored import MAX_TEXT, Form
@@ -73,10 +74,11 @@ class Top:
         row = self.rows.get(key)
         if row is None:
             row = self.rows[key] = _Row(list(self.floor), self.floor, partner)
-        counts, totals = row.counts, self.totals
-        for place, number in enumerate(numbers):
-            counts[place] += number
-            totals[place] += number
+        for counts in (row.counts, self.totals):  # on the hot path: without a loop over the columns
+            counts[0] += numbers[0]
+            counts[1] += numbers[1]
+            counts[2] += numbers[2]
+            counts[3] += numbers[3]
         if len(self.rows) > self._room:
             self._shrink()
 
@@ -138,7 +140,7 @@ def _rank(item: tuple[str, _Row]) -> tuple[int, str]:
 
 
 def _sum(one: Sequence[int], other: Sequence[int]) -> list[int]:
-    return [a + b for a, b in zip(one, other, strict=True)]
+    return list(map(add, one, other))
 
 
 def merged(tops: "Sequence[Top]", capacity: int = CAPACITY) -> Top:

@@ -10,19 +10,21 @@ How it fails: a message whose arrival is not in the log is not counted. Of more 
 oldest have no source: their failures are not counted.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
 from typing_extensions import TypedDict
 
-from postward.agent.metrics.minutes import Minutes
+from postward.agent.metrics.minutes import TO_THE_MINUTE, Minutes
 from postward.agent.rows import ByRows, Rows, Take
 from postward.agent.senders.share import CLIENT, DOMINATES, LOCAL, LOGIN, MIN_MESSAGES, Share
 from postward.agent.senders.top import Top, merged
 from postward.agent.stored import Form
 from postward.parsers import events as ev
 from postward.parsers.cause import DELIVERED
+from postward.parsers.scan import Block
 
 _STEP: Final = 300  # seconds
 _HOUR: Final = 3600  # seconds
@@ -37,7 +39,7 @@ _MAX_NAME: Final = 320  # characters of an address
 _MAX_DIGITS: Final = 9  # of a number of recipients
 _PLACES: Final = {"deferred": (0, 0, 1, 0), "SOFTBOUNCE": (0, 0, 1, 0), "bounced": (0, 0, 0, 1)}
 
-Submitted = Callable[[str, str, int, int], None]  # instance, source, messages, recipients
+Submitted = Callable[[str, str, int, int], None]  # instance, way in, messages, recipients
 
 
 class Counts:
@@ -54,6 +56,7 @@ class Counts:
 
     def add(self, source: str, sender: str, numbers: tuple[int, ...]) -> None:
         """Add numbers in the order of `COLUMNS`."""
+        source, sender = source[:_MAX_NAME], sender[:_MAX_NAME]
         self.sources.add(source, numbers, sender)
         self.senders.add(sender, numbers, source)
 
@@ -78,7 +81,7 @@ class Senders(ByRows):
 
     Args:
         local_now: returns the time near which stamps without a year are read.
-        submitted: called with the instance, the source, and numbers of messages and recipients.
+        submitted: called with the instance, the way in (`uid:33`, `login` or `client`), and numbers of messages and recipients.
 
     Attributes:
         queued: queue ID → source and sender of the messages in the queue.
@@ -94,32 +97,70 @@ class Senders(ByRows):
         self._steps: dict[int, Counts] = {}  # step since 1970 → its counts
         self._hours: dict[int, Counts] = {}
         self._newest = 0  # step
+        self._in_block = False
+        self._gone: set[str] = set()  # queue IDs of messages that left the queue
         self._shares: dict[tuple[tuple[str, ...], int], Share | None] = {}
         self._new: dict[str, tuple[str, float | None]] = {}  # queue ID → source and time of arrival
         self.queued: dict[str, tuple[str, str]] = {}  # queue ID → source and sender
 
-    def arrived(self, queue_id: str, source: str, stamp: str) -> None:
-        """Note the arrival of a message."""
-        self.queued.pop(queue_id, None)  # Postfix reuses queue IDs
-        self._new[queue_id] = (source[:_MAX_NAME], self._minutes.second(stamp))
-        if len(self._new) > _MAX_MAILS:
-            del self._new[next(iter(self._new))]
+    def observe_block(self, block: Block) -> None:
+        """Take the lines of a block."""
+        self._in_block = True
+        try:
+            super().observe_block(block)
+        finally:
+            self._in_block = False
+            self._forget()
+
+    def _forget(self) -> None:
+        new, queued = self._new, self.queued
+        for queue_id in self._gone:
+            if queued.pop(queue_id, None) is None:
+                new.pop(queue_id, None)
+        self._gone.clear()
+
+    def arrived(self, mails: Iterable[tuple[str, str, str]]) -> None:
+        """Note arrivals: queue ID, source and stamp."""
+        new, queued, gone = self._new, self.queued, self._gone
+        seconds: dict[str, float | None] = {}
+        for queue_id, source, stamp in mails:
+            if queue_id in queued:  # Postfix reuses queue IDs
+                del queued[queue_id]
+            if gone:
+                gone.discard(queue_id)
+            minute = stamp[:TO_THE_MINUTE]
+            if minute not in seconds:
+                seconds[minute] = self._minutes.second(stamp)
+            new[queue_id] = (source, seconds[minute])
+        while len(new) > _MAX_MAILS:
+            del new[next(iter(new))]
 
     def activated(self, rows: Rows) -> None:
         """Count the messages that enter the active queue for the first time."""
         new, queued = self._new, self.queued
-        found: dict[tuple[str, str, str, float | None], list[int]] = {}
+        found: list[tuple[str, str, str, str, float | None]] = []
         for instance, queue_id, sender, nrcpt in rows:
-            mail = new.pop(queue_id, None)
-            if mail is not None:
-                source, second = mail
-                row = found.setdefault((instance, source, sender[:_MAX_NAME], second), [0, 0])
-                row[0] += 1
-                row[1] += int(nrcpt) if len(nrcpt) <= _MAX_DIGITS else 0
-                queued[queue_id] = (source, sender[:_MAX_NAME])
-        for (instance, source, sender, second), (messages, recipients) in found.items():
-            self._submitted(instance, source, messages, recipients)
-            self._add(second, source, sender, (messages, recipients, 0, 0))
+            if queue_id in new:
+                source, second = new.pop(queue_id)
+                queued[queue_id] = (source, sender)
+                found.append((instance, source, sender, nrcpt, second))
+        by_way: dict[tuple[str, str], list[int]] = {}  # instance, and the uid or the kind of source
+        by_sender: dict[tuple[float | None, str], tuple[int, int, str]] = {}
+        for (instance, source, sender, nrcpt, second), messages in Counter(found).items():
+            recipients = messages * int(nrcpt) if len(nrcpt) <= _MAX_DIGITS else 0
+            way = source if source.startswith(LOCAL) else source.partition(":")[0]
+            row = by_way.setdefault((instance, way), [0, 0])
+            row[0] += messages
+            row[1] += recipients
+            if (counts := self._counts_of(second)) is not None:
+                counts.sources.add(source[:_MAX_NAME], (messages, recipients, 0, 0), sender[:_MAX_NAME])
+            known = by_sender.get((second, sender), (0, 0, source))
+            by_sender[second, sender] = (known[0] + messages, known[1] + recipients, known[2])
+        for (second, sender), (messages, recipients, source) in by_sender.items():
+            if (counts := self._counts_of(second)) is not None:
+                counts.senders.add(sender[:_MAX_NAME], (messages, recipients, 0, 0), source[:_MAX_NAME])
+        for (instance, way), numbers in by_way.items():
+            self._submitted(instance, way, *numbers)
         while len(queued) > _MAX_MAILS:
             del queued[next(iter(queued))]
 
@@ -127,14 +168,15 @@ class Senders(ByRows):
         """Count failed attempts of messages whose source is known."""
         for queue_id, status, stamp in rows:
             if status not in DELIVERED and (mail := self.queued.get(queue_id)) and status in _PLACES:
-                numbers = tuple(times * number for number in _PLACES[status])
-                self._add(self._minutes.second(stamp), *mail, numbers)
+                counts = self._counts_of(self._minutes.second(stamp))
+                if counts is not None:
+                    counts.add(*mail, tuple(times * number for number in _PLACES[status]))
 
     def removed(self, rows: Rows) -> None:
-        """Forget messages that left the queue."""
-        for (queue_id,) in rows:
-            self._new.pop(queue_id, None)
-            self.queued.pop(queue_id, None)
+        """Forget messages that left the queue, once the block has been taken: rare kinds of lines are its last."""
+        self._gone.update([queue_id for (queue_id,) in rows])
+        if not self._in_block:
+            self._forget()
 
     def within(self, window: str, now: float) -> Counts:
         """Return the counts of the last hour or day; the step or hour in which it begins counts in full."""
@@ -188,24 +230,24 @@ class Senders(ByRows):
         self._newest = max(self._steps, default=0)
         self._new = dict(list(saved.get("new", {}).items())[-_MAX_MAILS:])
 
-    def _add(self, second: float | None, source: str, sender: str, numbers: tuple[int, ...]) -> None:
+    def _counts_of(self, second: float | None) -> Counts | None:
+        """Return the counts of a moment; None if it is not known, a day old, or the clock was wrong."""
         if second is None:
-            return
+            return None
         step = int(second) // _STEP
         if step > self._newest:
-            if second > self._local_now().timestamp() + _DAY:  # a wrong clock
-                return
+            if second > self._local_now().timestamp() + _DAY:
+                return None
             self._newest = step
             self._fold()
         elif step < self._newest - _DAY // _STEP:
-            return
-        of, at = (
-            (self._steps, step) if step >= self._newest - _STEPS else (self._hours, step * _STEP // _HOUR)
-        )
+            return None
+        is_recent = step >= self._newest - _STEPS
+        of, at = (self._steps, step) if is_recent else (self._hours, step * _STEP // _HOUR)
         counts = of.get(at)
         if counts is None:
             counts = of[at] = Counts()
-        counts.add(source, sender, numbers)
+        return counts
 
     def _fold(self) -> None:
         """Move steps that are older than an hour into their hours, and forget hours that are older than a day."""
@@ -232,15 +274,17 @@ def source_of_client(client: str, login: str | None) -> str:
 
 
 def _picked_up(senders: Senders, rows: Rows, _times: int) -> None:
-    for queue_id, uid, orig_id, stamp in rows:
-        if orig_id is None:
-            senders.arrived(queue_id, f"{LOCAL}{uid}", stamp)
+    senders.arrived(
+        (queue_id, f"{LOCAL}{uid}", stamp) for queue_id, uid, orig_id, stamp in rows if orig_id is None
+    )
 
 
 def _accepted(senders: Senders, rows: Rows, _times: int) -> None:
-    for queue_id, client, login, orig_queue_id, stamp in rows:
-        if orig_queue_id is None:
-            senders.arrived(queue_id, source_of_client(client, login), stamp)
+    senders.arrived(
+        (queue_id, source_of_client(client, login), stamp)
+        for queue_id, client, login, orig_queue_id, stamp in rows
+        if orig_queue_id is None
+    )
 
 
 Senders.takes = {

@@ -57,7 +57,7 @@ def assert_bounds(top: Top, added: Added) -> None:
 @settings(max_examples=300, deadline=None)
 @given(ADDED)
 def test_counts_lie_within_their_bounds(added: Added) -> None:
-    """This holds for any order, and for keys that were dropped and came back."""
+    """For any order, and for keys that were dropped and came back."""
     assert_bounds(counted(added), added)
 
 
