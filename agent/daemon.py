@@ -59,6 +59,7 @@ from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.monitor import RelayMonitor
 from postward.agent.release import build_labels
 from postward.agent.reload import SettingsReloader, race
+from postward.agent.senders.part import SenderCounts
 from postward.agent.status.client import local_socket
 from postward.agent.status.model import Observed, Status, status_of
 from postward.agent.status.routes import View
@@ -154,6 +155,7 @@ class Agent:
         )
         self._counter = ProbeFilter(self._tally, names, local_now)
         daemons = DaemonMetrics(self._tally, names, exemplars)
+        self._senders = SenderCounts(self._tally, names, local_now)
         canary = self._canary = LogCanary(
             postfix,
             self._tally,
@@ -184,6 +186,7 @@ class Agent:
             throttle,
             instance="postfix" if self._place.is_main else self.instance,
             instance_file=None if self._place.is_main else reloader.path,
+            senders=self._senders,
         )
         # counts → the outside
         self._events = _event_stream(settings, names)
@@ -209,7 +212,17 @@ class Agent:
                 self._counter,
                 self._queue,
             ),
-            *(self._probes, relays, daemons, self._events, self._incidents, rows, self._endpoint, loop),
+            *(
+                self._probes,
+                relays,
+                daemons,
+                self._senders,
+                self._events,
+                self._incidents,
+                rows,
+                self._endpoint,
+                loop,
+            ),
             DomainLook(settings),
             MailVolume(settings, names, local_now),
             self._hosts,
@@ -456,6 +469,7 @@ class Agent:
             self._incidents.history.buckets(now),
             self._tally.counters["postward_log_lines_total"],
             self._not_ready(),
+            self._senders.status(),
         )
         return status_of(self._settings, observed, now, self._build[0]) | {"instance": self.instance}
 

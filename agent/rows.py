@@ -10,7 +10,7 @@ from operator import itemgetter
 from typing import Any, ClassVar, Final, NamedTuple, cast
 
 from postward.parsers import Event, Record
-from postward.parsers.scan import Block, Wanted
+from postward.parsers.scan import JOINED, Block, Wanted
 
 Rows = Sequence[tuple[Any, ...]]
 _OF_HEADER: Final = ("stamp", "host", "instance", "daemon", "severity")
@@ -42,7 +42,8 @@ class ByRows:
     @property
     def wanted(self) -> Wanted:
         """The columns that are read, by event type."""
-        return {kind: take.columns for kind, take in self.takes.items()}
+        columns = {kind: take.columns for kind, take in self.takes.items()}
+        return union([columns, dict.fromkeys(JOINED, ("queue_id",))]) if self.joins else columns
 
     def observe_block(self, block: Block) -> None:
         """Take the lines of a block."""

@@ -242,10 +242,11 @@ ALERTS: Final = (
     Alert("PostfixRelayLimitNear", "cause", "warning", "postward_relay_limit_ratio >= 0.8", "5m",
           "A limit of the relay is nearly used up.",
           "{{ $labels.instance }} has used {{ $value | humanizePercentage }} of what relay {{ $labels.relay }} accepts "
-          "in one {{ $labels.window }}."),
+          "in one {{ $labels.window }}. `postward why` there, or the status page, names who sends most."),
     Alert("PostfixMailFlood", "cause", "warning", "max by (job, instance, multi_instance, log_host) (postward_mail_flood) == 1", "0s",
           "Far more mail leaves than usual.",
-          "{{ $labels.instance }} sends far more mail than in the last weeks at this hour: a program can loop, or an account be abused."),
+          "{{ $labels.instance }} sends far more mail than in the last weeks at this hour: a program can loop, or an account be abused. "
+          "`postward why` there, or the status page, names the user, login or client that sends most."),
     Alert("PostfixRelaySenderRejected", "cause", "critical", _at_all("sender_rejected"), "0s",
           "The relay rejects a sender address.",
           "Relay {{ $labels.relay }} rejects a sender address of {{ $labels.instance }}: Postfix bounces such mail.",

@@ -165,6 +165,12 @@ HOST: Final = Sheet(
                    (f"sum(rate(postfix_messages_removed_total{{{_HOST}}}[$__rate_interval]))", "removed"),
                    (f"sum(rate(postfix_messages_expired_total{{{_HOST}}}[$__rate_interval]))", "expired"),
                    (f"sum(rate(postfix_queue_activations_total{{{_HOST}}}[$__rate_interval]))", "activated")), "ops"),
+            Panel("Who sends", "stacked",
+                  ((f"topk(10, sum by (via, uid) (rate(postfix_messages_submitted_total{{{_HOST}}}[$__rate_interval])))",
+                    "{{via}} {{uid}}"),), "ops"),
+            Panel("Recipients by source", "stacked",
+                  ((f"topk(10, sum by (via, uid) (rate(postfix_recipients_submitted_total{{{_HOST}}}[$__rate_interval])))",
+                    "{{via}} {{uid}}"),), "ops"),
         )),
         Row("Probes", (
             Panel("Probe by relay", "states", ((f"postward_probe_success{{{_RELAY}}}", "{{relay}}"),), words=_YES),

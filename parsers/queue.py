@@ -16,6 +16,7 @@ HEAD: Final = 16384  # bytes kept of each line
 
 _MAIL: Final = re.compile(
     rb'\{"queue_name": "(\w{1,32})", "queue_id": "(\w{1,32})", "arrival_time": (\d{1,12}), "message_size": (\d{1,15})'
+    rb'(?:(?:, "forced_expire": \w{1,9})?, "sender": "((?:[^"\\]|\\.)*+)")?'
 )
 _REASON: Final = re.compile(rb'"delay_reason": "((?:[^"\\]|\\.)*+)')
 _ESCAPE: Final = re.compile(r'\\(u[0-9a-fA-F]{4}|["\\/bfnrt])')
@@ -31,6 +32,7 @@ class QueuedMail(NamedTuple):
         size: its size in bytes.
         reason: why delivery is delayed, with postqueue's escapes: the first reason given for a recipient.
         queue_id: its name in the queue.
+        sender: the envelope sender; MAILER-DAEMON for the empty one (showq/showq.c).
     """
 
     queue: str
@@ -38,6 +40,7 @@ class QueuedMail(NamedTuple):
     size: int
     reason: bytes | None
     queue_id: str = ""
+    sender: str = ""
 
 
 class QueueLines:
@@ -62,13 +65,14 @@ def parse_queued_mail(line: bytes) -> QueuedMail | None:
     if match is None:
         return None
     reason = _REASON.search(line, match.end())
-    name, queue_id, arrival, size = match.groups()
+    name, queue_id, arrival, size, sender = match.groups()
     return QueuedMail(
         name.decode(),
         int(arrival),
         int(size),
         reason[1] if reason else None,
         queue_id.decode("ascii", "replace"),
+        unescaped(sender or b""),
     )
 
 

@@ -53,6 +53,7 @@ _STAGES: Final = (
     (ev.QueueActive, ev.Delivery, ev.Notification, ev.Removed),
 )
 
+JOINED: Final = tuple(kind for stage in _STAGES for kind in stage)  # `reuses_queue_ids` reads their queue IDs
 _BEGINNINGS: Final = frozenset(_STAGES[0] + _STAGES[1])
 
 _Match = re.Match[str]

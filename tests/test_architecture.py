@@ -81,7 +81,7 @@ def test_parsers_do_no_io() -> None:
 # The parts of `agent`; each imports only parts before it.
 ORDER = (
     *("fsutil", "stored", "text", "systemd", "parts", "rows", "http_client", "pages", "release"),
-    *("postfix", "metrics", "logs", "pipeline", "reload", "instances", "checkpoint"),
+    *("postfix", "metrics", "senders", "logs", "pipeline", "reload", "instances", "checkpoint"),
     *("relay", "oauth2", "enforce", "mailbox", "probe", "export", "incidents", "hosts", "status", "http"),
     *("sink", "report"),
     *("doctor", "console", "setup", "output", "daemon", "cli", "commands"),

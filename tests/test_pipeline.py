@@ -1,4 +1,4 @@
-"""A block of lines counts as its lines do one by one, for any lines: counters, probes, history and incidents."""
+"""A block of lines counts as its lines do one by one, for any lines: counters, probes, history, senders and incidents."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
 from postward.agent.pipeline import OwnLines, Pipeline
 from postward.agent.probe.filter import ProbeFilter
+from postward.agent.senders.part import SenderCounts
 from postward.parsers import parse
 from tools.bench.lines import KINDS, log_lines
 
@@ -50,6 +51,7 @@ smtpd[9]: connect from a[192.0.2.7]
 smtpd[9]: disconnect from a[192.0.2.7] ehlo=1 quit=1 commands=2
 smtpd[9]: 3C0: client=a[192.0.2.7]
 smtpd[9]: 3C0: client=a[192.0.2.7], sasl_method=PLAIN, sasl_username=u
+smtpd[9]: 3C0: client=localhost[127.0.0.1], orig_queue_id=3C9, orig_client=a[192.0.2.7]
 pickup[9]: 3C0: uid=33 from=<www-data>
 bounce[9]: 3C0: sender non-delivery notification: 3C1
 cron[9]: (root) CMD (true)
@@ -78,11 +80,12 @@ class Counts:
         self.counting = ProbeFilter(self.tally, names, lambda: NOW)
         self.daemons = DaemonMetrics(self.tally, names, Exemplars())
         self.history = DeliveryHistory(lambda: NOW)
+        self.senders = SenderCounts(self.tally, names, lambda: NOW, NOW.timestamp)
         self.tracker = IncidentTracker(names, lambda: NOW)
 
     def by_block(self, *blocks: bytes) -> dict[str, Any]:
         """Count blocks and return everything as plain data."""
-        pipeline = Pipeline(self.counting, [self.daemons, self.history, self.tracker])
+        pipeline = Pipeline(self.counting, [self.daemons, self.history, self.senders, self.tracker])
         for block in blocks:
             pipeline.feed(block)
         return self.data()
@@ -100,7 +103,7 @@ class Counts:
                 if record is None:
                     self.tracker.observe_foreign(line)
                 elif event is not None:
-                    for part in (self.daemons, self.history, self.tracker):
+                    for part in (self.daemons, self.history, self.senders, self.tracker):
                         part.observe(record, event)
             if last is not None:
                 self.counting.note_last_line(last)
@@ -121,6 +124,8 @@ class Counts:
             "new": set(self.daemons.new_mails),
             "history": self.history.state(),
             "incidents": self.tracker.state(),
+            "senders": self.senders.state(),
+            "queued": self.senders.queued,
         }
 
 

@@ -98,6 +98,12 @@ def _duration(_context: click.Context, _parameter: click.Parameter, value: str |
 @click.option(
     "--relay", "relays", multiple=True, help="Only mails that wait for this relay; other, none: for no relay."
 )
+@click.option(
+    "--sender",
+    "senders",
+    multiple=True,
+    help="Only mails of this envelope sender; @example.com is any at a domain, <> the empty one.",
+)
 @click.option("--in", "queues", multiple=True, type=click.Choice(QUEUES), help="Only mails in this queue.")
 @click.option(
     "--older", default=None, callback=_duration, help="Only mails older than this, as in 30m, 12h, 3d."
@@ -113,6 +119,7 @@ def command(
     as_json: bool,
     causes: tuple[str, ...],
     relays: tuple[str, ...],
+    senders: tuple[str, ...],
     queues: tuple[str, ...],
     older: int,
     everything: bool,
@@ -121,11 +128,11 @@ def command(
 ) -> None:
     """Show the mails that wait by queue, cause, relay and age; act on some of them.
 
-    Several --cause, --relay or --in choose mails with any of them. An action takes the mails that all other options choose.
+    Several --cause, --relay, --sender or --in choose mails with any of them. An action takes the mails that all other options choose.
     """
-    choice = Choice(frozenset(causes), frozenset(relays), frozenset(queues), older)
+    choice = Choice(frozenset(causes), frozenset(relays), frozenset(queues), older, frozenset(senders))
     if action and choice == Choice() and not everything:
-        raise click.UsageError(f"--{action} needs --cause, --relay, --in, --older, or --all.")
+        raise click.UsageError(f"--{action} needs --cause, --relay, --sender, --in, --older, or --all.")
     with exit_on_error():
         settings = load(settings_file)
         unknown = choice.relays - {relay.name for relay in settings.relay} - set(NO_RELAYS)

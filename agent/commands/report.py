@@ -33,6 +33,7 @@ from postward.agent.output import output_file
 from postward.agent.report.chunks import CHUNK, chunks_of
 from postward.agent.report.period import Period
 from postward.agent.report.workers import Counted, Job, count_on_all_cores
+from postward.agent.senders.part import user_of
 from postward.agent.text import local_now
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ _STANDARD_OUTPUT: Final = Path("-")
 @click.option("--lost", is_flag=True, help="List the mails that were lost, one line for each recipient.")
 @click.option("--csv", "as_csv", is_flag=True, help="With --lost: print CSV.")
 @click.option(
-    "--addresses", is_flag=True, help="With --lost: show mail addresses; they are masked otherwise."
+    "--addresses",
+    is_flag=True,
+    help="Count and show the addresses of senders and recipients, and the names of logins; they are masked otherwise.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option(
@@ -110,6 +113,7 @@ class _Options:
     chunk: int
     send: bool
     settings_file: Path | None
+    is_own_log: bool = False
 
     def period(self, now: datetime) -> Period:
         """Return the time that is asked for."""
@@ -136,7 +140,8 @@ def _report(options: _Options) -> None:
         from postward.agent.metrics.labels import rows_of
 
         settings = settings_of(settings_file_of(options.settings_file))
-        options = replace(options, files=_of_this_host(settings, options, period, now))
+        own = _of_this_host(settings, options, period, now)
+        options = replace(options, files=own, is_own_log=True)
         relays = rows_of(settings.relay)
     if options.lost:
         from postward.agent.commands.lost import print_lost
@@ -146,7 +151,7 @@ def _report(options: _Options) -> None:
         masks = (options.addresses, options.mask)
         sys.exit(print_lost(files, relays, period, form, *masks))
     file = options.html if options.html != _STANDARD_OUTPUT else None
-    job = Job(relays, period=period)
+    job = Job(relays, period=period, addresses=options.addresses)
     with output_file(file) if file else nullcontext() as page:
         status = _count_and_write(options, job, job.before(now) if options.compare else None, page)
     sys.exit(status)
@@ -158,8 +163,10 @@ def _check(options: _Options, period: Period) -> None:
         raise click.UsageError("--compare needs a period: --yesterday, --last-week or --since")
     if options.compare and str(STANDARD_INPUT) in options.files:
         raise click.UsageError("standard input cannot be read twice; write it to a file first")
-    if (options.as_csv or options.addresses) and not options.lost:
-        raise click.UsageError("--csv and --addresses belong to --lost")
+    if options.as_csv and not options.lost:
+        raise click.UsageError("--csv belongs to --lost")
+    if options.addresses and options.mask and not options.lost:
+        raise click.UsageError("--addresses and --mask exclude each other")
     if options.lost and (options.html or options.dask or options.compare):
         raise click.UsageError("--lost is a list: leave out --html, --dask and --compare")
     if options.as_csv and options.as_json:
@@ -186,7 +193,14 @@ def _count_and_write(options: _Options, job: Job, before: Job | None, page: Path
     from postward.agent.report.summary import Compared, summarise
 
     compared = Compared(before.period, former) if before is not None and former is not None else None
-    report = summarise(counted.tally, top=options.top, mask=options.mask, period=job.period, before=compared)
+    report = summarise(
+        counted.tally,
+        top=options.top,
+        mask=options.mask,
+        period=job.period,
+        before=compared,
+        users=user_of if options.is_own_log else lambda _: None,
+    )
     if options.html is not None:
         from postward.agent.report.html import as_page
 

@@ -18,6 +18,7 @@ from postward.agent.report.period import Period
 from postward.agent.report.send import SentReports, digest_of, period_of, send_by
 from postward.agent.report.summary import Compared, Report, summarise
 from postward.agent.report.workers import Counted, Job, count_on_all_cores
+from postward.agent.senders.part import user_of
 from postward.agent.status.client import ask_for_check
 from postward.config.settings import Settings
 
@@ -66,7 +67,12 @@ def _count(settings: Settings, paths: list[Path], period: Period, now: datetime)
     before = job.before(now)
     former = Compared(before.period, _counted(before, chunks).tally) if before else None
     report = summarise(
-        counted.tally, top=settings.report.top, mask=settings.report.mask, period=period, before=former
+        counted.tally,
+        top=settings.report.top,
+        mask=settings.report.mask,
+        period=period,
+        before=former,
+        users=user_of,
     )
     return report, [*errors, *counted.errors]
 

@@ -28,7 +28,7 @@ from postward.agent.incidents.render import (
 )
 from postward.agent.status.check import Check, as_local_check, as_plugin, check_of, unknown
 from postward.agent.status.client import LiveError, ask_for_check, ask_former, ask_status, read_live
-from postward.agent.status.model import config_of, limits_text, probe_words, queue_text
+from postward.agent.status.model import config_of, limits_text, probe_words, queue_text, senders_text
 from postward.agent.text import counted, plural
 from postward.config.errors import SettingsError
 from postward.config.settings import Settings, load_settings
@@ -251,6 +251,11 @@ def _host(status: dict[str, Any]) -> list[Parts]:
         ("queue", queue_text(queue) + (f" ({causes})" if causes else ""), not causes),
         ("config", *_config(status["config"], status["now"])),
         ("log", *_log(log, status)),
+        *(
+            (name, text, True)
+            for window, name in (("hour", "senders, hour"), ("day", "senders, day"))
+            if (text := senders_text(status.get("senders", {}), window))
+        ),
         *((("lines", problem, False),) if (problem := unknown_lines(log["lines"])) else ()),
     )
     return [_row(*row) for row in rows]

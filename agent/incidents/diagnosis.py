@@ -18,6 +18,7 @@ from postward.agent.incidents.catalog.table import SYMPTOMS
 from postward.agent.incidents.evidence import own_line
 from postward.agent.incidents.model import CauseRow, Certainty, Incident, IncidentRow, is_safe_name
 from postward.agent.incidents.remedies import fill_in, fill_in_names, fill_in_server
+from postward.agent.senders.share import Users, share_row
 from postward.config.lint import lint
 from postward.config.lint.facts import HostFacts
 from postward.config.lint.finding import Finding
@@ -192,7 +193,12 @@ def for_settings_file(row: IncidentRow, settings_file: Path) -> IncidentRow:
 
 
 def to_dict(
-    incident: Incident, diagnosis: Diagnosis, *, addresses: bool = False, host: str = ""
+    incident: Incident,
+    diagnosis: Diagnosis,
+    *,
+    addresses: bool = False,
+    host: str = "",
+    users: Users = lambda _: None,
 ) -> IncidentRow:
     """Return an incident with its diagnosis as JSON values.
 
@@ -201,7 +207,9 @@ def to_dict(
         diagnosis: its diagnosis.
         addresses: leave mail addresses unmasked.
         host: the host whose log shows it, in a log of several hosts.
+        users: returns the name of a uid of the host; by default none is known, as for the log of another host.
     """
+    share = incident.share if addresses or incident.share is None else incident.share.masked()
     mask: Callable[[str], str] = str if addresses else mask_addresses
     return {
         "host": host,
@@ -223,6 +231,7 @@ def to_dict(
         "certainty": diagnosis.certainty.value,
         "causes": [cause.to_dict() for cause in diagnosis.causes],
         "evidence": [mask(line) for line in incident.evidence],
+        "sender": None if share is None else share_row(share, users),
     }
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
+from postward.agent.senders.share import WINDOWS, Share, ShareRow
 from postward.agent.stored import MAX_MOMENT, MAX_TEXT, Form
 from postward.parsers import Cause
 from postward.parsers.scrub import printable
@@ -110,6 +111,7 @@ class Incident:
         confirmed: whether it is announced; a single failed attempt may pass with the next one.
         closed: time of the proof that it is over; None while it is open.
         closed_by: that proof, as text.
+        share: the source of most mail before the latest line, if the symptom can come from too much mail and one stands out.
     """
 
     symptom: str
@@ -133,6 +135,7 @@ class Incident:
     confirmed: bool = True
     closed: float | None = None
     closed_by: str = ""
+    share: Share | None = None
 
     @property
     def key(self) -> Key:
@@ -179,6 +182,7 @@ class Incident:
         self.opened, self.closed, self.closed_by = period.opened, None, ""
         self.relay = self.relay if period.relay == "none" else period.relay
         self.cause, self.server = period.cause or self.cause, period.server or self.server
+        self.share = period.share or self.share
 
     def add_mail(self, queue_id: str, sender: str | None, domain: str) -> None:
         """Note a mail concerned; `sender` is None if it is not known."""
@@ -201,6 +205,7 @@ class Incident:
             "evidence": list(self.evidence),
             "server": None if self.server is None else asdict(self.server),
             "daemons": sorted(self.daemons),
+            "share": None if self.share is None else asdict(self.share),
         }
 
     @classmethod
@@ -217,6 +222,9 @@ class Incident:
         read.cause = None if read.cause is None else Cause(read.cause).value
         if read.server is not None and not read.server.is_safe:
             read.server = None
+        if read.share is not None:
+            is_valid = read.share.window in WINDOWS and 0 <= read.share.until <= MAX_MOMENT
+            read.share = read.share.printable() if is_valid else None
         del read.senders[MAX_SENDERS:], read.domains[MAX_SENDERS:]
         return read
 
@@ -264,7 +272,7 @@ class IncidentRow(TypedDict):
     """An incident with its diagnosis in JSON.
 
     Times are seconds since the epoch. Mail addresses are masked unless the caller asks for them. `host` is the host whose
-    log shows the incident, in a log of several hosts; "" for this host.
+    log shows the incident, in a log of several hosts; "" for this host. `sender` is the source of most mail, as in `Incident`.
     """
 
     host: str
@@ -287,3 +295,4 @@ class IncidentRow(TypedDict):
     certainty: str
     causes: list[CauseRow]
     evidence: list[str]
+    sender: ShareRow | None

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -38,6 +38,9 @@ from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.rows import union
+from postward.agent.senders.part import user_of
+from postward.agent.senders.share import Share
+from postward.agent.senders.window import Senders
 from postward.agent.text import local_now
 from postward.config.lint import Finding, HostFacts
 from postward.config.settings import Settings
@@ -94,6 +97,7 @@ class IncidentMonitor(Part):
         throttle: of the logins at relays that get notifications by mail.
         instance: the name of the instance in the log.
         instance_file: its settings file; None for the main one, which commands read by default.
+        senders: who sends; it takes the lines before this part does.
     """
 
     name = "incidents"
@@ -113,6 +117,7 @@ class IncidentMonitor(Part):
         throttle: LoginThrottle | None = None,
         instance: str = "postfix",
         instance_file: Path | None = None,
+        senders: Senders | None = None,
     ) -> None:
         self._settings = settings
         self._enforced = Path(settings.enforce.directory)
@@ -124,7 +129,7 @@ class IncidentMonitor(Part):
         self._relays = relays
         self._probe_again = probe_again
         self._caught_up = caught_up
-        self.tracker = IncidentTracker(names, local_now)
+        self.tracker = IncidentTracker(names, local_now, senders=senders)
         self.history = DeliveryHistory(local_now)
         self._throttle = throttle
         self._instance = instance
@@ -267,13 +272,13 @@ class IncidentMonitor(Part):
 
     def _diagnosed(self, incident: Incident) -> IncidentRow:
         if incident.closed is not None:
-            return to_dict(incident, diagnose(incident))
+            return to_dict(incident, diagnose(incident), users=user_of)
         open_symptoms = {other.symptom for other in self.tracker.open}
         offer = Offer.of(self._relays().get(incident.relay))
         diagnosis = diagnose(
             incident, self._host.facts, self._host.findings, open_symptoms, offer, self._drift()
         )
-        return to_dict(incident, diagnosis)
+        return to_dict(incident, diagnosis, users=user_of)
 
     def _drift(self) -> tuple[str, ...]:
         """Return the names that differ as the enforcer sees it; without it, as the agent can see it."""
@@ -311,6 +316,8 @@ def public_incidents(tracker: IncidentTracker) -> dict[str, Any]:
     for row in (*state["open"], *state["closed"]):
         row["evidence"] = [mask_addresses(line) for line in row["evidence"]]
         row["senders"] = row["domains"] = []
+        if row["share"] is not None:
+            row["share"] = asdict(Share(**row["share"]).masked())
     return state
 
 

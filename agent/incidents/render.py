@@ -102,6 +102,11 @@ def lines_of_incident(row: IncidentRow, now: float, *, with_place: bool = True) 
         yield [("  several causes are possible, and no known fact separates them:", "magenta")]
         for number, cause in enumerate(row["causes"], 1):
             yield from _lines_of_cause(cause, f"{number}. ", "     ", "")
+    if sender := row["sender"]:
+        yield [("  sender:  ", "dim"), (sender["what"], "bold")]
+        yield [("     find: ", "dim"), (sender["find"], "")]
+        if sender["hold"]:
+            yield [("     hold: ", "dim"), (sender["hold"], "")]
     for line in row["evidence"]:
         yield [("  | ", "dim"), (line, "dim")]
 
@@ -129,7 +134,8 @@ def one_line(row: IncidentRow) -> str:
     """Return an incident in one line, for the journal and for pagers."""
     cause = row["causes"][0]
     setting = f"; setting: {cause['setting']}; remedy: {cause['remedy']}" if len(row["causes"]) == 1 else ""
-    return f"{row['title']} ({where(row)}){setting}"
+    sender = f"; {row['sender']['what']}" if row["sender"] else ""
+    return f"{row['title']} ({where(row)}){sender}{setting}"
 
 
 def heading(rows: Iterable[IncidentRow]) -> str:

@@ -16,6 +16,7 @@ from postward.agent.logs.coverage import Coverage
 from postward.agent.logs.lines import lines_of
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.pipeline import MAX_HOSTS, OTHER
+from postward.agent.senders.window import Senders
 from postward.parsers import Event, Record, parse, parse_stamp
 from postward.parsers.dialects import has_header, repeats_of
 
@@ -75,10 +76,14 @@ class _Host:
 
     def __init__(self, names: RelayNames, clock: Callable[[], datetime]) -> None:
         # A look back asks about single failures too.
-        self.tracker = IncidentTracker(names, clock, keep_closed=_MAX_CLOSED, suspicion=-math.inf)
+        self._senders = Senders(clock)
+        self.tracker = IncidentTracker(
+            names, clock, keep_closed=_MAX_CLOSED, suspicion=-math.inf, senders=self._senders
+        )
         self._complaints: deque[tuple[Record, Event]] = deque(maxlen=_MAX_COMPLAINTS)
 
     def observe(self, record: Record, event: Event) -> None:
+        self._senders.observe(record, event)
         self.tracker.observe(record, event)
         if is_complaint(record, event):
             self._complaints.append((record, event))

@@ -63,6 +63,8 @@ class Notice(NamedTuple):
         if self.is_over:
             return f"{row['closed_by']}; {row['mails']} mails were concerned, {row['lost']} lost"
         lines = [f"{row['attempts']} attempts, {row['lost']} lost"]
+        if sender := row["sender"]:
+            lines += [f"- {sender['what']}", f"  find: {sender['find']}", f"  hold: {sender['hold']}"]
         for cause in row["causes"]:
             lines += [f"- {cause['what']}", f"  setting: {cause['setting']}", f"  remedy: {cause['remedy']}"]
         return "\n".join(lines)

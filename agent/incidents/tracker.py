@@ -19,10 +19,11 @@ from postward.agent.incidents.catalog.symptom import Resolution, Symptom, proves
 from postward.agent.incidents.catalog.table import SYMPTOMS, UNEXPLAINED, of_context, of_delivery, of_line
 from postward.agent.incidents.context import ContextLine, ProcessContext, is_context
 from postward.agent.incidents.evidence import line_of
-from postward.agent.incidents.model import MAX_EVIDENCE, Change, Effect, Incident, Server
+from postward.agent.incidents.model import MAX_EVIDENCE, Change, Effect, Incident, Key, Server
 from postward.agent.incidents.resolution import LINE_PROOFS, PROOF_TEXTS, Success, line_proves, proves
 from postward.agent.incidents.store import MAX_CLOSED, SUSPICION, IncidentStore
 from postward.agent.metrics.labels import RelayNames
+from postward.agent.senders.window import Senders
 from postward.parsers import Cause, Event, Record, cause_of, classify, parse_stamp, relay_host_of
 from postward.parsers import events as ev
 from postward.parsers.cause import DELIVERED, SUSPENDED, bare_reason, without_output
@@ -77,6 +78,15 @@ _OF_AN_EXIT: Final = frozenset({"transport-failed", "daemon-throttled", "transpo
 _EXITED_DAEMON: Final = re.compile(
     r"(?:/|private/|public/)([\w-]+)(?:: bad command startup| socket: | pid (\d+) killed by signal)"
 )
+_SHARE_INTERVAL: Final = 60.0  # seconds between two looks at who sends most
+# Causes and conditions that come from too much mail → the windows in which one source can stand out, the first first.
+_OF_VOLUME: Final[Mapping[str, tuple[str, ...]]] = {
+    Cause.QUOTA: ("day", "hour"),
+    Cause.RATE_LIMIT: ("hour", "day"),
+    Cause.BLOCKED: ("day", "hour"),
+    "mail-flood": ("hour", "day"),
+    "relay-limit-near": ("day", "hour"),
+}
 # Networks of hosts that can be clients of this one: RFC 1918, 4193, 6598, loopback and link-local.
 _OWN_NETWORKS: Final = tuple(
     ipaddress.ip_network(network)
@@ -128,6 +138,7 @@ class IncidentTracker:
         clock: the time that stamps without a year are near to.
         keep_closed: number of closed incidents to remember.
         suspicion: seconds after which a single failed attempt is an incident, if it is neither repeated nor healed.
+        senders: who sends; it takes the lines before the tracker does.
     """
 
     wanted: ClassVar[Wanted] = {
@@ -143,7 +154,10 @@ class IncidentTracker:
         *,
         keep_closed: int = MAX_CLOSED,
         suspicion: float = SUSPICION,
+        senders: Senders | None = None,
     ) -> None:
+        self._senders_of_time = senders
+        self._looked: dict[Key, float] = {}  # incident → when its share was looked at
         self._names = names
         self._clock = clock
         self._store = IncidentStore(keep_closed, suspicion)
@@ -300,6 +314,7 @@ class IncidentTracker:
             self._absorb_followers(incident)
             incident.last = now
             incident.attempts = max(incident.attempts, 1)
+            self._note_share(incident, symptom)
 
     def _absorb_followers(self, condition: Incident) -> None:
         """Join the incidents of lines that were logged before the condition was noticed."""
@@ -381,8 +396,19 @@ class IncidentTracker:
         self._quote(symptom, incident, context)
         server = Server.of_peer(event.relay) or Server.in_text(event.reason or "")
         incident.add_evidence(line_of(record), record.daemon, server)
+        self._note_share(incident, cause)
         if incident.attempts > 1 or event.status == "bounced":  # a bounce has no next attempt
             self._store.confirm(incident)
+
+    def _note_share(self, incident: Incident, reason: str) -> None:
+        """Note who sends most, from time to time, if the cause or condition can come from too much mail."""
+        windows = _OF_VOLUME.get(reason)
+        if windows is None or self._senders_of_time is None:
+            return
+        if abs(incident.last - self._looked.get(incident.key, -_SHARE_INTERVAL)) >= _SHARE_INTERVAL:
+            self._looked = {key: at for key, at in self._looked.items() if self._store.find(*key)}
+            self._looked[incident.key] = incident.last
+            incident.share = self._senders_of_time.share(windows, incident.last) or incident.share
 
     def _quote(self, symptom: Symptom, incident: Incident, context: Sequence[ContextLine]) -> None:
         """Add the earlier lines that say why: those that the catalogue knows first, then complaints if there is room."""

@@ -115,6 +115,19 @@ METRICS: tuple[Metric, ...] = (
         ("postfix_instance", "via"),
     ),
     Metric(
+        "postfix_messages_submitted_total",
+        "counter",
+        "Messages that first entered the active queue, by the way in (local, authenticated, network). uid is the local user "
+        "whose program submitted them (other beyond 50 users), and empty for clients.",
+        ("postfix_instance", "via", "uid"),
+    ),
+    Metric(
+        "postfix_recipients_submitted_total",
+        "counter",
+        "Recipients of the messages of postfix_messages_submitted_total.",
+        ("postfix_instance", "via", "uid"),
+    ),
+    Metric(
         "postfix_messages_removed_total", "counter", "Messages that left the queue.", ("postfix_instance",)
     ),
     Metric(

@@ -14,20 +14,18 @@ from datetime import datetime
 from typing import Any, ClassVar, Final
 
 from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.minutes import TO_THE_MINUTE, Minutes
 from postward.agent.metrics.volume import Flood, Volume
 from postward.agent.parts import Gauges, Labels, Part
 from postward.agent.rows import ByRows, Rows, Take
 from postward.agent.text import plural
 from postward.config.settings import Settings
 from postward.parsers import events as ev
-from postward.parsers import parse_stamp
 
 STEP: Final = 300  # seconds
 WINDOWS: Final[Mapping[str, int]] = {"hour": 3600, "day": 86400}  # seconds
 NEAR: Final = 0.8  # of a limit
 _RATE_STEPS: Final = 12  # whose mean is the rate of a forecast: an hour
-_MAX_STAMPS: Final = 4096  # remembered
-_TO_THE_MINUTE: Final = 16  # characters of a stamp as RFC 3339 writes it; a traditional one is shorter
 _DONE: Final = frozenset({"sent", "bounced"})
 
 
@@ -92,7 +90,7 @@ class MailVolume(ByRows, Part):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._names = names
-        self._local_now = local_now
+        self._minutes = Minutes(local_now)
         self._clock = clock
         self._limits: dict[tuple[str, str], int] = {}
         for relay in settings.relay:
@@ -101,7 +99,6 @@ class MailVolume(ByRows, Part):
                     self._limits[relay.name, window] = limit
         self._accepted = {name: Accepted() for name, _ in self._limits}
         self._volume = Volume()
-        self._seconds: dict[str, float | None] = {}  # stamp up to the minute → its second
 
     def delivered(self, rows: Rows, times: int) -> None:
         """Count recipients that need no further attempt.
@@ -113,13 +110,13 @@ class MailVolume(ByRows, Part):
         accepted: Counter[tuple[str, str, str]] = Counter()
         for instance, relay, status, stamp in rows:
             if status in _DONE:
-                minute = stamp[:_TO_THE_MINUTE]
+                minute = stamp[:TO_THE_MINUTE]
                 if minute not in done:
                     minutes[minute] = stamp
                 done[minute] += 1
                 if status == "sent" and self._accepted:
                     accepted[instance, relay, minute] += 1
-        seconds = {minute: self._second(minute_of(stamp)) for minute, stamp in minutes.items()}
+        seconds = {minute: self._minutes.second(stamp) for minute, stamp in minutes.items()}
         for minute, number in done.items():
             if (second := seconds[minute]) is not None:
                 self._volume.add(second, number * times)
@@ -193,22 +190,6 @@ class MailVolume(ByRows, Part):
             return text
         when = "is used up" if end <= now else f"used up at {hour_and_minute(end)} at this rate"
         return f"{text}, {when}"
-
-    def _second(self, minute: str) -> float | None:
-        if minute not in self._seconds:
-            if len(self._seconds) >= _MAX_STAMPS:
-                self._seconds.clear()
-            moment = parse_stamp(minute, self._local_now())
-            self._seconds[minute] = moment.timestamp() if moment is not None else None
-        return self._seconds[minute]
-
-
-def minute_of(stamp: str) -> str:
-    """Return a stamp with the seconds and their fraction at zero, so that few stamps need to be parsed."""
-    if stamp[4:5] == "-":
-        zone = stamp[19:].lstrip(".,0123456789")
-        return f"{stamp[:16]}:00{zone}"
-    return f"{stamp[:-6]}000000" if stamp.isdecimal() else f"{stamp[:12]}:00"
 
 
 def hour_and_minute(second: float) -> str:

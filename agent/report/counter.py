@@ -23,9 +23,11 @@ from postward.agent.metrics.labels import (
 )
 from postward.agent.report.clock import LogClock, prefix_of_hour
 from postward.agent.report.delays import microseconds
-from postward.agent.report.sample import Mails
+from postward.agent.report.sample import Mails, Recipient, key_of
 from postward.agent.report.tally import Domain, ReportTally
 from postward.agent.rows import ByRows, Rows, Take
+from postward.agent.senders.share import LOCAL
+from postward.agent.senders.window import source_of_client
 from postward.agent.text import domain_of
 from postward.parsers import Cause, Event, Record, cause_of_delivery, outcome_of
 from postward.parsers import events as ev
@@ -34,6 +36,7 @@ from postward.parsers.scan import Block
 DELAYS: Final = ("", *STAGES)  # the whole delay, then its parts
 _FORWARDED: Final = "forwarded as "
 _MAX_DELAYS: Final = 4096  # remembered
+_MAX_ADDRESS: Final = 320  # characters
 _MAX_PENDING: Final = 1 << 14  # distinct delays and domains that wait for `settle`
 
 
@@ -59,7 +62,7 @@ class LineCounter(ByRows):
         self.tally = tally
         self.names = names
         self.clock = LogClock(reference)
-        self.mails = Mails(tally.mails)
+        self.mails = Mails(tally.mails, addresses=tally.recipients is not None)
         # Added to the tally from time to time: these repeat from block to block.
         self.delays: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)  # (relay, stage)
         self.sent: dict[str, list[int]] = {}  # domain → deliveries, delays, the longest
@@ -154,6 +157,7 @@ def _count_path(counting: LineCounter, name: str, status: str, rows: Rows, times
     if status not in STATUSES:
         return
     counting.mails.delivered(status, hosts, ids, times)
+    _count_recipients(tally, status, hosts, ids, recipients, times)
     _count_hosts(tally, hosts, status, times)
     if status == "sent":
         _count_sent(counting.sent, recipients, delays, times)
@@ -172,6 +176,21 @@ def _count_path(counting: LineCounter, name: str, status: str, rows: Rows, times
         first, last = min(seen)[0], max(seen)[0]
         texts = (text for second, text in seen if second == first)
         tally.failed(relay, cause, status, len(seen) * times, first, last, texts)
+
+
+def _count_recipients(
+    tally: ReportTally,
+    status: str,
+    hosts: Sequence[str],
+    ids: Sequence[str],
+    recipients: Sequence[str],
+    times: int,
+) -> None:
+    if tally.recipients is None:
+        return
+    for host, queue_id, address in zip(hosts, ids, recipients, strict=True):
+        name = address.lower()[:_MAX_ADDRESS]
+        tally.recipients.add(key_of(host, f"{queue_id} {name}"), Recipient(name, **{status: times}))
 
 
 def _count_hosts(tally: ReportTally, hosts: Iterable[str], what: str, times: int) -> None:
@@ -196,15 +215,39 @@ def _microseconds(printed: str) -> int:
     return microseconds(delay_seconds(printed) or 0.0)
 
 
-def _received(via: str) -> Take:
-    def count(counting: LineCounter, rows: Rows, times: int) -> None:
-        stamps, hosts, ids = zip(*rows, strict=True)
-        counting.moments("received", stamps, times)
-        counting.tally.totals[via] += len(rows) * times
-        counting.mails.arrived(hosts, ids)
-        _count_hosts(counting.tally, hosts, "received", times)
+def _picked_up(counting: LineCounter, rows: Rows, times: int) -> None:
+    stamps, hosts, ids, uids, origins = zip(*rows, strict=True)
+    # A mail that was requeued, or that a content filter handed back, was submitted under another queue ID.
+    sources = [
+        "" if origin else f"{LOCAL}{uid} {host}"
+        for host, uid, origin in zip(hosts, uids, origins, strict=True)
+    ]
+    _received(counting, "received_sendmail", stamps, hosts, ids, sources, times)
 
-    return Take(("stamp", "host", "queue_id"), count)
+
+def _accepted(counting: LineCounter, rows: Rows, times: int) -> None:
+    stamps, hosts, ids, clients, logins, origins = zip(*rows, strict=True)
+    sources = [
+        "" if origin else source_of_client(client, login)[:_MAX_ADDRESS]
+        for client, login, origin in zip(clients, logins, origins, strict=True)
+    ]
+    counting.tally.totals["received_login"] += (len(rows) - logins.count(None)) * times
+    _received(counting, "received_smtp", stamps, hosts, ids, sources, times)
+
+
+def _received(
+    counting: LineCounter,
+    via: str,
+    stamps: Sequence[str],
+    hosts: Sequence[str],
+    ids: Sequence[str],
+    sources: Sequence[str],
+    times: int,
+) -> None:
+    counting.moments("received", stamps, times)
+    counting.tally.totals[via] += len(stamps) * times
+    counting.mails.arrived(hosts, ids, sources)
+    _count_hosts(counting.tally, hosts, "received", times)
 
 
 def _queue_active(counting: LineCounter, rows: Rows, _times: int) -> None:
@@ -252,9 +295,11 @@ LineCounter.takes = {
         ("relay", "status", "reason", "stamp", "host", "queue_id", "to", "dsn", "delay", "delays"),
         _deliveries,
     ),
-    ev.ClientAccepted: _received("received_smtp"),
-    ev.PickedUp: _received("received_sendmail"),
-    ev.QueueActive: Take(("host", "queue_id", "size", "from_"), _queue_active),
+    ev.ClientAccepted: Take(
+        ("stamp", "host", "queue_id", "client", "sasl_username", "orig_queue_id"), _accepted
+    ),
+    ev.PickedUp: Take(("stamp", "host", "queue_id", "uid", "orig_id"), _picked_up),
+    ev.QueueActive: Take(("host", "queue_id", "size", "from_", "nrcpt"), _queue_active),
     ev.Notification: _counted("notifications"),
     ev.Removed: _counted("removed"),
     ev.Expired: _counted("expired"),

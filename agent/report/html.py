@@ -8,8 +8,8 @@ from typing import Any, Final
 from postward.agent.incidents.render import HEADINGS
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.pages import environment
-from postward.agent.report.summary import PER_HOST
-from postward.agent.report.text import change, period_notes
+from postward.agent.report.summary import PER_HOST, PER_RECIPIENT, PER_SENDER
+from postward.agent.report.text import change, period_notes, sender_title
 from postward.agent.text import counted, plural, seconds, size, span
 
 _TOTALS: Final = (
@@ -46,6 +46,7 @@ def as_page(report: Mapping[str, Any], files: Sequence[str], version: str) -> st
         "seconds": seconds,
         "size": size,
         "series": _series,
+        "sender_title": sender_title,
         "spaced": lambda name: name.replace("_", " "),
         "extract": lambda name, row: row[name],
     }
@@ -65,6 +66,8 @@ def as_page(report: Mapping[str, Any], files: Sequence[str], version: str) -> st
         percents=_PERCENTS,
         change=change,
         per_host=PER_HOST,
+        per_sender=PER_SENDER,
+        per_recipient=PER_RECIPIENT,
         notes=list(period_notes(dict(report))),
         before_totals=(report["before"] or {}).get("totals"),
         period_of=span,

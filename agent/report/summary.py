@@ -4,19 +4,23 @@ Promise: the same tally gives the same report, in the same order; ties are order
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.report.counter import DELAYS
 from postward.agent.report.incidents import incidents_of
 from postward.agent.report.period import Period
-from postward.agent.report.sample import Mail
+from postward.agent.report.sample import Mail, Recipient, Sample
 from postward.agent.report.tally import Domain, Occurrences, ReportTally, join_row
+from postward.agent.senders.share import CLIENT, LOCAL, LOGIN, Users, masked_source
 from postward.agent.text import hour_of_day, moment
 from postward.parsers import OUTCOMES
 
 PERCENTS: Final = (50, 90, 95, 99)
 PER_HOST: Final = ("received", *STATUSES)
+PER_SENDER: Final = ("messages", "recipients", *STATUSES)
+PER_RECIPIENT: Final = ("messages", *STATUSES)
 PER_TIME: Final = ("received", *STATUSES, "rejected")
 _RELAYS_SHOWN_AS: Final = ("hosts", "last two labels", "other")
 
@@ -37,6 +41,7 @@ def summarise(
     mask: bool = False,
     period: Period = Period(),  # noqa: B008 -- immutable
     before: Compared | None = None,
+    users: Users = lambda _: None,
 ) -> Report:
     """Return the report.
 
@@ -46,6 +51,7 @@ def summarise(
         mask: leave out names of hosts and domains, and replies of servers, which can contain them.
         period: the time that the lines were taken from.
         before: the period before, to compare with.
+        users: returns the name of a uid, if the log is of this host.
     """
     mails = _Mails(tally)
     report: Report = {
@@ -60,6 +66,7 @@ def summarise(
             "step_seconds": tally.width,
             "relays": _RELAYS_SHOWN_AS[tally.relay_level],
             "recipient_domains_exact": tally.domains is not None,
+            "recipient_addresses_exact": None if tally.recipients is None else tally.recipients.is_whole,
         },
         "incidents": incidents_of(tally),
         "hosts": _hosts(tally, top),
@@ -68,7 +75,10 @@ def summarise(
         "steps": _steps(tally),
         "hours_of_day": _hours_of_day(tally),
         "recipient_domains": _recipients(tally, top),
+        "senders": mails.sources(tally, top, users),
         "sender_domains": mails.senders(top),
+        "sender_addresses": mails.addresses(top) if tally.recipients is not None else None,
+        "recipient_addresses": _recipient_addresses(tally.recipients, top),
         "tls": [
             {"relay": relay, "protocol": protocol, "trust": trust, "sessions": sessions}
             for (relay, protocol, trust), sessions in sorted(tally.tls.items())
@@ -109,7 +119,9 @@ class _Mails:
         self.deferred = self.bytes_received = self.bytes_delivered = 0
         self.failed: Counter[tuple[str, str]] = Counter()
         self._senders: dict[str, list[int]] = {}
-        for mail in tally.mails.mails():
+        self._sources: dict[str, list[int]] = {}
+        self._addresses: dict[str, list[int]] = {}
+        for mail in tally.mails.values():
             self.deferred += bool(mail.deferred)
             self.failed.update(mail.failures)
             if mail.size >= 0:
@@ -117,6 +129,9 @@ class _Mails:
                 if mail.received:
                     self.bytes_received += mail.size
                     self._learn(mail)
+            if mail.source and mail.size >= 0:
+                _count_mail(self._sources, mail.source, mail)
+                _count_mail(self._addresses, mail.address, mail)
 
     def _learn(self, mail: Mail) -> None:
         row = self._senders.setdefault(mail.sender, [0, 0, 0, 0])
@@ -135,10 +150,62 @@ class _Mails:
             {"domain": domain, **dict(zip(names, map(self.scaled, row), strict=True))} for domain, row in rows
         ]
 
+    def sources(self, tally: ReportTally, top: int, users: Users) -> list[Report]:
+        """Return the sources with most mails. The host of a uid is named if the log is of several."""
+        has_hosts = tally.hosts is None or len(tally.hosts) > 1
+        rows = []
+        for source, numbers in _most(self._sources, top):
+            key, _, host = source.partition(" ") if source.startswith(LOCAL) else (source, "", "")
+            is_local = key.startswith(LOCAL)
+            user = users(key.removeprefix(LOCAL)) if is_local and not has_hosts else None
+            rows.append(
+                {
+                    "source": key if tally.recipients is not None else masked_source(key),
+                    "host": host if is_local and has_hosts else None,
+                    "user": user,
+                    **self._scaled_row(numbers),
+                }
+            )
+        return rows
+
+    def addresses(self, top: int) -> list[Report]:
+        """Return the sender addresses with most mails."""
+        rows = _most(self._addresses, top)
+        return [{"address": address, **self._scaled_row(numbers)} for address, numbers in rows]
+
+    def _scaled_row(self, numbers: list[int]) -> Report:
+        return dict(zip(PER_SENDER, map(self.scaled, numbers), strict=True))
+
     @property
     def sender_domains(self) -> int:
         """The number of sender domains in the sample."""
         return len(self._senders)
+
+
+def _count_mail(rows: dict[str, list[int]], name: str, mail: Mail) -> None:
+    row = rows.setdefault(name, [0] * len(PER_SENDER))
+    for place, number in enumerate((1, mail.recipients, mail.sent, mail.deferred, mail.bounced)):
+        row[place] += number
+
+
+def _most(rows: Mapping[str, list[int]], top: int) -> list[tuple[str, list[int]]]:
+    return sorted(rows.items(), key=lambda pair: (-pair[1][0], pair[0]))[:top]
+
+
+def _recipient_addresses(sample: Sample[Recipient] | None, top: int) -> list[Report] | None:
+    """Return None if addresses were not counted."""
+    if sample is None:
+        return None
+    sample.prune()
+    rows: dict[str, list[int]] = {}
+    for address, *numbers in sample.values():
+        row = rows.setdefault(address, [0, 0, 0, 0])
+        for place, number in enumerate((1, *numbers)):
+            row[place] += number
+    return [
+        {"address": address, **dict(zip(PER_RECIPIENT, map(sample.scaled, row), strict=True))}
+        for address, row in _most(rows, top)
+    ]
 
 
 def _totals(tally: ReportTally, mails: _Mails) -> Report:
@@ -152,6 +219,7 @@ def _totals(tally: ReportTally, mails: _Mails) -> Report:
         "received": tally.totals["received_smtp"] + tally.totals["received_sendmail"],
         "received_smtp": tally.totals["received_smtp"],
         "received_sendmail": tally.totals["received_sendmail"],
+        "received_login": tally.totals["received_login"],
         "notifications": tally.totals["notifications"],
         "delivered": by_status["sent"],
         "forwarded": by_status["forwarded"],
@@ -278,8 +346,16 @@ def _masked(report: Report) -> Report:
     for kind in ("recipient", "sender"):
         for number, row in enumerate(report[f"{kind}_domains"] or (), start=1):
             row["domain"] = f"{kind} domain {number}"
+    names = {}
     for number, row in enumerate(report["hosts"] or (), start=1):
-        row["host"] = f"host {number}"
+        names[row["host"]] = f"host {number}"
+        row["host"] = names[row["host"]]
+    for number, row in enumerate(report["senders"], start=1):
+        row["host"] = names.get(row["host"], "another host") if row["host"] else None
+        if row["source"].startswith(CLIENT):
+            row["source"] = f"{CLIENT}{number}"
+        elif not row["source"].startswith(LOCAL):
+            row["source"] = f"{LOGIN}{number}"
     for part in ("incidents", "failures", "problems"):
         for row in report[part]:
             row["example"] = None

@@ -7,7 +7,7 @@ test holds both. Memory is bounded by rules that depend on the content alone, no
 - relays: hosts, until there are more than 100; then their last two labels; if those are too many as well, "other".
   Names from the settings stay;
 - recipients' domains: all of them, until there are more than 50,000; then none; hosts likewise, up to 5,000;
-- mails: see `sample.py`.
+- mails, and the recipients of mails where addresses are counted: see `sample.py`.
 """
 
 import re
@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from postward.agent.metrics.labels import NO_RELAYS
 from postward.agent.report.delays import Delays
-from postward.agent.report.sample import KEPT, Mail, Sample
+from postward.agent.report.sample import KEPT, Mail, Recipient, Sample, rename_relays
 from postward.parsers.scrub import printable, scrub
 
 _WIDTHS: Final = (3600, 86400, 32 * 86400, 1024 * 86400, 1 << 62)  # seconds
@@ -120,9 +120,12 @@ class ReportTally:
     Args:
         known: names of the relays in the settings; they are never shortened.
         limits: how much is counted exactly.
+        addresses: count the addresses of senders and recipients too.
     """
 
-    def __init__(self, known: Iterable[str] = (), limits: Limits | None = None) -> None:
+    def __init__(
+        self, known: Iterable[str] = (), limits: Limits | None = None, *, addresses: bool = False
+    ) -> None:
         self.known = frozenset(known)
         self.limits = limits or Limits()
         self.lines: Counter[str] = Counter()  # by outcome
@@ -135,7 +138,8 @@ class ReportTally:
         self.problems: dict[tuple[str, str, str], Occurrences] = {}  # (daemon, severity, kind)
         self.domains: dict[str, Domain] | None = {}  # None: too many to keep
         self.hosts: dict[str, Counter[str]] | None = {}  # host of the log → what → how many; None: too many
-        self.mails = Sample(self.limits.mails)
+        self.mails = Sample[Mail](self.limits.mails)
+        self.recipients = Sample[Recipient](self.limits.mails) if addresses else None
         self.reaches_back = False  # a line before the period was read
         self.first: int | None = None  # seconds since 1970 by the log's clock
         self.last: int | None = None
@@ -244,6 +248,8 @@ class ReportTally:
         self._merge_hosts(other)
         self.reaches_back |= other.reaches_back
         self.mails.merge(other.mails)
+        if self.recipients is not None and other.recipients is not None:
+            self.recipients.merge(other.recipients)
         self.first = _of_both(min, self.first, other.first)
         self.last = _of_both(max, self.last, other.last)
 
@@ -308,13 +314,15 @@ class ReportTally:
             join_row(self.failures, (start, rename.get(relay, relay), cause, status), seen)
         for (relay, stage), row in delays.items():
             self.delays.setdefault((rename.get(relay, relay), stage), Delays()).merge(row)
-        self.mails.replace_failures(rename)
+        rename_relays(self.mails, rename)
 
     # --- plain data
 
     def as_json(self) -> dict[str, Any]:
         """Return all counts in a fixed order, equal for equal lines."""
         self.mails.prune()
+        if self.recipients is not None:
+            self.recipients.prune()
         return {
             "lines": sorted((+self.lines).items()),
             "totals": sorted((+self.totals).items()),
@@ -333,6 +341,9 @@ class ReportTally:
                 (key.hex(), *mail[:-1], sorted(mail.failures))
                 for key, mail in sorted(self.mails.rows.items())
             ],
+            "recipients": None
+            if self.recipients is None
+            else [(key.hex(), *row) for key, row in sorted(self.recipients.rows.items())],
             "levels": (self.time_level, self.relay_level, self.mails.is_whole),
             "span": (self.first, self.last),
         }

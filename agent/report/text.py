@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from postward.agent.metrics.labels import STATUSES
-from postward.agent.report.summary import PER_HOST, PER_TIME
+from postward.agent.report.summary import PER_HOST, PER_RECIPIENT, PER_SENDER, PER_TIME
+from postward.agent.senders.share import source_text
 from postward.agent.text import counted, plural, seconds, size, span
 
 _TOTALS: Final = (
@@ -50,6 +51,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     sign = "" if report["accuracy"]["mails_exact"] else "~"
     yield from _totals(report["totals"], (report["before"] or {}).get("totals") or {}, sign)
     yield from _incidents(report["incidents"])
+    yield from _senders(report)
     yield from _hosts(report["hosts"])
     yield from _relays(report["relays"])
     yield from _failures(report["failures"], sign)
@@ -59,7 +61,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _accuracy(accuracy: dict[str, Any]) -> Iterator[str]:
-    if not accuracy["mails_exact"]:
+    if not accuracy["mails_exact"] or accuracy["recipient_addresses_exact"] is False:
         error = accuracy["mails_relative_error"]
         yield f"Numbers marked ~ are estimates from a sample of mails, with a standard error of about {error:.1%}."
     if accuracy["relays"] != "hosts":
@@ -178,6 +180,40 @@ def _steps(report: dict[str, Any]) -> Iterator[str]:
         bar = "▇" * (row["sent"] * _BAR // highest if highest else 0)
         (line,) = _row([title, *(counted(row[name]) for name in PER_TIME)], 20, 9)
         yield f"{line}  {bar}".rstrip()
+
+
+def sender_title(row: dict[str, Any]) -> str:
+    """Return who a row of senders is about, as in "uid 33 (www-data)"."""
+    title = source_text(row["source"], lambda _: row["user"])
+    return f"{title} on {row['host']}" if row["host"] else title
+
+
+def _senders(report: dict[str, Any]) -> Iterator[str]:
+    sign = "" if report["accuracy"]["mails_exact"] else "~"
+    if report["senders"]:
+        totals = report["totals"]
+        network = totals["received_smtp"] - totals["received_login"]
+        yield from ("", "Who sends: programs by the uid of their user, logins, and other clients")
+        yield (
+            f"{counted(totals['received_sendmail']):>12}  by sendmail(1), {counted(totals['received_login'])} by a login, "
+            f"{counted(network)} by other clients"
+        )
+        yield from _row(["sender", *PER_SENDER], 36, 12)
+        for row in report["senders"]:
+            yield from _row([sender_title(row), *(sign + counted(row[name]) for name in PER_SENDER)], 36, 12)
+    if report["sender_addresses"]:
+        yield from ("", "Senders' addresses")
+        yield from _row(["address", *PER_SENDER], 36, 12)
+        for row in report["sender_addresses"]:
+            yield from _row(
+                [row["address"] or "<>", *(sign + counted(row[name]) for name in PER_SENDER)], 36, 12
+            )
+    if report["recipient_addresses"]:
+        sign = "" if report["accuracy"]["recipient_addresses_exact"] else "~"
+        yield from ("", "Recipients' addresses")
+        yield from _row(["address", *PER_RECIPIENT], 36, 12)
+        for row in report["recipient_addresses"]:
+            yield from _row([row["address"], *(sign + counted(row[name]) for name in PER_RECIPIENT)], 36, 12)
 
 
 def _domains(report: dict[str, Any]) -> Iterator[str]:

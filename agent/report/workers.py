@@ -37,10 +37,12 @@ class Job(NamedTuple):
     relays: tuple[Relay, ...] = ()
     limits: Limits = Limits()
     period: Period = Period()
+    addresses: bool = False
 
     def tally(self) -> ReportTally:
         """Return an empty tally."""
-        return ReportTally((name for _, _, name in self.relays), self.limits)
+        known = (name for _, _, name in self.relays)
+        return ReportTally(known, self.limits, addresses=self.addresses)
 
     def before(self, now: datetime) -> "Job | None":
         """Return the same for the period before; None for a period without a beginning."""

@@ -37,6 +37,7 @@ from postward.agent.incidents.tracker import IncidentTracker
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.postfix.commands import Postfix
 from postward.agent.postfix.facts import read_host_facts
+from postward.agent.senders.part import user_of
 from postward.agent.status.model import STATUS
 from postward.agent.stored import parse_json, printable_values
 from postward.agent.text import clock_time
@@ -120,7 +121,7 @@ class HostIncidents:
         """
         symptoms = {incident.symptom for incident in self.open}
         rows = [
-            to_dict(incident, self._diagnose(incident, symptoms), addresses=addresses)
+            to_dict(incident, self._diagnose(incident, symptoms), addresses=addresses, users=user_of)
             for incident in self.open
             if wanted(incident)
         ]
@@ -133,12 +134,17 @@ class HostIncidents:
             if wanted(incident):
                 symptoms = {other.symptom for other in self.hosts[host].open} if host else set()
                 diagnosis = diagnose(incident, open_symptoms=symptoms)
-                rows.append(to_dict(incident, diagnosis, addresses=addresses, host=host))
+                users = _no_user if host else user_of
+                rows.append(to_dict(incident, diagnosis, addresses=addresses, host=host, users=users))
         return rows
 
     def _diagnose(self, incident: Incident, symptoms: Collection[str]) -> Diagnosis:
         offer = Offer.of(self.relays.get(incident.relay))
         return diagnose(incident, self.facts, self.findings, symptoms, offer, self.drift)
+
+
+def _no_user(_uid: str) -> None:
+    return None
 
 
 def read_drift(settings: Settings, postfix: Postfix, facts: HostFacts) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from postward.agent.incidents.render import HEADINGS, times_and_mails
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.pages import environment
 from postward.agent.status.model import Status, limits_text, probe_words, queue_text
+from postward.agent.text import plural
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -38,7 +39,7 @@ def page(status: Status) -> str:
     day, incidents = status["day"], status["incidents"]
     series = {name: day[name] for name in STATUSES}
     return _template().render(
-        {"instance": "", "instances": [], "hosts": [], **status},
+        {"instance": "", "instances": [], "hosts": [], "senders": {}, **status},
         open=[row for row in incidents if row["closed"] is None],
         resolved=[row for row in incidents if row["closed"] is not None][:_MAX_RESOLVED],
         attempts=_counts({name: sum(column) for name, column in series.items()}, zeros=True),
@@ -59,6 +60,7 @@ def _template() -> "Template":
         "limits": lambda relay: limits_text(relay, _moment),
         "mails": queue_text,
         "moment": _moment,
+        "plural": plural,
         "probe": probe_words,
         "span": _span,
         "zone": lambda seconds: f"{_local(seconds):%Z}",

@@ -4,7 +4,7 @@ It contains no secret, and mail addresses are masked.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
@@ -16,11 +16,13 @@ from postward.agent.incidents.render import EFFECT_TEXTS, MAIL_STOPS, summary, w
 from postward.agent.metrics.labels import STATUSES
 from postward.agent.parts import Gauges
 from postward.agent.stored import MAX_MOMENT, Form
+from postward.agent.text import plural
 from postward.config.relay import Relay
 from postward.config.settings import Settings
 from postward.parsers import OUTCOMES
 
 Status = dict[str, Any]
+_SENDERS_SHOWN = 3
 _Moment = Annotated[float, Field(ge=0, le=MAX_MOMENT)]
 
 
@@ -124,6 +126,7 @@ class Observed:
         day: the buckets of the last 24 hours, oldest first.
         lines: number of log lines by outcome, see `parsers.OUTCOMES`.
         not_ready: why the agent has not caught up with the log; None once it has.
+        senders: the top senders of the last hour and day (`senders/part.py`).
     """
 
     gauges: Gauges
@@ -132,6 +135,7 @@ class Observed:
     day: Sequence[Bucket]
     lines: Mapping[tuple[str, ...], float]
     not_ready: str | None
+    senders: Mapping[str, Any] = field(default_factory=dict)
 
 
 def status_of(settings: Settings, observed: Observed, now: float, version: str) -> Status:
@@ -168,6 +172,7 @@ def status_of(settings: Settings, observed: Observed, now: float, version: str) 
         },
         "incidents": list(incidents),
         "day": _day(observed.day, now),
+        "senders": dict(observed.senders),
     }
 
 
@@ -290,6 +295,18 @@ def limits_text(relay: Mapping[str, Any], show: Callable[[float], str]) -> str:
         end = f", used up {show(row['used_up_at'])} at this rate" if row["used_up_at"] else ""
         parts.append(f"{row['ratio']:.0%} of the limit of the {row['window']}{end}")
     return "; ".join(parts)
+
+
+def senders_text(senders: Mapping[str, Any], window: str) -> str:
+    """Return the top sources of a window as text; "" without mail. An agent of an earlier release says nothing of them."""
+    known = senders.get(window)
+    if not known or not known["messages"]:
+        return ""
+    rows = [
+        f"{row['text']} {'at most ' if row['at_most'] else ''}{row['messages']:,}"
+        for row in known["sources"][:_SENDERS_SHOWN]
+    ]
+    return f"{plural(known['messages'], 'message')} to {plural(known['recipients'], 'recipient')}: {', '.join(rows)}"
 
 
 def queue_text(queue: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ class Waiting(NamedTuple):
         cause: of the last failure; "none" without one.
         relay: a relay of the settings, "other" or "none".
         age: seconds.
+        sender: the envelope sender.
     """
 
     queue: str
@@ -40,16 +41,21 @@ class Waiting(NamedTuple):
     cause: str
     relay: str
     age: float
+    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which mails: each set names what is chosen, and an empty one chooses all."""
+    """Which mails: each set names what is chosen, and an empty one chooses all.
+
+    A sender is an address, or a domain as in `@example.com`; case does not matter. `<>` is the empty sender.
+    """
 
     causes: frozenset[str] = frozenset()
     relays: frozenset[str] = frozenset()
     queues: frozenset[str] = frozenset()
     older: int = 0
+    senders: frozenset[str] = frozenset()
 
     def __contains__(self, mail: object) -> bool:
         """Return whether a mail is chosen."""
@@ -59,7 +65,14 @@ class Choice:
             and (not self.relays or mail.relay in self.relays)
             and (not self.queues or mail.queue in self.queues)
             and mail.age >= self.older
+            and (not self.senders or self._has_sender(mail.sender.lower()))
         )
+
+    def _has_sender(self, sender: str) -> bool:
+        if sender in {"", "mailer-daemon"}:
+            return "<>" in self.senders
+        _, at, domain = sender.rpartition("@")
+        return any(name.lower() in {sender, f"{at}{domain}"} for name in self.senders)
 
 
 @dataclass(slots=True)
@@ -122,7 +135,7 @@ async def waiting_mails(
         for mail in _parsed(lines.feed(piece)):
             cause, relay = reasons.of(mail.reason)
             age = max(0.0, now - mail.arrival)
-            yield Waiting(mail.queue, mail.queue_id, mail.arrival, mail.size, cause, relay, age)
+            yield Waiting(mail.queue, mail.queue_id, mail.arrival, mail.size, cause, relay, age, mail.sender)
 
 
 def _parsed(lines: Iterator[bytes]) -> Iterator[QueuedMail]:

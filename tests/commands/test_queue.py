@@ -118,6 +118,14 @@ def test_hold_release_and_delete_take_the_chosen_mails_alone(host: Host) -> None
     assert [mail["sender"] for mail in after_delete] == ["slow@example.test"]
 
 
+def test_the_mail_of_a_sender_is_held(host: Host) -> None:
+    """An address or a domain, in any case; the mail of others waits on."""
+    status, text = host.run("--sender", "Slow@Example.test", "--hold", "--yes")
+    assert (status, host.queues()) == (0, {"deferred": 2, "hold": 1}), text
+    assert host.run("--sender", "@example.test", "--release", "--yes")[0] == 0
+    assert "no mail waits" in host.run("--sender", "<>")[1]
+
+
 def test_flush_delivers_the_chosen_mails(host: Host) -> None:
     """The relay takes its mail; the others are not tried."""
     host.relay.fault = None
@@ -157,7 +165,7 @@ def test_an_action_needs_a_choice(action: str) -> None:
     done = CliRunner().invoke(command, [action, "--yes"])
 
     assert done.exit_code == 2
-    assert f"{action} needs --cause, --relay, --in, --older, or --all." in done.output
+    assert f"{action} needs --cause, --relay, --sender, --in, --older, or --all." in done.output
 
 
 def test_a_relay_that_is_not_in_the_settings_is_refused(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_an_address_cannot_forge_a_reason() -> None:
     entry = json.loads(line()) | {"recipients": [{"address": address, "delay_reason": "4.7.1 wait"}]}
 
     mail = parse_queued_mail(json.dumps(entry).encode())
-    assert mail == QueuedMail("deferred", int(NOW) - 60, 1000, b"4.7.1 wait", "4F2A91C0B3")
+    assert mail == QueuedMail("deferred", int(NOW) - 60, 1000, b"4.7.1 wait", "4F2A91C0B3", "s@t.test")
 
 
 @pytest.mark.parametrize(

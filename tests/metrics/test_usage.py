@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from postward.agent.metrics.labels import RelayNames
-from postward.agent.metrics.usage import Accepted, MailVolume, minute_of
+from postward.agent.metrics.minutes import minute_of
+from postward.agent.metrics.usage import Accepted, MailVolume
 from postward.agent.metrics.volume import HOUR, Volume
 from postward.agent.rows import ByRows
 from postward.agent.status.model import limits_text

@@ -190,7 +190,8 @@ def test_a_year_of_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         (["--since", "2026-11-24", "--until", "2026-11-23", "x"], "--since must be earlier"),
         (["--since", "soon", "x"], 'soon is not a time; write 30m, 2h, 3d, or "2026-11-24 09:00"'),
         (["--compare", "x"], "--compare needs a period"),
-        (["--csv", "x"], "--csv and --addresses belong to --lost"),
+        (["--csv", "x"], "--csv belongs to --lost"),
+        (["--addresses", "--mask", "x"], "--addresses and --mask exclude each other"),
         (["--send", "x"], "leave out FILE"),
     ],
 )

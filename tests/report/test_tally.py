@@ -24,7 +24,7 @@ NARROW = Limits(hours=3, relays=3, domains=4, mails=8)
 
 def empty(limits: Limits | None = None) -> ReportTally:
     """A tally with the relays of the settings."""
-    return ReportTally((name for _, _, name in NAMES), limits)
+    return ReportTally((name for _, _, name in NAMES), limits, addresses=True)
 
 
 def counted(text: str, limits: Limits | None = None, *, by_blocks: bool = True) -> ReportTally:

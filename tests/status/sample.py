@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from postward.agent.senders.share import Share, share_row
+
 NOW = 1_795_000_000.0
+SHARE = Share("hour", NOW, "uid:33", "…@mx1.example.com", 4120, 4120, 4300, 4300)
 
 
 def cause(number: int) -> dict[str, str]:
@@ -39,6 +42,7 @@ def incident(effect: str, causes: int, *, closed: float | None = None) -> dict[s
         "lost": 0,
         "certainty": "likely" if causes == 1 else "ambiguous",
         "causes": [cause(n) for n in range(causes)],
+        "sender": None if closed else share_row(SHARE, {"33": "www-data"}.get),
         "evidence": [
             "Nov 24 06:05:01 mx1 postfix/smtp[1]: 4A: to=<…@dest.test>, status=deferred (<script>x</script>)"
         ],
@@ -62,6 +66,18 @@ def relay(name: str, state: str, **facts: Any) -> dict[str, Any]:
         "token_expires": None,
         "certificate_expires": None,
     } | facts
+
+
+def senders(messages: int) -> dict[str, Any]:
+    """The top senders of a window."""
+    numbers = {"messages": messages, "recipients": 2 * messages, "deferred": 3, "bounced": 0}
+    source = {"key": "uid:33", "partner": "…@mx1.example.com", "at_most": False}
+    sender = {"key": "…@mx1.example.com", "partner": "uid:33", "at_most": True}
+    return {
+        **numbers,
+        "sources": [numbers | source | {"text": "uid 33 (www-data)", "from": "…@mx1.example.com"}],
+        "senders": [numbers | sender | {"text": "…@mx1.example.com", "from": "uid 33 (www-data)"}],
+    }
 
 
 def sample() -> dict[str, Any]:
@@ -98,6 +114,7 @@ def sample() -> dict[str, Any]:
             "unread_bytes": 0.0,
             "lines": {"event": 900, "generic": 1, "unrecognised": 99, "foreign": 7},
         },
+        "senders": {"hour": senders(40), "day": senders(900)},
         "incidents": [incident("delayed", 1), incident("lost", 3), incident("rejected", 1, closed=NOW - 900)],
         "day": {
             "step_seconds": 600,

@@ -280,15 +280,21 @@ class PostfixInstance:
         body: str = "A test.\n",
         message_id: str | None = None,
         subject: str = "Test",
+        user: str = "",
     ) -> str:
-        """Submit a mail as cron does (sendmail). Return its Message-ID."""
+        """Submit a mail as cron does (sendmail), as this user if one is named. Return its Message-ID."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = sender, recipient, subject
         message["Date"] = formatdate()
         message["Message-ID"] = message_id or make_msgid(domain="client.example.test")
         message.set_content(body)
-        command = ["sendmail", "-C", str(self.config_directory), "-i", "-f", sender, "--", recipient]
-        self._run(*command, stdin=message.as_bytes())
+        options = ("-i", "-f", sender, "--", recipient)
+        if user:
+            # A user's sendmail takes another configuration directory than the machine's from the environment.
+            command = ("env", f"MAIL_CONFIG={self.config_directory}", "sendmail", *options)
+        else:
+            command = ("sendmail", "-C", str(self.config_directory), *options)
+        self._run(*command, stdin=message.as_bytes(), user=user)
         return str(message["Message-ID"])
 
     def inject(self, recipients: Iterable[str], sender: str = "sender@client.example.test") -> list[str]:
@@ -331,9 +337,9 @@ class PostfixInstance:
         """Build the index of a lookup table of type hash."""
         self._run("postmap", "-c", str(self.config_directory), f"hash:{path}")
 
-    def _run(self, program: str, *arguments: str, stdin: bytes = b"") -> str:
+    def _run(self, program: str, *arguments: str, stdin: bytes = b"", user: str = "") -> str:
         try:
-            return _run(program, *arguments, stdin=stdin)
+            return _run(program, *arguments, stdin=stdin, user=user)
         except PostfixError as error:
             tail = "\n".join(self.log_lines()[-15:])
             raise PostfixError(f"{error}\nthe end of the log:\n{tail}") from None
@@ -352,7 +358,7 @@ def _environment() -> dict[str, str]:
     return {**kept, "PATH": ADMIN_PATH}
 
 
-def _run(program: str, *arguments: str, stdin: bytes = b"") -> str:
+def _run(program: str, *arguments: str, stdin: bytes = b"", user: str = "") -> str:
     # Files instead of pipes, because daemons that it starts keep standard error open.
     path = shutil.which(program, path=ADMIN_PATH)
     if path is None:
@@ -364,6 +370,8 @@ def _run(program: str, *arguments: str, stdin: bytes = b"") -> str:
     ):
         stdin_file.write(stdin)
         stdin_file.seek(0)
+        # postdrop(1) trusts the environment of a user only if its set-group-ID bit changes nothing (util/unsafe.c).
+        group = _compiled_in()["setgid_group"] if user else None
         process = subprocess.Popen(
             [path, *arguments],
             stdin=stdin_file,
@@ -372,6 +380,9 @@ def _run(program: str, *arguments: str, stdin: bytes = b"") -> str:
             env=_environment(),
             cwd="/",
             start_new_session=True,
+            user=user or None,
+            group=group,
+            extra_groups=[] if user else None,
         )
         try:
             code = process.wait(DEADLINE)
