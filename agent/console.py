@@ -22,6 +22,7 @@ _OUTCOME_STYLE = {
     "accepted": "bold green",
     "arrived": "bold green",
     "failed": "bold red",
+    "returned": "bold red",
     "lost": "bold red",
     "late": "bold yellow",
     "duplicate": "bold yellow",

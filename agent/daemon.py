@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from postward.agent.bounces.monitor import BounceMonitor
 from postward.agent.checkpoint import Checkpoint, CheckpointError, CheckpointWriter, read_checkpoint
 from postward.agent.console import DeliveryRows, probe_text, terminal
 from postward.agent.doctor.daily import DomainLook
@@ -184,9 +185,15 @@ class Agent:
             self._probes.probe_now,
             lambda: not reader.behind,
             throttle,
+            returned_probes=self._probes.returned,
             instance="postfix" if self._place.is_main else self.instance,
             instance_file=None if self._place.is_main else reloader.path,
             senders=self._senders,
+        )
+        bounces = (
+            BounceMonitor(settings, names, self._tally, self._probes.take_return, reader.catch_up)
+            if settings.bounces.is_set
+            else None
         )
         # counts → the outside
         self._events = _event_stream(settings, names)
@@ -214,6 +221,7 @@ class Agent:
             ),
             *(
                 self._probes,
+                bounces,
                 relays,
                 daemons,
                 self._senders,

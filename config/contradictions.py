@@ -14,7 +14,7 @@ from postward.config.errors import Problem
 from postward.config.fields import is_address, joined, quoted
 from postward.config.host import supports, with_mydomain, with_profile
 from postward.config.login_contradictions import login_problems
-from postward.config.mailbox import mailbox_problems
+from postward.config.mailbox import bounces_problems, mailbox_problems
 from postward.config.parameters import LOGIN_IN_MAIN_CF, references, runs_code
 from postward.config.providers import with_provider
 from postward.config.relay import with_port_and_tls
@@ -44,6 +44,7 @@ def contradictions(settings: Table) -> Iterator[Problem]:
     yield from _unreachable_relays(host, relays)
     yield from _local_probe(host, _table(settings, "probe"))
     yield from mailbox_problems(_table(settings, "mailbox"), _table(settings, "probe"), settings.get("relay"))
+    yield from bounces_problems(_table(settings, "bounces"), settings.get("relay"))
     yield from _report(_table(settings, "report"), _table(settings, "notify"))
     yield from _collected_log(_table(settings, "log"), _table(settings, "postfix"))
     yield from _admin(_table(settings, "host"), host, main_cf)

@@ -1,12 +1,13 @@
 """`[mailbox]`: the mailbox of the probes' recipient, which shows whether accepted mail arrives, and in which folder.
+`[bounces]`: the mailbox of the address to which this host's mail is returned.
 
-Pure, apart from `Mailbox.password`. `mailbox_problems` finds contradictions before validation.
+Pure, apart from `Account.password`. `mailbox_problems` and `bounces_problems` find contradictions before validation.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -31,8 +32,14 @@ _OF_SERVERS = ("ca_file", "username", *PASSWORD_SOURCES)
 _PORTS = {"implicit": 993, "starttls": 143}
 
 
-class Mailbox(Section):
-    """The mailbox that receives the probes: it shows whether accepted mail arrives, and in which folder."""
+class Account(Section):
+    """A mailbox, read by IMAP or as a Maildir.
+
+    Attributes:
+        section: the name of its table in the settings.
+    """
+
+    section: ClassVar[str]
 
     host: Text = Field(
         default="",
@@ -49,9 +56,7 @@ class Mailbox(Section):
         description="File with the certificate authorities of the server, in PEM. Empty: those of the host.",
         examples=["/etc/postward/imap-ca.pem"],
     )
-    username: Text = Field(
-        default="", description="Login at the IMAP server.", examples=["probe@example.com"]
-    )
+    username: Text = Field(default="", description="Login at the IMAP server.", examples=["user@example.com"])
     password_file: OptionalPath = Field(
         default="",
         description="File that holds only the password.",
@@ -69,7 +74,7 @@ class Mailbox(Section):
     maildir: OptionalPath = Field(
         default="",
         description="Alternative to host: a Maildir of this host.",
-        examples=["/var/mail/probe/Maildir"],
+        examples=["/var/mail/user/Maildir"],
     )
     inbox_folders: list[Text] = Field(
         default=["INBOX"],
@@ -79,12 +84,6 @@ class Mailbox(Section):
     spam_folders: list[Text] = Field(
         default=["*Junk*", "*Spam*", "*Bulk*"],
         description="Folders of mail that the receiver takes for spam. Folders that the server marks as such count too.",
-    )
-    authserv_id: Text = Field(
-        default="",
-        description="Name of the receiving server in Authentication-Results, the only one that is trusted. Empty: its "
-        "verdicts of SPF, DKIM and DMARC are not read.",
-        examples=["mx.example.com"],
     )
 
     @property
@@ -103,9 +102,11 @@ class Mailbox(Section):
             relay = next(relay for relay in settings.relay if relay.name == self.token_of)
             return relay.read_password()
         if self.password_file:
-            password = password_from_file(Path(self.password_file), "mailbox.password_file")
+            password = password_from_file(Path(self.password_file), f"{self.section}.password_file")
         else:
-            password = password_from_credential(self.password_credential, "mailbox.password_credential")
+            password = password_from_credential(
+                self.password_credential, f"{self.section}.password_credential"
+            )
         hide([(self.username, password)])
         return password
 
@@ -125,6 +126,19 @@ class Mailbox(Section):
             raise ValueError('must name at least one folder, as in ["INBOX"]')
         return value
 
+
+class Mailbox(Account):
+    """The mailbox that receives the probes: it shows whether accepted mail arrives, and in which folder."""
+
+    section: ClassVar[str] = "mailbox"
+
+    authserv_id: Text = Field(
+        default="",
+        description="Name of the receiving server in Authentication-Results, the only one that is trusted. Empty: its "
+        "verdicts of SPF, DKIM and DMARC are not read.",
+        examples=["mx.example.com"],
+    )
+
     @field_validator("authserv_id")
     @classmethod
     def _is_one_name(cls, value: str) -> str:
@@ -133,6 +147,16 @@ class Mailbox(Section):
                 f'must be the first word of the field, as in "mx.example.com", not {quoted(value)}'
             )
         return value
+
+
+class Bounces(Account):
+    """The mailbox to which servers return this host's mail. It is only read: no mail is deleted, and none gets a flag."""
+
+    section: ClassVar[str] = "bounces"
+
+    interval_seconds: int = Field(
+        default=60, ge=10, le=86400, description="Time between two looks into the mailbox, in seconds."
+    )
 
 
 def mailbox_problems(
@@ -145,29 +169,43 @@ def mailbox_problems(
         probe: the table of the probes.
         relays: the relays.
     """
-    given = {key: value for key, value in mailbox.items() if value}
-    if "host" in given:
-        yield from _server_problems(given, relays)
-    elif unused := [key for key in _OF_SERVERS if key in given]:
-        right = "leave it out" if "maildir" in given else "write the name of the server"
-        yield ("mailbox", "host"), f"is required by {unused[0]}; {right}"
-    if "host" in given and "maildir" in given:
-        yield ("mailbox", "maildir"), "must be left out: host names an IMAP server; keep one of them"
-    if "host" in given or "maildir" in given:
+    yield from _account_problems("mailbox", mailbox, relays)
+    if mailbox.get("host") or mailbox.get("maildir"):
         yield from _probe_problems(probe)
 
 
-def _server_problems(given: Mapping[str, Any], relays: object) -> Iterator[Problem]:
+def bounces_problems(bounces: Mapping[str, Any], relays: object) -> Iterator[Problem]:
+    """Yield the location of each contradiction about the mailbox of bounces, and a message that says how to resolve it.
+
+    Args:
+        bounces: the table, before validation.
+        relays: the relays.
+    """
+    yield from _account_problems("bounces", bounces, relays)
+
+
+def _account_problems(section: str, table: Mapping[str, Any], relays: object) -> Iterator[Problem]:
+    given = {key: value for key, value in table.items() if value}
+    if "host" in given:
+        yield from _server_problems(section, given, relays)
+    elif unused := [key for key in _OF_SERVERS if key in given]:
+        right = "leave it out" if "maildir" in given else "write the name of the server"
+        yield (section, "host"), f"is required by {unused[0]}; {right}"
+    if "host" in given and "maildir" in given:
+        yield (section, "maildir"), "must be left out: host names an IMAP server; keep one of them"
+
+
+def _server_problems(section: str, given: Mapping[str, Any], relays: object) -> Iterator[Problem]:
     if "username" not in given:
-        yield ("mailbox", "username"), "is required by host; write the login of the mailbox"
+        yield (section, "username"), "is required by host; write the login of the mailbox"
     sources = [key for key in PASSWORD_SOURCES if key in given]
     if not sources:
-        yield ("mailbox", "password_file"), "is required by host; write it, password_credential or token_of"
+        yield (section, "password_file"), "is required by host; write it, password_credential or token_of"
     if len(sources) > 1:
-        yield ("mailbox", sources[-1]), f"is given besides {sources[0]}; keep one of them"
+        yield (section, sources[-1]), f"is given besides {sources[0]}; keep one of them"
     if "token_of" in given and given["token_of"] not in _names_with_tokens(relays):
         yield (
-            ("mailbox", "token_of"),
+            (section, "token_of"),
             "must be the name of a relay with [relay.oauth2]; without one, write password_file",
         )
     mode = given.get("tls", "implicit")
@@ -175,7 +213,7 @@ def _server_problems(given: Mapping[str, Any], relays: object) -> Iterator[Probl
     right = _PORTS.get(mode) if isinstance(mode, str) else None
     if right and port != right and port in _PORTS.values():
         yield (
-            ("mailbox", "port"),
+            (section, "port"),
             f'is {port}, and tls is "{mode}": no server would answer; write port = {right}',
         )
 

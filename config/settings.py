@@ -26,7 +26,7 @@ from postward.config.environment import Environment, models_of, read_overrides
 from postward.config.errors import Loc, Origin, Problem, SettingsError, describe, unknown
 from postward.config.fragments import merge
 from postward.config.host import Host
-from postward.config.mailbox import Mailbox
+from postward.config.mailbox import Bounces, Mailbox
 from postward.config.oauth2 import OAuth2
 from postward.config.parameters import MainCfValue, ParameterName
 from postward.config.relay import Relay
@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     enforce: Enforce = Enforce()
     probe: Probe = Probe()
     mailbox: Mailbox = Mailbox()
+    bounces: Bounces = Bounces()
     web: Web = Web()
     queue: Queue = Queue()
     events: Events = Events()

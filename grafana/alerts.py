@@ -130,6 +130,15 @@ def _burn(ratio: str, short: str, long: str, factor: str, budget: str) -> str:
     return f"{ratio}{long} > {factor} * {budget} and {ratio}{short} > {factor} * {budget}"
 
 
+def _share_of_sent(selector: str) -> str:
+    """Return an expression: in the last hour, more than five of a relay's mails and 5 % of those it accepted."""
+    some, sent = (
+        f"sum by ({_OF}, relay) (increase({counter}[1h]))"
+        for counter in (selector, 'postfix_deliveries_total{status="sent"}')
+    )
+    return f"{some} > 5 and {some} > 0.05 * {sent}"
+
+
 _UNDELIVERED: Final = "instance:postfix_mail_undelivered:ratio_rate"
 _SLOW: Final = "instance:postfix_mail_slow:ratio_rate"
 _ON: Final = "on (job, instance, multi_instance, log_host)"
@@ -187,6 +196,10 @@ ALERTS: Final = (
     Alert("PostwardMailboxUnreadable", "blindness", "warning", "postward_mailbox_readable == 0", "15m",
           "The mailbox of the probes cannot be read.",
           "{{ $labels.instance }} has not been able to read its mailbox for 15 minutes: whether its mail arrives is not known."),
+    Alert("PostwardBouncesUnreadable", "blindness", "warning", "postward_bounces_readable == 0", "15m",
+          "The mailbox of bounces cannot be read.",
+          "{{ $labels.instance }} has not been able to read the mailbox of bounces for 15 minutes: whether mail comes back is "
+          "not known."),
     Alert("PostwardEventsDropped", "blindness", "warning", "increase(postward_events_dropped_total[10m]) > 0", "5m",
           "Events are dropped.",
           "{{ $labels.instance }} cannot write events as fast as they occur: the collector does not get all of them."),
@@ -359,6 +372,19 @@ ALERTS: Final = (
           'sum by (job, instance, multi_instance, log_host, relay) (increase(postfix_deliveries_total{status="bounced"}[30m])) > 5', "10m",
           "More than 10 % of the mail is bounced.",
           "{{ $value | humanizePercentage }} of the mail of {{ $labels.instance }} through {{ $labels.relay }} is bounced."),
+    Alert("PostfixMailKeptBack", "symptom", "warning",
+          _share_of_sent('postfix_deliveries_kept_back_total{relay!="other"}'), "10m",
+          "A relay keeps mail back that it has accepted.",
+          "Relay {{ $labels.relay }} of {{ $labels.instance }} answered that it suppresses, quarantines or discards "
+          "{{ $value | humanize }} mails of the last hour."),
+    Alert("PostwardMailReturned", "symptom", "warning",
+          _share_of_sent('postward_dsn_recipients_total{action="failed",relay!="other"}'), "10m",
+          "Mail comes back after the relay has accepted it.",
+          "{{ $value | humanize }} recipients of {{ $labels.instance }} did not get their mail of the last hour. Relay "
+          "{{ $labels.relay }} had accepted it."),
+    Alert("PostwardProbeReturned", "symptom", "critical", "postward_probe_returned == 1", "5m",
+          "Probes come back after the relay has accepted them.",
+          "Relay {{ $labels.relay }} of {{ $labels.instance }} accepts probes and returns them."),
     Alert("PostwardProbeFailing", "symptom", "critical",
           # A probe that the relay accepted has its own alert, PostwardProbeNotArriving.
           "postward_probe_success == 0 unless on (job, instance, multi_instance, log_host, relay) postward_probe_arrived == 0",
@@ -373,7 +399,9 @@ ALERTS: Final = (
           'sum by (job, instance, multi_instance, log_host, relay, step) (increase(postward_probes_total{outcome="late"}[15m])) > 1', "5m",
           "Probes are late.",
           "Probes of {{ $labels.instance }} to relay {{ $labels.relay }} take too long, mostly at step {{ $labels.step }}."),
-    Alert("PostwardProbeNotArriving", "symptom", "critical", "postward_probe_arrived == 0", "10m",
+    Alert("PostwardProbeNotArriving", "symptom", "critical",
+          # A probe that came back has its own alert, PostwardProbeReturned.
+          f"postward_probe_arrived == 0 unless on ({_OF}, relay) postward_probe_returned == 1", "10m",
           "The relay accepts probes, and they do not arrive as they should.",
           "Probes of {{ $labels.instance }} through relay {{ $labels.relay }} have been late, lost, doubled or changed behind "
           "the relay for 10 minutes."),

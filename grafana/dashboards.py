@@ -154,6 +154,14 @@ HOST: Final = Sheet(
                   ((f"sum(rate(postfix_message_size_bytes_sum{{{_HOST}}}[$__rate_interval])) "
                     f"/ sum(rate(postfix_message_size_bytes_count{{{_HOST}}}[$__rate_interval]))", "bytes a mail"),), "bytes"),
         )),
+        Row("Accepted, and not passed on", (
+            Panel("Kept back by relay", "stacked",
+                  ((f"sum by (relay, kept_back) (increase(postfix_deliveries_kept_back_total{{{_RELAY}}}[1h]))",
+                    "{{relay}} {{kept_back}}"),), description="The reply says 250 and suppressed, quarantined or discarded."),
+            Panel("Returned by cause", "stacked",
+                  ((f"sum by (relay, action, cause) (increase(postward_dsn_recipients_total{{{_RELAY}}}[1h]))",
+                    "{{relay}} {{action}} {{cause}}"),), description="From the mailbox of bounces."),
+        )),
         Row("Queue", (
             Panel("Mails by cause", "stacked",
                   ((f'sum by (queue, cause) (postfix_queue_messages{{{_HOST}}}) > 0 or 0 * sum(postfix_queue_bytes{{{_HOST}}})',

@@ -82,7 +82,8 @@ def test_parsers_do_no_io() -> None:
 ORDER = (
     *("fsutil", "stored", "text", "systemd", "parts", "rows", "http_client", "pages", "release"),
     *("postfix", "metrics", "senders", "logs", "pipeline", "reload", "instances", "checkpoint"),
-    *("relay", "oauth2", "enforce", "mailbox", "probe", "export", "incidents", "hosts", "status", "http"),
+    *("relay", "oauth2", "enforce", "mailbox", "probe", "bounces", "export", "incidents", "hosts"),
+    *("status", "http"),
     *("sink", "report"),
     *("doctor", "console", "setup", "output", "daemon", "cli", "commands"),
 )

@@ -95,6 +95,7 @@ class IncidentMonitor(Part):
         probe_again: sends the probes now.
         caught_up: whether the log has been read to its end; nothing is reported before.
         throttle: of the logins at relays that get notifications by mail.
+        returned_probes: returns why the probes of each relay come back; None if they do not.
         instance: the name of the instance in the log.
         instance_file: its settings file; None for the main one, which commands read by default.
         senders: who sends; it takes the lines before this part does.
@@ -115,6 +116,7 @@ class IncidentMonitor(Part):
         probe_again: Callable[[], None] = lambda: None,
         caught_up: Callable[[], bool] = lambda: True,
         throttle: LoginThrottle | None = None,
+        returned_probes: Callable[[], Mapping[str, str | None]] = dict,
         instance: str = "postfix",
         instance_file: Path | None = None,
         senders: Senders | None = None,
@@ -132,6 +134,7 @@ class IncidentMonitor(Part):
         self.tracker = IncidentTracker(names, local_now, senders=senders)
         self.history = DeliveryHistory(local_now)
         self._throttle = throttle
+        self._returned_probes = returned_probes
         self._instance = instance
         self._instance_file = instance_file
         self._notifier = Notifier(settings.notify, settings.host.myhostname, mail=self._mail)
@@ -238,7 +241,9 @@ class IncidentMonitor(Part):
             self._probe_again()
         if time.monotonic() > self._unjudged_until:
             explained = {incident.relay for incident in self.tracker.open if incident.cause is not None}
-            yield from probes(gauges, explained)
+            returned = self._returned_probes()
+            yield from probes(gauges, explained, {relay for relay, reason in returned.items() if reason})
+            yield from (Condition("probe-returned", relay, reason) for relay, reason in returned.items())
             yield from arrivals(gauges)
 
     async def _read_facts(self) -> None:
@@ -303,6 +308,12 @@ class IncidentMonitor(Part):
             )
             if not self._settings.probe.sink_url:
                 unobserved["probe-not-arrived"] = "arrivals are not watched any more"
+        if not self._settings.bounces.is_set:
+            unobserved |= dict.fromkeys(
+                ("mail-returned", "bounces-unreadable"), "no mailbox of bounces is read any more"
+            )
+            if not self._settings.mailbox.is_set:
+                unobserved["probe-returned"] = "no mailbox is read any more"
         if not self._settings.queue.enabled:
             unobserved |= dict.fromkeys(
                 ("not-picked-up", "silent-delay"), "the listing of the queue is switched off"
@@ -371,17 +382,23 @@ def keeps_mail_back(open_: Iterable[Incident], *, is_drift: bool = False) -> boo
     )
 
 
-def probes(gauges: Gauges, explained: Collection[str]) -> Iterator[Condition]:
-    """Return the condition of each relay's last probe; `explained` are the relays with a failed delivery. Pure."""
+def probes(gauges: Gauges, explained: Collection[str], returned: Collection[str] = ()) -> Iterator[Condition]:
+    """Return the condition of each relay's last probe. Pure.
+
+    Args:
+        gauges: of the probes.
+        explained: the relays with a failed delivery.
+        returned: the relays that return probes, which is a condition of its own.
+    """
     arrived = gauges.get("postward_probe_arrived", {})
     for (relay,), accepted in gauges.get("postward_probe_success", {}).items():
-        if accepted or arrived.get((relay,)) == 0:
+        if accepted or arrived.get((relay,)) == 0 or relay in returned:
             yield Condition("probe-late", relay, None)
         elif relay not in explained:
             yield Condition("probe-late", relay, "the last probe was not accepted, and no delivery failed")
     for (relay,), is_in_time in arrived.items():
         problem = "the relay accepted the last probe, and it did not arrive once, unchanged and in time"
-        yield Condition("probe-not-arrived", relay, None if is_in_time else problem)
+        yield Condition("probe-not-arrived", relay, None if is_in_time or relay in returned else problem)
 
 
 def arrivals(gauges: Gauges) -> Iterator[Condition]:

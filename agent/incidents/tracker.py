@@ -26,7 +26,7 @@ from postward.agent.metrics.labels import RelayNames
 from postward.agent.senders.window import Senders
 from postward.parsers import Cause, Event, Record, cause_of, classify, parse_stamp, relay_host_of
 from postward.parsers import events as ev
-from postward.parsers.cause import DELIVERED, SUSPENDED, bare_reason, without_output
+from postward.parsers.cause import ABOUT_ONE_MAIL, DELIVERED, SUSPENDED, bare_reason, without_output
 from postward.parsers.fields import split_peer
 from postward.parsers.scan import Block, Line, Wanted
 from postward.parsers.scrub import printable
@@ -38,8 +38,6 @@ _MAX_SENDERS: Final = 10_000  # mails in flight whose sender is known
 
 # Complaints that Postfix logs with severity info.
 _INFO_COMPLAINTS: Final = (ev.MailSystem, ev.ClientVerdict, ev.ContentAction, ev.CompatibilityNotice)
-# Failures of a single mail that say nothing about the relay.
-_ABOUT_ONE_MAIL: Final = frozenset({Cause.RECIPIENT_REJECTED, Cause.CONTENT, Cause.SIZE})
 # Symptoms that follow from another complaint → the daemons that can have logged it; "" for the daemon that the line is
 # about, "*" for any daemon whose exit qmgr(8) or master(8) reported.
 _CONSEQUENCES: Final[Mapping[str, str]] = {
@@ -58,7 +56,9 @@ _CONSEQUENCES: Final[Mapping[str, str]] = {
     "daemon-crashed": "",
 }
 # Symptoms of a relay's probes; their place is the relay.
-OF_PROBES: Final = frozenset({"probe-late", "probe-not-arrived", "probe-in-spam", "probe-unauthenticated"})
+OF_PROBES: Final = frozenset(
+    {"probe-late", "probe-not-arrived", "probe-returned", "probe-in-spam", "probe-unauthenticated"}
+)
 # Conditions of the host → the symptoms, and the words of lines, that follow from them while they last.
 _EXPLAINS: Final[Mapping[str, tuple[frozenset[str], str]]] = {
     "postfix-down": (
@@ -388,7 +388,7 @@ class IncidentTracker:
         incident.relay = incident.relay if relay == "none" else relay
         incident.add_mail(event.queue_id, sender, _domain(event.to))
         # The empty sender is that of a bounce: the notice about a lost mail is not another lost mail.
-        is_of_mail = cause in _ABOUT_ONE_MAIL or symptom.effect is Effect.REJECTED
+        is_of_mail = cause in ABOUT_ONE_MAIL or symptom.effect is Effect.REJECTED
         if event.status == "bounced" and not is_of_mail and sender != "":
             incident.lost += 1
         if cause is Cause.AUTH_MECHANISM:

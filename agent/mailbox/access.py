@@ -12,16 +12,17 @@ from fnmatch import fnmatchcase
 from typing import Final, Literal, NamedTuple, Protocol
 
 from postward.agent.stored import MAX_TEXT
-from postward.config.mailbox import Mailbox
+from postward.config.mailbox import Account
+from postward.parsers.dsn import DSN_FIELDS, MAX_DSN
 from postward.parsers.scrub import printable
 
 Kind = Literal["inbox", "spam"]
 Fault = Literal["login", "server", "tls", "folder", "host"]
 
-MAX_MAIL: Final = 65536  # bytes that are read of a mail; a probe has about 1000, and servers add headers
+MAX_MAIL: Final = MAX_DSN  # bytes that are read of a mail; a probe has about 1000, and servers add headers
 MAX_HEADS: Final = 2000  # mails of a folder whose headers are read in one look
 MAX_FOLDERS: Final = 20
-HEADS: Final = ("Message-ID", "X-Postward-Probe")  # the header fields of a `Mail`
+HEADS: Final = ("Message-ID", "X-Postward-Probe", *DSN_FIELDS)  # the header fields of a `Mail`
 
 # Name of the folder, its validity (UIDVALIDITY), and the mail's UID or file name.
 Key = tuple[str, int, int | str]
@@ -90,7 +91,7 @@ class Reader(Protocol):
         """Make a method that waits in another thread end. Raises nothing."""
 
 
-def kind_of(name: str, mailbox: Mailbox, *, is_junk: bool = False) -> Kind | None:
+def kind_of(name: str, mailbox: Account, *, is_junk: bool = False) -> Kind | None:
     """Return the kind of a folder; None for one that is not read.
 
     Args:

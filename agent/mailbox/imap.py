@@ -31,6 +31,7 @@ from postward.agent.mailbox.access import (
     kind_of,
 )
 from postward.config.errors import SettingsError
+from postward.config.mailbox import Account
 from postward.config.settings import Settings
 
 T = TypeVar("T")
@@ -65,12 +66,13 @@ class ImapReader:
     """Reads a mailbox by IMAP. The connection lasts until `close`, or until an error.
 
     Args:
-        settings: the mailbox and its login.
+        account: the mailbox and its login.
+        settings: has the relay whose token the login uses.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, account: Account, settings: Settings) -> None:
         self._settings = settings
-        self._mailbox = settings.mailbox
+        self._mailbox = account
         self._client: Any = None
         self._folders: dict[str, Kind] = {}
         self._positions: dict[str, _Position] = {}
@@ -131,7 +133,9 @@ class ImapReader:
         try:
             context = ssl.create_default_context(cafile=mailbox.ca_file or None)
         except (OSError, ssl.SSLError) as error:
-            raise MailboxError("host", f"mailbox.ca_file: {mailbox.ca_file}: {_text(error)}") from None
+            raise MailboxError(
+                "host", f"{mailbox.section}.ca_file: {mailbox.ca_file}: {_text(error)}"
+            ) from None
         client = IMAPClient(
             mailbox.host,
             mailbox.port,
@@ -171,7 +175,9 @@ class ImapReader:
                 folders[str(name)] = kind
         if "inbox" not in folders.values():
             wanted = ", ".join(self._mailbox.inbox_folders)
-            raise MailboxError("folder", f"no folder matches mailbox.inbox_folders ({wanted})")
+            raise MailboxError(
+                "folder", f"no folder matches {self._mailbox.section}.inbox_folders ({wanted})"
+            )
         return dict(list(folders.items())[:MAX_FOLDERS])
 
     def _open(self, folder: str, *, writable: bool = False) -> dict[bytes, Any]:

@@ -25,7 +25,7 @@ from postward.agent.mailbox.access import (
     MailboxError,
     kind_of,
 )
-from postward.config.settings import Settings
+from postward.config.mailbox import Account
 
 _PARTS: Final = ("new", "cur")
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,11 +39,11 @@ class MaildirReader:
     """Reads a Maildir.
 
     Args:
-        settings: the mailbox.
+        account: the mailbox.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._mailbox = settings.mailbox
+    def __init__(self, account: Account) -> None:
+        self._mailbox = account
         self._seen: dict[str, set[str]] = {}  # folder → names of mails that were looked at
 
     def look(self, since: float) -> Look:
@@ -125,7 +125,7 @@ class MaildirReader:
             wanted = ", ".join(self._mailbox.inbox_folders)
             raise MailboxError(
                 "folder",
-                f"{self._mailbox.maildir}: no folder with new and cur matches mailbox.inbox_folders ({wanted})",
+                f"{self._mailbox.maildir}: no folder with new and cur matches {self._mailbox.section}.inbox_folders ({wanted})",
             )
         return dict(list(kinds.items())[:MAX_FOLDERS])
 

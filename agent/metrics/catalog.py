@@ -43,6 +43,13 @@ METRICS: tuple[Metric, ...] = (
         ("postfix_instance", "relay", "cause"),
     ),
     Metric(
+        "postfix_deliveries_kept_back_total",
+        "counter",
+        "Deliveries with status sent whose reply says that the server does not pass the mail on: suppressed, quarantined or "
+        "discarded.",
+        ("postfix_instance", "relay", "kept_back"),
+    ),
+    Metric(
         "postfix_direct_deliveries_total",
         "counter",
         "Delivery attempts without a relay (relay.direct), by the operator of the recipient's mail server.",
@@ -372,7 +379,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "postward_probes_total",
         "counter",
-        "Probes by outcome (accepted, arrived, failed, late, lost, duplicate, altered); step is the one at which a probe "
+        "Probes by outcome (accepted, arrived, returned, failed, late, lost, duplicate, altered); step is the one at which a probe "
         "stopped or spent the most time, empty if it was accepted or has arrived.",
         ("relay", "outcome", "step"),
     ),
@@ -427,9 +434,28 @@ METRICS: tuple[Metric, ...] = (
         ("relay", "method"),
     ),
     Metric(
+        "postward_probe_returned",
+        "gauge",
+        "1 if the relay returns probes that it has accepted, 0 if not, as far as a mailbox shows it.",
+        ("relay",),
+    ),
+    Metric(
         "postward_mailbox_readable",
         "gauge",
         "1 if the last look into the mailbox of the probes succeeded.",
+    ),
+    # --- mail that comes back
+    Metric(
+        "postward_dsn_recipients_total",
+        "counter",
+        "Recipients in the delivery status notifications (RFC 3464) that came to the mailbox of bounces, by the relay that "
+        "had accepted the mail, action (failed, delayed, delivered, relayed, expanded) and cause; other: no known mail.",
+        ("relay", "action", "cause"),
+    ),
+    Metric(
+        "postward_bounces_readable",
+        "gauge",
+        "1 if the last look into the mailbox of bounces succeeded.",
     ),
     # --- checks of the relays
     Metric(

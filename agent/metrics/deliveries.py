@@ -34,6 +34,7 @@ from postward.parsers import (
 )
 from postward.parsers import events as ev
 from postward.parsers.cause import system_error_cause
+from postward.parsers.kept_back import KEPT_BACK, kept_back_of, may_be_kept_back
 from postward.parsers.scan import Block
 
 _MAX_DELAYS = 1 << 14  # distinct values that wait for `settle`
@@ -69,6 +70,8 @@ class Counting(ByRows):
                 self.tally.add("postfix_deliveries_total", ("postfix", relay, status), 0)
             for cause in Cause:
                 self.tally.add("postfix_delivery_failures_total", ("postfix", relay, cause.value), 0)
+            for kind in KEPT_BACK:
+                self.tally.add("postfix_deliveries_kept_back_total", ("postfix", relay, kind), 0)
         for operator in OPERATORS if self.names.direct else ():
             for status in STATUSES:
                 self.tally.add("postfix_direct_deliveries_total", (operator, status), 0)
@@ -172,6 +175,8 @@ def _deliveries(counting: Counting, rows: Rows, times: int) -> None:
         relays, statuses, stamps, codes, delays, stages, reasons, _ = zip(*group, strict=True)
         if status == "sent":
             counting.note_times("postfix_delivery_last_success_timestamp_seconds", (relay,), stamps)
+            for kind in kept_back_of(reasons) if may_be_kept_back(reasons) else ():
+                counting.tally.add("postfix_deliveries_kept_back_total", (instance, relay, kind), times)
         else:
             counting.note_times("postfix_delivery_last_failure_timestamp_seconds", (relay,), stamps)
             for cause, number in Counter(map(cause_of_delivery, statuses, relays, reasons, codes)).items():

@@ -4,38 +4,34 @@ A probe is recognised by its signature. The mailbox is the memory: copies stay t
 that a restart forgets none, and are deleted afterwards. Probes of other hosts with the same key are left to them, and
 deleted five days later.
 
+A notification that returns a followed probe to a sender whose mail comes to this mailbox is read too. It stays there.
+
 Promise: all work is done in a thread of its own, with a deadline; errors are returned, not raised. The server is asked
-only while a probe is followed, less and less often the older the probe is. After a failure it is asked with back-off,
-so that a wrong password locks no account.
+only while a probe is followed, less and less often the older the probe is. After a failure it is asked with back-off.
 """
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol
 
 from postward.agent.mailbox.access import Key, Mail, MailboxError, Reader
-from postward.agent.mailbox.maildir import MaildirReader
+from postward.agent.mailbox.thread import BackOff, ReaderThread, reader_of
 from postward.agent.mailbox.verdicts import Verdicts, verdicts_of
 from postward.agent.probe.arrivals import SinkClient
 from postward.agent.probe.message import altered_parts, identifier_in, read_key, signed_identifiers
 from postward.agent.probe.result import Arrival
 from postward.agent.probe.tracker import ProbeTracker
 from postward.config.settings import Settings
+from postward.parsers.dsn import Recipient, may_be_dsn, read_dsn
 
-T = TypeVar("T")
-
-_DEADLINE: Final = 60.0  # seconds for a look
 _MIN_PAUSE, _MAX_PAUSE = 1.0, 30.0  # seconds between two looks
-_FIRST_RETRY, _MAX_RETRY = 5.0, 300.0  # seconds after a failure
-_FIRST_LOGIN, _MAX_LOGIN = 60.0, 900.0  # seconds after a refused login
 _MAX_FOLLOWED: Final = 432000.0  # seconds: the highest probe.lost_after_seconds
 _MAX_COPIES: Final = 10
 _MAX_FINISHED: Final = 1000  # mails that wait to be deleted
+_MAX_NOTIFICATIONS: Final = 100  # that are read in one look
 
 
 class ArrivalClient(Protocol):
@@ -81,15 +77,14 @@ class MailboxClient:
     ) -> None:
         self._mailbox = settings.mailbox
         self._key = read_key(Path(settings.probe.key_file))
-        self._reader: Reader = reader or _reader_of(settings)
+        self._reader: Reader = reader or reader_of(settings.mailbox, settings)
+        self._thread = ReaderThread(self._reader)
+        self._back_off = BackOff()
         self._clock = clock
         self._copies: dict[str, dict[Key, _Copy]] = {}
+        self._returned: dict[str, Recipient] = {}  # Message-IDs of followed probes
         self._finished: dict[Key, None] = {}
-        self._threads: ThreadPoolExecutor | None = None
-        self._job: asyncio.Future[Any] | None = None
         self._looked_at = float("-inf")  # monotonic
-        self._failures = 0
-        self._retry = (_FIRST_RETRY, _MAX_RETRY)
         self.problem: str | None = None
         self._undeleted: str | None = None
 
@@ -101,6 +96,7 @@ class MailboxClient:
             if (identifier := identifier_in(message_id))
         }
         if not waiting and not self._copies:
+            self._returned.clear()
             await self._release()
         elif time.monotonic() - self._looked_at >= self._pause(waiting):
             await self._look(tracker, waiting)
@@ -115,59 +111,39 @@ class MailboxClient:
         self._finish(copies)
         if self._finished and not self.problem:
             with contextlib.suppress(MailboxError):
-                await self._in_thread(self._delete)
+                await self._thread.do(self._delete)
         await self._release()
 
     def close(self) -> None:
         """Release the thread, without waiting."""
-        self._reader.abort()
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        self._thread.close()
 
     def _pause(self, waiting: Collection[str]) -> float:
-        if self._failures:
-            first, longest = self._retry
-            return min(first * 2.0 ** (self._failures - 1), longest)
+        if (pause := self._back_off.pause) is not None:
+            return pause
         youngest = max(map(_made_at, waiting), default=0.0)
         return min(max((self._clock() - youngest) / 10, _MIN_PAUSE), _MAX_PAUSE) if waiting else 0.0
 
     async def _look(self, tracker: ProbeTracker, waiting: dict[str, str]) -> None:
         since = min(map(_made_at, waiting), default=self._clock()) - _MAX_FOLLOWED
         try:
-            left = await self._in_thread(lambda: self._read_new(frozenset(waiting), since))
+            left = await self._thread.do(lambda: self._read_new(frozenset(waiting), since))
         except MailboxError as error:
-            is_login = error.fault == "login"
-            self._retry = (_FIRST_LOGIN, _MAX_LOGIN) if is_login else (_FIRST_RETRY, _MAX_RETRY)
-            self._failures = min(self._failures + 1, 10)
+            self._back_off.note(error)
             self.problem = f"{self._mailbox.place}: {error}"
             return
-        self._failures = 0
+        self._back_off.note(None)
         self.problem = f"{self._mailbox.place}: (behind) {left} mails are not read yet" if left else None
         for identifier, message_id in waiting.items():
             if copies := self._copies.get(identifier):
                 tracker.arrived(message_id, _arrival(copies.values()))
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Do work in the thread. Raises MailboxError, also if the work before it has not ended."""
-        self._threads = self._threads or ThreadPoolExecutor(1, "mailbox")
-        if self._job is not None and not self._job.done():
-            raise MailboxError("server", f"no answer within {_DEADLINE:g} s")
-        job = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        self._job = job
-        try:
-            return await asyncio.wait_for(asyncio.shield(job), _DEADLINE)
-        except TimeoutError:
-            job.add_done_callback(_ignore)
-            self._reader.abort()
-            raise MailboxError("server", f"no answer within {_DEADLINE:g} s") from None
+            if (recipient := self._returned.get(message_id)) is not None:
+                tracker.returned(message_id, recipient)
 
     async def _release(self) -> None:
         """Close the connection: no probe is followed."""
-        if self._threads is not None and (self._job is None or self._job.done()):
-            with contextlib.suppress(MailboxError):
-                await self._in_thread(self._reader.close)
-            self._threads.shutdown(wait=False)
-            self._threads, self._looked_at = None, float("-inf")
+        if await self._thread.release():
+            self._looked_at = float("-inf")
 
     # --- in the thread
 
@@ -176,6 +152,8 @@ class MailboxClient:
         look = self._reader.look(since)
         for mail in look.mails:
             self._take(mail, waiting)
+        for mail in [mail for mail in look.mails if may_be_dsn(mail.head)][:_MAX_NOTIFICATIONS]:
+            self._take_notification(mail, waiting)
         for identifier in self._copies.keys() - set(waiting):
             self._finish(self._copies.pop(identifier))
         for copies in self._copies.values():
@@ -209,6 +187,17 @@ class MailboxClient:
                 self._finish([mail.key])
                 return
 
+    def _take_notification(self, mail: Mail, waiting: Collection[str]) -> None:
+        """Take a notification that returns a followed probe."""
+        dsn = read_dsn(self._reader.read(mail.key))
+        for message_id in dsn.message_ids if dsn else ():
+            if identifier_in(message_id) in waiting:
+                failed = (
+                    next((one for one in dsn.recipients if one.action == "failed"), None) if dsn else None
+                )
+                if failed:
+                    self._returned[message_id] = failed
+
     def _finish(self, keys: Iterable[Key]) -> None:
         for key in keys:
             if len(self._finished) < _MAX_FINISHED:
@@ -218,14 +207,6 @@ class MailboxClient:
         self._reader.delete(self._finished)
         self._finished.clear()
         self._undeleted = None
-
-
-def _reader_of(settings: Settings) -> Reader:
-    if not settings.mailbox.host:
-        return MaildirReader(settings)
-    from postward.agent.mailbox.imap import ImapReader  # its library is needed by few hosts
-
-    return ImapReader(settings)
 
 
 def _identifiers(head: bytes, key: bytes) -> list[tuple[str, float]]:
@@ -248,9 +229,3 @@ def _arrival(copies: Iterable[_Copy]) -> Arrival:
 def _made_at(identifier: str) -> float:
     """Return when an identifier of this host was made, in seconds since the epoch."""
     return int(identifier.partition(".")[0], 16) / 1000
-
-
-def _ignore(job: "asyncio.Future[Any]") -> None:
-    """Take the result of work that came too late."""
-    if not job.cancelled():
-        job.exception()

@@ -19,9 +19,11 @@ from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.route import Route
 from postward.agent.stored import Form
 from postward.config.settings import Settings
+from postward.parsers import Cause
 
 _FORM: Form[list[tuple[str, str, str]]] = Form(list[tuple[str, str, str]])
 _MAX_CHECKS = 512  # whose results are remembered
+_PROVING = 2  # probes that must be accepted, and not come back, to show that probes come back no more
 
 Locate = Callable[[ProbeResult, Settings], Awaitable[ProbeResult]]
 OnCounted = Callable[[ProbeResult], Awaitable[None]]
@@ -53,6 +55,9 @@ class ProbeOutcomes:
         self._locate = locate
         self._newest: dict[Route, ProbeResult] = {}
         self._arrived: dict[Route, ProbeResult] = {}  # the newest that a mailbox has
+        self._returned: dict[
+            Route, list[ProbeResult]
+        ] = {}  # the newest that came back, and those accepted after it
         self._uncounted: list[ProbeResult] = []
         self._checks: dict[ProbeResult, asyncio.Future[ProbeResult]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -69,6 +74,45 @@ class ProbeOutcomes:
             self._newest[route] = result
         if route and result.folder:
             self._arrived[route] = result
+        if route:
+            self._note_return(route, result)
+
+    def _note_return(self, route: Route, result: ProbeResult) -> None:
+        """Note whether probes come back. The notification can follow its probe late: one acceptance ends nothing."""
+        if result.outcome == "returned":
+            self._returned[route] = [result]
+        elif result.outcome == "arrived":
+            self._returned.pop(route, None)
+        elif (
+            (since := self._returned.get(route))
+            and result.accepted
+            and since[-1].submitted < result.submitted
+        ):
+            since.append(result)
+            if len(since) > _PROVING:
+                del self._returned[route]
+
+    def take_return(self, message_id: str, cause: Cause, detail: str) -> list[ProbeResult]:
+        """Take a notification by which a probe came back that counts as accepted already; older ones are left out.
+
+        Return its result as it is now.
+        """
+        newest = [one for one in self._newest.values() if one.message_id == message_id and one.accepted]
+        results = [result.as_returned(cause, detail) for result in newest]
+        for result in results:
+            self.remember(result)
+        return results
+
+    def returned(self) -> dict[str, str | None]:
+        """Return why the probes of each relay come back, None if they do not; empty if no mailbox would show it."""
+        if not (self._settings.mailbox.is_set or self._settings.bounces.is_set):
+            return {}
+        texts: dict[str, str | None] = {route.relay: None for route in self._routes.values()}
+        for route, (result, *_) in self._returned.items():
+            texts[route.relay] = (
+                f"the relay accepted the last probe and returned it ({result.cause}): {result.detail}"
+            )
+        return texts
 
     async def located(self, result: ProbeResult) -> ProbeResult:
         """Return a result with its step located."""
@@ -146,9 +190,13 @@ class ProbeOutcomes:
                     passed[labels] = min(passed.get(labels, 1.0), float(verdict == "pass"))
         return {
             "postward_probe_arrived": arrived,
+            "postward_probe_returned": self._gauges_of_returns(),
             "postward_probe_in_spam": in_spam,
             "postward_probe_authenticated": passed,
         }
+
+    def _gauges_of_returns(self) -> dict[tuple[str, ...], float]:
+        return {(relay,): float(text is not None) for relay, text in self.returned().items()}
 
     def state(self) -> list[list[str]]:
         """Return the labels of the outcomes that are not counted yet."""

@@ -129,6 +129,7 @@ class Pending:
             recipient=self.route.recipient,
             folder=self.arrival.folder if self.arrival else "",
             verdicts=self.arrival.verdicts if self.arrival else (),
+            message_id=self.message_id,
         )
 
     def unfinished(self, outcome: str) -> ProbeResult:

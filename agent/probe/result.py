@@ -1,6 +1,6 @@
 """The result of a probe: its timeline, outcome, step and cause, and its arrival."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated
 
@@ -22,6 +22,7 @@ MILESTONES = (
     "accepted",
     "removed",
     "arrived",
+    "returned",
 )
 
 
@@ -40,7 +41,7 @@ class ProbeResult:
 
     Attributes:
         relay: the relay's name in the settings.
-        outcome: accepted, arrived, failed, late, lost, duplicate or altered.
+        outcome: accepted, arrived, returned, failed, late, lost, duplicate or altered.
         step: where the probe stopped, or what it waits for; "" if it was accepted or has arrived.
         cause: why, if Postfix or the relay said so.
         detail: the reply of the relay or Postfix, or what is waited for.
@@ -53,6 +54,7 @@ class ProbeResult:
         folder: the kind of folder in which the mailbox has it, inbox or spam; "" if it was not seen in one.
         verdicts: the receiver's verdicts, method → result; see `mailbox.verdicts`.
         unseen: why it is not known whether it arrived; "" if it is known, or not watched.
+        message_id: its Message-ID.
     """
 
     relay: str
@@ -69,6 +71,11 @@ class ProbeResult:
     folder: str = ""
     verdicts: tuple[tuple[str, str], ...] = ()
     unseen: str = ""
+    message_id: str = ""
+
+    def as_returned(self, cause: Cause, detail: str) -> "ProbeResult":
+        """Return the result of a probe that came back after the relay had accepted it."""
+        return replace(self, outcome="returned", step="arrival", cause=cause, detail=detail)
 
     @property
     def blame(self) -> str:

@@ -26,10 +26,11 @@ from postward.agent.probe.outcomes import Locate, ProbeOutcomes
 from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.route import Route
 from postward.agent.probe.submit import Prober
-from postward.agent.probe.tracker import Limits, ProbeTracker
+from postward.agent.probe.tracker import Limits, ProbeTracker, return_of
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.config.settings import Settings
 from postward.parsers import Event, Record
+from postward.parsers.dsn import Recipient
 from postward.parsers.events import Delivery
 from postward.parsers.scan import Block
 
@@ -204,6 +205,16 @@ class ProbeScheduler(Part):
 
     # --- results
 
+    def take_return(self, message_id: str, recipient: Recipient) -> None:
+        """Take a notification by which a probe came back to the mailbox of bounces."""
+        if not self._tracker.returned(message_id, recipient):
+            for result in self._outcomes.take_return(message_id, *return_of(recipient)):
+                self._show(result)
+
+    def returned(self) -> Mapping[str, str | None]:
+        """Return why the probes of each relay come back; None if they do not."""
+        return self._outcomes.returned()
+
     def _on_verdict(self, verdict: ProbeResult) -> None:
         self._outcomes.remember(verdict)
         self._show(verdict)
@@ -211,7 +222,7 @@ class ProbeScheduler(Part):
             self._failing.discard(verdict.relay)
             moment = verdict.submitted + verdict.timeline[-1].seconds
             self._tally.latest("postward_probe_last_success_timestamp_seconds", (verdict.relay,), moment)
-        else:
+        elif verdict.outcome != "returned":  # users' mail that the relay accepts shows no end of returns
             self._failing.add(verdict.relay)
 
     def _on_former_verdict(self, verdict: ProbeResult) -> None:

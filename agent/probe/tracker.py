@@ -6,7 +6,7 @@ connection setup and transmission (`delays=a/b/c/d`), from which those milestone
 
 A probe gets one *verdict*, at most `Limits.timeout` seconds after submission ("late" if its fate is unknown by then).
 It gets one *final outcome*, which is counted: accepted, failed at a step, late (it came after its time), lost (it never
-came), and, where arrivals are reported, arrived, duplicate or altered. While the receiving side cannot be asked, a probe
+came), and, where the receiving side is watched, arrived, duplicate, altered or returned. While the receiving side cannot be asked, a probe
 that the relay accepted is accepted, and not lost.
 
 Only a relay of the route can accept a probe, with the TLS that the settings require, as far as the log shows it. Another
@@ -28,8 +28,10 @@ from postward.agent.probe.pending import Pending
 from postward.agent.probe.result import Arrival, ProbeResult
 from postward.agent.probe.route import Route
 from postward.config.settings import Settings
-from postward.parsers import Cause, Event, Record, cause_of, parse_stamp, step_of
+from postward.parsers import Cause, Event, Record, cause_of, cause_of_diagnostic, parse_stamp, step_of
 from postward.parsers import events as ev
+from postward.parsers.dsn import Recipient
+from postward.parsers.scrub import mask_addresses, printable
 
 _MAX_RECENT = 512  # pickup lines and TLS sessions, remembered until a probe turns out to be theirs
 _MAX_PENDING = 16  # probes of one route; the oldest is lost then
@@ -173,6 +175,16 @@ class ProbeTracker:
         if pending.relayed:
             self._report(pending, pending.arrived(self._limits.timeout))
 
+    def returned(self, message_id: str, recipient: Recipient) -> bool:
+        """Take a notification by which a probe came back. Return False if the probe is not followed, or not relayed yet."""
+        pending = self._by_message_id.get(message_id)
+        if pending is None or not pending.relayed:
+            return False
+        cause, detail = return_of(recipient)
+        pending.reach("returned", self._clock(), detail)
+        self._finish(pending, pending.result("accepted").as_returned(cause, detail))
+        return True
+
     # --- from the log
 
     @property
@@ -299,6 +311,12 @@ class ProbeTracker:
             self._by_message_id[pending.message_id] = pending
             if pending.queue_id and "removed" not in {milestone.step for milestone in pending.timeline}:
                 self._by_queue_id[pending.queue_id] = pending
+
+
+def return_of(recipient: Recipient) -> tuple[Cause, str]:
+    """Return why a mail came back: its cause and the words of the notification, which are a stranger's."""
+    words = printable(mask_addresses(recipient.words))
+    return cause_of_diagnostic(recipient.diagnostic, recipient.status), words
 
 
 def _delays(event: ev.Delivery) -> tuple[float, float]:

@@ -215,6 +215,7 @@ def _relay(relay: Relay, observed: Observed, worst: str) -> dict[str, Any]:
         "probe_accepted": _relay_flag(gauges, "postward_probe_success", name),
         "probe_last_success": times.get("postward_probe_last_success_timestamp_seconds", {}).get((name,)),
         "probe_arrived": _relay_flag(gauges, "postward_probe_arrived", name),
+        "probe_returned": _relay_flag(gauges, "postward_probe_returned", name),
         "probe_in_spam": _relay_flag(gauges, "postward_probe_in_spam", name),
         "probe_failed_checks": [
             method
@@ -242,6 +243,8 @@ def _relay(relay: Relay, observed: Observed, worst: str) -> dict[str, Any]:
 
 def probe_words(relay: Mapping[str, Any]) -> str:
     """Return the state of a relay's newest probe in a few words, without its time."""
+    if relay.get("probe_returned"):  # an agent of an earlier release says nothing of it
+        return "accepted, and returned"
     if relay["probe_arrived"] is False:
         return "accepted, and did not arrive as it should"
     if not relay["probe_accepted"]:

@@ -5,13 +5,14 @@ status code with the command it answers, the reply code (all three in `reply`). 
 that nothing matches is `Cause.OTHER`, and an event that reports no failure has no cause.
 """
 
-from postward.parsers.cause.causes import Cause
+from postward.parsers.cause.causes import ABOUT_ONE_MAIL, Cause
 from postward.parsers.cause.decide import (
     DELIVERED,
     SUSPENDED,
     bare_reason,
     cause_of,
     cause_of_delivery,
+    cause_of_diagnostic,
     classify,
     next_hop,
     relay_host_of,
@@ -21,12 +22,14 @@ from postward.parsers.cause.decide import (
 from postward.parsers.cause.phrases import system_error_cause
 
 __all__ = [
+    "ABOUT_ONE_MAIL",
     "DELIVERED",
     "SUSPENDED",
     "Cause",
     "bare_reason",
     "cause_of",
     "cause_of_delivery",
+    "cause_of_diagnostic",
     "classify",
     "next_hop",
     "relay_host_of",

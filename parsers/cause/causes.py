@@ -1,6 +1,7 @@
 """The closed list of causes; each failed attempt has exactly one."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class Cause(StrEnum):
@@ -36,3 +37,7 @@ class Cause(StrEnum):
     LOCAL_RESOURCE = "local_resource"
     REMOTE_TEMPORARY = "remote_temporary"
     OTHER = "other"
+
+
+# Causes that concern one mail, and say nothing of the relay.
+ABOUT_ONE_MAIL: Final = frozenset({Cause.RECIPIENT_REJECTED, Cause.CONTENT, Cause.SIZE})

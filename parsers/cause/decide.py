@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from postward.parsers import events
 from postward.parsers.cause.causes import Cause
-from postward.parsers.cause.phrases import PHRASES, Phrase, system_error_cause
+from postward.parsers.cause.phrases import PHRASES, Phrase, command_name, system_error_cause
+from postward.parsers.cause.reply import read_reply, reply_cause
 from postward.parsers.events import Attempt, ConnectFailed, Delivery, Event
 from postward.parsers.fields import split_peer
 
@@ -16,6 +17,7 @@ __all__ = [
     "bare_reason",
     "cause_of",
     "cause_of_delivery",
+    "cause_of_diagnostic",
     "classify",
     "next_hop",
     "relay_host_of",
@@ -65,6 +67,10 @@ _STEP_BY_EVENT: Final[dict[type[Any], str]] = {
     events.SaslFailed: "auth",
     events.MechanismsUnsupported: "auth",
 }
+
+# A reply within the text of another server: "host … said: 550 …", "Remote host said: 550-5.1.1 …".
+_REPLY_WITHIN: Final = re.compile(r"(?<![\d.])[245]\d\d[ -]#?(?:[245]\.\d{1,3}\.\d{1,3}\b|(?=\D))")
+_ANSWERED: Final = re.compile(r"\(in reply to (?P<command>[\w /-]{1,40})\)")
 
 _NAME_SERVICE: Final = re.compile(
     r"(?:Host or domain name not found\. )?Name service error for name=(?P<host>\S+) type=\w+: ", re.DOTALL
@@ -118,6 +124,25 @@ def cause_of_delivery(status: str, relay: str, reason: str | None, dsn: str | No
     cause = classify(reason or "", dsn)
     # error(8) never connects; its text comes from main.cf, master.cf or a table.
     return Cause.LOCAL_CONFIG if cause is Cause.OTHER and relay == "none" else cause
+
+
+def cause_of_diagnostic(text: str, status: str | None) -> Cause:
+    """Return the cause of a failure that another server reports, as in a Diagnostic-Code of RFC 3464.
+
+    Args:
+        text: its reason: of Postfix's own, a reply, or prose with a reply in it.
+        status: the enhanced status code.
+    """
+    dsn = status or None
+    cause = classify(text, dsn)
+    if cause is not Cause.OTHER:
+        return cause
+    found, answered = _REPLY_WITHIN.search(text), _ANSWERED.search(text)
+    # Without its command, a reply about the address is one to RCPT TO, and any other comes at the end of the mail.
+    command = (
+        command_name(answered["command"]) if answered else "rcpt" if (dsn or "")[2:4] == "1." else "data"
+    )
+    return reply_cause(read_reply(text[found.start() :] if found else text, command, dsn)) or Cause.OTHER
 
 
 def step_of(event: Event) -> str:

@@ -92,12 +92,20 @@ _COMMANDS: Final[tuple[tuple[str, str, str], ...]] = (
 )
 
 
-def _command(match: _Match) -> tuple[str, str]:
-    command = match["command"] or ""
+def command_name(printed: str) -> str:
+    """Return the name of a command as Postfix prints it, for `read_reply`; "" for another one."""
+    return _named(printed)[0]
+
+
+def _named(printed: str) -> tuple[str, str]:
     for start, name, step in _COMMANDS:
-        if command.startswith(start):
+        if printed.startswith(start):
             return name, step
     return "", "data"  # RSET, QUIT, or cut off
+
+
+def _command(match: _Match) -> tuple[str, str]:
+    return _named(match["command"] or "")
 
 
 def _command_reply(match: _Match, dsn: str | None) -> Cause | None:

@@ -88,7 +88,7 @@ def test_a_relay_keeps_settings_that_are_not_overridden(monkeypatch: pytest.Monk
 
 NO_SECTION = (
     "is not a setting; the sections are: "
-    "HOST, RELAY, MAIN_CF, POSTFIX, LOG, ENFORCE, PROBE, MAILBOX, WEB, QUEUE, EVENTS, NOTIFY, REPORT, STATE"
+    "HOST, RELAY, MAIN_CF, POSTFIX, LOG, ENFORCE, PROBE, MAILBOX, BOUNCES, WEB, QUEUE, EVENTS, NOTIFY, REPORT, STATE"
 )
 NO_SENDER = 'must be an address such as "app@example.com" or a domain such as "@example.com", not "bad"'
 DECORATED = (

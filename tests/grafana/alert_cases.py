@@ -106,6 +106,7 @@ IDLE: Final[Series] = {
     f"postward_probe_in_spam{{{_RELAY}}}": steady("0"),
     f'postward_probe_authenticated{{{_RELAY},method="dkim"}}': steady("1"),
     "postward_mailbox_readable": steady("1"),
+    "postward_bounces_readable": steady("1"),
 }
 # A healthy host with much mail and a usual share of failures.
 BUSY: Final[Series] = {
@@ -358,6 +359,22 @@ FAULTS: Final[dict[str, Case]] = {
         {f'postward_probe_authenticated{{{_RELAY},method="dkim"}}': becomes("1", "0")},
     ),
     "mailbox-unreadable": case("PostwardMailboxUnreadable", {"postward_mailbox_readable": becomes("1", "0")}),
+    "bounces-unreadable": case("PostwardBouncesUnreadable", {"postward_bounces_readable": becomes("1", "0")}),
+    "probe-returned": case(
+        "PostwardProbeReturned", {f"postward_probe_returned{{{_RELAY}}}": becomes("0", "1")}
+    ),
+    "kept-back": case(
+        "PostfixMailKeptBack",
+        {
+            f'postfix_deliveries_kept_back_total{{postfix_instance="postfix",{_RELAY},kept_back="quarantined"}}': since(
+                "0", "+10"
+            )
+        },
+    ),
+    "mail-returned": case(
+        "PostwardMailReturned",
+        {f'postward_dsn_recipients_total{{{_RELAY},action="failed",cause="policy"}}': since("0", "+10")},
+    ),
     "losing-slowly": case(
         "PostfixSloDeliveredSlow",
         {deliveries("sent"): f"0+95x{MINUTES}", deliveries("bounced"): since("0", "+5")},

@@ -113,6 +113,18 @@ def test_what_the_mailbox_shows_is_an_incident_of_its_own() -> None:
     }
 
 
+def test_a_returned_probe_is_one_incident() -> None:
+    """It is neither late nor "not arrived" as well."""
+    gauges: Gauges = {
+        "postward_probe_success": {("first",): 0.0},
+        "postward_probe_arrived": {("first",): 0.0},
+    }
+    assert list(probes(gauges, (), {"first"})) == [
+        ("probe-late", "first", None),
+        ("probe-not-arrived", "first", None),
+    ]
+
+
 def test_settings_without_probes_close_the_incidents_of_probes(tmp_path: Path) -> None:
     """So do settings without the relay; unchanged settings close nothing."""
     probing = {"probe": {"recipient": "probe@relay.test"}}

@@ -32,8 +32,9 @@ _CERTAIN = (
         for fault in ("sign-in", "secret", "policy", "settings", "clock", "server", "host", "service")
     ),
     *(
-        ("mailbox-unreadable", f"imap.example.com:993: ({fault}) a reason", f"mailbox-{fault}")
+        (f"{section}-unreadable", f"imap.example.com:993: ({fault}) a reason", f"{section}-{fault}")
         for fault in ("login", "tls", "server", "folder", "host", "behind")
+        for section in ("mailbox", "bounces")
     ),
 )
 # Evidence of the same symptoms that leaves one cause, and does not prove it.
@@ -41,6 +42,16 @@ _LIKELY = (
     ("log-silent", "Postward's test line is lost", "log-elsewhere"),
     ("enforcer-silent", "the enforcer has not compared the configuration since 09:12:33", "enforcer-stopped"),
     ("state-unwritable", "checkpoint.json: Permission denied; after a crash, …", "state-permission"),
+    (
+        "probe-returned",
+        "the relay accepted the last probe and returned it (quota): 5.7.1 (policy)",
+        "probe-returned-account",
+    ),
+    (
+        "mail-returned",
+        "relay demo returned mail to 3 recipients in the last 6 hours, lately (policy): 550 (quota)",
+        "mail-returned-sender",
+    ),
     ("permissions", "/var/lib/postfix is owned by uid 0", "data-owner"),
     ("probe-unauthenticated", "the receiver of the last probe says: DKIM failed", "unauthenticated-dkim"),
     ("probe-unauthenticated", "the receiver of the last probe says: SPF failed", "unauthenticated-spf"),

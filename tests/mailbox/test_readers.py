@@ -48,7 +48,8 @@ class Box(NamedTuple):
     def reader(self, **mailbox: object) -> Reader:
         """Return a reader of the mailbox."""
         settings = self.settings(**mailbox)
-        return MaildirReader(settings) if self.kind == "maildir" else ImapReader(settings)
+        account = settings.mailbox
+        return MaildirReader(account) if self.kind == "maildir" else ImapReader(account, settings)
 
 
 def settings_of(folder: Path, mailbox: dict[str, object]) -> Settings:
@@ -233,7 +234,8 @@ def test_a_server_that_is_none(tmp_path: Path, answers: bytes) -> None:
     ca.write(tmp_path)
     with answering(ca, answers) as port:
         login = {"username": "x", "password_file": str(tmp_path / "password"), "ca_file": str(ca.path)}
-        reader = ImapReader(settings_of(tmp_path, {"host": "localhost", "port": port, **login}))
+        settings = settings_of(tmp_path, {"host": "localhost", "port": port, **login})
+        reader = ImapReader(settings.mailbox, settings)
         with closing(reader), pytest.raises(MailboxError, match=r"^\((server|login)\) \S"):
             reader.look(0.0)
 
@@ -285,7 +287,7 @@ def test_no_link_of_a_maildir_is_followed(server: Box, tmp_path: Path) -> None:
 
 def test_a_maildir_that_is_missing(tmp_path: Path) -> None:
     """The error names it."""
-    reader = MaildirReader(settings_of(tmp_path, {"maildir": str(tmp_path / "none")}))
+    reader = MaildirReader(settings_of(tmp_path, {"maildir": str(tmp_path / "none")}).mailbox)
     with pytest.raises(MailboxError, match=r"^\(host\) .*/none: No such file or directory"):
         reader.look(0.0)
 

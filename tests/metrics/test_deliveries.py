@@ -194,3 +194,21 @@ def test_a_line_without_a_stamp_is_not_postfixs() -> None:
     )
     assert tally.counters["postward_log_lines_total"][("foreign",)] == 1
     assert tally.counters["postfix_deliveries_total"][("postfix", "main", "sent")] == 0
+
+
+def test_a_mail_that_is_kept_back_is_sent_and_counted_apart() -> None:
+    """By relay and kind; a filter on this host has the relay `other`."""
+    reply = "250 2.7.0 Ok, discarded, id=15303-02 - spam"
+    tally = counted(
+        delivery("sent", "250 2.0.0 Ok: queued as 1"),
+        delivery("sent", "250 quarantined as 7f3c2d"),
+        delivery("sent", reply, relay="127.0.0.1[127.0.0.1]:10024"),
+        delivery("deferred", "host r said: 450 4.7.1 quarantined"),
+    )
+    found = {
+        labels: number
+        for labels, number in tally.counters["postfix_deliveries_kept_back_total"].items()
+        if number
+    }
+    assert found == {("postfix", "main", "quarantined"): 1, ("postfix", "other", "discarded"): 1}
+    assert tally.counters["postfix_deliveries_total"]["postfix", "main", "sent"] == 2

@@ -17,6 +17,8 @@ from postward.agent.probe.result import Arrival, ProbeResult
 from postward.agent.probe.route import Route
 from postward.agent.probe.tracker import Limits, ProbeTracker
 from postward.config.settings import Settings, parse_settings
+from postward.parsers.dsn import Recipient
+from tests.parsers.test_dsn import mail
 
 KEY = b"0123456789abcdef0123456789abcdef"
 ROUTE = Route("demo", "postward@example.test", recipient="probe@receiver.test")
@@ -151,6 +153,35 @@ async def test_a_restart_forgets_no_copy(inbox: Inbox) -> None:
     assert len(arrival.at) == 2
 
 
+def notification(message_id: str, action: str = "failed") -> bytes:
+    """Return a notification about a mail, to the sender of the probes."""
+    data = mail("postfix").replace(b"<postfix@mail.example.com>", message_id.encode())
+    return data.replace(b"Action: failed", b"Action: " + action.encode())
+
+
+@in_loop
+async def test_a_notification_returns_a_probe(inbox: Inbox) -> None:
+    """Only a followed probe, and only by a failure; the notification stays."""
+    inbox.probe()
+    inbox.probe()
+    inbox.probe(follow=False)
+    returned, delayed = inbox.waiting
+    found: dict[str, str] = {}
+
+    def take(message_id: str, recipient: Recipient) -> bool:
+        found[message_id] = recipient.status
+        return True
+
+    inbox.tracker.returned = take  # type: ignore[method-assign]
+    kept = [inbox.put(notification(returned)), inbox.put(notification(delayed, "delayed"))]
+    kept.append(inbox.put(notification("<stranger@example.net>")))
+    assert await inbox.look() is None
+    assert found == {returned: "5.1.1"}
+    inbox.waiting.clear()
+    assert await inbox.look() is None
+    assert inbox.left() == {path.name for path in kept}
+
+
 @in_loop
 async def test_a_command_deletes_what_it_has_read(inbox: Inbox) -> None:
     """At its end, although the probe is still followed."""
@@ -221,7 +252,7 @@ def test_nothing_is_asked_while_no_probe_is_followed(tmp_path: Path) -> None:
     inbox.client = MailboxClient(inbox.settings, broken)
     assert asyncio.run(inbox.look()) is None
     assert broken.looks == 0
-    assert inbox.client._threads is None
+    assert inbox.client._thread._threads is None
 
 
 def test_the_pause_grows_with_the_age_of_the_probe(tmp_path: Path) -> None:

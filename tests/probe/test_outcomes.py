@@ -9,6 +9,7 @@ from postward.agent.probe.outcomes import ProbeOutcomes
 from postward.agent.probe.result import Milestone, ProbeResult
 from postward.agent.probe.route import Route
 from postward.config.settings import Settings, parse_settings
+from postward.parsers import Cause
 
 ROUTE = Route("demo", "postward@example.test")
 AMBIGUOUS = ProbeResult(
@@ -16,11 +17,12 @@ AMBIGUOUS = ProbeResult(
 )
 
 
-def settings() -> Settings:
+def settings(**sections: Any) -> Settings:
     """Return settings with one relay."""
     raw: dict[str, Any] = {
         "host": {"myhostname": "mx.example.test"},
         "relay": [{"name": "demo", "host": "relay.test"}],
+        **sections,
     }
     return parse_settings(raw, "test")
 
@@ -28,11 +30,13 @@ def settings() -> Settings:
 class Outcomes:
     """Outcomes whose checks of the relay find EHLO at fault."""
 
-    def __init__(self) -> None:
+    def __init__(self, **sections: Any) -> None:
         self.tally = Tally()
         self.checks = 0
         self.done: list[ProbeResult] = []
-        self.outcomes = ProbeOutcomes(settings(), [ROUTE], self.tally, self._on_counted, self._locate)
+        self.outcomes = ProbeOutcomes(
+            settings(**sections), [ROUTE], self.tally, self._on_counted, self._locate
+        )
 
     async def _locate(self, result: ProbeResult, _settings: Settings) -> ProbeResult:
         self.checks += 1
@@ -105,3 +109,43 @@ def test_the_mailbox_has_gauges_and_counters() -> None:
     run.outcomes.remember(lost)
     assert arrived.items() <= run.outcomes.gauges().items()
     assert run.outcomes.gauges()["postward_probe_arrived"] == {("demo",): 0.0}
+
+
+def test_a_return_ends_when_two_probes_are_accepted_and_do_not_come_back() -> None:
+    """The notification follows its probe late: the gauge does not flap with each probe that the relay accepts."""
+    run = Outcomes(bounces={"maildir": "/nowhere"})
+    timeline = (Milestone("submitted", 0.0), Milestone("accepted", 2.0))
+
+    def accepted(number: int) -> ProbeResult:
+        moment = 100.0 * number
+        return replace(
+            AMBIGUOUS,
+            outcome="accepted",
+            step="",
+            timeline=timeline,
+            submitted=moment,
+            message_id=f"<{number}@x>",
+        )
+
+    def gauge() -> float:
+        return run.outcomes.gauges()["postward_probe_returned"]["demo",]
+
+    assert gauge() == 0
+    for number in range(1, 4):
+        run.outcomes.remember(accepted(number))
+        assert gauge() == float(number > 1), "one acceptance ends nothing"
+        assert run.outcomes.take_return("<9@x>", Cause.POLICY, "550 no") == []
+        (result,) = run.outcomes.take_return(f"<{number}@x>", Cause.POLICY, "550 no")
+        assert result.outcome == "returned"
+        assert run.outcomes.returned() == {
+            "demo": "the relay accepted the last probe and returned it (policy): 550 no"
+        }
+    run.outcomes.remember(accepted(4))
+    assert gauge() == 1
+    run.outcomes.remember(accepted(5))
+    assert gauge() == 0
+
+
+def test_without_a_mailbox_nothing_is_claimed_of_returns() -> None:
+    """The gauge is missing."""
+    assert Outcomes().outcomes.returned() == {}

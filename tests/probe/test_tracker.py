@@ -10,7 +10,8 @@ import pytest
 from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.route import Route
 from postward.agent.probe.tracker import ProbeTracker
-from postward.parsers import parse
+from postward.parsers import Cause, parse
+from postward.parsers.dsn import Recipient
 
 PROBE = "<1.postward-probe@mx>"
 PICKED_UP = "postfix/pickup[3]: 4F2A91C0B3: uid=0 from=<postward@mx>"
@@ -322,3 +323,29 @@ def test_a_probe_of_a_former_release_is_followed_without_the_check() -> None:
     """Its saved route has no next hops."""
     result = run(probed(*AT_FILTER, at_filter("sent", "250 Ok"), REMOVED, hops=()))
     assert result.outcome == "accepted"
+
+
+def test_a_returned_probe_has_failed_behind_the_relay() -> None:
+    """Only after the relay has accepted it; cause and words are those of the notification, with addresses masked."""
+    recipient = Recipient("probe@r.test", "failed", "5.7.1", "550 5.7.1 bob@r.test: DMARC policy")
+
+    async def scenario() -> ProbeResult:
+        tracker = ProbeTracker(Clock())
+        verdict = tracker.expect(PROBE, Route("demo", next_hops=("r.test:587",)), arrives=True)
+        tracker.submitted(PROBE)
+        assert not tracker.returned(PROBE, recipient), "the relay has not accepted it yet"
+        for line in (PICKED_UP, QUEUED, ACTIVE, delivery("sent", "250 ok", "2.0.0"), REMOVED):
+            record, event = parse(f"Nov 24 09:00:00 mx {line}")
+            assert record is not None
+            assert event is not None
+            tracker.observe(record, event)
+        assert tracker.returned(PROBE, recipient)
+        assert not tracker.returned(PROBE, recipient), "it is counted once"
+        return await verdict
+
+    result = run(scenario())
+    assert (result.outcome, result.step, result.cause) == ("returned", "arrival", Cause.POLICY)
+    assert result.detail == "550 5.7.1 …@r.test: DMARC policy"
+    assert result.relayed, "new settings are kept: the relay has accepted it"
+    assert not result.accepted
+    assert result.timeline[-1].step == "returned"

@@ -41,7 +41,8 @@ def _reader(dovecot: Dovecot, folder: Path, kind: str) -> Reader:
         },
         "postward.toml",
     )
-    return MaildirReader(settings) if kind == "maildir" else ImapReader(settings)
+    account = settings.mailbox
+    return MaildirReader(account) if kind == "maildir" else ImapReader(account, settings)
 
 
 def _timed(what: str, reader: Reader, since: float) -> Look:

@@ -45,16 +45,19 @@ from postward.agent.pipeline import Pipeline
 from postward.agent.probe.arrivals import parse_answer
 from postward.agent.probe.filter import ProbeFilter
 from postward.agent.probe.pending import Pending
+from postward.agent.probe.tracker import return_of
 from postward.agent.relay.changes import RelaySnapshot
 from postward.agent.relay.check import check_relay
 from postward.agent.relay.endpoint import RelayEndpoint
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.status.model import STATUS
-from postward.agent.stored import parse_json, printable_values
+from postward.agent.stored import MAX_TEXT, parse_json, printable_values
 from postward.config.errors import SettingsError
 from postward.config.relay import Relay
 from postward.config.settings import parse_settings
 from postward.parsers import parse
+from postward.parsers.dsn import ACTIONS, may_be_dsn, read_dsn
+from postward.parsers.kept_back import kept_back
 from postward.parsers.scrub import mask_addresses, scrub
 from tests.parsers.golden import CORPUS, logs, read_lines
 from tools.hostile.mutate import mutated_bytes, mutated_json
@@ -397,6 +400,22 @@ _NOTES = {
     "access": {"t": [384, 0, 0]},
 }
 
+
+def _notifications() -> list[bytes]:
+    return [path.read_bytes() for path in sorted((CORPUS / "dsn").glob("*.eml"))]
+
+
+def _read_notification(data: bytes) -> None:
+    """Read a notification, and what is counted and shown of it."""
+    may_be_dsn(data.partition(b"\n\n")[0])
+    dsn = read_dsn(data)
+    for recipient in dsn.recipients if dsn else ():
+        return_of(recipient)
+        if recipient.action not in ACTIONS or len(recipient.diagnostic) > MAX_TEXT:
+            raise AssertionError("a label that is not closed, or a text that is not bounded")
+    kept_back(data.decode("latin-1")[:MAX_TEXT])
+
+
 READERS: Mapping[str, Reader] = {
     "checkpoint": Reader(_checkpoints, _read_checkpoint, (ValueError, CheckpointError), is_json=True),
     "logins": Reader(
@@ -431,6 +450,7 @@ READERS: Mapping[str, Reader] = {
     "line": Reader(_lines, _read_line),
     "journal": Reader(_entries, _read_line),
     "queue": Reader(_queue, _read_queue),
+    "dsn": Reader(_notifications, _read_notification),
 }
 
 

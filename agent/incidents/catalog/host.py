@@ -1,5 +1,7 @@
 """Symptoms of this host: processes, files, disk, and conditions that no log line shows."""
 
+import re
+from collections.abc import Collection
 from typing import Final
 
 from postward.agent.incidents.catalog.symptom import (
@@ -13,6 +15,7 @@ from postward.agent.incidents.catalog.symptom import (
 )
 from postward.agent.incidents.model import Effect
 from postward.parsers import Cause
+from postward.parsers.cause import ABOUT_ONE_MAIL
 
 _OWNERS = Candidate(
     id="owners",
@@ -35,6 +38,71 @@ _DAEMON_DIES: Final = Candidate(
 )
 _FORBIDDEN: Final = "(?:Permission denied|Operation not permitted)"
 _MISSING: Final = "No such file or directory"
+
+
+_OF_SENDERS: Final = (Cause.SENDER_REJECTED, Cause.POLICY, Cause.RELAY_DENIED, Cause.AUTH_REQUIRED)
+_OF_ACCOUNTS: Final = (Cause.QUOTA, Cause.RATE_LIMIT, Cause.BLOCKED, Cause.GREYLISTED)
+
+
+def _of_return(symptom: str, recipient: str) -> tuple[Candidate, ...]:
+    """Return the causes for which a relay returns mail that it has accepted; the line has the cause in its first brackets."""
+
+    def of(causes: Collection[Cause]) -> str:
+        return rf"\A[^()]*\((?:{'|'.join(causes)})\)"
+
+    def unless(causes: Collection[Cause]) -> re.Pattern[str]:
+        return lacks(of((*causes, Cause.OTHER)))
+
+    return (
+        Candidate(
+            id=f"{symptom}-sender",
+            what="the server behind the relay does not accept the sender: its domain's SPF, DKIM or DMARC, or its policy",
+            setting="relay.senders, host.rewrite_sender",
+            parameter="-",
+            refuted_by=unless(_OF_SENDERS),
+            remedy="correct what the line names; the records in DNS as postward doctor says",
+            changes=Changes.WRITES,
+            check="postward doctor",
+        ),
+        Candidate(
+            id=f"{symptom}-account",
+            what="the relay's account or address is limited or on a block list",
+            setting="nothing in the settings: the account at the relay",
+            parameter="-",
+            refuted_by=lacks(of(_OF_ACCOUNTS)),
+            remedy="raise the limit at the relay's provider, or report the listing to it",
+            changes=Changes.READS,
+        ),
+        Candidate(
+            id=f"{symptom}-recipient",
+            what="the recipient does not exist, or its mailbox is full or closed",
+            setting=recipient,
+            parameter="-",
+            refuted_by=unless((Cause.RECIPIENT_REJECTED,)),
+            remedy="correct the address",
+            changes=Changes.WRITES,
+        ),
+        Candidate(
+            id=f"{symptom}-content",
+            what="a filter behind the relay refuses the content or the size",
+            setting="nothing in the settings: the mail",
+            parameter="-",
+            refuted_by=unless((Cause.CONTENT, Cause.SIZE)),
+            remedy="ask the recipient's provider for the rule that the line names",
+            changes=Changes.READS,
+        ),
+        Candidate(
+            id=f"{symptom}-way",
+            what="the relay cannot reach the recipient's server",
+            setting="nothing in the settings: the relay",
+            parameter="-",
+            is_unknown=True,
+            refuted_by=pattern(of((*_OF_SENDERS, *_OF_ACCOUNTS, *ABOUT_ONE_MAIL))),
+            remedy="ask the relay's provider about the line",
+            changes=Changes.READS,
+        ),
+    )
+
 
 SYMPTOMS: tuple[Symptom, ...] = (
     # Disk, memory, files
@@ -629,6 +697,22 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 check="the receiver's tools for senders, such as Google Postmaster Tools",
             ),
         ),
+    ),
+    Symptom(
+        id="probe-returned",
+        title="probe mails are accepted by the relay, and come back",
+        text=NEVER,
+        effect=Effect.LOST,
+        resolution=Resolution.CONDITION,
+        candidates=_of_return("probe-returned", "probe.recipient"),
+    ),
+    Symptom(
+        id="mail-returned",
+        title="mail is accepted by the relay, and comes back",
+        text=NEVER,
+        effect=Effect.LOST,
+        resolution=Resolution.CONDITION,
+        candidates=_of_return("mail-returned", "nothing in the settings: the recipients"),
     ),
     Symptom(
         id="probe-unauthenticated",

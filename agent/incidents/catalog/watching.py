@@ -17,6 +17,69 @@ from postward.agent.incidents.model import Effect
 _PROVIDER = "nothing in the settings: the tenant or domain at the provider"
 _FULL = r"No space left on device|Disk quota exceeded"
 
+
+def _of_mailbox(section: str) -> tuple[Candidate, ...]:
+    """Return the causes for which a mailbox cannot be read; agent/mailbox/access.py names the fault in brackets."""
+    return (
+        Candidate(
+            id=f"{section}-login",
+            what="the server refuses the login",
+            setting=f"{section}.username, password_file or token_of",
+            parameter="-",
+            certain_by=pattern(r"\(login\)"),
+            remedy="write the right password into its file, then postward probe; for Gmail, an app password",
+            changes=Changes.WRITES,
+        ),
+        Candidate(
+            id=f"{section}-tls",
+            what="the server's certificate is not valid for its name, or TLS fails",
+            setting=f"{section}.host, ca_file",
+            parameter="-",
+            certain_by=pattern(r"\(tls\)"),
+            remedy=f"write the host name of the certificate, or name its authority in {section}.ca_file",
+            changes=Changes.WRITES,
+            check="openssl s_client -connect HOST:993",
+        ),
+        Candidate(
+            id=f"{section}-server",
+            what="the server does not answer, or does not speak IMAP there",
+            setting=f"{section}.host, port, tls",
+            parameter="-",
+            certain_by=pattern(r"\(server\)"),
+            remedy="correct the address, or open the port in the firewall",
+            changes=Changes.WRITES,
+            check="openssl s_client -connect HOST:993",
+        ),
+        Candidate(
+            id=f"{section}-folder",
+            what="no folder has the name of an inbox",
+            setting=f"{section}.inbox_folders",
+            parameter="-",
+            certain_by=pattern(r"\(folder\)"),
+            remedy="write the name of a folder that the mailbox has",
+            changes=Changes.WRITES,
+        ),
+        Candidate(
+            id=f"{section}-host",
+            what="a file of this host cannot be read or written",
+            setting=f"{section}.password_file, ca_file or maildir",
+            parameter="-",
+            certain_by=pattern(r"\(host\)"),
+            remedy="repair the file that the line names, or its mode",
+            changes=Changes.WRITES,
+        ),
+        Candidate(
+            id=f"{section}-behind",
+            what="the mailbox has more mail of others than one look reads",
+            setting=section,
+            parameter="-",
+            certain_by=pattern(r"\(behind\)"),
+            remedy="use a mailbox of its own for it",
+            changes=Changes.WRITES,
+        ),
+    )
+
+
 SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         id="log-unreadable",
@@ -297,71 +360,21 @@ SYMPTOMS: tuple[Symptom, ...] = (
             ),
         ),
     ),
-    # agent/mailbox/access.py names the fault in brackets.
     Symptom(
         id="mailbox-unreadable",
         title="the mailbox of the probes cannot be read: whether mail arrives is not known",
         text=NEVER,
         effect=Effect.DEGRADED,
         resolution=Resolution.CONDITION,
-        candidates=(
-            Candidate(
-                id="mailbox-login",
-                what="the server refuses the login",
-                setting="mailbox.username, password_file or token_of",
-                parameter="-",
-                certain_by=pattern(r"\(login\)"),
-                remedy="write the right password into its file, then postward probe; for Gmail, an app password",
-                changes=Changes.WRITES,
-            ),
-            Candidate(
-                id="mailbox-tls",
-                what="the server's certificate is not valid for its name, or TLS fails",
-                setting="mailbox.host, ca_file",
-                parameter="-",
-                certain_by=pattern(r"\(tls\)"),
-                remedy="write the host name of the certificate, or name its authority in mailbox.ca_file",
-                changes=Changes.WRITES,
-                check="openssl s_client -connect HOST:993",
-            ),
-            Candidate(
-                id="mailbox-server",
-                what="the server does not answer, or does not speak IMAP there",
-                setting="mailbox.host, port, tls",
-                parameter="-",
-                certain_by=pattern(r"\(server\)"),
-                remedy="correct the address, or open the port in the firewall",
-                changes=Changes.WRITES,
-                check="openssl s_client -connect HOST:993",
-            ),
-            Candidate(
-                id="mailbox-folder",
-                what="no folder has the name of an inbox",
-                setting="mailbox.inbox_folders",
-                parameter="-",
-                certain_by=pattern(r"\(folder\)"),
-                remedy="write the name of a folder that the mailbox has",
-                changes=Changes.WRITES,
-            ),
-            Candidate(
-                id="mailbox-host",
-                what="a file of this host cannot be read or written",
-                setting="mailbox.password_file, ca_file or maildir",
-                parameter="-",
-                certain_by=pattern(r"\(host\)"),
-                remedy="repair the file that the line names, or its mode",
-                changes=Changes.WRITES,
-            ),
-            Candidate(
-                id="mailbox-behind",
-                what="the mailbox has more mail of others than one look reads",
-                setting="mailbox",
-                parameter="-",
-                certain_by=pattern(r"\(behind\)"),
-                remedy="use a mailbox of its own for the probes",
-                changes=Changes.WRITES,
-            ),
-        ),
+        candidates=_of_mailbox("mailbox"),
+    ),
+    Symptom(
+        id="bounces-unreadable",
+        title="the mailbox of bounces cannot be read: whether mail comes back is not known",
+        text=NEVER,
+        effect=Effect.DEGRADED,
+        resolution=Resolution.CONDITION,
+        candidates=_of_mailbox("bounces"),
     ),
     Symptom(
         id="notify-failing",
