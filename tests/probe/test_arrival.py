@@ -140,9 +140,14 @@ def test_each_outcome_is_counted_once(tmp_path: Path, local: bool, restarts: boo
                 )
             ]
             assert verdicts == [2, 1, 1, 1], "the forged verdicts of DMARC do not count"
-            wait_for(
-                lambda: dovecot.files().keys() == strangers, 20, "all probes to be deleted, and no other mail"
-            )
+            if restarts:  # a crash before a deletion leaves a probe for five days
+                assert dovecot.files().keys() >= strangers
+            else:
+                wait_for(
+                    lambda: dovecot.files().keys() == strangers,
+                    20,
+                    "all probes to be deleted, and no other mail",
+                )
             assert set(dovecot.files().values()) == {""}, "no flags"
 
 
