@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from postward.agent.bounces.monitor import BounceMonitor
 from postward.agent.checkpoint import Checkpoint, CheckpointError, CheckpointWriter, read_checkpoint
 from postward.agent.console import DeliveryRows, probe_text, terminal
 from postward.agent.doctor.daily import DomainLook
@@ -190,11 +189,11 @@ class Agent:
             instance_file=None if self._place.is_main else reloader.path,
             senders=self._senders,
         )
-        bounces = (
-            BounceMonitor(settings, names, self._tally, self._probes.take_return, reader.catch_up)
-            if settings.bounces.is_set
-            else None
-        )
+        bounces: Part | None = None
+        if settings.bounces.is_set:
+            from postward.agent.bounces.monitor import BounceMonitor  # what reads mail is in memory only here
+
+            bounces = BounceMonitor(settings, names, self._tally, self._probes.take_return, reader.catch_up)
         # counts → the outside
         self._events = _event_stream(settings, names)
         rows = DeliveryRows(self._console, names) if options.deliveries else None

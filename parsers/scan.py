@@ -230,7 +230,10 @@ class Block:
 
     @cached_property
     def reuses_queue_ids(self) -> bool:
-        """Whether a message begins after other lines with its queue ID: rows by kind would mix up two messages."""
+        """Whether a message begins after other lines with its queue ID, or goes on after its end.
+
+        Rows by kind would mix up two messages.
+        """
         last: dict[str, int] = {}  # queue ID → the end of the line with which its message begins
         arrivals = [queue_id for kind in _STAGES[0] for queue_id in self.column(kind, "queue_id")]
         if len(set(arrivals)) < len(arrivals):
@@ -239,9 +242,18 @@ class Block:
             last.update(pair for kind in stage for pair in self._queue_ids(kind))
             if any(last.get(queue_id, 0) > end for kind in later for queue_id, end in self._queue_ids(kind)):
                 return True
+        removed = dict(self._queue_ids(ev.Removed))
+        never = len(self.text) + 1
+        for kind in _STAGES[-1]:
+            if any(removed.get(queue_id, never) < end for queue_id, end in self._queue_ids(kind)):
+                return True
         for line in self.others:
             queue_id = getattr(line.event, "queue_id", None)
-            if queue_id is not None and (type(line.event) in _BEGINNINGS or last.get(queue_id, 0) > line.end):
+            if queue_id is not None and (
+                type(line.event) in _BEGINNINGS
+                or last.get(queue_id, 0) > line.end
+                or removed.get(queue_id, never) < line.end
+            ):
                 return True
         return False
 

@@ -1,4 +1,4 @@
-"""Asks a sink (`postward sink`) which probes have arrived.
+"""Asks the receiving side which probes have arrived: a sink (`postward sink`), or a mailbox (`inbox.py`).
 
 The Message-IDs in the question are signed and hard to guess, so no host learns of another's probes.
 
@@ -10,17 +10,40 @@ import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from postward.agent.http_client import request
 from postward.agent.probe.result import Arrival
 from postward.agent.probe.tracker import ProbeTracker
 from postward.agent.stored import Form
+from postward.config.settings import Settings
 from postward.parsers.scrub import printable
 
 _FORM: Form[dict[str, Arrival]] = Form(dict[str, Arrival])
 MAX_ASKED = 500  # probes in a question
 _DEADLINE = 5.0  # seconds
 _THREADS = 2  # a name look-up that hangs holds one
+
+
+class ArrivalClient(Protocol):
+    """Asks the receiving side which probes have arrived."""
+
+    async def update(self, tracker: ProbeTracker) -> str | None:
+        """Give the arrivals of its probes to the tracker. Return why the receiving side could not be asked, or None."""
+
+    def close(self) -> None:
+        """Release its threads, without waiting."""
+
+
+def arrival_client(settings: Settings) -> ArrivalClient | None:
+    """Return the client of the sink or the mailbox that the settings name. Raises KeyFileError."""
+    if settings.mailbox.is_set:
+        from postward.agent.probe.inbox import (
+            MailboxClient,  # what reads mail is in memory only where it is needed
+        )
+
+        return MailboxClient(settings)
+    return SinkClient(settings.probe.sink_url) if settings.probe.sink_url else None
 
 
 class SinkClient:

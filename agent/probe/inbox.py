@@ -15,12 +15,11 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from email import message_from_bytes
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from postward.agent.mailbox.access import Key, Mail, MailboxError, Reader
 from postward.agent.mailbox.thread import BackOff, ReaderThread, reader_of
 from postward.agent.mailbox.verdicts import Verdicts, verdicts_of
-from postward.agent.probe.arrivals import SinkClient
 from postward.agent.probe.message import altered_parts, identifier_in, read_key, signed_identifiers
 from postward.agent.probe.result import Arrival
 from postward.agent.probe.tracker import ProbeTracker
@@ -32,23 +31,6 @@ _MAX_FOLLOWED: Final = 432000.0  # seconds: the highest probe.lost_after_seconds
 _MAX_COPIES: Final = 10
 _MAX_FINISHED: Final = 1000  # mails that wait to be deleted
 _MAX_NOTIFICATIONS: Final = 100  # that are read in one look
-
-
-class ArrivalClient(Protocol):
-    """Asks the receiving side which probes have arrived."""
-
-    async def update(self, tracker: ProbeTracker) -> str | None:
-        """Give the arrivals of its probes to the tracker. Return why the receiving side could not be asked, or None."""
-
-    def close(self) -> None:
-        """Release its threads, without waiting."""
-
-
-def arrival_client(settings: Settings) -> ArrivalClient | None:
-    """Return the client of the sink or the mailbox that the settings name. Raises KeyFileError."""
-    if settings.mailbox.is_set:
-        return MailboxClient(settings)
-    return SinkClient(settings.probe.sink_url) if settings.probe.sink_url else None
 
 
 class _Copy(NamedTuple):
@@ -89,7 +71,7 @@ class MailboxClient:
         self._undeleted: str | None = None
 
     async def update(self, tracker: ProbeTracker) -> str | None:
-        """Look into the mailbox if it is time; see `ArrivalClient`."""
+        """Look into the mailbox if it is time; see `arrivals.ArrivalClient`."""
         waiting = {
             identifier: message_id
             for message_id in tracker.awaiting_arrival()

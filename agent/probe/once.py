@@ -19,7 +19,8 @@ from postward.agent.logs.lines import lines_of
 from postward.agent.logs.reader import LogReader
 from postward.agent.metrics.tally import Tally
 from postward.agent.postfix.commands import Postfix
-from postward.agent.probe.inbox import ArrivalClient, MailboxClient, arrival_client
+from postward.agent.probe.arrivals import ArrivalClient, arrival_client
+from postward.agent.probe.inbox import MailboxClient
 from postward.agent.probe.locate import locate_step
 from postward.agent.probe.result import ProbeResult
 from postward.agent.probe.route import Route

@@ -20,7 +20,7 @@ from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part, Problem
 from postward.agent.postfix.commands import Postfix
-from postward.agent.probe.inbox import ArrivalClient, arrival_client
+from postward.agent.probe.arrivals import ArrivalClient, arrival_client
 from postward.agent.probe.locate import locate_step
 from postward.agent.probe.outcomes import Locate, ProbeOutcomes
 from postward.agent.probe.result import ProbeResult

@@ -42,6 +42,7 @@ def put_in(query: str, window: str) -> str:
         ("$job", "postward"),
         ("$instance", ".+"),
         ("$relay", ".+"),
+        ("$log_host", "$^"),
     ):
         query = query.replace(variable, value)
     return query
