@@ -10,6 +10,8 @@
 # make drill       stage a fault on each of 18 hosts, with Prometheus and Alertmanager; takes 15 minutes
 # make package     build a .deb and an .rpm in dist/, each with its own Python environment
 # make package-test  build both, lint them, and build them again: the bytes must be the same
+# make image      build the container image from a Debian of debootstrap, as root, and save it in dist/
+# make image-test  build it, and test it with podman: start, delivery, failures, secrets, the end
 # make repository URL=https://…  make signed apt and yum repositories of dist/ in dist/repository
 # make host-test   test the .deb on Debian hosts under their own systemd (HOSTS=bookworm: one release only), as root
 # make lock        update the versions of the dependencies in requirements/
@@ -19,7 +21,7 @@ export PYTHON
 BIN := .venv/bin
 TEST_PACKAGES := postfix postfix-lmdb postfix-ldap slapd libsasl2-modules libsasl2-dev gcc libc6-dev python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm dovecot-imapd groff-base systemd-journal-remote
 
-.PHONY: deps run test test-fast coverage docs lint bench soak lock drill package package-test repository host-test
+.PHONY: deps run test test-fast coverage docs lint bench soak lock drill package package-test image image-test repository host-test
 
 deps:
 	@.ci/packages $(TEST_PACKAGES)
@@ -32,7 +34,7 @@ test:
 	@.ci/setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy && $(BIN)/mypy container/entrypoint.py
 	$(BIN)/python -m pytest -n auto --durations=25
 
 test-fast:
@@ -83,6 +85,18 @@ package-test: package
 	@.ci/packages lintian rpmlint apt-utils createrepo-c gnupg dnf
 	$(BIN)/python -m pytest tools/packages
 
+image:
+	@.ci/packages buildah crun debootstrap gcc binutils libc6-dev libsasl2-dev
+	@.ci/setup
+	rm -f dist/postward_*.deb
+	systemd/package/build dist 1 deb
+	$(BIN)/python -m tools.container
+
+image-test: image
+	@.ci/packages podman crun prometheus
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --target .venv/container -r requirements/container.lock
+	PYTHONPATH=.venv/container $(BIN)/python -m pytest -s tools/container
+
 repository:
 	@.ci/packages apt-utils createrepo-c gnupg rpm
 	systemd/package/repository dist dist/repository "$(URL)" $(KEY)
@@ -101,3 +115,6 @@ lock:
 		--allow-unsafe --strip-extras --no-header --extra dask --extra sink -c requirements/dev.lock -o requirements/run.lock pyproject.toml
 	.venv/lock/bin/pip-compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-emit-trusted-host --allow-unsafe --strip-extras --no-header -o requirements/docs.lock requirements/docs.in
+	printf 'kubernetes-validate\npy-go-template\n' | .venv/lock/bin/pip-compile --quiet --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-emit-trusted-host --allow-unsafe --strip-extras --no-header -c requirements/dev.lock \
+		-o requirements/container.lock -

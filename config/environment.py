@@ -1,13 +1,16 @@
 """Overrides from the environment: `POSTWARD_SECTION__KEY`, `POSTWARD_RELAY__NAME__KEY` for one relay, and
 `POSTWARD_RELAY__NAME__OAUTH2__KEY` for its tokens.
 
+If the file has no relay, the variables define the relays, as in a container: those with `senders`, `recipients` or
+`fallback` stand behind the others, and each group is in the order of the names.
+
 A variable with two consecutive underscores is an override, and must name a setting. Other variables are ignored:
 `POSTWARD_CONFIG`, which names the settings file, and those of other programs (Kubernetes: `POSTWARD_PORT`). A variable
 that would be an override with two underscores is an error.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin
 
@@ -18,6 +21,8 @@ from postward.config.errors import Loc
 from postward.config.fields import Section
 
 _PREFIX = "POSTWARD_"
+# Keys of relays that do not take all mail.
+_NOT_FIRST = frozenset({"senders", "recipients", "fallback"})
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -39,6 +44,22 @@ class Overrides:
     variables: dict[Loc, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
+    def define_relays(self, variables: Iterable[str]) -> None:
+        """Define the relays that these variables name, without settings, unless the file has relays."""
+        if self.file.get("relay", []) != []:
+            return
+        keys: dict[str, set[str]] = {}
+        for variable in variables:
+            section, *rest = variable[len(_PREFIX) :].lower().split("__")
+            if section == "relay" and len(rest) > 1:
+                name, key, _ = _relay_key(rest)
+                if name:
+                    keys.setdefault(name, set()).add(key)
+        for name in sorted(keys, key=lambda name: (bool(_NOT_FIRST & keys[name]), name)):
+            relays = self.values.setdefault("relay", [])
+            self.variables["relay", len(relays)] = f"{_PREFIX}RELAY__{name.upper()}"
+            relays.append({"name": name})
+
     def add(self, variable: str, text: str) -> None:
         """Apply or refuse a variable."""
         section, *rest = variable[len(_PREFIX) :].split("__")
@@ -50,9 +71,8 @@ class Overrides:
         elif not _is_unicode(text):
             self._refuse(variable, "must be text in UTF-8")
         elif section == "relay":
-            *name, key = (part.lower() for part in rest)
-            table = name.pop() if len(name) > 1 and name[-1] == "oauth2" else ""
-            self._set_in_relay("__".join(name), key, variable, text, table)
+            name, key, table = _relay_key([part.lower() for part in rest])
+            self._set_in_relay(name, key, variable, text, table)
         else:
             self._set(section, "__".join(rest), variable, text)
 
@@ -111,10 +131,18 @@ def read_overrides(
 ) -> Overrides:
     """Return the overrides in an environment, for the settings of a file. Pure."""
     overrides = Overrides(file, models)
-    for variable in sorted(environ):
-        if variable.upper().startswith(_PREFIX):
-            overrides.add(variable, environ[variable])
+    own = [name for name in sorted(environ) if name.upper().startswith(_PREFIX)]
+    overrides.define_relays(own)
+    for variable in own:
+        overrides.add(variable, environ[variable])
     return overrides
+
+
+def _relay_key(parts: Sequence[str]) -> tuple[str, str, str]:
+    """Return the name of the relay, the key, and the table that it is in, from the parts of a variable's name."""
+    *name, key = parts
+    table = name.pop() if len(name) > 1 and name[-1] == "oauth2" else ""
+    return "__".join(name), key, table
 
 
 def _name_in_variable(relay: object) -> str:

@@ -38,7 +38,8 @@ class Origin:
         source: the settings file, as the admin named it.
         files: location of a setting → the file that it comes from, if there are several.
         relays: the value of `relay`; only the names of relays are read from it.
-        variables: location of a setting → the environment variable that set it.
+        variables: location of a setting → the environment variable that set it; of a relay that variables define → the
+            part that they share.
     """
 
     source: str
@@ -50,7 +51,8 @@ class Origin:
         """Return a problem as a printable line."""
         for length in range(len(loc), 0, -1):
             if variable := self.variables.get(loc[:length]):
-                return f"environment: {variable}: {message}"
+                keys = (part.upper() for part in loc[length:] if isinstance(part, str) and part != "[key]")
+                return f"environment: {'__'.join([variable, *keys])}: {message}"
         locations = (loc[:length] for length in range(len(loc), 0, -1))
         source = next((self.files[place] for place in locations if place in self.files), self.source)
         return f"{source}: {self._key(loc)}: {message}"

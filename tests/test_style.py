@@ -55,7 +55,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+|(?<=[。！？；：])|\n\s*\n|\n\s
 SOURCES = [
     *sorted(
         path
-        for folder in ("parsers", "config", "agent", "grafana", "tests", "tools")
+        for folder in ("parsers", "config", "agent", "grafana", "container", "tests", "tools")
         for path in (ROOT / folder).rglob("*.py")
         if path != Path(__file__)
     )

@@ -91,7 +91,7 @@ def put_into_force(
     """
     enforcer.forget_failures()
     enforcer.allow(agreed)
-    enforcer.converge()
+    enforcer.converge(on_request=True)
     result = None
     if enforcer.pending_confirmation and verify and settings.sends_probes:
         result = asyncio.run(_confirm(settings, enforcer))

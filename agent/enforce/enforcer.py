@@ -138,16 +138,19 @@ class Enforcer:
         passwords = read_passwords(self._settings.relay)
         return read_ineffective(self._postfix, self._settings, self._desired(), passwords)
 
-    def converge(self) -> bool:
+    def converge(self, *, on_request: bool = False) -> bool:
         """Repair drift. Return True if the result needs confirming by a probe.
 
         That is the case if other settings came into force, or if settings that are not confirmed yet were repaired.
+
+        Args:
+            on_request: a user asks for it. It is not counted as a repair, since it does not show that another tool changed files.
         """
         with self._exclusively() as active:
             if active:
                 self.state.note_look(self._clock(), time.monotonic(), self.interval)
                 try:
-                    return self._converge()
+                    return self._converge(on_request=on_request)
                 finally:
                     self.state.permissions = self._permissions()
         return False
@@ -226,7 +229,7 @@ class Enforcer:
                 raise
             return alone
 
-    def _converge(self) -> bool:
+    def _converge(self, *, on_request: bool) -> bool:
         if not self._observes:
             complete(self._postfix, self._directory)  # a change that a killed process began
         desired, actual = self._read()
@@ -246,7 +249,7 @@ class Enforcer:
             self._store.report(reason)
             return False
         if planned:
-            return self._repair(planned, desired, confirmed)
+            return self._repair(planned, desired, confirmed, on_request=on_request)
         self.state.problem = None
         self._set_in_force(desired)
         if was_in_sync and confirmed:  # other settings that result in the same files
@@ -277,7 +280,7 @@ class Enforcer:
     def _planned(self, desired: DesiredState, actual: ActualState) -> Plan:
         return read_plan(self._postfix, self._settings, desired, actual)
 
-    def _repair(self, planned: Plan, desired: DesiredState, confirmed: str) -> bool:
+    def _repair(self, planned: Plan, desired: DesiredState, confirmed: str, *, on_request: bool) -> bool:
         """Apply a plan. A repair keeps no generation, because it replaces drift and not a former configuration."""
         new = not self._store.applied.is_applied(desired)
         try:
@@ -301,13 +304,16 @@ class Enforcer:
             return False
         self._set_in_force(desired)
         self.state.count("applied")
-        if not new:  # a change of the settings is not a repair, and not a sign of a conflict
+        is_repair = (
+            not new and not on_request
+        )  # a change of the settings is none, and not a sign of a conflict
+        if is_repair:
             self.state.count_repairs(self.state.drift, self._clock())
         if needs_confirming := new or self.pending_confirmation:
             self.applied_at = self._clock()
         self.state.in_sync, self.state.drift, self.state.problem = True, [], None
         keep_readable(self._postfix, self._directory)
-        _log_changes(planned, new=new)
+        _log_changes(planned, is_repair=is_repair)
         return needs_confirming
 
     def _set_in_force(self, desired: DesiredState) -> None:
@@ -398,12 +404,12 @@ def _require_preflight(settings: Settings, postfix: Postfix) -> None:
     raise RefusedError(fault.text)
 
 
-def _log_changes(planned: Plan, *, new: bool) -> None:
+def _log_changes(planned: Plan, *, is_repair: bool) -> None:
     for change in planned.drifts:
         _log.log(
-            logging.INFO if new else logging.WARNING,
+            logging.WARNING if is_repair else logging.INFO,
             "%s %s: %s -> %s",
-            "set" if new else "repaired",
+            "repaired" if is_repair else "set",
             change.name,
             change.actual or "empty",
             change.shown or "empty",

@@ -17,6 +17,8 @@ from postward.config.settings import Settings
 _MAX_CONVERGENCE = (
     300.0  # seconds; every command in it has a deadline, and the longest is a restart of Postfix
 )
+# Kubernetes replaces the files of a secret at once: they are links through this link, which it moves.
+_OF_VOLUMES = frozenset({"..data"})
 _log = logging.getLogger("postward.enforce")
 
 
@@ -27,7 +29,8 @@ class EnforceLoop(Part):
         settings: the configuration that Postfix should have.
         enforcer: converges to it.
         watcher: reports changes of files; entered before `run`.
-        request_probe: awaited after each convergence; True if its result needs confirming by a probe.
+        request_probe: awaited after each convergence; True if its result needs confirming by a probe, and after the
+            first one, which may find settings that were applied before.
     """
 
     def __init__(
@@ -51,14 +54,15 @@ class EnforceLoop(Part):
 
     async def run(self) -> None:
         """Enforce until cancelled. A convergence that has begun is completed in its thread."""
-        wake = self._watch()
+        wake, is_first = self._watch(), True
         try:
             while True:
                 self._began = time.monotonic()
                 needs_confirming = await converge(self._enforcer)
                 _log.debug("compared with the settings in %.2f s", time.monotonic() - self._began)
                 self._began = None
-                await self._request_probe(needs_confirming)
+                await self._request_probe(needs_confirming or is_first)
+                is_first = False
                 await wake_up(wake, self._settings.enforce.interval_seconds)
                 await asyncio.sleep(self._enforcer.pause)
         finally:
@@ -69,7 +73,7 @@ class EnforceLoop(Part):
         passwords = [path for relay in self._settings.relay if (path := relay.login_file)]
         for folder in {path.parent for path in passwords}:
             # Each directory once: every access to a watched directory calls all its watches.
-            names = frozenset(path.name for path in passwords if path.parent == folder)
+            names = frozenset(path.name for path in passwords if path.parent == folder) | _OF_VOLUMES
             self._watcher.watch(folder, names.__contains__, wake)
         return wake
 

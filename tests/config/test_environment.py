@@ -1,5 +1,7 @@
 """Overrides from the environment: their effect, and the messages for bad ones."""
 
+from pathlib import Path
+
 import pytest
 
 from postward.config.errors import SettingsError
@@ -217,3 +219,76 @@ def test_an_ambiguous_relay_name_is_reported(monkeypatch: pytest.MonkeyPatch) ->
     assert str(refusal.value) == (
         "environment: POSTWARD_RELAY__A_B__PORT: several relays have this name; the relays are: A_B, A_B"
     )
+
+
+NO_RELAY = '[host]\nmyhostname = "mail.example.com"\n'
+
+
+def test_variables_define_the_relays_of_a_file_without_relays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a container: the relay for all mail is first, whatever its name; the password stays in its file."""
+    password = tmp_path / "password"
+    password.write_text("s3cret")
+    for variable, text in {
+        "POSTWARD_RELAY__ALERTS__PROVIDER": "gmail",
+        "POSTWARD_RELAY__ALERTS__SENDERS": "@alerts.example",
+        "POSTWARD_RELAY__MAIN_ONE__HOST": "smtp.example.org",
+        "POSTWARD_RELAY__MAIN_ONE__PORT": "2525",
+        "POSTWARD_RELAY__MAIN_ONE__USERNAME": "app",
+        "POSTWARD_RELAY__MAIN_ONE__PASSWORD_FILE": str(password),
+    }.items():
+        monkeypatch.setenv(variable, text)
+    main, alerts = load(NO_RELAY).relay
+    assert (main.name, main.next_hop, main.username) == ("main_one", "[smtp.example.org]:2525", "app")
+    assert main.read_password() == "s3cret"
+    assert (alerts.name, alerts.host, alerts.senders) == ("alerts", "smtp.gmail.com", ["@alerts.example"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "problems"),
+    [
+        (
+            {"POSTWARD_RELAY__A__USERNAME": "app", "POSTWARD_RELAY__A__PASSWORD": "hunter2"},
+            ["A__HOST: is missing; add it (postward check --example shows every setting)"],
+        ),
+        (
+            {"POSTWARD_RELAY__A__HOST": "smtp.example.org", "POSTWARD_RELAY__A__USERNAME": "app"},
+            [
+                (
+                    "A__PASSWORD: is required, because username is set; "
+                    "add password_file, password_credential or password"
+                )
+            ],
+        ),
+        (
+            {"POSTWARD_RELAY__A__HOST": "smtp.example.org", "POSTWARD_RELAY__A__PORTS": "25"},
+            ["A__PORTS: is not a setting; did you mean port?"],
+        ),
+        (
+            {"POSTWARD_RELAY__A__HOST": "smtp.example.org", "POSTWARD_RELAY__B__HOST": "smtp.example.net"},
+            [
+                (
+                    "B__SENDERS: is required: the first relay takes all mail, and this one would receive none; "
+                    'write senders = ["@example.com"], recipients = ["@example.com"], or fallback = true'
+                )
+            ],
+        ),
+        (
+            {"POSTWARD_RELAY__local__HOST": "smtp.example.org"},
+            [
+                'LOCAL__NAME: must not be "local": metrics use it for mail that took no configured relay; choose another name'
+            ],
+        ),
+    ],
+)
+def test_a_relay_of_variables_alone_is_reported_by_the_variable_that_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], problems: list[str]
+) -> None:
+    """A setting that is missing is named as the variable that would set it."""
+    for variable, text in variables.items():
+        monkeypatch.setenv(variable, text)
+    with pytest.raises(SettingsError) as refusal:
+        load(NO_RELAY)
+    assert list(refusal.value.problems) == [f"environment: POSTWARD_RELAY__{problem}" for problem in problems]
+    assert "hunter2" not in str(refusal.value)

@@ -203,6 +203,20 @@ def test_a_process_that_holds_the_lock_is_waited_for(
     assert on_disk.in_sync
 
 
+def test_drift_that_a_user_repairs_is_not_counted(
+    instance: PostfixInstance, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A container applies its settings at each start, to a new /etc/postfix: that does not show another tool."""
+    one = enforcer(instance, settings(instance, tmp_path))
+    one.converge()
+    for _ in range(5):
+        instance.set(relayhost="[other.test]:25")
+        one.converge(on_request=True)
+    assert instance.postconf("relayhost") == {"relayhost": "[127.0.0.1]:2525"}
+    assert (one.state.conflicts, one.state.repairs) == ([], {})
+    assert "repaired relayhost" not in caplog.text
+
+
 def test_apply_ends_a_conflict_for_the_running_enforcer_too(
     instance: PostfixInstance, tmp_path: Path
 ) -> None:

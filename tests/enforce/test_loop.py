@@ -23,7 +23,7 @@ class RecordingEnforcer(Enforcer):
         self.may_complete = threading.Event()
         self.may_complete.set()
 
-    def converge(self) -> bool:
+    def converge(self, *, on_request: bool = False) -> bool:
         """Count, and wait until the test lets it complete."""
         self.begun += 1
         self.may_complete.wait(10)
@@ -99,6 +99,54 @@ def test_each_directory_is_watched_for_its_own_files(tmp_path: Path) -> None:
                 assert watcher.wakes(tmp_path / name), name
             for name in ("postfix/.main.cf.postward", "postfix/main.cf.tmp", "a/b-password", "b/a-password"):
                 assert not watcher.wakes(tmp_path / name), name
+
+    asyncio.run(scenario())
+
+
+def test_a_secret_of_kubernetes_wakes_it_when_its_link_is_moved(tmp_path: Path) -> None:
+    """The password is a link through `..data`: no event names the password itself."""
+
+    async def scenario() -> None:
+        given = settings(tmp_path)
+        folder = tmp_path / "a"
+        for version in ("..1", "..2"):
+            (folder / version).mkdir()
+            (folder / version / "a-password").write_text(version)
+        (folder / "..data").symlink_to("..1")
+        (folder / "a-password").symlink_to("..data/a-password")
+        enforcer = RecordingEnforcer(given)
+        with Watcher() as watcher:
+            task = asyncio.create_task(EnforceLoop(given, enforcer, watcher, ignore).run())
+            await wait_for_async(lambda: enforcer.completed == 1, what="the first convergence")
+            (folder / "..data_tmp").symlink_to("..2")
+            (folder / "..data_tmp").rename(folder / "..data")
+            await wait_for_async(lambda: enforcer.completed > 1, what="the secret to wake it")
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_the_first_convergence_asks_for_a_probe(tmp_path: Path) -> None:
+    """Settings may have been applied before the start, as in a container: the first probe waits for no interval."""
+
+    async def scenario() -> None:
+        given = settings(tmp_path)
+        requested: list[bool] = []
+
+        async def request(new: bool) -> None:
+            requested.append(new)
+
+        enforcer = RecordingEnforcer(given)
+        with Watcher() as watcher:
+            task = asyncio.create_task(EnforceLoop(given, enforcer, watcher, request).run())
+            await wait_for_async(lambda: requested == [True], what="the first request")
+            (tmp_path / "b" / "b-password").write_text("new")
+            await wait_for_async(
+                lambda: requested[:2] == [True, False], what="a convergence without a request"
+            )
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(scenario())
 

@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 _PACKAGES = "systemd,systemd-sysv,dbus,postfix,libsasl2-modules,python3,ca-certificates,iproute2,curl"  # in the syntax of debootstrap
@@ -29,15 +30,24 @@ def cache() -> Path:
 
 def image(release: str) -> Path:
     """Return the folder of a release's image, and make the image if it does not exist. Raises ImageError."""
-    folder = cache() / f"{release}-{_VERSION}"
+
+    def make(folder: Path) -> None:
+        bootstrap(release, folder, _PACKAGES + RELEASES[release])
+        _prepare(folder)
+
+    return cached(f"{release}-{_VERSION}", make)
+
+
+def cached(name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder of the cache, and make it if it does not exist. Raises as `make`."""
+    folder = cache() / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be making it
         if not folder.exists():
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
-            _bootstrap(release, partial)
-            _prepare(partial)
+            make(partial)
             partial.rename(folder)
     return folder
 
@@ -47,14 +57,11 @@ def copy(release: str, folder: Path) -> None:
     subprocess.run(["cp", "--archive", "--reflink=auto", image(release), folder], check=True)
 
 
-def _bootstrap(release: str, folder: Path) -> None:
-    command = [
-        "debootstrap",
-        "--variant=minbase",
-        f"--include={_PACKAGES}{RELEASES[release]}",
-        release,
-        str(folder),
-    ]
+def bootstrap(release: str, folder: Path, packages: str = "") -> None:
+    """Make a minimal Debian with further packages, separated by commas. Raises ImageError."""
+    command = ["debootstrap", "--variant=minbase", release, str(folder)]
+    if packages:
+        command.insert(1, f"--include={packages}")
     done = subprocess.run(
         [*command, _mirror()],
         env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},

@@ -1,0 +1,1 @@
+"""The container image: its build, and its tests with podman."""
