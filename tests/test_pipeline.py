@@ -169,6 +169,26 @@ LINES = st.builds(
     ],
     True,
 )
+@example(
+    [
+        "Nov 24 06:05:01 mx1 postfix/smtpd[9]: 3C0: client=a[192.0.2.7]\n",
+        "Nov 24 06:05:01 mx1 postfix/qmgr[9]: 3C0: removed\n",
+        "Nov 24 06:05:01 mx1 postfix/qmgr[9]: 3C0: from=<a@b>, size=4021, nrcpt=1 (queue active)\n",
+    ],
+    True,
+)
+@example(
+    [
+        "Nov 24 06:05:01 mx1 postfix/smtpd[9]: 3C0: client=a[192.0.2.7]\n",
+        "Nov 24 06:05:01 mx1 postfix/qmgr[9]: 3C0: from=<a@b>, size=4021, nrcpt=1 (queue active)\n",
+        "Nov 24 06:05:01 mx1 postfix/qmgr[9]: 3C0: removed\n",
+        (
+            "Nov 24 06:05:01 mx1 postfix/smtp[9]: 3C0: to=<a@b>, relay=none, delay=1, delays=1/0/0/0, dsn=4.4.1, "
+            "status=deferred (connect to smtp.relay.test[192.0.2.9]:587: Connection refused)\n"
+        ),
+    ],
+    True,
+)
 def test_mixed_lines_count_the_same(lines: list[str], ended: bool) -> None:
     """Lines are mixed with foreign instances, junk, CR and a missing last newline."""
     assert_same_counts(("".join(lines) if ended else "".join(lines).removesuffix("\n")).encode())

@@ -105,7 +105,7 @@ class Senders(ByRows):
 
     def observe_block(self, block: Block) -> None:
         """Take the lines of a block."""
-        self._in_block = True
+        self._in_block = not block.reuses_queue_ids  # else its lines are taken in order
         try:
             super().observe_block(block)
         finally:
