@@ -52,6 +52,7 @@ _FACTS_INTERVAL: Final = 60.0  # seconds
 _FACTS_PAUSE: Final = 10.0  # seconds: reading them costs several child processes
 _QUEUE_INTERVAL: Final = 30.0  # seconds between two listings of the queue
 _MAX_PICKUP_SECONDS: Final = 120.0  # that a mail may wait in maildrop
+_STEP: Final = 5.0  # seconds by which the wall clock moves at once
 _HERE: Final = "this host"
 BLINDNESS: Final = ("log-unreadable", "log-silent")  # symptoms of a log that shows no deliveries
 _log = logging.getLogger("postward.incidents")
@@ -142,6 +143,8 @@ class IncidentMonitor(Part):
         self._host = _HostState()
         self._queue_read_at = 0.0
         self._has_changed = False  # since the facts were read
+        self._offset = time.time() - time.monotonic()  # of the wall clock
+        self._stepped_at = -math.inf  # monotonic
         self._unjudged_until = 0.0  # monotonic; until then, the newest probe does not count
 
     @property
@@ -229,7 +232,11 @@ class IncidentMonitor(Part):
         gauges, of_parts = self._read_gauges(), self._read_conditions()
         restarting = restart_under_way(self._enforced, time.time())
         yield from (Condition(symptom, _HERE, problem) for symptom, problem in of_parts.items())
-        yield from conditions(gauges, restarting=restarting)
+        is_stepped = self._is_stepped()
+        for condition in conditions(gauges, restarting=restarting):
+            # A step of the clock makes a mail that was submitted a moment ago look old.
+            if not (is_stepped and condition.symptom == "not-picked-up" and condition.problem):
+                yield condition
         # Without a log, a probe fails whether or not it came through; while this host keeps mail back, it fails too.
         # The next one is sent when that is over.
         if any(of_parts.get(symptom) for symptom in BLINDNESS) or keeps_mail_back(
@@ -245,6 +252,15 @@ class IncidentMonitor(Part):
             yield from probes(gauges, explained, {relay for relay, reason in returned.items() if reason})
             yield from (Condition("probe-returned", relay, reason) for relay, reason in returned.items())
             yield from arrivals(gauges)
+
+    def _is_stepped(self) -> bool:
+        """Return whether the wall clock was set within the time that a mail may wait in maildrop."""
+        now = time.monotonic()
+        offset = time.time() - now
+        if abs(offset - self._offset) > _STEP:
+            self._stepped_at = now
+        self._offset = offset
+        return now - self._stepped_at < _MAX_PICKUP_SECONDS
 
     async def _read_facts(self) -> None:
         self._has_changed = False
