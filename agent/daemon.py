@@ -66,6 +66,7 @@ from postward.agent.status.routes import View
 from postward.agent.systemd import notify
 from postward.agent.text import local_now
 from postward.config.consequences import Effect
+from postward.config.fields import forms_of_hosts
 from postward.config.lint.text import parse_main_cf
 from postward.config.relay import hide_passwords
 from postward.config.settings import Settings
@@ -317,9 +318,13 @@ class Agent:
         patterns = self._settings.log.hosts
         if not patterns or not self._place.is_main:
             return None
-        names = (self._settings.host.myhostname, socket.gethostname())
-        own = {form for name in names for form in (name.lower(), name.lower().partition(".")[0])}
-        return OtherHosts(patterns, own, RelayNames.of_settings(self._settings), self._incidents.report)
+        return OtherHosts(
+            patterns,
+            forms_of_hosts((self._settings.host.myhostname, socket.gethostname())),
+            RelayNames.of_settings(self._settings),
+            self._incidents.report,
+            lambda: not self._reader.behind,
+        )
 
     def _make_endpoint(self, listeners: Listeners) -> Endpoint:
         hooks = Hooks(

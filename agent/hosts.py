@@ -27,7 +27,7 @@ from postward.agent.metrics.exposition import HOST_LABEL
 from postward.agent.metrics.labels import NO_RELAYS, STATUSES, RelayNames
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part
-from postward.agent.pipeline import ByHost, Pipeline
+from postward.agent.pipeline import OTHER, ByHost, Pipeline
 from postward.agent.probe.filter import ProbeFilter
 from postward.agent.stored import Form
 from postward.agent.text import local_now
@@ -141,6 +141,7 @@ class OtherHosts(Part):
         own: the names of this host, whose lines are never apart.
         names: the relays of the settings.
         report: reports an incident, given what happened: "opened" or "closed".
+        caught_up: whether the log has been read to its end; nothing is reported before.
     """
 
     name = "hosts"
@@ -151,9 +152,11 @@ class OtherHosts(Part):
         own: Collection[str],
         names: RelayNames,
         report: Callable[[str, IncidentRow], None],
+        caught_up: Callable[[], bool] = lambda: True,
     ) -> None:
         self.by_host = ByHost(lambda host: HostLog(host, names), lambda host: is_other(host, patterns, own))
         self._report = report
+        self._caught_up = caught_up
 
     @property
     def logs(self) -> Mapping[str, HostLog]:
@@ -179,7 +182,8 @@ class OtherHosts(Part):
         for host, saved in _FORM.check(state).items():
             log = self.by_host.log_of(host)
             log.restore(saved)
-            if time.time() - (log.last_line or 0.0) > _FORGOTTEN_AFTER or not self.by_host.is_apart(host):
+            is_named = host == OTHER or self.by_host.is_apart(host)
+            if time.time() - (log.last_line or 0.0) > _FORGOTTEN_AFTER or not is_named:
                 del self.by_host.logs[host]
 
     async def run(self) -> None:
@@ -187,7 +191,7 @@ class OtherHosts(Part):
         while True:
             await asyncio.sleep(_POLL_INTERVAL)
             now = time.time()
-            for log in list(self.logs.values()):
+            for log in list(self.logs.values()) if self._caught_up() else ():
                 for kind, row in log.changes(now):
                     self._report(kind, row)
 

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -78,6 +79,11 @@ _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 def is_host_name(text: str) -> bool:
     """Return True for a host name by Postfix's rules (valid_hostname.c). Its programs refuse to start with another."""
     return bool(_HOST_NAME.fullmatch(text)) and len(text) <= 255 and not re.fullmatch(r"[0-9.]+", text)
+
+
+def forms_of_hosts(names: Iterable[str]) -> set[str]:
+    """Return names of hosts in lower case, each in full and up to its first dot; "" is left out."""
+    return {form for name in names if name for form in (name.lower(), name.lower().partition(".")[0])}
 
 
 def suggest_host_name(text: str, example: str) -> str:

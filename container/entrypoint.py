@@ -46,7 +46,8 @@ HOST_PARAMETERS = (
     *("mydestination", "mynetworks", "relay_domains"),
 )
 BAD_SETTINGS = 78
-# The settings are those of the user who runs this container; nothing else was in force before.
+# Effects that `postward apply` asks about. A container has no configuration before its settings, so these end no inbound
+# mail and open no relay that existed.
 AGREED = ("--allow", "end-inbound", "--allow", "open-relaying")
 STOP_SECONDS = 6.0  # until a program that was asked to stop is killed
 READ_SECONDS = 3.0  # for the agent to read the rest of the log
@@ -367,7 +368,7 @@ class Tee:
         until = time.monotonic() + seconds
         self._thread.join(seconds)
         while time.monotonic() < until and not all(sink.is_read() for sink in self._sinks):
-            time.sleep(0.05)
+            time.sleep(0.05)  # nothing wakes a writer when its pipe has been read
 
 
 # --- the health check

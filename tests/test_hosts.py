@@ -1,5 +1,6 @@
 """The log of several hosts: each is counted as if its lines were alone, and this host as if the others had none."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -103,6 +104,37 @@ def test_hosts_without_limit_are_counted_together() -> None:
     assert len(hosts.logs) == MAX_HOSTS + 1
     assert hosts.logs[OTHER].tally.counters["postfix_messages_removed_total"]["postfix",] == 32
     assert rest.counters["postfix_messages_removed_total"]["postfix",] == 0
+
+
+def test_a_restart_keeps_the_counts_of_further_hosts() -> None:
+    """They are of no host that the settings name."""
+    before, after = _other_hosts(), _other_hosts()
+    before.by_host.log_of(OTHER).tally.latest("postward_log_last_line_timestamp_seconds", (), time.time())
+    before.logs[OTHER].tally.add("postfix_messages_removed_total", ("postfix",), 7)
+
+    after.restore(json.loads(json.dumps(before.state())))
+
+    assert after.logs[OTHER].tally.counters["postfix_messages_removed_total"]["postfix",] == 7
+
+
+def test_nothing_is_reported_before_the_log_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An incident of the unread part of a log may be over."""
+    reported, before_polls = list[str](), list[list[str]]()
+    hosts = OtherHosts(
+        ["web*"], (), NAMES, lambda _, row: reported.append(row["host"]), lambda: len(before_polls) > 2
+    )
+    pipeline = Pipeline(Counting(Tally(), NAMES, local_now), others=hosts.by_host)
+    pipeline.feed("".join(_line("web1", TEXTS[6]) for _ in range(2)).encode())
+
+    async def sleep(_seconds: float) -> None:
+        before_polls.append(list(reported))
+        if len(before_polls) > 4:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr("postward.agent.hosts.asyncio.sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(hosts.run())
+    assert before_polls == [[], [], [], ["web1"], ["web1"]]
 
 
 def _other_hosts(patterns: list[str] | None = None) -> OtherHosts:

@@ -121,9 +121,8 @@ class BounceMonitor(Part):
         self._problem.note(None)
         if taken:
             await self._read_log()
-        for (
-            one
-        ) in taken:  # no await between here and the end: the checkpoint holds all counts of a mail, or none
+        # No await from here on: the checkpoint holds all counts of a mail, or none.
+        for one in taken:
             if self._inbox.note(one) and one.dsn is not None:
                 self._count(one, one.dsn)
 

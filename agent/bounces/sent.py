@@ -10,14 +10,12 @@ from typing import Any, ClassVar, Final
 from typing_extensions import TypedDict
 
 from postward.agent.metrics.labels import RelayNames
-from postward.agent.rows import ByRows, Rows, Take, union
+from postward.agent.rows import ByRows, Rows, Take
 from postward.agent.stored import Form
 from postward.parsers import events as ev
-from postward.parsers.scan import Wanted
 
 MAX_SENT: Final = 20_000  # mails; a host that sends 100,000 a day knows those of the last five hours
 _MAX_IN_FLIGHT: Final = 10_000
-_OF_OTHERS: Final = (ev.PickedUp, ev.ClientAccepted, ev.QueueActive, ev.Notification)
 
 
 class _Saved(TypedDict, total=False):
@@ -48,11 +46,6 @@ class SentMail(ByRows):
         self._known = frozenset(names.known)
         self._in_flight: dict[str, str] = {}  # queue ID → digest
         self._sent: dict[str, str] = {}  # digest → relay
-
-    @property
-    def wanted(self) -> Wanted:
-        """The columns that are read, and the queue IDs by which a reused one is noticed."""
-        return union((super().wanted, dict.fromkeys(_OF_OTHERS, ("queue_id",))))
 
     def relay_of(self, message_ids: tuple[str, ...]) -> tuple[str, str]:
         """Return the relay that took a mail, and the Message-ID by which it is known; ("other", "") if it is not known."""

@@ -76,9 +76,8 @@ def tables() -> Iterator[tuple[str, str, Mapping[str, FieldInfo]]]:
         if model is None:
             yield f"[{name}]", Settings.model_fields[name].description or "", {}
             continue
-        fields = {
-            key: field for key, field in model.model_fields.items() if key != "oauth2"
-        }  # a table of its own
+        # relay.oauth2 is a table of its own.
+        fields = {key: field for key, field in model.model_fields.items() if key != "oauth2"}
         yield "[[relay]]" if name == "relay" else f"[{name}]", model.__doc__ or "", fields
         if name == "relay":
             yield "[relay.oauth2]", OAuth2.__doc__ or "", OAuth2.model_fields

@@ -304,9 +304,8 @@ class Enforcer:
             return False
         self._set_in_force(desired)
         self.state.count("applied")
-        is_repair = (
-            not new and not on_request
-        )  # a change of the settings is none, and not a sign of a conflict
+        # A change of the settings is none, and no sign of a conflict; what a user asks for is neither.
+        is_repair = not new and not on_request
         if is_repair:
             self.state.count_repairs(self.state.drift, self._clock())
         if needs_confirming := new or self.pending_confirmation:

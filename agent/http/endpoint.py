@@ -22,7 +22,7 @@ from postward.agent.metrics.legacy import LegacyCollector
 from postward.agent.metrics.queue import QueueCounts
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part
-from postward.config.fields import split_address
+from postward.config.fields import forms_of_hosts, split_address
 from postward.config.sections import Web
 
 _log = logging.getLogger("postward")
@@ -72,7 +72,7 @@ class Endpoint(Part):
             self._access,
             version=version("postward"),
             may_reload=settings.reload,
-            hosts={form for name in hosts if name for form in (name.lower(), name.lower().partition(".")[0])},
+            hosts=forms_of_hosts(hosts),
         )
         try:
             sockets = _take(listeners, self._addresses, local)

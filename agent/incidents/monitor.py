@@ -81,6 +81,23 @@ class Condition(NamedTuple):
     problem: str | None
 
 
+class ClockSteps:
+    """Notices that the wall clock was set. Ask it often: several steps between two questions are one."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+        self._last = -math.inf  # monotonic
+
+    def is_recent(self, seconds: float) -> bool:
+        """Return whether the clock was set within the last seconds."""
+        now = time.monotonic()
+        offset = time.time() - now
+        if abs(offset - self._offset) > _STEP:
+            self._last = now
+        self._offset = offset
+        return now - self._last < seconds
+
+
 class IncidentMonitor(Part):
     """Incidents, the delivery history of a day, and notifications.
 
@@ -143,8 +160,7 @@ class IncidentMonitor(Part):
         self._host = _HostState()
         self._queue_read_at = 0.0
         self._has_changed = False  # since the facts were read
-        self._offset = time.time() - time.monotonic()  # of the wall clock
-        self._stepped_at = -math.inf  # monotonic
+        self._clock_steps = ClockSteps()
         self._unjudged_until = 0.0  # monotonic; until then, the newest probe does not count
 
     @property
@@ -232,11 +248,9 @@ class IncidentMonitor(Part):
         gauges, of_parts = self._read_gauges(), self._read_conditions()
         restarting = restart_under_way(self._enforced, time.time())
         yield from (Condition(symptom, _HERE, problem) for symptom, problem in of_parts.items())
-        is_stepped = self._is_stepped()
-        for condition in conditions(gauges, restarting=restarting):
-            # A step of the clock makes a mail that was submitted a moment ago look old.
-            if not (is_stepped and condition.symptom == "not-picked-up" and condition.problem):
-                yield condition
+        yield from conditions(
+            gauges, restarting=restarting, stepped=self._clock_steps.is_recent(_MAX_PICKUP_SECONDS)
+        )
         # Without a log, a probe fails whether or not it came through; while this host keeps mail back, it fails too.
         # The next one is sent when that is over.
         if any(of_parts.get(symptom) for symptom in BLINDNESS) or keeps_mail_back(
@@ -252,15 +266,6 @@ class IncidentMonitor(Part):
             yield from probes(gauges, explained, {relay for relay, reason in returned.items() if reason})
             yield from (Condition("probe-returned", relay, reason) for relay, reason in returned.items())
             yield from arrivals(gauges)
-
-    def _is_stepped(self) -> bool:
-        """Return whether the wall clock was set within the time that a mail may wait in maildrop."""
-        now = time.monotonic()
-        offset = time.time() - now
-        if abs(offset - self._offset) > _STEP:
-            self._stepped_at = now
-        self._offset = offset
-        return now - self._stepped_at < _MAX_PICKUP_SECONDS
 
     async def _read_facts(self) -> None:
         self._has_changed = False
@@ -367,10 +372,11 @@ def incident_gauges(tracker: IncidentTracker, relays: Collection[str]) -> dict[s
     }
 
 
-def conditions(gauges: Gauges, *, restarting: bool = False) -> Iterator[Condition]:
+def conditions(gauges: Gauges, *, restarting: bool = False, stepped: bool = False) -> Iterator[Condition]:
     """Return the conditions that gauges show; one without its gauge is left out. Pure.
 
-    While Postward is `restarting` Postfix, a Postfix that is down is not reported.
+    While Postward is `restarting` Postfix, a Postfix that is down is not reported. After the clock has `stepped`, the age
+    of a mail in maildrop is not known.
     """
     up = gauges.get("postfix_up", {}).get(())
     if up or (up is not None and not restarting):
@@ -378,9 +384,10 @@ def conditions(gauges: Gauges, *, restarting: bool = False) -> Iterator[Conditio
     age = gauges.get("postfix_queue_oldest_age_seconds", {}).get(("maildrop",))
     if age is not None:
         is_late = age > _MAX_PICKUP_SECONDS
-        yield Condition(
-            "not-picked-up", _HERE, f"a mail has been in maildrop for {age:.0f} s" if is_late else None
-        )
+        if not (is_late and stepped):
+            yield Condition(
+                "not-picked-up", _HERE, f"a mail has been in maildrop for {age:.0f} s" if is_late else None
+            )
     silent = gauges.get("postfix_queue_messages", {}).get(("deferred", "none"))
     if silent is not None:
         yield Condition(

@@ -42,23 +42,27 @@ class Incidents:
 
     def observe(self, record: Record, event: Event) -> None:
         """Take a recognised line."""
-        if (host := self._hosts.get(record.host)) is None:
-            name = record.host if len(self._hosts) < MAX_HOSTS else OTHER
-            new = _Host(self._names, self._clock) if self._hosts else self._last
-            host = self._hosts.setdefault(name, new)
-        host.observe(record, event)
-        self._last = host
+        name = record.host if record.host in self._hosts or len(self._hosts) < MAX_HOSTS else OTHER
+        if name not in self._hosts:
+            self._hosts[name] = _Host(self._names, self._clock) if self._hosts else self._last
+        self._last = self._hosts[name]
+        self._last.observe(record, event)
 
     def observe_foreign(self, line: str) -> None:
         """Take a line of another program."""
         self._last.tracker.observe_foreign(line)
 
+    def finish(self) -> None:
+        """Judge what only the end of the logs shows: the complaints of a host without an incident."""
+        for host in self._hosts.values() or [self._last]:
+            host.finish()
+
     @property
     def by_host(self) -> Mapping[str, IncidentTracker]:
         """Host → its incidents; if the logs are of one host, its name is ""."""
         if len(self._hosts) < 2:
-            return {"": self._last.incidents}
-        return {name: host.incidents for name, host in self._hosts.items()}
+            return {"": self._last.tracker}
+        return {name: host.tracker for name, host in self._hosts.items()}
 
     @property
     def open(self) -> list[Incident]:
@@ -88,11 +92,9 @@ class _Host:
         if is_complaint(record, event):
             self._complaints.append((record, event))
 
-    @property
-    def incidents(self) -> IncidentTracker:
+    def finish(self) -> None:
         if not self.tracker.open and not self.tracker.closed:
             self.tracker.observe_excerpt(self._complaints)
-        return self.tracker
 
 
 def read_logs(
@@ -129,6 +131,7 @@ def read_logs(
                 incidents.observe_foreign(line)
             elif event is not None and in_time:
                 incidents.observe(record, event)
+    incidents.finish()
     return incidents
 
 

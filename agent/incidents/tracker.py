@@ -19,7 +19,7 @@ from postward.agent.incidents.catalog.symptom import Resolution, Symptom, proves
 from postward.agent.incidents.catalog.table import SYMPTOMS, UNEXPLAINED, of_context, of_delivery, of_line
 from postward.agent.incidents.context import ContextLine, ProcessContext, is_context
 from postward.agent.incidents.evidence import line_of
-from postward.agent.incidents.model import MAX_EVIDENCE, Change, Effect, Incident, Key, Server
+from postward.agent.incidents.model import MAX_EVIDENCE, Change, Effect, Incident, Server
 from postward.agent.incidents.resolution import LINE_PROOFS, PROOF_TEXTS, Success, line_proves, proves
 from postward.agent.incidents.store import MAX_CLOSED, SUSPICION, IncidentStore
 from postward.agent.metrics.labels import RelayNames
@@ -78,7 +78,6 @@ _OF_AN_EXIT: Final = frozenset({"transport-failed", "daemon-throttled", "transpo
 _EXITED_DAEMON: Final = re.compile(
     r"(?:/|private/|public/)([\w-]+)(?:: bad command startup| socket: | pid (\d+) killed by signal)"
 )
-_SHARE_INTERVAL: Final = 60.0  # seconds between two looks at who sends most
 # Causes and conditions that come from too much mail → the windows in which one source can stand out, the first first.
 _OF_VOLUME: Final[Mapping[str, tuple[str, ...]]] = {
     Cause.QUOTA: ("day", "hour"),
@@ -156,8 +155,7 @@ class IncidentTracker:
         suspicion: float = SUSPICION,
         senders: Senders | None = None,
     ) -> None:
-        self._senders_of_time = senders
-        self._looked: dict[Key, float] = {}  # incident → when its share was looked at
+        self._sources = senders
         self._names = names
         self._clock = clock
         self._store = IncidentStore(keep_closed, suspicion)
@@ -401,14 +399,10 @@ class IncidentTracker:
             self._store.confirm(incident)
 
     def _note_share(self, incident: Incident, reason: str) -> None:
-        """Note who sends most, from time to time, if the cause or condition can come from too much mail."""
+        """Note who sends most, if the cause or condition can come from too much mail."""
         windows = _OF_VOLUME.get(reason)
-        if windows is None or self._senders_of_time is None:
-            return
-        if abs(incident.last - self._looked.get(incident.key, -_SHARE_INTERVAL)) >= _SHARE_INTERVAL:
-            self._looked = {key: at for key, at in self._looked.items() if self._store.find(*key)}
-            self._looked[incident.key] = incident.last
-            incident.share = self._senders_of_time.share(windows, incident.last) or incident.share
+        if windows is not None and self._sources is not None:
+            incident.share = self._sources.share(windows, incident.last) or incident.share
 
     def _quote(self, symptom: Symptom, incident: Incident, context: Sequence[ContextLine]) -> None:
         """Add the earlier lines that say why: those that the catalogue knows first, then complaints if there is room."""

@@ -87,6 +87,11 @@ class JournalSource:
             )
         return self._behind
 
+    @property
+    def is_running(self) -> bool:
+        """Whether journalctl has been started, and has not ended."""
+        return self._child is not None
+
     def unread(self) -> int:
         """Return the number of bytes in the pipe; the rest of the journal is not known."""
         return self._child.pipe.unread() if self._child else 0

@@ -34,7 +34,6 @@ class JournalDirectory:
     """
 
     folder: Path | None = None
-    skipping = False
 
     def __init__(
         self,
@@ -52,6 +51,7 @@ class JournalDirectory:
         self._files: dict[str, list[Path]] = {}
         self._identities: dict[str, object] = {}
         self._turn = 0
+        self.skipping = False
 
     @property
     def behind(self) -> bool:
@@ -77,13 +77,21 @@ class JournalDirectory:
         return sum(journal.losses for journal in self._journals.values())
 
     def read(self, limit: int = 1 << 17) -> bytes:
-        """Return the next whole lines of a journal, each in its turn, or nothing if there are none yet."""
+        """Return the next whole lines of a journal, each in its turn, or nothing if there are none yet.
+
+        To start journalctl takes a moment, so a call starts it for one journal at most; `skipping` asks for the next call.
+        """
         self._look()
         journals = list(self._journals.values())
         for _ in journals:
             self._turn = (self._turn + 1) % len(journals)
-            if lines := journals[self._turn].read(limit):
+            journal = journals[self._turn]
+            was_running = journal.is_running
+            lines = journal.read(limit)
+            self.skipping = journal.is_running and not was_running
+            if lines or self.skipping:
                 return lines
+        self.skipping = False
         return b""
 
     def unread(self) -> int:

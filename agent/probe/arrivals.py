@@ -38,9 +38,8 @@ class ArrivalClient(Protocol):
 def arrival_client(settings: Settings) -> ArrivalClient | None:
     """Return the client of the sink or the mailbox that the settings name. Raises KeyFileError."""
     if settings.mailbox.is_set:
-        from postward.agent.probe.inbox import (
-            MailboxClient,  # what reads mail is in memory only where it is needed
-        )
+        # What reads mail is in memory only where it is needed.
+        from postward.agent.probe.inbox import MailboxClient
 
         return MailboxClient(settings)
     return SinkClient(settings.probe.sink_url) if settings.probe.sink_url else None

@@ -172,13 +172,10 @@ class MailboxClient:
     def _take_notification(self, mail: Mail, waiting: Collection[str]) -> None:
         """Take a notification that returns a followed probe."""
         dsn = read_dsn(self._reader.read(mail.key))
-        for message_id in dsn.message_ids if dsn else ():
+        failed = [one for one in dsn.recipients if one.action == "failed"] if dsn else []
+        for message_id in dsn.message_ids if dsn and failed else ():
             if identifier_in(message_id) in waiting:
-                failed = (
-                    next((one for one in dsn.recipients if one.action == "failed"), None) if dsn else None
-                )
-                if failed:
-                    self._returned[message_id] = failed
+                self._returned[message_id] = failed[0]
 
     def _finish(self, keys: Iterable[Key]) -> None:
         for key in keys:

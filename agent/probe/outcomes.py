@@ -55,9 +55,8 @@ class ProbeOutcomes:
         self._locate = locate
         self._newest: dict[Route, ProbeResult] = {}
         self._arrived: dict[Route, ProbeResult] = {}  # the newest that a mailbox has
-        self._returned: dict[
-            Route, list[ProbeResult]
-        ] = {}  # the newest that came back, and those accepted after it
+        # The newest that came back, and those accepted after it.
+        self._returned: dict[Route, list[ProbeResult]] = {}
         self._uncounted: list[ProbeResult] = []
         self._checks: dict[ProbeResult, asyncio.Future[ProbeResult]] = {}
         self._jobs: set[asyncio.Task[None]] = set()

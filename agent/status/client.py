@@ -120,22 +120,27 @@ class HostIncidents:
         Facts of this host do not weigh on resolved incidents, nor on those of other hosts.
         """
         symptoms = {incident.symptom for incident in self.open}
+
+        def row(incident: Incident, diagnosis: Diagnosis, host: str = "") -> IncidentRow:
+            users = _no_user if host else user_of
+            return to_dict(incident, diagnosis, addresses=addresses, host=host, users=users)
+
         rows = [
-            to_dict(incident, self._diagnose(incident, symptoms), addresses=addresses, users=user_of)
-            for incident in self.open
-            if wanted(incident)
+            row(incident, self._diagnose(incident, symptoms)) for incident in self.open if wanted(incident)
         ]
         if self.drift and symptoms.isdisjoint({"config-drift", "config-conflict"}):
             rows.append(condition_row("config-drift", f"drift in {', '.join(self.drift)}", time.time()))
         rows = drift_first(rows)
-        others = [(host, incident) for host, of in self.hosts.items() for incident in of.open]
-        closed = [(host, incident) for host, of in self.hosts.items() for incident in of.closed]
-        for host, incident in (*others, *(("", incident) for incident in self.closed), *closed):
-            if wanted(incident):
-                symptoms = {other.symptom for other in self.hosts[host].open} if host else set()
-                diagnosis = diagnose(incident, open_symptoms=symptoms)
-                users = _no_user if host else user_of
-                rows.append(to_dict(incident, diagnosis, addresses=addresses, host=host, users=users))
+        for host, others in self.hosts.items():
+            known = {incident.symptom for incident in others.open}
+            rows += [
+                row(incident, diagnose(incident, open_symptoms=known), host)
+                for incident in others.open
+                if wanted(incident)
+            ]
+        closed = [("", self.closed), *((host, others.closed) for host, others in self.hosts.items())]
+        for host, incidents in closed:
+            rows += [row(incident, diagnose(incident), host) for incident in incidents if wanted(incident)]
         return rows
 
     def _diagnose(self, incident: Incident, symptoms: Collection[str]) -> Diagnosis:

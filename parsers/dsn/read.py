@@ -98,9 +98,7 @@ def read_dsn(data: bytes) -> Dsn | None:
     """
     try:
         return _read(data[:MAX_DSN])
-    except (
-        Exception
-    ):  # the faults of the standard library's parser: a mail that it cannot read is not counted
+    except Exception:  # the standard library's parser has faults: what it cannot read is not counted
         return None
 
 

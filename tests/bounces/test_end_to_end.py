@@ -13,11 +13,11 @@ import pytest
 
 from postward.agent.probe.message import is_probe
 from tests.parsers.test_dsn import CORPUS, NAMES, NOTIFICATIONS, mail
-from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
+from tests.support import PostfixInstance, Relay, wait_for
 from tests.support.dovecot import Dovecot
+from tests.support.mailbox import PASSWORD, account, mailbox_bed
 from tests.support.product import AgentProcess, write_settings
 
-PASSWORD = "s3cret-Gr33n-Fern"
 METRIC = "postward_dsn_recipients_total"
 
 
@@ -26,22 +26,10 @@ def bed(
     folder: Path, *, local: bool = False
 ) -> Iterator[tuple[AgentProcess, Relay, PostfixInstance, Dovecot]]:
     """An agent that reads a mailbox of bounces, by IMAP or as a Maildir, with Postfix and its relay."""
-    require_postfix()
-    ca = CA()
-    ca.write(folder)
-    with (
-        Dovecot(ca) as dovecot,
-        Relay(ca, "relay.example.test", users={"API_USER": PASSWORD}) as relay,
-        PostfixInstance(folder / "postfix") as postfix,
-    ):
-        (folder / "mailbox").write_text(dovecot.password)
+    with mailbox_bed(folder) as (relay, postfix, dovecot):
         path = write_settings(folder, relay, postfix, password=PASSWORD)
-        server = (
-            f'host = "{dovecot.host}"\nport = {dovecot.port}\nca_file = "{folder / "ca.pem"}"\n'
-            f'username = "{dovecot.username}"\npassword_file = "{folder / "mailbox"}"\n'
-        )
-        place = f'maildir = "{dovecot.maildir}"\n' if local else server
-        path.write_text(f"{path.read_text()}\n[bounces]\ninterval_seconds = 10\n{place}")
+        table = f"[bounces]\ninterval_seconds = 10\n{account(dovecot, folder, local=local)}"
+        path.write_text(f"{path.read_text()}\n{table}")
         with AgentProcess(path, "--enforce") as agent:
             wait_for(lambda: relay.messages, timeout=30, what="the first probe")
             yield agent, relay, postfix, dovecot

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from postward.agent.incidents.catalog.symptom import Resolution
 from postward.agent.incidents.catalog.table import SYMPTOMS
-from postward.agent.incidents.monitor import IncidentMonitor, arrivals, conditions, probes
+from postward.agent.incidents.monitor import ClockSteps, IncidentMonitor, arrivals, conditions, probes
 from postward.agent.metrics.catalog import BY_NAME
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.parts import Gauges
@@ -68,6 +70,35 @@ def test_restart_by_postward_is_not_an_outage() -> None:
     assert list(conditions({"postfix_up": {(): 0.0}}, restarting=True)) == []
     assert list(conditions({"postfix_up": {(): 1.0}}, restarting=True)) == [
         ("postfix-down", "this host", None)
+    ]
+
+
+def test_a_step_of_the_clock_makes_no_mail_late() -> None:
+    """A mail in maildrop is as old as the clock says, so the step is awaited to be two minutes past; none is over at once."""
+    age = "postfix_queue_oldest_age_seconds"
+    late: Gauges = {age: {("maildrop",): 3600.0}}
+    empty: Gauges = {age: {("maildrop",): 0.0}}
+
+    assert list(conditions(late, stepped=True)) == []
+    assert [condition.problem for condition in conditions(late)] == ["a mail has been in maildrop for 3600 s"]
+    assert [condition.problem for condition in conditions(empty, stepped=True)] == [None]
+
+
+def test_the_clock_steps_for_two_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A correction of seconds is no step; a step in either direction is one until mail can be late by the new time."""
+    wall, steady = [1_800_000_000.0], [1000.0]
+    monkeypatch.setattr("postward.agent.incidents.monitor.time.time", lambda: wall[0])
+    monkeypatch.setattr("postward.agent.incidents.monitor.time.monotonic", lambda: steady[0])
+    clock = ClockSteps()
+
+    def after(seconds: float, step: float = 0.0) -> bool:
+        wall[0] += seconds + step
+        steady[0] += seconds
+        return clock.is_recent(120.0)
+
+    assert [after(1), after(1, 4), after(1, 3600), after(118), after(2), after(1, -3600), after(120)] == [
+        *(False, False, True, True, False),
+        *(True, False),
     ]
 
 

@@ -114,6 +114,18 @@ def test_rotation_and_restart_lose_nothing(remote: Remote) -> None:
     assert remote.read(3) == [("web1", 40), ("web1", 50), ("web2", 5)]
 
 
+def test_one_journal_is_started_at_a_time(remote: Remote) -> None:
+    """The agent does other work between two starts, and goes on at once."""
+    for number in range(3):
+        remote.write(f"web{number}", 0)
+    started = []
+    for _ in range(4):
+        assert remote.source.read() == b""
+        started.append(remote.source.skipping)
+
+    assert started == [True, True, True, False]
+
+
 def test_a_missing_directory_is_a_problem_until_it_is_there(remote: Remote) -> None:
     remote.folder = remote.folder / "later"
     source = remote.open()

@@ -2,17 +2,15 @@
 
 import json
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
+from tests.support import PostfixInstance, Relay, wait_for
 from tests.support.dovecot import Dovecot
+from tests.support.mailbox import PASSWORD, account, mailbox_bed
 from tests.support.product import AgentProcess, run_postward, write_settings
 
-PASSWORD = "s3cret-Gr33n-Fern"
 SENDERS = ("spam", "late", "lost", "twice", "changed")
 _FORGED = b"Authentication-Results: mx.receiver.test; spf=pass; dkim=pass; dmarc=pass\r\n"
 
@@ -37,34 +35,16 @@ def settings_file(
     """Write settings whose probes go to the mailbox."""
     path = write_settings(folder, relay, postfix, password=PASSWORD)
     (folder / "probe.key").write_text("0123456789abcdef0123456789abcdef")
-    (folder / "mailbox").write_text(dovecot.password)
     senders = [f"{name}@example.test" for name in SENDERS]
     probe = (
         f'timeout_seconds = 4\nlost_after_seconds = {lost_after}\nkey_file = "{folder / "probe.key"}"\n'
         f"senders = {json.dumps(senders)}\n"
     )
-    server = (
-        f'host = "{dovecot.host}"\nport = {dovecot.port}\nca_file = "{folder / "ca.pem"}"\n'
-        f'username = "{dovecot.username}"\npassword_file = "{folder / "mailbox"}"\n'
-    )
-    place = f'maildir = "{dovecot.maildir}"\n' if local else server
     text = path.read_text().replace("timeout_seconds = 10", probe)
-    path.write_text(f'{text}\n[mailbox]\nauthserv_id = "mx.receiver.test"\n{place}')
+    path.write_text(
+        f'{text}\n[mailbox]\nauthserv_id = "mx.receiver.test"\n{account(dovecot, folder, local=local)}'
+    )
     return path
-
-
-@contextmanager
-def bed(folder: Path) -> Iterator[tuple[Relay, PostfixInstance, Dovecot]]:
-    """A Postfix, its relay, and the receiver's Dovecot."""
-    require_postfix()
-    ca = CA()
-    ca.write(folder)
-    with (
-        Dovecot(ca) as dovecot,
-        Relay(ca, "relay.example.test", users={"API_USER": PASSWORD}) as relay,
-        PostfixInstance(folder / "postfix") as postfix,
-    ):
-        yield relay, postfix, dovecot
 
 
 def mails_of(relay: Relay) -> dict[str, bytes]:
@@ -90,7 +70,7 @@ def test_each_outcome_is_counted_once(tmp_path: Path, local: bool, restarts: boo
 
     With restarts, agent and Dovecot end and start again between the arrivals.
     """
-    with bed(tmp_path) as (relay, postfix, dovecot):
+    with mailbox_bed(tmp_path) as (relay, postfix, dovecot):
         lost_after = 60 if restarts else 20  # a start takes seconds
         path = settings_file(tmp_path, relay, postfix, dovecot, local=local, lost_after=lost_after)
         strangers = {dovecot.deliver(b"Subject: postward-probe\r\n\r\nhello"), dovecot.deliver(b"", "Junk")}
@@ -153,7 +133,7 @@ def test_each_outcome_is_counted_once(tmp_path: Path, local: bool, restarts: boo
 
 def test_an_unreadable_mailbox_blames_no_relay_and_disturbs_nothing(tmp_path: Path) -> None:
     """A wrong password is an incident; probes are accepted, their arrival is unknown, and mail is counted on."""
-    with bed(tmp_path) as (relay, postfix, dovecot):
+    with mailbox_bed(tmp_path) as (relay, postfix, dovecot):
         path = settings_file(tmp_path, relay, postfix, dovecot)
         (tmp_path / "mailbox").write_text("wr0ng-M0ss")
         with AgentProcess(path, "--enforce") as agent:
@@ -181,7 +161,7 @@ def test_an_unreadable_mailbox_blames_no_relay_and_disturbs_nothing(tmp_path: Pa
 
 def test_a_command_shows_folder_and_verdicts(tmp_path: Path) -> None:
     """`postward probe` waits for the mail, shows where it is, and deletes it."""
-    with bed(tmp_path) as (relay, postfix, dovecot):
+    with mailbox_bed(tmp_path) as (relay, postfix, dovecot):
         path = settings_file(tmp_path, relay, postfix, dovecot)
         relay.on_message = lambda data: dovecot.deliver(received(data, "dkim=pass", "spf=softfail"), "Junk")
         assert run_postward("apply", "--config", str(path)).returncode == 0
