@@ -192,7 +192,8 @@ class Agent:
         )
         bounces: Part | None = None
         if settings.bounces.is_set:
-            from postward.agent.bounces.monitor import BounceMonitor  # what reads mail is in memory only here
+            # The modules that read mail are in memory only where a mailbox is read.
+            from postward.agent.bounces.monitor import BounceMonitor
 
             bounces = BounceMonitor(settings, names, self._tally, self._probes.take_return, reader.catch_up)
         # counts → the outside

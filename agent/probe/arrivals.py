@@ -38,7 +38,7 @@ class ArrivalClient(Protocol):
 def arrival_client(settings: Settings) -> ArrivalClient | None:
     """Return the client of the sink or the mailbox that the settings name. Raises KeyFileError."""
     if settings.mailbox.is_set:
-        # What reads mail is in memory only where it is needed.
+        # The modules that read mail are in memory only where a mailbox is read.
         from postward.agent.probe.inbox import MailboxClient
 
         return MailboxClient(settings)

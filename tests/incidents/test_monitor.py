@@ -85,7 +85,7 @@ def test_a_step_of_the_clock_makes_no_mail_late() -> None:
 
 
 def test_the_clock_steps_for_two_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A correction of seconds is no step; a step in either direction is one until mail can be late by the new time."""
+    """A correction of seconds does not count; a step in either direction is one until mail can be late by the new time."""
     wall, steady = [1_800_000_000.0], [1000.0]
     monkeypatch.setattr("postward.agent.incidents.monitor.time.time", lambda: wall[0])
     monkeypatch.setattr("postward.agent.incidents.monitor.time.monotonic", lambda: steady[0])
