@@ -42,9 +42,10 @@ _HEADER: Final = (
     r"(postfix[^ /\[\]:\n]*+(?:/[^ /\[\]:\n]++(?=/))?+)/"
 )
 _OF_HEADER: Final = ("stamp", "host", "instance")  # its groups
+_PID, _DAEMON = "pid", "daemon"
 _END: Final = "end"
 _QUEUE_ID: Final = "queue_id"
-_TAG_END: Final = r"\[[0-9]{1,10}\]: (?!(?:warning|error|fatal|panic): |\[ID |message repeated )"
+_TAG_END: Final = r"\[([0-9]{1,10})\]: (?!(?:warning|error|fatal|panic): |\[ID |message repeated )"
 _LINE_END: Final = r"(?<![ \t\r])\n"  # a line that ends in blanks is left to `parse`
 _GROUP: Final = re.compile(r"\(\?P<(\w+)>")
 _NEGATED: Final = re.compile(r"(?<!\\)\[\^")
@@ -60,7 +61,7 @@ JOINED: Final = tuple(kind for stage in _STAGES for kind in stage)  # `reuses_qu
 _BEGINNINGS: Final = frozenset(_STAGES[0] + _STAGES[1])
 
 _Match = re.Match[str]
-Columns = dict[str, Sequence[Any]]  # the lines of a kind, in order, by column; "end" is where each line ends in its block
+Columns = Mapping[str, Sequence[Any]]  # the lines of a kind, in order, by column; "end" is where each line ends in its block
 
 
 class Line(NamedTuple):
@@ -76,7 +77,8 @@ class Scanner:
     """Scans blocks of lines.
 
     Args:
-        wanted: the columns of each kind, besides stamp, host and instance. Each makes a scan slower.
+        wanted: the columns of each kind, besides stamp, host and instance: fields of its event, daemon and pid. Each makes a
+            scan slower.
         excerpts: take lines without a stamp for Postfix's; a log that is written has stamps.
     """
 
@@ -86,13 +88,15 @@ class Scanner:
         place, daemons = len(_OF_HEADER), []
         for daemon, kinds in FREQUENT.items():
             rules = []
+            pid = place = place + 1
             for rule in takewhile(lambda rule: rule.event in kinds, _plain_rules(daemon)):  # noqa: B023
-                columns = wanted.get(rule.event, ())
+                columns = frozenset(wanted.get(rule.event, ()))
                 text, names = _in_block(rule, columns)
-                groups = (*range(1, len(_OF_HEADER) + 1), *range(place + 1, place + 1 + len(names)))
+                groups = {name: number for number, name in enumerate(_OF_HEADER, 1)}
+                groups |= {name: number for number, name in enumerate(names, place + 1)}
+                groups |= {_PID: pid} if _PID in columns else {}
                 place += len(names) + 1
-                without = frozenset(columns).difference(_OF_HEADER, names)
-                self._rules[place] = _InBlock(rule.event, (*_OF_HEADER, *names), groups, without)
+                self._rules[place] = _InBlock(rule.event, daemon, groups, columns.difference(groups))
                 rules.append(f"{text}()")
             daemons.append(rf"{daemon}{_TAG_END}(?:{'|'.join(rules)})")
         pattern = re.compile(rf"{_HEADER}(?:{'|'.join(daemons)}){_LINE_END}|.*\n")
@@ -104,7 +108,9 @@ class Scanner:
             text = text.removesuffix("\r").replace("\r\n", "\n")
         if text and not text.endswith("\n"):
             text += "\n"
-        found = {place: ([], [], rule.groups) for place, rule in self._rules.items()}
+        found: dict[int, tuple[list[tuple[Any, ...]], list[int], tuple[int, ...]]] = {
+            place: ([], [], tuple(rule.groups.values())) for place, rule in self._rules.items()
+        }
         others: list[Line] = []
         for match in self._finditer(text):
             place = match.lastindex
@@ -119,8 +125,11 @@ class Scanner:
         for place, (rows, ends, _) in found.items():
             if rows:
                 rule = self._rules[place]
-                columns: Columns = dict(zip(rule.names, zip(*rows, strict=True), strict=True))
-                columns |= {name: (None,) * len(rows) for name in rule.without}
+                columns: dict[str, Sequence[Any]] = dict(
+                    zip(rule.groups, zip(*rows, strict=True), strict=True)
+                )
+                for name in rule.others:
+                    columns[name] = (rule.daemon if name == _DAEMON else None,) * len(rows)
                 columns[_END] = ends
                 kinds.setdefault(rule.kind, []).append(columns)
         return Block(text, {kind: _in_order(parts) for kind, parts in kinds.items()}, others)
@@ -222,7 +231,8 @@ class Block:
         Rows by kind would mix up two messages.
         """
         arrivals = [queue_id for kind in _STAGES[0] for queue_id in self.column(kind, _QUEUE_ID)]
-        if len(set(arrivals)) < len(arrivals):
+        gone = self.column(ev.Removed, _QUEUE_ID)
+        if len(set(arrivals)) < len(arrivals) or len(set(gone)) < len(gone):
             return True
         last: dict[str, int] = {}  # queue ID → the end of the line with which its message begins
         for stage, later in pairwise(_STAGES):
@@ -230,7 +240,7 @@ class Block:
                 last.update(zip(self.column(kind, _QUEUE_ID), self.ends(kind), strict=True))
             if any(self._precedes(kind, last) for kind in later):
                 return True
-        removed = dict(zip(self.column(ev.Removed, _QUEUE_ID), self.ends(ev.Removed), strict=True))
+        removed = dict(zip(gone, self.ends(ev.Removed), strict=True))
         never = len(self.text) + 1
         for kind in _STAGES[-1]:
             if any(map(lt, map(removed.get, self.column(kind, _QUEUE_ID), repeat(never)), self.ends(kind))):
@@ -258,12 +268,17 @@ class Block:
 
 
 class _InBlock(NamedTuple):
-    """A rule in the pattern of a scan: its kind, the columns of its groups, and those that its lines lack."""
+    """A rule in the pattern of a scan.
+
+    Attributes:
+        groups: columns, with the places of their groups.
+        others: columns without a group: the daemon, and fields that its lines do not have.
+    """
 
     kind: type[Any]
-    names: tuple[str, ...]
-    groups: tuple[int, ...]
-    without: frozenset[str]
+    daemon: str
+    groups: Mapping[str, int]
+    others: frozenset[str]
 
 
 def _in_order(parts: list[Columns]) -> Columns:
