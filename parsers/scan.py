@@ -61,7 +61,9 @@ JOINED: Final = tuple(kind for stage in _STAGES for kind in stage)  # `reuses_qu
 _BEGINNINGS: Final = frozenset(_STAGES[0] + _STAGES[1])
 
 _Match = re.Match[str]
-Columns = Mapping[str, Sequence[Any]]  # the lines of a kind, in order, by column; "end" is where each line ends in its block
+Columns = Mapping[
+    str, Sequence[Any]
+]  # the lines of a kind, in order, by column; "end" is where each line ends in its block
 
 
 class Line(NamedTuple):

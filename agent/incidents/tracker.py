@@ -282,7 +282,9 @@ class IncidentTracker:
         """Take successes up to a place, until nothing waits for one."""
         while self._is_waiting and (line := proofs.next(before)) is not None:
             end, kind, delivered = line
-            if delivered is not None and not self._context.is_first(delivered.instance, delivered.daemon, delivered.pid):
+            if delivered is not None and not self._context.is_first(
+                delivered.instance, delivered.daemon, delivered.pid
+            ):
                 if self._store.has_open:
                     self._succeeded(delivered, senders.of(delivered.queue_id, end))
             elif delivered is not None or any(map(self._store.awaiting, LINE_PROOFS[kind])):

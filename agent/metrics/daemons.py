@@ -6,10 +6,14 @@ log.
 Promise: each label value is from a closed set in this module; any other value is counted as `other`.
 """
 
+from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
+from postward.agent.metrics.catalog import BY_NAME
 from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import Instances, RelayNames, delay_seconds, tls_labels
 from postward.agent.metrics.tally import Tally
@@ -96,6 +100,9 @@ _SCREENED = frozenset(
         "WHITELIST VETO",
     }
 )
+_ENDED: Final = frozenset({"sent", "bounced"})
+_DELAY_BUCKETS: Final = BY_NAME["postfix_delivery_delay_seconds"].buckets
+_MAX_DELAYS: Final = 4096  # remembered
 _MAX_NEW = 4096  # messages between cleanup and the active queue; a host has a few
 
 
@@ -149,16 +156,29 @@ def _daemon_of(command: str) -> tuple[str]:
 
 
 def _deliveries(details: DaemonMetrics, rows: Rows, _times: int) -> None:
-    for instance, relay, status, queue_id, delay, dsn, reason in rows:
-        name = details.names.of(relay, reason, instance)
-        if status in {"sent", "bounced"}:
-            seconds = delay_seconds(delay)
-            if seconds is None:
-                continue  # a truncated or hostile line
+    # Only the last message of each series and bucket stays: those of a block are found before their labels.
+    observed: dict[tuple[str, str, str | None, int], tuple[int, str, str]] = {}
+    failed: dict[tuple[str, ...], str] = {}
+    for number, (instance, relay, status, queue_id, delay, dsn, reason) in enumerate(rows):
+        if status in _ENDED:
+            way = None if "[" in relay else reason  # that names the relay
+            observed[instance, relay, way, _bucket(delay)] = (number, queue_id, delay)
+        if status != "sent":
+            failed[instance, relay, status, reason, dsn] = queue_id
+    for (instance, relay, reason, _), (_, queue_id, delay) in sorted(observed.items(), key=itemgetter(1)):
+        name, seconds = details.names.of(relay, reason, instance), delay_seconds(delay)
+        if seconds is not None:  # a truncated or hostile line
             details.exemplars.note_observation("postfix_delivery_delay_seconds", (name,), queue_id, seconds)
-        if status != "sent" and (cause := cause_of_delivery(status, relay, reason, dsn)) is not None:
-            labels = (instance, name, cause.value)
+    for (instance, relay, status, reason, dsn), queue_id in failed.items():
+        if (cause := cause_of_delivery(status, relay, reason, dsn)) is not None:
+            labels = (instance, details.names.of(relay, reason, instance), cause.value)
             details.exemplars.note("postfix_delivery_failures_total", labels, queue_id)
+
+
+@lru_cache(_MAX_DELAYS)
+def _bucket(delay: str) -> int:
+    seconds = delay_seconds(delay)
+    return -1 if seconds is None else bisect_left(_DELAY_BUCKETS, seconds)
 
 
 def _tls_failed(cause: Cause) -> Take:
