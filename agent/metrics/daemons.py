@@ -238,7 +238,7 @@ def _by(label: Callable[..., tuple[str, ...]], metric: str, *columns: str) -> Ta
     """Count lines in a metric by the labels that a function makes of these columns."""
 
     def count(details: DaemonMetrics, rows: Rows, times: int) -> None:
-        for row, number in Counter(rows).items():
+        for row, number in Counter(rows).items() if len(rows) > 1 else ((rows[0], 1),):
             details.add(metric, *label(*row), times=number * times)
 
     return Take(columns, count)
