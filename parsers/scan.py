@@ -17,8 +17,14 @@ from postward.parsers.daemons import TABLE
 from postward.parsers.dialects import LEVELS
 from postward.parsers.events import Event
 from postward.parsers.line import parse
-from postward.parsers.record import Record
-from postward.parsers.rules import Rule
+from postward.parsers.programs import Program, program_of
+from postward.parsers.record import HEADER, LEVEL_NAMES, WRAPPERS, Record, split_tag
+from postward.parsers.rules import Rule, Severity
+
+try:
+    from postward.parsers import _scan
+except ImportError:  # not compiled here
+    _scan = None  # type: ignore[assignment]
 
 # The frequent kinds of each daemon. Its first rules must be theirs, because a later rule takes what they leave.
 FREQUENT: Final[Mapping[str, tuple[type[Any], ...]]] = {
@@ -43,6 +49,13 @@ _HEADER: Final = (
 )
 _OF_HEADER: Final = ("stamp", "host", "instance")  # its groups
 _PID, _DAEMON = "pid", "daemon"
+_PLACES: Final = {
+    "stamp": -1,
+    "host": -2,
+    "instance": -3,
+    _DAEMON: -4,
+    _PID: -5,
+}  # columns that are no groups, in _scan.c
 _END: Final = "end"
 _QUEUE_ID: Final = "queue_id"
 _TAG_END: Final = r"\[([0-9]{1,10})\]: (?!(?:warning|error|fatal|panic): |\[ID |message repeated )"
@@ -61,6 +74,7 @@ JOINED: Final = tuple(kind for stage in _STAGES for kind in stage)  # `reuses_qu
 _BEGINNINGS: Final = frozenset(_STAGES[0] + _STAGES[1])
 
 _Match = re.Match[str]
+_new: Final = tuple.__new__
 Columns = Mapping[
     str, Sequence[Any]
 ]  # the lines of a kind, in order, by column; "end" is where each line ends in its block
@@ -76,33 +90,19 @@ class Line(NamedTuple):
 
 
 class Scanner:
-    """Scans blocks of lines.
+    """Scans blocks of lines, by the compiled matcher where it is at hand.
 
     Args:
         wanted: the columns of each kind, besides stamp, host and instance: fields of its event, daemon and pid. Each makes a
             scan slower.
         excerpts: take lines without a stamp for Postfix's; a log that is written has stamps.
+        compiled: False scans by `re` alone, with the same result.
     """
 
-    def __init__(self, wanted: Wanted, *, excerpts: bool = False) -> None:
-        self._parse = parse if excerpts else _parse_stamped
-        self._rules: dict[int, _InBlock] = {}  # by the empty group that ends a rule
-        place, daemons = len(_OF_HEADER), []
-        for daemon, kinds in FREQUENT.items():
-            rules = []
-            pid = place = place + 1
-            for rule in takewhile(lambda rule: rule.event in kinds, _plain_rules(daemon)):  # noqa: B023
-                columns = frozenset(wanted.get(rule.event, ()))
-                text, names = _in_block(rule, columns)
-                groups = {name: number for number, name in enumerate(_OF_HEADER, 1)}
-                groups |= {name: number for number, name in enumerate(names, place + 1)}
-                groups |= {_PID: pid} if _PID in columns else {}
-                place += len(names) + 1
-                self._rules[place] = _InBlock(rule.event, daemon, groups, columns.difference(groups))
-                rules.append(f"{text}()")
-            daemons.append(rf"{daemon}{_TAG_END}(?:{'|'.join(rules)})")
-        pattern = re.compile(rf"{_HEADER}(?:{'|'.join(daemons)}){_LINE_END}|.*\n")
-        self._finditer = pattern.finditer
+    def __init__(self, wanted: Wanted, *, excerpts: bool = False, compiled: bool = True) -> None:
+        parse_line = parse if excerpts else _parse_stamped
+        is_compiled = compiled and _scan is not None
+        self._find = (_Compiled if is_compiled else _ByPattern)(wanted, parse_line)
 
     def scan(self, text: str) -> "Block":
         """Scan whole lines; the last one may lack its line end."""
@@ -110,31 +110,7 @@ class Scanner:
             text = text.removesuffix("\r").replace("\r\n", "\n")
         if text and not text.endswith("\n"):
             text += "\n"
-        found: dict[int, tuple[list[tuple[Any, ...]], list[int], tuple[int, ...]]] = {
-            place: ([], [], tuple(rule.groups.values())) for place, rule in self._rules.items()
-        }
-        others: list[Line] = []
-        for match in self._finditer(text):
-            place = match.lastindex
-            if place is None:
-                line = match[0][:-1]
-                others.append(Line(match.end(), line, *self._parse(line)))
-            else:
-                rows, ends, groups = found[place]
-                rows.append(match.group(*groups))
-                ends.append(match.end())
-        kinds: dict[type[Any], list[Columns]] = {}
-        for place, (rows, ends, _) in found.items():
-            if rows:
-                rule = self._rules[place]
-                columns: dict[str, Sequence[Any]] = dict(
-                    zip(rule.groups, zip(*rows, strict=True), strict=True)
-                )
-                for name in rule.others:
-                    columns[name] = (rule.daemon if name == _DAEMON else None,) * len(rows)
-                columns[_END] = ends
-                kinds.setdefault(rule.kind, []).append(columns)
-        return Block(text, {kind: _in_order(parts) for kind, parts in kinds.items()}, others)
+        return Block(text, *self._find(text))
 
 
 class Block:
@@ -269,6 +245,10 @@ class Block:
         return [others.get(end) or self.line(end) for end in ends]
 
 
+_Parse = Callable[[str], tuple[Record | None, Event | None]]
+_Found = tuple[dict[type[Any], Columns], list[Line]]
+
+
 class _InBlock(NamedTuple):
     """A rule in the pattern of a scan.
 
@@ -283,12 +263,123 @@ class _InBlock(NamedTuple):
     others: frozenset[str]
 
 
+class _ByPattern:
+    """Finds the lines of the frequent kinds by one pattern."""
+
+    def __init__(self, wanted: Wanted, parse_line: _Parse) -> None:
+        self._parse = parse_line
+        self._rules: dict[int, _InBlock] = {}  # by the empty group that ends a rule
+        place, daemons = len(_OF_HEADER), []
+        for daemon, kinds in FREQUENT.items():
+            rules = []
+            pid = place = place + 1
+            for rule in takewhile(lambda rule: rule.event in kinds, _plain_rules(daemon)):  # noqa: B023
+                columns = frozenset(wanted.get(rule.event, ()))
+                text, names = _in_block(rule, columns)
+                groups = {name: number for number, name in enumerate(_OF_HEADER, 1)}
+                groups |= {name: number for number, name in enumerate(names, place + 1)}
+                groups |= {_PID: pid} if _PID in columns else {}
+                place += len(names) + 1
+                self._rules[place] = _InBlock(rule.event, daemon, groups, columns.difference(groups))
+                rules.append(f"{text}()")
+            daemons.append(rf"{daemon}{_TAG_END}(?:{'|'.join(rules)})")
+        pattern = re.compile(rf"{_HEADER}(?:{'|'.join(daemons)}){_LINE_END}|.*\n")
+        self._finditer = pattern.finditer
+
+    def __call__(self, text: str) -> _Found:
+        found: dict[int, tuple[list[tuple[Any, ...]], list[int], tuple[int, ...]]] = {
+            place: ([], [], tuple(rule.groups.values())) for place, rule in self._rules.items()
+        }
+        others: list[Line] = []
+        for match in self._finditer(text):
+            place = match.lastindex
+            if place is None:
+                line = match[0][:-1]
+                others.append(Line(match.end(), line, *self._parse(line)))
+            else:
+                rows, ends, groups = found[place]
+                rows.append(match.group(*groups))
+                ends.append(match.end())
+        kinds: dict[type[Any], list[Columns]] = {}
+        for place, (rows, ends, _) in found.items():
+            if rows:
+                rule = self._rules[place]
+                columns: dict[str, Sequence[Any]] = dict(
+                    zip(rule.groups, zip(*rows, strict=True), strict=True)
+                )
+                for name in rule.others:
+                    columns[name] = (rule.daemon if name == _DAEMON else None,) * len(rows)
+                columns[_END] = ends
+                kinds.setdefault(rule.kind, []).append(columns)
+        return {kind: _in_order(parts) for kind, parts in kinds.items()}, others
+
+
 def _in_order(parts: list[Columns]) -> Columns:
     """Join the lines of the same kind by several rules."""
     if len(parts) == 1:
         return parts[0]
     joined = {name: [*chain.from_iterable(part[name] for part in parts)] for name in parts[0]}
     return _at(joined, sorted(range(len(joined[_END])), key=joined[_END].__getitem__))
+
+
+class _Compiled:
+    """Finds the lines of all rules by the compiled matcher; other lines are parsed."""
+
+    def __init__(self, wanted: Wanted, parse_line: _Parse) -> None:
+        self._parse = parse_line
+        self._kinds = tuple(dict.fromkeys(kind for kinds in FREQUENT.values() for kind in kinds))
+        self._names = {
+            kind: tuple(dict.fromkeys((*_OF_HEADER, *wanted.get(kind, ())))) for kind in self._kinds
+        }
+        self._rules: list[Rule] = []  # by number
+        header = program_of(HEADER)
+        if header is None:
+            raise RuntimeError("the pattern of headers cannot be compiled")
+        widths = tuple(map(len, self._names.values()))
+        self._scanner = _scan.Scanner(header, widths, self._of_tag, LEVEL_NAMES)
+
+    def __call__(self, text: str) -> _Found:
+        found, rows = self._scanner.scan(text)
+        kinds: dict[type[Any], Columns] = {}
+        for kind, lists in zip(self._kinds, found, strict=True):
+            if lists is not None:
+                kinds[kind] = dict(zip((_END, *self._names[kind]), lists, strict=True))
+        return kinds, [self._line(*row) for row in rows]
+
+    def _line(self, end: int, line: str, *parts: Any) -> Line:
+        if not parts:
+            return Line(end, line, *self._parse(line))
+        stamp, host, instance, daemon, pid, severity, text, number, fields = parts
+        record = _new(Record, (stamp, host, instance, daemon, int(pid), severity or "info", text, 1))
+        return Line(end, line, record, _new(self._rules[number].event, fields))
+
+    def _of_tag(self, tag: str) -> tuple[str, str, tuple[int, ...], tuple[int, ...]] | None:
+        """Return instance and daemon of a tag, and the numbers of its rules; None if lines with it are left to `parse`."""
+        instance, daemon = split_tag(tag)
+        if daemon in WRAPPERS:
+            return None
+        return instance, daemon, self._add(daemon, "info"), self._add(daemon, "problem")
+
+    def _add(self, daemon: str, severity: Severity) -> tuple[int, ...]:
+        numbers = []
+        for rule in TABLE[daemon]:
+            if rule.severity == severity:
+                program = program_of(rule.text)
+                if program is None:  # this line, and what comes after it, is left to `parse`
+                    break
+                numbers.append(self._add_rule(rule, program, daemon))
+        return tuple(numbers)
+
+    def _add_rule(self, rule: Rule, program: Program, daemon: str) -> int:
+        groups = rule.pattern.groupindex
+        fields = tuple(groups.get(name, 0) for name in rule.event._fields)
+        kind = -1
+        columns: tuple[int, ...] = ()
+        if rule.severity == "info" and rule.event in FREQUENT.get(daemon, ()):
+            kind = self._kinds.index(rule.event)
+            columns = tuple(_PLACES.get(name) or groups.get(name, 0) for name in self._names[rule.event])
+        self._rules.append(rule)
+        return self._scanner.add(program, fields, columns, kind)
 
 
 def _at(columns: Columns, places: Iterable[int]) -> Columns:
