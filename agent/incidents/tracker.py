@@ -117,6 +117,11 @@ class Delivered(NamedTuple):
     relay: str
     reason: str | None
 
+    @property
+    def process(self) -> tuple[str, str, str | int | None]:
+        """Instance, daemon and number of its process."""
+        return self.instance, self.daemon, self.pid
+
     @classmethod
     def of(cls, record: Record, event: ev.Delivery) -> "Delivered":
         """Return the delivery of a line."""
@@ -173,24 +178,28 @@ class _Proofs:
         self.passed = 0
 
     @cached_property
-    def _lines(self) -> list[tuple[int, type[Any], Delivered | None]]:
-        deliveries = self._block.rows(ev.Delivery, "status", *Delivered._fields)
+    def _lines(self) -> list[tuple[int, type[Any], int]]:
+        """End, kind, and place among the lines of that kind."""
+        block = self._block
+        statuses = zip(block.ends(ev.Delivery), block.column(ev.Delivery, "status"), strict=True)
         sent = [
-            (end, ev.Delivery, Delivered(*row[1:]))
-            for end, row in zip(self._block.ends(ev.Delivery), deliveries, strict=True)
-            if row[0] in DELIVERED
+            (end, ev.Delivery, place) for place, (end, status) in enumerate(statuses) if status in DELIVERED
         ]
-        arrived = [(end, kind, None) for kind in _ARRIVALS for end in self._block.ends(kind)]
-        return sorted((*sent, *arrived))
+        arrived = [(end, kind, 0) for kind in _ARRIVALS for end in block.ends(kind)]
+        return sorted((*sent, *arrived), key=_end)
 
-    def next(self, before: int) -> tuple[int, type[Any], Delivered | None] | None:
-        """Return the next line that ends before a place: its end, its kind, and what a delivery shows."""
+    def next(self, before: int) -> tuple[int, type[Any], int] | None:
+        """Return the next line that ends before a place: its end, its kind, and its place among them."""
         if self._place < len(self._lines) and self._lines[self._place][0] < self.passed:
             self._place = bisect_right(self._lines, self.passed, key=_end)
         if self._place == len(self._lines) or self._lines[self._place][0] >= before:
             return None
         self._place += 1
         return self._lines[self._place - 1]
+
+    def delivered(self, place: int) -> Delivered:
+        """Return a delivery by its place."""
+        return Delivered(*(self._block.column(ev.Delivery, name)[place] for name in Delivered._fields))
 
 
 class IncidentTracker:
@@ -281,10 +290,9 @@ class IncidentTracker:
     def _await_proof(self, block: Block, proofs: _Proofs, senders: _Senders, before: int) -> None:
         """Take successes up to a place, until nothing waits for one."""
         while self._is_waiting and (line := proofs.next(before)) is not None:
-            end, kind, delivered = line
-            if delivered is not None and not self._context.is_first(
-                delivered.instance, delivered.daemon, delivered.pid
-            ):
+            end, kind, place = line
+            delivered = proofs.delivered(place) if kind is ev.Delivery else None
+            if delivered is not None and not self._context.is_first(*delivered.process):
                 if self._store.has_open:
                     self._succeeded(delivered, senders.of(delivered.queue_id, end))
             elif delivered is not None or any(map(self._store.awaiting, LINE_PROOFS[kind])):

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from itertools import repeat
 from operator import itemgetter
 from typing import Final
 
@@ -217,16 +218,17 @@ def _message_ids(details: DaemonMetrics, rows: Rows, _times: int) -> None:
 
 
 def _queue_active(details: DaemonMetrics, rows: Rows, times: int) -> None:
-    new, sizes, numbers = details.new_mails, Counter[str](), Counter[str]()
+    new = details.new_mails
     # A retry makes a message active again. Its size is observed once, at the first activation after cleanup.
-    for _, queue_id, size, nrcpt in rows:
-        if new.pop(queue_id, "retry") is None and len(size) < 16 and len(nrcpt) < 10:
-            sizes[size] += 1
-            numbers[nrcpt] += 1
-    for size, number in sizes.items():
-        details.tally.observe("postfix_message_size_bytes", (), float(size), number)
-    for nrcpt, number in numbers.items():
-        details.tally.observe("postfix_message_recipients", (), float(nrcpt), number)
+    first = [
+        (float(size), float(nrcpt))
+        for _, queue_id, size, nrcpt in rows
+        if queue_id in new and new.pop(queue_id) is None and len(size) < 16 and len(nrcpt) < 10
+    ]
+    if first:
+        sizes, numbers = zip(*first, strict=True)
+        details.tally.observe_all("postfix_message_size_bytes", (), zip(sizes, repeat(1)))
+        details.tally.observe_all("postfix_message_recipients", (), Counter(numbers).items())
     for instance, number in Counter(row[0] for row in rows).items():
         details.add("postfix_queue_activations_total", details.instance(instance), times=number * times)
 

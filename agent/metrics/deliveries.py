@@ -134,8 +134,13 @@ class Counting(ByRows):
     def settle(self) -> None:
         """Add the recorded delays and times to the tally, after a batch of lines."""
         for (relay, stage), column in self._delays.items():
-            for seconds, times in column.items():
-                self.delay(relay, stage, seconds, times)
+            known = [
+                (value, times) for text, times in column.items() if (value := delay_seconds(text)) is not None
+            ]
+            if stage is None:
+                self.tally.observe_all("postfix_delivery_delay_seconds", (relay,), known)
+            else:
+                self.tally.observe_all("postfix_delivery_stage_delay_seconds", (relay, stage), known)
         self._delays.clear()
         for (metric, labels), last in self._stamps.items():
             for stamp in last.values():
@@ -143,16 +148,6 @@ class Counting(ByRows):
                 if moment is not None:
                     self.tally.latest(metric, labels, moment.timestamp())
         self._stamps.clear()
-
-    def delay(self, relay: str, stage: str | None, seconds: str, times: int) -> None:
-        """Observe a total delay (stage None) or the delay of a stage, as printed; ignore an invalid number."""
-        value = delay_seconds(seconds)
-        if value is None:
-            return
-        if stage is None:
-            self.tally.observe("postfix_delivery_delay_seconds", (relay,), value, times)
-        else:
-            self.tally.observe("postfix_delivery_stage_delay_seconds", (relay, stage), value, times)
 
     def received(self, instance: str, via: str, times: int) -> None:
         """Count arrivals of messages."""

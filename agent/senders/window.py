@@ -144,6 +144,9 @@ class Senders(ByRows):
                 source, second = new.pop(queue_id)
                 queued[queue_id] = (source, sender)
                 found.append((instance, source, sender, nrcpt, second))
+        seconds = {row[-1] for row in found}
+        self._counts_of(max(filter(None, seconds), default=None))  # the newest one first: it moves others
+        times = {second: self._counts_of(second) for second in seconds}
         by_way: dict[tuple[str, str], list[int]] = {}  # instance, and the uid or the kind of source
         by_sender: dict[tuple[float | None, str], tuple[int, int, str]] = {}
         for (instance, source, sender, nrcpt, second), messages in Counter(found).items():
@@ -152,12 +155,12 @@ class Senders(ByRows):
             row = by_way.setdefault((instance, way), [0, 0])
             row[0] += messages
             row[1] += recipients
-            if (counts := self._counts_of(second)) is not None:
+            if (counts := times[second]) is not None:
                 counts.sources.add(source[:_MAX_NAME], (messages, recipients, 0, 0), sender[:_MAX_NAME])
             known = by_sender.get((second, sender), (0, 0, source))
             by_sender[second, sender] = (known[0] + messages, known[1] + recipients, known[2])
         for (second, sender), (messages, recipients, source) in by_sender.items():
-            if (counts := self._counts_of(second)) is not None:
+            if (counts := times[second]) is not None:
                 counts.senders.add(sender[:_MAX_NAME], (messages, recipients, 0, 0), source[:_MAX_NAME])
         for (instance, way), numbers in by_way.items():
             self._submitted(instance, way, *numbers)
