@@ -7,7 +7,7 @@ a kind, and a reader of events in the order of the lines has only the lines pars
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain, compress, pairwise, repeat, takewhile
 from operator import gt, lt
 from typing import Any, Final, NamedTuple
@@ -200,7 +200,7 @@ class Block:
     def line(self, end: int) -> Line:
         """Return the line that ends there, with its event."""
         text = self.text[self.text.rfind("\n", 0, end - 1) + 1 : end - 1]
-        return Line(end, text, *parse(text))
+        return Line(end, text, *_line_parser()(text))
 
     @cached_property
     def reuses_queue_ids(self) -> bool:
@@ -323,11 +323,21 @@ def _in_order(parts: list[Columns]) -> Columns:
 
 
 class _Compiled:
-    """Finds the lines of all rules by the compiled matcher; other lines are parsed."""
+    """Finds the lines of all rules by the compiled matcher; other lines are parsed.
 
-    def __init__(self, wanted: Wanted, parse_line: _Parse) -> None:
+    Args:
+        frequent: daemon → the kinds of line that are returned as columns.
+    """
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        parse_line: _Parse,
+        frequent: Mapping[str, Collection[type[Any]]] = FREQUENT,
+    ) -> None:
         self._parse = parse_line
-        self._kinds = tuple(dict.fromkeys(kind for kinds in FREQUENT.values() for kind in kinds))
+        self._frequent = frequent
+        self._kinds = tuple(dict.fromkeys(kind for kinds in frequent.values() for kind in kinds))
         self._names = {
             kind: tuple(dict.fromkeys((*_OF_HEADER, *wanted.get(kind, ())))) for kind in self._kinds
         }
@@ -375,7 +385,7 @@ class _Compiled:
         fields = tuple(groups.get(name, 0) for name in rule.event._fields)
         kind = -1
         columns: tuple[int, ...] = ()
-        if rule.severity == "info" and rule.event in FREQUENT.get(daemon, ()):
+        if rule.severity == "info" and rule.event in self._frequent.get(daemon, ()):
             kind = self._kinds.index(rule.event)
             columns = tuple(_PLACES.get(name) or groups.get(name, 0) for name in self._names[rule.event])
         self._rules.append(rule)
@@ -385,6 +395,20 @@ class _Compiled:
 def _at(columns: Columns, places: Iterable[int]) -> Columns:
     pick = list(places)
     return {name: [column[place] for place in pick] for name, column in columns.items()}
+
+
+@cache
+def _line_parser() -> _Parse:
+    """Return a function that does what `parse` does."""
+    if _scan is None:
+        return parse
+    find = _Compiled({}, parse, {})
+
+    def parse_line(text: str) -> tuple[Record | None, Event | None]:
+        _, [line] = find(text)
+        return line.record, line.event
+
+    return parse_line
 
 
 def _parse_stamped(text: str) -> tuple[Record | None, Event | None]:

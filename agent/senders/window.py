@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 from postward.agent.metrics.minutes import TO_THE_MINUTE, Minutes
 from postward.agent.rows import ByRows, Rows, Take
 from postward.agent.senders.share import CLIENT, DOMINATES, LOCAL, LOGIN, MIN_MESSAGES, Share
-from postward.agent.senders.top import Top, merged
+from postward.agent.senders.top import COLUMNS, Top, merged
 from postward.agent.stored import Form
 from postward.parsers import events as ev
 from postward.parsers.cause import DELIVERED
@@ -32,6 +32,7 @@ _DAY: Final = 86400  # seconds
 _STEPS: Final = _HOUR // _STEP
 _HOURS: Final = _DAY // _HOUR
 _ROOM: Final = 1024  # sources, and senders, of a step that are counted exactly
+_RECIPIENTS: Final = COLUMNS.index("recipients")
 _MAX_MAILS: Final = 20_000
 _LOOK: Final = 60  # seconds
 _MAX_SHARES: Final = 16
@@ -207,7 +208,11 @@ class Senders(ByRows):
 
     def _share(self, windows: Iterable[str], now: float) -> Share | None:
         for window in windows:
-            sources = merged([counts.sources for counts in self._of(window, now)])
+            parts = [counts.sources for counts in self._of(window, now)]
+            # What has half of the whole has half of a part: most often, no sum is needed.
+            if not any(0 < DOMINATES * top.totals[_RECIPIENTS] <= top.highest(_RECIPIENTS) for top in parts):
+                continue
+            sources = merged(parts)
             all_messages, all_recipients = sources.totals[:2]
             for entry in sources.entries():
                 messages, recipients = entry.at_least[:2]
