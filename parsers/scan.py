@@ -55,7 +55,7 @@ _PLACES: Final = {
     "instance": -3,
     _DAEMON: -4,
     _PID: -5,
-}  # columns that are no groups, in _scan.c
+}  # columns beside groups, in _scan.c
 _END: Final = "end"
 _QUEUE_ID: Final = "queue_id"
 _TAG_END: Final = r"\[([0-9]{1,10})\]: (?!(?:warning|error|fatal|panic): |\[ID |message repeated )"

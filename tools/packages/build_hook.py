@@ -30,7 +30,7 @@ class BuildHook(BuildHookInterface[Any]):
         return Path(self.directory, "hook")
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Write the files and include them; an editable installation has none."""
+        """Write the files and include them; an editable installation does not have them."""
         if version == "editable":
             return
         root, included = Path(self.root), build_data["force_include"]
