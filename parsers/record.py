@@ -33,11 +33,11 @@ _RFC3339 = r"[0-9]{4}-[0-9-]{5}[T ][0-9:.,]++(?:Z|[+-][0-9:]++)?"
 
 # Nearly every line: RFC 3164, RFC 3339 stamps, and Postfix's own maillog_file (util/msg_logger.c). The pattern
 # only finds the stamp and does not validate it, which halves its time.
-_HEADER: Final = re.compile(
+HEADER: Final = (
     r"([A-Z][a-z]{2} .{11}|[0-9]{4}-[0-9][^ ]++) ([^ ]++) ([^ \[\]:]++)\[([0-9]{1,10})\]: (?!\[ID |message repeated )"
-    r"(?:(warning|error|fatal|panic): )?(.*)",
-    re.DOTALL,
+    r"(?:(warning|error|fatal|panic): )?(.*)"
 )
+_HEADER: Final = re.compile(HEADER, re.DOTALL)
 _RFC5424: Final = re.compile(
     rf"(?:<\d{{1,3}}>)?1 ({_RFC3339}|-) (\S+) (\S+) (\S+) \S+ "
     rf'(?:-|(?:\[[^\s\]"]+(?: [^\s=\]"]+="[^"\\]*+(?:\\.[^"\\]*+)*+")*\])+)(?: \ufeff?{_BODY})?',
@@ -47,9 +47,9 @@ _REPEATED: Final = re.compile(r"message repeated (\d{1,9}) times: \[ ?(.*)\]", r
 _LABEL: Final = re.compile(_BODY, re.DOTALL)
 
 # After these tags the text may be a complete log line: a tag of another program ("") and the postfix command.
-_WRAPPERS: Final = frozenset({"", "postfix"})
+WRAPPERS: Final = frozenset({"", "postfix"})
 # Severities that the rsyslog templates of some container images print in place of the host name.
-_LEVELS: Final = frozenset(level.upper() for level in LEVELS)
+LEVEL_NAMES: Final = frozenset(level.upper() for level in LEVELS)
 _JSON: Final = frozenset({"{", "\x1e"})  # RFC 7464: journalctl -o json-seq
 
 # A host has few tags, and remote clients cannot choose one. But another program may put a counter into its tag.
@@ -89,9 +89,9 @@ def parse_record(line: str) -> Record | None:
         return _other_dialect(line)
     stamp, host, tag, pid, severity, text = match.groups()
     instance, daemon = _tags.get(tag) or known_tag(tag)
-    if daemon in _WRAPPERS:
+    if daemon in WRAPPERS:
         return _other_dialect(line) if daemon or begins_with_stamp(text) else None
-    if host in _LEVELS:
+    if host in LEVEL_NAMES:
         host = "-"
     return _new(Record, (stamp, host, instance, daemon, int(pid), severity or "info", text, 1))
 

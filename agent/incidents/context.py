@@ -122,6 +122,10 @@ class ProcessContext:
         """Whether a delivery agent has logged lines since its last delivery."""
         return bool(self._undelivered)
 
+    def is_first(self, instance: str, daemon: str, pid: str | int | None) -> bool:
+        """Whether a delivery of this process would be its first since it logged lines."""
+        return bool(self._undelivered) and (instance, daemon, pid and int(pid)) in self._undelivered
+
     def add_plugin(self, line: str) -> ContextLine | None:
         """Remember and return a failure that a SASL plug-in logs; None for any other line."""
         if not ("sasl" in line or "pluginviewer" in line) or not PLUGIN_LINE.search(line):

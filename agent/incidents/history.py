@@ -6,17 +6,20 @@ Time is that of the log's stamps, so a log that is read late falls into the righ
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from postward.agent.metrics.labels import STATUSES, delay_seconds
+from postward.agent.metrics.minutes import Minutes
 from postward.agent.rows import ByRows, Rows, Take
 from postward.agent.stored import Form
-from postward.parsers import Cause, cause_of_delivery, parse_stamp
+from postward.parsers import Cause, cause_of_delivery
 from postward.parsers.cause import DELIVERED
 from postward.parsers.events import Delivery
 
 BUCKET = 600  # seconds
 BUCKETS = 144
+_MAX_DELAYS: Final = 4096  # remembered
 DELAYS = (1.0, 5.0, 30.0, 300.0, 3600.0)  # upper bounds of delays, in seconds
 
 
@@ -62,15 +65,18 @@ class DeliveryHistory(ByRows):
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._buckets: dict[int, Bucket] = {}
-        self._stamp = ("", 0)
+        self._minutes = Minutes(clock)
 
     def count(self, rows: Rows, times: int) -> None:
         """Count deliveries."""
+        buckets: dict[str, Bucket] = {}  # by stamp
         for stamp, status, delay, relay, reason, dsn in rows:
-            bucket = self._bucket(self._number(stamp))
+            bucket = buckets.get(stamp)
+            if bucket is None:
+                bucket = buckets[stamp] = self._bucket(self._number(stamp))
             if status in DELIVERED:
                 bucket.status["sent"] += times
-                bucket.delays[bisect_left(DELAYS, delay_seconds(delay) or 0.0)] += times
+                bucket.delays[_place(delay)] += times
                 continue
             bucket.status["bounced" if status == "bounced" else "deferred"] += times
             cause = (cause_of_delivery(status, relay, reason, dsn) or Cause.OTHER).value
@@ -107,10 +113,13 @@ class DeliveryHistory(ByRows):
             del self._buckets[min(self._buckets)]
 
     def _number(self, stamp: str) -> int:
-        if stamp != self._stamp[0]:
-            now = self._clock()
-            self._stamp = (stamp, int((parse_stamp(stamp, now) or now).timestamp()) // BUCKET)
-        return self._stamp[1]
+        second = self._minutes.second(stamp)
+        return int(self._clock().timestamp() if second is None else second) // BUCKET
+
+
+@lru_cache(_MAX_DELAYS)
+def _place(delay: str) -> int:
+    return bisect_left(DELAYS, delay_seconds(delay) or 0.0)
 
 
 DeliveryHistory.takes = {

@@ -10,10 +10,11 @@ Promise: memory is bounded for any log; `state` and `restore` carry all incident
 import ipaddress
 import re
 from bisect import bisect_right
-from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Final
+from functools import cached_property, partial
+from operator import itemgetter
+from typing import Any, ClassVar, Final, NamedTuple
 
 from postward.agent.incidents.catalog.symptom import Resolution, Symptom, proves_cause, says_why
 from postward.agent.incidents.catalog.table import SYMPTOMS, UNEXPLAINED, of_context, of_delivery, of_line
@@ -24,11 +25,11 @@ from postward.agent.incidents.resolution import LINE_PROOFS, PROOF_TEXTS, Succes
 from postward.agent.incidents.store import MAX_CLOSED, SUSPICION, IncidentStore
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.senders.window import Senders
-from postward.parsers import Cause, Event, Record, cause_of, classify, parse_stamp, relay_host_of
+from postward.parsers import Cause, Event, Record, cause_of, classify, next_hop, parse_stamp
 from postward.parsers import events as ev
 from postward.parsers.cause import ABOUT_ONE_MAIL, DELIVERED, SUSPENDED, bare_reason, without_output
 from postward.parsers.fields import split_peer
-from postward.parsers.scan import Block, Line, Wanted
+from postward.parsers.scan import JOINED, Block, Line, Wanted
 from postward.parsers.scrub import printable
 from postward.parsers.strangers import own_words
 
@@ -99,8 +100,69 @@ _SUPERVISORS: Final = frozenset({"qmgr", "master"})
 _CONSEQUENCE_SECONDS: Final = 120.0  # master(8) throttles the restart of a daemon for one minute
 
 
-# The lines by which the sender of a queue ID becomes known, and forgotten (None), with their ends.
-_SenderLines = deque[tuple[int, str, str | None]]
+SenderOf = Callable[[str], str | None]  # by queue ID
+_ARRIVALS: Final = (ev.PickedUp, ev.ClientAccepted)
+_end: Final = itemgetter(0)
+
+
+class Delivered(NamedTuple):
+    """A successful delivery."""
+
+    daemon: str
+    pid: str | int | None
+    instance: str
+    stamp: str
+    queue_id: str
+    to: str
+    relay: str
+    reason: str | None
+
+    @property
+    def process(self) -> tuple[str, str, str | int | None]:
+        """Instance, daemon and number of its process."""
+        return self.instance, self.daemon, self.pid
+
+    @classmethod
+    def of(cls, record: Record, event: ev.Delivery) -> "Delivered":
+        """Return the delivery of a line."""
+        header = record.daemon, record.pid, record.instance, record.stamp
+        return cls(*header, event.queue_id, event.to, event.relay, event.reason)
+
+
+class _Senders:
+    """The senders of a block's messages by queue ID, which no message of the block reuses.
+
+    Args:
+        known: the senders before the block, oldest first.
+    """
+
+    def __init__(self, block: Block, known: dict[str, str]) -> None:
+        self._known = known
+        self._active = block.rows(ev.QueueActive, "queue_id", "from_")
+        self._ends = block.ends(ev.QueueActive)
+        self._removed = block.column(ev.Removed, "queue_id")
+
+    @cached_property
+    def _latest(self) -> Mapping[str, tuple[int, str]]:
+        pairs = zip(self._ends, self._active, strict=True)
+        return {queue_id: (end, sender) for end, (queue_id, sender) in pairs}
+
+    def of(self, queue_id: str, before: int) -> str | None:
+        """Return the sender of a message at a place of the block; None if it is not known."""
+        end, sender = self._latest.get(queue_id, (0, None))
+        if end > before:  # the message became active again later
+            rows = zip(self._active, self._ends, strict=True)
+            earlier = [row[1] for row, end in rows if row[0] == queue_id and end < before]
+            sender = earlier[-1] if earlier else None
+        return self._known.get(queue_id) if sender is None else sender
+
+    def settle(self) -> None:
+        """Keep what is known after the block."""
+        self._known.update(self._active)
+        for queue_id in self._removed:
+            self._known.pop(queue_id, None)
+        while len(self._known) > _MAX_SENDERS:
+            del self._known[next(iter(self._known))]
 
 
 class _Proofs:
@@ -110,23 +172,34 @@ class _Proofs:
         passed: the end of the last line that was taken otherwise; proofs before it are skipped.
     """
 
-    def __init__(self, block: Block, failed: Collection[int]) -> None:
+    def __init__(self, block: Block) -> None:
         self._block = block
-        self._failed = failed
-        self._ends: list[int] | None = None
         self._place = 0
         self.passed = 0
 
-    def next(self, before: int) -> Line | None:
-        """Return the next line that ends before a place."""
-        if self._ends is None:
-            sent = set(self._block.ends(ev.Delivery)).difference(self._failed)
-            self._ends = sorted((*sent, *self._block.ends(ev.PickedUp), *self._block.ends(ev.ClientAccepted)))
-        self._place = max(self._place, bisect_right(self._ends, self.passed))
-        if self._place == len(self._ends) or self._ends[self._place] >= before:
+    @cached_property
+    def _lines(self) -> list[tuple[int, type[Any], int]]:
+        """End, kind, and place among the lines of that kind."""
+        block = self._block
+        statuses = zip(block.ends(ev.Delivery), block.column(ev.Delivery, "status"), strict=True)
+        sent = [
+            (end, ev.Delivery, place) for place, (end, status) in enumerate(statuses) if status in DELIVERED
+        ]
+        arrived = [(end, kind, 0) for kind in _ARRIVALS for end in block.ends(kind)]
+        return sorted((*sent, *arrived), key=_end)
+
+    def next(self, before: int) -> tuple[int, type[Any], int] | None:
+        """Return the next line that ends before a place: its end, its kind, and its place among them."""
+        if self._place < len(self._lines) and self._lines[self._place][0] < self.passed:
+            self._place = bisect_right(self._lines, self.passed, key=_end)
+        if self._place == len(self._lines) or self._lines[self._place][0] >= before:
             return None
         self._place += 1
-        return self._block.line(self._ends[self._place - 1])
+        return self._lines[self._place - 1]
+
+    def delivered(self, place: int) -> Delivered:
+        """Return a delivery by its place."""
+        return Delivered(*(self._block.column(ev.Delivery, name)[place] for name in Delivered._fields))
 
 
 class IncidentTracker:
@@ -141,9 +214,9 @@ class IncidentTracker:
     """
 
     wanted: ClassVar[Wanted] = {
-        ev.Delivery: ("status",),
+        **dict.fromkeys(JOINED, ("queue_id",)),
+        ev.Delivery: ("status", *Delivered._fields),
         ev.QueueActive: ("queue_id", "from_"),
-        ev.Removed: ("queue_id",),
     }
 
     def __init__(
@@ -160,7 +233,7 @@ class IncidentTracker:
         self._clock = clock
         self._store = IncidentStore(keep_closed, suspicion)
         self._context = ProcessContext()
-        self._senders: OrderedDict[str, str] = OrderedDict()
+        self._senders: dict[str, str] = {}  # by queue ID, oldest first
         self._stamp: tuple[str | None, float] = (None, 0.0)
 
     @property
@@ -197,45 +270,39 @@ class IncidentTracker:
 
     def observe_block(self, block: Block) -> None:
         """Take a block of lines: failures and complaints, in order, and successes only while they may be a proof."""
-        ends = block.ends(ev.Delivery)
-        statuses = block.column(ev.Delivery, "status")
-        failed = [end for end, status in zip(ends, statuses, strict=True) if status not in DELIVERED]
+        if block.reuses_queue_ids:
+            for line in block.all_lines:
+                self._take(line, self._senders.get)
+            return
+        statuses = zip(block.ends(ev.Delivery), block.column(ev.Delivery, "status"), strict=True)
+        failed = [end for end, status in statuses if status not in DELIVERED]
         others = {line.end: line for line in block.others}
-        senders, proofs = self._sender_lines(block), _Proofs(block, failed)
+        senders, proofs = _Senders(block, self._senders), _Proofs(block)
         for end in sorted((*others, *failed)):
-            self._await_proof(proofs, senders, end)
-            self._note_senders(senders, end)
+            self._await_proof(block, proofs, senders, end)
             line = others.get(end) or block.line(end)
-            if line.record is None:
-                self.observe_foreign(line.text)
-            elif line.event is not None:
-                self.observe(line.record, line.event)
+            self._take(line, partial(senders.of, before=end))
+            if line.event is not None:
                 proofs.passed = end
-        self._await_proof(proofs, senders, len(block.text) + 1)
-        self._note_senders(senders, len(block.text) + 1)
+        self._await_proof(block, proofs, senders, len(block.text) + 1)
+        senders.settle()
 
-    @staticmethod
-    def _sender_lines(block: Block) -> _SenderLines:
-        active = block.rows(ev.QueueActive, "queue_id", "from_")
-        removed = block.column(ev.Removed, "queue_id")
-        known = [(end, *row) for end, row in zip(block.ends(ev.QueueActive), active, strict=True)]
-        gone = [(end, queue_id, None) for end, queue_id in zip(block.ends(ev.Removed), removed, strict=True)]
-        return deque(sorted((*known, *gone)))
-
-    def _note_senders(self, lines: _SenderLines, before: int) -> None:
-        while lines and lines[0][0] < before:
-            _, queue_id, sender = lines.popleft()
-            if sender is None:
-                self._senders.pop(queue_id, None)
-            else:
-                self._remember_sender(queue_id, sender)
-
-    def _await_proof(self, proofs: "_Proofs", senders: _SenderLines, before: int) -> None:
+    def _await_proof(self, block: Block, proofs: _Proofs, senders: _Senders, before: int) -> None:
         """Take successes up to a place, until nothing waits for one."""
         while self._is_waiting and (line := proofs.next(before)) is not None:
-            self._note_senders(senders, line.end)
-            if line.record is not None and line.event is not None:
-                self.observe(line.record, line.event)
+            end, kind, place = line
+            delivered = proofs.delivered(place) if kind is ev.Delivery else None
+            if delivered is not None and not self._context.is_first(*delivered.process):
+                if self._store.has_open:
+                    self._succeeded(delivered, senders.of(delivered.queue_id, end))
+            elif delivered is not None or any(map(self._store.awaiting, LINE_PROOFS[kind])):
+                self._take(block.line(end), partial(senders.of, before=end))
+
+    def _take(self, line: Line, sender_of: SenderOf) -> None:
+        if line.record is None:
+            self.observe_foreign(line.text)
+        elif line.event is not None:
+            self._observe(line.record, line.event, sender_of)
 
     @property
     def _is_waiting(self) -> bool:
@@ -243,9 +310,12 @@ class IncidentTracker:
 
     def observe(self, record: Record, event: Event) -> None:
         """Take a recognised log line."""
+        self._observe(record, event, self._senders.get)
+
+    def _observe(self, record: Record, event: Event, sender_of: SenderOf) -> None:
         match event:
             case ev.Delivery():
-                self._delivery(record, event)
+                self._delivery(record, event, sender_of)
             case ev.QueueActive():
                 self._remember_sender(event.queue_id, event.from_)
             case ev.Removed():
@@ -346,7 +416,7 @@ class IncidentTracker:
     def _remember_sender(self, queue_id: str, sender: str) -> None:
         self._senders[queue_id] = sender
         if len(self._senders) > _MAX_SENDERS:
-            self._senders.popitem(last=False)
+            del self._senders[next(iter(self._senders))]
 
     def _expired(self, record: Record, event: ev.Expired) -> None:
         """Count a mail that was given up for its age as lost by the incidents that delayed it."""
@@ -355,24 +425,26 @@ class IncidentTracker:
                 incident.lost += 1
                 incident.add_evidence(line_of(record), record.daemon)
 
-    def _delivery(self, record: Record, event: ev.Delivery) -> None:
+    def _delivery(self, record: Record, event: ev.Delivery, sender_of: SenderOf) -> None:
         context, is_first = self._context.before(record, event.relay)
         if event.status not in DELIVERED:
-            self._failed(record, event, context)
+            self._failed(record, event, context, sender_of(event.queue_id))
             return
         if is_first:
             self._note_fallback(record, event.relay)
         if self._store.has_open:
-            self._succeeded(record, event)
+            self._succeeded(Delivered.of(record, event), sender_of(event.queue_id))
 
-    def _failed(self, record: Record, event: ev.Delivery, context: list[ContextLine]) -> None:
+    def _failed(
+        self, record: Record, event: ev.Delivery, context: list[ContextLine], sender: str | None
+    ) -> None:
         cause, relay = cause_of(event) or Cause.OTHER, self._names.of_delivery(event, record.instance)
         reason = without_output(bare_reason(event.reason or ""))
         if f" name={_domain(event.to)} type=" in reason:
             reason = f"recipient-domain {reason}"
         text = f"status={event.status} relay={relay} {reason}"
         symptom = of_delivery(record.daemon, cause, text, [line.text for line in context])
-        place = self._place(event, record.instance)
+        place = self._place(event.relay, event.reason, record.instance)
         incident = (
             self._origin(symptom, record)
             or self._suspended_by(record, event, cause, place)
@@ -380,7 +452,6 @@ class IncidentTracker:
         )
         if incident is None:
             return
-        sender = self._senders.get(event.queue_id)
         self._count(incident, record)
         incident.cause = cause.value
         incident.relay = incident.relay if relay == "none" else relay
@@ -444,21 +515,21 @@ class IncidentTracker:
                 incident.relay = label
                 incident.add_evidence(line.line, line.daemon, line.server)
 
-    def _succeeded(self, record: Record, event: ev.Delivery) -> None:
-        place, now = self._place(event, record.instance), self._time(record)
-        left = event.relay not in {"local", "none"} and record.daemon not in {"local", "virtual"}
-        sender = self._senders.get(event.queue_id)
-        success = Success(record.daemon, place, event.queue_id, sender, _domain(event.to), left)
+    def _succeeded(self, mail: Delivered, sender: str | None) -> None:
+        place = self._place(mail.relay, mail.reason, mail.instance)
+        left = mail.relay not in {"local", "none"} and mail.daemon not in {"local", "virtual"}
+        success = Success(mail.daemon, place, mail.queue_id, sender, _domain(mail.to), left)
         for incident in self._store.all_open:
-            if incident.instance == record.instance and proves(success, incident):
-                self._store.close(incident, now, f"mail {event.queue_id} was sent by {place}")
+            if incident.instance == mail.instance and proves(success, incident):
+                now = self._moment(mail.stamp)
+                self._store.close(incident, now, f"mail {mail.queue_id} was sent by {place}")
 
-    def _place(self, event: ev.Delivery, instance: str) -> str:
-        label = self._names.of_delivery(event, instance)
+    def _place(self, relay: str, reason: str | None, instance: str) -> str:
+        label = self._names.of(relay, reason, instance)
         if label not in {"other", "none"}:
             return label
-        if (next_hop := relay_host_of(event)) is not None:
-            return _host_and_port(*next_hop)
+        if (hop := next_hop(relay, reason)) is not None:
+            return _host_and_port(*hop)
         return _HERE if label == "none" else label
 
     # Other lines
@@ -543,9 +614,12 @@ class IncidentTracker:
         incident.daemon = incident.daemon or record.daemon
 
     def _time(self, record: Record) -> float:
-        if record.stamp != self._stamp[0]:
+        return self._moment(record.stamp)
+
+    def _moment(self, stamp: str) -> float:
+        if stamp != self._stamp[0]:
             now = self._clock()
-            self._stamp = (record.stamp, (parse_stamp(record.stamp, now) or now).timestamp())
+            self._stamp = (stamp, (parse_stamp(stamp, now) or now).timestamp())
         return self._stamp[1]
 
 

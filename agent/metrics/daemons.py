@@ -6,10 +6,15 @@ log.
 Promise: each label value is from a closed set in this module; any other value is counted as `other`.
 """
 
+from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from itertools import repeat
+from operator import itemgetter
 from typing import Final
 
+from postward.agent.metrics.catalog import BY_NAME
 from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import Instances, RelayNames, delay_seconds, tls_labels
 from postward.agent.metrics.tally import Tally
@@ -96,6 +101,9 @@ _SCREENED = frozenset(
         "WHITELIST VETO",
     }
 )
+_ENDED: Final = frozenset({"sent", "bounced"})
+_DELAY_BUCKETS: Final = BY_NAME["postfix_delivery_delay_seconds"].buckets
+_MAX_DELAYS: Final = 4096  # remembered
 _MAX_NEW = 4096  # messages between cleanup and the active queue; a host has a few
 
 
@@ -149,16 +157,29 @@ def _daemon_of(command: str) -> tuple[str]:
 
 
 def _deliveries(details: DaemonMetrics, rows: Rows, _times: int) -> None:
-    for instance, relay, status, queue_id, delay, dsn, reason in rows:
-        name = details.names.of(relay, reason, instance)
-        if status in {"sent", "bounced"}:
-            seconds = delay_seconds(delay)
-            if seconds is None:
-                continue  # a truncated or hostile line
+    # Only the last message of each series and bucket stays: those of a block are found before their labels.
+    observed: dict[tuple[str, str, str | None, int], tuple[int, str, str]] = {}
+    failed: dict[tuple[str, ...], str] = {}
+    for number, (instance, relay, status, queue_id, delay, dsn, reason) in enumerate(rows):
+        if status in _ENDED:
+            way = None if "[" in relay else reason  # that names the relay
+            observed[instance, relay, way, _bucket(delay)] = (number, queue_id, delay)
+        if status != "sent":
+            failed[instance, relay, status, reason, dsn] = queue_id
+    for (instance, relay, reason, _), (_, queue_id, delay) in sorted(observed.items(), key=itemgetter(1)):
+        name, seconds = details.names.of(relay, reason, instance), delay_seconds(delay)
+        if seconds is not None:  # a truncated or hostile line
             details.exemplars.note_observation("postfix_delivery_delay_seconds", (name,), queue_id, seconds)
-        if status != "sent" and (cause := cause_of_delivery(status, relay, reason, dsn)) is not None:
-            labels = (instance, name, cause.value)
+    for (instance, relay, status, reason, dsn), queue_id in failed.items():
+        if (cause := cause_of_delivery(status, relay, reason, dsn)) is not None:
+            labels = (instance, details.names.of(relay, reason, instance), cause.value)
             details.exemplars.note("postfix_delivery_failures_total", labels, queue_id)
+
+
+@lru_cache(_MAX_DELAYS)
+def _bucket(delay: str) -> int:
+    seconds = delay_seconds(delay)
+    return -1 if seconds is None else bisect_left(_DELAY_BUCKETS, seconds)
 
 
 def _tls_failed(cause: Cause) -> Take:
@@ -197,16 +218,17 @@ def _message_ids(details: DaemonMetrics, rows: Rows, _times: int) -> None:
 
 
 def _queue_active(details: DaemonMetrics, rows: Rows, times: int) -> None:
-    new, sizes, numbers = details.new_mails, Counter[str](), Counter[str]()
+    new = details.new_mails
     # A retry makes a message active again. Its size is observed once, at the first activation after cleanup.
-    for _, queue_id, size, nrcpt in rows:
-        if new.pop(queue_id, "retry") is None and len(size) < 16 and len(nrcpt) < 10:
-            sizes[size] += 1
-            numbers[nrcpt] += 1
-    for size, number in sizes.items():
-        details.tally.observe("postfix_message_size_bytes", (), float(size), number)
-    for nrcpt, number in numbers.items():
-        details.tally.observe("postfix_message_recipients", (), float(nrcpt), number)
+    first = [
+        (float(size), float(nrcpt))
+        for _, queue_id, size, nrcpt in rows
+        if queue_id in new and new.pop(queue_id) is None and len(size) < 16 and len(nrcpt) < 10
+    ]
+    if first:
+        sizes, numbers = zip(*first, strict=True)
+        details.tally.observe_all("postfix_message_size_bytes", (), zip(sizes, repeat(1)))
+        details.tally.observe_all("postfix_message_recipients", (), Counter(numbers).items())
     for instance, number in Counter(row[0] for row in rows).items():
         details.add("postfix_queue_activations_total", details.instance(instance), times=number * times)
 
@@ -218,7 +240,7 @@ def _by(label: Callable[..., tuple[str, ...]], metric: str, *columns: str) -> Ta
     """Count lines in a metric by the labels that a function makes of these columns."""
 
     def count(details: DaemonMetrics, rows: Rows, times: int) -> None:
-        for row, number in Counter(rows).items():
+        for row, number in Counter(rows).items() if len(rows) > 1 else ((rows[0], 1),):
             details.add(metric, *label(*row), times=number * times)
 
     return Take(columns, count)

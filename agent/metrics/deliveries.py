@@ -5,7 +5,7 @@ Promise: label values are bounded for any log. A line "message repeated N times"
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
@@ -39,6 +39,8 @@ from postward.parsers.scan import Block
 
 _MAX_DELAYS = 1 << 14  # distinct values that wait for `settle`
 _NO_DIGITS = dict.fromkeys(map(ord, "0123456789"))
+_WITH_YEAR: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
+_SECOND: Final = 19  # characters before the fraction of the second
 _USUAL_STAMP: Final = re.compile(r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
@@ -112,8 +114,9 @@ class Counting(ByRows):
     def note_times(self, metric: str, labels: tuple[str, ...], stamps: Collection[str]) -> None:
         """Record the times of lines."""
         last = max(stamps)
-        # Stamps without a year, of one month: text order is time order.
-        if _USUAL_STAMP.fullmatch(last) and last[:3] == min(stamps)[:3]:
+        # Text order is time order: stamps without a year, of one month, and those of RFC 3339 in one form and zone.
+        is_one_month = _USUAL_STAMP.fullmatch(last) and last[:3] == min(stamps)[:3]
+        if is_one_month or (_WITH_YEAR.match(last) and len(set(map(_form, stamps))) == 1):
             stamps = (last,)
         for stamp in set(stamps):
             self.note_time(metric, labels, stamp)
@@ -131,8 +134,13 @@ class Counting(ByRows):
     def settle(self) -> None:
         """Add the recorded delays and times to the tally, after a batch of lines."""
         for (relay, stage), column in self._delays.items():
-            for seconds, times in column.items():
-                self.delay(relay, stage, seconds, times)
+            known = [
+                (value, times) for text, times in column.items() if (value := delay_seconds(text)) is not None
+            ]
+            if stage is None:
+                self.tally.observe_all("postfix_delivery_delay_seconds", (relay,), known)
+            else:
+                self.tally.observe_all("postfix_delivery_stage_delay_seconds", (relay, stage), known)
         self._delays.clear()
         for (metric, labels), last in self._stamps.items():
             for stamp in last.values():
@@ -141,38 +149,29 @@ class Counting(ByRows):
                     self.tally.latest(metric, labels, moment.timestamp())
         self._stamps.clear()
 
-    def delay(self, relay: str, stage: str | None, seconds: str, times: int) -> None:
-        """Observe a total delay (stage None) or the delay of a stage, as printed; ignore an invalid number."""
-        value = delay_seconds(seconds)
-        if value is None:
-            return
-        if stage is None:
-            self.tally.observe("postfix_delivery_delay_seconds", (relay,), value, times)
-        else:
-            self.tally.observe("postfix_delivery_stage_delay_seconds", (relay, stage), value, times)
-
     def received(self, instance: str, via: str, times: int) -> None:
         """Count arrivals of messages."""
         self.tally.add("postfix_messages_received_total", (self.instance(instance), via), times)
 
 
+def _form(stamp: str) -> tuple[int, str]:
+    """Return the length of a stamp of RFC 3339, and its zone."""
+    return len(stamp), stamp[_SECOND:].lstrip(".0123456789")
+
+
 _first: Final = itemgetter(0)
+_REASON: Final = 7  # its place in a row of a delivery
 
 
 def _deliveries(counting: Counting, rows: Rows, times: int) -> None:
     """Count deliveries by instance, relay and status."""
-    groups: defaultdict[tuple[str, str, str], list[tuple[Any, ...]]] = defaultdict(list)
-    name_of = counting.names.of
-    for instance, relay, status, stamp, dsn, delay, delays, reason, to, _ in rows:
-        path = counting.instance(instance), name_of(relay, reason, instance), status_of(status)
-        groups[path].append((relay, status, stamp, dsn, delay, delays, reason, to))
-    for (instance, relay, status), group in groups.items():
+    for (instance, relay, status), group in _by_path(counting, rows).items():
         counting.tally.add("postfix_deliveries_total", (instance, relay, status), len(group) * times)
         if relay in counting.names.direct:
             _count_direct(counting, status, group, times)
         if status == "other":
             continue
-        relays, statuses, stamps, codes, delays, stages, reasons, _ = zip(*group, strict=True)
+        _, relays, statuses, stamps, codes, delays, stages, reasons, _, _ = zip(*group, strict=True)
         if status == "sent":
             counting.note_times("postfix_delivery_last_success_timestamp_seconds", (relay,), stamps)
             for kind in kept_back_of(reasons) if may_be_kept_back(reasons) else ():
@@ -188,9 +187,25 @@ def _deliveries(counting: Counting, rows: Rows, times: int) -> None:
                 counting.delays(relay, stage, column, times)
 
 
+def _by_path(counting: Counting, rows: Rows) -> Mapping[tuple[str, str, str], Rows]:
+    """Group deliveries by the labels of instance, relay and status."""
+    ways: defaultdict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
+    for row in rows:
+        ways[row[:3]].append(row)
+    groups: defaultdict[tuple[str, str, str], list[tuple[Any, ...]]] = defaultdict(list)
+    for (name, peer, printed), alike in ways.items():
+        instance, status = counting.instance(name), status_of(printed)
+        if "[" in peer:
+            groups[instance, counting.names.of_peer(peer, name), status] += alike
+            continue
+        for row in alike:  # the reason names the relay
+            groups[instance, counting.names.of(peer, row[_REASON], name), status].append(row)
+    return groups
+
+
 def _count_direct(counting: Counting, status: str, group: Rows, times: int) -> None:
     """Count deliveries without a relay by the operator of the recipient's server, or else of its domain."""
-    for relay, printed, _, dsn, _, _, reason, to in group:
+    for _, relay, printed, _, dsn, _, _, reason, to, _ in group:
         server = next_hop(relay, reason)
         operator = operator_of(server[0] if server else to.rpartition("@")[2])
         counting.tally.add("postfix_direct_deliveries_total", (operator, status), times)

@@ -5,7 +5,7 @@ defines the names; the caller defines the label values. No function here reads a
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from postward.agent.metrics.catalog import BY_NAME, METRICS, Metric
@@ -43,12 +43,17 @@ class Tally:
 
     def observe(self, metric: str, labels: Labels, value: float, times: int = 1) -> None:
         """Add `times` observations of a value, in the metric's unit, to a histogram."""
+        self.observe_all(metric, labels, ((value, times),))
+
+    def observe_all(self, metric: str, labels: Labels, values: Iterable[tuple[float, int]]) -> None:
+        """Add values, in the metric's unit, each with the number of its observations, to a histogram."""
         rows, buckets = self.histograms[metric], BY_NAME[metric].buckets
         row = rows.get(labels)
         if row is None:
             row = rows[labels] = [0.0] * (len(buckets) + 2)
-        row[bisect_left(buckets, value)] += times
-        row[-1] += value * times
+        for value, times in values:
+            row[bisect_left(buckets, value)] += times
+            row[-1] += value * times
 
     def merge(self, other: "Tally") -> None:
         """Add another tally: counts and observations are summed, and the later of two times stays."""

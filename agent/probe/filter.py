@@ -45,12 +45,13 @@ class ProbeFilter(Counting, Part):
 
     def hold(self, via: str, rows: Rows) -> None:
         """Hold arrivals until their Message-IDs are known."""
+        held, probes = self._held, self._probes
         for instance, queue_id in rows:
-            # Postfix reuses queue IDs: a new arrival is another message.
-            self._probes.pop(queue_id, None)
-            self._held[queue_id] = (instance, via)
-            if len(self._held) > _MAX_HELD:
-                self._arrive(next(iter(self._held)))
+            if probes:  # Postfix reuses queue IDs: a new arrival is another message
+                probes.pop(queue_id, None)
+            held[queue_id] = (instance, via)
+            if len(held) > _MAX_HELD:
+                self._arrive(next(iter(held)))
 
     def identify(self, rows: Rows) -> None:
         """Take the Message-IDs of arrivals."""
@@ -66,10 +67,10 @@ class ProbeFilter(Counting, Part):
 
     def of_users(self, rows: Rows, place: int) -> Rows:
         """Return the rows of users' messages; `place` is that of the queue ID."""
-        if self._held:  # without a Message-ID it is not known to be a probe
-            for row in rows:
-                if row[place] not in self._probes:
-                    self._arrive(row[place])
+        # Without a Message-ID it is not known to be a probe.
+        for queue_id in [row[place] for row in rows if row[place] in self._held]:
+            if queue_id not in self._probes:
+                self._arrive(queue_id)
         return [row for row in rows if row[place] not in self._probes] if self._probes else rows
 
     def forget(self, rows: Rows) -> None:

@@ -103,6 +103,10 @@ class Top:
         if len(self.rows) > self._room:
             self._shrink()
 
+    def highest(self, column: int) -> int:
+        """Return the upper bound of any key in a column."""
+        return max([self.floor[column], *(row.counts[column] for row in self.rows.values())])
+
     def entries(self) -> list[Entry]:
         """Return the keys with most messages first, at most `capacity` of them; ties are in the order of the keys."""
         rows = sorted(self.rows.items(), key=_rank)[: self._capacity]

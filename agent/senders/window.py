@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 from postward.agent.metrics.minutes import TO_THE_MINUTE, Minutes
 from postward.agent.rows import ByRows, Rows, Take
 from postward.agent.senders.share import CLIENT, DOMINATES, LOCAL, LOGIN, MIN_MESSAGES, Share
-from postward.agent.senders.top import Top, merged
+from postward.agent.senders.top import COLUMNS, Top, merged
 from postward.agent.stored import Form
 from postward.parsers import events as ev
 from postward.parsers.cause import DELIVERED
@@ -32,6 +32,7 @@ _DAY: Final = 86400  # seconds
 _STEPS: Final = _HOUR // _STEP
 _HOURS: Final = _DAY // _HOUR
 _ROOM: Final = 1024  # sources, and senders, of a step that are counted exactly
+_RECIPIENTS: Final = COLUMNS.index("recipients")
 _MAX_MAILS: Final = 20_000
 _LOOK: Final = 60  # seconds
 _MAX_SHARES: Final = 16
@@ -144,6 +145,9 @@ class Senders(ByRows):
                 source, second = new.pop(queue_id)
                 queued[queue_id] = (source, sender)
                 found.append((instance, source, sender, nrcpt, second))
+        seconds = {row[-1] for row in found}
+        self._counts_of(max(filter(None, seconds), default=None))  # the newest one first: it moves others
+        times = {second: self._counts_of(second) for second in seconds}
         by_way: dict[tuple[str, str], list[int]] = {}  # instance, and the uid or the kind of source
         by_sender: dict[tuple[float | None, str], tuple[int, int, str]] = {}
         for (instance, source, sender, nrcpt, second), messages in Counter(found).items():
@@ -152,12 +156,12 @@ class Senders(ByRows):
             row = by_way.setdefault((instance, way), [0, 0])
             row[0] += messages
             row[1] += recipients
-            if (counts := self._counts_of(second)) is not None:
+            if (counts := times[second]) is not None:
                 counts.sources.add(source[:_MAX_NAME], (messages, recipients, 0, 0), sender[:_MAX_NAME])
             known = by_sender.get((second, sender), (0, 0, source))
             by_sender[second, sender] = (known[0] + messages, known[1] + recipients, known[2])
         for (second, sender), (messages, recipients, source) in by_sender.items():
-            if (counts := self._counts_of(second)) is not None:
+            if (counts := times[second]) is not None:
                 counts.senders.add(sender[:_MAX_NAME], (messages, recipients, 0, 0), source[:_MAX_NAME])
         for (instance, way), numbers in by_way.items():
             self._submitted(instance, way, *numbers)
@@ -204,7 +208,11 @@ class Senders(ByRows):
 
     def _share(self, windows: Iterable[str], now: float) -> Share | None:
         for window in windows:
-            sources = merged([counts.sources for counts in self._of(window, now)])
+            parts = [counts.sources for counts in self._of(window, now)]
+            # What has half of the whole has half of a part: most often, no sum is needed.
+            if not any(0 < DOMINATES * top.totals[_RECIPIENTS] <= top.highest(_RECIPIENTS) for top in parts):
+                continue
+            sources = merged(parts)
             all_messages, all_recipients = sources.totals[:2]
             for entry in sources.entries():
                 messages, recipients = entry.at_least[:2]

@@ -8,16 +8,22 @@ from hypothesis import strategies as st
 from postward.agent.logs.lines import split_lines
 from postward.parsers import parse
 from postward.parsers.daemons import TABLE
-from postward.parsers.scan import FREQUENT, Scanner
+from postward.parsers.scan import FREQUENT, Block, Scanner
 from tests.test_pipeline import CORPUS, HEADERS, LINES, TEXTS
 
 KINDS = dict.fromkeys(kind for kinds in FREQUENT.values() for kind in kinds)
-SCANNER = Scanner({kind: kind._fields for kind in KINDS}, excerpts=True)
+WANTED = {kind: (*kind._fields, "daemon", "pid") for kind in KINDS}
+SCANNERS = [Scanner(WANTED, excerpts=True, compiled=compiled) for compiled in (True, False)]
 
 
 def assert_same(text: str) -> None:
-    """Check that all lines have the records, events and columns that `parse` gives them."""
-    block = SCANNER.scan(text)
+    """Check that all lines have the records, events and columns that `parse` gives them, compiled or not."""
+    for scanner in SCANNERS:
+        assert_parsed(scanner.scan(text), text)
+
+
+def assert_parsed(block: Block, text: str) -> None:
+    """Check the lines of a block."""
     parsed = [parse(line.removesuffix("\r")) for line in split_lines(text)]
     assert [(line.record, line.event) for line in block.all_lines] == parsed
 
@@ -29,12 +35,13 @@ def assert_same(text: str) -> None:
         else:
             assert record is not None
             assert (record.severity, record.repeat) == ("info", 1)
-            expected[type(event)].append((record.stamp, record.host, record.instance, *(event or ())))
+            header = record.stamp, record.host, record.instance, record.daemon, str(record.pid)
+            expected[type(event)].append((*header, *(event or ())))
     assert others == []
     for kind, rows in expected.items():
-        columns = ("stamp", "host", "instance", *kind._fields)
-        assert sorted(block.rows(kind, *columns), key=repr) == sorted(rows, key=repr), kind
-        assert sorted(block.column(kind, "stamp")) == sorted(row[0] for row in rows)
+        columns = ("stamp", "host", "instance", "daemon", "pid", *kind._fields)
+        assert block.rows(kind, *columns) == rows, kind
+        assert list(block.column(kind, "stamp")) == [row[0] for row in rows]
         assert len(block.ends(kind)) == len(rows)
 
 

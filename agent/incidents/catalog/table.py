@@ -56,7 +56,7 @@ _BY_CAUSE: Final[Mapping[Cause, Sequence[Symptom]]] = {
 }
 _OF_LINES: Final = tuple(row for row in ROWS if row.cause is None)
 _REMEMBERED: Final = 4096  # texts
-_ADDRESS: Final = re.compile(r"\[[0-9A-Fa-f.:]++\]")  # no row depends on it
+_ADDRESS: Final = re.compile(r"\[[0-9A-Fa-f.:]++\](?::[0-9]++)?")  # no row of lines depends on it
 
 
 def of_delivery(daemon: str, cause: Cause, reason: str, context: Sequence[str] = ()) -> Symptom:
