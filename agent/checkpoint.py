@@ -26,7 +26,8 @@ from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part, Problem
 from postward.agent.stored import parse_json, read_regular
 
-VERSION = 3  # no earlier one was released
+VERSION = 3
+_FORMER = 2  # of release 0.1: the same form, with the incidents' history under another name
 INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log
 
 _log = logging.getLogger("postward.checkpoint")
@@ -192,7 +193,7 @@ def parse_checkpoint(content: bytes) -> Checkpoint:
         version = data.pop("version")
         if not isinstance(version, int):
             raise TypeError(f"version {version!r}")  # noqa: TRY301 - handled as any other malformed file
-        if version != VERSION:
+        if version not in {_FORMER, VERSION}:
             raise CheckpointError(
                 f"has version {version}, and this Postward uses version {VERSION}; start the Postward that wrote it, "
                 "or move the file away to start counting at zero"
@@ -200,9 +201,10 @@ def parse_checkpoint(content: bytes) -> Checkpoint:
         checksum = data.pop("sha256")
         if checksum != _checksum(data):
             raise ValueError("the checksum is wrong")
-        return Checkpoint(
-            dict(data["positions"]), Tally.from_json(data["tally"]), dict(data.get("parts", {}))
-        )
+        parts = dict(data.get("parts", {}))
+        if version == _FORMER and "day" in (incidents := dict(parts.get("incidents", {}))):
+            parts["incidents"] = incidents | {"history": incidents.pop("day")}
+        return Checkpoint(dict(data["positions"]), Tally.from_json(data["tally"]), parts)
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 

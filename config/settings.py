@@ -7,6 +7,7 @@ called, so that a process without access to them can load the settings.
 """
 
 import contextlib
+import logging
 import os
 import tomllib
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from pydantic_settings import (
 from postward.config.contradictions import contradictions
 from postward.config.environment import Environment, models_of, read_overrides
 from postward.config.errors import Loc, Origin, Problem, SettingsError, describe, unknown
+from postward.config.former import renamed
 from postward.config.fragments import merge
 from postward.config.host import Host
 from postward.config.mailbox import Bounces, Mailbox
@@ -45,6 +47,7 @@ from postward.config.sections import (
 )
 
 DEFAULT_FILE = Path("/etc/postward/postward.toml")
+_log = logging.getLogger("postward.settings")
 
 
 class Settings(BaseSettings):
@@ -179,9 +182,9 @@ def read_valid(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return the tables of a file. Raises SettingsError."""
+    """Return the tables of a file, and warn of former names. Raises SettingsError."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        tables, warnings = renamed(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise SettingsError([f"{path}: {error.strerror}; {_remedy(path, error)}"]) from None
     except UnicodeDecodeError:
@@ -191,6 +194,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(
             [f"{path}: is not valid TOML: {reason}; write settings as key = value, strings in quotes"]
         ) from None
+    for warning in warnings:
+        _log.warning("%s: %s", path, warning)
+    return tables
 
 
 def _remedy(path: Path, error: OSError) -> str:

@@ -73,7 +73,7 @@ class _FreshHost:
         host.run("update-ca-certificates")
         host.run("systemctl", "restart", "postfix")  # copies resolv.conf into its chroot
         # The name of the package on an amd64 machine, as the documents have it.
-        shutil.copy(deb, host.root / "root/postward_0.1.0-1_amd64.deb")
+        shutil.copy(deb, host.root / "root/postward_1.0.0-1_amd64.deb")
 
     def follow(self, block: Block) -> str:
         """Run a block as it stands, in the home of root, and return what it prints."""
