@@ -84,6 +84,7 @@ def under_valgrind(mails: int = 10) -> str:
         (daemons / "smtp").unlink()
         (daemons / "smtp").write_text(
             "#!/bin/sh\nexec /usr/bin/valgrind --leak-check=full --show-leak-kinds=definite,indirect "
+            "--errors-for-leak-kinds=none --keep-debuginfo=yes "
             f'--suppressions={folder}/suppressed --log-file={folder}/valgrind.%p {real}/smtp "$@"\n'
         )
         (daemons / "smtp").chmod(0o755)
