@@ -8,7 +8,7 @@ from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.next_hop import named_servers
 from postward.config.lint.relayhost import parsed
 from postward.config.lint.tls import level_for
-from postward.config.sasl import MECHANISMS, OWN_PLUGIN
+from postward.config.sasl import MECHANISMS, OWN_PLUGIN, PASSWORDLESS
 
 Facts = HostFacts
 
@@ -29,9 +29,14 @@ def login_routes(facts: Facts) -> Iterator[Route]:
         )
 
 
-def _mechanisms(facts: Facts) -> list[str]:
+def needs_no_password(facts: Facts, service: str) -> bool:
+    """Return whether a service takes only mechanisms without a password, such as GSSAPI."""
+    return set(_mechanisms(facts, service)) <= PASSWORDLESS
+
+
+def _mechanisms(facts: Facts, service: str = "") -> list[str]:
     """Return the mechanisms in smtp_sasl_mechanism_filter; PLAIN and LOGIN if it names none."""
-    words = [word.lower() for word in facts.words("smtp_sasl_mechanism_filter")]
+    words = [word.lower() for word in facts.words("smtp_sasl_mechanism_filter", service)]
     named = [word for word in words if word[0] != "!" and ":" not in word and "/" not in word]
     return named or ["plain", "login"]
 
@@ -157,6 +162,7 @@ def _without_tls(facts: Facts) -> Iterator[Fault]:
             level_for(route) == "none"
             and not route.hop.wrapper
             and route.next_hop not in facts.clear_on_purpose
+            and not needs_no_password(facts, route.service)
         ):
             yield Fault(
                 facts.where("smtp_tls_security_level"),
@@ -169,6 +175,7 @@ def _without_tls(facts: Facts) -> Iterator[Fault]:
 def _in_clear(facts: Facts) -> Iterator[Fault]:
     for route in login_routes(facts):
         plain = "noplaintext" not in facts.words("smtp_sasl_security_options", route.service)
+        plain = plain and not needs_no_password(facts, route.service)
         if level_for(route) in {"may", "dane"} and plain and not route.hop.wrapper:
             yield Fault(
                 facts.where("smtp_tls_security_level"),
@@ -183,7 +190,8 @@ def _password_at_microsoft(facts: Facts) -> Iterator[Fault]:
     others = (facts.sasl_plugins or frozenset()) & set(MECHANISMS["xoauth2"].plugins) - {OWN_PLUGIN}
     if "smtp_sasl_password_maps" in facts.managed or set(_mechanisms(facts)) <= _TOKENS or others:
         return
-    for host in dict.fromkeys(route.hop.host.lower() for route in login_routes(facts)):
+    routes = [route for route in login_routes(facts) if not needs_no_password(facts, route.service)]
+    for host in dict.fromkeys(route.hop.host.lower() for route in routes):
         if host in _MICROSOFT:
             yield Fault(
                 facts.where("smtp_sasl_password_maps"),
