@@ -477,6 +477,12 @@ METRICS: tuple[Metric, ...] = (
         ("relay",),
     ),
     Metric(
+        "postward_token_received_timestamp_seconds",
+        "gauge",
+        "When that access token was received.",
+        ("relay",),
+    ),
+    Metric(
         "postward_token_renewals_total",
         "counter",
         "Requests for an access token by outcome: renewed, refused (by the server, lasting) or failed (tried again).",

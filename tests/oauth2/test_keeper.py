@@ -301,6 +301,7 @@ def test_the_agent_exports_what_is_known(bed: Bed) -> None:
     settings: Settings = load(f'{head}username = "{USER}"\n{bed.table("refresh_token", lines)}')
     assert TokenMetrics(settings).gauges() == {
         "postward_token_expiry_timestamp_seconds": {("m365",): NOW + 3600},
+        "postward_token_received_timestamp_seconds": {("m365",): NOW},
         "postward_token_grant_timestamp_seconds": {("m365",): NOW},
         "postward_token_credential_expiry_timestamp_seconds": {("m365",): 1809129600.0},
         "postward_token_renewals_total": {
