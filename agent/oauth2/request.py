@@ -76,12 +76,14 @@ class DeviceCode(BaseModel):
     Attributes:
         device_code: by which the token is asked for.
         user_code, verification_uri: the code, and where to enter it.
+        verification_uri_complete: likewise, with the code in it; "" if the server has no such address.
         expires_in, interval: the lifetime of the code, and the time between two requests, in seconds.
     """
 
     device_code: str = Field(repr=False)
     user_code: str
     verification_uri: str = Field(validation_alias=AliasChoices("verification_uri", "verification_url"))
+    verification_uri_complete: str = ""
     expires_in: float = 900.0
     interval: float = Field(default=5.0, gt=0)
 
