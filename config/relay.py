@@ -470,6 +470,16 @@ class Relay(Section):
         return bool(self.username or self.login_table)
 
     @property
+    def logs_in_by_password(self) -> bool:
+        """True if Postfix sends a password, and neither a token nor a ticket."""
+        return (
+            bool(self.username)
+            and not self.oauth2
+            and self.auth not in PASSWORDLESS
+            and self.auth not in MECHANISMS
+        )
+
+    @property
     def mechanisms(self) -> tuple[str, ...]:
         """The SASL mechanisms that Postfix may use; empty for all that take a password."""
         if self.auth:

@@ -532,6 +532,12 @@ METRICS: tuple[Metric, ...] = (
         ("relay",),
     ),
     Metric(
+        "postward_relay_passwords_end_timestamp_seconds",
+        "gauge",
+        "When the provider switches logins by password off by default, for a relay that uses one, if it has announced a day.",
+        ("relay",),
+    ),
+    Metric(
         "postward_relay_changes_total",
         "counter",
         "Changes noticed at the relay; the agent's log describes them.",

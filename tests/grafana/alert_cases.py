@@ -269,6 +269,10 @@ FAULTS: Final[dict[str, Case]] = {
         "PostwardTokenCredentialEnds",
         {f"postward_token_credential_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "500000")},
     ),
+    "passwords-end": case(
+        "PostfixRelayPasswordsEnd",
+        {f"postward_relay_passwords_end_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "500000")},
+    ),
     "client-certificate": case(
         "PostfixClientCertificateEnds",
         {
