@@ -270,6 +270,10 @@ def test_the_plugin_of_debians_experimental_suite(deb: Path) -> None:
         assert "the login by XOAUTH2 is left to Postfix" in host.run("postward", "relay", status=None)
         assert "sasl-xoauth2" in host.run("postward", "doctor", "--no-relay", status=None)
         host.run("systemctl", "enable", "--now", "postward.service", "postward-enforce.service")
+        assert set(site.doctor()) <= {"clock"}
+        host.shell(f"mv {file} {file}.moved; mv {_CHROOT}/etc/ssl /root")
+        assert set(site.doctor()) - {"clock"} == {"xoauth2-token-file", "xoauth2-authorities"}
+        host.shell(f"mv {file}.moved {file}; mv /root/ssl {_CHROOT}/etc")
         site.send(1)
         wait_for(lambda: site.received() == 1, 60, "a mail at the relay")
         assert all(attempt.mechanism == "XOAUTH2" for attempt in site.relay.auth_attempts)

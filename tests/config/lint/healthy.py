@@ -262,6 +262,7 @@ HEALTHY: tuple[tuple[str, Callable[[Host], Host]], ...] = (
     ("logins for each sender", _by_sender),
     ("a login that bounces do not need", _null_sender_elsewhere),
     ("XOAUTH2", _xoauth2),
+    ("sasl-xoauth2 in a chroot", lambda h: h.token_file()),
     ("GSSAPI", _kerberos),
     ("GSSAPI without TLS, beside a password", _kerberos_without_tls),
     (
