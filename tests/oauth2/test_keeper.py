@@ -291,6 +291,7 @@ def test_a_kill_at_any_call_loses_no_grant(bed: Bed) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    print(f"\n{int(done.stdout)} kills")  # noqa: T201
     assert int(done.stdout) > 20
 
 

@@ -172,6 +172,22 @@ def test_a_steady_sender_waits_for_no_token(site: TokenHost) -> None:
     assert all(attempt.accepted for attempt in site.relay.auth_attempts)
 
 
+def test_a_killed_service_loses_no_grant(site: TokenHost) -> None:
+    """SIGKILL hits it while the server answers. `tests/oauth2/killing.py` has every step of the rotation."""
+    grant = "/var/lib/postward-token/office365.grant"
+    for _ in range(5):
+        before, (number,) = site.renewals(), site.show(_TOKEN, "MainPID")
+        site.host.run("touch", grant)
+        wait_for(lambda: site.renewals() > before, 90, "a request")  # noqa: B023
+        site.host.shell(f"kill -9 {number}")
+        wait_for(lambda: site.show(_TOKEN, "MainPID") not in (["0"], [number]), 40, "a new service")  # noqa: B023
+    before, probed = site.renewals(), site.probed()
+    site.host.run("touch", grant)
+    wait_for(lambda: site.renewals() > before, 90, "a request")
+    site.await_metric(probed + 2, "postward_probes_total", "outcome=accepted")
+    assert site.metric("postward_token_renewals_total", "outcome=refused") == 0
+
+
 def test_the_service_ends_without_work_and_comes_back(site: TokenHost) -> None:
     """Each change of the settings starts it; without [relay.oauth2] it ends, and does not fail after many changes."""
     path = site.host.root / SETTINGS.lstrip("/")
