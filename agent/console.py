@@ -28,6 +28,13 @@ _OUTCOME_STYLE = {
     "duplicate": "bold yellow",
     "altered": "bold yellow",
 }
+# Upper and lower module of a QR code, 1 if dark → the character.
+_HALF_BLOCKS = {
+    (0, 0): " ",
+    (1, 0): "\N{UPPER HALF BLOCK}",
+    (0, 1): "\N{LOWER HALF BLOCK}",
+    (1, 1): "\N{FULL BLOCK}",
+}
 
 
 def terminal(*, error: bool = False) -> "Console":
@@ -35,6 +42,23 @@ def terminal(*, error: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=error, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+def qr_code(content: str, console: "Console") -> "Text | None":
+    """Return a QR code of half blocks; None on a terminal without colours or room for it, and elsewhere."""
+    can_show = console.is_terminal and console.color_system and not console.no_color
+    if not can_show or console.options.ascii_only:
+        return None
+    import segno
+    from rich.text import Text
+
+    rows = [bytes(row) for row in segno.make_qr(content, error="l").matrix_iter(border=4)]
+    width = len(rows[0])
+    if width > console.width:
+        return None
+    pairs = zip(rows[::2], [*rows[1::2], bytes(width)], strict=True)  # the number of rows is odd
+    lines = ("".join(_HALF_BLOCKS[cells] for cells in zip(*pair, strict=True)) for pair in pairs)
+    return Text("\n".join(lines), style="#000000 on #ffffff")  # whatever the colours of the terminal are
 
 
 class DeliveryRows(Part):

@@ -10,7 +10,8 @@ from postward.config.errors import Loc
 from postward.config.fields import quoted
 from postward.config.oauth2 import MECHANISMS, oauth2_problems
 from postward.config.providers import PROVIDERS
-from postward.config.relay import PASSWORD_SOURCES, PASSWORDLESS, given
+from postward.config.relay import PASSWORD_SOURCES, given
+from postward.config.sasl import PASSWORDLESS
 
 Table = Mapping[str, Any]
 Found = Iterator[tuple[str, str]]

@@ -7,6 +7,7 @@ Undocumented values are left out. Limits shape what Postfix sends; Postward refu
 import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 from postward.config.oauth2 import GOOGLE, MICROSOFT, OUTLOOK, Identity, with_identity
@@ -32,6 +33,7 @@ class Provider:
         credential: the thing that it takes as the password, if that is documented.
         parameters: main.cf parameters that respect the provider's limits.
         identity: its authorization server for OAuth2, if it takes tokens.
+        passwords_end: the day on which it switches logins by password off by default, if it has announced one.
         senders: the senders that it accepts: "login" for the login's own address only, "verified" for those that the
             customer has confirmed to it, "" if nothing is documented.
         spf: the domain that a sender's SPF record has to include; "" if the provider replaces the sender of the
@@ -50,6 +52,7 @@ class Provider:
     credential: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     identity: Identity | None = None
+    passwords_end: date | None = None
     senders: Literal["", "verified", "login"] = ""
     spf: str = ""
 
@@ -185,6 +188,7 @@ PROVIDERS: Mapping[str, Provider] = {
         login=ADDRESS,
         parameters={"smtp_destination_concurrency_limit": "2"},
         identity=MICROSOFT,
+        passwords_end=date(2026, 12, 31),
         senders="verified",
         spf="spf.protection.outlook.com",
     ),

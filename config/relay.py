@@ -30,6 +30,7 @@ from postward.config.oauth2 import MECHANISMS, OAuth2
 from postward.config.parameters import LOGIN_IN_MAIN_CF
 from postward.config.passwords import password_fault, password_from_credential, password_from_file
 from postward.config.providers import PROVIDERS, with_provider
+from postward.config.sasl import PASSWORDLESS
 from postward.parsers.scrub import hide
 
 TlsMode = Literal["starttls", "implicit", "opportunistic", "none"]
@@ -37,8 +38,6 @@ Protocol = Literal["smtp", "lmtp"]
 IMPLICIT_TLS_PORTS = frozenset({443, 465, 2465, 8465})
 STARTTLS_PORTS = frozenset({25, 80, 587, 2525, 2587, 8025})
 PASSWORD_SOURCES = ("password_file", "password_credential", "password")
-# Mechanisms of SASL without a password. Postfix gets their tickets from elsewhere.
-PASSWORDLESS = frozenset({"gssapi", "gs2-krb5", "gss-spnego", "external"})
 
 
 def _fingerprint(value: str) -> str:
@@ -469,6 +468,16 @@ class Relay(Section):
     def has_login(self) -> bool:
         """True if Postfix logs in at the relay."""
         return bool(self.username or self.login_table)
+
+    @property
+    def logs_in_by_password(self) -> bool:
+        """True if Postfix sends a password, and neither a token nor a ticket."""
+        return (
+            bool(self.username)
+            and not self.oauth2
+            and self.auth not in PASSWORDLESS
+            and self.auth not in MECHANISMS
+        )
 
     @property
     def mechanisms(self) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ MECHANISMS: Mapping[str, Mechanism] = {
     "anonymous": Mechanism(("anonymous",), frozenset({"noplaintext"})),
     "external": Mechanism(()),
 }
+# Mechanisms without a password. Postfix gets their tickets from elsewhere.
+PASSWORDLESS = frozenset({"gssapi", "gs2-krb5", "gss-spnego", "external"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -299,8 +299,15 @@ ALERTS: Final = (
           "The relay no longer offers STARTTLS.",
           "Relay {{ $labels.relay }}, seen from {{ $labels.instance }}, offered STARTTLS within the last day and does not now: "
           "mail waits, or goes out unencrypted if the settings allow it."),
+    Alert("PostfixRelayPasswordsEnd", "cause", "warning",
+          "postward_relay_passwords_end_timestamp_seconds - time() < 60 * 86400 > 0", "1h",
+          "The relay's provider ends logins by password soon.",
+          "{{ $labels.instance }} logs in to relay {{ $labels.relay }} with a password, which its provider switches off by "
+          "default in {{ $value | humanizeDuration }}: after that all mail waits."),
     Alert("PostwardTokenNotRenewed", "cause", "critical",
-          "postward_token_expiry_timestamp_seconds - time() < 600", "1m",
+          # A renewal is due at two thirds of a token's life, so short tokens are renewed in their last ten minutes.
+          "postward_token_expiry_timestamp_seconds - time() < 600 unless postward_token_expiry_timestamp_seconds - time() > "
+          "(postward_token_expiry_timestamp_seconds - postward_token_received_timestamp_seconds) / 4", "1m",
           "Postfix has no fresh token for the relay.",
           "The token for relay {{ $labels.relay }} on {{ $labels.instance }} ends within 10 minutes or has ended, and no new "
           "one was received: mail waits then."),

@@ -209,7 +209,8 @@ HOST: Final = Sheet(
                     "{{relay}} {{outcome}}"),), width=8),
             Panel("Secrets and certificates end in", "stat",
                   ((f"postward_token_credential_expiry_timestamp_seconds{{{_RELAY}}} - time()", "{{relay}} secret"),
-                   (f"postward_relay_client_certificate_expiry_timestamp_seconds{{{_RELAY}}} - time()", "{{relay}} client certificate")),
+                   (f"postward_relay_client_certificate_expiry_timestamp_seconds{{{_RELAY}}} - time()", "{{relay}} client certificate"),
+                   (f"postward_relay_passwords_end_timestamp_seconds{{{_RELAY}}} - time()", "{{relay}} password logins")),
                   "s", 8, steps=((None, "red"), (86400.0 * 7, "orange"), (86400.0 * 30, "green"))),
         )),
         Row("Configuration", (

@@ -57,6 +57,8 @@ RELAY_ITEMS: Final = (
     Item("last_success", "Last mail sent", "last_success", units="unixtime"),
     Item("probe", "Last probe accepted", "probe_accepted", "yes-no"),
     Item("certificate", "End of the certificate", "certificate_expires", units="unixtime"),
+    Item("token", "End of the token", "token_expires", units="unixtime"),
+    Item("secret", "End of the secret that gets tokens", "secret_expires", units="unixtime"),
 )
 
 
@@ -103,6 +105,13 @@ RELAY_TRIGGERS: Final = (
         "WARNING",
         "The provider has to renew it.",
     ),
+    Trigger(
+        "secret",
+        "last({})-now()<{$POSTWARD.SECRET.EXPIRES}",
+        "Relay {#RELAY}: the secret that gets tokens ends soon",
+        "WARNING",
+        "Without a new one, mail waits an hour later: PostwardTokenCredentialEnds.",
+    ),
 )
 MACROS: Final = (
     ("{$POSTWARD.SCHEME}", "http", "https, if web.config_file has tls_server_config."),
@@ -111,6 +120,7 @@ MACROS: Final = (
     ("{$POSTWARD.PASSWORD}", "", "The user's password."),
     ("{$POSTWARD.NODATA}", "5m", "Time without an answer until it is a problem."),
     ("{$POSTWARD.CERTIFICATE.EXPIRES}", "14d", "Time before the end of a relay's certificate."),
+    ("{$POSTWARD.SECRET.EXPIRES}", "30d", "Time before the end of a secret that gets tokens."),
 )
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import CA, PostfixInstance, Relay, free_port, require_postfix, wait_for
+from tests.support.processes import spy_on_processes
 from tests.support.product import AgentProcess, run_postward, write_settings
 
 USER, PASSWORD, NEW_PASSWORD = "API_USER", "s3cret-Gr33n-Fern", "s3cret-Bl8e-Moss"
@@ -228,11 +228,7 @@ def test_a_thousand_mails_are_a_thousand_deliveries(bed: Bed) -> None:
 
 def test_no_secret_appears_anywhere(bed: Bed) -> None:
     """Not in output, log, metrics, errors, diffs, readable files, nor in any process's arguments or environment."""
-    processes: list[str] = []
-    over = threading.Event()
-    spy = threading.Thread(target=_collect_processes, args=(processes, over))
-    spy.start()
-    try:
+    with spy_on_processes() as processes:
         secrets = [PASSWORD, NEW_PASSWORD]
         bed.relay.users[USER] = NEW_PASSWORD
         bed.set_password(NEW_PASSWORD)
@@ -257,11 +253,10 @@ def test_no_secret_appears_anywhere(bed: Bed) -> None:
             )
         ]
         with_env = run_postward("check", *arguments, env={"POSTWARD_RELAY__DEMO__PASSWORD": PASSWORD})
-    finally:
-        over.set()
-        spy.join()
+    # The test itself gives one command a password in its environment.
+    seen = [text for text in processes if "POSTWARD_RELAY__DEMO__PASSWORD" not in text]
     shown = [text for done in [*texts, with_env] for text in (done.stdout, done.stderr)]
-    shown += [bed.agent.output(), bed.agent.get("/metrics")[1], bed.postfix.log(), *processes]
+    shown += [bed.agent.output(), bed.agent.get("/metrics")[1], bed.postfix.log(), *seen]
     readable = [
         path.read_text(errors="replace")
         for folder in ("state", "enforce")
@@ -272,24 +267,6 @@ def test_no_secret_appears_anywhere(bed: Bed) -> None:
     for secret in [*secrets, "bad password"]:
         assert [text for text in [*shown, *readable] if secret in text] == []
     assert len(processes) > 10
-
-
-def _collect_processes(texts: list[str], over: threading.Event) -> None:
-    """Collect the arguments and environments of all other processes until `over`."""
-    known: set[str] = set()
-    while not over.is_set():
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdecimal() or int(entry.name) == os.getpid():
-                continue
-            for name in ("cmdline", "environ"):
-                try:
-                    text = (entry / name).read_bytes().decode(errors="replace")
-                except OSError:
-                    continue
-                # The test itself gives one command a password in its environment.
-                if text not in known and "POSTWARD_RELAY__DEMO__PASSWORD" not in text:
-                    known.add(text)
-                    texts.append(text)
 
 
 def test_counts_survive_a_restart(bed: Bed) -> None:

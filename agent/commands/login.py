@@ -10,7 +10,7 @@ import click
 from postward.agent.commands.common import exit_on_error, fail, load, settings_option
 from postward.agent.commands.exit_status import FAILED
 from postward.agent.commands.relay import check_text
-from postward.agent.console import terminal
+from postward.agent.console import qr_code, terminal
 from postward.agent.oauth2.keeper import renew
 from postward.agent.oauth2.request import DeviceCode, TokenError, fetch_by_device_code, fetch_device_code
 from postward.agent.oauth2.store import Grant, TokenStore
@@ -20,6 +20,8 @@ from postward.config.oauth2 import STORED_GRANTS
 from postward.config.relay import Relay
 from postward.config.settings import Settings
 from postward.parsers.scrub import printable
+
+_MAX_QR = 300  # characters; a QR code of more is larger than a terminal
 
 
 @click.command("login")
@@ -74,6 +76,9 @@ def sign_in(relay: Relay) -> str:
             f"postward login {relay.name} --refresh-token-file FILE"
         )
     code = fetch_device_code(relay)
+    address = code.verification_uri_complete or code.verification_uri
+    if len(address) <= _MAX_QR and (drawn := qr_code(address, terminal())):
+        terminal().print(drawn)
     click.echo(f"Open   {printable(code.verification_uri)}")
     click.echo(f"enter  {printable(code.user_code)}")
     click.echo(f"and sign in as {relay.username}. Waiting {code.expires_in / 60:.0f} minutes …")

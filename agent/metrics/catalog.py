@@ -477,6 +477,12 @@ METRICS: tuple[Metric, ...] = (
         ("relay",),
     ),
     Metric(
+        "postward_token_received_timestamp_seconds",
+        "gauge",
+        "When that access token was received.",
+        ("relay",),
+    ),
+    Metric(
         "postward_token_renewals_total",
         "counter",
         "Requests for an access token by outcome: renewed, refused (by the server, lasting) or failed (tried again).",
@@ -523,6 +529,12 @@ METRICS: tuple[Metric, ...] = (
         "postward_relay_client_certificate_expiry_timestamp_seconds",
         "gauge",
         "When the certificate that this host presents to the relay (client_certificate) expires or expired.",
+        ("relay",),
+    ),
+    Metric(
+        "postward_relay_passwords_end_timestamp_seconds",
+        "gauge",
+        "When the provider switches logins by password off by default, for a relay that uses one, if it has announced a day.",
         ("relay",),
     ),
     Metric(

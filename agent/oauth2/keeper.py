@@ -144,7 +144,7 @@ def keep_grant(store: TokenStore, former: Grant, answer: Answer, now: float) -> 
 
 
 def _note_success(state: TokenState, now: float, lifetime: float, jitter: float) -> None:
-    state.expires, state.due = now + lifetime, now + lifetime * 2 / 3 * jitter
+    state.received, state.expires, state.due = now, now + lifetime, now + lifetime * 2 / 3 * jitter
     state.failures, state.problem, state.fault = 0, None, None
     state.outcomes["renewed"] += 1
 
@@ -198,6 +198,7 @@ class TokenMetrics(Part):
         times = partial(_times, states)
         return {
             "postward_token_expiry_timestamp_seconds": times("expires"),
+            "postward_token_received_timestamp_seconds": times("received"),
             "postward_token_grant_timestamp_seconds": times("grant_since"),
             "postward_token_credential_expiry_timestamp_seconds": times("credential_expires"),
             "postward_token_renewals_total": {

@@ -22,7 +22,9 @@ _MAX_ANSWER = 1 << 16  # bytes
 _DAY = 86400.0  # seconds
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523, 2.1
 _DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"  # RFC 8628, 3.4
-_NOT_YET_VALID = "certificate is not yet valid"  # OpenSSL, crypto/x509/x509_txt.c
+# OpenSSL, crypto/x509/x509_txt.c
+_NOT_YET_VALID = "certificate is not yet valid"
+_EXPIRED = "certificate has expired"
 
 
 class TokenError(Exception):
@@ -76,12 +78,14 @@ class DeviceCode(BaseModel):
     Attributes:
         device_code: by which the token is asked for.
         user_code, verification_uri: the code, and where to enter it.
+        verification_uri_complete: likewise, with the code in it; "" if the server has no such address.
         expires_in, interval: the lifetime of the code, and the time between two requests, in seconds.
     """
 
     device_code: str = Field(repr=False)
     user_code: str
     verification_uri: str = Field(validation_alias=AliasChoices("verification_uri", "verification_url"))
+    verification_uri_complete: str = ""
     expires_in: float = 900.0
     interval: float = Field(default=5.0, gt=0)
 
@@ -150,6 +154,8 @@ def _post(url: str, form: Form, relay: str) -> bytes:
             ) from None
         happened = str(error) if error.status else f"cannot be reached: {error}"
         fault: Fault = "clock" if _NOT_YET_VALID in happened else "server"
+        if _EXPIRED in happened:
+            happened += ", unless this host's clock is ahead"
         raise TokenError(f"the authorization server {happened}; it is asked again", fault=fault) from None
     except ValueError:
         raise TokenError("the endpoint is not a URL; correct it", lasting=True, fault="settings") from None

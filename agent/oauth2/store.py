@@ -42,6 +42,7 @@ class TokenState:
 
     Attributes:
         expires: when the access token ends; None without one.
+        received: when it was received.
         asked: when one was asked for last.
         due: when the next one is asked for.
         failures: attempts since the last success.
@@ -54,6 +55,7 @@ class TokenState:
     """
 
     expires: float | None = None
+    received: float | None = None
     asked: float = 0.0
     due: float = 0.0
     failures: int = 0

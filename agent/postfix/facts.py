@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from postward.agent.postfix import xoauth2
 from postward.agent.postfix.config import PostfixConfig, backdate
 from postward.agent.postfix.host_files import (
     HostFiles,
@@ -192,13 +193,14 @@ def _with_postfix(
     overrides = {key.rpartition("/")[2]: value for key, value in facts.master.overrides.items()}
     tables = tuple(_tables(reader, {**expanded, **overrides}, facts.explicit, facts.master))
     queue = Path(expanded.get("queue_directory", "/var/spool/postfix"))
-    return replace(
+    plugins = reader.sasl_plugins()
+    facts = replace(
         facts,
         map_types=frozenset(printed["-m"][0].split()),
         sasl_types=frozenset(printed["-A"][0].split()),
         distribution=reader.distribution(),
         selinux=reader.selinux(),
-        sasl_plugins=reader.sasl_plugins(),
+        sasl_plugins=plugins,
         tables=tables,
         contents=configuration(postfix, values, master).tables,
         aliases=_root_aliases(reader, expanded.get("alias_maps", "")),
@@ -214,8 +216,14 @@ def _with_postfix(
         disk=disk(queue),
         mail_uid=uid(expanded.get("mail_owner", "")),
         setgid_gid=gid(expanded.get("setgid_group", "")),
-        unread=tuple(dict.fromkeys(reader.unread)),
     )
+    if xoauth2.PLUGIN in plugins:
+        root = queue if facts.is_chrooted(facts.default_service) else reader.system
+        token_files = xoauth2.read_token_files(reader, tables, root)
+        facts = replace(
+            facts, token_files=token_files, token_authorities=xoauth2.read_authorities(reader, root)
+        )
+    return replace(facts, unread=tuple(dict.fromkeys(reader.unread)))
 
 
 def _exists(path: Path) -> bool | None:

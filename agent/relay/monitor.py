@@ -8,19 +8,21 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from postward.agent.metrics.tally import Tally
-from postward.agent.parts import Gauges, Part
+from postward.agent.parts import Gauges, Labels, Part
 from postward.agent.relay.changes import KINDS, RelaySnapshot, update
 from postward.agent.relay.check import RelayCheck, check_relay
 from postward.agent.relay.endpoint import login_endpoint, read_client
 from postward.agent.relay.login_throttle import LoginThrottle
 from postward.agent.relay.x509 import der_of, parse_certificate
 from postward.config.errors import SettingsError
+from postward.config.providers import provider_of
 from postward.config.relay import Relay
 from postward.config.settings import Settings
 from postward.parsers import Cause
@@ -128,6 +130,7 @@ class RelayMonitor(Part):
             "postward_relay_client_certificate_expiry_timestamp_seconds": {
                 (name,): end for name, end in self._own_ends.items()
             },
+            "postward_relay_passwords_end_timestamp_seconds": dict(_passwords_end(self._settings)),
         }
 
     def state(self) -> Mapping[str, Any]:
@@ -173,6 +176,15 @@ async def throttled_check(
     elif password is None and check.ok:
         check.auth_detail = reason
     return check
+
+
+def _passwords_end(settings: Settings) -> Iterator[tuple[Labels, float]]:
+    """Yield when providers switch the passwords off with which Postfix logs in."""
+    for relay in settings.relay:
+        _, provider = provider_of(relay.host) or ("", None)
+        if provider and provider.passwords_end and relay.logs_in_by_password:
+            day = datetime.combine(provider.passwords_end, datetime.min.time(), UTC)
+            yield (relay.name,), day.timestamp()
 
 
 def _client_certificate_end(relay: Relay, settings: Settings) -> float | None:

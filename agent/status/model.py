@@ -38,6 +38,7 @@ class _RelayForm(TypedDict):
     probe_in_spam: bool | None
     probe_failed_checks: list[str]
     token_expires: _Moment | None
+    secret_expires: _Moment | None
     certificate_expires: _Moment | None
 
 

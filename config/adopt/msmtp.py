@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from postward.config.adopt.adopted import Adopted, AdoptedRelay, NothingToAdoptError
 from postward.config.adopt.source import Draft, Files, ThisHost, checked, port_of, tls_mode, with_login
-from postward.config.relay import PASSWORDLESS
+from postward.config.sasl import PASSWORDLESS
 
 FILES = ("/etc/msmtprc",)
 _SAID = frozenset(

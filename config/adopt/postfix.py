@@ -13,12 +13,13 @@ from postward.config.adopt.adopted import Adopted, AdoptedRelay, NothingToAdoptE
 from postward.config.effective import UNNAMED
 from postward.config.fields import is_address
 from postward.config.passwords import password_fault
-from postward.config.relay import PASSWORDLESS, TlsMode
+from postward.config.relay import TlsMode
 from postward.config.routing import INTERNAL, Configuration, Hop, Login, Route, routes
 from postward.config.routing.configuration import REWRITE
 from postward.config.routing.parameters import Vault
 from postward.config.routing.samples import ELSEWHERE
 from postward.config.routing.tables import KEYED_TYPES, PATTERN_TYPES, Keyed, Patterns, Static
+from postward.config.sasl import PASSWORDLESS
 from postward.parsers.postconf import split_list
 
 _BY_SENDER = ("sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps")
@@ -258,12 +259,14 @@ def _with_login(relay: AdoptedRelay, login: Login, config: Configuration, vault:
     mechanisms = [item.lower() for item in config.words("smtp_sasl_mechanism_filter", "smtp/unix")]
     if _TOKENS & set(mechanisms):
         raise NothingToAdoptError(f"the login at {relay.host} is a token that another program renews")
+    more = dict(relay.more)
+    if len(mechanisms) == 1:
+        more["auth"] = mechanisms[0]
+        if mechanisms[0] in PASSWORDLESS:
+            return replace(relay, username=login.user, more=more)
     password = vault.passwords[login.mark]
     if fault := password_fault(password):
         raise NothingToAdoptError(f"the password at {relay.host} {fault}")
-    more = dict(relay.more)
-    if len(mechanisms) == 1 and mechanisms[0] not in PASSWORDLESS:
-        more["auth"] = mechanisms[0]
     in_clear = "noplaintext" not in config.words("smtp_sasl_security_options", "smtp/unix")
     if relay.tls == "opportunistic" and in_clear:
         more["allow_cleartext_password"] = True

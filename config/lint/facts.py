@@ -88,6 +88,9 @@ class HostFacts:
         root_forwards: root has a .forward file; None if that is unknown.
         files: path → facts of the file.
         chrooted: name under etc/ of the host → "same", "differs" or "missing" in the queue directory.
+        token_files: key of a login → the token file that its password names for the plug-in sasl-xoauth2, as smtp(8) sees
+            it; empty without that plug-in.
+        token_authorities: the path of the authorities that the plug-in loads, and the file there, likewise.
         nameservers: the name servers in the host's resolv.conf; () without any, None if it could not be read.
         chroot_nameservers: the name servers in its copy in the queue directory, likewise.
         hosts: name → addresses, from /etc/hosts.
@@ -126,6 +129,8 @@ class HostFacts:
     root_forwards: bool | None = None
     files: Mapping[str, FileFacts] = field(default_factory=dict)
     chrooted: Mapping[str, str] = field(default_factory=dict)
+    token_files: Mapping[str, FileFacts] = field(default_factory=dict)
+    token_authorities: tuple[str, FileFacts] | None = None
     nameservers: tuple[str, ...] | None = None
     chroot_nameservers: tuple[str, ...] | None = None
     hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

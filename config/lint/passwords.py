@@ -7,7 +7,7 @@ from postward.config.lint import remedies, sasl_passwd
 from postward.config.lint.facts import HostFacts, Route
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.next_hop import corrected, named_servers
-from postward.config.lint.sasl import login_routes
+from postward.config.lint.sasl import login_routes, needs_no_password
 from postward.config.lint.table_facts import Table, holds_logins
 from postward.config.lint.text import Entry
 from postward.parsers.scrub import MASK
@@ -35,9 +35,19 @@ def _entries(facts: Facts) -> Iterator[tuple[Table, Entry]]:
 def _faulty(facts: Facts, fault: str, what: str, right: str) -> Iterator[Fault]:
     for table, entry in _entries(facts):
         if fault in entry.faults:
-            yield Fault(
-                _place(table, entry), what, _rebuild(facts, table, right), named_servers(entry.key or "")
-            )
+            yield _fault(facts, table, entry, what, right)
+
+
+def _fault(facts: Facts, table: Table, entry: Entry, what: str, right: str) -> Fault:
+    return Fault(_place(table, entry), what, _rebuild(facts, table, right), named_servers(entry.key or ""))
+
+
+def _empty(facts: Facts) -> Iterator[Fault]:
+    """Yield the entries without a password, unless a ticket takes its place."""
+    by_ticket = {route.next_hop for route in login_routes(facts) if needs_no_password(facts, route.service)}
+    for table, entry in _entries(facts):
+        if sasl_passwd.NO_PASSWORD in entry.faults and entry.key not in by_ticket:
+            yield _fault(facts, table, entry, "has an empty password", "add the password")
 
 
 def _indented(facts: Facts) -> Iterator[Fault]:
@@ -224,9 +234,7 @@ RULES: tuple[Rule[HostFacts], ...] = (
     Rule(
         id="password-empty",
         severity=E,
-        check=partial(
-            _faulty, fault=sasl_passwd.NO_PASSWORD, what="has an empty password", right="add the password"
-        ),
+        check=_empty,
         why=_REFUSED,
     ),
     Rule(

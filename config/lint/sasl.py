@@ -1,19 +1,21 @@
 """Rules about the SMTP client's logins: parameters, plug-ins, and their combination with TLS."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from postward.config.lint import remedies
 from postward.config.lint.facts import HostFacts, Route
+from postward.config.lint.file_facts import FileFacts
 from postward.config.lint.finding import Fault, Rule, Severity
 from postward.config.lint.next_hop import named_servers
 from postward.config.lint.relayhost import parsed
 from postward.config.lint.tls import level_for
-from postward.config.sasl import MECHANISMS, OWN_PLUGIN
+from postward.config.sasl import MECHANISMS, OWN_PLUGIN, PASSWORDLESS
 
 Facts = HostFacts
 
 _OPTIONS = {"noplaintext", "noactive", "nodictionary", "noanonymous", "mutual_auth"}
 _MICROSOFT = {"smtp.office365.com", "smtp-mail.outlook.com", "outlook.office365.com", "smtp.outlook.com"}
+_GOOGLE = {"smtp.gmail.com", "smtp-relay.gmail.com"}
 _TOKENS = {"xoauth2", "oauthbearer"}
 _BUILD = "take the plug-in from the package postward, or build it (systemd/sasl/build), then {}"
 # The packages of plug-ins that Debian does not ship together with PLAIN.
@@ -29,9 +31,14 @@ def login_routes(facts: Facts) -> Iterator[Route]:
         )
 
 
-def _mechanisms(facts: Facts) -> list[str]:
+def needs_no_password(facts: Facts, service: str) -> bool:
+    """Return whether a service takes only mechanisms without a password, such as GSSAPI."""
+    return set(_mechanisms(facts, service)) <= PASSWORDLESS
+
+
+def _mechanisms(facts: Facts, service: str = "") -> list[str]:
     """Return the mechanisms in smtp_sasl_mechanism_filter; PLAIN and LOGIN if it names none."""
-    words = [word.lower() for word in facts.words("smtp_sasl_mechanism_filter")]
+    words = [word.lower() for word in facts.words("smtp_sasl_mechanism_filter", service)]
     named = [word for word in words if word[0] != "!" and ":" not in word and "/" not in word]
     return named or ["plain", "login"]
 
@@ -91,6 +98,56 @@ def _plugin_clash(facts: Facts) -> Iterator[Fault]:
             facts.where("smtp_sasl_mechanism_filter"),
             f"allows XOAUTH2, for which two SASL plug-ins are installed: {OWN_PLUGIN} and {others[0]}",
             f"remove the package of lib{others[0]}.so, then {remedies.restart(facts)}",
+        )
+
+
+def _token_files(facts: Facts) -> Mapping[str, FileFacts]:
+    """Return the token files of logins by XOAUTH2, which libsasl2 prefers to PLAIN and LOGIN where it is offered."""
+    words = [word.lower() for word in facts.words("smtp_sasl_mechanism_filter")]
+    if not facts.sends_by_login or (words and "xoauth2" not in words):
+        return {}
+    offering = _MICROSOFT | _GOOGLE
+    return {key: file for key, file in facts.token_files.items() if words or named_servers(key) & offering}
+
+
+def _outside(facts: Facts) -> str:
+    """Return where smtp(8) looks for the files of a plug-in."""
+    if not facts.is_chrooted(facts.default_service):
+        return "there"
+    return f"below {facts.value('queue_directory')}, where {facts.default_service} runs chrooted"
+
+
+def _token_file(facts: Facts) -> Iterator[Fault]:
+    for key, file in _token_files(facts).items():
+        if not file.exists or file.directory:
+            yield Fault(
+                f"{facts.where('smtp_sasl_password_maps')}: {key}",
+                f"names a token file that does not exist {_outside(facts)}",
+                "move the token file to that place, owned by postfix, mode 0600",
+                named_servers(key),
+            )
+        elif file.owner != facts.mail_uid and not file.mode & 0o004:
+            yield Fault(
+                f"{facts.where('smtp_sasl_password_maps')}: {key}",
+                f"names a token file of uid {file.owner}, which Postfix may not read",
+                "make postfix the owner of the token file and of its directory",
+                named_servers(key),
+            )
+
+
+def _token_authorities(facts: Facts) -> Iterator[Fault]:
+    if not facts.token_authorities or not _token_files(facts):
+        return
+    path, file = facts.token_authorities
+    if not file.exists:
+        inside = f"{facts.value('queue_directory')}{path}"
+        copy = f"install -D -m 644 {path} {inside} && {remedies.postfix(facts, 'reload')}"
+        yield Fault(
+            path,
+            f"does not exist {_outside(facts)}, and sasl-xoauth2 loads its authorities from it",
+            copy
+            if facts.is_chrooted(facts.default_service)
+            else "correct ca_bundle_file in sasl-xoauth2.conf",
         )
 
 
@@ -157,6 +214,7 @@ def _without_tls(facts: Facts) -> Iterator[Fault]:
             level_for(route) == "none"
             and not route.hop.wrapper
             and route.next_hop not in facts.clear_on_purpose
+            and not needs_no_password(facts, route.service)
         ):
             yield Fault(
                 facts.where("smtp_tls_security_level"),
@@ -169,6 +227,7 @@ def _without_tls(facts: Facts) -> Iterator[Fault]:
 def _in_clear(facts: Facts) -> Iterator[Fault]:
     for route in login_routes(facts):
         plain = "noplaintext" not in facts.words("smtp_sasl_security_options", route.service)
+        plain = plain and not needs_no_password(facts, route.service)
         if level_for(route) in {"may", "dane"} and plain and not route.hop.wrapper:
             yield Fault(
                 facts.where("smtp_tls_security_level"),
@@ -183,7 +242,8 @@ def _password_at_microsoft(facts: Facts) -> Iterator[Fault]:
     others = (facts.sasl_plugins or frozenset()) & set(MECHANISMS["xoauth2"].plugins) - {OWN_PLUGIN}
     if "smtp_sasl_password_maps" in facts.managed or set(_mechanisms(facts)) <= _TOKENS or others:
         return
-    for host in dict.fromkeys(route.hop.host.lower() for route in login_routes(facts)):
+    routes = [route for route in login_routes(facts) if not needs_no_password(facts, route.service)]
+    for host in dict.fromkeys(route.hop.host.lower() for route in routes):
         if host in _MICROSOFT:
             yield Fault(
                 facts.where("smtp_sasl_password_maps"),
@@ -222,6 +282,18 @@ RULES: tuple[Rule[HostFacts], ...] = (
         severity=E,
         check=_plugin_clash,
         why="The other plug-in takes the token for the name of a file: every login fails, and all mail is deferred.",
+    ),
+    Rule(
+        id="xoauth2-token-file",
+        severity=E,
+        check=_token_file,
+        why="sasl-xoauth2 cannot read its token (TokenStore::Read): every login fails, and all mail is deferred.",
+    ),
+    Rule(
+        id="xoauth2-authorities",
+        severity=E,
+        check=_token_authorities,
+        why="sasl-xoauth2 renews no token (error setting certificate verify locations): all mail is deferred within an hour.",
     ),
     Rule(
         id="sasl-forbids-plain",

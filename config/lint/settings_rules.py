@@ -66,7 +66,7 @@ def _login_of_provider(case: Case) -> Iterator[Fault]:
 def _password_at_microsoft(case: Case) -> Iterator[Fault]:
     for relay in case.settings.relay:
         name, _ = provider_of(relay.host) or ("", None)
-        if name in {"office365", "outlook"} and relay.username and not relay.oauth2 and not relay.auth:
+        if name in {"office365", "outlook"} and relay.logs_in_by_password:
             yield Fault(
                 f"relay.{relay.name}.username",
                 "logs in with a password, which Microsoft switches off by default at the end of December 2026",

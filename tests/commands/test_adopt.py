@@ -73,6 +73,17 @@ def test_settings_and_password_file_are_written(tmp_path: Path) -> None:
     )
 
 
+def test_a_login_by_ticket_is_adopted_without_a_password(tmp_path: Path) -> None:
+    """The mechanism is in the settings, and no password file is written."""
+    host = _host(tmp_path, smtp_sasl_mechanism_filter="gssapi")
+    (host.config_directory / "logins").write_text("[relay.example.net]:587 client:\n")
+    done = _adopt(host, tmp_path, "--yes")
+    assert done.returncode == 0, done.stderr
+    assert 'username = "client"\nauth = "gssapi"\n' in done.stdout
+    assert "plan: empty" in done.stderr
+    assert not list((tmp_path / "etc").rglob("passwords/*"))
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     """It prints the settings, and as JSON what else there is to say."""
     done = _adopt(_host(tmp_path), tmp_path, "--dry-run", "--json")

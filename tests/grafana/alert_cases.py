@@ -31,6 +31,12 @@ def becomes(before: str, after: str) -> str:
     return f"{before}x9 {after}x{MINUTES - 10}"
 
 
+def renewed(lifetime: int, interval: int) -> str:
+    """Return the end of a token that is replaced again and again; all in minutes."""
+    moments = (minute // interval * interval + lifetime for minute in range(MINUTES))
+    return " ".join(str(moment * 60) for moment in moments)
+
+
 def failures(cause: str) -> str:
     """Return the name of a counter of failures."""
     return f'postfix_delivery_failures_total{{postfix_instance="postfix",{_RELAY},cause="{cause}"}}'
@@ -84,6 +90,10 @@ IDLE: Final[Series] = {
     deliveries("bounced"): steady("0"),
     f"postward_relay_certificate_expiry_timestamp_seconds{{{_RELAY}}}": steady("9000000"),
     f"postward_token_expiry_timestamp_seconds{{{_RELAY}}}": steady("9000000"),
+    f"postward_token_received_timestamp_seconds{{{_RELAY}}}": steady("8000000"),
+    # Of five minutes each, renewed at two thirds of their life.
+    'postward_token_expiry_timestamp_seconds{relay="short"}': renewed(5, 3),
+    'postward_token_received_timestamp_seconds{relay="short"}': renewed(0, 3),
     f"postward_token_credential_expiry_timestamp_seconds{{{_RELAY}}}": steady("9000000"),
     f'postward_token_renewals_total{{{_RELAY},outcome="refused"}}': steady("1"),
     f"postward_relay_starttls_offered{{{_RELAY}}}": steady("1"),
@@ -232,7 +242,24 @@ FAULTS: Final[dict[str, Case]] = {
     ),
     "token-not-renewed": case(
         "PostwardTokenNotRenewed",
-        {f"postward_token_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "100")},
+        {
+            f"postward_token_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "900"),
+            f"postward_token_received_timestamp_seconds{{{_RELAY}}}": becomes("8000000", "-2700"),
+        },
+    ),
+    "short-token-not-renewed": case(
+        "PostwardTokenNotRenewed",
+        {
+            'postward_token_expiry_timestamp_seconds{relay="short"}': steady("900"),
+            'postward_token_received_timestamp_seconds{relay="short"}': steady("600"),
+        },
+    ),
+    "token-of-an-earlier-release": case(
+        "PostwardTokenNotRenewed",
+        {
+            f"postward_token_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "100"),
+            f"postward_token_received_timestamp_seconds{{{_RELAY}}}": "_",
+        },
     ),
     "token-refused": case(
         "PostwardTokenRefused",
@@ -241,6 +268,10 @@ FAULTS: Final[dict[str, Case]] = {
     "token-credential-ends": case(
         "PostwardTokenCredentialEnds",
         {f"postward_token_credential_expiry_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "500000")},
+    ),
+    "passwords-end": case(
+        "PostfixRelayPasswordsEnd",
+        {f"postward_relay_passwords_end_timestamp_seconds{{{_RELAY}}}": becomes("9000000", "500000")},
     ),
     "client-certificate": case(
         "PostfixClientCertificateEnds",

@@ -160,6 +160,19 @@ def test_a_server_that_cannot_be_reached_is_a_fault(bed: Bed) -> None:
     bed.server.__enter__()
 
 
+def test_a_certificate_that_has_expired_can_be_the_clock(bed: Bed) -> None:
+    """Either may be wrong, and the text says so. One that is not yet valid shows that the clock is behind."""
+    relay = with_grant(bed)
+    bed.ca.certify(bed.server.certificate, expired=True)
+    state = renewed(relay)
+    assert state.problem is not None
+    assert "certificate has expired" in state.problem
+    assert "unless this host's clock is ahead; it is asked again" in state.problem
+    assert state.fault == "server"
+    bed.ca.certify(bed.server.certificate, not_yet_valid=True)
+    assert renewed(relay, state.due).fault == "clock"
+
+
 def test_a_refusal_is_asked_again_hourly_or_after_a_sign_in(bed: Bed) -> None:
     """The text says what to do. A new grant is used at once."""
     relay = with_grant(bed)
@@ -278,6 +291,7 @@ def test_a_kill_at_any_call_loses_no_grant(bed: Bed) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    print(f"\n{int(done.stdout)} kills")  # noqa: T201
     assert int(done.stdout) > 20
 
 
@@ -301,6 +315,7 @@ def test_the_agent_exports_what_is_known(bed: Bed) -> None:
     settings: Settings = load(f'{head}username = "{USER}"\n{bed.table("refresh_token", lines)}')
     assert TokenMetrics(settings).gauges() == {
         "postward_token_expiry_timestamp_seconds": {("m365",): NOW + 3600},
+        "postward_token_received_timestamp_seconds": {("m365",): NOW},
         "postward_token_grant_timestamp_seconds": {("m365",): NOW},
         "postward_token_credential_expiry_timestamp_seconds": {("m365",): 1809129600.0},
         "postward_token_renewals_total": {

@@ -64,6 +64,7 @@ def relay(name: str, state: str, **facts: Any) -> dict[str, Any]:
         "probe_failed_checks": [],
         "probe_last_success": None,
         "token_expires": None,
+        "secret_expires": None,
         "certificate_expires": None,
     } | facts
 

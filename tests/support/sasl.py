@@ -25,10 +25,24 @@ def plugin_path() -> str:
     folder = Path(tempfile.mkdtemp(prefix="sasl-"))
     folder.chmod(0o755)
     subprocess.run([_ROOT / "systemd/sasl/build", folder / "libpostward-oauth2.so"], check=True)
+    return f"{folder}:{machine_path()}"
+
+
+def machine_path() -> str:
+    """Return a SASL_PATH with the machine's plug-ins alone."""
     forms = ("lib/sasl2", "lib/*/sasl2", "lib64/sasl2")
-    return ":".join([str(folder), *(str(path) for form in forms for path in Path("/usr").glob(form))])
+    return ":".join(str(path) for form in forms for path in Path("/usr").glob(form))
 
 
 def with_plugin() -> dict[str, str]:
     """Return the parameters of a Postfix that loads the plug-in."""
-    return {"import_environment": f"MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LANG=C SASL_PATH={plugin_path()}"}
+    return _loading(plugin_path())
+
+
+def without_plugin() -> dict[str, str]:
+    """Return the parameters of a Postfix that differs from one `with_plugin` by the plug-in alone."""
+    return _loading(machine_path())
+
+
+def _loading(path: str) -> dict[str, str]:
+    return {"import_environment": f"MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ LANG=C SASL_PATH={path}"}

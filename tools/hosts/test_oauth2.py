@@ -20,6 +20,7 @@ import pytest
 from tests.support.authorization import Authorization, Client
 from tests.support.ca import CA
 from tests.support.postfix import free_port
+from tests.support.processes import spy_on_processes
 from tests.support.relay import Relay
 from tests.support.waiting import wait_for
 from tools.hosts.host import Host
@@ -41,6 +42,7 @@ class TokenHost(Installed):
     def __init__(self, host: Host, relay: Relay, server: Authorization) -> None:
         super().__init__(host, relay, free_port())
         self.server = server
+        self.seen: set[str] = set()  # arguments and environments of processes
 
     def lead_to_bed(self, ca: CA, address: str) -> None:
         """Let Microsoft's names lead to the bed, for Postfix too, and trust its authority; run smtp(8) chrooted."""
@@ -63,9 +65,11 @@ class TokenHost(Installed):
         browser = threading.Thread(target=enter)
         browser.start()
         try:
-            return self.host.run("sh", "-c", '"$@" 2>&1', "sh", *command)
+            with spy_on_processes() as seen:
+                return self.host.run("sh", "-c", '"$@" 2>&1', "sh", *command)
         finally:
             browser.join()
+            self.seen |= seen
 
     def renewals(self) -> int:
         """Return the number of requests for tokens so far."""
@@ -168,6 +172,22 @@ def test_a_steady_sender_waits_for_no_token(site: TokenHost) -> None:
     assert all(attempt.accepted for attempt in site.relay.auth_attempts)
 
 
+def test_a_killed_service_loses_no_grant(site: TokenHost) -> None:
+    """SIGKILL hits it while the server answers. `tests/oauth2/killing.py` has every step of the rotation."""
+    grant = "/var/lib/postward-token/office365.grant"
+    for _ in range(5):
+        before, (number,) = site.renewals(), site.show(_TOKEN, "MainPID")
+        site.host.run("touch", grant)
+        wait_for(lambda: site.renewals() > before, 90, "a request")  # noqa: B023
+        site.host.shell(f"kill -9 {number}")
+        wait_for(lambda: site.show(_TOKEN, "MainPID") not in (["0"], [number]), 40, "a new service")  # noqa: B023
+    before, probed = site.renewals(), site.probed()
+    site.host.run("touch", grant)
+    wait_for(lambda: site.renewals() > before, 90, "a request")
+    site.await_metric(probed + 2, "postward_probes_total", "outcome=accepted")
+    assert site.metric("postward_token_renewals_total", "outcome=refused") == 0
+
+
 def test_the_service_ends_without_work_and_comes_back(site: TokenHost) -> None:
     """Each change of the settings starts it; without [relay.oauth2] it ends, and does not fail after many changes."""
     path = site.host.root / SETTINGS.lstrip("/")
@@ -197,10 +217,13 @@ def test_a_rotated_application_secret_is_used(site: TokenHost) -> None:
         return site.server.requests[-1].get("client_secret") == secret
 
     wait_for(lambda: asks(_SECRET), 90, "a request with the secret")
-    site.server.clients["app"] = Client("app", _NEXT_SECRET)
-    site.host.shell(f"umask 077; echo '{_NEXT_SECRET}' > /etc/postward/oauth2/office365")
-    wait_for(lambda: asks(_NEXT_SECRET), 120, "a request with the new secret")
-    site.await_metric(site.probed() + 2, "postward_probes_total", "outcome=accepted")
+    with spy_on_processes() as seen:
+        site.server.clients["app"] = Client("app", _NEXT_SECRET)
+        secret = site.host.root / "etc/postward/oauth2/office365"
+        secret.write_text(f"{_NEXT_SECRET}\n")
+        wait_for(lambda: asks(_NEXT_SECRET), 120, "a request with the new secret")
+        site.await_metric(site.probed() + 2, "postward_probes_total", "outcome=accepted")
+    site.seen |= seen
     assert site.host.run("systemctl", "--failed", "--no-legend") == ""
 
 
@@ -209,6 +232,8 @@ def test_no_secret_is_seen(site: TokenHost) -> None:
     secrets = site.server.secrets() | {_SECRET, _NEXT_SECRET}
     print(f"\n{site.host.release}: {len(secrets)} secrets")  # noqa: T201
     assert len(secrets) > 10
+    assert len(site.seen) > 10
+    assert not [text for text in site.seen for secret in secrets if secret[:60] in text]
     spied = site.host.root / "root/spied"
     spied.touch(mode=0o600)
     spied.write_text("".join(f"{secret[:60]}\n" for secret in secrets))
@@ -221,7 +246,11 @@ def test_no_secret_is_seen(site: TokenHost) -> None:
         "journalctl --no-pager -o export | grep -acFf /root/spied",
         "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -aFf /root/spied",
         f"curl -s http://127.0.0.1:{site.port}/metrics http://127.0.0.1:{site.port}/api/status | grep -aFf /root/spied",
-        "postward plan 2>&1 | grep -aFf /root/spied",
+        # The plan has the whole table as new.
+        "systemctl stop postward-enforce; mv /etc/postfix/sasl_passwd /root; postward plan > /root/plan",
+        "mv /root/sasl_passwd /etc/postfix; systemctl start postward-enforce; grep -aFf /root/spied /root/plan",
+        "grep -q sasl_passwd /root/plan || echo no plan",
+        "for unit in postward postward-token postward-enforce; do systemctl kill -s ABRT $unit; done",
         "find / -xdev -type f -name 'core*' -newer /root/spied -size +0",
     ):
         assert site.host.shell(command, status=None).strip() in {"", "0"}, command
@@ -270,6 +299,10 @@ def test_the_plugin_of_debians_experimental_suite(deb: Path) -> None:
         assert "the login by XOAUTH2 is left to Postfix" in host.run("postward", "relay", status=None)
         assert "sasl-xoauth2" in host.run("postward", "doctor", "--no-relay", status=None)
         host.run("systemctl", "enable", "--now", "postward.service", "postward-enforce.service")
+        assert set(site.doctor()) <= {"clock"}
+        host.shell(f"mv {file} {file}.moved; mv {_CHROOT}/etc/ssl /root")
+        assert set(site.doctor()) - {"clock"} == {"xoauth2-token-file", "xoauth2-authorities"}
+        host.shell(f"mv {file}.moved {file}; mv /root/ssl {_CHROOT}/etc")
         site.send(1)
         wait_for(lambda: site.received() == 1, 60, "a mail at the relay")
         assert all(attempt.mechanism == "XOAUTH2" for attempt in site.relay.auth_attempts)

@@ -633,15 +633,18 @@ SYMPTOMS: tuple[Symptom, ...] = (
         names=(pattern(r"CAfile: (?P<CAFILE>[\w./-]+)"),),
         candidates=(
             Candidate(
-                id="mechanism-without-login",
-                what="the chosen mechanism finds no login or ticket: no password is set, or GSSAPI was chosen without Kerberos",
-                setting="relay.username, relay.password_file",
-                parameter="smtp_sasl_auth_enable, smtp_sasl_mechanism_filter",
+                id="ticket-missing",
+                what="GSSAPI was chosen, and smtp(8) has no valid Kerberos ticket, inside its chroot where it has one",
+                setting="relay.auth",
+                parameter="import_environment, smtp_sasl_mechanism_filter",
                 certain_by=pattern("GSSAPI Error|Kerberos|[Cc]redentials cache"),
                 refuted_by=pattern("bad protocol|client step after"),
-                remedy="{set_login}; for a relay that admits this host by address, postconf -e 'smtp_sasl_auth_enable = no' && {reload}",
+                remedy=(
+                    "name a valid keytab in import_environment (docs/relays.md), then restart Postfix; if the relay takes "
+                    "passwords, {set smtp_sasl_mechanism_filter=plain, login}"
+                ),
                 changes=Changes.WRITES,
-                check="does the password table have an entry for the relay? Does the relay offer GSSAPI first?",
+                check="the warning before the delivery has the words of Kerberos; kinit -k -t with the keytab repeats them",
             ),
             Candidate(
                 id="relay-dialogue",
@@ -673,6 +676,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the host's files",
                 parameter="{line CAFILE|the CA bundle inside $queue_directory}",
                 certain_by=pattern("error setting certificate verify locations"),
+                lint_proves=("xoauth2-authorities",),
                 remedy="copy the CA bundle to {line CAFILE|the place that the plug-in names}, then {reload}",
                 changes=Changes.RESTARTS,
                 check="the plug-in's own lines in the log",
@@ -684,6 +688,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
                 setting="the host's files",
                 parameter=LOGIN_TABLE,
                 certain_by=pattern(rf"{_XOAUTH2}TokenStore::(?:Read|Write): (?!file=|skipping)"),
+                lint_proves=("xoauth2-token-file",),
                 remedy="put the file below $queue_directory, owned by postfix, and write its path into the password table",
                 changes=Changes.WRITES,
                 check="sasl-xoauth2-tool test-token-refresh on the file that the password table names",

@@ -227,6 +227,27 @@ def _xoauth2(host: Host) -> Host:
     return host.set("smtp_sasl_mechanism_filter = xoauth2")
 
 
+def _kerberos(host: Host) -> Host:
+    """Log in with a ticket, which needs no password, and so no encryption."""
+    host.write("usr/lib/sasl2/libgssapiv2.so.2", "")
+    host.passwords(f"{RELAY} client:\n")
+    return host.set("smtp_sasl_mechanism_filter = gssapi", "smtp_tls_security_level = may")
+
+
+def _kerberos_without_tls(host: Host) -> Host:
+    """Log in with a ticket by a service of its own, beside a relay with a password."""
+    host.write("usr/lib/sasl2/libgssapiv2.so.2", "")
+    host.passwords(f"{RELAY} {LOGIN}\n[lan.relay.test] client:\n")
+    host.table("transports", "@b.test kerberos:[lan.relay.test]\n")
+    host.master(
+        "kerberos unix - - n - - smtp\n  -o smtp_sasl_mechanism_filter=gssapi -o smtp_tls_security_level=none"
+    )
+    return host.set(
+        "smtp_host_lookup = dns, native",
+        "sender_dependent_default_transport_maps = hash:$config_directory/transports",
+    )
+
+
 HEALTHY: tuple[tuple[str, Callable[[Host], Host]], ...] = (
     ("the host before any mistake", lambda h: h),
     ("Debian's main.cf", _debian),
@@ -241,6 +262,9 @@ HEALTHY: tuple[tuple[str, Callable[[Host], Host]], ...] = (
     ("logins for each sender", _by_sender),
     ("a login that bounces do not need", _null_sender_elsewhere),
     ("XOAUTH2", _xoauth2),
+    ("sasl-xoauth2 in a chroot", lambda h: h.token_file()),
+    ("GSSAPI", _kerberos),
+    ("GSSAPI without TLS, beside a password", _kerberos_without_tls),
     (
         "mailboxes behind a socket",
         lambda h: h.set(

@@ -168,9 +168,19 @@ class Host:
     def in_chroot(self, name: str, text: str) -> Self:
         """Write the copy of a file of /etc for chrooted services."""
         path = self.instance.queue_directory / "etc" / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(text)
         return self
+
+    def token_file(self) -> Self:
+        """Log in by sasl-xoauth2, and put its files into the chroot of smtp(8)."""
+        self.master(chroot=True).in_chroot("resolv.conf", "nameserver 192.0.2.53\n")
+        self.write("usr/lib/sasl2/libsasl-xoauth2.so", "")
+        self.write("etc/sasl-xoauth2.conf", '{"ca_bundle_file": "/etc/bundle.crt"}')
+        self.in_chroot("bundle.crt", CERTIFICATE)
+        self.in_chroot("tokens/app", "{}")
+        self.passwords(f"{RELAY}\t app@example.com:/etc/tokens/app\n")
+        return self.set("smtp_sasl_mechanism_filter = xoauth2")
 
     # Lint
 

@@ -244,6 +244,21 @@ MISTAKES: tuple[tuple[str, Damage, set[str]], ...] = (
         {"sasl-plugin-clash"},
     ),
     (
+        "a token file outside the chroot",
+        lambda h: (h.token_file().instance.queue_directory / "etc/tokens/app").unlink(),
+        {"xoauth2-token-file"},
+    ),
+    (
+        "a token file that Postfix may not read",
+        lambda h: h.token_file().instance.queue_directory.joinpath("etc/tokens/app").chmod(0o600),
+        {"xoauth2-token-file"},
+    ),
+    (
+        "authorities outside the chroot",
+        lambda h: (h.token_file().instance.queue_directory / "etc/bundle.crt").unlink(),
+        {"xoauth2-authorities"},
+    ),
+    (
         "PLAIN forbidden",
         lambda h: h.set("smtp_sasl_tls_security_options = noplaintext"),
         {"sasl-forbids-plain"},

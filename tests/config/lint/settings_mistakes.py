@@ -69,6 +69,12 @@ SETTINGS_MISTAKES: tuple[tuple[str, str, Callable[[Host], object], set[str]], ..
         {"settings-password-at-microsoft"},
     ),
     (
+        "a password at Microsoft by LOGIN",
+        _relay("smtp.office365.com", "app@example.test", 'auth = "login"'),
+        _nothing,
+        {"settings-password-at-microsoft"},
+    ),
+    (
         "SendGrid with a user name other than apikey",
         _relay("smtp.sendgrid.net"),
         _nothing,
