@@ -342,6 +342,7 @@ class _Compiled:
             kind: tuple(dict.fromkeys((*_OF_HEADER, *wanted.get(kind, ())))) for kind in self._kinds
         }
         self._rules: list[Rule] = []  # by number
+        self._numbers: dict[tuple[str, Severity], tuple[int, ...]] = {}  # by daemon
         header = program_of(HEADER)
         if header is None:
             raise RuntimeError("the pattern of headers cannot be compiled")
@@ -368,9 +369,12 @@ class _Compiled:
         instance, daemon = split_tag(tag)
         if daemon in WRAPPERS:
             return None
-        return instance, daemon, self._add(daemon, "info"), self._add(daemon, "problem")
+        return instance, daemon, self._numbers_of(daemon, "info"), self._numbers_of(daemon, "problem")
 
-    def _add(self, daemon: str, severity: Severity) -> tuple[int, ...]:
+    def _numbers_of(self, daemon: str, severity: Severity) -> tuple[int, ...]:
+        """Return the numbers of a daemon's rules, which are added once for all instances."""
+        if (daemon, severity) in self._numbers:
+            return self._numbers[daemon, severity]
         numbers = []
         for rule in TABLE[daemon]:
             if rule.severity == severity:
@@ -378,7 +382,7 @@ class _Compiled:
                 if program is None:  # this line, and what comes after it, is left to `parse`
                     break
                 numbers.append(self._add_rule(rule, program, daemon))
-        return tuple(numbers)
+        return self._numbers.setdefault((daemon, severity), tuple(numbers))
 
     def _add_rule(self, rule: Rule, program: Program, daemon: str) -> int:
         groups = rule.pattern.groupindex

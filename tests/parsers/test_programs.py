@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from postward.parsers import parse
 from postward.parsers.daemons import TABLE
+from postward.parsers.events import Removed
 from postward.parsers.programs import program_of
 from postward.parsers.record import HEADER, parse_record
 from postward.parsers.rules import Rule
+from postward.parsers.scan import _Compiled
 from tests.parsers.golden import CORPUS, read_lines
 from tests.support.require import demand, required
 from tools.bench.mutated import mutated
@@ -165,6 +168,18 @@ def test_scans_leak_nothing() -> None:
         tracemalloc.stop()
     assert after[0] - before[0] < 20_000
     assert abs(after[1] - before[1]) < 100
+
+
+def test_any_number_of_instances_has_one_set_of_rules() -> None:
+    """A syslog_name with a counter adds nothing after the first line of a daemon."""
+    lines = [f"Nov 24 06:05:01 mx1 out-{number}/qmgr[1]: 3C0: removed\n" for number in range(2000)]
+    compiled = _Compiled({}, parse)
+    compiled(lines[0])
+    rules = len(compiled._rules)
+    found, _ = compiled("".join(lines))
+
+    assert len(found[Removed]["instance"]) == 2000
+    assert len(compiled._rules) == rules
 
 
 @pytest.fixture(scope="module")
