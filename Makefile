@@ -19,7 +19,7 @@
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
-TEST_PACKAGES := postfix postfix-lmdb postfix-ldap slapd libsasl2-modules libsasl2-dev gcc libc6-dev python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm dovecot-imapd groff-base systemd-journal-remote
+TEST_PACKAGES := postfix postfix-lmdb postfix-ldap slapd libsasl2-modules libsasl2-dev gcc libc6-dev python3-dev python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm dovecot-imapd groff-base systemd-journal-remote
 
 .PHONY: deps run test test-fast coverage docs lint bench soak lock drill package package-test image image-test repository host-test
 
@@ -76,7 +76,7 @@ soak:
 	$(BIN)/python -m tools.soak relay --rounds 300
 
 package:
-	@.ci/packages rpm gcc binutils libc6-dev libsasl2-dev
+	@.ci/packages rpm gcc binutils libc6-dev libsasl2-dev python3-dev
 	@.ci/setup
 	rm -f dist/postward*.deb dist/postward*.rpm dist/postward*.cdx.json
 	systemd/package/build dist 1 deb rpm
