@@ -1,8 +1,9 @@
 """One scan of a block of lines: the frequent kinds as columns, every other line as record and event.
 
-The pattern of a scan is made of the rules' own patterns, in their order, so a line has the same event as by `parse`; a
-property test holds that. A line of a frequent kind costs a match and no event: counting takes the columns of all lines of
-a kind, and a reader of events in the order of the lines has only the lines parsed that it needs.
+The compiled matcher (`_scan.c`) runs programs made of the rules' own patterns. Where it is not at hand, one pattern made of
+them does the same. A line has the same event as by `parse` either way; property tests hold that. A line of a frequent kind
+costs a match and no event: counting takes the columns of all lines of a kind, and a reader of events in the order of the
+lines has only the lines parsed that it needs.
 """
 
 import re
@@ -49,13 +50,8 @@ _HEADER: Final = (
 )
 _OF_HEADER: Final = ("stamp", "host", "instance")  # its groups
 _PID, _DAEMON = "pid", "daemon"
-_PLACES: Final = {
-    "stamp": -1,
-    "host": -2,
-    "instance": -3,
-    _DAEMON: -4,
-    _PID: -5,
-}  # columns beside groups, in _scan.c
+# Columns beside groups, as in `_scan.c`.
+_PLACES: Final = {"stamp": -1, "host": -2, "instance": -3, _DAEMON: -4, _PID: -5}
 _END: Final = "end"
 _QUEUE_ID: Final = "queue_id"
 _TAG_END: Final = r"\[([0-9]{1,10})\]: (?!(?:warning|error|fatal|panic): |\[ID |message repeated )"
@@ -75,9 +71,8 @@ _BEGINNINGS: Final = frozenset(_STAGES[0] + _STAGES[1])
 
 _Match = re.Match[str]
 _new: Final = tuple.__new__
-Columns = Mapping[
-    str, Sequence[Any]
-]  # the lines of a kind, in order, by column; "end" is where each line ends in its block
+# The lines of a kind, in order, by column; "end" is where each line ends in its block.
+Columns = Mapping[str, Sequence[Any]]
 
 
 class Line(NamedTuple):
@@ -385,7 +380,7 @@ class _Compiled:
         return self._numbers.setdefault((daemon, severity), tuple(numbers))
 
     def _add_rule(self, rule: Rule, program: Program, daemon: str) -> int:
-        groups = rule.pattern.groupindex
+        groups = {name: number for number, name in enumerate(_GROUP.findall(rule.text), 1)}
         fields = tuple(groups.get(name, 0) for name in rule.event._fields)
         kind = -1
         columns: tuple[int, ...] = ()
