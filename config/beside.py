@@ -8,7 +8,7 @@ master.cf. Parameters that other hops share keep their values.
 from collections.abc import Iterator, Mapping, Sequence
 
 from postward.config.logins import BY_SENDER, DELIMITER, Logins
-from postward.config.neighbours import CONCURRENCY, LOGINS_BY_NEXT_HOP, Neighbours
+from postward.config.neighbours import CONCURRENCY, EVERY_KEY, LOGINS_BY_NEXT_HOP, Neighbours
 from postward.config.providers import PROVIDERS
 from postward.config.relay import Relay
 from postward.config.resources import OWN_SERVICE, Tables, Transport
@@ -124,7 +124,7 @@ def _needs(
     yield from _keys_of_a_service(relay)
     if values.get("smtp_tls_wrappermode") == "yes":
         yield relay, "STARTTLS beside smtp_tls_wrappermode = yes", "remove smtp_tls_wrappermode from main.cf"
-    if relay.has_login and relay.tls in {"opportunistic", "none"}:
+    if relay.has_login and relay.tls in {"opportunistic", "none"} and not _allows_its_password(relay, values):
         yield relay, "a login without mandatory TLS", _PLAIN_TLS
     yield from _login_needs(relay, others)
     if others.captured:
@@ -160,12 +160,18 @@ def _keys_of_a_service(relay: Relay) -> Iterator[tuple[Relay, str, str]]:
         yield relay, 'protocol = "lmtp"', "route this mail in main.cf"
 
 
+def _allows_its_password(relay: Relay, values: Mapping[str, str]) -> bool:
+    """Return True if main.cf lets Postfix send a password in clear text where the relay's settings do, and not elsewhere."""
+    options = split_list(values.get("smtp_sasl_security_options", ""))
+    return ("noplaintext" not in options) is relay.password_in_clear
+
+
 def _login_needs(relay: Relay, others: Neighbours) -> Iterator[tuple[Relay, str, str]]:
     """Yield what the admin's tables of logins exclude, since all smtp(8) services share their options."""
     values, admins = others.values, others.values.get("smtp_sasl_password_maps")
     if not admins:
         return
-    keys = {relay.host.lower(), relay.next_hop.lower()} & others.login_keys
+    keys = {relay.host.lower(), relay.next_hop.lower(), EVERY_KEY} & others.login_keys
     disabled = values.get("smtp_sasl_auth_enable") == "no"
     forbidden = "noplaintext" in split_list(values.get("smtp_sasl_tls_security_options", ""))
     if relay.has_login and forbidden:
@@ -177,6 +183,12 @@ def _login_needs(relay: Relay, others: Neighbours) -> Iterator[tuple[Relay, str,
             relay,
             f"a login beside that for {relay.host} in {admins}",
             f"write its key as [{relay.host}]:PORT",
+        )
+    if relay.username and EVERY_KEY in keys:
+        yield (
+            relay,
+            "a login beside that of a static: table, which is for every server,",
+            f"name the server in a table, as [{relay.host}]:PORT",
         )
     if not relay.has_login and not disabled and keys:
         yield relay, f"mail without the login in {admins}", "remove that login"

@@ -96,7 +96,7 @@ def desired_state(
     """
     tables = Tables(facts.config_directory, _map_type(settings.postfix.map_type, facts), others.tables)
     host, relays = settings.host, settings.relay
-    logins = logins_of(relays, passwords)
+    logins = logins_of(relays, passwords, others.login_senders)
     _require_delimiter(logins, facts, others)
     defaults = _DEFAULTS if host.profile == "send-only" else {}
     wishes = _wishes({**defaults, **settings.main_cf}, others) if others.hops else {}

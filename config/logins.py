@@ -4,7 +4,7 @@ Pure. Logins at one host and port are distinguished by sender alone. A service t
 sender at every server, so a relay with another login, or without one, gets a service that does not.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from postward.config.relay import Relay
@@ -35,18 +35,22 @@ class Logins:
     delimiter: str = ":"
 
 
-def logins_of(relays: Sequence[Relay], passwords: Mapping[str, str]) -> Logins:
+def logins_of(
+    relays: Sequence[Relay], passwords: Mapping[str, str], admins: Collection[str] = frozenset()
+) -> Logins:
     """Return the logins of relays.
 
     Args:
         relays: the relays of the settings.
         passwords: relay name → password, for each relay with a username.
+        admins: keys in lowercase under which Postfix finds logins of the admin by sender. They come before any login for a
+            next hop, so a sender of a relay that is among them has an entry of its own.
     """
     shared = {relay.name for relay in relays if _shares(relay, relays)}
     owners: dict[str, Relay] = {}
     for relay in relays:
         if relay.username:
-            for key in _keys(relay, bool(shared)):
+            for key in _keys(relay, bool(shared), admins):
                 owners.setdefault(key, relay)
     users = "".join(relay.username for relay in relays)
     delimiter = next(char for char in _DELIMITERS if char not in users or char == _DELIMITERS[-1])
@@ -69,11 +73,13 @@ def _shares(relay: Relay, relays: Sequence[Relay]) -> bool:
     return bool(relay.username) and len(users) > 1
 
 
-def _keys(relay: Relay, by_sender: bool) -> Iterator[str]:
+def _keys(relay: Relay, by_sender: bool, admins: Collection[str]) -> Iterator[str]:
     """Yield the keys of a relay's login. The first relay at a next hop has its key, for bounces too."""
     yield relay.next_hop
-    if by_sender:
-        yield from relay.senders
+    for sender in relay.senders:
+        domain = sender[sender.index("@") :].lower()
+        if by_sender or sender.lower() in admins or domain in admins:
+            yield sender
 
 
 def looks_senders_up(relay: Relay, relays: Sequence[Relay], logins: Logins) -> bool:

@@ -41,6 +41,7 @@ SCALARS = (
     "smtp_sasl_auth_enable",
     "smtp_sasl_auth_soft_bounce",
     "smtp_sasl_mechanism_filter",
+    "smtp_sasl_security_options",
     "smtp_sasl_tls_security_options",
     "smtp_sasl_type",
     "smtp_sender_dependent_authentication",
@@ -50,6 +51,7 @@ SCALARS = (
 # The parameters of logins by next hop, which Postward sets beside other hops.
 LOGINS_BY_NEXT_HOP = {"smtp_sasl_auth_enable": "yes", "smtp_sasl_tls_security_options": "noanonymous"}
 CONCURRENCY = "smtp_destination_concurrency_limit"
+EVERY_KEY = "*"
 # Parameters of qmgr(8) and scache(8) that begin with the name of a transport: a service has no option for them.
 _NOT_THE_CLIENTS = re.compile(
     r"smtp_((destination|initial|minimum|extra)_|recipient_|delivery_slot|transport_rate|time_limit|connection_cache_time)"
@@ -66,7 +68,7 @@ class Neighbours:
         hops: where each other SMTP hop is configured; empty if smtp(8) only sends to Postward's relays.
         values: `SCALARS` and `LISTS` as the admin has them, without Postward's tables, services and relays.
         tables: files in config_directory that are the admin's and stay, although Postward has a table of that name.
-        login_keys: the keys of the admin's tables of logins, in lowercase.
+        login_keys: the keys of the admin's tables of logins, in lowercase; `EVERY_KEY` for a table that answers all.
         policies: next hop of a relay → the admin's entry for it in smtp_tls_policy_maps.
         captured: domains in relay_domains whose mail goes to their own servers while relayhost is empty.
     """
@@ -77,6 +79,12 @@ class Neighbours:
     login_keys: frozenset[str] = frozenset()
     policies: Mapping[str, str] = field(default_factory=dict)
     captured: str = ""
+
+    @property
+    def login_senders(self) -> frozenset[str]:
+        """The keys by which Postfix finds the admin's logins by sender."""
+        by_sender = self.values.get("smtp_sender_dependent_authentication") == "yes"
+        return frozenset(key for key in self.login_keys if "@" in key) if by_sender else frozenset()
 
 
 NO_NEIGHBOURS = Neighbours()
@@ -138,8 +146,13 @@ def neighbours(
     if not hops:  # the settings replace the configuration of their own relay
         admins["smtp_sasl_password_maps"] = ", ".join(kept)
         tables = frozenset(name for name in tables if not _is_replaced(name, keys, settings))
-    logins_of = (keys.get(item, frozenset()) for item in split_list(admins["smtp_sasl_password_maps"]))
+    logins_of = (_keys(item, keys) for item in split_list(admins["smtp_sasl_password_maps"]))
     return Neighbours(hops, admins, tables, frozenset().union(*logins_of), policies, captured)
+
+
+def _keys(table: str, keys: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    answers_all = table.removeprefix("proxy:").startswith("static:")
+    return frozenset({EVERY_KEY}) if answers_all else keys.get(table, frozenset())
 
 
 def _is_replaced(table: str, keys: Mapping[str, frozenset[str]], settings: Settings) -> bool:

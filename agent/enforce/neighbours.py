@@ -88,10 +88,8 @@ def _ignored(lists: Mapping[str, str], directory: Path, own: set[Path]) -> Itera
     for parameter, item in ((name, item) for name, value in lists.items() for item in split_list(value)):
         kind, name = _parts(item, directory)
         routes = parameter not in REWRITING
-        if name.startswith("/"):  # other names, such as the text of an inline table, are no paths
-            leads_nowhere = Path(name) in own or (routes and not _exists(kind, Path(name)))
-        else:
-            leads_nowhere = False
+        is_path = name.startswith("/")  # the name of an inline table is its text
+        leads_nowhere = is_path and (Path(name) in own or (routes and not _exists(kind, Path(name))))
         if leads_nowhere or (routes and not (kind or item.startswith("$"))):
             yield item
 

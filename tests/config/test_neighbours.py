@@ -151,6 +151,61 @@ def test_what_all_hops_share_is_not_changed_for_the_relay(
         desired_state(load(toml(relay=relay)), FACTS, {"a": "p"}, routes)
 
 
+@pytest.mark.parametrize(
+    ("relay", "options", "needed"),
+    [
+        ('tls = "opportunistic"\nallow_cleartext_password = true', "noanonymous", False),
+        ('tls = "opportunistic"\nallow_cleartext_password = true', "noplaintext, noanonymous", True),
+        ('tls = "opportunistic"', "noplaintext, noanonymous", False),
+        ('tls = "opportunistic"', "noanonymous", True),
+        ('tls = "none"\nport = 25\nallow_cleartext_password = true', "noanonymous", False),
+    ],
+)
+def test_a_login_in_clear_text_needs_a_service_only_against_main_cf(
+    relay: str, options: str, needed: bool
+) -> None:
+    """Where main.cf allows what the relay's settings allow, an entry for the next hop does, beside all other routes."""
+    routes = {"sender_dependent_relayhost_maps": "hash:/s", "smtp_sasl_security_options": options}
+    present = others(routes)
+    settings = load(toml(relay=f"{LOGIN}\n{relay}"))
+    if needed:
+        with pytest.raises(SharedHopError, match="a login without mandatory TLS"):
+            desired_state(settings, FACTS, {"a": "p"}, present)
+    else:
+        assert desired_state(settings, FACTS, {"a": "p"}, present).transports == ()
+
+
+def test_a_sender_with_a_login_of_the_admin_gets_an_entry_of_its_own() -> None:
+    """Postfix finds the admin's login by sender before any login by next hop. Other senders need no entry."""
+    admins = PLAIN | {
+        "smtp_sasl_password_maps": "hash:/logins",
+        "smtp_sender_dependent_authentication": "yes",
+    }
+    keys = {"hash:/logins": frozenset({"@shop.example", "anna@mail.example", "[b.test]:587"})}
+    senders = 'senders = ["@shop.example", "bob@shop.example", "anna@mail.example", "eve@mail.example"]'
+    settings = load(toml(relay=f"{LOGIN}\n{senders}"))
+    present = neighbours(settings, admins, MASTER, frozenset(), frozenset(), keys)
+    [logins] = [
+        table
+        for table in desired_state(settings, FACTS, {"a": "p"}, present).tables
+        if "passwd" in table.name
+    ]
+    assert [key for key, _ in logins.entries] == [
+        "[smtp.example.net]:587",
+        "@shop.example",
+        "bob@shop.example",
+        "anna@mail.example",
+    ]
+
+
+def test_a_static_login_of_the_admin_needs_a_service() -> None:
+    """It is found by the server's name before any login by next hop."""
+    admins = PLAIN | {"transport_maps": "hash:/t", "smtp_sasl_password_maps": "static:other:#1"}
+    present = neighbours(load(toml()), admins, MASTER, frozenset(), frozenset())
+    [transport] = desired_state(load(toml(relay=LOGIN)), FACTS, {"a": "p"}, present).transports
+    assert dict(transport.overrides)["smtp_sasl_password_maps"] == "hash:/etc/postfix/sasl_passwd"
+
+
 def test_parameters_of_the_client_are_options_of_the_service() -> None:
     """HELO name and certificate of `[main_cf]`, the filter that send-only empties, and the provider's limit."""
     present = {"transport_maps": "hash:/t", "smtp_helo_name": "inner", "smtp_tls_cert_file": ""}
