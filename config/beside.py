@@ -6,9 +6,10 @@ master.cf. Parameters that other hops share keep their values.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from postward.config.logins import BY_SENDER, DELIMITER, Logins
-from postward.config.neighbours import CONCURRENCY, EVERY_KEY, LOGINS_BY_NEXT_HOP, Neighbours
+from postward.config.logins import BY_SENDER, DELIMITER, EVERY_KEY, Logins, with_host_names
+from postward.config.neighbours import CONCURRENCY, LOGINS_BY_NEXT_HOP, Neighbours
 from postward.config.providers import PROVIDERS
 from postward.config.relay import Relay
 from postward.config.resources import OWN_SERVICE, Tables, Transport
@@ -205,7 +206,11 @@ def _by_next_hop(
     relays: Sequence[Relay], logins: Logins, tables: Tables, others: Neighbours
 ) -> dict[str, str]:
     """Return the parameters for relays that the shared services can serve, by entries for their next hops."""
-    routes = [(sender, relay.next_hop) for relay in relays for sender in relay.senders]
+    by_sender = [(sender, relay) for relay in relays for sender in relay.senders]
+    # A next hop in the admin's table of transports by sender comes before any in a table of next hops by sender.
+    as_transports = bool(others.values.get("sender_dependent_default_transport_maps"))
+    hops = [(sender, relay.next_hop) for sender, relay in by_sender if not as_transports]
+    transports = [(sender, f"smtp:{relay.next_hop}") for sender, relay in by_sender if as_transports]
     levels = [
         (relay.next_hop, tls_policy(relay, others.values))
         for relay in relays
@@ -213,8 +218,8 @@ def _by_next_hop(
     ]
     targets = {relay.name: f"smtp:{relay.next_hop}" for relay in relays}
     lists = {
-        "sender_dependent_relayhost_maps": tables.refer("sender_relay", routes),
-        "sender_dependent_default_transport_maps": "",
+        "sender_dependent_relayhost_maps": tables.refer("sender_relay", hops),
+        "sender_dependent_default_transport_maps": tables.refer("sender_transport", transports),
         "smtp_tls_policy_maps": tables.refer("tls_policy", levels),
         "transport_maps": recipient_routes(relays, targets, tables),
         "smtp_sasl_password_maps": _password_maps(logins, tables),
@@ -237,6 +242,9 @@ def _by_service(
 
     default_transport names the first one with its next hop. relayhost is not used: the admin's services obey it too.
     """
+    if others.values.get(BY_SENDER) == "yes":  # then these services have the admin's tables too
+        entries = with_host_names(relays, logins, others.login_keys)
+        logins = replace(logins, entries=tuple(entries.items()))
     passwords = _password_maps(logins, tables)
     services = tuple(_service(relay, relays, passwords, logins, others, main_cf) for relay in relays)
     targets = {relay.name: own_target(relay) for relay in relays}
@@ -297,7 +305,7 @@ def _service(
     plain = always_encrypted or relay.password_in_clear
     # With logins by sender, the admin's entries for senders come before any entry for a next hop.
     admins = others.values.get("smtp_sasl_password_maps", "")
-    by_sender = others.values.get("smtp_sender_dependent_authentication") == "yes"
+    by_sender = others.values.get(BY_SENDER) == "yes"
     references = [*split_list(passwords), *(split_list(admins) if by_sender else [])]
     if logins.delimiter != ":":
         overrides[DELIMITER] = logins.delimiter

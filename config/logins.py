@@ -11,6 +11,7 @@ from postward.config.relay import Relay
 
 BY_SENDER = "smtp_sender_dependent_authentication"
 DELIMITER = "smtp_sasl_password_result_delimiter"
+EVERY_KEY = "*"  # of a table that answers for all
 _DELIMITERS = ":|~^;"  # the first one that no user name has
 
 
@@ -65,6 +66,24 @@ def logins_of(
         any(relay.has_login for relay in relays),
         delimiter,
     )
+
+
+def with_host_names(relays: Sequence[Relay], logins: Logins, admins: Collection[str]) -> dict[str, str]:
+    """Return the entries of Postward's table, and the name of each server for which the admin's tables have a login.
+
+    Postfix looks for the name in all tables before it looks for the next hop. A server with several logins is left out.
+
+    Args:
+        relays: the relays of the settings.
+        logins: their logins.
+        admins: the keys of the admin's tables in lowercase.
+    """
+    entries = dict(logins.entries)
+    found: dict[str, set[str]] = {}
+    for relay in relays:
+        if relay.username and {relay.host.lower(), EVERY_KEY} & {*admins}:
+            found.setdefault(relay.host, set()).add(entries[relay.next_hop])
+    return entries | {host: login for host, (login, *others) in found.items() if not others}
 
 
 def _shares(relay: Relay, relays: Sequence[Relay]) -> bool:

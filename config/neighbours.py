@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from postward.config.logins import EVERY_KEY
 from postward.config.resources import OWN_SERVICE
 from postward.config.settings import Settings
 from postward.parsers.postconf import Master, split_list
@@ -51,7 +52,6 @@ SCALARS = (
 # The parameters of logins by next hop, which Postward sets beside other hops.
 LOGINS_BY_NEXT_HOP = {"smtp_sasl_auth_enable": "yes", "smtp_sasl_tls_security_options": "noanonymous"}
 CONCURRENCY = "smtp_destination_concurrency_limit"
-EVERY_KEY = "*"
 # Parameters of qmgr(8) and scache(8) that begin with the name of a transport: a service has no option for them.
 _NOT_THE_CLIENTS = re.compile(
     r"smtp_((destination|initial|minimum|extra)_|recipient_|delivery_slot|transport_rate|time_limit|connection_cache_time)"

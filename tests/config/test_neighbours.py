@@ -206,6 +206,36 @@ def test_a_static_login_of_the_admin_needs_a_service() -> None:
     assert dict(transport.overrides)["smtp_sasl_password_maps"] == "hash:/etc/postfix/sasl_passwd"
 
 
+def test_a_service_beside_logins_by_sender_has_the_name_of_its_server() -> None:
+    """Such a service has the admin's tables too, and Postfix finds a server's name there before any next hop."""
+    admins = PLAIN | {
+        "smtp_sasl_password_maps": "hash:/logins",
+        "smtp_sender_dependent_authentication": "yes",
+    }
+    keys = {"hash:/logins": frozenset({"smtp.example.net", "a@b.test"})}
+    settings = load(toml(relay=f"{LOGIN}\nport = 465"))
+    present = neighbours(settings, admins, MASTER, frozenset(), frozenset(), keys)
+    state = desired_state(settings, FACTS, {"a": "p"}, present)
+    [transport] = state.transports
+    assert (
+        dict(transport.overrides)["smtp_sasl_password_maps"] == "hash:/etc/postfix/sasl_passwd,hash:/logins"
+    )
+    assert state.tables[0].entries == (("[smtp.example.net]:465", "u:p"), ("smtp.example.net", "u:p"))
+
+
+def test_senders_are_routed_in_the_table_that_the_admin_has() -> None:
+    """A transport by sender comes before a next hop by sender."""
+    settings = load(toml(relay='senders = ["@a.test"]'))
+    for name, table, target in (
+        ("sender_dependent_relayhost_maps", "sender_relay", "[smtp.example.net]:587"),
+        ("sender_dependent_default_transport_maps", "sender_transport", "smtp:[smtp.example.net]:587"),
+    ):
+        present = neighbours(settings, PLAIN | {name: "hash:/s"}, MASTER, frozenset(), frozenset())
+        state = desired_state(settings, FACTS, {}, present)
+        assert state.parameters[name] == f"hash:/etc/postfix/{table}, hash:/s"
+        assert (table, (("@a.test", target),)) in [(one.name, one.entries) for one in state.tables]
+
+
 def test_parameters_of_the_client_are_options_of_the_service() -> None:
     """HELO name and certificate of `[main_cf]`, the filter that send-only empties, and the provider's limit."""
     present = {"transport_maps": "hash:/t", "smtp_helo_name": "inner", "smtp_tls_cert_file": ""}
