@@ -67,12 +67,13 @@ def read_adopted(postfix: Postfix) -> Adopted:
     return replace(adopted, tables={**adopted.tables, "postfix": {"config_directory": directory}})
 
 
-def read_other(name: str, root: Path = Path("/")) -> Adopted:
+def read_other(name: str, root: Path = Path("/"), myhostname: str = "") -> Adopted:
     """Return the settings that the configuration of another mail program suggests.
 
     Args:
         name: the program, in `SOURCES`.
         root: where its paths begin.
+        myhostname: the host's full name, if the person gave it.
 
     Raises:
         NothingToAdoptError: it has no relay that the settings could say.
@@ -85,6 +86,7 @@ def read_other(name: str, root: Path = Path("/")) -> Adopted:
     this = ThisHost(
         full_name if "." in full_name and not full_name.startswith("localhost") else "",
         next((path for path in _AUTHORITIES if Path(path).exists()), ""),
+        myhostname,
     )
     return SOURCES[name].adopt(files, this)
 
