@@ -137,7 +137,9 @@ def neighbours(
     )
     fallbacks = split_list(admins.get("smtp_fallback_relay", ""))
     admins["smtp_fallback_relay"] = ", ".join(hop for hop in fallbacks if hop not in own_hops)
-    if settings.host.profile == "send-only" or admins.get("default_transport", "").startswith(OWN_SERVICE):
+    if settings.host.profile == "send-only" or _is_first_relays(
+        admins.get("default_transport", ""), settings
+    ):
         admins["default_transport"] = "smtp"
     if not kept:  # without logins of the admin, only Postward's own could be looked up by sender
         admins["smtp_sender_dependent_authentication"] = "no"
@@ -148,6 +150,15 @@ def neighbours(
         tables = frozenset(name for name in tables if not _is_replaced(name, keys, settings))
     logins_of = (_keys(item, keys) for item in split_list(admins["smtp_sasl_password_maps"]))
     return Neighbours(hops, admins, tables, frozenset().union(*logins_of), policies, captured)
+
+
+def _is_first_relays(transport: str, settings: Settings) -> bool:
+    """Return True for a service of Postward's, and for Postfix's own client with the first relay as its next hop."""
+    service, _, next_hop = transport.partition(":")
+    host = re.sub(r"^\[(.*?)\].*|^([^:]*).*", r"\1\2", next_hop).lower()
+    return service.startswith(OWN_SERVICE) or (
+        service in _STANDARD_CLIENTS and bool(host) and host == settings.relay[0].host.lower()
+    )
 
 
 def _keys(table: str, keys: Mapping[str, frozenset[str]]) -> frozenset[str]:

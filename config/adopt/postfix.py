@@ -153,7 +153,8 @@ class _Adoption:
                 yield from contents.entries
             elif not isinstance(contents, Static):
                 kind = "patterns" if isinstance(contents, Patterns) else "entries"
-                self._leave(f"{name} = {table.partition(':')[0]}:…", f"its {kind} stay with the admin")
+                of_type = table.removeprefix("proxy:").partition(":")[0]
+                self._leave(f"{name} = {of_type}:…", f"its {kind} stay with the admin")
 
     def _has_form(self, key: str, name: str, form: str) -> bool:
         if re.fullmatch(form, key):

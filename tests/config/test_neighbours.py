@@ -66,9 +66,13 @@ def test_other_filters_and_own_tables_are_not_named() -> None:
         ("content_filter", "lmtp:unix:/run/filter"),
         ("virtual_transport", "lmtp:unix:private/dovecot-lmtp"),
         ("default_transport", "postward-a:[smtp.example.net]:465"),
+        ("default_transport", "smtp:[smtp.example.net]:587"),
+        ("default_transport", "relay:smtp.example.net"),
         ("smtp_fallback_relay", "[smtp.example.net]:587"),
     ):
         assert others({name: value}).hops == ()
+    for value in ("smtp:[10.0.0.1]", "slow:[smtp.example.net]:587", "slow"):
+        assert others({"default_transport": value}).hops == (f"default_transport = {value}",)
 
 
 def test_services_of_master_cf_are_named() -> None:
