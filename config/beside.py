@@ -123,7 +123,10 @@ def _needs(
     if logins.delimiter != ":":
         yield relay, "a user name with a colon", "ask the relay's operator for another login"
     yield from _keys_of_a_service(relay)
-    if values.get("smtp_tls_wrappermode") == "yes":
+    wrapped = values.get("smtp_tls_wrappermode") == "yes"
+    if relay.tls == "implicit" and not wrapped:
+        yield relay, "implicit TLS", _PLAIN_TLS
+    if relay.tls != "implicit" and wrapped:
         yield relay, "STARTTLS beside smtp_tls_wrappermode = yes", "remove smtp_tls_wrappermode from main.cf"
     if relay.has_login and relay.tls in {"opportunistic", "none"} and not _allows_its_password(relay, values):
         yield relay, "a login without mandatory TLS", _PLAIN_TLS
@@ -144,8 +147,8 @@ def _needs(
 
 def _keys_of_a_service(relay: Relay) -> Iterator[tuple[Relay, str, str]]:
     """Yield the keys of a relay's table that only a service of its own can have."""
-    if relay.tls == "implicit" or relay.ca_file or relay.ca_path or relay.fallback:
-        yield relay, "implicit TLS, ca_file, ca_path or a fallback", _PLAIN_TLS
+    if relay.ca_file or relay.ca_path or relay.fallback:
+        yield relay, "ca_file, ca_path or a fallback", _PLAIN_TLS
     if relay.client_certificate or relay.mechanisms:
         yield (
             relay,

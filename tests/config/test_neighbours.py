@@ -127,6 +127,16 @@ def test_implicit_tls_beside_other_hops_gets_a_service() -> None:
     )
 
 
+def test_implicit_tls_for_all_hops_needs_no_service() -> None:
+    """Where main.cf has wrapper mode, an entry for the next hop does, beside routes by sender too."""
+    state = beside(
+        "port = 465", smtp_tls_wrappermode="yes", sender_dependent_relayhost_maps="hash:/etc/postfix/senders"
+    )
+    assert state.transports == ()
+    assert "smtp_tls_wrappermode" not in state.parameters
+    assert state.tables[0].entries == (("[smtp.example.net]:465", "encrypt"),)
+
+
 @pytest.mark.parametrize(
     ("values", "relay", "reason"),
     [
