@@ -6,8 +6,9 @@ master.cf. Parameters that other hops share keep their values.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from postward.config.logins import BY_SENDER, DELIMITER, Logins
+from postward.config.logins import BY_SENDER, DELIMITER, EVERY_KEY, Logins, with_host_names
 from postward.config.neighbours import CONCURRENCY, LOGINS_BY_NEXT_HOP, Neighbours
 from postward.config.providers import PROVIDERS
 from postward.config.relay import Relay
@@ -122,9 +123,12 @@ def _needs(
     if logins.delimiter != ":":
         yield relay, "a user name with a colon", "ask the relay's operator for another login"
     yield from _keys_of_a_service(relay)
-    if values.get("smtp_tls_wrappermode") == "yes":
+    wrapped = values.get("smtp_tls_wrappermode") == "yes"
+    if relay.tls == "implicit" and not wrapped:
+        yield relay, "implicit TLS", _PLAIN_TLS
+    if relay.tls != "implicit" and wrapped:
         yield relay, "STARTTLS beside smtp_tls_wrappermode = yes", "remove smtp_tls_wrappermode from main.cf"
-    if relay.has_login and relay.tls in {"opportunistic", "none"}:
+    if relay.has_login and relay.tls in {"opportunistic", "none"} and not _allows_its_password(relay, values):
         yield relay, "a login without mandatory TLS", _PLAIN_TLS
     yield from _login_needs(relay, others)
     if others.captured:
@@ -143,8 +147,8 @@ def _needs(
 
 def _keys_of_a_service(relay: Relay) -> Iterator[tuple[Relay, str, str]]:
     """Yield the keys of a relay's table that only a service of its own can have."""
-    if relay.tls == "implicit" or relay.ca_file or relay.ca_path or relay.fallback:
-        yield relay, "implicit TLS, ca_file, ca_path or a fallback", _PLAIN_TLS
+    if relay.ca_file or relay.ca_path or relay.fallback:
+        yield relay, "ca_file, ca_path or a fallback", _PLAIN_TLS
     if relay.client_certificate or relay.mechanisms:
         yield (
             relay,
@@ -160,12 +164,18 @@ def _keys_of_a_service(relay: Relay) -> Iterator[tuple[Relay, str, str]]:
         yield relay, 'protocol = "lmtp"', "route this mail in main.cf"
 
 
+def _allows_its_password(relay: Relay, values: Mapping[str, str]) -> bool:
+    """Return True if main.cf lets Postfix send a password in clear text where the relay's settings do, and not elsewhere."""
+    options = split_list(values.get("smtp_sasl_security_options", ""))
+    return ("noplaintext" not in options) is relay.password_in_clear
+
+
 def _login_needs(relay: Relay, others: Neighbours) -> Iterator[tuple[Relay, str, str]]:
     """Yield what the admin's tables of logins exclude, since all smtp(8) services share their options."""
     values, admins = others.values, others.values.get("smtp_sasl_password_maps")
     if not admins:
         return
-    keys = {relay.host.lower(), relay.next_hop.lower()} & others.login_keys
+    keys = {relay.host.lower(), relay.next_hop.lower(), EVERY_KEY} & others.login_keys
     disabled = values.get("smtp_sasl_auth_enable") == "no"
     forbidden = "noplaintext" in split_list(values.get("smtp_sasl_tls_security_options", ""))
     if relay.has_login and forbidden:
@@ -177,6 +187,12 @@ def _login_needs(relay: Relay, others: Neighbours) -> Iterator[tuple[Relay, str,
             relay,
             f"a login beside that for {relay.host} in {admins}",
             f"write its key as [{relay.host}]:PORT",
+        )
+    if relay.username and EVERY_KEY in keys:
+        yield (
+            relay,
+            "a login beside that of a static: table, which is for every server,",
+            f"name the server in a table, as [{relay.host}]:PORT",
         )
     if not relay.has_login and not disabled and keys:
         yield relay, f"mail without the login in {admins}", "remove that login"
@@ -193,7 +209,11 @@ def _by_next_hop(
     relays: Sequence[Relay], logins: Logins, tables: Tables, others: Neighbours
 ) -> dict[str, str]:
     """Return the parameters for relays that the shared services can serve, by entries for their next hops."""
-    routes = [(sender, relay.next_hop) for relay in relays for sender in relay.senders]
+    by_sender = [(sender, relay) for relay in relays for sender in relay.senders]
+    # A next hop in the admin's table of transports by sender comes before any in a table of next hops by sender.
+    as_transports = bool(others.values.get("sender_dependent_default_transport_maps"))
+    hops = [(sender, relay.next_hop) for sender, relay in by_sender if not as_transports]
+    transports = [(sender, f"smtp:{relay.next_hop}") for sender, relay in by_sender if as_transports]
     levels = [
         (relay.next_hop, tls_policy(relay, others.values))
         for relay in relays
@@ -201,8 +221,8 @@ def _by_next_hop(
     ]
     targets = {relay.name: f"smtp:{relay.next_hop}" for relay in relays}
     lists = {
-        "sender_dependent_relayhost_maps": tables.refer("sender_relay", routes),
-        "sender_dependent_default_transport_maps": "",
+        "sender_dependent_relayhost_maps": tables.refer("sender_relay", hops),
+        "sender_dependent_default_transport_maps": tables.refer("sender_transport", transports),
         "smtp_tls_policy_maps": tables.refer("tls_policy", levels),
         "transport_maps": recipient_routes(relays, targets, tables),
         "smtp_sasl_password_maps": _password_maps(logins, tables),
@@ -225,6 +245,9 @@ def _by_service(
 
     default_transport names the first one with its next hop. relayhost is not used: the admin's services obey it too.
     """
+    if others.values.get(BY_SENDER) == "yes":  # then these services have the admin's tables too
+        entries = with_host_names(relays, logins, others.login_keys)
+        logins = replace(logins, entries=tuple(entries.items()))
     passwords = _password_maps(logins, tables)
     services = tuple(_service(relay, relays, passwords, logins, others, main_cf) for relay in relays)
     targets = {relay.name: own_target(relay) for relay in relays}
@@ -285,7 +308,7 @@ def _service(
     plain = always_encrypted or relay.password_in_clear
     # With logins by sender, the admin's entries for senders come before any entry for a next hop.
     admins = others.values.get("smtp_sasl_password_maps", "")
-    by_sender = others.values.get("smtp_sender_dependent_authentication") == "yes"
+    by_sender = others.values.get(BY_SENDER) == "yes"
     references = [*split_list(passwords), *(split_list(admins) if by_sender else [])]
     if logins.delimiter != ":":
         overrides[DELIMITER] = logins.delimiter

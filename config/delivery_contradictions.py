@@ -51,6 +51,8 @@ def delivery_problems(relays: object, main_cf: Table) -> Iterator[tuple[Loc, str
             yield ("relay", index, key), message
         for key, message in _at_one_server(index, tables):
             yield ("relay", index, key), message
+        for number, message in _probes(index, relay):
+            yield ("relay", index, "probe_recipients", number), message
     if any("recipients" in relay for relay in tables) and "transport_maps" in main_cf:
         yield (
             ("main_cf", "transport_maps"),
@@ -94,6 +96,27 @@ def _lmtp(written: Table, relay: Table) -> Found:
             "tls",
             'must not be "implicit" with protocol = "lmtp": lmtp has no such port; write "none" or "starttls"',
         )
+
+
+def _probes(index: int, relay: Table) -> Iterator[tuple[int, str]]:
+    """Yield the probe recipients whose mail another relay takes: a probe would never be accepted."""
+    keys, probes = relay.get("recipients"), relay.get("probe_recipients")
+    if not index or "senders" in relay or not isinstance(keys, list) or not isinstance(probes, list):
+        return
+    for number, address in enumerate(probes):
+        if isinstance(address, str) and "@" in address and not any(_is_for(key, address) for key in keys):
+            yield (
+                number,
+                f"is {quoted(address)}, which is not among the recipients of this relay; write one of them",
+            )
+
+
+def _is_for(key: object, address: str) -> bool:
+    """Return True if a key of `recipients` is for an address."""
+    wanted = str(key).lower()
+    domain = f"@{address.lower().rpartition('@')[2]}"
+    below = wanted.startswith("@.") and domain.endswith(wanted[1:])
+    return below or wanted in {address.lower(), domain}
 
 
 def _socket(written: Table, relay: Table) -> Found:

@@ -20,7 +20,14 @@ from postward.config.beside import (
     recipient_routes,
 )
 from postward.config.host import Host
-from postward.config.logins import BY_SENDER, DELIMITER, Logins, logins_of, looks_senders_up
+from postward.config.logins import (
+    BY_SENDER,
+    DELIMITER,
+    Logins,
+    logins_of,
+    looks_senders_up,
+    with_host_names,
+)
 from postward.config.neighbours import CONCURRENCY, NO_NEIGHBOURS, Neighbours, clients
 from postward.config.oauth2 import MECHANISMS
 from postward.config.providers import PROVIDERS
@@ -96,7 +103,7 @@ def desired_state(
     """
     tables = Tables(facts.config_directory, _map_type(settings.postfix.map_type, facts), others.tables)
     host, relays = settings.host, settings.relay
-    logins = logins_of(relays, passwords)
+    logins = logins_of(relays, passwords, others.login_senders)
     _require_delimiter(logins, facts, others)
     defaults = _DEFAULTS if host.profile == "send-only" else {}
     wishes = _wishes({**defaults, **settings.main_cf}, others) if others.hops else {}
@@ -346,15 +353,9 @@ def _sasl(relays: list[Relay], logins: Logins, tables: Tables, others: Neighbour
     with_login = [relay for relay in relays if relay.has_login]
     in_clear = any(relay.password_in_clear for relay in with_login)
     always_encrypted = all(relay.tls in {"starttls", "implicit"} for relay in with_login)
-    entries = dict(logins.entries)
-    # A host name in the admin's tables would come before the next hop in Postward's (smtp_sasl_glue.c).
-    hidden = {
-        relay.host: entries[relay.next_hop]
-        for relay in with_login
-        if relay.username and relay.host.lower() in others.login_keys
-    }
+    entries = with_host_names(relays, logins, others.login_keys)
     tokens = {relay.host for relay in with_login if relay.oauth2}
-    own = tables.refer_logins([*(entries | hidden).items()], logins.renewed | tokens)
+    own = tables.refer_logins([*entries.items()], logins.renewed | tokens)
     by_sender = {BY_SENDER: "yes"} if looks_senders_up(relays[0], relays, logins) else {}
     return {
         "smtp_sasl_auth_enable": "yes",

@@ -4,13 +4,14 @@ Pure. Logins at one host and port are distinguished by sender alone. A service t
 sender at every server, so a relay with another login, or without one, gets a service that does not.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from postward.config.relay import Relay
 
 BY_SENDER = "smtp_sender_dependent_authentication"
 DELIMITER = "smtp_sasl_password_result_delimiter"
+EVERY_KEY = "*"  # of a table that answers for all
 _DELIMITERS = ":|~^;"  # the first one that no user name has
 
 
@@ -35,18 +36,22 @@ class Logins:
     delimiter: str = ":"
 
 
-def logins_of(relays: Sequence[Relay], passwords: Mapping[str, str]) -> Logins:
+def logins_of(
+    relays: Sequence[Relay], passwords: Mapping[str, str], admins: Collection[str] = frozenset()
+) -> Logins:
     """Return the logins of relays.
 
     Args:
         relays: the relays of the settings.
         passwords: relay name → password, for each relay with a username.
+        admins: keys in lowercase under which Postfix finds logins of the admin by sender. They come before any login for a
+            next hop, so a sender of a relay that is among them has an entry of its own.
     """
     shared = {relay.name for relay in relays if _shares(relay, relays)}
     owners: dict[str, Relay] = {}
     for relay in relays:
         if relay.username:
-            for key in _keys(relay, bool(shared)):
+            for key in _keys(relay, bool(shared), admins):
                 owners.setdefault(key, relay)
     users = "".join(relay.username for relay in relays)
     delimiter = next(char for char in _DELIMITERS if char not in users or char == _DELIMITERS[-1])
@@ -63,17 +68,37 @@ def logins_of(relays: Sequence[Relay], passwords: Mapping[str, str]) -> Logins:
     )
 
 
+def with_host_names(relays: Sequence[Relay], logins: Logins, admins: Collection[str]) -> dict[str, str]:
+    """Return the entries of Postward's table, and the name of each server for which the admin's tables have a login.
+
+    Postfix looks for the name in all tables before it looks for the next hop. A server with several logins is left out.
+
+    Args:
+        relays: the relays of the settings.
+        logins: their logins.
+        admins: the keys of the admin's tables in lowercase.
+    """
+    entries = dict(logins.entries)
+    found: dict[str, set[str]] = {}
+    for relay in relays:
+        if relay.username and {relay.host.lower(), EVERY_KEY} & {*admins}:
+            found.setdefault(relay.host, set()).add(entries[relay.next_hop])
+    return entries | {host: login for host, (login, *others) in found.items() if not others}
+
+
 def _shares(relay: Relay, relays: Sequence[Relay]) -> bool:
     """Return True for a relay with other logins at its host and port."""
     users = {one.username for one in relays if one.next_hop.lower() == relay.next_hop.lower()}
     return bool(relay.username) and len(users) > 1
 
 
-def _keys(relay: Relay, by_sender: bool) -> Iterator[str]:
+def _keys(relay: Relay, by_sender: bool, admins: Collection[str]) -> Iterator[str]:
     """Yield the keys of a relay's login. The first relay at a next hop has its key, for bounces too."""
     yield relay.next_hop
-    if by_sender:
-        yield from relay.senders
+    for sender in relay.senders:
+        domain = sender[sender.index("@") :].lower()
+        if by_sender or sender.lower() in admins or domain in admins:
+            yield sender
 
 
 def looks_senders_up(relay: Relay, relays: Sequence[Relay], logins: Logins) -> bool:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from postward.config.logins import EVERY_KEY
 from postward.config.resources import OWN_SERVICE
 from postward.config.settings import Settings
 from postward.parsers.postconf import Master, split_list
@@ -41,6 +42,7 @@ SCALARS = (
     "smtp_sasl_auth_enable",
     "smtp_sasl_auth_soft_bounce",
     "smtp_sasl_mechanism_filter",
+    "smtp_sasl_security_options",
     "smtp_sasl_tls_security_options",
     "smtp_sasl_type",
     "smtp_sender_dependent_authentication",
@@ -66,7 +68,7 @@ class Neighbours:
         hops: where each other SMTP hop is configured; empty if smtp(8) only sends to Postward's relays.
         values: `SCALARS` and `LISTS` as the admin has them, without Postward's tables, services and relays.
         tables: files in config_directory that are the admin's and stay, although Postward has a table of that name.
-        login_keys: the keys of the admin's tables of logins, in lowercase.
+        login_keys: the keys of the admin's tables of logins, in lowercase; `EVERY_KEY` for a table that answers all.
         policies: next hop of a relay → the admin's entry for it in smtp_tls_policy_maps.
         captured: domains in relay_domains whose mail goes to their own servers while relayhost is empty.
     """
@@ -77,6 +79,12 @@ class Neighbours:
     login_keys: frozenset[str] = frozenset()
     policies: Mapping[str, str] = field(default_factory=dict)
     captured: str = ""
+
+    @property
+    def login_senders(self) -> frozenset[str]:
+        """The keys by which Postfix finds the admin's logins by sender."""
+        by_sender = self.values.get("smtp_sender_dependent_authentication") == "yes"
+        return frozenset(key for key in self.login_keys if "@" in key) if by_sender else frozenset()
 
 
 NO_NEIGHBOURS = Neighbours()
@@ -129,7 +137,9 @@ def neighbours(
     )
     fallbacks = split_list(admins.get("smtp_fallback_relay", ""))
     admins["smtp_fallback_relay"] = ", ".join(hop for hop in fallbacks if hop not in own_hops)
-    if settings.host.profile == "send-only" or admins.get("default_transport", "").startswith(OWN_SERVICE):
+    if settings.host.profile == "send-only" or _is_first_relays(
+        admins.get("default_transport", ""), settings
+    ):
         admins["default_transport"] = "smtp"
     if not kept:  # without logins of the admin, only Postward's own could be looked up by sender
         admins["smtp_sender_dependent_authentication"] = "no"
@@ -138,8 +148,22 @@ def neighbours(
     if not hops:  # the settings replace the configuration of their own relay
         admins["smtp_sasl_password_maps"] = ", ".join(kept)
         tables = frozenset(name for name in tables if not _is_replaced(name, keys, settings))
-    logins_of = (keys.get(item, frozenset()) for item in split_list(admins["smtp_sasl_password_maps"]))
+    logins_of = (_keys(item, keys) for item in split_list(admins["smtp_sasl_password_maps"]))
     return Neighbours(hops, admins, tables, frozenset().union(*logins_of), policies, captured)
+
+
+def _is_first_relays(transport: str, settings: Settings) -> bool:
+    """Return True for a service of Postward's, and for Postfix's own client with the first relay as its next hop."""
+    service, _, next_hop = transport.partition(":")
+    host = re.sub(r"^\[(.*?)\].*|^([^:]*).*", r"\1\2", next_hop).lower()
+    return service.startswith(OWN_SERVICE) or (
+        service in _STANDARD_CLIENTS and bool(host) and host == settings.relay[0].host.lower()
+    )
+
+
+def _keys(table: str, keys: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    answers_all = table.removeprefix("proxy:").startswith("static:")
+    return frozenset({EVERY_KEY}) if answers_all else keys.get(table, frozenset())
 
 
 def _is_replaced(table: str, keys: Mapping[str, frozenset[str]], settings: Settings) -> bool:

@@ -136,7 +136,8 @@ def _read(source: str | None, postfix: Postfix, myhostname: str | None, recipien
             if not (found := found_programs()):
                 raise
             source = found[0]
-    return planned(_with(read_other(str(source)), myhostname, recipient), postfix)
+    other = read_other(str(source), myhostname=myhostname or "")
+    return planned(_with(other, myhostname, recipient), postfix)
 
 
 def _with(adopted: Adopted, myhostname: str | None, recipient: str | None) -> Adopted:

@@ -25,6 +25,7 @@ from postward.config.settings import Settings, parse_settings
 
 _REFUSED = "a change of its settings would be refused, until this is other: "
 _LOGINS = "smtp_sasl_password_maps"
+_NAME = "host.myhostname: "
 # Files with the system's certificate authorities: Debian and Alpine, RHEL, SUSE.
 _AUTHORITIES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -66,12 +67,13 @@ def read_adopted(postfix: Postfix) -> Adopted:
     return replace(adopted, tables={**adopted.tables, "postfix": {"config_directory": directory}})
 
 
-def read_other(name: str, root: Path = Path("/")) -> Adopted:
+def read_other(name: str, root: Path = Path("/"), myhostname: str = "") -> Adopted:
     """Return the settings that the configuration of another mail program suggests.
 
     Args:
         name: the program, in `SOURCES`.
         root: where its paths begin.
+        myhostname: the host's full name, if the person gave it.
 
     Raises:
         NothingToAdoptError: it has no relay that the settings could say.
@@ -84,6 +86,7 @@ def read_other(name: str, root: Path = Path("/")) -> Adopted:
     this = ThisHost(
         full_name if "." in full_name and not full_name.startswith("localhost") else "",
         next((path for path in _AUTHORITIES if Path(path).exists()), ""),
+        myhostname,
     )
     return SOURCES[name].adopt(files, this)
 
@@ -133,6 +136,8 @@ def narrowed(adopted: Adopted, postfix: Postfix) -> Adoption:
             why = tried
         elif new := _names(tried.planned) - _names(adoption.planned):
             why = f"to manage it would change {listed(sorted(new))}"
+            if relay.more.get("mx"):
+                why = f"without brackets around {relay.host}, the log does not show which mail it took"
         elif reason := _undecided(larger, postfix):
             why = reason
         else:
@@ -171,7 +176,7 @@ def _tried(adopted: Adopted, postfix: Postfix) -> Adoption | str:
     try:
         settings = parse_settings(adopted.raw(), "settings")
     except SettingsError as error:
-        return "; ".join(problem.removeprefix("settings: ") for problem in error.problems)
+        return "; ".join(map(_problem, error.problems))
     if not postfix.main_cf.exists():
         return Adoption(adopted, settings, None)
     present = postfix.parameters([_LOGINS])
@@ -180,6 +185,12 @@ def _tried(adopted: Adopted, postfix: Postfix) -> Adoption | str:
         return Adoption(adopted, settings, Enforcer(settings, postfix).look()[0], exposed)
     except LOOK_ERRORS as error:
         return str(error)
+
+
+def _problem(text: str) -> str:
+    """Return a problem of the settings without their file, and by which option it is solved."""
+    text = text.removeprefix("settings: ")
+    return f"{text.partition('; ')[0]}; add --myhostname NAME" if text.startswith(_NAME) else text
 
 
 def _names(planned: Plan | None) -> set[str]:

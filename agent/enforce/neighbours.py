@@ -87,10 +87,10 @@ def _ignored(lists: Mapping[str, str], directory: Path, own: set[Path]) -> Itera
     """Yield the items that are Postward's tables, or that name no table that exists: they route no mail."""
     for parameter, item in ((name, item) for name, value in lists.items() for item in split_list(value)):
         kind, name = _parts(item, directory)
-        path = Path(name)
         routes = parameter not in REWRITING
-        missing = path in own or (routes and not _exists(kind, path))
-        if (name.startswith("/") and missing) or (routes and not (kind or item.startswith("$"))):
+        is_path = name.startswith("/")  # the name of an inline table is its text
+        leads_nowhere = is_path and (Path(name) in own or (routes and not _exists(kind, Path(name))))
+        if leads_nowhere or (routes and not (kind or item.startswith("$"))):
             yield item
 
 

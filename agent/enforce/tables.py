@@ -125,9 +125,12 @@ def exposed_logins(config: PostfixConfig, present: Mapping[str, str], desired: D
     name = "smtp_sasl_password_maps"
     kept = split_list(desired.parameters.get(name, present.get(name, "")))
     for item in split_list(present.get(name, "")):
-        kind, _, path = item.replace("$config_directory", str(config.config_directory)).rpartition(":")
+        reference = item.removeprefix("proxy:").replace("$config_directory", str(config.config_directory))
+        kind, _, path = reference.partition(":")
+        if item in kept or kind in {"static", "inline"} or not path.startswith("/"):
+            continue
         for file in (Path(path), Path(f"{path}{INDEX_SUFFIX.get(kind, '')}")):
-            if item not in kept and path.startswith("/") and file.is_file() and file.stat().st_mode & 0o004:
+            if file.is_file() and file.stat().st_mode & 0o004:
                 yield path
                 break
 

@@ -7,19 +7,26 @@ from postward.config.adopt.source import (
     Draft,
     Files,
     ThisHost,
+    aliases_of,
     assignments,
+    first_line,
     implicit_port,
     port_of,
     with_login,
 )
 from postward.config.relay import TlsMode
 
-FILES = ("/etc/exim4/update-exim4.conf.conf", "/etc/exim4/passwd.client")
+FILES = (
+    "/etc/exim4/update-exim4.conf.conf",
+    "/etc/exim4/passwd.client",
+    "/etc/aliases",
+    "/etc/email-addresses",
+    "/etc/mailname",
+)
 _STAYS = {
     "dc_other_hostnames": "domains of this host are host.mydestination; the profile send-only has its own",
     "dc_relay_nets": "networks that may relay are host.mynetworks; the profile send-only has this host alone",
     "dc_relay_domains": "the profile send-only relays for no other domain",
-    "dc_readhost": "the domain of senders is host.myorigin",
 }
 
 
@@ -29,7 +36,13 @@ def adopt(files: Files, this: ThisHost) -> Adopted:
     kind = values.get("dc_eximconfig_configtype", "")
     if kind not in {"smarthost", "satellite"}:
         raise NothingToAdoptError(f"Exim's type is {kind or 'unknown'}, which has no smarthost")
-    draft = Draft(this.myhostname)
+    mailname = first_line(files.get(FILES[4], ""))
+    draft = Draft(this.name())
+    hides = values.get("dc_hide_mailname") == "true" and values.get("dc_readhost")
+    draft.originate(hides or mailname, delivers=True)
+    draft.follow(files.get(FILES[2], ""))
+    for user, address in aliases_of(files.get(FILES[3], "")).items():
+        draft.send_as(user, address)
     hosts = [item.strip() for item in values.get("dc_smarthost", "").split(";") if item.strip()]
     for number, item in enumerate(hosts):
         relay = _relay(item, files.get(FILES[1], ""), draft)

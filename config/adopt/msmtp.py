@@ -1,23 +1,35 @@
 """Adopts /etc/msmtprc (msmtp(1), "Configuration files"): the default account, and further ones by their `from`."""
 
-import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from postward.config.adopt.adopted import Adopted, AdoptedRelay, NothingToAdoptError
-from postward.config.adopt.source import Draft, Files, ThisHost, checked, port_of, tls_mode, with_login
+from postward.config.adopt.source import (
+    Draft,
+    Files,
+    ThisHost,
+    checked,
+    is_mail_address,
+    port_of,
+    tls_mode,
+    with_login,
+)
 from postward.config.sasl import PASSWORDLESS
 
-FILES = ("/etc/msmtprc",)
+FILES = ("/etc/msmtprc", "/etc/aliases")
 _SAID = frozenset(
     {
         *(
             "account",
+            "aliases",
             "auth",
             "auto_from",
             "from",
             "host",
             "logfile",
+            "maildomain",
             "password",
+            "passwordeval",
             "port",
             "protocol",
             "syslog",
@@ -34,29 +46,39 @@ def adopt(files: Files, this: ThisHost) -> Adopted:
         raise NothingToAdoptError(f"{FILES[0]} has no account")
     default = default if default in accounts else next(iter(accounts))
     first = accounts.pop(default)
-    draft = Draft(this.myhostname)
+    draft = Draft(this.name())
     draft.relays.append(_relay(first, draft, this))
     sender = first.get("from", "")
-    if _is_address(sender):
+    if is_mail_address(sender):
         draft.rewrite_sender = sender
     elif sender:
         draft.leave(f"from {sender}", "a sender that depends on the user is left as the program gives it")
+    draft.originate(first.get("maildomain", ""))
+    if (aliases := first.get("aliases", "")) == FILES[1]:
+        draft.follow(files.get(aliases, ""))
+    elif aliases:
+        draft.leave(f"aliases {aliases}", f"only {FILES[1]} is read; see host.admin")
+    _add_further(accounts, draft, this)
+    for key in sorted({key for account in (first, *accounts.values()) for key in account} - _SAID):
+        draft.leave(key, "Postfix has no such setting, or another for all relays")
+    return draft.adopted()
+
+
+def _add_further(accounts: Mapping[str, dict[str, str]], draft: Draft, this: ThisHost) -> None:
+    """Add the accounts that have a sender of their own."""
     for name, account in accounts.items():
         sender = account.get("from", "")
         if draft.rewrite_sender and sender:
             draft.leave(
                 f"account {name}", "it is chosen by the command, and all senders are rewritten to one"
             )
-        elif _is_address(sender):
+        elif is_mail_address(sender):
             try:
                 draft.relays.append(replace(_relay(account, draft, this), senders=(sender,)))
             except NothingToAdoptError as error:
                 draft.leave(f"account {name}", str(error))
         else:
             draft.leave(f"account {name}", "it is chosen by the command, and has no sender of its own")
-    for key in sorted({key for account in (first, *accounts.values()) for key in account} - _SAID):
-        draft.leave(key, "Postfix has no such setting, or another for all relays")
-    return draft.adopted()
 
 
 def _accounts(text: str) -> tuple[dict[str, dict[str, str]], str]:
@@ -117,7 +139,3 @@ def _relay(account: dict[str, str], draft: Draft, this: ThisHost) -> AdoptedRela
 def _switches(account: dict[str, str]) -> dict[str, bool]:
     usual = {"tls": "off", "tls_starttls": "on", "tls_certcheck": "on"}
     return {name: account.get(name, value).lower() in {"on", ""} for name, value in usual.items()}
-
-
-def _is_address(text: str) -> bool:
-    return bool(re.fullmatch(r"[^\s@<>,%*]+@[^\s@<>,%*]+", text))

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import replace
 
 from postward.config.adopt.adopted import Adopted, AdoptedRelay, NothingToAdoptError
-from postward.config.adopt.source import Draft, Files, ThisHost, checked, port_of, with_login
+from postward.config.adopt.source import Draft, Files, ThisHost, checked, first_line, port_of, with_login
 from postward.config.relay import TlsMode
 
 FILES = (
@@ -12,6 +12,8 @@ FILES = (
     "/etc/nullmailer/me",
     "/etc/nullmailer/adminaddr",
     "/etc/nullmailer/allmailfrom",
+    "/etc/nullmailer/defaulthost",
+    "/etc/mailname",
 )
 _SAID = frozenset(
     {"auth-login", "auth-plain", "insecure", "pass", "port", "ssl", "starttls", "tls", "user", "x509cafile"}
@@ -20,15 +22,17 @@ _SAID = frozenset(
 
 def adopt(files: Files, this: ThisHost) -> Adopted:
     """Return the settings. Raises NothingToAdoptError."""
-    remotes, me, admin, sender = (files.get(path, "").strip() for path in FILES)
-    draft = Draft(me.split("\n")[0] or this.myhostname, rewrite_sender=sender.split("\n")[0])
+    remotes = files.get(FILES[0], "")
+    me, admin, sender, default, mailname = (first_line(files.get(path, "")) for path in FILES[1:])
+    draft = Draft(this.name(me or mailname), rewrite_sender=sender)
+    draft.originate(default or me or mailname or draft.myhostname)
     for line in remotes.split("\n"):
         if line.strip() and not line.startswith("#"):
             relay = _relay(line, draft, this)
             if relay.host.lower() not in {other.host.lower() for other in draft.relays}:
                 draft.relays.append(replace(relay, fallback=bool(draft.relays)))
     if admin:
-        draft.leave(f"adminaddr {admin}", "mail to local users stays in their mailboxes; see aliases(5)")
+        draft.forward(admin, f"adminaddr {admin}")
     return draft.adopted()
 
 

@@ -153,7 +153,8 @@ class _Adoption:
                 yield from contents.entries
             elif not isinstance(contents, Static):
                 kind = "patterns" if isinstance(contents, Patterns) else "entries"
-                self._leave(f"{name} = {table.partition(':')[0]}:…", f"its {kind} stay with the admin")
+                of_type = table.removeprefix("proxy:").partition(":")[0]
+                self._leave(f"{name} = {of_type}:…", f"its {kind} stay with the admin")
 
     def _has_form(self, key: str, name: str, form: str) -> bool:
         if re.fullmatch(form, key):
@@ -186,9 +187,12 @@ class _Adoption:
     def relay(self, route: Route) -> AdoptedRelay:
         """Return the relay of a route. Raises NothingToAdoptError."""
         regular = [hop for hop in route.hops if not hop.fallback]
-        if route.unknown or route.broken or route.command != "smtp" or not regular:
-            what = route.unknown or route.broken or f"{route.transport}:{route.next_hop}"
-            raise NothingToAdoptError(f"it goes to {what}, which is not a relay")
+        if route.broken:
+            raise NothingToAdoptError(f"{route.broken} cannot be searched, so its mail waits")
+        if route.unknown:
+            raise NothingToAdoptError(f"{route.unknown} decides where it goes")
+        if route.command != "smtp" or not regular:
+            raise NothingToAdoptError(f"it goes to {route.transport}:{route.next_hop}, which is not a relay")
         if len(regular) > 1:
             raise NothingToAdoptError(
                 f"it goes to the first of {listed(hop.destination for hop in regular)} that answers"
@@ -224,9 +228,10 @@ class _Adoption:
 def _own_parameters(route: Route, config: Configuration) -> list[str]:
     """Return the parameters of a service that make its mail differ from that of smtp(8) as in main.cf."""
     prefix = f"{route.transport}/unix/"
-    usual = ("smtp_tls_", "smtp_sasl_", "smtp_fallback_relay", "smtp_sender_dependent", "syslog_name")
+    usual = ("smtp_tls_", "smtp_use_tls", "smtp_enforce_tls", "smtp_sasl_", "smtp_sender_dependent")
+    more = ("smtp_fallback_relay", "syslog_name", "relayhost")  # smtp(8) does not read relayhost
     names = [key.removeprefix(prefix) for key in config.master.overrides if key.startswith(prefix)]
-    return [name for name in names if not name.startswith(usual)]
+    return [name for name in names if not name.startswith((*usual, *more))]
 
 
 def _identity(route: Route) -> object:
@@ -246,7 +251,12 @@ def _faults(hop: Hop) -> Iterator[str]:
         yield f"{hop.destination} has a fault: {'; '.join(hop.faults)}"
     if hop.port is None:
         yield f"the port of {hop.destination} is a name that the settings can't say"
-    if "login" in unknown:
+    if "login" in unknown and hop.mx:
+        yield (
+            f"the login at {hop.destination} depends on {unknown['login']}; "
+            "write the name of a server in brackets, if all mail goes there"
+        )
+    elif "login" in unknown:
         yield f"the login at {hop.destination} is in {unknown['login']}, and stays with the admin"
     if not hop.level:
         yield f"the TLS level of {hop.destination} is in {unknown.get('level', 'a table')}"

@@ -14,27 +14,21 @@ def adopt(files: Files, this: ThisHost) -> Adopted:
     hub = values.get("mailhub", "")
     if not hub:
         raise NothingToAdoptError(f"{FILES[0]} has no mailhub")
-    draft = Draft(values.get("hostname") or this.myhostname)
+    hostname = values.get("hostname", "")
+    draft = Draft(this.name(hostname))
+    draft.originate(values.get("rewritedomain") or hostname or draft.myhostname)
     starttls = _is_yes(values.get("usestarttls", ""))
     tls = tls_mode(tls=starttls or _is_yes(values.get("usetls", "")), starttls=starttls)
-    relay = _relay(hub, replace(AdoptedRelay("", 0, tls)))
+    relay = _relay(hub, AdoptedRelay("", 0, tls))
     if "authuser" in values:
         relay = with_login(relay, values["authuser"], values.get("authpass", ""), draft)
     draft.relays.append(relay)
     if values.get("root"):
-        draft.leave(f"root={values['root']}", "mail to local users stays in their mailboxes; see aliases(5)")
-    if values.get("rewritedomain"):
-        draft.leave(
-            f"rewriteDomain={values['rewritedomain']}",
-            "the domain of senders is host.myorigin, or an address in host.rewrite_sender",
-        )
+        draft.forward(values["root"], f"root={values['root']}")
     for user, address, other in _aliases(files.get(FILES[1], "")):
         if other and _relay(other, relay).host != relay.host:
             draft.relays.append(replace(_relay(other, relay), senders=(address,)))
-        draft.leave(
-            f"revaliases: {user}",
-            f"its sender becomes {address} only by canonical_maps, which stay with the admin",
-        )
+        draft.send_as(user, address)
     return draft.adopted()
 
 

@@ -13,7 +13,14 @@ from postward.config.fields import is_address, is_host_name
 from postward.config.routing.configuration import Configuration
 from postward.config.routing.resolve import Origin
 from postward.config.routing.search import find_address
-from postward.config.routing.tables import BrokenTableError, Found, Keyed, UnknownTableError, parent_domains
+from postward.config.routing.tables import (
+    BrokenTableError,
+    Found,
+    Keyed,
+    Static,
+    UnknownTableError,
+    parent_domains,
+)
 from postward.parsers.postconf import split_list
 
 # smtp_tls_security_level, weakest first (tls/tls_level.c). Wrapper mode needs "encrypt" or stronger.
@@ -116,7 +123,9 @@ def _parsed(hop: Hop, client: str, service: str, config: Configuration) -> Hop:
     by_name = not without_dns and not text.startswith("[")
     port_name = re.sub(r".*[\]:]", "", text[1:]) if not text.startswith("[") or "]:" in text else ""
     srv = port_name in config.words("use_srv_lookup", service)  # since 3.8
-    return replace(hop, host=host, port=port, mx=by_name and (client == "smtp" or srv))
+    by_records = by_name and (client == "smtp" or srv)
+    # An address has no MX records: smtp(8) connects to it, with and without brackets (smtp/smtp_addr.c: smtp_addr_one).
+    return replace(hop, host=host, port=port, mx=by_records and not is_address(host))
 
 
 def split_destination(text: str, default_port: str) -> tuple[str, int | None]:
@@ -265,8 +274,8 @@ def _with_login(sender: str, hop: Hop, client: str, service: str, config: Config
             return replace(hop, login=_login(found))
         if hop.mx and _may_name_servers(maps, config):
             return replace(hop, unknown=(*hop.unknown, ("login", f"the MX hosts of {hop.host}")))
-        found = None if hop.mx else config.tables.find(maps, hop.host)
-        found = found or config.tables.find(maps, hop.destination)
+        # No table has the name of a server that MX records may give, so all names have the same answer.
+        found = config.tables.find(maps, hop.host) or config.tables.find(maps, hop.destination)
     except UnknownTableError as error:
         return replace(hop, unknown=(*hop.unknown, ("login", str(error))))
     except BrokenTableError as error:
@@ -280,9 +289,14 @@ def _login(found: Found) -> Login:
 
 
 def _may_name_servers(maps: str, config: Configuration) -> bool:
-    """Return True if the name of a server could be found in tables: they have other keys than senders and `[host]`."""
+    """Return True if it matters which servers MX records name: a table has other keys than senders and `[host]`.
+
+    A static table answers for every server.
+    """
     for name in split_list(maps):
-        contents = config.tables.contents.get(name)
+        contents = config.tables.contents_of(name)
+        if isinstance(contents, Static):
+            return False
         if not isinstance(contents, Keyed) or any(is_host_name(key) for key in contents.entries):
             return True
     return False

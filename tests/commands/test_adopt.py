@@ -145,6 +145,27 @@ def test_nothing_is_written_before_yes(tmp_path: Path) -> None:
     assert not (tmp_path / "etc").exists()
 
 
+def test_a_long_inline_table_of_logins_is_adopted(tmp_path: Path) -> None:
+    """Its text is longer than a file name may be. No message shows it."""
+    others = ", ".join(f"{{ [other{number}.example.net]:587 = user:{_PASSWORD} }}" for number in range(12))
+    logins = f"inline:{{ {{ [relay.example.net]:587 = user:{_PASSWORD} }}, {others} }}"
+    done = _adopt(_host(tmp_path, smtp_sasl_password_maps=logins), tmp_path, "--yes")
+    assert (done.returncode, done.stderr.count("plan: empty")) == (0, 1), done.stderr
+    assert (tmp_path / "etc" / "passwords" / "example").read_text() == f"{_PASSWORD}\n"
+    assert _PASSWORD not in done.stdout + done.stderr
+
+
+def test_the_option_for_a_full_name_is_named(tmp_path: Path) -> None:
+    """With it, the settings are proposed, and the plan has the name alone."""
+    host = _host(tmp_path, myhostname="localhost.localdomain")
+    done = _adopt(host, tmp_path, "--yes")
+    assert done.returncode == 1
+    assert 'must be a full host name, not "localhost.localdomain"' in done.stderr
+    assert done.stderr.endswith("; add --myhostname NAME\n")
+    done = _adopt(host, tmp_path, "--yes", "--json", "--myhostname", "mail.example.test")
+    assert (done.returncode, json.loads(done.stdout)["changes"]) == (3, ["myhostname"])
+
+
 def test_a_plan_that_is_not_empty_is_shown(tmp_path: Path) -> None:
     """A login that Postfix's options forbid would come into force: that is said, with status 3."""
     done = _adopt(_host(tmp_path, smtp_sasl_security_options="noplaintext"), tmp_path, "--yes", "--json")

@@ -115,9 +115,16 @@ FromLineOverride=YES
 
 
 def test_ssmtp() -> None:
-    """The hub is the relay, and hostname is the host's name. Parts that concern local users are listed."""
+    """The hub is the relay. Senders and root's mail are those of before, and mail to the host's name is relayed."""
     adopted = _adopted("ssmtp", _SSMTP, "root:app@example.org:smtp.office365.com:587\n")
-    assert _tables(adopted)["host"]["myhostname"] == "web1.example.org"
+    assert _tables(adopted)["host"] == {
+        "profile": "send-only",
+        "myhostname": "web1.example.org",
+        "myorigin": "$myhostname",
+        "mydestination": "localhost.$mydomain, localhost",
+        "rewrite_senders": {"root@web1.example.org": "app@example.org"},
+        "admin": "admin@example.org",
+    }
     assert _relay(adopted) == {
         "name": "office365",
         "provider": "office365",
@@ -128,7 +135,19 @@ def test_ssmtp() -> None:
         "password_file": "/p/office365",
     }
     assert adopted.passwords() == {"office365": "s3cret=with=signs"}
-    assert [one.what for one in adopted.unmanaged] == ["root=admin@example.org", "revaliases: root"]
+    assert [one.what for one in adopted.unmanaged] == ["root=admin@example.org for users beside root"]
+
+
+def test_ssmtp_with_a_domain_and_a_short_name() -> None:
+    """The domain is that of local senders. The host's own name stands for one without a domain."""
+    text = _SSMTP.replace("hostname=web1.example.org", "hostname=web1\nrewriteDomain=shop.example")
+    adopted = _adopted(
+        "ssmtp", text.replace("root=admin@example.org", "root=postmaster"), "www-data:a@b.example\n"
+    )
+    host = _tables(adopted)["host"]
+    assert (host["myhostname"], host["myorigin"]) == ("host.example.org", "shop.example")
+    assert host["rewrite_senders"] == {"www-data@shop.example": "a@b.example"}
+    assert ("admin" in host, [one.what for one in adopted.unmanaged]) == (False, ["root=postmaster"])
 
 
 @pytest.mark.parametrize(
@@ -157,7 +176,8 @@ def test_nullmailer() -> None:
     assert (first["name"], first["port"], first["username"], first["verify"]) == ("example", 587, "me", True)
     assert (second["host"], second["fallback"], "verify" in second) == ("backup.example.com", True, False)
     assert adopted.passwords() == {"example": "p w"}
-    assert [one.what for one in adopted.unmanaged] == ["adminaddr admin@example.org"]
+    assert _tables(adopted)["host"]["admin"] == "admin@example.org"
+    assert [one.what for one in adopted.unmanaged] == ["adminaddr admin@example.org for users beside root"]
 
 
 def test_dma() -> None:
@@ -168,6 +188,61 @@ def test_dma() -> None:
     assert (relay["port"], relay["tls"], relay["username"]) == (465, "implicit", "me@example.net")
     assert adopted.passwords() == {"example": "pa:ss"}
     assert _tables(adopted)["host"]["rewrite_sender"] == "me@example.net"
+
+
+_ALIASES = """\
+# See man 5 aliases for format
+mailer-daemon: postmaster
+postmaster:    root
+daemon: root
+backup: "|/usr/bin/store",
+    root
+loop: circle
+circle: loop
+root: ops
+ops: Ops@example.org
+"""
+
+
+def test_aliases_of_root() -> None:
+    """They are followed. Users with the same address are named, and other aliases are listed."""
+    conf = "SMARTHOST mail.example.net\nMAILNAME /etc/mailname\n"
+    adopted = _adopted("dma", conf, "", _ALIASES, "box.example.org\n")
+    host = _tables(adopted)["host"]
+    assert (host["admin"], host["admin_for"]) == ("Ops@example.org", ["daemon", "ops"])
+    assert (host["myhostname"], host["myorigin"]) == ("box.example.org", "$myhostname")
+    assert [one.what for one in adopted.unmanaged] == ["aliases of backup, loop, circle"]
+
+
+@pytest.mark.parametrize(
+    ("aliases", "admin", "unmanaged"),
+    [
+        (
+            "default: ops@example.org\n",
+            "ops@example.org",
+            ["alias default: ops@example.org for users beside root"],
+        ),
+        ("root: /dev/null\n", None, ["alias root: /dev/null"]),
+        ("zfs: ops@example.org\n", None, []),
+    ],
+)
+def test_aliases_of_msmtp(aliases: str, admin: str | None, unmanaged: list[str]) -> None:
+    """`default` stands for every local user."""
+    account = "account default\naliases /etc/aliases\nhost smtp.example.net\ntls on\n"
+    adopted = _adopted("msmtp", account, aliases)
+    assert _tables(adopted)["host"].get("admin") == admin
+    assert [one.what for one in adopted.unmanaged] == unmanaged
+
+
+@pytest.mark.parametrize(
+    ("tls", "pin", "kept"),
+    [("SECURETRANSFER\n", "ab" * 32, True), ("", "ab" * 32, False), ("SECURETRANSFER\n", "ab" * 20, False)],
+)
+def test_dma_with_a_fingerprint(tls: str, pin: str, kept: bool) -> None:
+    """The certificate is compared from then on too, where the settings can."""
+    adopted = _adopted("dma", f"SMARTHOST mail.example.net\n{tls}FINGERPRINT {pin}\n")
+    assert ("fingerprints" in _relay(adopted)) is kept
+    assert [one.what for one in adopted.unmanaged] == ([] if kept else ["FINGERPRINT"])
 
 
 _EXIM = """\
@@ -187,6 +262,16 @@ def test_exim() -> None:
     assert (relay["host"], relay["port"], relay["tls"]) == ("smtp.example.net", 587, "starttls")
     assert adopted.passwords() == {"example": "pa:ss"}
     assert [one.what for one in adopted.unmanaged] == ["dc_other_hostnames=web1.example.org"]
+
+
+def test_exim_with_hidden_names() -> None:
+    """The visible domain is that of senders, or the mail name; single users have an address of their own."""
+    hidden = _EXIM.replace("'false'", "'true'") + "dc_readhost='example.org'\n"
+    assert _tables(_adopted("exim", hidden))["host"]["myorigin"] == "example.org"
+    addresses = "# comment\nroot: me@example.net\n"
+    host = _tables(_adopted("exim", _EXIM, "", "root: me@example.net\n", addresses, "box.example\n"))["host"]
+    assert (host["myorigin"], host["admin"]) == ("box.example", "me@example.net")
+    assert host["rewrite_senders"] == {"root@box.example": "me@example.net"}
 
 
 def test_exim_without_a_login() -> None:

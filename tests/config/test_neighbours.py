@@ -66,9 +66,13 @@ def test_other_filters_and_own_tables_are_not_named() -> None:
         ("content_filter", "lmtp:unix:/run/filter"),
         ("virtual_transport", "lmtp:unix:private/dovecot-lmtp"),
         ("default_transport", "postward-a:[smtp.example.net]:465"),
+        ("default_transport", "smtp:[smtp.example.net]:587"),
+        ("default_transport", "relay:smtp.example.net"),
         ("smtp_fallback_relay", "[smtp.example.net]:587"),
     ):
         assert others({name: value}).hops == ()
+    for value in ("smtp:[10.0.0.1]", "slow:[smtp.example.net]:587", "slow"):
+        assert others({"default_transport": value}).hops == (f"default_transport = {value}",)
 
 
 def test_services_of_master_cf_are_named() -> None:
@@ -123,6 +127,16 @@ def test_implicit_tls_beside_other_hops_gets_a_service() -> None:
     )
 
 
+def test_implicit_tls_for_all_hops_needs_no_service() -> None:
+    """Where main.cf has wrapper mode, an entry for the next hop does, beside routes by sender too."""
+    state = beside(
+        "port = 465", smtp_tls_wrappermode="yes", sender_dependent_relayhost_maps="hash:/etc/postfix/senders"
+    )
+    assert state.transports == ()
+    assert "smtp_tls_wrappermode" not in state.parameters
+    assert state.tables[0].entries == (("[smtp.example.net]:465", "encrypt"),)
+
+
 @pytest.mark.parametrize(
     ("values", "relay", "reason"),
     [
@@ -149,6 +163,91 @@ def test_what_all_hops_share_is_not_changed_for_the_relay(
     routes = replace(routes, values={**routes.values, "sender_dependent_relayhost_maps": "hash:/s"})
     with pytest.raises(SharedHopError, match=reason):
         desired_state(load(toml(relay=relay)), FACTS, {"a": "p"}, routes)
+
+
+@pytest.mark.parametrize(
+    ("relay", "options", "needed"),
+    [
+        ('tls = "opportunistic"\nallow_cleartext_password = true', "noanonymous", False),
+        ('tls = "opportunistic"\nallow_cleartext_password = true', "noplaintext, noanonymous", True),
+        ('tls = "opportunistic"', "noplaintext, noanonymous", False),
+        ('tls = "opportunistic"', "noanonymous", True),
+        ('tls = "none"\nport = 25\nallow_cleartext_password = true', "noanonymous", False),
+    ],
+)
+def test_a_login_in_clear_text_needs_a_service_only_against_main_cf(
+    relay: str, options: str, needed: bool
+) -> None:
+    """Where main.cf allows what the relay's settings allow, an entry for the next hop does, beside all other routes."""
+    routes = {"sender_dependent_relayhost_maps": "hash:/s", "smtp_sasl_security_options": options}
+    present = others(routes)
+    settings = load(toml(relay=f"{LOGIN}\n{relay}"))
+    if needed:
+        with pytest.raises(SharedHopError, match="a login without mandatory TLS"):
+            desired_state(settings, FACTS, {"a": "p"}, present)
+    else:
+        assert desired_state(settings, FACTS, {"a": "p"}, present).transports == ()
+
+
+def test_a_sender_with_a_login_of_the_admin_gets_an_entry_of_its_own() -> None:
+    """Postfix finds the admin's login by sender before any login by next hop. Other senders need no entry."""
+    admins = PLAIN | {
+        "smtp_sasl_password_maps": "hash:/logins",
+        "smtp_sender_dependent_authentication": "yes",
+    }
+    keys = {"hash:/logins": frozenset({"@shop.example", "anna@mail.example", "[b.test]:587"})}
+    senders = 'senders = ["@shop.example", "bob@shop.example", "anna@mail.example", "eve@mail.example"]'
+    settings = load(toml(relay=f"{LOGIN}\n{senders}"))
+    present = neighbours(settings, admins, MASTER, frozenset(), frozenset(), keys)
+    [logins] = [
+        table
+        for table in desired_state(settings, FACTS, {"a": "p"}, present).tables
+        if "passwd" in table.name
+    ]
+    assert [key for key, _ in logins.entries] == [
+        "[smtp.example.net]:587",
+        "@shop.example",
+        "bob@shop.example",
+        "anna@mail.example",
+    ]
+
+
+def test_a_static_login_of_the_admin_needs_a_service() -> None:
+    """It is found by the server's name before any login by next hop."""
+    admins = PLAIN | {"transport_maps": "hash:/t", "smtp_sasl_password_maps": "static:other:#1"}
+    present = neighbours(load(toml()), admins, MASTER, frozenset(), frozenset())
+    [transport] = desired_state(load(toml(relay=LOGIN)), FACTS, {"a": "p"}, present).transports
+    assert dict(transport.overrides)["smtp_sasl_password_maps"] == "hash:/etc/postfix/sasl_passwd"
+
+
+def test_a_service_beside_logins_by_sender_has_the_name_of_its_server() -> None:
+    """Such a service has the admin's tables too, and Postfix finds a server's name there before any next hop."""
+    admins = PLAIN | {
+        "smtp_sasl_password_maps": "hash:/logins",
+        "smtp_sender_dependent_authentication": "yes",
+    }
+    keys = {"hash:/logins": frozenset({"smtp.example.net", "a@b.test"})}
+    settings = load(toml(relay=f"{LOGIN}\nport = 465"))
+    present = neighbours(settings, admins, MASTER, frozenset(), frozenset(), keys)
+    state = desired_state(settings, FACTS, {"a": "p"}, present)
+    [transport] = state.transports
+    assert (
+        dict(transport.overrides)["smtp_sasl_password_maps"] == "hash:/etc/postfix/sasl_passwd,hash:/logins"
+    )
+    assert state.tables[0].entries == (("[smtp.example.net]:465", "u:p"), ("smtp.example.net", "u:p"))
+
+
+def test_senders_are_routed_in_the_table_that_the_admin_has() -> None:
+    """A transport by sender comes before a next hop by sender."""
+    settings = load(toml(relay='senders = ["@a.test"]'))
+    for name, table, target in (
+        ("sender_dependent_relayhost_maps", "sender_relay", "[smtp.example.net]:587"),
+        ("sender_dependent_default_transport_maps", "sender_transport", "smtp:[smtp.example.net]:587"),
+    ):
+        present = neighbours(settings, PLAIN | {name: "hash:/s"}, MASTER, frozenset(), frozenset())
+        state = desired_state(settings, FACTS, {}, present)
+        assert state.parameters[name] == f"hash:/etc/postfix/{table}, hash:/s"
+        assert (table, (("@a.test", target),)) in [(one.name, one.entries) for one in state.tables]
 
 
 def test_parameters_of_the_client_are_options_of_the_service() -> None:

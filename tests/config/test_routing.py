@@ -176,6 +176,17 @@ def test_an_answer_that_only_postfix_knows_is_unknown() -> None:
     assert _hop(by_mx).unknown == (("login", "the MX hosts of r.test"),)
 
 
+def test_mx_records_do_not_matter_where_every_server_has_one_login() -> None:
+    """A static table answers for all names. An address has no MX records, with and without brackets."""
+    login = {"smtp_sasl_auth_enable": "yes", "smtp_sasl_password_maps": "inline:{a@b=c:d}, static:user:x"}
+    by_mx = _hop(_config(relayhost="r.test:587", **login))
+    assert (by_mx.mx, by_mx.unknown) == (True, ())
+    assert by_mx.login == Login("static:user:x", "*", "user")
+    for relayhost in ("192.0.2.25:587", "[192.0.2.25]:587"):
+        hop = _hop(_config(relayhost=relayhost, **login))
+        assert (hop.host, hop.port, hop.mx) == ("192.0.2.25", 587, False)
+
+
 def test_a_table_that_postfix_cannot_open_defers_mail() -> None:
     """A missing table is not an empty one, and texthash refuses a key that comes twice (util/dict_thash.c)."""
     twice = parse_contents("texthash", "texthash:/t", "a.test smtp:\na.test discard:\n")

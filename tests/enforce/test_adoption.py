@@ -8,12 +8,14 @@ from click.testing import CliRunner
 
 from postward.agent.commands.adopt import command as adopt
 from postward.agent.commands.apply import put_into_force
+from postward.agent.commands.common import write_settings
+from postward.agent.enforce.adoption import read_other
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.postfix.commands import Postfix
 from postward.config.settings import Settings, load_settings
 from tests.enforce.living.host import Host
 from tests.enforce.living.layouts import HOSTS
-from tests.support import CA, Relay
+from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
 
 
 @pytest.mark.parametrize("name", HOSTS)
@@ -57,6 +59,41 @@ def test_a_living_host_is_adopted(name: str, tmp_path: Path, monkeypatch: pytest
                 sent.append(host.send_all(managed=False))
                 assert new.connections > 0
     print(f"\n{name:<22} relays {len(load_settings(file).relay)}  logins {logins}  routes {sent}")  # noqa: T201
+
+
+def test_a_host_moves_from_another_program(tmp_path: Path) -> None:
+    """Mail leaves with the login and the senders of ssmtp, and root's mail goes where it went."""
+    require_postfix()
+    root = tmp_path / "root"
+    (root / "etc/ssmtp").mkdir(parents=True)
+    with (
+        Relay(CA(), users={"app@shop.example": "s3cret=1"}) as relay,
+        PostfixInstance(tmp_path / "p") as postfix,
+    ):
+        (root / "etc/ssmtp/ssmtp.conf").write_text(
+            f"root=ops@admin.example\nmailhub=127.0.0.1:{relay.port}\nhostname=web1.shop.example\nUseTLS=YES\n"
+            "UseSTARTTLS=YES\nAuthUser=app@shop.example\nAuthPass=s3cret=1\n"
+        )
+        (root / "etc/ssmtp/revaliases").write_text("www-data:web@shop.example\n")
+        adopted = read_other("ssmtp", root)
+        file = tmp_path / "postward.toml"
+        passwords = tmp_path / "passwords"
+        write_settings(
+            file,
+            f'{adopted.text(passwords)}[postfix]\nconfig_directory = "{postfix.config_directory}"\n'
+            f'[enforce]\ndirectory = "{tmp_path}/enforce"\n[log]\nsource = "{postfix.maillog}"\n',
+            {passwords / name: text for name, text in adopted.passwords().items()},
+        )
+        put_into_force(load_settings(file), _enforcer(file), verify=True)
+        for to, sender in (("a@b.example", "www-data"), ("a@b.example", "root"), ("root", "root")):
+            postfix.sendmail(to, sender)
+        wait_for(lambda: len(relay.messages) == 3, what="the mails at the relay")
+    mails = {(mail.mail_from, *mail.rcpt_tos, mail.username) for mail in relay.messages}
+    assert mails == {
+        ("web@shop.example", "a@b.example", "app@shop.example"),
+        ("root@web1.shop.example", "a@b.example", "app@shop.example"),
+        ("root@web1.shop.example", "ops@admin.example", "app@shop.example"),
+    }
 
 
 def _enforcer(file: Path) -> Enforcer:

@@ -5,10 +5,13 @@ admin, which keeps its route and has no login, each is applied to the files as t
 mails of which each arrives at one server, with one login and one sender.
 """
 
+import contextlib
 import hashlib
 import re
 import smtplib
+import sqlite3
 import ssl
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +24,7 @@ from aiosmtpd.lmtp import LMTP
 
 from postward.agent.commands.apply import put_into_force
 from postward.agent.enforce.enforcer import Enforcer
+from postward.agent.enforce.state import ApplyError
 from postward.agent.metrics.deliveries import Counting
 from postward.agent.metrics.labels import RelayNames
 from postward.agent.metrics.tally import Tally
@@ -32,13 +36,14 @@ from postward.config.lint import lint
 from postward.config.settings import Settings, load_settings
 from postward.parsers import parse
 from tests.support import CA, PostfixInstance, Relay, require_postfix, wait_for
+from tests.support.require import demand
 
 WORLD = "127.0.0.2"  # where direct mail to [127.0.0.2] arrives
-USERS = {"user": "Gr33n-Fern", "anna": "M0ss-Hers", "bob": "hi$ 1-Bl8e"}
+USERS = {"user": "Gr33n-Fern", "anna": "M0ss-Hers", "bob": "hi$ 1-Bl8e", "tenant:user": "R0ck-Fern"}
 
 
 class Mail(NamedTuple):
-    """A mail and its way: the server that takes it, the login, and the sender and name that the server sees."""
+    """A mail and its way: the server that takes it, the login, and the sender, name and address that the server sees."""
 
     way: str
     sender: str = "root@client.example.test"
@@ -47,6 +52,7 @@ class Mail(NamedTuple):
     seen: str = ""
     helo: str = ""
     label: str = ""
+    client: str = ""
 
 
 class Store(Message):
@@ -83,6 +89,7 @@ class Bed:
         places = {"smtp_tcp_port": str(self.hops["world"].port)}
         self.postfix = stack.enter_context(PostfixInstance(folder / "postfix", places))
         self.ca_file = ca.write(self.postfix.folder)
+        self.ca_path = hashed(self.ca_file, self.postfix.folder / "authorities")
         self.socket = self.postfix.folder / "store.sock"
         self.store = Store()
         server = _Lmtp(self.store, unix_socket=str(self.socket))
@@ -103,9 +110,15 @@ class Bed:
         self.postfix.settle()
 
     def settings(self, folder: Path, text: str) -> Settings:
-        """Return settings, with <name> for a server's port and <etc>, <ca>, <socket> for paths."""
+        """Return settings, with <name> for a server's port and <etc>, <ca>, <ca_path>, <socket> for paths."""
         etc = self.postfix.config_directory
-        places = {"etc": etc, "ca": self.ca_file, "socket": self.socket, "pin": self.pin}
+        places = {
+            "etc": etc,
+            "ca": self.ca_file,
+            "ca_path": self.ca_path,
+            "socket": self.socket,
+            "pin": self.pin,
+        }
         places |= {name: relay.port for name, relay in self.hops.items()}
         rendered = re.sub(r"<(\w+)>", lambda match: str(places[match[1]]), text)
         head = "" if "[host]" in rendered else '[host]\nmyhostname = "client.example.test"\n'
@@ -126,6 +139,19 @@ class Bed:
             client.starttls(context=context)
             assert isinstance(client.sock, ssl.SSLSocket)
             return hashlib.sha256(client.sock.getpeercert(binary_form=True) or b"").hexdigest()
+
+
+def hashed(ca_file: Path, folder: Path) -> Path:
+    """Make a directory with an authority under the name of its hash, as `openssl rehash` does."""
+    folder.mkdir()
+    shown = subprocess.run(
+        ["openssl", "x509", "-noout", "-hash", "-in", str(ca_file)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (folder / f"{shown.stdout.strip()}.0").write_bytes(ca_file.read_bytes())
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +242,14 @@ SCENARIOS = {
         ),
         (
             Mail("hub", login="user", helo="client.example.test"),
-            Mail("partner", "a@shop.example", login="user", helo="shop.example", label="shop"),
+            Mail(
+                "partner",
+                "a@shop.example",
+                login="user",
+                helo="shop.example",
+                label="shop",
+                client="127.0.0.7",
+            ),
         ),
     ),
     "certificates": (
@@ -231,6 +264,19 @@ SCENARIOS = {
         (
             Mail("hub", login="user"),
             Mail("partner", "a@pinned.example", login="user", label="pinned"),
+        ),
+    ),
+    "authorities in a directory": (
+        relay("main", "hub", "verify = true", 'ca_path = "<ca_path>"'),
+        (Mail("hub", login="user", label="main"),),
+    ),
+    "lmtp by TCP": (
+        relay("main", "hub")
+        + '[[relay]]\nname = "store"\nprotocol = "lmtp"\nhost = "127.0.0.1"\nport = <lan>\nrecipients = ["@box.example"]\n'
+        + 'probe_recipients = ["probe@box.example"]\n',
+        (
+            Mail("hub", login="user"),
+            Mail("lan", to="anna@box.example", label="store"),
         ),
     ),
     "senders rewritten": (
@@ -299,11 +345,52 @@ def test_mail_takes_the_way_that_the_settings_name(name: str, beside: bool, bed:
     assert not enforcer.pending_confirmation
     assert enforcer.look()[0].drifts == ()
     assert enforcer.route_changes() == []
+    limits = {service: line.split()[6] for service, line in Postfix(etc).services().items()}
+    for one in settings.relay:
+        assert not one.max_connections or limits[f"postward-{one.name}"] == str(one.max_connections)
     findings = lint(settings, read_host_facts(Postfix(etc), settings, None))
     found = [one.id for one in findings if one.where != "mail to root"]  # it stays here in every scenario
     assert found == (["settings-counted-as-another"] if name == "accounts at one host" else [])
     for mail in (*mails, *([Mail("lan", "x@y.example", "anna@lan.example")] if beside else [])):
         check(bed, settings, mail)
+
+
+def test_a_user_name_with_a_colon(bed: Bed, tmp_path: Path) -> None:
+    """It logs in where Postfix knows another delimiter; an earlier Postfix is not given such settings."""
+    bed.restore()
+    settings = bed.settings(tmp_path, relay("main", "hub", login="tenant:user"))
+    postfix = Postfix(bed.postfix.config_directory)
+    enforcer = Enforcer(settings, postfix)
+    if not postfix.facts().delimits_logins:
+        with pytest.raises(ApplyError, match="does not know smtp_sasl_password_result_delimiter"):
+            put_into_force(settings, enforcer, verify=True)
+        return
+    put_into_force(settings, enforcer, verify=True)
+    check(bed, settings, Mail("hub", login="tenant:user", label="main"))
+
+
+_QUERY = "SELECT login FROM logins WHERE hop = '%s'"
+
+
+def test_logins_in_sql(bed: Bed, tmp_path: Path) -> None:
+    """Postfix finds the login in a database of the admin's; Postward asks it first, and changes nothing in it."""
+    etc = bed.postfix.config_directory
+    if "sqlite" not in Postfix(etc).facts().map_types:
+        demand("Postfix has no tables of type sqlite: install the package postfix-sqlite")
+    bed.restore()
+    database = etc / "logins.sqlite"
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE logins (hop TEXT, login TEXT)")
+        connection.execute(
+            "INSERT INTO logins VALUES (?, ?)", (f"[localhost]:{bed.hops['hub'].port}", "anna:M0ss-Hers")
+        )
+    before = database.read_bytes()
+    (etc / "logins.cf").write_text(f"dbpath = {database}\nquery = {_QUERY}\n")
+    text = relay("main", "hub", 'login_table = "sqlite:<etc>/logins.cf"', login="")
+    settings = bed.settings(tmp_path, text)
+    put_into_force(settings, Enforcer(settings, Postfix(etc)), verify=True)
+    check(bed, settings, Mail("hub", login="anna", label="main"))
+    assert database.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -318,6 +405,7 @@ def test_a_table_of_logins_is_asked_before_it_is_used(
     entry: str, message: str, bed: Bed, tmp_path: Path
 ) -> None:
     """Settings that name a table without a good login are refused, and no password is shown."""
+    bed.restore()
     etc, port = bed.postfix.config_directory, bed.hops["hub"].port
     (etc / "logins").write_text(entry.format(port=port))
     settings = bed.settings(tmp_path, relay("main", "hub", 'login_table = "texthash:<etc>/logins"', login=""))
@@ -351,6 +439,8 @@ def check(bed: Bed, settings: Settings, mail: Mail) -> None:
         assert (found[0], found[1].username) == (mail.way, mail.login)
         assert found[1].mail_from == (mail.seen or mail.sender)
         assert found[1].helo == (mail.helo or found[1].helo)
+        client = bed.hops[found[0]].clients[bed.hops[found[0]].messages.index(found[1])]
+        assert client == (mail.client or "127.0.0.1")
     if mail.label:
         assert labels(settings, line) == (mail.label, mail.label)
 

@@ -45,6 +45,7 @@ class RelayHooks(Protocol):
     auth_without_tls: bool
     no_starttls: bool
     size_limit: int
+    clients: list[str]
 
     def tls_context(self) -> ssl.SSLContext: ...
     def take_fault(self, step: str, argument: str) -> Fault | None: ...
@@ -351,6 +352,7 @@ class Conversation(SMTP):
             return ""
         user = session.auth_data if session.authenticated else None
         sender = "" if envelope.mail_from == "<>" else envelope.mail_from
+        self._relay.clients.append(session.peer[0])
         self._relay.note_message(
             sender,
             list(envelope.rcpt_tos),

@@ -27,6 +27,7 @@ def name_server(
     failing: frozenset[str] = frozenset(),
     at: tuple[str, int] = ("127.0.0.1", 0),
     behind: str | None = None,
+    validates: bool = False,
 ) -> Iterator[dns.resolver.Resolver]:
     """A server that answers SERVFAIL for the failing names; the resolver that asks it, and no other.
 
@@ -35,6 +36,7 @@ def name_server(
         failing: the failing names.
         at: its address and port.
         behind: address of the name server that answers for other names; None: they do not exist.
+        validates: answers say that they were validated by DNSSEC.
     """
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind(at)
@@ -46,7 +48,7 @@ def name_server(
             data, client = server.recvfrom(4096)
             if data == b"end":
                 return
-            server.sendto(_answer(data, records, failing, behind), client)
+            server.sendto(_answer(data, records, failing, behind, validates), client)
 
     thread = threading.Thread(target=answer)
     thread.start()
@@ -58,13 +60,15 @@ def name_server(
         server.close()
 
 
-def _answer(data: bytes, records: Records, failing: frozenset[str], behind: str | None) -> bytes:
+def _answer(
+    data: bytes, records: Records, failing: frozenset[str], behind: str | None, validates: bool
+) -> bytes:
     query = dns.message.from_wire(data)
     (question,) = query.question
     name = question.name.to_text(omit_final_dot=True).lower()
     kind = dns.rdatatype.to_text(question.rdtype)
     response = dns.message.make_response(query)
-    response.flags |= dns.flags.RA
+    response.flags |= dns.flags.RA | (dns.flags.AD if validates else 0)
     if name in failing:
         response.set_rcode(dns.rcode.SERVFAIL)
     elif values := records.get((name, kind)):

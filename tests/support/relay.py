@@ -99,6 +99,7 @@ class Relay:
         self.problems: list[BaseException] = []
         self.on_message: Callable[[bytes], object] | None = None  # passes accepted mail on
         self.connections = 0
+        self.clients: list[str] = []  # the address from which each mail came
         self._active: list[_Active] = []
         self._open: set[Conversation] = set()
         self._refuse = False
@@ -307,7 +308,7 @@ class Relay:
 
     def forget(self) -> None:
         """Clear everything recorded, for the next test on the same relay."""
-        for memory in (self.messages, self.auth_attempts, self.tls_failures, self.transcript):
+        for memory in (self.messages, self.auth_attempts, self.tls_failures, self.transcript, self.clients):
             memory.clear()
 
     # Called by conversations, in the relay's loop (`RelayHooks`)
