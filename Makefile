@@ -82,7 +82,7 @@ package:
 	systemd/package/build dist 1 deb rpm
 
 package-test: package
-	@.ci/packages lintian rpmlint apt-utils createrepo-c gnupg dnf
+	@.ci/packages lintian rpmlint apt-utils createrepo-c gnupg dnf gcc-aarch64-linux-gnu libc6-dev-arm64-cross file
 	$(BIN)/python -m pytest tools/packages
 
 image:

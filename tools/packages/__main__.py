@@ -1,11 +1,10 @@
-"""`python -m tools.packages TREE DIRECTORY RELEASE`: write the files about a package, from its tree and pyproject.toml.
+"""`python -m tools.packages TREE DIRECTORY RELEASE MACHINE`: write the files about a package, from its tree and pyproject.toml.
 
 `control`, `changelog.Debian` and `copyright` are Debian's, `package.spec` is the head of the RPM, and `sbom.cdx.json`
 belongs to both. The environment's SOURCE_DATE_EPOCH is their time.
 """
 
 import os
-import subprocess
 import sys
 import tomllib
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from tools.packages.contents import (
 )
 
 ROOT = Path(__file__).parents[2]
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # Debian's names
 
 
 def project() -> Project:
@@ -42,7 +42,7 @@ def installed_size(tree: Path) -> int:
     return sum(-(-size // 1024) for size in sizes)
 
 
-def main(tree: Path, target: Path, release: str) -> None:
+def main(tree: Path, target: Path, release: str, machine: str) -> None:
     """Write the files."""
     own, moment = project(), int(os.environ["SOURCE_DATE_EPOCH"])
     libraries = read_libraries(tree / "usr/lib/postward/lib/site-packages")
@@ -58,7 +58,7 @@ def main(tree: Path, target: Path, release: str) -> None:
     contact = f"{own.author} <{own.email}>"
     values = {
         "version": f"{own.version}-{release}",
-        "architecture": _debian_architecture(),
+        "architecture": _ARCHITECTURES.get(machine, machine),
         "size": str(installed_size(tree)),
         "first": versions[0],
         "after": f"3.{last + 1}~",
@@ -100,12 +100,5 @@ def main(tree: Path, target: Path, release: str) -> None:
         (target / name).write_text(text, encoding="utf-8")
 
 
-def _debian_architecture() -> str:
-    machine = os.uname().machine
-    return subprocess.run(
-        ["dpkg", "--print-architecture"], capture_output=True, text=True, check=False
-    ).stdout.strip() or {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4])

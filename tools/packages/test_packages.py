@@ -88,3 +88,17 @@ def test_a_second_build_has_the_same_bytes(deb: Path, rpm: Path, tmp_path: Path)
     (materials,) = DIST.glob("postward-*.cdx.json")
     for path in (materials, deb, rpm):
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_package_for_another_processor_has_libraries_for_it(tmp_path: Path) -> None:
+    """Built here for arm64: the libraries' own wheels, and two files in C by a cross compiler. It is not run."""
+    required("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu")
+    _printed("env", "MACHINE=aarch64", ROOT / "systemd/package/build", tmp_path, "1", "deb")
+    (package,) = tmp_path.glob("postward_*_arm64.deb")
+    _printed("dpkg-deb", "--extract", package, tmp_path / "tree")
+    libraries = [path for path in (tmp_path / "tree").rglob("*.so*") if path.is_file()]
+
+    assert {path.name for path in libraries} >= {"_scan.abi3.so", "libpostward-oauth2.so"}
+    assert "aarch64-linux-gnu/sasl2" in _printed("dpkg-deb", "--contents", package)
+    for path in libraries:
+        assert "ARM aarch64" in _printed("file", "--brief", path), path
