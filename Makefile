@@ -102,7 +102,7 @@ repository:
 	systemd/package/repository dist dist/repository "$(URL)" $(KEY)
 
 host-test:
-	@.ci/packages debootstrap systemd-container gcc libc6-dev libsasl2-dev apt-utils createrepo-c gnupg rpm
+	@.ci/packages debootstrap systemd-container gcc libc6-dev libsasl2-dev apt-utils createrepo-c gnupg rpm ansible-lint
 	@.ci/setup
 	$(BIN)/python -m pytest -s tools/hosts $(if $(HOSTS),-k "$(HOSTS)")
 

@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from postward.agent.cli import COMMANDS, main
 from postward.agent.commands.export import command as export
 from postward.agent.http.web_config import parse_web_config
+from postward.config.fragments import merge
 from postward.config.settings import Settings, parse_settings
 from tests.support.documents import DOCUMENTS, ROOT, Block, blocks_of
 from tests.support.require import required
@@ -61,6 +62,7 @@ RUN_ELSEWHERE = {
     "systemd-sysusers &&": "tools/hosts/test_hosts.py, in the installation elsewhere",
     "exec postward status --format checkmk": "tests/commands/test_status.py",
     "sh systemd/sasl/build": "tools/packages, which builds each package by it",
+    "ansible-playbook -i inventory": "tools/hosts/test_ansible.py, with its own settings",
     "printf '[Service]\\nReadWritePaths=": "test_drop_ins_of_several_instances, below",
 }
 # Beginning of a shell command → why no test runs it.
@@ -203,8 +205,25 @@ def _check_collector(text: str, _folder: Path) -> None:
     assert receiver["include"] == ["/var/log/postward/events.json"]
 
 
+def _check_role(text: str, _folder: Path) -> None:
+    """The variables are those of the role, and both texts together are valid settings."""
+    found = yaml.safe_load(text)
+    role = ROOT / "systemd/ansible/roles/postward"
+    known = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"][
+        "options"
+    ]
+    assert found.keys() <= known.keys()
+    assert yaml.safe_load((role / "defaults/main.yml").read_text()).keys() == known.keys()
+    host = found["postward_host_settings"].replace("{{ inventory_hostname }}", "web1.example.com")
+    fleet = found["postward_fleet_settings"]
+    merged = merge([("fleet", tomllib.loads(fleet)), ("host", tomllib.loads(host))])
+    settings = parse_settings(merged.tables, "the example")
+    assert [relay.name for relay in settings.relay] == list(found["postward_passwords"])
+
+
 # First key → the check of a file in YAML.
 YAML: Mapping[str, Callable[[str, Path], None]] = {
+    "postward_repository": _check_role,
     "scrape_configs": _check_scrapes,
     "params": _check_federation,
     "tls_server_config": _check_web_config,
