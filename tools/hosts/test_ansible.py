@@ -20,7 +20,7 @@ from tests.support.waiting import wait_for
 from tools.hosts.host import Host
 from tools.hosts.image import RELEASES
 from tools.hosts.product import PASSWORD, RECIPIENT, ROOT, SERVICES, USER, Installed
-from tools.packages.repository import SCRIPT, end_agent, environment, make_key
+from tools.packages.repository import repository_of
 
 ANSIBLE = ROOT / "systemd/ansible"
 _REPOSITORY, _PLAYBOOK = "/srv/postward", "/root/ansible/site.yml"
@@ -67,13 +67,8 @@ class Managed(Installed):
 
     def prepare(self, deb: Path, scratch: Path) -> None:
         """Make the repository, install Ansible, and copy role and playbook."""
-        keys = environment(scratch / "keys")
-        (scratch / "dist").mkdir()
-        shutil.copy(deb, scratch / "dist")
-        make_key(keys)
         there = self.host.root / _REPOSITORY.lstrip("/")
-        subprocess.run([SCRIPT, scratch / "dist", there, f"file://{_REPOSITORY}"], env=keys, check=True)
-        end_agent(keys)
+        repository_of(deb, there, f"file://{_REPOSITORY}", scratch)
         packages = "ansible-core python3-apt"
         self.host.shell(
             f"apt-get -qq update && apt-get -qq install --no-install-recommends {packages} >/dev/null 2>&1"
