@@ -84,7 +84,7 @@ def of_language(language: str) -> list[Block]:
 
 def test_every_language_has_a_test() -> None:
     """A block in another language needs a test here, or a reason."""
-    executed = {"sh", "", "console", "toml", "yaml", "json", "ini", "sql"}
+    executed = {"sh", "", "console", "toml", "yaml", "json", "jsonnet", "ini", "sql"}
     assert {block.language for block in BLOCKS} == executed | set(SHOWN_ONLY)
 
 
@@ -235,6 +235,17 @@ YAML: Mapping[str, Callable[[str, Path], None]] = {
 def test_files_in_yaml_are_valid(block: Block, tmp_path: Path) -> None:
     """Each is accepted by the program that reads it, as far as it can be installed here."""
     YAML[next(iter(yaml.safe_load(block.text)))](block.text, tmp_path)
+
+
+def test_the_use_of_the_mixin_compiles() -> None:
+    """In a checkout, in place of the folder into which jsonnet-bundler installs it."""
+    [block] = of_language("jsonnet")
+    text = f"({block.text.replace('github.com/postward/postward/', '')}).prometheusAlerts"
+    done = subprocess.run(
+        [required("jsonnet", "jsonnet"), "-e", text], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert "https://mail.example.com:9787/runbooks/PostwardDown.md" in done.stdout
 
 
 def test_the_rsyslog_rule_is_valid(tmp_path: Path) -> None:
