@@ -4,7 +4,7 @@
   _config+:: {
     // Selects the scrape job of the agents in the alert on agents that are down. Dashboards have a variable for it.
     postwardSelector: 'job="postward"',
-    // The folder of the runbooks, such as https://HOST:9787/runbooks of an agent.
+    // The folder of the runbooks, such as https://HOST:19787/runbooks of an agent.
     runbookUrl: 'https://github.com/postward/postward/blob/main/docs/runbooks',
   },
 

@@ -245,7 +245,7 @@ def test_the_use_of_the_mixin_compiles() -> None:
         [required("jsonnet", "jsonnet"), "-e", text], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
-    assert "https://mail.example.com:9787/runbooks/PostwardDown.md" in done.stdout
+    assert "https://mail.example.com:19787/runbooks/PostwardDown.md" in done.stdout
 
 
 def test_the_rsyslog_rule_is_valid(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_the_example_ends_with_a_delivered_probe(release: str, deb: Path, tmp_pa
         packages = " ".join(example["packages"])
         host.shell(f"apt-get -qq update && apt-get -qq install {packages} >/dev/null 2>&1")
         _write(host, [file for file in example["write_files"] if file.get("defer")])
-        # Hosts share the machine's network, and its port 9787.
+        # Hosts share the machine's network, and its port 19787.
         port = f'[web]\nlisten = "127.0.0.1:{free_port()}"\n'
         host.put_text(port, "/etc/postward/postward.toml.d/99-port.toml")
         printed = host.shell(f"set -e; exec 2>&1; {'; '.join(example['runcmd'])}")

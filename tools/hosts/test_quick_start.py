@@ -64,7 +64,7 @@ class _FreshHost:
     def __init__(self, host: Host, deb: Path, authority: CA) -> None:
         self.host = host
         host.put_text(f"nameserver {NAMES}\n", "/etc/resolv.conf")
-        # Hosts share the machine's network, and its port 9787.
+        # Hosts share the machine's network, and its port 19787.
         (host.root / "etc/postward/postward.toml.d").mkdir(parents=True)
         host.put_text(
             f'[web]\nlisten = "127.0.0.1:{free_port()}"\n', "/etc/postward/postward.toml.d/port.toml"
