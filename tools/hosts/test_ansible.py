@@ -19,7 +19,7 @@ from tests.support.require import required
 from tests.support.waiting import wait_for
 from tools.hosts.host import Host
 from tools.hosts.image import RELEASES
-from tools.hosts.product import PASSWORD, RECIPIENT, ROOT, SERVICES, USER, Installed
+from tools.hosts.product import PASSWORD, RECIPIENT, ROOT, SERVICES, USER, Installed, next_release
 from tools.packages.repository import repository_of
 
 ANSIBLE = ROOT / "systemd/ansible"
@@ -155,6 +155,8 @@ def test_the_role(release: str, deb: Path, tmp_path: Path) -> None:
         _check_mode_is_the_plan(site)
         _a_rotated_password(site)
         _bad_settings_are_not_written(site)
+        _a_package_upgrades(site, deb)
+        _without_the_enforcer(site)
 
 
 def _check_mode_on_a_new_host(site: Managed) -> None:
@@ -236,3 +238,17 @@ def _bad_settings_are_not_written(site: Managed) -> None:
     assert "probe.interval_seconds" in site.play(status=2)
     assert site.state() == before
     site.variables = variables
+
+
+def _a_package_upgrades(site: Managed, deb: Path) -> None:
+    site.variables["postward_package"] = site.host.put(next_release(deb), "/root")
+    assert site.changed() == ["Copy the package", "Install the package of apt"]
+    assert site.host.run("dpkg-query", "-W", "-f", "${Version}", "postward").endswith("-2")
+    assert site.changed() == []
+
+
+def _without_the_enforcer(site: Managed) -> None:
+    site.variables["postward_enforce"] = False
+    assert site.changed() == ["Run the enforcer"]
+    assert site.host.run("systemctl", "is-active", *SERVICES, status=None) == "active\ninactive\n"
+    assert site.changed() == []
