@@ -19,7 +19,7 @@
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
-TEST_PACKAGES := postfix postfix-lmdb postfix-ldap postfix-sqlite slapd libsasl2-modules libsasl2-dev gcc libc6-dev python3-dev python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm dovecot-imapd groff-base systemd-journal-remote
+TEST_PACKAGES := postfix postfix-lmdb postfix-ldap postfix-sqlite slapd libsasl2-modules libsasl2-dev gcc libc6-dev python3-dev python3-venv prometheus prometheus-alertmanager rsyslog logrotate chromium pflogsumm dovecot-imapd groff-base systemd-journal-remote jsonnet
 
 .PHONY: deps run test test-fast coverage docs lint bench soak lock drill package package-test image image-test repository host-test
 
@@ -102,7 +102,7 @@ repository:
 	systemd/package/repository dist dist/repository "$(URL)" $(KEY)
 
 host-test:
-	@.ci/packages debootstrap systemd-container gcc libc6-dev libsasl2-dev apt-utils createrepo-c gnupg rpm
+	@.ci/packages debootstrap systemd-container gcc libc6-dev libsasl2-dev apt-utils createrepo-c gnupg rpm ansible-lint
 	@.ci/setup
 	$(BIN)/python -m pytest -s tools/hosts $(if $(HOSTS),-k "$(HOSTS)")
 

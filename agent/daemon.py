@@ -42,6 +42,7 @@ from postward.agent.metrics.collector import MULTI_INSTANCE, JoinedCollector, Po
 from postward.agent.metrics.daemons import DaemonMetrics
 from postward.agent.metrics.exemplars import Exemplars
 from postward.agent.metrics.labels import RelayNames
+from postward.agent.metrics.legacy_counts import LegacyCounts
 from postward.agent.metrics.queue import QueueMonitor
 from postward.agent.metrics.tally import Tally
 from postward.agent.metrics.usage import MailVolume
@@ -156,6 +157,7 @@ class Agent:
         )
         self._counter = ProbeFilter(self._tally, names, local_now)
         daemons = DaemonMetrics(self._tally, names, exemplars)
+        legacy = LegacyCounts(self._tally, names) if settings.web.legacy_metrics else None
         self._senders = SenderCounts(self._tally, names, local_now)
         canary = self._canary = LogCanary(
             postfix,
@@ -225,6 +227,7 @@ class Agent:
                 bounces,
                 relays,
                 daemons,
+                legacy,
                 self._senders,
                 self._events,
                 self._incidents,

@@ -108,7 +108,7 @@ def split_address(value: str) -> tuple[str, int]:
     match = _LISTENER.fullmatch(value)
     if match is None or int(match["port"]) > 65535 or (match["v6"] and not is_address(match["v6"])):
         raise ValueError(
-            f'must be address and port, as in "127.0.0.1:9787" or "[::1]:9787", not {quoted(value)}'
+            f'must be address and port, as in "127.0.0.1:19787" or "[::1]:19787", not {quoted(value)}'
         )
     return match["v6"] or match["host"], int(match["port"])
 

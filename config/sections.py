@@ -278,7 +278,7 @@ class Web(Section):
     """The HTTP endpoint for Prometheus."""
 
     listen: Listener = Field(
-        default="127.0.0.1:9787", description="Address and port. IPv6 in brackets: [::1]:9787."
+        default="127.0.0.1:19787", description="Address and port. IPv6 in brackets: [::1]:19787."
     )
     also_listen: list[Listener] = Field(default=[], description="Further addresses, each with a port.")
     config_file: OptionalPath = Field(

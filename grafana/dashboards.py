@@ -37,8 +37,9 @@ _BUILDERS: Final[Mapping[Look, Any]] = {
     "bars": bargauge.Panel,
     "heatmap": heatmap.Panel,
 }
-# The schema of Grafana 12; the SDK writes an older one, and nothing here changed between them.
-SCHEMA: Final = 41
+# The schema of Grafana 12.3, the last one of this format; the SDK writes an older one, and nothing here changed between
+# them.
+SCHEMA: Final = 42
 # Grafana asks for the inputs when the file is imported, and checks the releases. Provisioning ignores both.
 INPUTS: Final = [
     {

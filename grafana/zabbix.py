@@ -115,7 +115,7 @@ RELAY_TRIGGERS: Final = (
 )
 MACROS: Final = (
     ("{$POSTWARD.SCHEME}", "http", "https, if web.config_file has tls_server_config."),
-    ("{$POSTWARD.PORT}", "9787", "Port of web.listen, which must be an address that Zabbix can reach."),
+    ("{$POSTWARD.PORT}", "19787", "Port of web.listen, which must be an address that Zabbix can reach."),
     ("{$POSTWARD.USER}", "", "A user of web.config_file, if it has basic_auth_users."),
     ("{$POSTWARD.PASSWORD}", "", "The user's password."),
     ("{$POSTWARD.NODATA}", "5m", "Time without an answer until it is a problem."),

@@ -22,7 +22,7 @@ _RUNBOOK = re.compile(r"(?<=runbook_url: )\S+/docs/runbooks(?=/)")
 @click.option(
     "--runbooks",
     metavar="URL",
-    help="URL of the runbooks in the alert rules, as in https://HOST:9787/runbooks. Default: those of web.external_url, "
+    help="URL of the runbooks in the alert rules, as in https://HOST:19787/runbooks. Default: those of web.external_url, "
     "else the project's.",
 )
 def command(directory: Path, settings_file: Path, runbooks: str | None) -> None:

@@ -638,3 +638,52 @@ METRICS: tuple[Metric, ...] = (
 )
 
 BY_NAME = {metric.name: metric for metric in METRICS}
+
+# Metrics of prometheus-postfix-exporter that need counts of their own (`legacy_counts.py`), with its names and buckets.
+# They are counted and exported only with web.legacy_metrics. The other ones are computed from METRICS (`legacy.py`).
+_LEGACY_BUCKETS = (0.001, 0.01, 0.1, 1.0, 10.0, 60.0, 3600.0, 86400.0, 172800.0)
+LEGACY: tuple[Metric, ...] = (
+    Metric(
+        "postfix_lmtp_delivery_delay_seconds",
+        "histogram",
+        "Delay of lmtp(8) by stage.",
+        ("stage",),
+        _LEGACY_BUCKETS,
+        "seconds",
+    ),
+    Metric(
+        "postfix_pipe_delivery_delay_seconds",
+        "histogram",
+        "Delay of pipe(8) by stage.",
+        ("relay", "stage"),
+        _LEGACY_BUCKETS,
+        "seconds",
+    ),
+    Metric(
+        "postfix_smtp_deferred_messages_by_dsn_total",
+        "counter",
+        "Deliveries that were deferred, by enhanced status code.",
+        ("dsn",),
+    ),
+    Metric(
+        "postfix_smtp_bounced_messages_by_dsn_total",
+        "counter",
+        "Deliveries that bounced, by enhanced status code.",
+        ("dsn",),
+    ),
+    Metric("postfix_smtpd_disconnects_total", "counter", "Connections of clients that ended."),
+    Metric(
+        "postfix_smtpd_forward_confirmed_reverse_dns_errors_total",
+        "counter",
+        "Clients whose name does not resolve to their address.",
+    ),
+    Metric(
+        "postfix_smtpd_messages_processed_total",
+        "counter",
+        "Messages of clients, by the mechanism of their login.",
+        ("sasl_method",),
+    ),
+    Metric("postfix_virtual_delivered_total", "counter", "Deliveries by virtual(8)."),
+)
+STORED = METRICS + LEGACY
+STORED_BY_NAME = {metric.name: metric for metric in STORED}

@@ -2,10 +2,11 @@
 
 Off by default (`web.legacy_metrics`). Each name has the meaning of its help text in that exporter, without two known
 bugs: the `stage` label of the delay is filled, and a message's size counts once, not at each retry. Deliveries of all
-delivery agents are counted under `smtp`.
+delivery agents are counted under `smtp`. Names that our metrics cannot give have counts of their own
+(`legacy_counts.py`).
 
-Omitted are labels that would create series without limit (cipher, sasl_username), and metrics that the exporter
-declared but never counted. `postfix_up` has our meaning: 1 if master(8) is running.
+Omitted are labels that would create series without limit (cipher), what OpenDKIM writes into the log, and a metric that
+the exporter declared but never counted. `postfix_up` has our meaning: 1 if master(8) is running.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
-from postward.agent.metrics.catalog import BY_NAME
+from postward.agent.metrics.catalog import BY_NAME, LEGACY, Metric
 from postward.agent.metrics.queue import AGE_BUCKETS, SIZE_BUCKETS, QueueCounts, histograms
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Labels
@@ -69,6 +70,13 @@ COUNTERS: Final = (
         labels={"status": "status"},
     ),
     LegacyMetric(
+        # The exporter declares it, and never counts.
+        name="postfix_smtp_deferred_messages_total",
+        help_text="Deliveries that were deferred.",
+        source="postfix_deliveries_total",
+        only={"status": "deferred"},
+    ),
+    LegacyMetric(
         name="postfix_smtp_tls_connections_total",
         help_text="Outgoing TLS connections.",
         source="postfix_tls_connections_total",
@@ -113,6 +121,12 @@ COUNTERS: Final = (
         help_text="Non-delivery notifications.",
         source="postfix_notifications_total",
     ),
+    LegacyMetric(
+        name="postfix_unsupported_log_entries_total",
+        help_text="Lines of Postfix that no rule knows.",
+        source="postward_log_lines_total",
+        only={"outcome": "unrecognised"},
+    ),
 )
 HISTOGRAMS: Final = (
     LegacyMetric(
@@ -127,7 +141,12 @@ HISTOGRAMS: Final = (
         source="postfix_message_size_bytes",
     ),
     LegacyMetric(
-        # The exporter's spelling, which dashboards use.
+        name="postfix_qmgr_messages_inserted_recipients",
+        help_text="Recipients of messages.",
+        source="postfix_message_recipients",
+    ),
+    LegacyMetric(
+        # The exporter's former spelling, which dashboards use.
         name="postfix_qmgr_messages_inserted_receipients",
         help_text="Recipients of messages.",
         source="postfix_message_recipients",
@@ -157,6 +176,8 @@ class LegacyCollector(Collector):
         yield deferred
         for metric in HISTOGRAMS:
             yield self._histogram(metric)
+        for own in LEGACY:
+            yield self._counted(own)
         counts = self._queue()
         if counts is not None:
             yield from _showq(counts)
@@ -166,6 +187,18 @@ class LegacyCollector(Collector):
         for values, total in self._sum(metric.source, metric.labels, metric.only).items():
             family.add_metric(values, total)
         return family
+
+    def _counted(self, metric: Metric) -> Family:
+        """Render a metric that has counts of its own."""
+        if metric.kind == "histogram":
+            histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+            for labels, row in self._tally.histograms[metric.name].items():
+                histogram.add_metric(labels, *_buckets(metric.buckets, row))
+            return histogram
+        counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+        for labels, total in self._tally.counters[metric.name].items():
+            counter.add_metric(labels, total)
+        return counter
 
     def _sum(self, source: str, kept: Mapping[str, str], only: Mapping[str, str]) -> dict[Labels, float]:
         """Return our counts, summed over the labels that are not kept; `only` selects values of labels."""

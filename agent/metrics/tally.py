@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from postward.agent.metrics.catalog import BY_NAME, METRICS, Metric
+from postward.agent.metrics.catalog import STORED, STORED_BY_NAME, Metric
 from postward.agent.parts import Labels
 from postward.agent.stored import Form
 
@@ -25,10 +25,10 @@ class Tally:
     """Counters, times (gauges that keep the latest moment) and histograms, by metric name and labels."""
 
     def __init__(self) -> None:
-        self.counters: dict[str, Counts] = {metric.name: {} for metric in METRICS if metric.kind == "counter"}
+        self.counters: dict[str, Counts] = {metric.name: {} for metric in STORED if metric.kind == "counter"}
         self.times: dict[str, Counts] = {}
         self.histograms: dict[str, Histogram] = {
-            metric.name: {} for metric in METRICS if metric.kind == "histogram"
+            metric.name: {} for metric in STORED if metric.kind == "histogram"
         }
 
     def add(self, metric: str, labels: Labels, amount: float = 1) -> None:
@@ -47,7 +47,7 @@ class Tally:
 
     def observe_all(self, metric: str, labels: Labels, values: Iterable[tuple[float, int]]) -> None:
         """Add values, in the metric's unit, each with the number of its observations, to a histogram."""
-        rows, buckets = self.histograms[metric], BY_NAME[metric].buckets
+        rows, buckets = self.histograms[metric], STORED_BY_NAME[metric].buckets
         row = rows.get(labels)
         if row is None:
             row = rows[labels] = [0.0] * (len(buckets) + 2)
@@ -85,7 +85,7 @@ class Tally:
         saved, tally = _FORM.check(data), cls()
         for kind, group in tally._groups().items():
             for name, pairs in saved[kind].items():
-                if (metric := BY_NAME.get(name)) is not None and _KINDS[metric.kind] == kind:
+                if (metric := STORED_BY_NAME.get(name)) is not None and _KINDS[metric.kind] == kind:
                     width = len(metric.buckets) + 2 if metric.buckets else None
                     group[name] = {_checked(labels, metric): _row(value, width) for labels, value in pairs}
         return tally

@@ -25,8 +25,8 @@ PROJECT = "https://github.com/postward/postward/blob/main/docs/runbooks"
         ),
         (
             '[web]\nexternal_url = "https://mail.example.com"\n',
-            ("--runbooks", "http://web1:9787/runbooks/"),
-            "http://web1:9787/runbooks",
+            ("--runbooks", "http://web1:19787/runbooks/"),
+            "http://web1:19787/runbooks",
         ),
     ],
     ids=["no settings", "no URL", "the settings' URL", "an option"],

@@ -152,7 +152,7 @@ NO_INTEGER = "must be an integer, without quotes or fraction"
         (
             "POSTWARD_WEB__LISTEN",
             "80",
-            'must be address and port, as in "127.0.0.1:9787" or "[::1]:9787", not "80"',
+            'must be address and port, as in "127.0.0.1:19787" or "[::1]:19787", not "80"',
         ),
         ("POSTWARD_WEB__LISTEN", "\udcff", "must be text in UTF-8"),
     ],
@@ -173,7 +173,7 @@ def test_a_bad_variable_is_reported_by_its_name(
     ("variable", "text"),
     [
         ("POSTWARD_CONFIG", "/etc/postward/other.toml"),
-        ("POSTWARD_PORT", "tcp://10.0.0.1:9787"),
+        ("POSTWARD_PORT", "tcp://10.0.0.1:19787"),
         ("POSTWARD_SERVICE_HOST", "10.0.0.1"),
         ("POSTWARD_WEB_PORT", "tcp://10.0.0.1:80"),
         ("POSTWARDEN__X", "y"),

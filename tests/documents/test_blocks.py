@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from postward.agent.cli import COMMANDS, main
 from postward.agent.commands.export import command as export
 from postward.agent.http.web_config import parse_web_config
+from postward.config.fragments import merge
 from postward.config.settings import Settings, parse_settings
 from tests.support.documents import DOCUMENTS, ROOT, Block, blocks_of
 from tests.support.require import required
@@ -61,6 +62,7 @@ RUN_ELSEWHERE = {
     "systemd-sysusers &&": "tools/hosts/test_hosts.py, in the installation elsewhere",
     "exec postward status --format checkmk": "tests/commands/test_status.py",
     "sh systemd/sasl/build": "tools/packages, which builds each package by it",
+    "ansible-playbook -i inventory": "tools/hosts/test_ansible.py, with its own settings",
     "printf '[Service]\\nReadWritePaths=": "test_drop_ins_of_several_instances, below",
 }
 # Beginning of a shell command → why no test runs it.
@@ -82,7 +84,7 @@ def of_language(language: str) -> list[Block]:
 
 def test_every_language_has_a_test() -> None:
     """A block in another language needs a test here, or a reason."""
-    executed = {"sh", "", "console", "toml", "yaml", "json", "ini", "sql"}
+    executed = {"sh", "", "console", "toml", "yaml", "json", "jsonnet", "ini", "sql"}
     assert {block.language for block in BLOCKS} == executed | set(SHOWN_ONLY)
 
 
@@ -203,8 +205,25 @@ def _check_collector(text: str, _folder: Path) -> None:
     assert receiver["include"] == ["/var/log/postward/events.json"]
 
 
+def _check_role(text: str, _folder: Path) -> None:
+    """The variables are those of the role, and both texts together are valid settings."""
+    found = yaml.safe_load(text)
+    role = ROOT / "systemd/ansible/roles/postward"
+    known = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"][
+        "options"
+    ]
+    assert found.keys() <= known.keys()
+    assert yaml.safe_load((role / "defaults/main.yml").read_text()).keys() == known.keys()
+    host = found["postward_host_settings"].replace("{{ inventory_hostname }}", "web1.example.com")
+    fleet = found["postward_fleet_settings"]
+    merged = merge([("fleet", tomllib.loads(fleet)), ("host", tomllib.loads(host))])
+    settings = parse_settings(merged.tables, "the example")
+    assert [relay.name for relay in settings.relay] == list(found["postward_passwords"])
+
+
 # First key → the check of a file in YAML.
 YAML: Mapping[str, Callable[[str, Path], None]] = {
+    "postward_repository": _check_role,
     "scrape_configs": _check_scrapes,
     "params": _check_federation,
     "tls_server_config": _check_web_config,
@@ -216,6 +235,17 @@ YAML: Mapping[str, Callable[[str, Path], None]] = {
 def test_files_in_yaml_are_valid(block: Block, tmp_path: Path) -> None:
     """Each is accepted by the program that reads it, as far as it can be installed here."""
     YAML[next(iter(yaml.safe_load(block.text)))](block.text, tmp_path)
+
+
+def test_the_use_of_the_mixin_compiles() -> None:
+    """In a checkout, in place of the folder into which jsonnet-bundler installs it."""
+    [block] = of_language("jsonnet")
+    text = f"({block.text.replace('github.com/postward/postward/', '')}).prometheusAlerts"
+    done = subprocess.run(
+        [required("jsonnet", "jsonnet"), "-e", text], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert "https://mail.example.com:19787/runbooks/PostwardDown.md" in done.stdout
 
 
 def test_the_rsyslog_rule_is_valid(tmp_path: Path) -> None:

@@ -206,7 +206,7 @@ class Container:
         (network,) = found["NetworkSettings"]["Networks"].values()
         return str(network["IPAddress"])
 
-    def metric(self, *parts: str, port: int = 9787) -> float:
+    def metric(self, *parts: str, port: int = 19787) -> float:
         """Return the sum of the samples whose name and labels contain all these parts; 0 without an answer."""
         try:
             with urllib.request.urlopen(f"http://{self.address()}:{port}/metrics", timeout=5) as answer:

@@ -24,7 +24,7 @@ from tests.support.relay import Relay
 from tests.support.require import missing_for_postfix
 
 _USER = "API_USER"
-_DEFAULT_PORT = 9787
+_DEFAULT_PORT = 19787
 
 _INSTRUCTIONS = """
   Postward manages a private Postfix that sends through a demo relay. In a second terminal, break it:

@@ -22,7 +22,7 @@ from tests.support.waiting import wait_for
 
 def fetch(url: str) -> Any:
     """Return a JSON answer."""
-    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(url, timeout=120) as answer:  # noqa: S310 - loopback
         return json.load(answer)
 
 
@@ -36,6 +36,11 @@ class _Program:
         with output.open("wb") as file:
             self._process = subprocess.Popen(command, stdout=file, stderr=file, cwd=output.parent)
         wait_for(self._is_ready, timeout=60, what=f"{command[0]} to be ready: {output.read_text()[-2000:]}")
+
+    @property
+    def process_id(self) -> int:
+        """The ID of the process."""
+        return self._process.pid
 
     @property
     def url(self) -> str:
@@ -97,7 +102,7 @@ class Prometheus(_Program):
 
     Args:
         folder: for configuration and data.
-        targets: instance name and address.
+        targets: instance name and address, which may have a path.
         alertmanager: receives its alerts.
         interval: seconds between scrapes, and between evaluations.
         pace: divides the times of the rules.
@@ -116,7 +121,7 @@ class Prometheus(_Program):
     ) -> None:
         (folder / "records.yml").write_text(recording_rules(pace))
         (folder / "rules.yml").write_text(alerting_rules(pace))
-        sd = [{"targets": [address], "labels": {"instance": name}} for name, address in targets]
+        sd = [_discovered(name, *address.split("/", 1)) for name, address in targets]
         (folder / "targets.json").write_text(json.dumps(sd))
         config: dict[str, Any] = {
             "global": {
@@ -169,3 +174,8 @@ class Prometheus(_Program):
         return {
             row["metric"]["instance"]: float(row["value"][1]) for row in self.query("scrape_duration_seconds")
         }
+
+
+def _discovered(name: str, address: str, path: str = "metrics") -> dict[str, Any]:
+    """Return a target as a file of targets has it."""
+    return {"targets": [address], "labels": {"instance": name, "__metrics_path__": f"/{path}"}}

@@ -176,7 +176,7 @@ def _settings() -> list[bytes]:
         (
             b'[host]\nmyhostname = "mx.example.test"\n[[relay]]\nname = "demo"\nhost = "r.test"\nport = 587\n'
             b'tls = "starttls"\nusername = "u"\npassword = "p"\nsenders = []\n[main_cf]\nmessage_size_limit = 5\n'
-            b'[web]\nlisten = "127.0.0.1:9787"\nalso_listen = []\n[probe]\nrecipient = "a@b.example"\n'
+            b'[web]\nlisten = "127.0.0.1:19787"\nalso_listen = []\n[probe]\nrecipient = "a@b.example"\n'
             b'[notify]\nwebhook_url = "https://a.example/x"\n[log]\nsource = "auto"\n'
         )
     ]

@@ -15,7 +15,7 @@ import pytest
 from postward.agent.systemd import SETTINGS_REFUSED
 from tests.support.waiting import wait_for
 from tools.hosts.product import PASSWORD, ROOT, SERVICES, SETTINGS, USER, Installed, next_release
-from tools.packages.repository import SCRIPT, end_agent, environment, make_key
+from tools.packages.repository import repository_of
 
 # Highest accepted exposure level of `systemd-analyze security`, measured on both releases.
 # A higher one means that the unit lost a restriction.
@@ -233,13 +233,9 @@ def test_an_older_package_keeps_settings_and_counts(installed: Installed, deb: P
 
 def test_a_signed_repository_upgrades(installed: Installed, deb: Path, tmp_path: Path) -> None:
     """apt-get takes the next release from it, with the one file that docs/install.md names; counters continue."""
-    host, keys, url = installed.host, environment(tmp_path / "keys"), "file:///srv/postward"
+    host, url = installed.host, "file:///srv/postward"
     before, probes = installed.sent(), installed.probed()
-    (tmp_path / "dist").mkdir()
-    shutil.copy(next_release(deb), tmp_path / "dist")
-    make_key(keys)
-    subprocess.run([SCRIPT, tmp_path / "dist", host.root / "srv/postward", url], env=keys, check=True)
-    end_agent(keys)
+    repository_of(next_release(deb), host.root / "srv/postward", url, tmp_path)
     host.put(host.root / "srv/postward/apt/postward.sources", "/etc/apt/sources.list.d")
 
     host.shell("apt-get -qq update && apt-get -qq install --only-upgrade postward >/dev/null 2>&1")

@@ -22,7 +22,7 @@ from tests.support.waiting import wait_for
 from tools.hosts.host import Host
 
 DOCUMENTS = ("docs/quick-start.md", "docs/zh-CN/quick-start.md")
-_RELAYS, _NAMES = (
+RELAYS, NAMES = (
     "127.0.58.7",
     "127.0.58.53",
 )  # addresses on loopback, so that the providers' ports are free there
@@ -47,15 +47,15 @@ def _set_up(block: Block) -> re.Match[str] | None:
 
 
 @contextmanager
-def _relays(authority: CA, names: list[str]) -> Iterator[dict[int, Relay]]:
+def relays(authority: CA, names: list[str]) -> Iterator[dict[int, Relay]]:
     """Port → a relay at the providers' address, with a certificate for their names."""
     with ExitStack() as running:
-        relays = {}
+        found = {}
         for port, tls in ((587, "starttls"), (465, "implicit")):
             relay = Relay(authority, users={}, tls=tls, port=port)
-            relay.host, relay.certificate = _RELAYS, authority.server_context(*names)
-            relays[port] = running.enter_context(relay)
-        yield relays
+            relay.host, relay.certificate = RELAYS, authority.server_context(*names)
+            found[port] = running.enter_context(relay)
+        yield found
 
 
 class _FreshHost:
@@ -63,8 +63,8 @@ class _FreshHost:
 
     def __init__(self, host: Host, deb: Path, authority: CA) -> None:
         self.host = host
-        host.put_text(f"nameserver {_NAMES}\n", "/etc/resolv.conf")
-        # Hosts share the machine's network, and its port 9787.
+        host.put_text(f"nameserver {NAMES}\n", "/etc/resolv.conf")
+        # Hosts share the machine's network, and its port 19787.
         (host.root / "etc/postward/postward.toml.d").mkdir(parents=True)
         host.put_text(
             f'[web]\nlisten = "127.0.0.1:{free_port()}"\n', "/etc/postward/postward.toml.d/port.toml"
@@ -101,11 +101,11 @@ def test_the_quick_start_ends_with_a_delivered_probe(document: str, release: str
     blocks = _blocks(document)
     number = next(number for number, block in enumerate(blocks) if _set_up(block))
     names = [PROVIDERS[match["provider"]].host for block in blocks if (match := _set_up(block))]
-    records, authority = {(name, "A"): [_RELAYS] for name in names}, CA()
+    records, authority = {(name, "A"): [RELAYS] for name in names}, CA()
     with (
         Host(release) as host,
-        _relays(authority, names) as relays,
-        name_server(records, at=(_NAMES, 53), behind=_nameserver()),
+        relays(authority, names) as running,
+        name_server(records, at=(NAMES, 53), behind=nameserver()),
     ):
         fresh = _FreshHost(host, deb, authority)
         for block in blocks[:number]:
@@ -115,11 +115,11 @@ def test_the_quick_start_ends_with_a_delivered_probe(document: str, release: str
             if match := _set_up(block):
                 if block is not blocks[number]:
                     fresh.reset()
-                _check_set_up(fresh, block, match, relays)
+                _check_set_up(fresh, block, match, running)
             else:
                 print(fresh.follow(block))  # noqa: T201 - what a reader sees
                 for recipient in re.findall(r"\| sendmail (\S+)", block.text):
-                    _await_mail(recipient, relays)
+                    _await_mail(recipient, running)
 
 
 def _check_set_up(fresh: _FreshHost, block: Block, match: re.Match[str], relays: dict[int, Relay]) -> None:
@@ -146,7 +146,7 @@ def _await_mail(recipient: str, relays: dict[int, Relay]) -> None:
     wait_for(lambda: any(relay.messages_to(recipient) for relay in relays.values()), 40, recipient)
 
 
-def _nameserver() -> str:
+def nameserver() -> str:
     """Return the name server of this machine."""
     text = Path("/etc/resolv.conf").read_text(encoding="utf-8")
     found = re.search(r"(?m)^nameserver (\S+)", text)

@@ -1,6 +1,7 @@
 """Signed repositories for tests: systemd/package/repository with a key of their own."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -44,3 +45,14 @@ def make_key(keys: dict[str, str]) -> None:
 def end_agent(keys: dict[str, str]) -> None:
     """End the agent that gpg has started."""
     subprocess.run(["gpgconf", "--kill", "all"], env=keys, check=True)
+
+
+def repository_of(package: Path, folder: Path, url: str, scratch: Path) -> Path:
+    """Make the repositories of one package in a folder, with a key in another, and return the folder."""
+    keys = environment(scratch / "keys")
+    (scratch / "dist").mkdir()
+    shutil.copy(package, scratch / "dist")
+    make_key(keys)
+    subprocess.run([SCRIPT, scratch / "dist", folder, url], env=keys, check=True, capture_output=True)
+    end_agent(keys)
+    return folder
