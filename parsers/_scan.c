@@ -55,8 +55,8 @@ typedef struct {
     Rule *rules;
     Py_ssize_t rule_count;
     PyObject *widths;  /* tuple: number of lists of each kind */
-    PyObject *find;    /* tag → (instance, daemon, rules by severity) or None */
-    PyObject *tags;    /* dict that remembers its answers */
+    PyObject *find;    /* tag, whether the line has a severity → (instance, daemon, numbers of its rules) or None */
+    PyObject *tags[2]; /* dicts that remember its answers, for plain lines and for those with a severity */
     PyObject *no_hosts;
 } Scanner;
 
@@ -431,24 +431,24 @@ static PyObject *fields_of(const Rule *rule, const Fields *fields)
 }
 
 /* Return what `find` says of a tag; borrowed. */
-static PyObject *known(Scanner *self, PyObject *tag)
+static PyObject *known(Scanner *self, PyObject *tag, int is_problem)
 {
-    PyObject *entry = PyDict_GetItemWithError(self->tags, tag);
+    PyObject *tags = self->tags[is_problem];
+    PyObject *entry = PyDict_GetItemWithError(tags, tag);
     if (entry || PyErr_Occurred())
         return entry;
-    entry = PyObject_CallFunctionObjArgs(self->find, tag, NULL);
+    entry = PyObject_CallFunction(self->find, "Oi", tag, is_problem);
     if (!entry)
         return NULL;
     if (entry != Py_None
-        && (!PyTuple_Check(entry) || PyTuple_Size(entry) != 4 || !PyTuple_Check(PyTuple_GetItem(entry, 2))
-            || !PyTuple_Check(PyTuple_GetItem(entry, 3)))) {
+        && (!PyTuple_Check(entry) || PyTuple_Size(entry) != 3 || !PyTuple_Check(PyTuple_GetItem(entry, 2)))) {
         Py_DECREF(entry);
-        PyErr_SetString(PyExc_TypeError, "find must return (instance, daemon, rules, rules) or None");
+        PyErr_SetString(PyExc_TypeError, "find must return (instance, daemon, rules) or None");
         return NULL;
     }
-    if (PyDict_Size(self->tags) >= 512)  /* another program may put a counter into its tag */
-        PyDict_Clear(self->tags);
-    int failed = PyDict_SetItem(self->tags, tag, entry);
+    if (PyDict_Size(tags) >= 512)  /* another program may put a counter into its tag */
+        PyDict_Clear(tags);
+    int failed = PyDict_SetItem(tags, tag, entry);
     Py_DECREF(entry);  /* the dict has it */
     return failed ? NULL : entry;
 }
@@ -502,15 +502,13 @@ static int take(Scanner *self, Header *header, const char *line, int32_t size, P
     PyObject *pid = kept(&header->pid, PART(PID));
     if (!stamp || !host || !tag || !pid)
         return -1;
-    int is_level = PySet_Contains(self->no_hosts, host);
-    PyObject *entry = is_level ? NULL : known(self, tag);
+    int is_problem = slots[2 * SEVERITY] >= 0, gave_up = 0, is_level = PySet_Contains(self->no_hosts, host);
+    PyObject *entry = is_level ? NULL : known(self, tag, is_problem);
     if (!entry)
         return is_level > 0 ? 0 : -1;
     if (entry == Py_None)
         return 0;
-    int is_problem = slots[2 * SEVERITY] >= 0, gave_up = 0;
-    PyObject *numbers = PyTuple_GetItem(entry, is_problem ? 3 : 2);
-    const Rule *rule = first_match(self, numbers, &match, PART(TEXT), &gave_up);
+    const Rule *rule = first_match(self, PyTuple_GetItem(entry, 2), &match, PART(TEXT), &gave_up);
     if (!rule)
         return 0;
     Fields fields = {{NULL, stamp, host, PyTuple_GetItem(entry, 0), PyTuple_GetItem(entry, 1), pid}, &match};
@@ -649,8 +647,9 @@ static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *keywo
     self->find = find;
     Py_INCREF(no_hosts);
     self->no_hosts = no_hosts;
-    self->tags = PyDict_New();
-    int failed = !self->tags || read_program(header, &self->header) < 0;
+    self->tags[0] = PyDict_New();
+    self->tags[1] = PyDict_New();
+    int failed = !self->tags[0] || !self->tags[1] || read_program(header, &self->header) < 0;
     if (!failed && self->header.slots != 2 * (HEADER_GROUPS + 1)) {
         PyErr_SetString(PyExc_ValueError, "the header's program must have six groups");
         failed = 1;
@@ -664,14 +663,16 @@ static int scanner_traverse(Scanner *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE((PyObject *)self));
     Py_VISIT(self->find);
-    Py_VISIT(self->tags);
+    Py_VISIT(self->tags[0]);
+    Py_VISIT(self->tags[1]);
     return 0;
 }
 
 static int scanner_clear(Scanner *self)
 {
     Py_CLEAR(self->find);
-    Py_CLEAR(self->tags);
+    Py_CLEAR(self->tags[0]);
+    Py_CLEAR(self->tags[1]);
     return 0;
 }
 
@@ -698,9 +699,9 @@ static PyMethodDef scanner_methods[] = {
 PyDoc_STRVAR(scanner_doc,
 "Scanner(header, widths, find, no_hosts)\n--\n\n"
 "Scans lines.\n\n"
-"header: program with the groups stamp, host, tag, pid, severity, text. widths: number of columns of each kind. find: tag →\n"
-"(instance, daemon, numbers of the rules of plain lines, and of lines\n"
-"with a severity) or None. no_hosts: names that are no hosts. Raises ValueError for a program that is not valid.");
+"header: program with the groups stamp, host, tag, pid, severity, text. widths: number of columns of each kind.\n"
+"find: tag, 1 for a line with a severity → (instance, daemon, numbers of its rules) or None. no_hosts: names that are no hosts.\n"
+"Raises ValueError for a program that is not valid.");
 
 static PyType_Slot scanner_slots[] = {
     {Py_tp_doc, (void *)scanner_doc},        {Py_tp_new, scanner_new},

@@ -2,14 +2,14 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 _Program: TypeAlias = tuple[bytes, bytes, bytes, int]  # steps, sets, strings, number of groups
-_Tag: TypeAlias = tuple[str, str, tuple[int, ...], tuple[int, ...]]
+_Tag: TypeAlias = tuple[str, str, tuple[int, ...]]
 
 class Scanner:
     def __init__(
         self,
         header: _Program,
         widths: tuple[int, ...],
-        find: Callable[[str], _Tag | None],
+        find: Callable[[str, int], _Tag | None],
         no_hosts: frozenset[str],
     ) -> None: ...
     def add(

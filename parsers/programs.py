@@ -7,7 +7,6 @@ text. Pure.
 import re
 import struct
 from collections.abc import Iterable, Sequence
-from functools import cache
 from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any, Final
@@ -36,7 +35,6 @@ _SINGLE: Final = (op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN)
 _REPEATS: Final = {op.MAX_REPEAT: _GREEDY, op.MIN_REPEAT: _LAZY, op.POSSESSIVE_REPEAT: _POSSESSIVE}
 
 
-@cache
 def program_of(pattern: str) -> Program | None:
     """Return the program that matches what a pattern matches in full, with DOTALL; None if it cannot be compiled."""
     parsed = _parser.parse(pattern, re.DOTALL)

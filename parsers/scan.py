@@ -359,12 +359,12 @@ class _Compiled:
         record = _new(Record, (stamp, host, instance, daemon, int(pid), severity or "info", text, 1))
         return Line(end, line, record, _new(self._rules[number].event, fields))
 
-    def _of_tag(self, tag: str) -> tuple[str, str, tuple[int, ...], tuple[int, ...]] | None:
+    def _of_tag(self, tag: str, has_severity: int) -> tuple[str, str, tuple[int, ...]] | None:
         """Return instance and daemon of a tag, and the numbers of its rules; None if lines with it are left to `parse`."""
         instance, daemon = split_tag(tag)
         if daemon in WRAPPERS:
             return None
-        return instance, daemon, self._numbers_of(daemon, "info"), self._numbers_of(daemon, "problem")
+        return instance, daemon, self._numbers_of(daemon, "problem" if has_severity else "info")
 
     def _numbers_of(self, daemon: str, severity: Severity) -> tuple[int, ...]:
         """Return the numbers of a daemon's rules, which are added once for all instances."""

@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import bcrypt
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -176,6 +175,8 @@ def _hash_of(loaded: _Loaded, name: str) -> str:
 
 
 def _is_password_of(loaded: _Loaded, name: str, password: bytes) -> bool:
+    import bcrypt  # as PyYAML in web_config.py
+
     accepted = bcrypt.checkpw(password, _hash_of(loaded, name).encode()) and name in loaded.config.users
     if accepted:
         loaded.logins[_key(loaded, name, password)] = None

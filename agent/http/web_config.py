@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 _CLIENT_AUTH: Final = {
     "NoClientCert": ssl.CERT_NONE,
     "RequestClientCert": ssl.CERT_OPTIONAL,
@@ -69,6 +67,8 @@ class WebConfig:
 
 def parse_web_config(text: str, folder: Path) -> WebConfig:
     """Parse the text of a file in `folder`, to which relative paths refer. Raises WebConfigError."""
+    import yaml  # few hosts have such a file: the others save the memory
+
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -90,7 +90,7 @@ def test_programs_that_are_not_valid_are_refused() -> None:
     """Steps out of range, an end without a match, parts of steps, too many groups."""
     header = program_of(HEADER)
     assert header is not None
-    scanner = _scan.Scanner(header, (1,), lambda _tag: None, frozenset())
+    scanner = _scan.Scanner(header, (1,), lambda _tag, _severity: None, frozenset())
     steps, sets, strings, groups = header
     bad = (
         (b"", sets, strings, groups),
@@ -114,19 +114,19 @@ def test_programs_that_are_not_valid_are_refused() -> None:
     with pytest.raises(ValueError, match="group"):
         scanner.add(header, (), (-6,), 0)
     with pytest.raises(ValueError, match="six groups"):
-        _scan.Scanner(program_of("a") or header, (), lambda _tag: None, frozenset())
+        _scan.Scanner(program_of("a") or header, (), lambda _tag, _severity: None, frozenset())
 
 
-@pytest.mark.parametrize("answer", [1, (1, 2), ("postfix", "x", [0], ()), ("postfix", "x", (), None)])
+@pytest.mark.parametrize("answer", [1, (1, 2), ("postfix", "x", [0]), ("postfix", "x", (), ())])
 def test_a_wrong_answer_about_a_tag_is_an_error(answer: object) -> None:
     """And an exception of the function passes through."""
     header = program_of(HEADER)
     assert header is not None
-    scanner = _scan.Scanner(header, (), lambda _tag: answer, frozenset())  # type: ignore[arg-type, return-value]
+    scanner = _scan.Scanner(header, (), lambda _tag, _severity: answer, frozenset())  # type: ignore[arg-type, return-value]
     with pytest.raises(TypeError, match="find must return"):
         scanner.scan("Nov 24 06:05:01 mx1 postfix/x[1]: text\n")
 
-    def fail(tag: str) -> None:
+    def fail(tag: str, _severity: int) -> None:
         raise LookupError(tag)
 
     with pytest.raises(LookupError, match="postfix/x"):
@@ -142,10 +142,10 @@ def test_scans_leak_nothing() -> None:
     ]
     text = "\n".join(lines)
 
-    def entry(tag: str) -> tuple[str, str, tuple[int, ...], tuple[int, ...]]:
+    def entry(tag: str, _severity: int) -> tuple[str, str, tuple[int, ...]]:
         if tag == "postfix/200":
             raise LookupError(tag)
-        return "postfix", tag, (0,), ()
+        return "postfix", tag, (0,)
 
     def once() -> None:
         scanner = _scan.Scanner(header, (2,), entry, frozenset({"mx5"}))

@@ -29,7 +29,7 @@ def matcher(program: Program) -> Callable[[Sequence[str]], list[Groups | None]]:
     header = program_of(HEADER)
     assert header is not None
     groups = tuple(range(1, program[3] + 1))
-    scanner = _scan.Scanner(header, (), lambda _tag: ("postfix", "x", (0,), ()), frozenset())
+    scanner = _scan.Scanner(header, (), lambda _tag, _severity: ("postfix", "x", (0,)), frozenset())
     scanner.add(program, groups, (), -1)
 
     def match(texts: Sequence[str]) -> list[Groups | None]:

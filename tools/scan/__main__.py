@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from postward.parsers import _scan
@@ -72,9 +71,7 @@ def hostile(seconds: float, seed: int) -> int:
     assert header is not None
     end, programs, refused, lines = time.monotonic() + seconds, 0, 0, 0
     while time.monotonic() < end:
-        scanner = _scan.Scanner(
-            header, (3,), partial(_answer, ("postfix", "x", (0, 1), (0,))), frozenset({"INFO"})
-        )
+        scanner = _scan.Scanner(header, (3,), _rules, frozenset({"INFO"}))
         for _ in range(2):
             try:
                 scanner.add(random_program(rnd), (1, 0), (-1, -5, 1), rnd.choice((-1, 0)))
@@ -88,10 +85,8 @@ def hostile(seconds: float, seed: int) -> int:
     return 0
 
 
-def _answer(
-    entry: tuple[str, str, tuple[int, ...], tuple[int, ...]], _tag: str
-) -> tuple[str, str, tuple[int, ...], tuple[int, ...]]:
-    return entry
+def _rules(_tag: str, severity: int) -> tuple[str, str, tuple[int, ...]]:
+    return "postfix", "x", (0,) if severity else (0, 1)
 
 
 def main() -> int:
