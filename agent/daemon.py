@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from postward.agent.checkpoint import Checkpoint, CheckpointError, CheckpointWriter, read_checkpoint
 from postward.agent.console import DeliveryRows, probe_text, terminal
@@ -73,6 +73,7 @@ from postward.config.relay import hide_passwords
 from postward.config.settings import Settings
 
 _log = logging.getLogger("postward")
+_PERMISSIONS_INTERVAL: Final = 10.0  # seconds between two looks at owners and modes
 
 
 class StartError(Exception):
@@ -497,6 +498,8 @@ class _Host(Part):
         self, settings: Settings, postfix: Postfix, build: Labels, enforcement: EnforcementState
     ) -> None:
         self._enforcement = enforcement
+        self._faults: list[str] = []
+        self._look_again = 0.0  # monotonic
         self._fallbacks: dict[Labels, float] = {
             (relay.name,): float(relay.fallback) for relay in settings.relay
         }
@@ -519,7 +522,10 @@ class _Host(Part):
 
     def conditions(self) -> Mapping[str, str | None]:
         """Return wrong owners and modes of Postfix's own files. The enforcer sees those that need root."""
-        faults = dict.fromkeys((*self._permissions.faults(), *self._enforcement.permissions()))
+        if (now := time.monotonic()) >= self._look_again:
+            self._look_again = now + _PERMISSIONS_INTERVAL
+            self._faults = self._permissions.faults()
+        faults = dict.fromkeys((*self._faults, *self._enforcement.permissions()))
         return {"permissions": "; ".join(faults) or None}
 
     def unlistable(self) -> str | None:
