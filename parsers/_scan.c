@@ -112,6 +112,20 @@ static inline int can_begin(const Match *match, const Step *step, int32_t at)
     }
 }
 
+static int32_t run(Match *match, uint32_t pc, int32_t at, int depth);
+
+/* Try a branch of the program: run it, and undo what it did if it fails. */
+static int32_t try_branch(Match *match, uint32_t pc, int32_t at, int depth)
+{
+    int mark = match->trail_size;
+    if (!can_begin(match, &match->program->steps[pc], at))
+        return FAILED;
+    int32_t result = run(match, pc, at, depth + 1);
+    if (result == FAILED)
+        undo(match, mark);
+    return result;
+}
+
 /* Run the program from a step on. Return where it matched to, FAILED or GAVE_UP. */
 static int32_t run(Match *match, uint32_t pc, int32_t at, int depth)
 {
@@ -151,12 +165,8 @@ static int32_t run(Match *match, uint32_t pc, int32_t at, int depth)
             pc++;
             break;
         case SPLIT:
-            if (can_begin(match, step + 1, at)) {
-                result = run(match, pc + 1, at, depth + 1);
-                if (result != FAILED)
-                    return result;
-                undo(match, mark);
-            }
+            if ((result = try_branch(match, pc + 1, at, depth)) != FAILED)
+                return result;
             pc = step->to;
             break;
         case JUMP:
@@ -172,28 +182,18 @@ static int32_t run(Match *match, uint32_t pc, int32_t at, int depth)
             count = span(match, step, at);
             if ((uint32_t)count < step->min)
                 return FAILED;
-            for (; (uint32_t)count > step->min; count--) {
-                if (!can_begin(match, step + 1, at + count))
-                    continue;
-                result = run(match, pc + 1, at + count, depth + 1);
-                if (result != FAILED)
+            for (; (uint32_t)count > step->min; count--)
+                if ((result = try_branch(match, pc + 1, at + count, depth)) != FAILED)
                     return result;
-                undo(match, mark);
-            }
             at += count, pc++;
             break;
         case LAZY: {
             int32_t most = span(match, step, at);
             if ((uint32_t)most < step->min)
                 return FAILED;
-            for (count = (int32_t)step->min; count < most; count++) {
-                if (!can_begin(match, step + 1, at + count))
-                    continue;
-                result = run(match, pc + 1, at + count, depth + 1);
-                if (result != FAILED)
+            for (count = (int32_t)step->min; count < most; count++)
+                if ((result = try_branch(match, pc + 1, at + count, depth)) != FAILED)
                     return result;
-                undo(match, mark);
-            }
             at += most, pc++;
             break;
         }

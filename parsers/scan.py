@@ -374,7 +374,7 @@ class _Compiled:
         for rule in TABLE[daemon]:
             if rule.severity == severity:
                 program = program_of(rule.text)
-                if program is None:  # this line, and what comes after it, is left to `parse`
+                if program is None:  # lines of this rule and of later ones are left to `parse`
                     break
                 numbers.append(self._add_rule(rule, program, daemon))
         return self._numbers.setdefault((daemon, severity), tuple(numbers))

@@ -198,7 +198,7 @@ class _Proofs:
         return self._lines[self._place - 1]
 
     def delivered(self, place: int) -> Delivered:
-        """Return a delivery by its place."""
+        """Return a delivery by its place among those of the block."""
         return Delivered(*(self._block.column(ev.Delivery, name)[place] for name in Delivered._fields))
 
 
