@@ -1,7 +1,12 @@
-"""Read the mail log from the systemd journal, through the child process `journalctl --output=json --follow`.
+"""Read the mail log from the systemd journal, through a child process: `journalctl --output=json`.
 
 Entries are selected by syslog facility (mail), not by unit, since distributions name Postfix's units differently. The
 position is a journal cursor, so entries that were written while the agent was down are read after its start.
+
+Two calls after each other read the journal: one for the entries that exist, which ends, and one that follows. The
+second alone would miss the end of the boot before, since from systemd 250 --follow shows the current boot only. The
+cursor is given as --cursor, and the entry that was returned already is left out here: --after-cursor of systemd before
+255 skips the first entry that matches, whether or not it is the cursor's.
 
 Promise: the interface of `FileSource`: whole lines, each once and in order. The position is the cursor of the last entry
 returned. A message of journald about suppressed lines is not returned but counted as losses.
@@ -33,6 +38,10 @@ _SUPPRESSED = re.compile(r"Suppressed (\d{1,9}) messages from \S*postfix")
 _FIELDS = "MESSAGE,MESSAGE_ID,SYSLOG_IDENTIFIER,SYSLOG_PID,_PID,_HOSTNAME,_SOURCE_REALTIME_TIMESTAMP"
 # --all: without it a field of more than 4 kB is null.
 _COMMAND = ("journalctl", "--output=json", "--all", f"--output-fields={_FIELDS}", "--quiet", "--no-pager")
+_MATCHES = (_MAIL, "+", f"MESSAGE_ID={_SUPPRESSED_ID}")
+_FOLLOW = ("--follow", "--no-tail")
+# Another host boots while its journal is followed. Some versions need both options, and in this order.
+_FOLLOW_FILES = (*_FOLLOW, "--merge", "--boot=all")
 
 _DEADLINE = 10.0  # seconds for reading the newest entry
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds before journalctl is started again
@@ -71,8 +80,9 @@ class JournalSource:
         self._clock = clock
         self._begun = clock()
         self._child: _Child | None = None
+        self._follows = False  # the child is the second one
+        self._resumed_at: str | None = None  # cursor of an entry that the child returns again
         self._started = clock()
-        self._newest: str | None = None  # cursor of the newest entry at the start of journalctl
         self._behind = True
         self._not_before = clock()
         self._pause = _FIRST_PAUSE
@@ -82,9 +92,7 @@ class JournalSource:
         """Return True until the entries that existed at the start have been returned."""
         if self._behind:
             timed_out = self.problem is not None and self._clock() - self._begun > _TIMEOUT
-            self._behind = not timed_out and (
-                self._child is None or _moment(self.position) < _moment(self._newest)
-            )
+            self._behind = not (timed_out or self._follows)
         return self._behind
 
     @property
@@ -111,7 +119,7 @@ class JournalSource:
         """Kill the child process."""
         if self._child:
             self._child.close()
-            self._child = None
+            self._child, self._follows = None, False
 
     def read(self, limit: int = 1 << 17) -> bytes:
         """Return the next whole lines, or nothing if there are none yet."""
@@ -122,12 +130,17 @@ class JournalSource:
         if lines:
             self.problem, self._pause = None, _FIRST_PAUSE
         elif child.pipe.has_ended:
-            self._fail(child.exit_reason())
+            self._end(child)
         elif self.problem and self._clock() - self._started > _STEADY:
             self.problem, self._pause = None, _FIRST_PAUSE  # it runs and has printed nothing new
         return self._take(lines)
 
     def _take(self, lines: bytes) -> bytes:
+        if self._resumed_at and lines:
+            first, _, rest = lines.partition(b"\n")
+            if _entry(first).get("__CURSOR") == self._resumed_at:
+                lines = rest
+            self._resumed_at = None
         if _SUPPRESSED_ID.encode() in lines:
             return b"".join(self._take_one(line) for line in lines.splitlines(keepends=True))
         if lines:  # the whole batch is returned, so its last cursor is the position
@@ -144,23 +157,31 @@ class JournalSource:
             self.losses += int(match[1])
         return b""
 
-    def _start(self) -> "_Child | None":
+    def _start(self, *, follow: bool = False) -> "_Child | None":
         if self._clock() < self._not_before:
             return None
         try:
             where = [f"--file={file}" for file in self._files()]
             if self.position is None:
                 self.position = _newest(*where) or ""
-            self._newest = _newest(*where, _MAIL)
-            after = [f"--after-cursor={self.position}"] if self.position else []
-            self._started = self._clock()
-            matches = [_MAIL, "+", f"MESSAGE_ID={_SUPPRESSED_ID}"]
-            self._child = _Child([*_COMMAND, *where, "--follow", "--no-tail", *after, *matches])
+            options = (_FOLLOW_FILES if where else _FOLLOW) if follow else ()
+            cursor = [f"--cursor={self.position}"] if self.position else []
+            self._started, self._resumed_at = self._clock(), self.position
+            self._child = _Child([*_COMMAND, *where, *options, *cursor, *_MATCHES])
+            self._follows = follow
         except FileNotFoundError:
             self._fail("is not installed; name a log file in log.source")
         except (OSError, subprocess.SubprocessError) as error:
             self._fail(str(error))
         return self._child
+
+    def _end(self, child: "_Child") -> None:
+        status = child.wait()
+        if status or self._follows:
+            self._fail(child.exit_reason())
+        else:
+            self.close()
+            self._start(follow=True)
 
     def _fail(self, why: str) -> None:
         self.close()
@@ -188,9 +209,13 @@ class _Child:
         assert self._process.stdout is not None  # noqa: S101 - asked for above
         self.pipe = Pipe(self._process.stdout.fileno())
 
+    def wait(self) -> int:
+        """Wait for the process, whose output has ended, and return its exit status."""
+        return self._process.wait(_DEADLINE)
+
     def exit_reason(self) -> str:
-        """Wait for the process. Return its exit status and the end of its standard error."""
-        status = self._process.wait(_DEADLINE)
+        """Return the exit status and the end of the standard error of the process."""
+        status = self.wait()
         self._stderr.seek(0)
         message = self._stderr.read()[-500:].decode("utf-8", "replace").strip()
         return f"ended with status {status}" + (f": {message}" if message else "")

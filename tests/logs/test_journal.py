@@ -1,8 +1,8 @@
-"""The journal as a source, with a fake journalctl that replays a recording."""
+"""The journal as a source: the real journalctl, on a file of a test."""
 
 import json
 import os
-import sys
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,99 +11,78 @@ import pytest
 
 from postward.agent.logs.journal import JournalSource
 from postward.parsers import parse
+from tests.support.journal import append_entries, mail_entry, require_journal
+from tests.support.require import required
 from tests.support.waiting import wait_for
 
-# Replays the recording by the options that the source uses. With --lines it ends, otherwise it follows.
-_JOURNALCTL = f"""#!{sys.executable}
-import json, os, pathlib, sys, time
-folder = pathlib.Path(__file__).parent
-with (folder / "calls").open("a") as calls:
-    calls.write(json.dumps(sys.argv[1:]) + "\\n")
-if (folder / "stderr").exists():
-    sys.stderr.write((folder / "stderr").read_text())
-    sys.exit(1)
-
-options = dict(word[2:].partition("=")[::2] for word in sys.argv[1:] if word.startswith("--"))
-matches = [word for word in sys.argv[1:] if "=" in word and not word.startswith("--")]
-shown = 0
-
-def entries():
-    lines = (folder / "recording").read_text().splitlines()
-    if "after-cursor" in options:
-        cursors = [json.loads(line)["__CURSOR"] for line in lines]
-
-        lines = lines[cursors.index(options["after-cursor"]) + 1 :]
-
-    return [
-        line for line in lines
-        if not matches or any(json.loads(line).get(m.partition("=")[0]) == m.partition("=")[2] for m in matches)
-    ]
-if "lines" in options:
-    print("\\n".join(entries()[-int(options["lines"]):]))
-    sys.exit(0)
-(folder / "pid").write_text(str(os.getpid()))
-while not (folder / "end").exists():
-    found = entries()
-    for line in found[shown:]:
-        print(line, flush=True)
-    shown = len(found)
-    time.sleep(0.01)
-(folder / "end").unlink()
+# Notes each call, then becomes the real one; while the file `stderr` exists it fails with this message instead.
+_JOURNALCTL = """#!/bin/sh
+folder=$(dirname "$0")
+printf '%s\\037' $$ "$@" >>"$folder/calls"
+echo >>"$folder/calls"
+if [ -e "$folder/stderr" ]; then cat "$folder/stderr" >&2; exit 1; fi
+exec {journalctl} "$@"
 """
 _SUPPRESSED = "a596d6fe7bfa4994828e72309e95d61e"
+_OTHER: Any = {"SYSLOG_FACILITY": "3"}
 
 
 class Journal:
-    """The recording that the fake journalctl replays."""
+    """A journal file, and the sources that read it.
+
+    Attributes:
+        now: the clock of the sources, in seconds.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.count = 0
+        self.file = folder / "system.journal"
         self.now = 0.0
-        (folder / "recording").touch()
+        self._second = 0
+        self._sources: list[JournalSource] = []
+        append_entries(self.file, [])
         program = folder / "journalctl"
-        program.write_text(_JOURNALCTL)
+        program.write_text(_JOURNALCTL.format(journalctl=required("journalctl", "systemd")))
         program.chmod(0o755)
 
-    def write(self, message: object, **fields: str) -> None:
-        """Append an entry of the mail facility."""
-        self.count += 1
-        entry = {
-            "__CURSOR": f"s=ab;i={self.count:x};b=cd;m={self.count:x};t={self.count + 1000:x};x=ef",
-            "__REALTIME_TIMESTAMP": str(1717236000000000 + self.count),
-            "SYSLOG_FACILITY": "2",
-            "SYSLOG_IDENTIFIER": "postfix/smtp",
-            "SYSLOG_PID": "77",
-            "_HOSTNAME": "mail",
-            "MESSAGE": message,
-            **fields,
-        }
-        with (self.folder / "recording").open("a") as file:
-            file.write(json.dumps({name: value for name, value in entry.items() if value}) + "\n")
+    def write(self, *messages: str | bytes, boot: int = 1, **fields: str) -> None:
+        """Append an entry for each message, a second apart."""
+        entries = []
+        for message in messages:
+            self._second += 1
+            entries.append(mail_entry(self._second, message, boot=boot, **fields))
+        append_entries(self.file, entries)
+
+    def open(self, position: str | None = None) -> JournalSource:
+        """Return a new source, which `close` closes."""
+        source = JournalSource(position, lambda: self.now, lambda: [self.file])
+        self._sources.append(source)
+        return source
+
+    def follow(self, position: str | None = None) -> JournalSource:
+        """Return a new source after it has read what exists."""
+        source = self.open(position)
+        wait_for(lambda: source.read() == b"" and not source.behind, what="the end of the journal")
+        return source
+
+    def close(self) -> None:
+        """Close all sources."""
+        for source in self._sources:
+            source.close()
 
     def calls(self) -> list[list[str]]:
-        """Return the arguments of each call of journalctl."""
-        return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
+        """Return the process ID and arguments of each call of journalctl."""
+        lines = (self.folder / "calls").read_text().splitlines()
+        return [line.split("\037")[:-1] for line in lines]
 
 
 @pytest.fixture
-def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Journal:
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
+    require_journal()
+    journal = Journal(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    return Journal(tmp_path)
-
-
-@pytest.fixture
-def sources(journal: Journal) -> Iterator[list[JournalSource]]:
-    sources: list[JournalSource] = []
-    yield sources
-    for source in sources:
-        source.close()
-
-
-def opened(journal: Journal, sources: list[JournalSource], position: str | None = None) -> JournalSource:
-    """Open a source, which the fixture closes."""
-    sources.append(JournalSource(position, clock=lambda: journal.now))
-    return sources[-1]
+    yield journal
+    journal.close()
 
 
 def read(source: JournalSource, count: int) -> list[Any]:
@@ -118,73 +97,125 @@ def read(source: JournalSource, count: int) -> list[Any]:
     return messages
 
 
-def test_entries_before_the_first_start_are_skipped(journal: Journal, sources: list[JournalSource]) -> None:
+def test_entries_before_the_first_start_are_skipped(journal: Journal) -> None:
     """Reading begins after the newest entry of any facility."""
     journal.write("old")
-    journal.write("other", SYSLOG_FACILITY="3")
-    source = opened(journal, sources)
-    source.read()
-    assert not source.behind
+    journal.write("other", **_OTHER)
+    source = journal.follow()
+
     journal.write("new")
+
     assert read(source, 1) == ["new"]
 
 
-def test_an_empty_journal_is_read_from_its_first_entry(
-    journal: Journal, sources: list[JournalSource]
-) -> None:
+def test_an_empty_journal_is_read_from_its_first_entry(journal: Journal) -> None:
     """Later entries are read, also by a source that is opened after them at the empty position."""
-    source = opened(journal, sources)
-    source.read()
+    source = journal.follow()
     assert source.position == ""
+
     journal.write("1")
+
     assert read(source, 1) == ["1"]
-    assert read(opened(journal, sources, ""), 1) == ["1"]
+    assert read(journal.open(""), 1) == ["1"]
 
 
-def test_after_a_restart_reading_goes_on_at_the_cursor(
-    journal: Journal, sources: list[JournalSource]
-) -> None:
+def test_after_a_restart_reading_goes_on_at_the_cursor(journal: Journal) -> None:
     """Entries written while the source was closed are returned, and it is behind until then."""
-    source = opened(journal, sources)
-    source.read()
+    source = journal.follow()
     journal.write("1")
     read(source, 1)
     source.close()
     journal.write("2")
-    journal.write("other facility", SYSLOG_FACILITY="3")
+    journal.write("other facility", **_OTHER)
     journal.write("3")
-    source = opened(journal, sources, source.position)
+    source = journal.open(source.position)
     source.read()
-    messages = [] if source.behind else ["caught up too early"]
-    assert messages + read(source, 2) == ["2", "3"]
-    assert not source.behind
+    assert source.behind
+
+    assert read(source, 2) == ["2", "3"]
+
+    wait_for(lambda: source.read() == b"" and not source.behind, what="the end of the journal")
 
 
-def test_a_journalctl_that_ends_is_started_again(journal: Journal, sources: list[JournalSource]) -> None:
-    """It starts after a pause, at the cursor, so no entry is missed or read twice."""
-    source = opened(journal, sources)
-    source.read()
+def test_a_cursor_of_another_facility_hides_no_entry(journal: Journal) -> None:
+    """The position of a source that has read nothing is the newest entry, which is seldom one of mail."""
+    journal.write("other", **_OTHER)
+    source = journal.follow()
+    source.close()
+    journal.write("1", "2")
+
+    assert read(journal.open(source.position), 2) == ["1", "2"]
+
+
+def test_a_cursor_that_a_vacuum_removed_hides_no_entry(journal: Journal) -> None:
+    """Reading goes on at the first entry that is left."""
+    journal.write("1")
+    source = journal.open("")
+    read(source, 1)
+    source.close()
+    journal.file.unlink()
+    journal.write("2", "3")
+
+    assert read(journal.open(source.position), 2) == ["2", "3"]
+
+
+@pytest.mark.parametrize(
+    "messages", [[], ["2", "3"]], ids=["nothing since the boot", "entries since the boot"]
+)
+def test_a_boot_hides_no_entry(journal: Journal, messages: list[str]) -> None:
+    """The end of the boot before is read, and the first entry of the new boot."""
+    source = journal.follow()
     journal.write("1")
     read(source, 1)
-    (journal.folder / "end").touch()
+    source.close()
+    journal.write("shutdown", "shutdown")
+    journal.write(*messages, boot=2)
+    source = journal.open(source.position)
+    expected = ["shutdown", "shutdown", *messages]
+    assert read(source, len(expected)) == expected
+
+    wait_for(lambda: source.read() == b"" and not source.behind, what="the end of the journal")
+    journal.write("last", boot=2)
+
+    assert read(source, 1) == ["last"]
+
+
+def test_a_boot_of_another_host_while_its_journal_is_followed(journal: Journal) -> None:
+    """The entries of its new boot are read as they come."""
+    source = journal.follow()
+    journal.write("1")
+    read(source, 1)
+
+    journal.write("2", "3", boot=2)
+    journal.write("4", boot=3)
+
+    assert read(source, 3) == ["2", "3", "4"]
+
+
+def test_a_journalctl_that_ends_is_started_again(journal: Journal) -> None:
+    """It starts after a pause, at the cursor, so no entry is missed or read twice."""
+    source = journal.follow()
+    journal.write("1")
+    read(source, 1)
+    os.kill(int(journal.calls()[-1][0]), signal.SIGTERM)
     wait_for(lambda: (source.read(), source.problem)[1], what="the end")
-    assert source.problem == "journalctl: ended with status 0"
+    assert source.problem == "journalctl: ended with status -15"
     journal.write("2")
     starts = len(journal.calls())
     assert source.read() == b""
     assert len(journal.calls()) == starts
+
     journal.now += 1.5
+
     assert read(source, 1) == ["2"]
     assert source.problem is None
     assert source.losses == 0
 
 
-def test_a_missing_journalctl(
-    journal: Journal, sources: list[JournalSource], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_journalctl(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """The problem names the remedy, and the source is not behind after 10 seconds."""
     monkeypatch.setenv("PATH", str(journal.folder / "nowhere"))
-    source = opened(journal, sources, "s=1")
+    source = journal.open("s=1")
     assert source.read() == b""
     assert source.problem == "journalctl: is not installed; name a log file in log.source"
     assert source.behind
@@ -192,10 +223,10 @@ def test_a_missing_journalctl(
     assert not source.behind
 
 
-def test_an_error_of_journalctl_is_shown_verbatim(journal: Journal, sources: list[JournalSource]) -> None:
+def test_an_error_of_journalctl_is_shown_verbatim(journal: Journal) -> None:
     """The pauses between two starts grow to at most a minute."""
     (journal.folder / "stderr").write_text("No journal files were opened due to insufficient permissions.\n")
-    source = opened(journal, sources)
+    source = journal.open()
     assert source.read() == b""
     assert source.problem == (
         "journalctl: ended with status 1: No journal files were opened due to insufficient permissions."
@@ -207,40 +238,40 @@ def test_an_error_of_journalctl_is_shown_verbatim(journal: Journal, sources: lis
     assert 10 < len(journal.calls()) < 20
 
 
-def test_a_cursor_of_another_journal(journal: Journal, sources: list[JournalSource]) -> None:
+def test_a_cursor_of_another_journal(journal: Journal) -> None:
     """It counts as one loss, and reading goes on at the end of the journal."""
-    (journal.folder / "stderr").write_text("Failed to seek to cursor: Invalid argument\n")
-    source = opened(journal, sources, "s=nonsense")
-    source.read()
+    source = journal.open("s=nonsense")
+    wait_for(lambda: (source.read(), source.problem)[1], what="the refusal")
+    assert source.problem == "journalctl: ended with status 1: Failed to seek to cursor: Invalid argument"
     assert source.losses == 1
-    (journal.folder / "stderr").unlink()
     journal.write("before the restart")
     journal.now += 2
-    source.read()
+    wait_for(lambda: source.read() == b"" and not source.behind, what="the end of the journal")
+
     journal.write("new")
+
     assert read(source, 1) == ["new"]
 
 
-def test_suppressed_lines_are_losses(journal: Journal, sources: list[JournalSource]) -> None:
+def test_suppressed_lines_are_losses(journal: Journal) -> None:
     """Journald's message about Postfix counts as losses and is not returned; messages about other services do not count."""
-    source = opened(journal, sources)
-    source.read()
-    of_journald = {"SYSLOG_FACILITY": "3", "SYSLOG_IDENTIFIER": "systemd-journald", "MESSAGE_ID": _SUPPRESSED}
+    source = journal.follow()
+    of_journald: Any = {**_OTHER, "SYSLOG_IDENTIFIER": "systemd-journald", "MESSAGE_ID": _SUPPRESSED}
     journal.write("1")
     journal.write("Suppressed 123 messages from postfix@-.service", **of_journald)
     journal.write("Suppressed 7 messages from cron.service", **of_journald)
     journal.write("2")
+
     assert read(source, 2) == ["1", "2"]
     assert source.losses == 123
 
 
-def test_entries_are_lines_that_the_parsers_know(journal: Journal, sources: list[JournalSource]) -> None:
+def test_entries_are_lines_that_the_parsers_know(journal: Journal) -> None:
     """The parser reads entries, also messages that are not UTF-8, which journalctl prints as numbers."""
-    source = opened(journal, sources)
-    source.read()
+    source = journal.follow()
     text = "0123456789: removed"
-    journal.write(text, SYSLOG_IDENTIFIER="postfix/qmgr")
-    journal.write(list(b"connect from \xff"), SYSLOG_IDENTIFIER="postfix/smtpd")
+    journal.write(text)
+    journal.write(b"connect from \xff", SYSLOG_IDENTIFIER="postfix/smtpd")
     lines: list[str] = []
 
     def both() -> bool:
@@ -256,27 +287,19 @@ def test_entries_are_lines_that_the_parsers_know(journal: Journal, sources: list
     assert second.daemon == "smtpd"
 
 
-def test_how_journalctl_is_called(journal: Journal, sources: list[JournalSource]) -> None:
-    """It selects by facility and not by unit, prints whole fields, and begins after the cursor."""
-    journal.write("old")
-    source = opened(journal, sources)
-    source.read()
-    wait_for(lambda: len(journal.calls()) == 3, what="the follower")
-    follow = journal.calls()[-1]
-    assert {"--output=json", "--all", "--follow", "--no-tail", f"--after-cursor={source.position}"} <= set(
-        follow
-    )
-    assert follow[-3:] == ["SYSLOG_FACILITY=2", "+", f"MESSAGE_ID={_SUPPRESSED}"]
+def test_a_long_message_is_whole(journal: Journal) -> None:
+    """Without --all, journalctl prints null for a field of more than 4 kB."""
+    source = journal.follow()
+    journal.write("x" * 5000)
+
+    assert read(source, 1) == ["x" * 5000]
 
 
-def test_closing_ends_the_child(journal: Journal, sources: list[JournalSource]) -> None:
+def test_closing_ends_the_child(journal: Journal) -> None:
     """No process is left."""
-    source = opened(journal, sources)
-    source.read()
-    pid = wait_for(
-        lambda: (journal.folder / "pid").exists() and (journal.folder / "pid").read_text(), what="the child"
-    )
-    assert Path(f"/proc/{pid}").exists()
+    source = journal.follow()
+    child = Path(f"/proc/{wait_for(lambda: journal.calls()[2:], what='the follower')[0][0]}")
+    assert child.exists()
     source.close()
-    assert not Path(f"/proc/{pid}").exists()
+    assert not child.exists()
     assert source.unread() == 0
