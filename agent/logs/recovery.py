@@ -251,6 +251,8 @@ class _Survey:
         mark = next((mark for mark in marks if segment.is_continued_by(mark)), None)
         if mark is None:
             return False
+        if mark.identity != entry.identity:
+            self._logs.discard(entry.identity)  # a copy, with the inode of a former log that is gone
         self._found[entry] = segment
         segment.continue_from(mark)
         self._wanted.remove(mark)

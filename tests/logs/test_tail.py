@@ -772,6 +772,25 @@ def test_an_inode_that_is_reused_by_a_copy(bed: Bed) -> None:
     assert drained(bed.source(marks)) == "3\n"
 
 
+def test_a_line_cut_by_copytruncate_is_joined_where_the_copy_reuses_an_inode(bed: Bed) -> None:
+    """The copy is no log, although it has the inode of a former one, which was compressed."""
+    source = bed.source([])
+    bed.write("1\n")
+    drained(source)
+    bed.rotate()
+    bed.write("2\nbeginning, ")
+    drained(source)
+    marks = source.marks() or []
+    bed.pack()
+    shutil.copyfile(bed.log, bed.named(".1"))
+    status = bed.named(".1").stat()
+    marks[0] = replace(marks[0], device=status.st_dev, inode=status.st_ino)
+    os.truncate(bed.log, 0)
+    bed.write("end\n3\n")
+
+    assert drained(bed.source(marks)) == "beginning, end\n3\n"
+
+
 def test_a_file_that_vanished_before_its_end_was_read(bed: Bed) -> None:
     """It counts as one loss, and the log is read from its beginning."""
     source = bed.source([])

@@ -169,7 +169,7 @@ class LogSoak:
             f"{file.name}: inode {file.stat().st_ino}, {file.stat().st_size} bytes"
             for file in sorted(self.log.parent.glob(f"{self.log.name}*"))
         ]
-        checkpoint = read_checkpoint(self.log.parent / "state" / "checkpoint.json")
+        checkpoint = read_checkpoint(self._settings.parent / "state" / "checkpoint.json")
         return "\n".join([*lines, *map(str, (checkpoint and checkpoint.positions.get(str(self.log))) or [])])
 
     # The log
