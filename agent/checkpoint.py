@@ -28,7 +28,8 @@ from postward.agent.stored import parse_json, read_regular
 
 VERSION = 3
 _FORMER = 2  # of release 0.1: the same form, with the incidents' history under another name
-INTERVAL = 5.0  # seconds; a crash re-reads at most this much of the log
+INTERVAL = 15.0  # seconds; a crash re-reads at most this much of the log
+SHORT_INTERVAL = 5.0  # seconds, for a log that cannot be read again
 
 _log = logging.getLogger("postward.checkpoint")
 # write_atomically uses one temporary name per file: two writers would replace each other's.
@@ -56,7 +57,9 @@ class Checkpoint:
     def to_json(self) -> bytes:
         """Return the file's content."""
         body = {"positions": self.positions, "tally": self.tally.as_json(), "parts": self.parts}
-        return _dump({"version": VERSION, "sha256": _checksum(body), **body})
+        dumped = _dump(body)
+        head = _dump({"version": VERSION, "sha256": _checksum(dumped)})
+        return head[:-1] + b"," + dumped[1:]
 
 
 class CheckpointWriter(Part):
@@ -84,10 +87,14 @@ class CheckpointWriter(Part):
         tally.add("postward_checkpoint_errors_total", (), 0)
 
     def start(
-        self, snapshot: Callable[[], Checkpoint], sync: Callable[[], Callable[[], None]], ready: asyncio.Event
+        self,
+        snapshot: Callable[[], Checkpoint],
+        sync: Callable[[], Callable[[], None]],
+        ready: asyncio.Event,
+        interval: float = INTERVAL,
     ) -> None:
         """Name the content: `snapshot` is what is true now, `sync` as in `LogReader`, `ready` is set once both are valid."""
-        self._snapshot, self._sync, self._ready = snapshot, sync, ready
+        self._snapshot, self._sync, self._ready, self._interval = snapshot, sync, ready, interval
 
     async def run(self) -> None:
         """Save until cancelled, first when the sources have been polled."""
@@ -101,7 +108,7 @@ class CheckpointWriter(Part):
             else:
                 self._note(await asyncio.to_thread(self._write, content, sync))
             done.set()
-            await wake_up(self._requested, INTERVAL)
+            await wake_up(self._requested, self._interval)
 
     async def flush(self) -> None:
         """Save what is true now; return when it is on disk or could not be written."""
@@ -199,7 +206,7 @@ def parse_checkpoint(content: bytes) -> Checkpoint:
                 "or move the file away to start counting at zero"
             )
         checksum = data.pop("sha256")
-        if checksum != _checksum(data):
+        if checksum != _checksum(_dump(data)):
             raise ValueError("the checksum is wrong")
         parts = dict(data.get("parts", {}))
         if version == _FORMER and "day" in (incidents := dict(parts.get("incidents", {}))):
@@ -223,8 +230,8 @@ def _move_aside(path: Path, reason: ValueError) -> None:
     )
 
 
-def _checksum(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(_dump(body)).hexdigest()
+def _checksum(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 def _dump(data: Mapping[str, Any]) -> bytes:

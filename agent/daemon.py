@@ -20,7 +20,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from postward.agent.checkpoint import Checkpoint, CheckpointError, CheckpointWriter, read_checkpoint
+from postward.agent.checkpoint import (
+    INTERVAL,
+    SHORT_INTERVAL,
+    Checkpoint,
+    CheckpointError,
+    CheckpointWriter,
+    read_checkpoint,
+)
 from postward.agent.console import DeliveryRows, probe_text, terminal
 from postward.agent.doctor.daily import DomainLook
 from postward.agent.enforce.enforcer import Enforcer
@@ -33,6 +40,7 @@ from postward.agent.http.endpoint import Endpoint, EndpointError, registry_of
 from postward.agent.http.server import Listeners
 from postward.agent.incidents.monitor import IncidentMonitor
 from postward.agent.instances import Instances
+from postward.agent.logs import stdin
 from postward.agent.logs.canary import LogCanary
 from postward.agent.logs.discover import NoLogError, find_log, open_sources
 from postward.agent.logs.reader import LogReader
@@ -249,7 +257,9 @@ class Agent:
         for part in self._parts:
             if part.name:
                 self._failures.restore_part(part, states.get(part.name, {}))
-        writer.start(self._snapshot, reader.sync, reader.looked)
+        is_pipe = any(source.name == stdin.NAME for source in reader.sources)
+        interval = SHORT_INTERVAL if is_pipe else INTERVAL
+        writer.start(self._snapshot, reader.sync, reader.looked, interval)
 
     async def run(self, stop: asyncio.Event) -> Settings | None:
         """Run until `stop`, or until the settings change. Return the new settings."""

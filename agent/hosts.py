@@ -7,12 +7,12 @@ Promise: memory and series are bounded: hosts beyond `MAX_HOSTS` are counted tog
 from the lines, and a sender of lines can choose them.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from postward.agent.beat import next_beat
 from postward.agent.incidents.diagnosis import diagnose, to_dict
 from postward.agent.incidents.history import DeliveryHistory
 from postward.agent.incidents.model import Incident, IncidentRow
@@ -34,7 +34,6 @@ from postward.agent.text import local_now
 from postward.parsers.scan import Block, Wanted
 
 _FORGOTTEN_AFTER: Final = 30 * 86400.0  # seconds without a line, at a start of the agent
-_POLL_INTERVAL: Final = 1.0  # seconds
 _FORM: Final[Form[dict[str, dict[str, Any]]]] = Form(dict[str, dict[str, Any]])
 
 
@@ -189,7 +188,7 @@ class OtherHosts(Part):
     async def run(self) -> None:
         """Report incidents until cancelled."""
         while True:
-            await asyncio.sleep(_POLL_INTERVAL)
+            await next_beat()
             now = time.time()
             for log in list(self.logs.values()) if self._caught_up() else ():
                 for kind, row in log.changes(now):

@@ -80,7 +80,7 @@ def test_parsers_do_no_io() -> None:
 
 # The parts of `agent`; each imports only parts before it.
 ORDER = (
-    *("fsutil", "stored", "text", "systemd", "parts", "rows", "http_client", "pages", "release"),
+    *("fsutil", "stored", "text", "systemd", "parts", "beat", "rows", "http_client", "pages", "release"),
     *("postfix", "metrics", "senders", "logs", "pipeline", "reload", "instances", "checkpoint"),
     *("relay", "oauth2", "enforce", "mailbox", "probe", "bounces", "export", "incidents", "hosts"),
     *("status", "http"),

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from postward.agent.beat import next_beat
 from postward.agent.enforce.confirm import Decision, Result
 from postward.agent.enforce.enforcer import Enforcer
 from postward.agent.logs.watcher import Watcher, wake_up
@@ -84,7 +85,7 @@ async def feed_watchdog(loops: Mapping[Any, EnforceLoop]) -> None:
     while True:
         if not any(loop.hangs for loop in loops.values()):
             watchdog.alive()
-        await asyncio.sleep(1.0)
+        await next_beat()
 
 
 def is_config_file(name: str) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from postward.agent.beat import next_beat
 from postward.agent.enforce.state import enforcement_as_shown, is_in_sync, known_drift, restart_under_way
 from postward.agent.incidents.catalog.symptom import Offer
 from postward.agent.incidents.diagnosis import (
@@ -47,7 +48,6 @@ from postward.config.settings import Settings
 from postward.parsers.scan import Block, Wanted
 from postward.parsers.scrub import mask_addresses
 
-_POLL_INTERVAL: Final = 1.0  # seconds
 _FACTS_INTERVAL: Final = 60.0  # seconds
 _FACTS_PAUSE: Final = 10.0  # seconds: reading them costs several child processes
 _QUEUE_INTERVAL: Final = 30.0  # seconds between two listings of the queue
@@ -200,7 +200,7 @@ class IncidentMonitor(Part):
         async with asyncio.TaskGroup() as group:
             group.create_task(self._notifier.run())
             while True:
-                await asyncio.sleep(_POLL_INTERVAL)
+                await next_beat()
                 if self._caught_up():
                     await self._poll()
 
@@ -228,7 +228,7 @@ class IncidentMonitor(Part):
             self._queue_read_at = time.monotonic()
             await self._refresh_queue()
         self.note_conditions()
-        changes = self.tracker.take_changes()
+        changes = self._quiet.due(self.tracker.take_changes(), time.monotonic())
         if changes:
             self._has_changed = True
             await self._save()
@@ -239,7 +239,7 @@ class IncidentMonitor(Part):
             or (self.tracker.open and age > _FACTS_INTERVAL)
         ):
             await self._read_facts()
-        for change in self._quiet.due(changes, time.monotonic()):
+        for change in changes:
             self.report(change.kind, self._row(change.incident))
             # A backlog can bring hundreds of changes: a scrape must not wait for all of them.
             await asyncio.sleep(0)

@@ -29,7 +29,7 @@ from postward.parsers.scan import Block
 _FIRST = 30.0  # seconds from the start to the first line, or the interval if that is less
 _TIMEOUT = 6.0  # seconds, or the interval if that is less; syslog daemons need milliseconds
 _SILENCE = 30.0  # seconds without a line after which a busy log is tested, or a lost line repeated
-_TICK = 1.0  # seconds between two looks at the number of lines
+_TICK = 5.0  # seconds between two looks at the number of lines
 _LOOK = 7.0  # seconds that a command waits for a test line
 _SYSLOG_DAEMONS = frozenset({"rsyslogd", "syslog-ng", "syslogd", "busybox"})
 

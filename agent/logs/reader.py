@@ -14,14 +14,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from postward.agent.beat import BEAT, next_beat
 from postward.agent.fsutil import free_bytes
 from postward.agent.logs.source import Source
 from postward.agent.metrics.tally import Tally
 from postward.agent.parts import Gauges, Part, Problem
 from postward.agent.systemd import Watchdog
 
-_POLL_INTERVAL = 1.0  # seconds between two polls
-_SHORT_INTERVAL = 0.02  # seconds, after a poll that read much, and while someone waits for a line
+_BUSY_BEAT = 1.0  # seconds between two polls, while there are lines
+_SHORT_INTERVAL = 0.02  # seconds, after a poll that read much of a pipe, and while someone waits for a line
 _MUCH = 1 << 15  # bytes: half a pipe, whose writer waits once it is full
 _CATCH_UP = 0.1  # seconds of reading before a request is answered; more is a backlog
 _SLICE = 0.01  # CPU seconds of reading and counting at a time; the rest of the agent waits meanwhile
@@ -29,9 +30,8 @@ _MIN_SIZE, _MAX_SIZE = 1 << 12, 1 << 17  # bytes of a slice
 # Iterations of the event loop after each slice: an HTTP request needs several.
 _TURNS = 8
 _BACKLOG = 2.0  # seconds without reaching the end; a reader that keeps up reaches it several times a second
-# Seconds of reading after which the counts have passed those shown before a crash: the last checkpoint was at most five
-# seconds old then.
-_CAUGHT_UP_AFTER = 10.0
+# Seconds of reading after which the counts have passed those shown before a crash, whose checkpoint was younger.
+_CAUGHT_UP_AFTER = 20.0
 # A message of rsyslog's imuxsock and imjournal. It is in the mail log only if rsyslog's own messages go there.
 _DROPPED = re.compile(rb"\b(\d{1,9}) messages lost due to rate-limiting")
 
@@ -77,6 +77,7 @@ class LogReader(Part):
         self._awaited = awaited
         self._watchdog = Watchdog()
         self._limit = _MAX_SIZE
+        self._reads_pipe = any(source.folder is None for source in sources)
         self._worked = 0.0  # seconds of reading and counting since the start
         self._caught_up = False
         self._turn = 0
@@ -152,7 +153,8 @@ class LogReader(Part):
                 for _ in range(_TURNS):
                     await asyncio.sleep(0)
                 continue
-            await asyncio.sleep(_SHORT_INTERVAL if size > _MUCH or self._awaited() else _POLL_INTERVAL)
+            soon = self._awaited() or (self._reads_pipe and size > _MUCH)
+            await (asyncio.sleep(_SHORT_INTERVAL) if soon else next_beat(_BUSY_BEAT if size else BEAT))
             size = 0
 
     async def catch_up(self) -> None:
@@ -166,10 +168,10 @@ class LogReader(Part):
         for _ in self.sources:
             source = self.sources[self._turn % len(self.sources)]
             self._turn += 1
-            started = time.thread_time()
             lines = source.read(self._limit)
             self._count_faults(source)
             if lines:
+                started = time.thread_time()
                 self._count_dropped(lines)
                 self._feed(lines)
                 self._measure(time.thread_time() - started, len(lines))

@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from postward.agent.postfix import xoauth2
@@ -158,10 +159,15 @@ def _configuration(
     """Return the facts of main.cf and master.cf alone."""
     main_cf = parse_main_cf(main_text)
     fault = _fault(printed["-n"][1])
-    defaults = _parameters(compiled_in)
-    explicit = (
-        {line.name: line.value for line in main_cf if line.name} if fault else _parameters(printed["-n"][0])
-    )
+    unmasked, defaults = _compiled_in(compiled_in)
+
+    def parameters(option: str) -> dict[str, str]:
+        return {
+            name: defaults[name] if unmasked.get(name) == value else without_secrets(name, value)
+            for name, value in parse_parameters(printed[option][0]).items()
+        }
+
+    explicit = {line.name: line.value for line in main_cf if line.name} if fault else parameters("-n")
     here = {"config_directory": directory}
     return HostFacts(
         config_directory=directory,
@@ -169,7 +175,7 @@ def _configuration(
         master_cf=parse_master_cf(master_text),
         explicit=explicit,
         defaults=defaults,
-        expanded=expand(defaults | explicit | here) if fault else _parameters(printed["-x"][0]),
+        expanded=expand(defaults | explicit | here) if fault else parameters("-x"),
         warnings=tuple(dict.fromkeys(_warnings(printed["-n"][1]))),
         fault=fault,
         master=_master(printed),
@@ -252,8 +258,11 @@ def _root_aliases(reader: HostFiles, alias_maps: str) -> dict[str, str] | None:
 # The output of postconf
 
 
-def _parameters(text: str) -> dict[str, str]:
-    return {name: without_secrets(name, value) for name, value in parse_parameters(text).items()}
+@lru_cache(maxsize=1)
+def _compiled_in(text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the compiled-in values, which are those of most parameters, as printed and with logins masked."""
+    values = parse_parameters(text)
+    return values, {name: without_secrets(name, value) for name, value in values.items()}
 
 
 def _master(printed: Mapping[str, tuple[str, str]]) -> Master:

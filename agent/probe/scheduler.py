@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from postward.agent.beat import BEAT, next_beat
 from postward.agent.enforce.confirm import Decision, decide
 from postward.agent.logs.watcher import wake_up
 from postward.agent.metrics.labels import RelayNames
@@ -34,7 +35,6 @@ from postward.parsers.dsn import Recipient
 from postward.parsers.events import Delivery
 from postward.parsers.scan import Block
 
-_TICK = 1.0  # seconds
 _JITTER = 0.1  # of the interval, in both directions
 _STAGGER = 0.05  # seconds between the first probes of two routes
 
@@ -84,7 +84,7 @@ class ProbeScheduler(Part):
         flush: Callable[[], Awaitable[None]],
         has_backlog: Callable[[], bool],
         first_after: float | None = None,
-        tick: float = _TICK,
+        tick: float = BEAT,
         locate: Locate = locate_step,
     ) -> None:
         self._settings = settings
@@ -194,14 +194,14 @@ class ProbeScheduler(Part):
 
     async def _follow_time(self) -> None:
         while True:
-            await asyncio.sleep(self._tick)
+            await next_beat(self._tick)
             if not self._has_backlog():
                 self._tracker.tick()
 
     async def _follow_arrivals(self, arrivals: ArrivalClient) -> None:
         while True:
             self._arrival_problem.note(await arrivals.update(self._tracker))
-            await asyncio.sleep(self._tick)
+            await next_beat(self._tick)
 
     # --- results
 

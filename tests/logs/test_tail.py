@@ -773,7 +773,7 @@ def test_an_inode_that_is_reused_by_a_copy(bed: Bed) -> None:
 
 
 def test_a_line_cut_by_copytruncate_is_joined_where_the_copy_reuses_an_inode(bed: Bed) -> None:
-    """The copy is no log, although it has the inode of a former one, which was compressed."""
+    """The copy is not taken for a log, although it has the inode of a former one, which was compressed."""
     source = bed.source([])
     bed.write("1\n")
     drained(source)
