@@ -103,9 +103,10 @@ class Top:
         if len(self.rows) > self._room:
             self._shrink()
 
-    def highest(self, column: int) -> int:
-        """Return the upper bound of any key in a column."""
-        return max([self.floor[column], *(row.counts[column] for row in self.rows.values())])
+    def holders(self, column: int, share: float) -> list[str]:
+        """Return the keys that may have at least this share of a column's sum; none if the sum is 0."""
+        least = max(1, share * self.totals[column])
+        return [key for key, row in self.rows.items() if row.counts[column] >= least]
 
     def entries(self) -> list[Entry]:
         """Return the keys with most messages first, at most `capacity` of them; ties are in the order of the keys."""
@@ -143,8 +144,25 @@ def _rank(item: tuple[str, _Row]) -> tuple[int, str]:
     return -item[1].counts[0], item[0]
 
 
+def rank(entry: Entry) -> tuple[int, str]:
+    """Return the sort key of `Top.entries`."""
+    return -entry.counts[0], entry.key
+
+
 def _sum(one: Sequence[int], other: Sequence[int]) -> list[int]:
     return list(map(add, one, other))
+
+
+def entry_of(tops: "Sequence[Top]", key: str) -> Entry:
+    """Return a key's counts in several, of which one has it, without their whole sum."""
+    counts, errors, partner = list(_ZEROS), list(_ZEROS), ""
+    for top in tops:
+        row = top.rows.get(key)
+        counts = _sum(counts, top.floor if row is None else row.counts)
+        errors = _sum(errors, top.floor if row is None else row.errors)
+        if row is not None:
+            partner = partner or row.partner
+    return Entry(key, tuple(counts), tuple(errors), partner)
 
 
 def merged(tops: "Sequence[Top]", capacity: int = CAPACITY) -> Top:

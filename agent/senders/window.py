@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 from postward.agent.metrics.minutes import TO_THE_MINUTE, Minutes
 from postward.agent.rows import ByRows, Rows, Take
 from postward.agent.senders.share import CLIENT, DOMINATES, LOCAL, LOGIN, MIN_MESSAGES, Share
-from postward.agent.senders.top import COLUMNS, Top, merged
+from postward.agent.senders.top import COLUMNS, Top, entry_of, merged, rank
 from postward.agent.stored import Form
 from postward.parsers import events as ev
 from postward.parsers.cause import DELIVERED
@@ -209,12 +209,10 @@ class Senders(ByRows):
     def _share(self, windows: Iterable[str], now: float) -> Share | None:
         for window in windows:
             parts = [counts.sources for counts in self._of(window, now)]
-            # What has half of the whole has half of a part: most often, no sum is needed.
-            if not any(0 < DOMINATES * top.totals[_RECIPIENTS] <= top.highest(_RECIPIENTS) for top in parts):
-                continue
-            sources = merged(parts)
-            all_messages, all_recipients = sources.totals[:2]
-            for entry in sources.entries():
+            all_messages, all_recipients = (sum(top.totals[column] for top in parts) for column in (0, 1))
+            # What has half of the whole has half of a part: few do, and no sum of the parts is needed.
+            keys = {key for top in parts for key in top.holders(_RECIPIENTS, DOMINATES)}
+            for entry in sorted((entry_of(parts, key) for key in keys), key=rank):
                 messages, recipients = entry.at_least[:2]
                 if messages >= MIN_MESSAGES and recipients >= DOMINATES * all_recipients:
                     return Share(

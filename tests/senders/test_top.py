@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postward.agent.senders.top import COLUMNS, Top, merged
+from postward.agent.senders.top import COLUMNS, Top, entry_of, merged
 
 CAPACITY = 4
 Added = Sequence[tuple[str, tuple[int, ...]]]
@@ -106,3 +106,21 @@ def test_other_data_is_refused(saved: object) -> None:
     """State of another form is an error, not a wrong count."""
     with pytest.raises(ValueError, match=r"."):
         Top.from_json(saved)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ADDED, min_size=1, max_size=5))
+def test_the_counts_of_a_key_in_several(parts: list[Added]) -> None:
+    """They are bounds as after a merge. A key with half of all, kept where it has half of a part, is among the holders."""
+    tops = [counted(part) for part in parts]
+    true = exact([row for part in parts for row in part])
+    for key in {key for top in tops for key in top.rows}:
+        entry = entry_of(tops, key)
+        for low, count, high in zip(entry.at_least, true[key], entry.counts, strict=True):
+            assert low <= count <= high
+    for column in range(len(COLUMNS)):
+        found = {key for top in tops for key in top.holders(column, 0.5)}
+        for part, top in zip(parts, tops, strict=True):
+            counts = exact(part)
+            half = {key for key, row in counts.items() if 0 < top.totals[column] <= 2 * row[column]}
+            assert half & set(top.rows) <= found

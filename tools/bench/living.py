@@ -1,13 +1,16 @@
 """Measure the CPU time of a running agent, and of prometheus-postfix-exporter if it is installed, on the same lines.
 
-Both follow a file of their own: first a backlog of each kind of log, the healthy one twice, then healthy lines at several
-rates. Printed are CPU seconds per million lines and per cent of one core, how often the threads woke up, memory, and the
-exporter's CPU time over ours. Nothing is asserted. Run `python -m tools.bench.living [lines of backlog]` in the repository's root.
+Both follow a file of their own. First comes a backlog of each kind of log, in ten parts, the healthy one twice. Healthy
+lines at several rates follow, then single lines, after each of which the page is asked for. Printed are CPU seconds per
+million lines, and those of the last part over the first's. Of a rate it is the per cent of a core, and the wake-ups. The
+milliseconds until a page shows a line, memory, and the exporter's CPU time over ours follow. Nothing is asserted. Run
+`python -m tools.bench.living [lines of backlog]` in the repository's root.
 """
 
 import contextlib
 import itertools
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -27,6 +30,9 @@ from tools.bench.lines import KINDS, log_lines
 _SECONDS = 20  # of each rate
 _RATES = ((0, 1), (1, 1), (100, 1), (1000, 10))  # lines a second, lines a write
 _TICKS = os.sysconf("SC_CLK_TCK")
+_OF_PROCESS = 2  # CPUCLOCK_SCHED, as in the IDs of clock_getcpuclockid(3)
+_PARTS = 10  # of a backlog
+_LINES = 100  # single ones
 _EXPORTER = "prometheus-postfix-exporter"
 
 
@@ -45,9 +51,10 @@ class Reader:
     removed: str
 
     def cpu(self) -> float:
-        """Return the CPU seconds used so far."""
+        """Return the CPU seconds used so far, by the process and by its children that have ended."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        own = time.clock_gettime((~self.pid << 3) | _OF_PROCESS)
+        return own + (int(fields[13]) + int(fields[14])) / _TICKS
 
     def wakeups(self) -> int:
         """Return how often its threads have waited so far."""
@@ -118,6 +125,21 @@ def backlog(reader: Reader, lines: Sequence[str]) -> float:
     return reader.cpu() - started
 
 
+def delays(reader: Reader, lines: Iterator[str]) -> list[float]:
+    """Write single lines. Return the milliseconds until a page that is asked for at once has the line, the least first."""
+    found = []
+    for line in itertools.islice((line for line in lines if line.endswith(": removed\n")), _LINES):
+        end = reader.counted() + 1
+        with reader.log.open("a") as file:
+            file.write(line)
+        written = time.perf_counter()
+        while reader.counted() < end:
+            pass
+        found.append((time.perf_counter() - written) * 1000)
+        time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - at any moment between two looks
+    return sorted(found)
+
+
 def at_rate(
     readers: Sequence[Reader], lines: Iterator[str], rate: int, block: int
 ) -> list[tuple[float, float]]:
@@ -159,13 +181,26 @@ def main(number: int) -> None:
         sys.stdout.write(f"{'':42}{names}{'ratio':>9}\n")
         for kind in (*KINDS, "healthy"):
             block = list(log_lines(number, kind))
-            values = [backlog(reader, block) * 1e6 / number for reader in readers]
-            _row(f"backlog, {kind}", "CPU s / 1M lines", values, "")
+            size = number // _PARTS
+            parts = [
+                [backlog(reader, block[start : start + size]) for reader in readers]
+                for start in range(0, size * _PARTS, size)
+            ]
+            values = [sum(part) / (size * _PARTS) * 1e6 for part in zip(*parts, strict=True)]
+            _row(
+                f"backlog, {kind}",
+                "CPU s / 1M lines",
+                values,
+                f"last part / first {parts[-1][0] / parts[0][0]:.2f}",
+            )
         lines = itertools.cycle(block)
         for rate, size in _RATES:
             cores, wakeups = zip(*at_rate(readers, lines, rate, size), strict=True)
             woken = ", ".join(f"{value:.1f}" for value in wakeups)
             _row(f"{rate} lines/s", "% of a core", cores, f"wake-ups/s {woken}")
+        shown = [delays(reader, lines) for reader in readers]
+        _row("line to page, median", "ms", [found[_LINES // 2] for found in shown], "")
+        _row("line to page, p99", "ms", [found[-2] for found in shown], "")
         _row("memory", "MB", [reader.memory() for reader in readers], "")
 
 
