@@ -1,8 +1,9 @@
-"""The parameters of main.cf between two configurations, of which the former has a login that the other lacks.
+"""The parameters of main.cf between two configurations, of which one has a login that the other lacks.
 
-Pure. smtp(8) reads a new main.cf as soon as it is in place, but trivial-rewrite(8) routes by the former one until the
-reload. A mail that meets both would go to the former relay without its login: the relay answers with 530, and Postfix
-bounces it. So the new main.cf first keeps the logins, and loses them after the reload.
+Pure. Each process of Postfix reads main.cf at its start. So for a moment trivial-rewrite(8) routes by the former
+configuration and smtp(8) logs in by the new one, or the reverse. A mail that meets both goes to a relay without its login
+and TLS: the relay answers with 530, and Postfix bounces it. So logins that end stay in the new main.cf until it has been
+loaded, and those that begin are loaded with the former one before.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ PARAMETERS = (*_LISTS, *_OPTIONS, *_SWITCHES, "smtp_tls_security_level")
 
 def bridge(former: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
     """Return the parameters to set in the new main.cf until the reload; empty if its logins serve both.
+
+    Exchange the two for those to set in the former main.cf before.
 
     Args:
         former: the values of `PARAMETERS` in force, lists as main.cf has them, others expanded.

@@ -126,12 +126,12 @@ def test_nothing_is_reported_before_the_log_is_read(monkeypatch: pytest.MonkeyPa
     pipeline = Pipeline(Counting(Tally(), NAMES, local_now), others=hosts.by_host)
     pipeline.feed("".join(_line("web1", TEXTS[6]) for _ in range(2)).encode())
 
-    async def sleep(_seconds: float) -> None:
+    async def next_beat() -> None:
         before_polls.append(list(reported))
         if len(before_polls) > 4:
             raise asyncio.CancelledError
 
-    monkeypatch.setattr("postward.agent.hosts.asyncio.sleep", sleep)
+    monkeypatch.setattr("postward.agent.hosts.next_beat", next_beat)
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(hosts.run())
     assert before_polls == [[], [], [], ["web1"], ["web1"]]

@@ -13,7 +13,7 @@ import contextlib
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -176,13 +176,13 @@ def apply(
         _require_restartable(plan, postfix)
         edit = partial(_edit, plan=plan)
         candidate = Candidate(postfix, directory / "candidate", edit)
-        bridging = _bridge(postfix, directory, edit, plan.parameters)
+        bridges = _bridges(postfix, directory, edit, plan.parameters)
         if keep:
             keep_generation(plan, postfix, directory, confirmed=confirmed, half_done=half_done)
         else:
             note_repair(plan, directory)
         change.begin(plan.activation)
-        _move(plan, candidate, bridging, postfix, directory, change)
+        _move(plan, candidate, bridges, postfix, directory, change)
         candidate.discard()
     complete(postfix, directory)
     _drop_former_entries(plan, postfix)
@@ -215,13 +215,13 @@ def roll_back(postfix: Postfix, directory: Path, number: int | None = None) -> G
         generation = choose_generation(directory, number)
         edit = partial(edit_back, directory=directory, generation=generation)
         candidate = Candidate(postfix, directory / "candidate", edit)
-        bridging = _bridge(postfix, directory, edit, generation.parameters)
+        bridges = _bridges(postfix, directory, edit, generation.parameters)
         change.begin(generation.activation)
         change.moved = True
         extend_tables(postfix, directory, generation)
         if services := former_services(postfix, directory, generation):
             _move_services(lambda copy: copy.set_services(services), postfix, directory, change)
-        _move_main_cf(candidate, bridging, postfix, change)
+        _move_main_cf(candidate, bridges, postfix, change)
         change.move(candidate, "master.cf")
         candidate.discard()
     complete(postfix, directory)
@@ -285,7 +285,7 @@ def _is_loaded(postfix: Postfix) -> bool:
 def _move(
     plan: Plan,
     candidate: Candidate,
-    bridging: Candidate | None,
+    bridges: Sequence[Candidate],
     postfix: Postfix,
     directory: Path,
     change: _Change,
@@ -297,7 +297,7 @@ def _move(
     if plan.services:
         change.move(candidate, "master.cf")
     if plan.parameters:
-        _move_main_cf(candidate, bridging, postfix, change)
+        _move_main_cf(candidate, bridges, postfix, change)
     if stale := plan.stale_services:
         _move_services(lambda copy: copy.remove_services(stale), postfix, directory, change)
 
@@ -314,22 +314,25 @@ def _move_services(
     candidate.discard()
 
 
-def _bridge(
+def _bridges(
     postfix: Postfix, directory: Path, edit: Callable[[StagedConfig], None], changed: Iterable[str]
-) -> Candidate | None:
-    """Return the new main.cf with the logins of the former one (`bridge`); None if it needs no bridge."""
+) -> list[Candidate]:
+    """Return the main.cf to load in between: the former one with all logins, and then the new one, as far as they lack some."""
     if not set(changed) & set(BRIDGED):
-        return None
+        return []
     former, new = (_login_values(config) for config in (postfix, PostfixConfig(directory / "candidate")))
-    parameters = bridge(former, new)
-    if not parameters or not postfix.is_running():
-        return None
+    begin, end = bridge(new, former), bridge(former, new)
+    if not (begin or end) or not postfix.is_running():
+        return []
 
-    def edited(copy: StagedConfig) -> None:
+    def ended(copy: StagedConfig) -> None:
         edit(copy)
-        copy.set_parameters(parameters)
+        copy.set_parameters(end)
 
-    return Candidate(postfix, directory / "bridge", edited)
+    first = (
+        [Candidate(postfix, directory / "begin", lambda copy: copy.set_parameters(begin))] if begin else []
+    )
+    return [*first, *([Candidate(postfix, directory / "end", ended)] if end else [])]
 
 
 def _login_values(config: PostfixConfig) -> dict[str, str]:
@@ -339,10 +342,10 @@ def _login_values(config: PostfixConfig) -> dict[str, str]:
 
 
 def _move_main_cf(
-    candidate: Candidate, bridging: Candidate | None, postfix: Postfix, change: _Change
+    candidate: Candidate, bridges: Iterable[Candidate], postfix: Postfix, change: _Change
 ) -> None:
-    """Move main.cf into place, by way of a bridge that is in force before the logins of the former one are lost."""
-    if bridging is not None:
+    """Move main.cf into place, by way of bridges that are in force one after the other."""
+    for bridging in bridges:
         change.move(bridging, "main.cf")
         postfix.reload()
         bridging.discard()

@@ -11,6 +11,7 @@ from postward.agent.postfix.process import (
     is_master_in_foreground,
     master_cgroup,
     queue_manager_start,
+    routing_processes,
     service_of,
 )
 from postward.agent.postfix.run import PostfixError, check_on_terminal, find_program, run, stream
@@ -43,13 +44,22 @@ class Postfix(PostfixConfig):
         return True
 
     def reload(self) -> None:
-        """Reload, and wait until a new queue manager runs, so that `last_read` sees the reload. Raises PostfixError."""
+        """Reload, and wait until a new queue manager runs, so that `last_read` sees the reload. Raises PostfixError.
+
+        Until the former queue manager and trivial-rewrite(8) have ended, mail is still routed the former way.
+        """
         queue_directory = self._queue_directory()
-        before = queue_manager_start(queue_directory)
+        before, former = queue_manager_start(queue_directory), routing_processes(queue_directory)
         check_on_terminal(self.command("postfix", "reload"))
         if before is not None:
             newest = before + _SAME_START
-            wait_until(lambda: (queue_manager_start(queue_directory) or 0.0) > newest, _RELOAD_TIMEOUT)
+            wait_until(
+                lambda: (
+                    (queue_manager_start(queue_directory) or 0.0) > newest
+                    and not former & routing_processes(queue_directory)
+                ),
+                _RELOAD_TIMEOUT,
+            )
 
     @property
     def _is_systemds(self) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 _PROC = Path("/proc")
+# Names in proc(5), which have at most 15 characters: qmgr(8), oqmgr(8), trivial-rewrite(8).
+_ROUTING = (b"qmgr", b"oqmgr", b"trivial-rewrite")
 # master.pid is readable only by root on most hosts, and scanning all of /proc at every look is too expensive on busy
 # ones. Queue directory and /proc → the master found last, and the newest process when none was found: a master that
 # starts has newer children.
@@ -47,6 +49,13 @@ def queue_manager_start(queue_directory: str, proc: Path = _PROC) -> float | Non
     masters = {entry.name.encode() for entry in _processes(proc) if _is_master(entry, queue_directory)}
     starts = [_start(entry) for entry in _processes(proc) if _is_child(entry, b"qmgr", masters)]
     return max((start for start in starts if start is not None), default=None)
+
+
+def routing_processes(queue_directory: str, proc: Path = _PROC) -> frozenset[tuple[str, bytes]]:
+    """Return the processes that decide the next hops of this queue, each as its ID and the ticks at its start."""
+    masters = {entry.name.encode() for entry in _processes(proc) if _is_master(entry, queue_directory)}
+    found = [entry for entry in _processes(proc) if any(_is_child(entry, name, masters) for name in _ROUTING)]
+    return frozenset((entry.name, fields[19]) for entry in found if len(fields := _stat(entry)) > 19)
 
 
 def is_master_in_foreground(queue_directory: str, proc: Path = _PROC) -> bool:

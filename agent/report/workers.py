@@ -23,8 +23,9 @@ from postward.agent.report.period import Period, Within
 from postward.agent.report.tally import Limits, ReportTally
 from postward.parsers.scan import Scanner
 
-# Starting processes takes as long as counting a few megabytes.
-_MIN_BYTES: Final = 8 << 20
+# To start a process and to merge its samples takes as much CPU time as to count 30 to 60 MB.
+_MIN_BYTES: Final = 64 << 20
+_UNPACKED: Final = 8  # bytes of a log for each byte of it that is compressed
 _BATCHES_PER_JOB: Final = 8
 
 Progress = Callable[[int], object]
@@ -122,13 +123,14 @@ def count_on_all_cores(
     *,
     min_bytes: int = _MIN_BYTES,
 ) -> Counted:
-    """Count chunks in `jobs` processes, or in this process if they have fewer than `min_bytes` on disk.
+    """Count chunks in `jobs` processes, or in this process if they have fewer than about `min_bytes` of lines.
 
     Raises:
         ChildProcessError: a process ended before its batch was counted.
     """
     jobs = min(jobs, len(chunks))
-    if jobs < 2 or sum(chunk.size for chunk in chunks) < min_bytes:
+    lines = sum(chunk.size if chunk.end is not None else _UNPACKED * chunk.size for chunk in chunks)
+    if jobs < 2 or lines < min_bytes:
         return count(job, chunks, progress)
     whole = Counted(job.tally(), [])
     with ProcessPoolExecutor(

@@ -3,6 +3,8 @@
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from postward.agent.enforce.apply import apply, exclusively, read_actual, roll_back
 from postward.agent.enforce.history import forget_generation
 from postward.agent.postfix.commands import Postfix
@@ -49,3 +51,34 @@ def test_no_mail_goes_to_the_relay_without_its_login(tmp_path: Path) -> None:
             assert arrived() == accepted.total()
             for fault in ("status=bounced", " 530 ", "SASL"):
                 assert instance.log_lines(fault) == []
+
+
+def test_a_login_is_loaded_before_its_route_and_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An smtp(8) of the former configuration would send mail of the new route without login."""
+    require_postfix()
+    names = ("relayhost", "smtp_sasl_auth_enable", "smtp_tls_security_level")
+    loaded: list[tuple[str, ...]] = []
+    reload = Postfix.reload
+
+    def noted(postfix: Postfix) -> None:
+        values = postfix.meanings(names)
+        loaded.append(tuple(values[name] for name in names))
+        reload(postfix)
+
+    monkeypatch.setattr(Postfix, "reload", noted)
+    first = {"relayhost": "[127.0.0.1]:9", "inet_interfaces": "loopback-only"}
+    with PostfixInstance(tmp_path / "postfix", first) as instance:
+        postfix, state = Postfix(instance.config_directory), tmp_path / "state"
+        desired = desired_for(postfix, 587, PASSWORD)
+        with exclusively(state):
+            apply(plan(drift(desired, read_actual(postfix, desired))), postfix, state, keep=True)
+            roll_back(postfix, state, 0)
+
+    assert loaded == [
+        ("[127.0.0.1]:9", "yes", "encrypt"),
+        ("[127.0.0.1]:587", "yes", "encrypt"),
+        ("[127.0.0.1]:9", "yes", "encrypt"),
+        ("[127.0.0.1]:9", "no", ""),
+    ]
