@@ -5,8 +5,8 @@ position is a journal cursor, so entries that were written while the agent was d
 
 Two calls after each other read the journal: one for the entries that exist, which ends, and one that follows. The
 second alone would miss the end of the boot before, since from systemd 250 --follow shows the current boot only. The
-cursor is given as --cursor, and the entry that was returned already is left out here: --after-cursor of systemd before
-255 skips the first entry that matches, whether or not it is the cursor's.
+cursor is given as --cursor, and the entry that was returned already is left out here: --after-cursor skips the first
+entry that matches, which in another boot, or after an entry of another program, is not the cursor's.
 
 Promise: the interface of `FileSource`: whole lines, each once and in order. The position is the cursor of the last entry
 returned. A message of journald about suppressed lines is not returned but counted as losses.
