@@ -188,7 +188,7 @@ def _has_mark(folded: str) -> bool:
 
 def _shown_of_debugging(text: str) -> str | None:
     """Return what may be shown of a debug message; None for any other text."""
-    header = _HEADER.match(text)
+    header = _HEADER.match(text) if "postfix" in text else None
     start = header.end() if header and "postfix" in header[0] else 0
     label = _DEBUG.match(text, start)
     if label is None:
