@@ -1,4 +1,4 @@
-"""The parameters of main.cf in between, so that no mail meets a relay without its login."""
+"""The parameters of main.cf in between, so that no mail meets a relay without its login or TLS."""
 
 import pytest
 
@@ -43,6 +43,14 @@ def test_a_login_that_ends_is_kept_until_the_reload() -> None:
             RELAY | {"smtp_sasl_password_maps": "hash:/b"},
             {"smtp_sasl_password_maps": "hash:/a, hash:/b"},
         ),
+        (NO_LOGIN | {"smtp_tls_security_level": "encrypt"}, NO_LOGIN, {"smtp_tls_security_level": "encrypt"}),
+        (NO_LOGIN | {"smtp_tls_security_level": "encrypt"}, RELAY, {}),
+        (
+            NO_LOGIN | {"smtp_tls_chain_files": "/key,/certificate"},
+            NO_LOGIN,
+            {"smtp_tls_chain_files": "/key,/certificate"},
+        ),
+        (NO_LOGIN | {"smtp_tls_chain_files": "/k1,/c1"}, NO_LOGIN | {"smtp_tls_chain_files": "/k2,/c2"}, {}),
         (
             RELAY | {"smtp_tls_policy_maps": "hash:/p", "smtp_tls_wrappermode": "yes"},
             RELAY,
