@@ -29,7 +29,7 @@ from postward.agent.stored import parse_json, read_regular
 VERSION = 3
 _FORMER = 2  # of release 0.1: the same form, with the incidents' history under another name
 INTERVAL = 15.0  # seconds; a crash re-reads at most this much of the log
-SHORT_INTERVAL = 5.0  # seconds, for a log that cannot be read again
+SHORT_INTERVAL = 5.0  # seconds, after a failure, and for a log that cannot be read again
 
 _log = logging.getLogger("postward.checkpoint")
 # write_atomically uses one temporary name per file: two writers would replace each other's.
@@ -108,7 +108,7 @@ class CheckpointWriter(Part):
             else:
                 self._note(await asyncio.to_thread(self._write, content, sync))
             done.set()
-            await wake_up(self._requested, self._interval)
+            await wake_up(self._requested, SHORT_INTERVAL if self._problem.text else self._interval)
 
     async def flush(self) -> None:
         """Save what is true now; return when it is on disk or could not be written."""
