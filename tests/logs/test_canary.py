@@ -33,7 +33,8 @@ async def _send(postfix: PostfixInstance, tally: Tally) -> dict[str, float]:
             if record is not None and event is not None:
                 line.observe(record, event)
 
-    reader = LogReader(open_sources([str(postfix.maillog)], {}), feed, tally)
+    sources = open_sources([str(postfix.maillog)], {})
+    reader = LogReader(sources, feed, tally, awaited=lambda: line.is_waiting)  # as in the agent
     reading = asyncio.create_task(reader.run())
     await reader.looked.wait()
     await line.send()
