@@ -257,8 +257,8 @@ class Agent:
         for part in self._parts:
             if part.name:
                 self._failures.restore_part(part, states.get(part.name, {}))
-        is_pipe = any(source.name == stdin.NAME for source in reader.sources)
-        interval = SHORT_INTERVAL if is_pipe else INTERVAL
+        reads_stdin = any(source.name == stdin.NAME for source in reader.sources)
+        interval = SHORT_INTERVAL if reads_stdin else INTERVAL
         writer.start(self._snapshot, reader.sync, reader.looked, interval)
 
     async def run(self, stop: asyncio.Event) -> Settings | None:

@@ -325,14 +325,15 @@ def _bridges(
     if not (begin or end) or not postfix.is_running():
         return []
 
+    def begun(copy: StagedConfig) -> None:
+        copy.set_parameters(begin)
+
     def ended(copy: StagedConfig) -> None:
         edit(copy)
         copy.set_parameters(end)
 
-    first = (
-        [Candidate(postfix, directory / "begin", lambda copy: copy.set_parameters(begin))] if begin else []
-    )
-    return [*first, *([Candidate(postfix, directory / "end", ended)] if end else [])]
+    steps = (("begin", begun, begin), ("end", ended, end))
+    return [Candidate(postfix, directory / name, step) for name, step, parameters in steps if parameters]
 
 
 def _login_values(config: PostfixConfig) -> dict[str, str]:

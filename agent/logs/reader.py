@@ -1,4 +1,4 @@
-"""Poll all sources once a second and read them in turn, in slices of about 10 ms, so that scrapes and probes are not delayed.
+"""Poll all sources every second or two and read them in turn, in slices of about 10 ms, so that no scrape or probe is delayed.
 
 A wake-up for each line costs far more than the line, so nothing watches the log. `catch_up` reads at once, for a request
 that shows counts.
@@ -29,7 +29,7 @@ _SLICE = 0.01  # CPU seconds of reading and counting at a time; the rest of the 
 _MIN_SIZE, _MAX_SIZE = 1 << 12, 1 << 17  # bytes of a slice
 # Iterations of the event loop after each slice: an HTTP request needs several.
 _TURNS = 8
-_BACKLOG = 2.0  # seconds without reaching the end; a reader that keeps up reaches it several times a second
+_BACKLOG = 2.0  # seconds without reaching the end; a reader that keeps up reaches it at each poll
 # Seconds of reading after which the counts have passed those shown before a crash, whose checkpoint was younger.
 _CAUGHT_UP_AFTER = 20.0
 # A message of rsyslog's imuxsock and imjournal. It is in the mail log only if rsyslog's own messages go there.
@@ -82,7 +82,9 @@ class LogReader(Part):
         self._caught_up = False
         self._turn = 0
         self._clock = clock
-        self._saw_end = clock()
+        self._saw_end = self._due = (
+            clock()
+        )  # time of the last poll that reached the end, and of the next poll
         self._problems = {
             source.name: Problem(_log, "log", f"log: {source.name} can be read again") for source in sources
         }
@@ -107,11 +109,11 @@ class LogReader(Part):
 
     @property
     def has_backlog(self) -> bool:
-        """True if no poll reached the end of all sources for two seconds.
+        """True if no poll has reached the end of all sources for two seconds, although one was due.
 
         An incomplete last line is not a backlog.
         """
-        return self._clock() - self._saw_end > _BACKLOG
+        return self._clock() - max(self._saw_end, self._due) > _BACKLOG
 
     @property
     def problem(self) -> str | None:
@@ -154,7 +156,9 @@ class LogReader(Part):
                     await asyncio.sleep(0)
                 continue
             soon = self._awaited() or (self._reads_pipe and size > _MUCH)
-            await (asyncio.sleep(_SHORT_INTERVAL) if soon else next_beat(_BUSY_BEAT if size else BEAT))
+            pause = _SHORT_INTERVAL if soon else _BUSY_BEAT if size else BEAT
+            self._due = self._clock() + pause
+            await (asyncio.sleep(pause) if soon else next_beat(pause))
             size = 0
 
     async def catch_up(self) -> None:

@@ -11,7 +11,7 @@ from postward.agent.postfix.process import (
     is_master_in_foreground,
     master_cgroup,
     queue_manager_start,
-    routing_processes,
+    routing,
     service_of,
 )
 from postward.agent.postfix.run import PostfixError, check_on_terminal, find_program, run, stream
@@ -20,7 +20,6 @@ _SYSTEMD = Path("/run/systemd/system")  # exists where systemd runs (sd_booted(3
 _RELOAD_TIMEOUT = 5.0  # seconds until master(8) has started another queue manager
 _SYSTEMD_TIMEOUT = 120.0  # seconds for `systemctl restart`
 _POSTSUPER_TIMEOUT = 300.0  # seconds: it opens each mail of a list
-_SAME_START = 0.05  # seconds by which two readings of one process's start can differ
 
 
 class Postfix(PostfixConfig):
@@ -49,17 +48,10 @@ class Postfix(PostfixConfig):
         Until the former queue manager and trivial-rewrite(8) have ended, mail is still routed the former way.
         """
         queue_directory = self._queue_directory()
-        before, former = queue_manager_start(queue_directory), routing_processes(queue_directory)
+        former = routing(queue_directory)
         check_on_terminal(self.command("postfix", "reload"))
-        if before is not None:
-            newest = before + _SAME_START
-            wait_until(
-                lambda: (
-                    (queue_manager_start(queue_directory) or 0.0) > newest
-                    and not former & routing_processes(queue_directory)
-                ),
-                _RELOAD_TIMEOUT,
-            )
+        if former.managers:
+            wait_until(lambda: routing(queue_directory).has_replaced(former), _RELOAD_TIMEOUT)
 
     @property
     def _is_systemds(self) -> bool:

@@ -8,10 +8,10 @@ import re
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 _PROC = Path("/proc")
-# Names in proc(5), which have at most 15 characters: qmgr(8), oqmgr(8), trivial-rewrite(8).
-_ROUTING = (b"qmgr", b"oqmgr", b"trivial-rewrite")
+_ROUTING = (b"qmgr", b"trivial-rewrite")  # proc(5) shows 15 characters of a name
 # master.pid is readable only by root on most hosts, and scanning all of /proc at every look is too expensive on busy
 # ones. Queue directory and /proc → the master found last, and the newest process when none was found: a master that
 # starts has newer children.
@@ -51,11 +51,28 @@ def queue_manager_start(queue_directory: str, proc: Path = _PROC) -> float | Non
     return max((start for start in starts if start is not None), default=None)
 
 
-def routing_processes(queue_directory: str, proc: Path = _PROC) -> frozenset[tuple[str, bytes]]:
-    """Return the processes that decide the next hops of this queue, each as its ID and the ticks at its start."""
+class Routing(NamedTuple):
+    """The processes that decide the next hops of a queue, each as its ID and the ticks at its start."""
+
+    managers: frozenset[tuple[str, bytes]]
+    resolvers: frozenset[tuple[str, bytes]]
+
+    def has_replaced(self, former: "Routing") -> bool:
+        """Return whether there is a queue manager, and none of the former processes is left."""
+        return bool(self.managers) and not (
+            self.managers & former.managers or self.resolvers & former.resolvers
+        )
+
+
+def routing(queue_directory: str, proc: Path = _PROC) -> Routing:
+    """Return the processes of qmgr(8) and trivial-rewrite(8) of this queue."""
     masters = {entry.name.encode() for entry in _processes(proc) if _is_master(entry, queue_directory)}
-    found = [entry for entry in _processes(proc) if any(_is_child(entry, name, masters) for name in _ROUTING)]
-    return frozenset((entry.name, fields[19]) for entry in found if len(fields := _stat(entry)) > 19)
+    found: dict[bytes, set[tuple[str, bytes]]] = {name: set() for name in _ROUTING}
+    for entry in _processes(proc):
+        for name in _ROUTING:
+            if _is_child(entry, name, masters) and len(fields := _stat(entry)) > 19:
+                found[name].add((entry.name, fields[19]))
+    return Routing(*map(frozenset, found.values()))
 
 
 def is_master_in_foreground(queue_directory: str, proc: Path = _PROC) -> bool:

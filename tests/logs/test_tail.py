@@ -755,36 +755,35 @@ def test_an_inode_that_is_reused(bed: Bed) -> None:
     assert source.losses == 1
 
 
-def test_an_inode_that_is_reused_by_a_copy(bed: Bed) -> None:
-    """A copy of the log is recognised although it has the inode of a former log, which was compressed."""
+def marks_with_a_reused_inode(bed: Bed, log: str, copy: str) -> list[FilePosition]:
+    """Read a log and the next one, whose text is `log`, compress the first and copy the second.
+
+    Return the marks as if the copy had the inode of the first.
+    """
     source = bed.source([])
     bed.write("1\n")
     drained(source)
     bed.rotate()
-    bed.write("2\n")
+    bed.write(log)
     drained(source)
     marks = source.marks() or []
     bed.pack()
-    shutil.copyfile(bed.log, bed.named(".old"))
-    status = bed.named(".old").stat()
-    marks[0] = replace(marks[0], device=status.st_dev, inode=status.st_ino)
+    shutil.copyfile(bed.log, bed.named(copy))
+    status = bed.named(copy).stat()
+    return [replace(marks[0], device=status.st_dev, inode=status.st_ino), *marks[1:]]
+
+
+def test_an_inode_that_is_reused_by_a_copy(bed: Bed) -> None:
+    """A copy of the log is recognised although it has the inode of a former log, which was compressed."""
+    marks = marks_with_a_reused_inode(bed, "2\n", ".old")
     bed.write("3\n")
+
     assert drained(bed.source(marks)) == "3\n"
 
 
 def test_a_line_cut_by_copytruncate_is_joined_where_the_copy_reuses_an_inode(bed: Bed) -> None:
     """The copy is not taken for a log, although it has the inode of a former one, which was compressed."""
-    source = bed.source([])
-    bed.write("1\n")
-    drained(source)
-    bed.rotate()
-    bed.write("2\nbeginning, ")
-    drained(source)
-    marks = source.marks() or []
-    bed.pack()
-    shutil.copyfile(bed.log, bed.named(".1"))
-    status = bed.named(".1").stat()
-    marks[0] = replace(marks[0], device=status.st_dev, inode=status.st_ino)
+    marks = marks_with_a_reused_inode(bed, "2\nbeginning, ", ".1")
     os.truncate(bed.log, 0)
     bed.write("end\n3\n")
 
