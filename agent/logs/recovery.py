@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from postward.agent.logs.rotation import Entry, rotated_files
-from postward.agent.logs.segment import FilePosition, Segment
+from postward.agent.logs.segment import HEAD, FilePosition, Segment
 
 _MAX_ATTEMPTS = 5
 MOST_REMEMBERED = 16  # marks of rotated files; older ones are needed only if the newest file vanishes
@@ -231,7 +231,7 @@ class _Survey:
             if segment.starts_like(one):  # a copy or the compressed form of an open file
                 self._places.setdefault(one, place)
         recognised = self._is_old(segment)
-        if not recognised and (self._is_unread(segment) or (is_new and not self._is_copy(segment))):
+        if not recognised and (self._is_unread(segment) or (is_new and not self._is_copy(place, segment))):
             self._found[entry] = segment
         if entry not in self._found:
             segment.close()
@@ -285,12 +285,15 @@ class _Survey:
             and not any(segment.starts_like(one) for one in known)
         )
 
-    def _is_copy(self, segment: Segment) -> bool:
+    def _is_copy(self, place: int, segment: Segment) -> bool:
         """Return True if the file is a copy of a known file, or the beginning of one.
 
-        An incomplete copy is not read: when its log is truncated, there is another survey.
+        An incomplete copy is not read: when its log is truncated, there is another survey. Only the newest rotated file
+        can be incomplete: an older one without a whole line is what a truncation cut off.
         """
         begun = segment.first_bytes()
+        if begun and b"\n" not in begun and len(begun) < HEAD and place < len(self._entries) - 2:
+            return False
         known = [*self._opened, *self._found.values()]
         log = [one for one in known if one.identity == self._log_identity]
         return (

@@ -7,7 +7,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from postward.agent.logs.segment import FilePosition
@@ -136,6 +136,10 @@ _BY_NAME = dict(_STEPS)
 @given(
     steps=st.lists(st.tuples(st.sampled_from(list(_BY_NAME)), st.integers(0, 255)), max_size=40),
     dated=st.booleans(),
+)
+@example(
+    steps=[("begin_line", 0), ("copytruncate", 0), ("append", 0), ("copytruncate", 0), ("append", 0)],
+    dated=False,
 )
 def test_every_line_is_counted_once(steps: list[tuple[str, int]], dated: bool) -> None:
     """After any steps, the lines counted are the lines written."""
